@@ -1,0 +1,390 @@
+//! What a run says, as data: the one input of every report, and the JSON that is published.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::engine::Effective;
+use crate::trial::{Arm, Stage};
+
+/// Version of the JSON form of [`Summary`].
+pub const SUMMARY_SCHEMA_VERSION: u32 = 1;
+
+/// A number with its confidence interval.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Estimate {
+    /// Mean (quality) or median (speed).
+    pub value: f64,
+    /// Lower end of the interval; `None` when there are too few observations for one.
+    pub low: Option<f64>,
+    /// Upper end of the interval.
+    pub high: Option<f64>,
+    /// How many observations.
+    pub n: u32,
+}
+
+/// Whether a setting keeps the reference's quality (STATISTICS: non-inferiority with a margin).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// This is the reference.
+    Reference,
+    /// The whole interval of the difference lies above minus the margin.
+    NoWorse,
+    /// The whole interval lies below zero and beyond the A/A floor.
+    Worse,
+    /// The data cannot tell.
+    NotSeparable,
+    /// Nothing was scored.
+    NotMeasured,
+}
+
+/// Where a cell stands relative to the Pareto front of its context length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FrontStatus {
+    /// On the front in nearly every bootstrap draw.
+    OnFront,
+    /// Dominated in nearly every bootstrap draw.
+    Dominated,
+    /// The data cannot tell.
+    NotSeparable,
+    /// An objective was not measured.
+    NotMeasured,
+}
+
+/// Which way an objective improves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// More is better.
+    Up,
+    /// Less is better.
+    Down,
+}
+
+/// Something that a front trades off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Objective {
+    /// Mean score of the primary tasks (0..1).
+    Quality,
+    /// Decode rate (tokens/s).
+    Decode,
+    /// Cold prefill rate (tokens/s).
+    Prefill,
+    /// Time to first token (s).
+    Ttft,
+    /// Peak memory of the server (bytes).
+    Memory,
+    /// Mean KLD from the reference (nat); the reference itself is 0.
+    Kld,
+}
+
+impl Objective {
+    /// Which way it improves.
+    pub const fn direction(self) -> Direction {
+        match self {
+            Self::Quality | Self::Decode | Self::Prefill => Direction::Up,
+            Self::Ttft | Self::Memory | Self::Kld => Direction::Down,
+        }
+    }
+
+    /// The name used in suites and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Quality => "quality",
+            Self::Decode => "decode",
+            Self::Prefill => "prefill",
+            Self::Ttft => "ttft",
+            Self::Memory => "memory",
+            Self::Kld => "kld",
+        }
+    }
+}
+
+/// How far the served next-token distributions are from the reference's (nat; lower bounds, top-K binned).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct KldSummary {
+    /// Mean over positions, with an interval over windows.
+    pub mean: Estimate,
+    /// Median over positions.
+    pub median: f64,
+    /// 99th percentile over positions.
+    pub p99: f64,
+    /// 99.9th percentile over positions.
+    pub p999: f64,
+    /// Root mean square of the change of the actual next token's probability (0..1).
+    pub rms_delta_p: f64,
+    /// Share of positions at which the most probable token is the same (0..1).
+    pub top1_agreement: f64,
+    /// Perplexity of the actual text under this cell.
+    pub perplexity: f64,
+    /// Positions compared.
+    pub positions: u32,
+    /// Positions whose actual token was outside the listed ones (its probability is bounded, not known).
+    pub outside: u32,
+}
+
+/// Peak memory of a cell (bytes), each `None` with a line in [`Summary::not_measured`].
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MemorySummary {
+    /// Peak proportional set size, else peak resident set size; the objective `memory`.
+    pub peak_bytes: Option<u64>,
+    /// Peak resident set size of the process tree.
+    pub peak_rss_bytes: Option<u64>,
+    /// Peak proportional set size.
+    pub peak_pss_bytes: Option<u64>,
+    /// Peak anonymous memory.
+    pub peak_anon_bytes: Option<u64>,
+    /// Peak file-mapped memory.
+    pub peak_file_bytes: Option<u64>,
+    /// KV cache, as the engine reports it.
+    pub kv_bytes: Option<u64>,
+    /// Compute buffers, as the engine reports them.
+    pub compute_bytes: Option<u64>,
+    /// Model buffers, as the engine reports them.
+    pub model_bytes: Option<u64>,
+}
+
+/// One setting at one context length.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CellSummary {
+    /// Setting label.
+    pub setting: String,
+    /// Context length (tokens).
+    pub context: u32,
+    /// Why the cell does not count (the server silently changed something); no figures then.
+    pub void: Option<String>,
+    /// Trials planned, scored, unscored and failed (the A/A visit of the reference not counted).
+    pub planned: u32,
+    /// Trials with a score.
+    pub scored: u32,
+    /// Trials that do not apply.
+    pub unscored: u32,
+    /// Trials that broke.
+    pub failed: u32,
+    /// Replies that ran out of output budget.
+    pub truncated: u32,
+    /// Mean over primary tasks of the mean score (0..1).
+    pub quality: Option<Estimate>,
+    /// Paired difference to the reference (points of the 0..1 scale).
+    pub difference: Option<Estimate>,
+    /// Smallest difference that this many items could show (0..1); see STATISTICS.
+    pub mde: Option<f64>,
+    /// Whether the quality is kept.
+    pub verdict: Verdict,
+    /// Distance from the reference's distributions.
+    pub kld: Option<KldSummary>,
+    /// Time to first token (s), client's clock.
+    pub ttft_s: Option<Estimate>,
+    /// Cold prefill rate (tokens/s), engine's where it reports one.
+    pub prefill_tps: Option<Estimate>,
+    /// Decode rate (tokens/s), client's clock.
+    pub decode_tps: Option<Estimate>,
+    /// Decode rate as the engine reports it (tokens/s).
+    pub engine_decode_tps: Option<Estimate>,
+    /// Inter-token latency: median over trials of the 50th and 95th percentile, and the longest (s).
+    pub itl_p50_s: Option<f64>,
+    /// 95th percentile.
+    pub itl_p95_s: Option<f64>,
+    /// Longest gap in any trial.
+    pub itl_max_s: Option<f64>,
+    /// Accepted share of drafted tokens (0..1); `None` without speculation.
+    pub draft_acceptance: Option<f64>,
+    /// Peak memory.
+    pub memory: MemorySummary,
+    /// Position relative to the front.
+    pub front: FrontStatus,
+    /// Share of joint bootstrap draws in which the cell is on the front (0..1).
+    pub front_frequency: Option<f64>,
+    /// Exact command of the server, for a shell.
+    pub command: Option<String>,
+    /// What the server really ran.
+    pub effective: Option<Effective>,
+}
+
+/// One task on one cell.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TaskRow {
+    /// Task name.
+    pub task: String,
+    /// Arm, for tool tasks.
+    pub arm: Option<Arm>,
+    /// Setting label.
+    pub setting: String,
+    /// Context length (tokens).
+    pub context: u32,
+    /// Part of the primary endpoint, a sanity check, or only compared.
+    pub sanity: bool,
+    /// Mean score (0..1) with its interval (Wilson for pass/fail scores, bootstrap else).
+    pub quality: Option<Estimate>,
+    /// Above 97% or at 0 on the reference: it cannot show damage.
+    pub uninformative: bool,
+    /// Error labels and how often.
+    pub labels: BTreeMap<String, u32>,
+    /// Trials with a score.
+    pub scored: u32,
+    /// Why trials were not scored, and how many.
+    pub unscored: BTreeMap<String, u32>,
+    /// Trials that broke.
+    pub failed: u32,
+}
+
+/// Scores of one task by depth of the answer in the context.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DepthRow {
+    /// Task name.
+    pub task: String,
+    /// Setting label.
+    pub setting: String,
+    /// Context length (tokens).
+    pub context: u32,
+    /// Start of the bin (0..1).
+    pub from: f64,
+    /// End of the bin (0..1).
+    pub to: f64,
+    /// Mean score (0..1), or mean KLD (nat) for `coherence/kld`.
+    pub value: f64,
+    /// Observations.
+    pub n: u32,
+}
+
+/// The reference against itself: the noise floor.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AaSummary {
+    /// Context length (tokens).
+    pub context: u32,
+    /// Pairs of items.
+    pub pairs: u32,
+    /// Share of pairs with different scores (0..1).
+    pub discordance: f64,
+    /// Share of chat pairs with byte-identical replies (0..1).
+    pub identical_replies: f64,
+    /// Paired difference of the two visits.
+    pub difference: Option<Estimate>,
+    /// Largest KLD between the two visits (nat); `None` when kld did not run.
+    pub max_kld: Option<f64>,
+}
+
+/// A trial that broke.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct FailureRow {
+    /// Setting label.
+    pub setting: String,
+    /// Context length (tokens).
+    pub context: u32,
+    /// Task name.
+    pub task: String,
+    /// Index of the case.
+    pub index: u32,
+    /// Where it broke.
+    pub stage: Stage,
+    /// What happened.
+    pub error: String,
+}
+
+/// The machine that a run was made on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Machine {
+    /// Operating system and kernel.
+    pub os: String,
+    /// Processor.
+    pub cpu: String,
+    /// Logical processors.
+    pub cpus: u32,
+    /// Memory (bytes).
+    pub memory_bytes: u64,
+    /// GPUs, by name.
+    pub gpus: Vec<String>,
+}
+
+/// A model file that was used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ModelInfo {
+    /// Name in the suite.
+    pub name: String,
+    /// Weight quant.
+    pub weights: String,
+    /// Where it came from, in words.
+    pub origin: String,
+    /// Requantised by kneepoint from another quant (not the publisher's own).
+    pub derived: bool,
+    /// SHA-256 of the file.
+    pub sha256: String,
+    /// Size of the file (bytes).
+    pub bytes: u64,
+}
+
+/// An engine build that was used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EngineInfo {
+    /// Engine name.
+    pub name: String,
+    /// Version as the binary says it.
+    pub version: String,
+    /// Where it came from, in words.
+    pub origin: String,
+}
+
+/// Everything a report says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Summary {
+    /// [`SUMMARY_SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// Version of kneepoint that measured.
+    pub tool_version: String,
+    /// Suite name.
+    pub suite: String,
+    /// What the suite is for.
+    pub description: String,
+    /// Fingerprint of the resolved suite.
+    pub fingerprint: String,
+    /// Name of the run folder.
+    pub run: String,
+    /// Start of the run (UTC, RFC 3339).
+    pub started: String,
+    /// Time from the first to the last trial (s).
+    pub duration_s: f64,
+    /// Command that repeats the run.
+    pub repeat: String,
+    /// Planned trials, the A/A visit included.
+    pub planned: u32,
+    /// Journalled trials.
+    pub done: u32,
+    /// The machine.
+    pub machine: Machine,
+    /// Engine builds.
+    pub engines: Vec<EngineInfo>,
+    /// Model files.
+    pub models: Vec<ModelInfo>,
+    /// Label of the reference setting.
+    pub reference: String,
+    /// Non-inferiority margin (points of the 0..1 scale).
+    pub margin: f64,
+    /// Seed of cases and resampling.
+    pub seed: u64,
+    /// Confidence of intervals (0..1).
+    pub confidence: f64,
+    /// Bootstrap draws.
+    pub draws: u32,
+    /// What the front trades off.
+    pub objectives: Vec<Objective>,
+    /// The answer in two sentences.
+    pub verdict: String,
+    /// Every cell, in suite order, by context.
+    pub cells: Vec<CellSummary>,
+    /// The noise floor, by context.
+    pub aa: Vec<AaSummary>,
+    /// Every task on every cell.
+    pub tasks: Vec<TaskRow>,
+    /// By depth.
+    pub depths: Vec<DepthRow>,
+    /// Trials that broke.
+    pub failures: Vec<FailureRow>,
+    /// Things the reader must know: uninformative tasks, disagreeing clocks, noise.
+    pub flags: Vec<String>,
+    /// What was not measured, and why.
+    pub not_measured: Vec<String>,
+}

@@ -1,0 +1,193 @@
+//! Inference servers: each engine describes itself here; [`supervise`] acts.
+//!
+//! A new engine is one file and one line in [`ENGINES`].
+
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::suite::{Cell, Setting};
+use crate::trial::Measurement;
+
+pub mod llama_cpp;
+pub mod supervise;
+
+/// Every engine that kneepoint knows.
+pub static ENGINES: &[&dyn Engine] = &[];
+
+/// The engine of that name.
+pub fn find(name: &str) -> Option<&'static dyn Engine> {
+    ENGINES.iter().copied().find(|engine| engine.name() == name)
+}
+
+/// What the runner found on this machine for an engine and a setting's model.
+#[derive(Debug, Clone)]
+pub struct Launch<'a> {
+    /// The server's binary.
+    pub binary: &'a Path,
+    /// Folder of its shared libraries when they do not lie where the loader looks.
+    pub library_path: Option<&'a Path>,
+    /// The weights.
+    pub model: &'a Path,
+    /// Loopback port to listen on.
+    pub port: u16,
+    /// Threads for computing; `None` leaves it to the server.
+    pub threads: Option<u16>,
+    /// Arguments for every server of the suite, as they are.
+    pub extra_args: &'a [String],
+    /// What the binary says that it can do.
+    pub build: &'a Build,
+}
+
+/// A server's command line, before it is started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Argv {
+    /// The binary.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Environment variables set on top of kneepoint's own.
+    pub env: Vec<(String, String)>,
+}
+
+impl Argv {
+    /// The command as one line for a POSIX shell, ready to be pasted.
+    pub fn shell(&self) -> String {
+        let env = self
+            .env
+            .iter()
+            .map(|(name, value)| format!("{name}={}", quote(value)));
+        let program = std::iter::once(quote(&self.program.to_string_lossy()));
+        env.chain(program)
+            .chain(self.args.iter().map(|arg| quote(arg)))
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+}
+
+fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+/// What a binary says about itself (`--version`, `--help`).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Build {
+    /// Version text, one line.
+    pub version: String,
+    /// Long and short flags that its help names, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<String>,
+    /// Speculation types that its help names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub speculation: Vec<String>,
+}
+
+impl Build {
+    /// Whether the help names this flag.
+    pub fn has(&self, flag: &str) -> bool {
+        self.flags
+            .binary_search_by(|known| known.as_str().cmp(flag))
+            .is_ok()
+    }
+}
+
+/// Paths of a server's HTTP interface; `None` where it has no such thing.
+#[derive(Debug, Clone, Copy)]
+pub struct Endpoints {
+    /// Answers 200 when the model is loaded.
+    pub health: &'static str,
+    /// OpenAI-style chat completions.
+    pub chat: &'static str,
+    /// Completions from text or token arrays, with token probabilities.
+    pub completion: Option<&'static str>,
+    /// Text to tokens.
+    pub tokenize: Option<&'static str>,
+    /// Messages to the rendered prompt.
+    pub apply_template: Option<&'static str>,
+    /// Settings in force.
+    pub props: Option<&'static str>,
+    /// Prometheus metrics.
+    pub metrics: Option<&'static str>,
+}
+
+/// What the server really runs, read back from its log and properties. `None`: it does not say.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Effective {
+    /// Build of the server.
+    pub build: Option<String>,
+    /// Type of the K cache.
+    pub k: Option<String>,
+    /// Type of the V cache.
+    pub v: Option<String>,
+    /// Flash attention.
+    pub flash_attention: Option<bool>,
+    /// Context length per slot (tokens).
+    pub context: Option<u32>,
+    /// Slots.
+    pub slots: Option<u32>,
+    /// Threads that compute.
+    pub threads: Option<u32>,
+    /// Speculation types in force.
+    pub speculation: Option<String>,
+    /// Weight quant as the server names it.
+    pub weights: Option<String>,
+    /// SHA-256 of the chat template (16 hex digits).
+    pub template_hash: Option<String>,
+    /// Bytes of the KV cache by type: K.
+    pub k_bytes: Option<u64>,
+    /// Bytes of the KV cache by type: V.
+    pub v_bytes: Option<u64>,
+    /// Bytes of the compute buffers, all devices together.
+    pub compute_bytes: Option<u64>,
+    /// Bytes of the model buffers, all devices together.
+    pub model_bytes: Option<u64>,
+}
+
+/// A model server. Engines describe; the runner acts.
+pub trait Engine: Sync {
+    /// Name in suites.
+    fn name(&self) -> &'static str;
+
+    /// One line for `kneepoint list engines`.
+    fn summary(&self) -> &'static str;
+
+    /// Names of the binary to look for on `PATH`.
+    fn binaries(&self) -> &'static [&'static str];
+
+    /// Cache types that `k` and `v` of a setting may name.
+    fn cache_types(&self) -> &'static [&'static str];
+
+    /// Speculation types that a setting may name, `off` among them.
+    fn speculation_types(&self) -> &'static [&'static str];
+
+    /// Why this setting cannot run here, before anything is started; `None` when it can.
+    fn impossible(&self, setting: &Setting) -> Option<String>;
+
+    /// Reads what the binary says of itself from its `--version` and `--help` output.
+    fn build(&self, version: &str, help: &str) -> Build;
+
+    /// The server's command line.
+    ///
+    /// # Errors
+    /// When this build of the server cannot run the setting.
+    fn argv(&self, cell: &Cell, launch: &Launch<'_>) -> Result<Argv>;
+
+    /// Paths of its HTTP interface.
+    fn endpoints(&self) -> Endpoints;
+
+    /// The engine's own figures in the last event of a reply (or in a whole non-streamed reply).
+    fn measurements(&self, last: &serde_json::Value) -> Vec<Measurement>;
+
+    /// What the server really runs.
+    fn effective(&self, log: &str, props: &serde_json::Value) -> Effective;
+
+    /// What the server silently changed: one line a deviation of `effective` from the cell.
+    fn deviations(&self, cell: &Cell, effective: &Effective) -> Vec<String>;
+}

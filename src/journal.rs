@@ -1,0 +1,97 @@
+//! The journal: the only seam between measuring and judging. One JSON record a line.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::analysis::summary::{EngineInfo, Machine, ModelInfo};
+use crate::engine::{Argv, Effective};
+use crate::suite::Suite;
+use crate::trial::{Case, Trial};
+
+/// Version of the journal's format.
+pub const FORMAT: u32 = 1;
+
+/// One line of a journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "record", rename_all = "lowercase")]
+pub enum Record {
+    /// Always the first line.
+    Header(Box<Header>),
+    /// A case, once, before the first trial that runs it.
+    Case(Box<Case>),
+    /// A server was started for a cell.
+    Launch(Box<LaunchRecord>),
+    /// A trial ended.
+    Trial(Box<Trial>),
+}
+
+/// What a run is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Header {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// Name of the run folder.
+    pub run: String,
+    /// Start of the run (UTC, RFC 3339).
+    pub started: String,
+    /// Version of kneepoint.
+    pub tool_version: String,
+    /// Git commit that kneepoint was built from, if known.
+    pub git_hash: Option<String>,
+    /// The suite as resolved.
+    pub suite: Suite,
+    /// Its fingerprint.
+    pub fingerprint: String,
+    /// The suite as the user named it (path and overrides), for the command that repeats the run.
+    pub repeat: String,
+    /// The machine.
+    pub machine: Machine,
+    /// The engine builds.
+    pub engines: Vec<EngineInfo>,
+    /// The model files.
+    pub models: Vec<ModelInfo>,
+}
+
+/// A server process that was started for a visit of a cell.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LaunchRecord {
+    /// Number within the run, from 0; trials name it.
+    pub id: u32,
+    /// Setting label.
+    pub setting: String,
+    /// Context length (tokens).
+    pub context: u32,
+    /// Round, from 0.
+    pub round: u32,
+    /// 0, or 1 for the reference's second visit.
+    pub replicate: u32,
+    /// When it was started (UTC, RFC 3339).
+    pub started: String,
+    /// The command line.
+    pub argv: Argv,
+    /// Time until it was ready (s); `None` when it never was.
+    pub load_s: Option<f64>,
+    /// What it really runs.
+    pub effective: Effective,
+    /// Settings that the server silently changed; not empty: the cell is void.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deviations: Vec<String>,
+    /// Why it did not come up, with the end of its log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+    /// Its log, relative to the run folder.
+    pub log: String,
+}
+
+/// A whole journal in memory.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Journal {
+    /// What the run is.
+    pub header: Header,
+    /// Cases in the order they were made.
+    pub cases: Vec<Case>,
+    /// Server processes.
+    pub launches: Vec<LaunchRecord>,
+    /// Trials in the order they ended.
+    pub trials: Vec<Trial>,
+}

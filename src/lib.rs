@@ -1,0 +1,19 @@
+//! kneepoint measures what a faster, smaller setting of a local LLM costs in quality.
+//!
+//! One straight path: suite -> plan -> trials -> journal -> analysis -> report. The journal is the only
+//! seam between measuring and judging.
+
+pub mod analysis;
+pub mod client;
+pub mod engine;
+pub mod error;
+pub mod journal;
+pub mod mock;
+pub mod model;
+pub mod probe;
+pub mod report;
+pub mod suite;
+pub mod task;
+pub mod trial;
+
+pub use error::{Error, Result};

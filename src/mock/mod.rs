@@ -1,0 +1,1 @@
+//! A server with scripted timing and scripted faults, for what a real one can't be made to show.

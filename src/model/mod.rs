@@ -1,0 +1,1 @@
+//! Where models and engine binaries come from: paths, pinned packages, derived quants.

@@ -1,0 +1,142 @@
+//! Suites: what is measured, on what, and how much. A suite is a TOML file.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::analysis::summary::Objective;
+use crate::trial::{Arm, short_hash};
+
+mod setting;
+
+pub use setting::{Cell, FlashAttention, Setting};
+
+/// A suite with every default filled in and the matrix expanded. This is what the journal's header holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Suite {
+    /// Short name, used in the run folder's name.
+    pub name: String,
+    /// What the suite is for.
+    pub description: String,
+    /// Seed of cases and resampling.
+    pub seed: u64,
+    /// How often every cell is visited, each time with a slice of the items.
+    pub rounds: u32,
+    /// Non-inferiority margin (points of the 0..1 scale).
+    pub margin: f64,
+    /// Confidence of intervals (0..1).
+    pub confidence: f64,
+    /// Bootstrap draws.
+    pub draws: u32,
+    /// Context lengths (tokens), ascending.
+    pub contexts: Vec<u32>,
+    /// What the front trades off.
+    pub objectives: Vec<Objective>,
+    /// The engine that serves.
+    pub engine: EngineSpec,
+    /// Models by name.
+    pub models: Vec<ModelSpec>,
+    /// Every setting, the reference first.
+    pub settings: Vec<Setting>,
+    /// Tasks in order.
+    pub tasks: Vec<TaskSpec>,
+    /// Sampling parameters, every one sent with every request.
+    pub sampling: Sampling,
+}
+
+impl Suite {
+    /// The setting that the others are compared with.
+    pub fn reference(&self) -> &Setting {
+        &self.settings[0]
+    }
+
+    /// Hash of everything that makes trials comparable: the whole resolved suite but its description.
+    pub fn fingerprint(&self) -> String {
+        let bare = Self {
+            description: String::new(),
+            ..self.clone()
+        };
+        short_hash(&serde_json::to_vec(&bare).unwrap_or_default())
+    }
+}
+
+/// The engine that serves, and how it is started.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EngineSpec {
+    /// Engine name.
+    pub name: String,
+    /// The server's binary; `None`: the one on `PATH`, else the pinned package.
+    pub binary: Option<PathBuf>,
+    /// Further arguments of every server.
+    pub args: Vec<String>,
+    /// Threads for computing; `None` leaves it to the server.
+    pub threads: Option<u16>,
+    /// How long a server may take until it is ready (s).
+    pub start_timeout_s: f64,
+    /// How long a whole request may take (s).
+    pub request_timeout_s: f64,
+    /// How long a stream may be silent (s).
+    pub idle_timeout_s: f64,
+}
+
+/// Where a model comes from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ModelSpec {
+    /// Name used by settings.
+    pub name: String,
+    /// A pinned package that holds the weights, such as `smollm2-135m-instruct`.
+    pub package: Option<String>,
+    /// A file, when it is not a package.
+    pub path: Option<PathBuf>,
+    /// Weight quant of that file, such as `Q4_1`.
+    pub weights: String,
+    /// Further quants that kneepoint makes from that file with the packaged quantiser.
+    pub derive: Vec<String>,
+}
+
+/// One task of a suite.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TaskSpec {
+    /// Task name.
+    pub name: String,
+    /// Cases a context length (and arm).
+    pub samples: u32,
+    /// Context lengths that it runs at (tokens), a subset of the suite's.
+    pub contexts: Vec<u32>,
+    /// Arms, for tool tasks; empty else.
+    pub arms: Vec<Arm>,
+    /// Options of the task.
+    pub options: BTreeMap<String, u32>,
+}
+
+/// Sampling parameters; the defaults are greedy.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Sampling {
+    /// 0: always the most probable token.
+    pub temperature: f64,
+    /// How many tokens stay candidates; 0: all.
+    pub top_k: u32,
+    /// Probability mass that stays candidate (0..1).
+    pub top_p: f64,
+    /// Least probability relative to the best (0..1).
+    pub min_p: f64,
+    /// 1: no penalty.
+    pub repeat_penalty: f64,
+    /// Seed of the server's sampler.
+    pub seed: u32,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self {
+            temperature: 0.0,
+            top_k: 0,
+            top_p: 1.0,
+            min_p: 0.0,
+            repeat_penalty: 1.0,
+            seed: 1,
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What is compared: settings, and cells (a setting at a context length).
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Whether the server uses flash attention.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum FlashAttention {
+    /// Always.
+    #[default]
+    On,
+    /// Never.
+    Off,
+    /// The server decides.
+    Auto,
+}
+
+impl FlashAttention {
+    /// The name used in suites, reports and llama.cpp's flags.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::On => "on",
+            Self::Off => "off",
+            Self::Auto => "auto",
+        }
+    }
+}
+
+/// One way to run a model. Everything in it belongs to what is compared.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct Setting {
+    /// Unique in the suite and short, such as `Q4_1 kv=q8_0 spec=ngram-simple`; see [`Setting::label_of`].
+    pub label: String,
+    /// Engine name, such as `llama.cpp`.
+    pub engine: String,
+    /// Model name, a `[[model]]` of the suite.
+    pub model: String,
+    /// Weight quant of that model, such as `Q4_1`.
+    pub weights: String,
+    /// Type of the K cache, such as `f16`.
+    pub k: String,
+    /// Type of the V cache.
+    pub v: String,
+    /// Speculative decoding: `off` or an engine's type, such as `ngram-simple`.
+    pub speculation: String,
+    /// Flash attention.
+    pub flash_attention: FlashAttention,
+    /// Further arguments of the server, as they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extra_args: Vec<String>,
+}
+
+impl Setting {
+    /// The short name of a setting: what differs from the usual (`f16` cache, no speculation, flash
+    /// attention on) is spelled out. `with_model` puts the model in front (suites with several models).
+    pub fn label_of(&self, with_model: bool) -> String {
+        let mut parts = Vec::new();
+        if with_model {
+            parts.push(self.model.clone());
+        }
+        parts.push(self.weights.clone());
+        parts.push(if self.k == self.v {
+            format!("kv={}", self.k)
+        } else {
+            format!("kv={}/{}", self.k, self.v)
+        });
+        if self.speculation != "off" {
+            parts.push(format!("spec={}", self.speculation));
+        }
+        if self.flash_attention != FlashAttention::On {
+            parts.push(format!("fa={}", self.flash_attention.name()));
+        }
+        parts.extend(self.extra_args.iter().cloned());
+        parts.join(" ")
+    }
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.label)
+    }
+}
+
+/// A setting at a context length: one server process.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct Cell {
+    /// The setting.
+    pub setting: Setting,
+    /// Context length in tokens that the server is started with.
+    pub context: u32,
+}

@@ -1,0 +1,497 @@
+//! The nouns of a measurement: case, trial key, reply, measurement, outcome, trial.
+//!
+//! These are what the journal holds and what the analysis reads; nothing here does I/O.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+/// Who speaks a chat message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Instructions in front of the conversation.
+    System,
+    /// The person.
+    User,
+    /// The model.
+    Assistant,
+    /// The result of a tool call.
+    Tool,
+}
+
+/// One chat message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Message {
+    /// Who speaks.
+    pub role: Role,
+    /// The text.
+    pub content: String,
+    /// Calls made in this (assistant) message.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolCall>,
+    /// For a tool message: the id of the call it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool_call_id: Option<String>,
+}
+
+impl Message {
+    /// A message of plain text.
+    pub fn new(role: Role, content: impl Into<String>) -> Self {
+        Self {
+            role,
+            content: content.into(),
+            tool_calls: Vec::new(),
+            tool_call_id: None,
+        }
+    }
+
+    /// A message of the person.
+    pub fn user(content: impl Into<String>) -> Self {
+        Self::new(Role::User, content)
+    }
+
+    /// Instructions in front of the conversation.
+    pub fn system(content: impl Into<String>) -> Self {
+        Self::new(Role::System, content)
+    }
+}
+
+/// A function that the model may call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Tool {
+    /// Function name.
+    pub name: String,
+    /// What it does, for the model.
+    pub description: String,
+    /// JSON Schema of the arguments.
+    pub parameters: Value,
+}
+
+/// A call that the model made, arguments as the text it wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ToolCall {
+    /// The server's id of the call, if it gave one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Function name.
+    pub name: String,
+    /// The arguments, JSON text as it came (maybe malformed).
+    pub arguments: String,
+}
+
+/// Whether and how the server is told to make the model call a tool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ToolChoice {
+    /// The model decides.
+    Auto,
+    /// The server forces a call.
+    Required,
+}
+
+/// How tools reach the model; always told apart in results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Arm {
+    /// The `tools` field, tool choice `auto`.
+    Native,
+    /// Tools described in the prompt, no `tools` field: no grammar helps.
+    Prompted,
+    /// The server constrains the output.
+    Constrained,
+}
+
+impl Arm {
+    /// The name used in suites and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Prompted => "prompted",
+            Self::Constrained => "constrained",
+        }
+    }
+}
+
+impl fmt::Display for Arm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// What is sent to the server for one case.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Prompt {
+    /// A chat completion, rendered by the server with the model's template.
+    Chat {
+        /// The conversation.
+        messages: Vec<Message>,
+        /// Tools for the `tools` field; empty: the field is not sent.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        tools: Vec<Tool>,
+        /// Sent only with tools.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tool_choice: Option<ToolChoice>,
+    },
+    /// The next-token distributions of a token sequence, one for each position in `first..tokens.len()`:
+    /// position `t` is the distribution of the token that follows `tokens[..t]`.
+    Distributions {
+        /// The token ids, in the served model's vocabulary.
+        tokens: Vec<u32>,
+        /// First position asked for; the prefix `tokens[..first]` is prefilled in one go.
+        first: usize,
+        /// How many most probable tokens to list a position.
+        top_k: usize,
+    },
+}
+
+/// One item: what is sent, and what a right answer is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Case {
+    /// Content hash of everything else in the case (hex, 16 digits); see [`Case::seal`].
+    pub id: String,
+    /// Task name, such as `retrieval/niah_multikey_2`.
+    pub task: String,
+    /// [`Task::version`](crate::task::Task::version) that made it.
+    pub task_version: u32,
+    /// For tool tasks: how the tools reach the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arm: Option<Arm>,
+    /// Context length in tokens that the case was sized for (prompt and reply together).
+    pub context: u32,
+    /// Position in the task's list of cases, from 0.
+    pub index: u32,
+    /// Where in the context the answer is, 0 (start) to 1 (end), if the task has such a place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub depth: Option<f64>,
+    /// Cases that share a text (one haystack, one conversation, one template) share a cluster.
+    pub cluster: String,
+    /// What is sent.
+    pub prompt: Prompt,
+    /// Output budget in tokens.
+    pub max_tokens: u32,
+    /// Tokens of the rendered prompt, counted by the served model's tokenizer.
+    pub prompt_tokens: u32,
+    /// What a right answer is, in the task's own form.
+    pub target: Value,
+}
+
+impl Case {
+    /// Sets the id to the hash of the content.
+    #[must_use]
+    pub fn seal(mut self) -> Self {
+        self.id.clear();
+        let bytes = serde_json::to_vec(&self).unwrap_or_default();
+        self.id = short_hash(&bytes);
+        self
+    }
+}
+
+/// The first 16 hex digits of the SHA-256 of `bytes`.
+pub fn short_hash(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes)[..8])
+}
+
+/// Lower-case hex digits of `bytes`.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Names one planned trial; unique within a run.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct TrialKey {
+    /// Setting label, unique in the suite (see [`Setting`](crate::suite::Setting)).
+    pub setting: String,
+    /// Context length of the cell in tokens.
+    pub context: u32,
+    /// Round that it belongs to, from 0.
+    pub round: u32,
+    /// 0, or 1 for the reference's second visit (the A/A pair).
+    pub replicate: u32,
+    /// Task name.
+    pub task: String,
+    /// For tool tasks: the arm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arm: Option<Arm>,
+    /// Index of the case in its task's list.
+    pub index: u32,
+}
+
+/// Why the server stopped writing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FinishReason {
+    /// The model ended its turn.
+    Stop,
+    /// The output budget ran out.
+    Length,
+    /// The model called tools.
+    ToolCalls,
+    /// Anything else, as the server wrote it.
+    Other(String),
+}
+
+/// The most probable next tokens at one position.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Distribution {
+    /// Token ids and natural-log probabilities, most probable first.
+    pub top: Vec<(u32, f32)>,
+    /// The natural-log probability of the actual next token when it is listed.
+    pub actual: Option<f32>,
+}
+
+/// What came back, before any judgement. Model text is hostile: escape it wherever it is shown.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Reply {
+    /// Text after the reasoning.
+    pub content: String,
+    /// Reasoning text, told apart by the server.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reasoning: String,
+    /// Calls that the server parsed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolCall>,
+    /// Why it stopped, if the server said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finish_reason: Option<FinishReason>,
+    /// For [`Prompt::Distributions`]: one entry a position, packed (see `client::pack`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distributions: Option<PackedDistributions>,
+}
+
+/// Distributions of many positions in a compact form for the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PackedDistributions {
+    /// How many tokens are listed a position.
+    pub top_k: usize,
+    /// Base64 of little-endian records: for each position `top_k` pairs of token id (u32) and natural-log
+    /// probability (f32), most probable first, padded with id `u32::MAX` and negative infinity.
+    pub data: String,
+}
+
+/// Who measured a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// kneepoint's own clock and counters.
+    Client,
+    /// The inference server's own timings or usage.
+    Engine,
+    /// The Linux `/proc` file system.
+    Procfs,
+    /// NVIDIA's management library.
+    Nvml,
+    /// Running average power limit counters.
+    Rapl,
+    /// The Linux `/sys` file system.
+    Sysfs,
+    /// Computed by a formula from other figures.
+    Formula,
+}
+
+/// One measured number, or why there is none.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Measurement {
+    /// Name with its unit, such as `ttft_s`; the constants are in [`metric`].
+    #[serde(rename = "n")]
+    pub name: Cow<'static, str>,
+    /// Who measured it.
+    #[serde(rename = "s")]
+    pub source: Source,
+    /// The number; `None` with a reason in `absent`.
+    #[serde(rename = "v", default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<f64>,
+    /// Why there is no number.
+    #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
+    pub absent: Option<String>,
+}
+
+impl Measurement {
+    /// A measured number; a number that is not finite becomes absent.
+    pub fn new(name: &'static str, source: Source, value: f64) -> Self {
+        if !value.is_finite() {
+            return Self::absent(name, source, "not a finite number");
+        }
+        Self {
+            name: Cow::Borrowed(name),
+            source,
+            value: Some(value),
+            absent: None,
+        }
+    }
+
+    /// No number, and why.
+    pub fn absent(name: &'static str, source: Source, reason: impl Into<String>) -> Self {
+        Self {
+            name: Cow::Borrowed(name),
+            source,
+            value: None,
+            absent: Some(reason.into()),
+        }
+    }
+}
+
+/// Names of measurements. Durations in seconds, memory in bytes, rates in tokens per second.
+pub mod metric {
+    /// Time from sending the request to the first token (s).
+    pub const TTFT_S: &str = "ttft_s";
+    /// Time from sending the request to the end of the reply (s).
+    pub const TOTAL_S: &str = "total_s";
+    /// Prompt tokens processed per second, cold (tokens/s).
+    pub const PREFILL_TPS: &str = "prefill_tps";
+    /// Tokens generated per second after the first event (tokens/s).
+    pub const DECODE_TPS: &str = "decode_tps";
+    /// Median time between events that carry tokens (s).
+    pub const ITL_P50_S: &str = "itl_p50_s";
+    /// 95th percentile of the time between events that carry tokens (s).
+    pub const ITL_P95_S: &str = "itl_p95_s";
+    /// Longest time between events that carry tokens (s).
+    pub const ITL_MAX_S: &str = "itl_max_s";
+    /// Tokens of the prompt.
+    pub const PROMPT_TOKENS: &str = "prompt_tokens";
+    /// Tokens generated.
+    pub const OUTPUT_TOKENS: &str = "output_tokens";
+    /// Prompt tokens taken from a cache.
+    pub const CACHED_TOKENS: &str = "cached_tokens";
+    /// Tokens drafted by speculation.
+    pub const DRAFT_TOKENS: &str = "draft_tokens";
+    /// Drafted tokens that were accepted.
+    pub const DRAFT_ACCEPTED: &str = "draft_accepted";
+    /// Time per position of a distributions request (s).
+    pub const POSITION_S: &str = "position_s";
+    /// Peak resident set of the server's process tree (bytes).
+    pub const PEAK_RSS_BYTES: &str = "peak_rss_bytes";
+    /// Peak proportional set size of the server's process tree (bytes).
+    pub const PEAK_PSS_BYTES: &str = "peak_pss_bytes";
+    /// Peak anonymous memory of the server's process tree (bytes).
+    pub const PEAK_ANON_BYTES: &str = "peak_anon_bytes";
+    /// Peak file-mapped memory of the server's process tree (bytes).
+    pub const PEAK_FILE_BYTES: &str = "peak_file_bytes";
+    /// Share of the machine's CPU time stolen by its host during the trial (0..1).
+    pub const STEAL: &str = "steal_ratio";
+    /// Share of the machine's CPU time used by anything but the server and kneepoint (0..1).
+    pub const OTHER_CPU: &str = "other_cpu_ratio";
+    /// One-minute load average when the trial ended.
+    pub const LOAD1: &str = "load1";
+    /// Mean CPU clock when the trial ended (Hz).
+    pub const CPU_HZ: &str = "cpu_hz";
+}
+
+/// A judged reply.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Score {
+    /// 0 (wrong) to 1 (right); `None` for a task that only compares with the reference (`coherence/kld`).
+    pub quality: Option<f64>,
+    /// Further figures of the task by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metrics: BTreeMap<String, f64>,
+    /// What kind of error it was, in the task's own terms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+}
+
+impl Score {
+    /// A score with nothing but its quality (0..1).
+    pub fn of(quality: f64) -> Self {
+        Self {
+            quality: Some(quality),
+            ..Self::default()
+        }
+    }
+
+    /// Names the kind of error.
+    #[must_use]
+    pub fn labelled(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// Adds a figure.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: f64) -> Self {
+        self.metrics.insert(name.into(), value);
+        self
+    }
+}
+
+/// Where a trial failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// The server did not come up.
+    Launch,
+    /// The request could not be sent or was refused.
+    Request,
+    /// The reply broke off, hung or could not be read.
+    Stream,
+    /// The server died or hung during the trial.
+    Server,
+    /// The reply came, but not from what was asked (truncated prompt, context shift).
+    Integrity,
+}
+
+/// What became of a trial. Never a sentinel number, never NaN.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Outcome {
+    /// The reply was judged.
+    Scored(Score),
+    /// The case does not apply here, and why.
+    Unscored {
+        /// Why it was not scored.
+        reason: String,
+    },
+    /// Something broke.
+    Failed {
+        /// Where it broke.
+        stage: Stage,
+        /// What happened.
+        error: String,
+    },
+}
+
+impl Outcome {
+    /// The score, when there is one.
+    pub fn score(&self) -> Option<&Score> {
+        match self {
+            Self::Scored(score) => Some(score),
+            _ => None,
+        }
+    }
+}
+
+/// One case run once on one cell.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Trial {
+    /// Which planned trial this is.
+    pub key: TrialKey,
+    /// Content hash of the case; empty when it failed before cases could be made.
+    pub case: String,
+    /// Which server process answered: number of the launch record in the journal, from 0.
+    pub launch: u32,
+    /// Start of the request, UTC, RFC 3339.
+    pub started: String,
+    /// What came back; `None` when nothing did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply: Option<Reply>,
+    /// What was measured, each with its source.
+    pub measurements: Vec<Measurement>,
+    /// The judgement.
+    pub outcome: Outcome,
+}
+
+impl Trial {
+    /// The number that `source` measured as `name`, if there is one.
+    pub fn measured(&self, name: &str, source: Source) -> Option<f64> {
+        self.measurements
+            .iter()
+            .find(|m| m.name == name && m.source == source)
+            .and_then(|m| m.value)
+    }
+}
