@@ -98,13 +98,7 @@ impl Error {
     /// An error of the given kind.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self(Box::new(Inner {
-            kind,
-            message,
-            source: None,
-            hints: Vec::new(),
-            location: None,
-        }))
+        Self(Box::new(Inner { kind, message, source: None, hints: Vec::new(), location: None }))
     }
 
     /// A failure while running (exit code 1).
@@ -178,6 +172,18 @@ impl<T, E: Into<Box<dyn std::error::Error + Send + Sync>>> Context<T> for std::r
     }
 }
 
+/// An error and what caused it, joined with colons.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
 /// Did-you-mean: the candidate nearest to `word`, if one is near enough to be a slip.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     candidates
@@ -196,12 +202,7 @@ mod tests {
     fn line_and_column_count_from_one() {
         let text: Arc<str> = "a = 1\nkv = [\"q3_0\"]\n".into();
         let at = text.find("\"q3").unwrap();
-        let location = Location {
-            file: "s.toml".into(),
-            text,
-            span: at..at + 6,
-            label: String::new(),
-        };
+        let location = Location { file: "s.toml".into(), text, span: at..at + 6, label: String::new() };
         assert_eq!(location.line_column(), (2, 7));
     }
 

@@ -9,8 +9,12 @@ use serde::{Deserialize, Serialize};
 use crate::analysis::summary::Objective;
 use crate::trial::{Arm, short_hash};
 
+mod load;
+mod overrides;
+pub mod raw;
 mod setting;
 
+pub use load::{load, parse};
 pub use setting::{Cell, FlashAttention, Setting};
 
 /// A suite with every default filled in and the matrix expanded. This is what the journal's header holds.
@@ -54,10 +58,7 @@ impl Suite {
 
     /// Hash of everything that makes trials comparable: the whole resolved suite but its description.
     pub fn fingerprint(&self) -> String {
-        let bare = Self {
-            description: String::new(),
-            ..self.clone()
-        };
+        let bare = Self { description: String::new(), ..self.clone() };
         short_hash(&serde_json::to_vec(&bare).unwrap_or_default())
     }
 }
@@ -130,13 +131,6 @@ pub struct Sampling {
 
 impl Default for Sampling {
     fn default() -> Self {
-        Self {
-            temperature: 0.0,
-            top_k: 0,
-            top_p: 1.0,
-            min_p: 0.0,
-            repeat_penalty: 1.0,
-            seed: 1,
-        }
+        Self { temperature: 0.0, top_k: 0, top_p: 1.0, min_p: 0.0, repeat_penalty: 1.0, seed: 1 }
     }
 }

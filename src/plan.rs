@@ -1,0 +1,282 @@
+//! From a suite to visits and trial keys, in the order in which they run.
+
+use serde::Serialize;
+
+use crate::error::{Error, Kind, Result};
+use crate::suite::{Cell, Setting, Suite, TaskSpec};
+use crate::trial::TrialKey;
+
+/// Everything that a run will do.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Plan {
+    /// Server processes in run order, none without trials.
+    pub visits: Vec<Visit>,
+}
+
+impl Plan {
+    /// Number of trials, the reference's second visits included.
+    pub fn trials(&self) -> usize {
+        self.visits.iter().map(|visit| visit.trials.len()).sum()
+    }
+
+    /// Every trial key in run order.
+    pub fn keys(&self) -> impl Iterator<Item = &TrialKey> {
+        self.visits.iter().flat_map(|visit| &visit.trials)
+    }
+}
+
+/// One server process and the trials that it answers.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Visit {
+    /// The setting at a context length.
+    pub cell: Cell,
+    /// Round, from 0.
+    pub round: u32,
+    /// 1 for the reference's second visit.
+    pub replicate: u32,
+    /// What it answers, in order.
+    pub trials: Vec<TrialKey>,
+}
+
+/// Which trials to run: `KEY=PATTERN` with `*` for anything. The same key again is 'or', another is 'and'.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    terms: Vec<(FilterKey, String)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FilterKey {
+    Task,
+    Setting,
+    Context,
+    Arm,
+}
+
+impl FilterKey {
+    const ALL: [(&'static str, Self); 4] =
+        [("task", Self::Task), ("setting", Self::Setting), ("context", Self::Context), ("arm", Self::Arm)];
+}
+
+impl Filter {
+    /// Reads `KEY=PATTERN` terms.
+    ///
+    /// # Errors
+    /// A usage error for an unknown key or a missing `=`.
+    pub fn parse(terms: &[String]) -> Result<Self> {
+        let terms = terms
+            .iter()
+            .map(|term| {
+                let (key, pattern) = term.split_once('=').unwrap_or((term, ""));
+                let known = FilterKey::ALL.iter().find(|(name, _)| *name == key);
+                match (known, term.contains('=')) {
+                    (Some((_, key)), true) => Ok((*key, pattern.to_owned())),
+                    _ => Err(Error::usage(format!("--filter {term}: not a KEY=PATTERN"))
+                        .hint("keys are task, setting, context and arm; `*` stands for anything")
+                        .hint("such as --filter 'task=retrieval/*' or --filter 'setting=*kv=q4_0*'")),
+                }
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self { terms })
+    }
+
+    /// Whether a value passes: no term for the key, or one of them matches.
+    fn passes(&self, key: FilterKey, value: &str) -> bool {
+        let mut terms = self.terms.iter().filter(|(term, _)| *term == key).peekable();
+        terms.peek().is_none() || terms.any(|(_, pattern)| glob(pattern, value))
+    }
+
+    /// The reference always passes by setting: without it nothing could be compared.
+    fn passes_setting(&self, setting: &Setting, reference: &Setting) -> bool {
+        setting == reference || self.passes(FilterKey::Setting, &setting.label)
+    }
+}
+
+/// Whether `pattern` with `*` for any run of characters covers all of `text`.
+fn glob(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = text.strip_prefix(parts.next().unwrap_or_default()) else {
+        return false;
+    };
+    if !pattern.contains('*') {
+        return rest.is_empty();
+    }
+    let parts: Vec<&str> = parts.collect();
+    let Some((last, middle)) = parts.split_last() else {
+        return true;
+    };
+    for part in middle {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+/// Lays out a run. In each round every cell is visited once, the reference a second time at the end (A/A);
+/// the order is reversed from round to round so that drift favours no cell. Item `i` belongs to round
+/// `i % rounds`.
+///
+/// # Errors
+/// When the filter leaves nothing to run.
+pub fn plan(suite: &Suite, filter: &Filter) -> Result<Plan> {
+    let mut visits = Vec::new();
+    for round in 0..suite.rounds {
+        let mut one_round = round_of(suite, filter, round);
+        if round % 2 == 1 {
+            one_round.reverse();
+        }
+        visits.extend(one_round);
+    }
+    if visits.is_empty() {
+        return Err(Error::new(Kind::NothingSelected, "the filter leaves no trial to run")
+            .hint("`--dry-run` without the filter shows what there is"));
+    }
+    Ok(Plan { visits })
+}
+
+fn round_of(suite: &Suite, filter: &Filter, round: u32) -> Vec<Visit> {
+    let reference = suite.reference();
+    let chosen = suite.settings.iter().filter(|setting| filter.passes_setting(setting, reference));
+    let second_visit = std::iter::once((reference, 1));
+    let mut visits = Vec::new();
+    for (setting, replicate) in chosen.map(|setting| (setting, 0)).chain(second_visit) {
+        for &context in &suite.contexts {
+            if !filter.passes(FilterKey::Context, &context.to_string()) {
+                continue;
+            }
+            let trials = trials_of(suite, filter, setting, context, round, replicate);
+            if !trials.is_empty() {
+                visits.push(Visit {
+                    cell: Cell { setting: setting.clone(), context },
+                    round,
+                    replicate,
+                    trials,
+                });
+            }
+        }
+    }
+    visits
+}
+
+fn trials_of(
+    suite: &Suite,
+    filter: &Filter,
+    setting: &Setting,
+    context: u32,
+    round: u32,
+    replicate: u32,
+) -> Vec<TrialKey> {
+    let mut trials = Vec::new();
+    let runs_here =
+        |task: &&TaskSpec| task.contexts.contains(&context) && filter.passes(FilterKey::Task, &task.name);
+    for task in suite.tasks.iter().filter(runs_here) {
+        let arms: Vec<_> = match task.arms.as_slice() {
+            [] => vec![None],
+            arms => arms.iter().copied().map(Some).collect(),
+        };
+        for arm in arms {
+            if !filter.passes(FilterKey::Arm, arm.map_or("", |arm| arm.name())) {
+                continue;
+            }
+            for index in (0..task.samples).filter(|index| index % suite.rounds == round) {
+                trials.push(TrialKey {
+                    setting: setting.label.clone(),
+                    context,
+                    round,
+                    replicate,
+                    task: task.name.clone(),
+                    arm,
+                    index,
+                });
+            }
+        }
+    }
+    trials
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn globs() {
+        for (pattern, text, expected) in [
+            ("retrieval/*", "retrieval/niah_single_1", true),
+            ("*kv=q4_0*", "Q4_1 kv=q4_0 spec=ngram-simple", true),
+            ("*q4_0", "Q4_1 kv=q4_0 spec=x", false),
+            ("512", "512", true),
+            ("512", "5120", false),
+            ("*", "", true),
+            ("a*b*c", "aXbYc", true),
+            ("a*b*c", "acb", false),
+            ("ab*ba", "aba", false),
+        ] {
+            assert_eq!(glob(pattern, text), expected, "{pattern} on {text}");
+        }
+    }
+
+    fn suite() -> Suite {
+        let text = r#"
+            name = "t"
+            contexts = [512, 1024]
+            rounds = 2
+            [[model]]
+            name = "m"
+            path = "m.gguf"
+            weights = "Q8_0"
+            [reference]
+            [matrix]
+            kv = ["f16", "q8_0", "q4_0"]
+            [[task]]
+            name = "retrieval/niah_multikey_2"
+            samples = 5
+            [[task]]
+            name = "tools/arguments"
+            samples = 1
+            contexts = [512]
+        "#;
+        crate::suite::parse(text, std::path::Path::new("t.toml"), &[]).unwrap()
+    }
+
+    #[test]
+    fn every_planned_trial_is_planned_once() {
+        let plan = plan(&suite(), &Filter::default()).unwrap();
+        let keys: HashSet<_> = plan.keys().collect();
+        assert_eq!(keys.len(), plan.trials());
+        // 3 settings + A/A, 5 needles at 2 contexts, 1 tool case in 2 arms at one context
+        assert_eq!(plan.trials(), 4 * (5 * 2 + 2));
+    }
+
+    #[test]
+    fn the_order_is_reversed_in_odd_rounds() {
+        let plan = plan(&suite(), &Filter::default()).unwrap();
+        let labels = |round: u32| -> Vec<_> {
+            let visits = plan.visits.iter().filter(|visit| visit.round == round);
+            visits
+                .map(|visit| (visit.cell.setting.label.clone(), visit.cell.context, visit.replicate))
+                .collect()
+        };
+        let mut second = labels(1);
+        second.reverse();
+        assert_eq!(labels(0), second);
+        assert_eq!(labels(0).first().unwrap().2, 0);
+        assert_eq!(labels(0).last().unwrap().2, 1);
+    }
+
+    #[test]
+    fn filters_keep_the_reference() {
+        let filter = Filter::parse(&["setting=*q4_0*".into(), "context=512".into()]).unwrap();
+        let plan = plan(&suite(), &filter).unwrap();
+        let labels: HashSet<_> = plan.keys().map(|key| key.setting.as_str()).collect();
+        assert_eq!(labels, HashSet::from(["Q8_0 kv=f16", "Q8_0 kv=q4_0"]));
+        assert!(plan.keys().all(|key| key.context == 512));
+    }
+
+    #[test]
+    fn an_empty_selection_is_its_own_error() {
+        let filter = Filter::parse(&["task=nothing".into()]).unwrap();
+        assert_eq!(plan(&suite(), &filter).unwrap_err().kind(), Kind::NothingSelected);
+    }
+}

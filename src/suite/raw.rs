@@ -1,0 +1,277 @@
+//! The suite file as written: every key, with its place in the text where a later check may point at it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::{FlashAttention, Sampling};
+use crate::analysis::summary::Objective;
+use crate::trial::Arm;
+
+/// A suite file (TOML).
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawSuite {
+    /// Short name, used in the run folder's name: letters, digits, `-` and `_`.
+    #[schemars(with = "String")]
+    pub name: Spanned<String>,
+    /// What the suite is for.
+    #[serde(default)]
+    pub description: String,
+    /// Seed of cases and resampling.
+    #[serde(default = "default_seed")]
+    pub seed: u64,
+    /// How often every cell is visited, each time with a slice of the items (1..=100).
+    #[serde(default = "default_rounds")]
+    #[schemars(with = "u32")]
+    pub rounds: Spanned<u32>,
+    /// Non-inferiority margin, in points of the 0..1 scale of scores.
+    #[serde(default = "default_margin")]
+    #[schemars(with = "f64")]
+    pub margin: Spanned<f64>,
+    /// Confidence of intervals (0.5..1).
+    #[serde(default = "default_confidence")]
+    #[schemars(with = "f64")]
+    pub confidence: Spanned<f64>,
+    /// Bootstrap draws (100..=1,000,000).
+    #[serde(default = "default_draws")]
+    #[schemars(with = "u32")]
+    pub draws: Spanned<u32>,
+    /// Context lengths in tokens.
+    #[schemars(with = "Vec<u32>")]
+    pub contexts: Vec<Spanned<u32>>,
+    /// What the front trades off.
+    #[serde(default = "default_objectives")]
+    pub objectives: Vec<Objective>,
+    /// The engine that serves.
+    #[serde(default)]
+    pub engine: RawEngine,
+    /// Sampling parameters; the defaults are greedy.
+    #[serde(default)]
+    pub sampling: RawSampling,
+    /// Models.
+    #[serde(default, rename = "model")]
+    pub models: Vec<RawModel>,
+    /// The setting that the others are compared with; it runs twice (A/A).
+    #[schemars(with = "RawSetting")]
+    pub reference: Spanned<RawSetting>,
+    /// Settings as the product of lists.
+    #[schemars(with = "Option<RawMatrix>")]
+    pub matrix: Option<Spanned<RawMatrix>>,
+    /// Settings one by one.
+    #[serde(default, rename = "setting")]
+    #[schemars(with = "Vec<RawSetting>")]
+    pub settings: Vec<Spanned<RawSetting>>,
+    /// Tasks.
+    #[serde(default, rename = "task")]
+    pub tasks: Vec<RawTask>,
+}
+
+fn default_seed() -> u64 {
+    1
+}
+
+fn unplaced<T>(value: T) -> Spanned<T> {
+    Spanned::new(0..0, value)
+}
+
+fn default_rounds() -> Spanned<u32> {
+    unplaced(2)
+}
+
+fn default_margin() -> Spanned<f64> {
+    unplaced(0.02)
+}
+
+fn default_confidence() -> Spanned<f64> {
+    unplaced(0.95)
+}
+
+fn default_draws() -> Spanned<u32> {
+    unplaced(10_000)
+}
+
+fn default_objectives() -> Vec<Objective> {
+    vec![Objective::Quality, Objective::Decode, Objective::Memory]
+}
+
+/// `[engine]`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawEngine {
+    /// Engine name; see `kneepoint list engines`.
+    #[schemars(with = "String")]
+    pub name: Spanned<String>,
+    /// The server's binary; default: the one on `PATH`, else the pinned package.
+    pub binary: Option<PathBuf>,
+    /// Further arguments of every server.
+    pub args: Vec<String>,
+    /// Threads for computing; default: the server decides.
+    #[schemars(with = "Option<u16>")]
+    pub threads: Option<Spanned<u16>>,
+    /// How long a server may take until it is ready (s).
+    #[schemars(with = "f64")]
+    pub start_timeout_s: Spanned<f64>,
+    /// How long a whole request may take (s).
+    #[schemars(with = "f64")]
+    pub request_timeout_s: Spanned<f64>,
+    /// How long a stream may be silent (s).
+    #[schemars(with = "f64")]
+    pub idle_timeout_s: Spanned<f64>,
+}
+
+impl Default for RawEngine {
+    fn default() -> Self {
+        Self {
+            name: unplaced("llama.cpp".into()),
+            binary: None,
+            args: Vec::new(),
+            threads: None,
+            start_timeout_s: unplaced(120.0),
+            request_timeout_s: unplaced(900.0),
+            idle_timeout_s: unplaced(300.0),
+        }
+    }
+}
+
+/// `[sampling]`: every parameter is sent with every request.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawSampling {
+    /// 0: always the most probable token.
+    #[schemars(with = "f64")]
+    pub temperature: Spanned<f64>,
+    /// How many tokens stay candidates; 0: all.
+    pub top_k: u32,
+    /// Probability mass that stays candidate (0..1).
+    #[schemars(with = "f64")]
+    pub top_p: Spanned<f64>,
+    /// Least probability relative to the best (0..1).
+    #[schemars(with = "f64")]
+    pub min_p: Spanned<f64>,
+    /// 1: no penalty.
+    #[schemars(with = "f64")]
+    pub repeat_penalty: Spanned<f64>,
+    /// Seed of the server's sampler.
+    pub seed: u32,
+}
+
+impl Default for RawSampling {
+    fn default() -> Self {
+        let sampling = Sampling::default();
+        Self {
+            temperature: unplaced(sampling.temperature),
+            top_k: sampling.top_k,
+            top_p: unplaced(sampling.top_p),
+            min_p: unplaced(sampling.min_p),
+            repeat_penalty: unplaced(sampling.repeat_penalty),
+            seed: sampling.seed,
+        }
+    }
+}
+
+/// `[[model]]`: a pinned package or a file.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawModel {
+    /// Name used by settings and reports.
+    #[schemars(with = "String")]
+    pub name: Spanned<String>,
+    /// A pinned package that holds the weights; see `kneepoint doctor`.
+    #[schemars(with = "Option<String>")]
+    pub package: Option<Spanned<String>>,
+    /// A GGUF file, relative to the suite's folder.
+    #[schemars(with = "Option<PathBuf>")]
+    pub path: Option<Spanned<PathBuf>>,
+    /// Weight quant of the file, such as `Q4_K_M`; a package knows its own.
+    #[schemars(with = "Option<String>")]
+    pub weights: Option<Spanned<String>>,
+    /// Further quants to make from the file with the packaged quantiser, such as `Q8_0`.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub derive: Vec<Spanned<String>>,
+}
+
+/// One setting; what is left out is the usual (first model, its own weights, `f16`, `off`, `on`).
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawSetting {
+    /// Model name.
+    #[schemars(with = "Option<String>")]
+    pub model: Option<Spanned<String>>,
+    /// Weight quant.
+    #[schemars(with = "Option<String>")]
+    pub weights: Option<Spanned<String>>,
+    /// Type of both caches, or `K/V` such as `q8_0/q4_0`.
+    #[schemars(with = "Option<String>")]
+    pub kv: Option<Spanned<String>>,
+    /// Type of the K cache.
+    #[schemars(with = "Option<String>")]
+    pub k: Option<Spanned<String>>,
+    /// Type of the V cache.
+    #[schemars(with = "Option<String>")]
+    pub v: Option<Spanned<String>>,
+    /// Speculative decoding: `off` or an engine's type.
+    #[schemars(with = "Option<String>")]
+    pub speculation: Option<Spanned<String>>,
+    /// Flash attention: `on`, `off`, `auto`.
+    #[schemars(with = "Option<FlashAttention>")]
+    pub flash_attention: Option<Spanned<FlashAttention>>,
+    /// Further arguments of the server.
+    pub extra_args: Vec<String>,
+}
+
+/// `[matrix]`: the product of its lists; what is left out is the reference's.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawMatrix {
+    /// Model names.
+    #[schemars(with = "Vec<String>")]
+    pub model: Vec<Spanned<String>>,
+    /// Weight quants.
+    #[schemars(with = "Vec<String>")]
+    pub weights: Vec<Spanned<String>>,
+    /// Types of both caches, or `K/V`.
+    #[schemars(with = "Vec<String>")]
+    pub kv: Vec<Spanned<String>>,
+    /// Types of the K cache (with `v`, instead of `kv`).
+    #[schemars(with = "Vec<String>")]
+    pub k: Vec<Spanned<String>>,
+    /// Types of the V cache (with `k`, instead of `kv`).
+    #[schemars(with = "Vec<String>")]
+    pub v: Vec<Spanned<String>>,
+    /// Speculation types.
+    #[schemars(with = "Vec<String>")]
+    pub speculation: Vec<Spanned<String>>,
+    /// Flash attention.
+    #[schemars(with = "Vec<FlashAttention>")]
+    pub flash_attention: Vec<Spanned<FlashAttention>>,
+    /// Combinations to leave out: those that match every key given.
+    #[schemars(with = "Vec<RawSetting>")]
+    pub exclude: Vec<Spanned<RawSetting>>,
+}
+
+/// `[[task]]`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawTask {
+    /// Task name; see `kneepoint list tasks`.
+    #[schemars(with = "String")]
+    pub name: Spanned<String>,
+    /// Cases for each context length and arm (1..=100,000).
+    #[schemars(with = "u32")]
+    pub samples: Spanned<u32>,
+    /// Context lengths, of the suite's; default: all.
+    #[schemars(with = "Option<Vec<u32>>")]
+    pub contexts: Option<Vec<Spanned<u32>>>,
+    /// Arms of a tool task; default: all it has.
+    #[schemars(with = "Option<Vec<Arm>>")]
+    pub arms: Option<Vec<Spanned<Arm>>>,
+    /// Options of the task.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, u32>")]
+    pub options: BTreeMap<Spanned<String>, Spanned<u32>>,
+}
