@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+mod distributions;
+
 /// Who speaks a chat message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -43,12 +45,7 @@ pub struct Message {
 impl Message {
     /// A message of plain text.
     pub fn new(role: Role, content: impl Into<String>) -> Self {
-        Self {
-            role,
-            content: content.into(),
-            tool_calls: Vec::new(),
-            tool_call_id: None,
-        }
+        Self { role, content: content.into(), tool_calls: Vec::new(), tool_call_id: None }
     }
 
     /// A message of the person.
@@ -260,7 +257,7 @@ pub struct Reply {
     /// Why it stopped, if the server said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finish_reason: Option<FinishReason>,
-    /// For [`Prompt::Distributions`]: one entry a position, packed (see `client::pack`).
+    /// For [`Prompt::Distributions`]: one entry a position (see [`PackedDistributions::pack`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub distributions: Option<PackedDistributions>,
 }
@@ -318,22 +315,12 @@ impl Measurement {
         if !value.is_finite() {
             return Self::absent(name, source, "not a finite number");
         }
-        Self {
-            name: Cow::Borrowed(name),
-            source,
-            value: Some(value),
-            absent: None,
-        }
+        Self { name: Cow::Borrowed(name), source, value: Some(value), absent: None }
     }
 
     /// No number, and why.
     pub fn absent(name: &'static str, source: Source, reason: impl Into<String>) -> Self {
-        Self {
-            name: Cow::Borrowed(name),
-            source,
-            value: None,
-            absent: Some(reason.into()),
-        }
+        Self { name: Cow::Borrowed(name), source, value: None, absent: Some(reason.into()) }
     }
 }
 
@@ -399,10 +386,7 @@ pub struct Score {
 impl Score {
     /// A score with nothing but its quality (0..1).
     pub fn of(quality: f64) -> Self {
-        Self {
-            quality: Some(quality),
-            ..Self::default()
-        }
+        Self { quality: Some(quality), ..Self::default() }
     }
 
     /// Names the kind of error.
@@ -437,8 +421,10 @@ pub enum Stage {
 }
 
 /// What became of a trial. Never a sentinel number, never NaN.
+///
+/// Not internally tagged: with `serde_json`'s arbitrary precision such an enum cannot read back its floats.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "lowercase")]
+#[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// The reply was judged.
     Scored(Score),
@@ -489,9 +475,33 @@ pub struct Trial {
 impl Trial {
     /// The number that `source` measured as `name`, if there is one.
     pub fn measured(&self, name: &str, source: Source) -> Option<f64> {
-        self.measurements
-            .iter()
-            .find(|m| m.name == name && m.source == source)
-            .and_then(|m| m.value)
+        self.measurements.iter().find(|m| m.name == name && m.source == source).and_then(|m| m.value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every line of the journal must come back as it went in, numbers inside tagged enums included.
+    #[test]
+    fn tagged_enums_with_numbers_survive_the_journal() {
+        let prompt = Prompt::Distributions { tokens: vec![1, 2, 3], first: 1, top_k: 64 };
+        let text = serde_json::to_string(&prompt).unwrap();
+        assert_eq!(serde_json::from_str::<Prompt>(&text).unwrap(), prompt);
+
+        let outcome = Outcome::Scored(Score::of(0.5).with("fields", 0.25).labelled("value"));
+        let text = serde_json::to_string(&outcome).unwrap();
+        assert_eq!(serde_json::from_str::<Outcome>(&text).unwrap(), outcome);
+
+        let parameters: Value =
+            serde_json::from_str(r#"{"minimum":1.50,"maximum":12345678901234567890}"#).unwrap();
+        let prompt = Prompt::Chat {
+            messages: vec![Message::user("hello")],
+            tools: vec![Tool { name: "f".into(), description: String::new(), parameters }],
+            tool_choice: Some(ToolChoice::Auto),
+        };
+        let text = serde_json::to_string(&prompt).unwrap();
+        assert_eq!(serde_json::from_str::<Prompt>(&text).unwrap(), prompt);
     }
 }
