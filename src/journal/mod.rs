@@ -6,14 +6,25 @@ use serde::{Deserialize, Serialize};
 use crate::analysis::summary::{EngineInfo, Machine, ModelInfo};
 use crate::engine::{Argv, Effective};
 use crate::suite::Suite;
-use crate::trial::{Case, Trial};
+use crate::trial::{Case, Trial, TrialKey};
+
+mod read;
+mod write;
+
+pub use read::{load, parse};
+pub use write::JournalWriter;
+
+/// Name of the journal in a run folder.
+pub const FILE_NAME: &str = "journal.jsonl";
 
 /// Version of the journal's format.
 pub const FORMAT: u32 = 1;
 
 /// One line of a journal.
+///
+/// Not internally tagged: with `serde_json`'s arbitrary precision such an enum cannot read back its floats.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "record", rename_all = "lowercase")]
+#[serde(rename_all = "lowercase")]
 pub enum Record {
     /// Always the first line.
     Header(Box<Header>),
@@ -40,7 +51,8 @@ pub struct Header {
     pub git_hash: Option<String>,
     /// The suite as resolved.
     pub suite: Suite,
-    /// Its fingerprint.
+    /// Hash of the suite, the task versions, the engine builds and the model files: what must be the same
+    /// for trials of two sittings to belong to one run. See [`fingerprint`].
     pub fingerprint: String,
     /// The suite as the user named it (path and overrides), for the command that repeats the run.
     pub repeat: String,
@@ -50,6 +62,9 @@ pub struct Header {
     pub engines: Vec<EngineInfo>,
     /// The model files.
     pub models: Vec<ModelInfo>,
+    /// Filters that the run was started with; part of the plan.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<String>,
 }
 
 /// A server process that was started for a visit of a cell.
@@ -67,7 +82,7 @@ pub struct LaunchRecord {
     pub replicate: u32,
     /// When it was started (UTC, RFC 3339).
     pub started: String,
-    /// The command line.
+    /// The command line, the home folder written as `~`.
     pub argv: Argv,
     /// Time until it was ready (s); `None` when it never was.
     pub load_s: Option<f64>,
@@ -94,4 +109,37 @@ pub struct Journal {
     pub launches: Vec<LaunchRecord>,
     /// Trials in the order they ended.
     pub trials: Vec<Trial>,
+}
+
+impl Journal {
+    /// Keys of the trials that have an outcome.
+    pub fn done(&self) -> std::collections::HashSet<TrialKey> {
+        self.trials.iter().map(|trial| trial.key.clone()).collect()
+    }
+
+    /// The number that the next launch gets.
+    pub fn next_launch(&self) -> u32 {
+        self.launches.iter().map(|launch| launch.id + 1).max().unwrap_or(0)
+    }
+}
+
+/// What a run's trials have in common: suite, filters, versions of its tasks, engine builds, model files.
+pub fn fingerprint(
+    suite: &Suite,
+    filters: &[String],
+    engines: &[EngineInfo],
+    models: &[ModelInfo],
+) -> String {
+    let versions = suite.tasks.iter().map(|spec| {
+        let version = crate::task::find(&spec.name).map_or(0, |task| task.version());
+        format!("{}={version}", spec.name)
+    });
+    let engines = engines.iter().map(|engine| format!("{}={}", engine.name, engine.version));
+    let models = models.iter().map(|model| format!("{}:{}={}", model.name, model.weights, model.sha256));
+    let parts = std::iter::once(suite.fingerprint())
+        .chain(filters.iter().cloned())
+        .chain(versions)
+        .chain(engines)
+        .chain(models);
+    crate::trial::short_hash(parts.collect::<Vec<_>>().join("\n").as_bytes())
 }

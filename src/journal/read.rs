@@ -1,0 +1,77 @@
+//! Reading a journal: strict about everything but a torn last line.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use super::{FILE_NAME, FORMAT, Journal, Record};
+use crate::error::{Context, Error, Result};
+use crate::trial::{Trial, TrialKey};
+
+/// Reads the journal of a run folder. A torn last line (a crash while writing) is left out.
+///
+/// # Errors
+/// When the file cannot be read, does not start with a header of this format, or a line in its middle
+/// is damaged (named by number).
+pub fn load(folder: &Path) -> Result<Journal> {
+    let path = folder.join(FILE_NAME);
+    let bytes = std::fs::read(&path)
+        .context(|| format!("cannot read {}", path.display()))
+        .map_err(|error| error.hint("name a run folder, a unique prefix of its name, or `latest`"))?;
+    parse(&bytes).map(|(journal, _)| journal).map_err(|reason| {
+        Error::runtime(format!("{}: {reason}", path.display())).hint(
+            "a line in the middle of a journal is never damaged by a crash: restore the file from a copy",
+        )
+    })
+}
+
+/// Reads a journal from memory: the journal, and how many bytes of it are whole lines.
+///
+/// # Errors
+/// A message with the line's number.
+pub fn parse(bytes: &[u8]) -> Result<(Journal, usize), String> {
+    let mut journal: Option<Journal> = None;
+    let mut places: HashMap<TrialKey, usize> = HashMap::new();
+    let mut whole = 0;
+    for (index, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
+        let number = index + 1;
+        let Some(text) = line.strip_suffix(b"\n") else {
+            break;
+        };
+        let record: Record =
+            serde_json::from_slice(text).map_err(|error| format!("line {number} is damaged: {error}"))?;
+        match (&mut journal, record) {
+            (None, Record::Header(header)) if header.format == FORMAT => {
+                journal = Some(Journal {
+                    header: *header,
+                    cases: Vec::new(),
+                    launches: Vec::new(),
+                    trials: Vec::new(),
+                });
+            }
+            (None, Record::Header(header)) => {
+                let made = header.tool_version;
+                return Err(format!("format {} (kneepoint {made}); this is format {FORMAT}", header.format));
+            }
+            (None, _) => return Err("line 1 is not a header".into()),
+            (Some(_), Record::Header(_)) => return Err(format!("line {number} is a second header")),
+            (Some(journal), Record::Case(case)) => journal.cases.push(*case),
+            (Some(journal), Record::Launch(launch)) => journal.launches.push(*launch),
+            (Some(journal), Record::Trial(trial)) => {
+                replace_or_push(&mut journal.trials, &mut places, *trial)
+            }
+        }
+        whole += line.len();
+    }
+    journal.map(|journal| (journal, whole)).ok_or_else(|| "it has no header".into())
+}
+
+/// A later record of the same key supersedes (`resume --retry-failed`).
+fn replace_or_push(trials: &mut Vec<Trial>, places: &mut HashMap<TrialKey, usize>, trial: Trial) {
+    match places.get(&trial.key) {
+        Some(&place) => trials[place] = trial,
+        None => {
+            places.insert(trial.key.clone(), trials.len());
+            trials.push(trial);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Writing a journal: one writer, one line a record, on disk before anything goes on.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use super::{FILE_NAME, Header, Journal, Record, read};
+use crate::error::{Context, Error, Result};
+
+/// Appends records to a journal that it has locked.
+#[derive(Debug)]
+pub struct JournalWriter {
+    file: File,
+}
+
+impl JournalWriter {
+    /// Creates the journal of a new run folder, with its header.
+    ///
+    /// # Errors
+    /// When the file exists or cannot be written.
+    pub fn create(folder: &Path, header: &Header) -> Result<Self> {
+        let path = folder.join(FILE_NAME);
+        let file = OpenOptions::new()
+            .create_new(true)
+            .append(true)
+            .open(&path)
+            .context(|| format!("cannot create {}", path.display()))?;
+        lock(&file, folder)?;
+        let mut writer = Self { file };
+        writer.append(&Record::Header(Box::new(header.clone())))?;
+        // The folder's entry must survive a crash too.
+        File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .context(|| "cannot sync the run folder".into())?;
+        Ok(writer)
+    }
+
+    /// Opens the journal of a run to go on with it; a torn last line is cut off.
+    ///
+    /// # Errors
+    /// When another process writes to it, or it is damaged before its last line.
+    pub fn open(folder: &Path) -> Result<(Self, Journal)> {
+        let path = folder.join(FILE_NAME);
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .context(|| format!("cannot open {}", path.display()))?;
+        lock(&file, folder)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).context(|| format!("cannot read {}", path.display()))?;
+        let (journal, whole) =
+            read::parse(&bytes).map_err(|reason| Error::runtime(format!("{}: {reason}", path.display())))?;
+        if whole < bytes.len() {
+            file.set_len(whole as u64)
+                .context(|| format!("cannot cut the torn end of {}", path.display()))?;
+            file.sync_all().context(|| format!("cannot sync {}", path.display()))?;
+        }
+        file.seek(SeekFrom::End(0)).context(|| format!("cannot seek in {}", path.display()))?;
+        Ok((Self { file }, journal))
+    }
+
+    /// Writes one record and waits until it is on disk.
+    ///
+    /// # Errors
+    /// When the disk is full or gone.
+    pub fn append(&mut self, record: &Record) -> Result<()> {
+        let mut line = serde_json::to_vec(record).context(|| "cannot write a record as JSON".into())?;
+        line.push(b'\n');
+        self.file
+            .write_all(&line)
+            .and_then(|()| self.file.sync_data())
+            .context(|| "cannot append to the journal".into())
+            .map_err(|error| error.hint("free disk space, then `kneepoint resume` goes on where it stopped"))
+    }
+}
+
+fn lock(file: &File, folder: &Path) -> Result<()> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => {
+            Err(Error::runtime(format!("another kneepoint is writing to {}", folder.display()))
+                .hint("wait until it has ended, or stop it"))
+        }
+        Err(TryLockError::Error(source)) => {
+            Err(Error::runtime("cannot lock the journal").with_source(source))
+        }
+    }
+}
