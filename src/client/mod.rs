@@ -1,1 +1,237 @@
 //! Requests to an inference server, and what they cost on the client's clock.
+//!
+//! A request is sent, its chunks are stamped and stored as they come ([`timeline::Recording`]), and only
+//! when the stream has ended are they decoded ([`sse`], [`reply`]) and measured ([`timeline`]).
+
+use std::time::Duration;
+
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::engine::Endpoints;
+use crate::error::{Error, Result};
+use crate::suite::Sampling;
+use crate::trial::{Measurement, Message, Prompt, Reply, Stage, Tool, ToolChoice};
+
+pub mod chat;
+pub mod distributions;
+mod http;
+pub mod reply;
+pub mod sse;
+pub mod text;
+pub mod timeline;
+
+use http::Http;
+
+/// How long to wait and how much to take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// From sending a request to the end of its reply.
+    pub request_timeout: Duration,
+    /// Longest silence within a reply, once its first bytes are there. Before them only
+    /// `request_timeout` holds: a long prompt is silent while it is processed.
+    pub idle_timeout: Duration,
+    /// Largest reply (bytes).
+    pub max_reply_bytes: usize,
+    /// Longest line of an event stream (bytes).
+    pub max_line_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            request_timeout: Duration::from_secs(600),
+            idle_timeout: Duration::from_secs(60),
+            max_reply_bytes: 64 << 20,
+            max_line_bytes: 1 << 20,
+        }
+    }
+}
+
+/// A request that was answered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Exchange {
+    /// What came back.
+    pub reply: Reply,
+    /// The client's figures; for distributions also the engine's.
+    pub measurements: Vec<Measurement>,
+    /// The last event that carries `usage` or `timings` (or the whole reply of a server that did not
+    /// stream), for [`Engine::measurements`](crate::engine::Engine::measurements). Null for distributions,
+    /// where the last of many requests says nothing about the whole.
+    pub last: Value,
+}
+
+/// Why there is no exchange. The message is safe to show.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// Where it broke: [`Stage::Request`], [`Stage::Stream`] or [`Stage::Integrity`].
+    pub stage: Stage,
+    /// What happened, with the HTTP status and the server's own words where there are any.
+    pub message: String,
+}
+
+impl Failure {
+    fn new(stage: Stage, message: impl Into<String>) -> Self {
+        Self { stage, message: message.into() }
+    }
+
+    fn request(message: impl Into<String>) -> Self {
+        Self::new(Stage::Request, message)
+    }
+
+    fn stream(message: impl Into<String>) -> Self {
+        Self::new(Stage::Stream, message)
+    }
+
+    fn integrity(message: impl Into<String>) -> Self {
+        Self::new(Stage::Integrity, message)
+    }
+}
+
+/// Talks to one server.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: Http,
+    endpoints: Endpoints,
+}
+
+impl Client {
+    /// A client of the server at `base_url`, such as `http://127.0.0.1:8080`. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// A usage error when `base_url` is not an http or https address.
+    pub fn new(base_url: &str, endpoints: Endpoints, limits: Limits) -> Result<Self> {
+        let http = Http::new(base_url, limits)?;
+        Ok(Self { http, endpoints })
+    }
+
+    /// Sends what a case asks for. `max_tokens` and `sampling` do not apply to distributions.
+    ///
+    /// # Errors
+    /// As [`Client::chat`] and [`Client::distributions`].
+    pub async fn send(
+        &self,
+        prompt: &Prompt,
+        sampling: &Sampling,
+        max_tokens: u32,
+    ) -> Result<Exchange, Failure> {
+        match prompt {
+            Prompt::Chat { messages, tools, tool_choice } => {
+                self.chat(messages, tools, *tool_choice, sampling, max_tokens).await
+            }
+            Prompt::Distributions { tokens, first, top_k } => {
+                self.distributions(tokens, *first, *top_k).await
+            }
+        }
+    }
+
+    /// A streamed chat completion of at most `max_tokens` tokens, prompt cache off.
+    ///
+    /// # Errors
+    /// When the request is refused, or the reply breaks off, falls silent, is over a limit or cannot be read.
+    pub async fn chat(
+        &self,
+        messages: &[Message],
+        tools: &[Tool],
+        tool_choice: Option<ToolChoice>,
+        sampling: &Sampling,
+        max_tokens: u32,
+    ) -> Result<Exchange, Failure> {
+        let body = chat::body(messages, tools, tool_choice, sampling, max_tokens);
+        let answer = self.http.post(self.endpoints.chat, &body).await?;
+        chat::exchange(&answer, self.http.limits())
+    }
+
+    /// The `top_k` most probable next tokens after each `tokens[..t]` for `t` in `first..tokens.len()`.
+    ///
+    /// # Errors
+    /// As [`Client::chat`]; also when a position was not computed from exactly the tokens sent.
+    pub async fn distributions(
+        &self,
+        tokens: &[u32],
+        first: usize,
+        top_k: usize,
+    ) -> Result<Exchange, Failure> {
+        let Some(path) = self.endpoints.completion else {
+            return Err(Failure::request(
+                "this engine lists no token probabilities: leave coherence/kld out of the suite",
+            ));
+        };
+        distributions::collect(&self.http, path, tokens, first, top_k).await
+    }
+
+    /// Token ids of a text, special tokens in the text recognised. `add_special` puts those in front (and
+    /// behind) that the model's tokenizer adds to every prompt.
+    ///
+    /// # Errors
+    /// When the engine has no tokenizer endpoint or the server does not answer with token ids.
+    pub async fn tokenize(&self, text: &str, add_special: bool) -> Result<Vec<u32>> {
+        let path = endpoint(self.endpoints.tokenize, "tokenizer")?;
+        let body = chat::tokenize_body(text, add_special);
+        let value = self.post_json(path, &body).await?;
+        reply::token_ids(&value).ok_or_else(|| unexpected(path, "a list of token ids"))
+    }
+
+    /// The prompt that the server makes of a conversation with the model's chat template.
+    ///
+    /// # Errors
+    /// When the engine has no such endpoint or the server does not answer with a prompt.
+    pub async fn apply_template(&self, messages: &[Message], tools: &[Tool]) -> Result<String> {
+        let path = endpoint(self.endpoints.apply_template, "chat template")?;
+        let body = chat::template_body(messages, tools);
+        let value = self.post_json(path, &body).await?;
+        let prompt = value.get("prompt").and_then(Value::as_str);
+        prompt.map(str::to_owned).ok_or_else(|| unexpected(path, "a prompt"))
+    }
+
+    /// The JSON document at a path such as `/props`.
+    ///
+    /// # Errors
+    /// When the server does not answer with JSON.
+    pub async fn get_json(&self, path: &str) -> Result<Value> {
+        let answer = self.http.get(path).await.map_err(|failure| wrap(path, failure))?;
+        serde_json::from_slice(answer.recording.bytes())
+            .map_err(|source| unexpected(path, "JSON").with_source(source))
+    }
+
+    /// The text at a path such as `/metrics`; bytes that are not UTF-8 become U+FFFD.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn get_text(&self, path: &str) -> Result<String> {
+        let answer = self.http.get(path).await.map_err(|failure| wrap(path, failure))?;
+        Ok(String::from_utf8_lossy(answer.recording.bytes()).into_owned())
+    }
+
+    /// Whether the server says that it is ready; a server that takes longer than two seconds is not.
+    pub async fn healthy(&self) -> bool {
+        let ready = self.http.get(self.endpoints.health);
+        let ready = tokio::time::timeout(Duration::from_secs(2), ready).await;
+        matches!(ready, Ok(Ok(_)))
+    }
+
+    async fn post_json(&self, path: &str, body: &Value) -> Result<Value> {
+        let answer = self.http.post(path, body).await;
+        let answer = answer.map_err(|failure| wrap(path, failure))?;
+        serde_json::from_slice(answer.recording.bytes())
+            .map_err(|source| unexpected(path, "JSON").with_source(source))
+    }
+}
+
+fn endpoint(path: Option<&'static str>, what: &str) -> Result<&'static str> {
+    path.ok_or_else(|| {
+        Error::runtime(format!("this engine has no {what} endpoint"))
+            .hint("choose tasks that need none, or another engine")
+    })
+}
+
+fn wrap(path: &str, failure: Failure) -> Error {
+    Error::runtime(format!("request to {path} failed: {failure}"))
+        .hint("look at the server's log; is the address that of the right server?")
+}
+
+fn unexpected(path: &str, wanted: &str) -> Error {
+    Error::runtime(format!("the server did not answer {path} with {wanted}"))
+        .hint("is this engine the one that the suite names?")
+}

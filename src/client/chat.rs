@@ -1,0 +1,246 @@
+//! Chat completions: what is sent, and what a recorded answer amounts to.
+
+use serde_json::{Map, Value, json};
+
+use super::http::Answer;
+use super::reply::{self, Decoded};
+use super::timeline::{Timeline, TokenEvent};
+use super::{Exchange, Failure, Limits, sse, text};
+use crate::suite::Sampling;
+use crate::trial::{Measurement, Message, Source, Tool, ToolCall, ToolChoice, metric};
+
+/// The body of a streamed chat completion. Every sampling parameter is there: a server's own defaults (for
+/// llama-server temperature 0.8, top-k 40, ..) never apply. Names are llama.cpp's.
+pub fn body(
+    messages: &[Message],
+    tools: &[Tool],
+    tool_choice: Option<ToolChoice>,
+    sampling: &Sampling,
+    max_tokens: u32,
+) -> Value {
+    let mut body = template_body(messages, tools);
+    if let Some(choice) = tool_choice.filter(|_| !tools.is_empty()) {
+        body["tool_choice"] = json!(choice);
+    }
+    let rest = json!({
+        "max_tokens": max_tokens,
+        "stream": true,
+        "stream_options": { "include_usage": true },
+        "timings_per_token": true,
+        "cache_prompt": false,
+        "temperature": sampling.temperature,
+        "dynatemp_range": 0.0,
+        "top_k": sampling.top_k,
+        "top_p": sampling.top_p,
+        "min_p": sampling.min_p,
+        "typical_p": 1.0,
+        "top_n_sigma": -1.0,
+        "xtc_probability": 0.0,
+        "mirostat": 0,
+        "repeat_penalty": sampling.repeat_penalty,
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
+        "dry_multiplier": 0.0,
+        "seed": sampling.seed,
+    });
+    if let (Value::Object(body), Value::Object(rest)) = (&mut body, rest) {
+        body.extend(rest);
+    }
+    body
+}
+
+/// The body of a request for the rendered prompt: messages, and tools when there are any.
+pub fn template_body(messages: &[Message], tools: &[Tool]) -> Value {
+    let mut body = Map::new();
+    body.insert("messages".into(), messages.iter().map(message).collect());
+    if !tools.is_empty() {
+        body.insert("tools".into(), tools.iter().map(tool).collect());
+    }
+    Value::Object(body)
+}
+
+/// The body of a request for token ids.
+pub(super) fn tokenize_body(text: &str, add_special: bool) -> Value {
+    json!({ "content": text, "add_special": add_special, "parse_special": true })
+}
+
+fn message(message: &Message) -> Value {
+    let mut value = json!({ "role": message.role, "content": message.content });
+    if !message.tool_calls.is_empty() {
+        value["tool_calls"] = message.tool_calls.iter().map(tool_call).collect();
+    }
+    if let Some(id) = &message.tool_call_id {
+        value["tool_call_id"] = json!(id);
+    }
+    value
+}
+
+fn tool_call(call: &ToolCall) -> Value {
+    let mut value = json!({
+        "type": "function",
+        "function": { "name": call.name, "arguments": call.arguments },
+    });
+    if let Some(id) = &call.id {
+        value["id"] = json!(id);
+    }
+    value
+}
+
+fn tool(tool: &Tool) -> Value {
+    json!({
+        "type": "function",
+        "function": {
+            "name": tool.name,
+            "description": tool.description,
+            "parameters": tool.parameters,
+        },
+    })
+}
+
+/// Decodes and measures a recorded answer.
+pub(super) fn exchange(answer: &Answer, limits: &Limits) -> Result<Exchange, Failure> {
+    match answer.media_type.as_str() {
+        "text/event-stream" => streamed(answer, limits),
+        "application/json" => whole(answer),
+        other => Err(Failure::stream(format!(
+            "the reply is `{}`, not an event stream: {}",
+            text::shown(other),
+            text::shown(&String::from_utf8_lossy(answer.recording.bytes()))
+        ))),
+    }
+}
+
+fn streamed(answer: &Answer, limits: &Limits) -> Result<Exchange, Failure> {
+    let bounds = sse::Bounds { line: limits.max_line_bytes, event: limits.max_line_bytes };
+    let events =
+        sse::decode(answer.recording.bytes(), bounds).map_err(|error| Failure::stream(error.to_string()))?;
+    let decoded = reply::from_events(&events).map_err(Failure::stream)?;
+    let arrived = decoded.token_events.iter().filter_map(|event| {
+        let at = answer.recording.arrival(events[event.index].end)?;
+        Some(TokenEvent { at_s: at.as_secs_f64(), tokens: event.tokens })
+    });
+    let timeline =
+        Timeline { events: arrived.collect(), counts: decoded.counts, total_s: answer.total.as_secs_f64() };
+    Ok(Exchange { measurements: timeline.measurements(), reply: decoded.reply, last: decoded.last })
+}
+
+/// A server that ignores `stream` answers all the same; there is just little to measure.
+fn whole(answer: &Answer) -> Result<Exchange, Failure> {
+    let Decoded { reply, last, .. } = reply::from_whole(answer.recording.bytes()).map_err(Failure::stream)?;
+    let unknown = [
+        metric::TTFT_S,
+        metric::PREFILL_TPS,
+        metric::DECODE_TPS,
+        metric::ITL_P50_S,
+        metric::ITL_P95_S,
+        metric::ITL_MAX_S,
+    ];
+    let total = Measurement::new(metric::TOTAL_S, Source::Client, answer.total.as_secs_f64());
+    let measurements = unknown
+        .map(|name| Measurement::absent(name, Source::Client, "the server did not stream its reply"))
+        .into_iter()
+        .chain([total])
+        .collect();
+    Ok(Exchange { reply, measurements, last })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::client::timeline::Recording;
+    use crate::trial::{FinishReason, Role, Stage};
+
+    #[test]
+    fn body_names_every_parameter() {
+        let messages = [Message::system("Be brief."), Message::user("Hello 🦀")];
+        let body = body(&messages, &[], Some(ToolChoice::Auto), &Sampling::default(), 32);
+        insta::assert_snapshot!(serde_json::to_string_pretty(&body).unwrap());
+    }
+
+    #[test]
+    fn body_with_tools_and_a_conversation() {
+        let tool = Tool {
+            name: "get_weather".into(),
+            description: "Weather of a city".into(),
+            parameters: json!({ "type": "object", "properties": { "city": { "type": "string" } } }),
+        };
+        let call = ToolCall {
+            id: Some("call-1".into()),
+            name: "get_weather".into(),
+            arguments: "{\"city\":\"Paris\"}".into(),
+        };
+        let messages = [
+            Message { tool_calls: vec![call], ..Message::new(Role::Assistant, "") },
+            Message { tool_call_id: Some("call-1".into()), ..Message::new(Role::Tool, "22 °C") },
+        ];
+        let sampling = Sampling { temperature: 0.7, top_k: 40, ..Sampling::default() };
+        let body = body(&messages, &[tool], Some(ToolChoice::Required), &sampling, 8);
+        insta::assert_snapshot!(serde_json::to_string_pretty(&body).unwrap());
+    }
+
+    fn answer(media_type: &str, chunks: &[(u64, &str)]) -> Answer {
+        let mut recording = Recording::default();
+        for (ms, bytes) in chunks {
+            recording.push(Duration::from_millis(*ms), bytes.as_bytes());
+        }
+        Answer { media_type: media_type.into(), recording, total: Duration::from_secs(1) }
+    }
+
+    fn measured(exchange: &Exchange, name: &str) -> Option<f64> {
+        let found = exchange.measurements.iter().find(|m| m.name == name);
+        found.unwrap().value
+    }
+
+    const ROLE: &str = "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":null}}]}\n\n";
+    const END: &str = "data: {\"choices\":[{\"finish_reason\":\"stop\",\"delta\":{}}]}\n\ndata: {\"choices\":[],\
+                       \"usage\":{\"prompt_tokens\":10,\"completion_tokens\":2,\
+                       \"prompt_tokens_details\":{\"cached_tokens\":0}}}\n\ndata: [DONE]\n\n";
+
+    fn token(text: &str) -> String {
+        format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n")
+    }
+
+    #[test]
+    fn a_role_or_an_empty_delta_is_not_the_first_token() {
+        let (empty, one, two) = (token(""), token("a"), token("b"));
+        let chunks = [(100, ROLE), (150, &empty), (200, &one), (300, &two), (400, END)];
+        let exchange = exchange(&answer("text/event-stream", &chunks), &Limits::default()).unwrap();
+        assert_eq!(exchange.reply.content, "ab");
+        assert_eq!(measured(&exchange, metric::TTFT_S), Some(0.2));
+        assert_eq!(measured(&exchange, metric::PREFILL_TPS), Some(50.0));
+        assert_eq!(exchange.last["usage"]["prompt_tokens"], 10);
+    }
+
+    #[test]
+    fn an_event_counts_when_its_last_byte_is_there() {
+        let (one, two) = (token("a"), token("b"));
+        let (head, tail) = one.split_at(20);
+        let chunks = [(100, ROLE), (200, head), (350, tail), (500, &two), (600, END)];
+        let exchange = exchange(&answer("text/event-stream", &chunks), &Limits::default()).unwrap();
+        assert_eq!(measured(&exchange, metric::TTFT_S), Some(0.35));
+        assert!((measured(&exchange, metric::ITL_MAX_S).unwrap() - 0.15).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_whole_reply_is_read_but_not_timed() {
+        let body = include_str!("../../tests/fixtures/llama-server/chat_tools_required.json");
+        let exchange = exchange(&answer("application/json", &[(5, body)]), &Limits::default()).unwrap();
+        assert_eq!(exchange.reply.finish_reason, Some(FinishReason::Length));
+        assert_eq!(measured(&exchange, metric::TTFT_S), None);
+        assert_eq!(measured(&exchange, metric::TOTAL_S), Some(1.0));
+        assert_eq!(exchange.last["timings"]["predicted_n"].as_u64(), Some(120));
+    }
+
+    #[test]
+    fn other_media_and_long_lines_fail_the_stream() {
+        let html = exchange(&answer("text/html", &[(1, "<html>\x1b[2J")]), &Limits::default());
+        let failure = html.unwrap_err();
+        assert_eq!(failure.stage, Stage::Stream);
+        assert_eq!(failure.message, "the reply is `text/html`, not an event stream: <html>\\u{1b}[2J");
+        let limits = Limits { max_line_bytes: 40, ..Limits::default() };
+        let long = exchange(&answer("text/event-stream", &[(1, ROLE)]), &limits).unwrap_err();
+        assert!(long.message.contains("longer than 40 bytes"), "{long}");
+    }
+}
