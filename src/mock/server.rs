@@ -1,0 +1,431 @@
+//! The mock's HTTP interface.
+
+use std::future::pending;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use futures_util::stream;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::document::Speech;
+use super::plan::{self, End, Plan, Wanted, Write};
+use super::script::{FaultKind, Script};
+use super::tokens;
+
+/// Largest request (bytes).
+const REQUEST_BYTES: usize = 64 << 20;
+
+/// How long the last piece before a cut connection has for leaving.
+const FLUSH: Duration = Duration::from_millis(5);
+
+/// A ChatML-like template, as `/props` shows it; [`render`] does the same.
+const TEMPLATE: &str = "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n\
+                        {% endfor %}<|im_start|>assistant\n";
+
+pub(super) fn router(script: Script) -> Router {
+    let state = Arc::new(Server {
+        script,
+        requests: AtomicU64::new(0),
+        prompt_tokens: AtomicU64::new(0),
+        output_tokens: AtomicU64::new(0),
+        slot: Mutex::new(Vec::new()),
+    });
+    Router::new()
+        .route("/health", get(async || json_response(&json!({ "status": "ok" }))))
+        .route("/v1/chat/completions", post(chat))
+        .route("/completion", post(completion))
+        .route("/tokenize", post(tokenize))
+        .route("/apply-template", post(apply_template))
+        .route("/props", get(props))
+        .route("/slots", get(slots))
+        .route("/metrics", get(metrics))
+        .layer(DefaultBodyLimit::max(REQUEST_BYTES))
+        .with_state(state)
+}
+
+struct Server {
+    script: Script,
+    /// Generating requests so far.
+    requests: AtomicU64,
+    prompt_tokens: AtomicU64,
+    output_tokens: AtomicU64,
+    /// Prompt of the last completion: what its cache holds.
+    slot: Mutex<Vec<u32>>,
+}
+
+type Shared = State<Arc<Server>>;
+
+/// A request that is answered with an error.
+struct Refused(StatusCode, Value);
+
+impl Refused {
+    fn invalid(message: impl std::fmt::Display) -> Self {
+        Self(
+            StatusCode::BAD_REQUEST,
+            json!({ "code": 400, "message": message.to_string(), "type": "invalid_request_error" }),
+        )
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let mut response = json_response(&json!({ "error": self.1 }));
+        *response.status_mut() = self.0;
+        response
+    }
+}
+
+fn json_response(value: &Value) -> Response {
+    let header = (header::CONTENT_TYPE, "application/json; charset=utf-8");
+    ([header], value.to_string()).into_response()
+}
+
+fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refused> {
+    serde_json::from_slice(body).map_err(Refused::invalid)
+}
+
+#[derive(Deserialize)]
+struct ChatRequest {
+    messages: Vec<ChatMessage>,
+    #[serde(default)]
+    tools: Vec<Value>,
+    #[serde(default)]
+    stream: bool,
+    #[serde(default)]
+    stream_options: StreamOptions,
+    #[serde(default)]
+    timings_per_token: bool,
+    max_tokens: Option<u32>,
+}
+
+#[derive(Deserialize)]
+struct ChatMessage {
+    role: String,
+    #[serde(default)]
+    content: Value,
+}
+
+#[derive(Default, Deserialize)]
+struct StreamOptions {
+    #[serde(default)]
+    include_usage: bool,
+}
+
+async fn chat(State(server): Shared, body: Bytes) -> Result<Response, Refused> {
+    let start = Instant::now();
+    let (number, fault) = server.next_request();
+    let request: ChatRequest = parse(&body)?;
+    let sent = tokens::ids(&render(&request.messages, &request.tools)).len() as u64;
+    server.check_context(sent)?;
+    let seen = seen(sent, fault);
+    let script = &server.script;
+    let cached = u64::from(script.cached_tokens).min(seen.saturating_sub(1));
+    let (tokens, complete) = server.say(number, request.max_tokens);
+    let speech = Speech { request: number, tokens, complete, processed: seen - cached, cached };
+    server.count(&speech);
+    let plan = if request.stream {
+        let wanted = Wanted {
+            usage: request.stream_options.include_usage,
+            timings_per_token: request.timings_per_token,
+        };
+        plan::streamed(&speech, script, wanted)
+    } else {
+        plan::whole(&speech, script)
+    };
+    respond(start, plan, fault, script).await
+}
+
+#[derive(Deserialize)]
+struct CompletionRequest {
+    prompt: PromptField,
+    #[serde(default = "one")]
+    n_predict: u32,
+    #[serde(default)]
+    n_probs: usize,
+    #[serde(default = "yes")]
+    cache_prompt: bool,
+    #[serde(default)]
+    stream: bool,
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum PromptField {
+    Text(String),
+    Tokens(Vec<u32>),
+}
+
+async fn completion(State(server): Shared, body: Bytes) -> Result<Response, Refused> {
+    let start = Instant::now();
+    let (number, fault) = server.next_request();
+    let request: CompletionRequest = parse(&body)?;
+    if request.stream {
+        return Err(Refused::invalid("the mock does not stream /completion"));
+    }
+    let mut prompt = match request.prompt {
+        PromptField::Text(text) => tokens::ids(&text),
+        PromptField::Tokens(ids) => ids,
+    };
+    server.check_context(prompt.len() as u64)?;
+    prompt.truncate(seen(prompt.len() as u64, fault) as usize);
+    let cached = server.reuse(&prompt, request.cache_prompt);
+    let speech = Speech {
+        request: number,
+        tokens: tokens::filler(request.n_predict.min(server.script.context)),
+        complete: false,
+        processed: prompt.len() as u64 - cached,
+        cached,
+    };
+    server.count(&speech);
+    let mut document = json!({
+        "index": 0,
+        "content": speech.tokens.concat(),
+        "id_slot": 0,
+        "stop": true,
+        "model": "mock",
+        "tokens_predicted": speech.count(),
+        "tokens_evaluated": prompt.len(),
+        "truncated": false,
+        "stop_type": "limit",
+        "timings": speech.timings(&server.script, speech.count()),
+    });
+    if request.n_probs > 0 {
+        document["completion_probabilities"] = probabilities(&prompt, request.n_probs, &speech.tokens);
+    }
+    let at = server.script.ready(speech.processed, speech.count());
+    respond(start, plan::single(at, &document), fault, &server.script).await
+}
+
+/// One entry a generated token; generated tokens join the prefix of the next.
+fn probabilities(prompt: &[u32], count: usize, generated: &[&str]) -> Value {
+    let mut prefix = prompt.to_vec();
+    let mut entries = Vec::new();
+    for _ in generated {
+        let top = tokens::distribution(&prefix, count);
+        let listed = top
+            .iter()
+            .map(|(id, logprob)| json!({ "id": id, "token": format!("t{id}"), "logprob": logprob }));
+        let listed: Vec<Value> = listed.collect();
+        let Some((id, logprob)) = top.first() else { break };
+        entries.push(json!({
+            "id": id, "token": format!("t{id}"), "logprob": logprob, "top_logprobs": listed,
+        }));
+        prefix.push(*id);
+    }
+    Value::Array(entries)
+}
+
+#[derive(Deserialize)]
+struct TokenizeRequest {
+    content: String,
+}
+
+async fn tokenize(body: Bytes) -> Result<Response, Refused> {
+    let request: TokenizeRequest = parse(&body)?;
+    Ok(json_response(&json!({ "tokens": tokens::ids(&request.content) })))
+}
+
+#[derive(Deserialize)]
+struct TemplateRequest {
+    messages: Vec<ChatMessage>,
+    #[serde(default)]
+    tools: Vec<Value>,
+}
+
+async fn apply_template(body: Bytes) -> Result<Response, Refused> {
+    let request: TemplateRequest = parse(&body)?;
+    Ok(json_response(&json!({ "prompt": render(&request.messages, &request.tools) })))
+}
+
+/// Tools, one a line, in a system turn; then the conversation; then the start of the reply.
+fn render(messages: &[ChatMessage], tools: &[Value]) -> String {
+    let turn = |role: &str, content: &str| format!("<|im_start|>{role}\n{content}<|im_end|>\n");
+    let mut prompt = String::new();
+    if !tools.is_empty() {
+        let lines: Vec<String> = tools.iter().map(Value::to_string).collect();
+        prompt.push_str(&turn("system", &lines.join("\n")));
+    }
+    for message in messages {
+        prompt.push_str(&turn(&message.role, message.content.as_str().unwrap_or_default()));
+    }
+    prompt.push_str("<|im_start|>assistant\n");
+    prompt
+}
+
+async fn props(State(server): Shared) -> Response {
+    json_response(&json!({
+        "default_generation_settings": {
+            "n_ctx": server.script.context,
+            "params": { "speculative.types": "none" },
+        },
+        "total_slots": 1,
+        "model_alias": "mock",
+        "model_path": "mock.gguf",
+        "model_ftype": "F16",
+        "chat_template": TEMPLATE,
+        "build_info": concat!("kneepoint mock ", env!("CARGO_PKG_VERSION")),
+    }))
+}
+
+async fn slots(State(server): Shared) -> Response {
+    let held = server.slot().len();
+    json_response(&json!([{
+        "id": 0,
+        "n_ctx": server.script.context,
+        "speculative": false,
+        "is_processing": false,
+        "n_prompt_tokens": held,
+    }]))
+}
+
+async fn metrics(State(server): Shared) -> Response {
+    let mut text = String::new();
+    for (name, help, value) in [
+        ("prompt_tokens_total", "Prompt tokens processed.", &server.prompt_tokens),
+        ("tokens_predicted_total", "Tokens generated.", &server.output_tokens),
+    ] {
+        let value = value.load(Ordering::Relaxed);
+        text.push_str(&format!(
+            "# HELP llamacpp:{name} {help}\n# TYPE llamacpp:{name} counter\nllamacpp:{name} {value}\n"
+        ));
+    }
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}
+
+/// How much of a prompt the server looks at.
+fn seen(sent: u64, fault: Option<FaultKind>) -> u64 {
+    match fault {
+        Some(FaultKind::TruncatedPrompt) => sent.div_ceil(2),
+        _ => sent,
+    }
+}
+
+impl Server {
+    fn next_request(&self) -> (u64, Option<FaultKind>) {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        (number, self.script.fault(number))
+    }
+
+    fn check_context(&self, prompt: u64) -> Result<(), Refused> {
+        let context = u64::from(self.script.context);
+        if prompt <= context {
+            return Ok(());
+        }
+        let message =
+            format!("request ({prompt} tokens) exceeds the available context size ({context} tokens)");
+        let error = json!({
+            "code": 400,
+            "message": message,
+            "type": "exceed_context_size_error",
+            "n_prompt_tokens": prompt,
+            "n_ctx": context,
+        });
+        Err(Refused(StatusCode::BAD_REQUEST, error))
+    }
+
+    /// Tokens of the n-th reply, and whether it is complete.
+    fn say(&self, request: u64, max_tokens: Option<u32>) -> (Vec<&str>, bool) {
+        let script = &self.script;
+        let limit = max_tokens.unwrap_or(u32::MAX);
+        if script.replies.is_empty() {
+            let count = script.output_tokens.min(limit);
+            return (tokens::filler(count), count == script.output_tokens);
+        }
+        let turn = (request as usize - 1) % script.replies.len();
+        let mut pieces = tokens::pieces(&script.replies[turn]);
+        let complete = pieces.len() <= limit as usize;
+        pieces.truncate(limit as usize);
+        (pieces, complete)
+    }
+
+    fn count(&self, speech: &Speech<'_>) {
+        self.prompt_tokens.fetch_add(speech.processed, Ordering::Relaxed);
+        self.output_tokens.fetch_add(speech.count(), Ordering::Relaxed);
+    }
+
+    fn slot(&self) -> std::sync::MutexGuard<'_, Vec<u32>> {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many tokens in front of `prompt` the cache holds; it holds `prompt` afterwards. The last token is
+    /// always processed: its logits are wanted.
+    fn reuse(&self, prompt: &[u32], allowed: bool) -> u64 {
+        let mut slot = self.slot();
+        let pairs = slot.iter().zip(prompt);
+        let common = pairs.take_while(|(a, b)| a == b).count() as u64;
+        *slot = prompt.to_vec();
+        match allowed {
+            true => common.min((prompt.len() as u64).saturating_sub(1)),
+            false => 0,
+        }
+    }
+}
+
+async fn respond(
+    start: Instant,
+    plan: Plan,
+    fault: Option<FaultKind>,
+    script: &Script,
+) -> Result<Response, Refused> {
+    let plan = match fault {
+        Some(FaultKind::Http500) => {
+            let error = json!({ "code": 500, "message": "scripted failure", "type": "server_error" });
+            return Err(Refused(StatusCode::INTERNAL_SERVER_ERROR, error));
+        }
+        Some(FaultKind::Hang) => pending().await,
+        Some(FaultKind::Exit) => {
+            eprintln!("scripted end of the mock server");
+            std::process::exit(9);
+        }
+        Some(FaultKind::Freeze) => {
+            // What cannot be stopped hangs at least.
+            let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP);
+            pending().await
+        }
+        Some(fault) => plan.with(fault, script),
+        None => plan,
+    };
+    // Like llama-server, the status line waits for the first piece.
+    if let Some(first) = plan.writes.first() {
+        sleep_until(start + first.at).await;
+    }
+    let media_type = [(header::CONTENT_TYPE, plan.media_type)];
+    Ok((media_type, body(start, plan)).into_response())
+}
+
+fn body(start: Instant, plan: Plan) -> Body {
+    let writes = plan.writes.into_iter();
+    Body::from_stream(stream::unfold((writes, plan.end), move |(mut writes, end)| async move {
+        if let Some(Write { at, bytes }) = writes.next() {
+            sleep_until(start + at).await;
+            return Some((Ok(bytes), (writes, end)));
+        }
+        match end {
+            End::Complete => None,
+            End::Abort => {
+                sleep(FLUSH).await;
+                Some((Err(io::Error::other("scripted end")), (writes, End::Complete)))
+            }
+            End::Hang => pending().await,
+        }
+    }))
+}
