@@ -15,7 +15,7 @@ pub mod llama_cpp;
 pub mod supervise;
 
 /// Every engine that kneepoint knows.
-pub static ENGINES: &[&dyn Engine] = &[];
+pub static ENGINES: &[&dyn Engine] = &[&llama_cpp::LlamaCpp];
 
 /// The engine of that name.
 pub fn find(name: &str) -> Option<&'static dyn Engine> {
@@ -35,6 +35,8 @@ pub struct Launch<'a> {
     pub port: u16,
     /// Threads for computing; `None` leaves it to the server.
     pub threads: Option<u16>,
+    /// Whether the machine has a GPU that the server may use.
+    pub gpu: bool,
     /// Arguments for every server of the suite, as they are.
     pub extra_args: &'a [String],
     /// What the binary says that it can do.
@@ -53,23 +55,37 @@ pub struct Argv {
 }
 
 impl Argv {
+    /// The same with the user's home folder written as `~`: journals and reports are published.
+    #[must_use]
+    pub fn portable(mut self) -> Self {
+        let home = std::env::var("HOME").unwrap_or_default();
+        if home.len() < 2 {
+            return self;
+        }
+        let shorten = |text: &str| match text.strip_prefix(&home) {
+            Some(rest) if rest.starts_with('/') => format!("~{rest}"),
+            _ => text.to_owned(),
+        };
+        self.program = shorten(&self.program.to_string_lossy()).into();
+        self.args = self.args.iter().map(|arg| shorten(arg)).collect();
+        self.env = self.env.iter().map(|(name, value)| (name.clone(), shorten(value))).collect();
+        self
+    }
+
     /// The command as one line for a POSIX shell, ready to be pasted.
     pub fn shell(&self) -> String {
-        let env = self
-            .env
-            .iter()
-            .map(|(name, value)| format!("{name}={}", quote(value)));
-        let program = std::iter::once(quote(&self.program.to_string_lossy()));
-        env.chain(program)
-            .chain(self.args.iter().map(|arg| quote(arg)))
-            .collect::<Vec<_>>()
-            .join(" ")
+        let env = self.env.iter().map(|(name, value)| format!("{name}={}", shell_word(value)));
+        let program = std::iter::once(shell_word(&self.program.to_string_lossy()));
+        env.chain(program).chain(self.args.iter().map(|arg| shell_word(arg))).collect::<Vec<_>>().join(" ")
     }
 }
 
-fn quote(word: &str) -> String {
+/// A word for a POSIX shell, quoted where it must be.
+pub fn shell_word(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
+    // A leading `~/` must stay bare: the shell expands it.
+    let rest = word.strip_prefix("~/").unwrap_or(word);
+    if !word.is_empty() && rest.chars().all(plain) {
         word.to_owned()
     } else {
         format!("'{}'", word.replace('\'', r"'\''"))
@@ -87,16 +103,21 @@ pub struct Build {
     /// Speculation types that its help names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub speculation: Vec<String>,
+    /// Whether its flag for flash attention takes a value (`on`, `off`, `auto`) or is a mere switch.
+    #[serde(default)]
+    pub flash_attention_value: bool,
 }
 
 impl Build {
     /// Whether the help names this flag.
     pub fn has(&self, flag: &str) -> bool {
-        self.flags
-            .binary_search_by(|known| known.as_str().cmp(flag))
-            .is_ok()
+        self.flags.binary_search_by(|known| known.as_str().cmp(flag)).is_ok()
     }
 }
+
+/// The environment variable with the folders that the loader searches first.
+pub(crate) const LIBRARY_PATH: &str =
+    if cfg!(target_os = "macos") { "DYLD_LIBRARY_PATH" } else { "LD_LIBRARY_PATH" };
 
 /// Paths of a server's HTTP interface; `None` where it has no such thing.
 #[derive(Debug, Clone, Copy)]
@@ -172,6 +193,9 @@ pub trait Engine: Sync {
 
     /// Reads what the binary says of itself from its `--version` and `--help` output.
     fn build(&self, version: &str, help: &str) -> Build;
+
+    /// What the pinned package's build can do: for showing a command line before the package is fetched.
+    fn pinned_build(&self) -> Build;
 
     /// The server's command line.
     ///

@@ -1,0 +1,424 @@
+//! llama.cpp's `llama-server`.
+//!
+//! Flags have changed names over the years, so the binary is asked (`--help`) before a command line is
+//! made. Everything that the server would otherwise choose by itself (slots, context shift, prompt cache,
+//! fitting to the device) is fixed, and what it really runs is read back from its log.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::{Argv, Build, Effective, Endpoints, Engine, LIBRARY_PATH, Launch};
+use crate::error::{Error, Result, nearest};
+use crate::suite::{Cell, FlashAttention, Setting};
+use crate::trial::{Measurement, Source, metric};
+
+mod readback;
+
+/// The engine `llama.cpp`.
+#[derive(Debug, Clone, Copy)]
+pub struct LlamaCpp;
+
+/// KV cache types of `--cache-type-k` and `--cache-type-v`.
+const CACHE_TYPES: &[&str] = &["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"];
+
+/// Cache types that are not quantised: the V cache may have them without flash attention.
+const PLAIN_CACHE_TYPES: &[&str] = &["f32", "f16", "bf16"];
+
+/// Speculation types of `--spec-type` in any build; a build says itself which ones it has.
+const SPECULATION_TYPES: &[&str] = &[
+    "off",
+    "ngram-simple",
+    "ngram-map-k",
+    "ngram-map-k4v",
+    "ngram-mod",
+    "ngram-cache",
+    "draft-simple",
+    "draft-eagle3",
+    "draft-mtp",
+    "draft-dflash",
+    "draft-dspark",
+];
+
+/// Speculation types that need a second model.
+const NEED_DRAFT_MODEL: &[&str] = &["draft-simple", "draft-eagle3", "draft-dflash", "draft-dspark"];
+
+/// Flags that name a second model.
+const DRAFT_MODEL_FLAGS: &[&str] = &["-md", "--model-draft", "--spec-draft-model"];
+
+/// Flags of build 10068 (the pinned package) that [`arguments`] asks about, sorted.
+const PINNED_FLAGS: &[&str] = &[
+    "--cache-ram",
+    "--device",
+    "--fit",
+    "--jinja",
+    "--log-verbosity",
+    "--metrics",
+    "--n-gpu-layers",
+    "--no-context-shift",
+    "--no-ui",
+    "--slots",
+    "--spec-type",
+];
+
+impl Engine for LlamaCpp {
+    fn name(&self) -> &'static str {
+        "llama.cpp"
+    }
+
+    fn summary(&self) -> &'static str {
+        "llama.cpp's llama-server, from a path, from PATH or from a pinned package"
+    }
+
+    fn binaries(&self) -> &'static [&'static str] {
+        &["llama-server"]
+    }
+
+    fn cache_types(&self) -> &'static [&'static str] {
+        CACHE_TYPES
+    }
+
+    fn speculation_types(&self) -> &'static [&'static str] {
+        SPECULATION_TYPES
+    }
+
+    fn impossible(&self, setting: &Setting) -> Option<String> {
+        unknown_cache_type("k", &setting.k)
+            .or_else(|| unknown_cache_type("v", &setting.v))
+            .or_else(|| quantised_v_without_flash_attention(setting))
+            .or_else(|| unknown_speculation(setting))
+    }
+
+    fn build(&self, version: &str, help: &str) -> Build {
+        let mut flags: Vec<String> = help.lines().flat_map(flags_of).map(str::to_owned).collect();
+        flags.sort();
+        flags.dedup();
+        Build {
+            version: version_of(version),
+            flags,
+            speculation: speculation_of(help),
+            flash_attention_value: help
+                .lines()
+                .any(|line| flags_of(line).any(|flag| flag == "--flash-attn") && line.contains("on|off")),
+        }
+    }
+
+    fn pinned_build(&self) -> Build {
+        Build {
+            version: "1 (571d0d5)".to_owned(),
+            flags: PINNED_FLAGS.iter().map(|&flag| flag.to_owned()).collect(),
+            speculation: SPECULATION_TYPES
+                .iter()
+                .filter(|&&name| name != "off" && name != "draft-dspark")
+                .map(|&name| name.to_owned())
+                .collect(),
+            flash_attention_value: true,
+        }
+    }
+
+    fn argv(&self, cell: &Cell, launch: &Launch<'_>) -> Result<Argv> {
+        Ok(Argv {
+            program: launch.binary.to_owned(),
+            args: arguments(cell, launch)?,
+            env: launch.library_path.map(library_path).into_iter().collect(),
+        })
+    }
+
+    fn endpoints(&self) -> Endpoints {
+        Endpoints {
+            health: "/health",
+            chat: "/v1/chat/completions",
+            completion: Some("/completion"),
+            tokenize: Some("/tokenize"),
+            apply_template: Some("/apply-template"),
+            props: Some("/props"),
+            metrics: Some("/metrics"),
+        }
+    }
+
+    fn measurements(&self, last: &Value) -> Vec<Measurement> {
+        measurements(last)
+    }
+
+    fn effective(&self, log: &str, props: &Value) -> Effective {
+        readback::effective(log, props)
+    }
+
+    fn deviations(&self, cell: &Cell, effective: &Effective) -> Vec<String> {
+        readback::deviations(cell, effective)
+    }
+}
+
+fn unknown_cache_type(side: &str, name: &str) -> Option<String> {
+    if CACHE_TYPES.contains(&name) {
+        return None;
+    }
+    let guess = match nearest(name, CACHE_TYPES.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("known are {}", CACHE_TYPES.join(", ")),
+    };
+    Some(format!("llama.cpp has no cache type `{name}` for `{side}`: {guess}"))
+}
+
+fn quantised_v_without_flash_attention(setting: &Setting) -> Option<String> {
+    let quantised = !PLAIN_CACHE_TYPES.contains(&setting.v.as_str());
+    (quantised && setting.flash_attention == FlashAttention::Off).then(|| {
+        format!(
+            "a quantised V cache (`{}`) needs flash attention: set `flash_attention = \"on\"`, or `v` to f16",
+            setting.v
+        )
+    })
+}
+
+fn unknown_speculation(setting: &Setting) -> Option<String> {
+    for name in setting.speculation.split(',') {
+        if !SPECULATION_TYPES.contains(&name) {
+            let guess = match nearest(name, SPECULATION_TYPES.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("known are {}", SPECULATION_TYPES.join(", ")),
+            };
+            return Some(format!("llama.cpp has no speculation type `{name}`: {guess}"));
+        }
+        if name == "off" && setting.speculation != "off" {
+            return Some("speculation `off` cannot be combined with other types".to_owned());
+        }
+        let names_draft_model =
+            setting.extra_args.iter().any(|arg| DRAFT_MODEL_FLAGS.contains(&arg.as_str()));
+        if NEED_DRAFT_MODEL.contains(&name) && !names_draft_model {
+            return Some(format!(
+                "speculation `{name}` needs a draft model: add `\"-md\", \"FILE.gguf\"` to the setting's `args`, \
+                 or take an n-gram type such as `ngram-simple`"
+            ));
+        }
+    }
+    None
+}
+
+/// The flags that a line of `--help` defines. Definitions start in the first column, descriptions do not.
+fn flags_of(line: &str) -> impl Iterator<Item = &str> {
+    line.split_whitespace()
+        .take_while(|word| word.starts_with('-') && line.starts_with('-'))
+        .map(|word| word.trim_end_matches(','))
+        .filter(|flag| flag.trim_start_matches('-').starts_with(|c: char| c.is_ascii_alphanumeric()))
+}
+
+/// The list of types that follows `--spec-type` in the help, without `none`.
+fn speculation_of(help: &str) -> Vec<String> {
+    help.lines()
+        .find_map(|line| line.strip_prefix("--spec-type "))
+        .and_then(|rest| rest.split_whitespace().next())
+        .map(|list| list.trim_matches(['[', ']', '{', '}']).split([',', '|']))
+        .into_iter()
+        .flatten()
+        .filter(|name| *name != "none" && !name.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// `version: 1 (571d0d5)` -> `1 (571d0d5)`; else the first line that is not empty, cut to 120 characters.
+fn version_of(text: &str) -> String {
+    let line = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("version:"))
+        .or_else(|| text.lines().find(|line| !line.trim().is_empty()))
+        .unwrap_or_default();
+    line.trim().chars().filter(|c| !c.is_control()).take(120).collect()
+}
+
+/// The loader looks into this folder before any other.
+fn library_path(folder: &Path) -> (String, String) {
+    (LIBRARY_PATH.to_owned(), folder.to_string_lossy().into_owned())
+}
+
+/// The server's arguments. Later arguments win, so the suite's and the setting's come last.
+fn arguments(cell: &Cell, launch: &Launch<'_>) -> Result<Vec<String>> {
+    let setting = &cell.setting;
+    let mut args = Args(Vec::new());
+    args.pair("-m", launch.model.to_string_lossy());
+    args.pair("--host", "127.0.0.1");
+    args.pair("--port", launch.port.to_string());
+    args.pair("-c", cell.context.to_string());
+    args.pair("-np", "1");
+    args.extend(flash_attention(setting.flash_attention, launch.build)?);
+    args.pair("-ctk", &setting.k);
+    args.pair("-ctv", &setting.v);
+    args.extend(speculation(&setting.speculation, launch.build)?);
+    if let Some(threads) = launch.threads {
+        args.pair("-t", threads.to_string());
+    }
+    args.extend(devices(launch));
+    args.extend(fixed_behaviour(launch.build));
+    args.extend(launch.extra_args.iter().cloned());
+    args.extend(setting.extra_args.iter().cloned());
+    Ok(args.0)
+}
+
+/// A growing list of arguments.
+struct Args(Vec<String>);
+
+impl Args {
+    fn pair(&mut self, flag: &str, value: impl AsRef<str>) {
+        self.0.push(flag.to_owned());
+        self.0.push(value.as_ref().to_owned());
+    }
+
+    fn extend(&mut self, more: impl IntoIterator<Item = String>) {
+        self.0.extend(more);
+    }
+}
+
+/// `-fa on|off|auto`; builds before autumn 2025 only have the switch `-fa`.
+fn flash_attention(wanted: FlashAttention, build: &Build) -> Result<Vec<String>> {
+    if build.flash_attention_value {
+        return Ok(vec!["-fa".to_owned(), wanted.name().to_owned()]);
+    }
+    match wanted {
+        FlashAttention::On => Ok(vec!["-fa".to_owned()]),
+        FlashAttention::Off => Ok(Vec::new()),
+        FlashAttention::Auto => Err(Error::usage(format!(
+            "this llama-server ({}) cannot choose flash attention by itself",
+            build.version
+        ))
+        .hint("set `flash_attention` to \"on\" or \"off\", or use a newer build")),
+    }
+}
+
+fn speculation(wanted: &str, build: &Build) -> Result<Vec<String>> {
+    if wanted == "off" {
+        return Ok(Vec::new());
+    }
+    if !build.has("--spec-type") {
+        return Err(Error::usage(format!(
+            "this llama-server ({}) has no `--spec-type`: it cannot run speculation `{wanted}`",
+            build.version
+        ))
+        .hint("use a newer build: leave `engine.binary` out and kneepoint fetches its pinned one")
+        .hint("or leave speculation out of the suite: `speculation = [\"off\"]`"));
+    }
+    for name in wanted.split(',') {
+        if !build.speculation.is_empty() && !build.speculation.iter().any(|known| known == name) {
+            return Err(Error::usage(format!(
+                "this llama-server ({}) has no speculation type `{name}`",
+                build.version
+            ))
+            .hint(format!("it has {}", build.speculation.join(", "))));
+        }
+    }
+    Ok(vec!["--spec-type".to_owned(), wanted.to_owned()])
+}
+
+/// Without a GPU the server is kept from probing for one; with one, every layer goes there (old builds
+/// would leave them all on the CPU).
+fn devices(launch: &Launch<'_>) -> Vec<String> {
+    let (flag, value) = if launch.gpu { ("--n-gpu-layers", "999") } else { ("--device", "none") };
+    if launch.build.has(flag) { vec![flag.to_owned(), value.to_owned()] } else { Vec::new() }
+}
+
+/// What would otherwise be chosen by the server, where this build has the choice.
+fn fixed_behaviour(build: &Build) -> Vec<String> {
+    let no_ui = if build.has("--no-ui") { "--no-ui" } else { "--no-webui" };
+    [
+        // A full context is an error of its own, never a silently shifted one.
+        &["--no-context-shift"][..],
+        // Every trial computes its own prompt.
+        &["--cache-ram", "0"],
+        // The server must not shrink the context to make it fit.
+        &["--fit", "off"],
+        &["--jinja"],
+        &["--metrics"],
+        &["--slots"],
+        &[no_ui],
+        // At the default of 3 the log does not name cache types, buffers and flash attention.
+        &["--log-verbosity", "4"],
+    ]
+    .into_iter()
+    .filter(|words| build.has(words[0]))
+    .flatten()
+    .map(|&word| word.to_owned())
+    .collect()
+}
+
+/// The engine's own figures from `timings` (llama.cpp) and `usage` (OpenAI-style).
+fn measurements(last: &Value) -> Vec<Measurement> {
+    let figures = Figures::of(last);
+    vec![
+        figures.count(metric::PROMPT_TOKENS, figures.prompt_tokens(), "the reply counts no prompt tokens"),
+        figures.count(metric::CACHED_TOKENS, figures.cached, "the reply does not say what came from a cache"),
+        figures.prefill(),
+        figures.decode(),
+        figures.count(metric::OUTPUT_TOKENS, figures.output, "the reply counts no output tokens"),
+        figures.count(metric::DRAFT_TOKENS, figures.drafted, "the reply names no drafted tokens"),
+        figures.count(metric::DRAFT_ACCEPTED, figures.accepted, "the reply names no drafted tokens"),
+    ]
+}
+
+/// Numbers of the last event, as they came.
+struct Figures {
+    usage_prompt: Option<f64>,
+    prompt_n: Option<f64>,
+    prompt_ms: Option<f64>,
+    cached: Option<f64>,
+    output: Option<f64>,
+    timed_tokens: Option<f64>,
+    predicted_ms: Option<f64>,
+    drafted: Option<f64>,
+    accepted: Option<f64>,
+}
+
+impl Figures {
+    fn of(last: &Value) -> Self {
+        let number = |pointer: &str| last.pointer(pointer).and_then(Value::as_f64).filter(|n| *n >= 0.0);
+        Self {
+            usage_prompt: number("/usage/prompt_tokens"),
+            prompt_n: number("/timings/prompt_n"),
+            prompt_ms: number("/timings/prompt_ms"),
+            cached: number("/timings/cache_n").or(number("/usage/prompt_tokens_details/cached_tokens")),
+            output: number("/usage/completion_tokens").or(number("/timings/predicted_n")),
+            timed_tokens: number("/timings/predicted_n"),
+            predicted_ms: number("/timings/predicted_ms"),
+            drafted: number("/timings/draft_n"),
+            accepted: number("/timings/draft_n_accepted"),
+        }
+    }
+
+    /// Tokens of the whole prompt; `prompt_n` alone leaves out what came from the cache.
+    fn prompt_tokens(&self) -> Option<f64> {
+        self.usage_prompt.or(Some(self.prompt_n? + self.cached?))
+    }
+
+    fn count(&self, name: &'static str, value: Option<f64>, missing: &str) -> Measurement {
+        match value {
+            Some(value) => Measurement::new(name, Source::Engine, value),
+            None => Measurement::absent(name, Source::Engine, missing),
+        }
+    }
+
+    /// Prompt tokens over their time (tokens/s), only when nothing came from a cache.
+    fn prefill(&self) -> Measurement {
+        let absent = |reason: String| Measurement::absent(metric::PREFILL_TPS, Source::Engine, reason);
+        match (self.cached, self.prompt_n, self.prompt_ms) {
+            (None, ..) => absent("the reply does not say what came from a cache".to_owned()),
+            (Some(cached), ..) if cached > 0.0 => absent(format!("{cached} prompt tokens came from a cache")),
+            (_, Some(tokens), Some(ms)) if tokens > 0.0 && ms > 0.0 => {
+                Measurement::new(metric::PREFILL_TPS, Source::Engine, tokens / (ms / 1000.0))
+            }
+            _ => absent("the reply does not time the prompt".to_owned()),
+        }
+    }
+
+    /// Tokens after the first over their time (tokens/s). The server's clock starts when the first token is
+    /// there, so its own `predicted_per_second` counts one token too many: 5% at 20 tokens.
+    fn decode(&self) -> Measurement {
+        let absent = |reason| Measurement::absent(metric::DECODE_TPS, Source::Engine, reason);
+        match (self.timed_tokens, self.predicted_ms) {
+            (Some(tokens), Some(_)) if tokens < 2.0 => absent("fewer than two tokens were generated"),
+            (Some(tokens), Some(ms)) if ms > 0.0 => {
+                Measurement::new(metric::DECODE_TPS, Source::Engine, (tokens - 1.0) / (ms / 1000.0))
+            }
+            _ => absent("the reply does not time the generation"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,188 @@
+//! What a running `llama-server` says of itself: its log (at verbosity 4) and `/props`.
+
+use serde_json::Value;
+
+use crate::engine::Effective;
+use crate::suite::{Cell, FlashAttention};
+use crate::trial::short_hash;
+
+/// Reads the log and the properties; whatever is not found stays `None`.
+pub(super) fn effective(log: &str, props: &Value) -> Effective {
+    let main = main_context(log);
+    let caches: Vec<Cache> = main.lines().filter_map(cache).collect();
+    Effective {
+        build: text(props, "/build_info").or_else(|| build_line(log)),
+        k: one_name(caches.iter().map(|cache| cache.k.as_str())),
+        v: one_name(caches.iter().map(|cache| cache.v.as_str())),
+        flash_attention: flash_attention(main),
+        context: number(props, "/default_generation_settings/n_ctx")
+            .or_else(|| main.lines().find_map(|line| number_after(line, "n_ctx_slot = "))),
+        slots: number(props, "/total_slots"),
+        threads: log.lines().find_map(|line| number_after(line, "system_info: n_threads = ")),
+        speculation: speculation(log, props),
+        weights: text(props, "/model_ftype"),
+        template_hash: text(props, "/chat_template").map(|template| short_hash(template.as_bytes())),
+        k_bytes: total(caches.iter().map(|cache| cache.k_bytes)),
+        v_bytes: total(caches.iter().map(|cache| cache.v_bytes)),
+        compute_bytes: total(sizes(main, "compute buffer size =")),
+        model_bytes: total(sizes(main, "model buffer size =")),
+    }
+}
+
+/// One line a setting that the server runs otherwise than asked. What it does not say is no deviation.
+pub(super) fn deviations(cell: &Cell, effective: &Effective) -> Vec<String> {
+    let setting = &cell.setting;
+    let mut lines = Vec::new();
+    let mut differs = |what: &str, asked: &str, got: &str| {
+        lines.push(format!("{what}: asked for {asked}, the server runs {got}"));
+    };
+    if let Some(k) = effective.k.as_deref().filter(|k| *k != setting.k) {
+        differs("K cache type", &setting.k, k);
+    }
+    if let Some(v) = effective.v.as_deref().filter(|v| *v != setting.v) {
+        differs("V cache type", &setting.v, v);
+    }
+    match (setting.flash_attention, effective.flash_attention) {
+        (FlashAttention::On, Some(false)) => differs("flash attention", "on", "off"),
+        (FlashAttention::Off, Some(true)) => differs("flash attention", "off", "on"),
+        _ => {}
+    }
+    if let Some(context) = effective.context.filter(|context| *context < cell.context) {
+        let asked = format!("{} tokens", cell.context);
+        differs("context per slot", &asked, &format!("{context} tokens"));
+    }
+    let running = effective.speculation.as_deref();
+    if let Some(running) = running.filter(|running| !same_types(&setting.speculation, running)) {
+        differs("speculation", &setting.speculation, running);
+    }
+    lines
+}
+
+/// The log up to the point where a second model or context (of a draft model) is loaded.
+fn main_context(log: &str) -> &str {
+    let second = |marker| log.match_indices(marker).nth(1).map(|(at, _)| at);
+    let ends = [second("loaded meta data with"), second("constructing llama_context")];
+    let end = ends.into_iter().flatten().min().unwrap_or(log.len());
+    log.get(..end).unwrap_or(log)
+}
+
+/// Types and bytes of one KV cache.
+struct Cache {
+    k: String,
+    v: String,
+    k_bytes: u64,
+    v_bytes: u64,
+}
+
+/// Reads `.. size = 18.28 MiB (..), K (q8_0): 11.95 MiB, V (q4_0): 6.33 MiB`. A model with a sliding
+/// window has two such lines, one a cache.
+fn cache(line: &str) -> Option<Cache> {
+    let (k, k_bytes) = cache_side(line, " K (")?;
+    let (v, v_bytes) = cache_side(line, " V (")?;
+    Some(Cache { k, v, k_bytes, v_bytes })
+}
+
+fn cache_side(line: &str, marker: &str) -> Option<(String, u64)> {
+    let (_, rest) = line.split_once(marker)?;
+    let (name, rest) = rest.split_once("):")?;
+    Some((name.trim().to_owned(), mebibytes(rest)?))
+}
+
+/// `  14.42 MiB ..` -> bytes.
+fn mebibytes(text: &str) -> Option<u64> {
+    let mut words = text.split_whitespace();
+    let value: f64 = words.next()?.parse().ok()?;
+    let unit = words.next()?;
+    let plausible = value.is_finite() && value >= 0.0 && unit.starts_with("MiB");
+    plausible.then(|| (value * 1024.0 * 1024.0).round() as u64)
+}
+
+fn sizes<'a>(log: &'a str, marker: &'a str) -> impl Iterator<Item = u64> + 'a {
+    log.lines().filter_map(move |line| line.split_once(marker)).filter_map(|(_, rest)| mebibytes(rest))
+}
+
+/// The sum; `None` when there is nothing to add.
+fn total(mut bytes: impl Iterator<Item = u64>) -> Option<u64> {
+    let first = bytes.next()?;
+    Some(bytes.fold(first, u64::saturating_add))
+}
+
+/// The name when all agree, else all of them joined by `+` (which then differs from what was asked).
+fn one_name<'a>(names: impl Iterator<Item = &'a str>) -> Option<String> {
+    let mut distinct: Vec<&str> = Vec::new();
+    for name in names {
+        if !distinct.contains(&name) {
+            distinct.push(name);
+        }
+    }
+    (!distinct.is_empty()).then(|| distinct.join("+"))
+}
+
+/// `flash_attn = enabled|disabled|auto`; with `auto` a later line tells what was chosen.
+fn flash_attention(log: &str) -> Option<bool> {
+    let state = log
+        .lines()
+        .find_map(|line| line.split_once("flash_attn "))
+        .and_then(|(_, rest)| rest.trim_start().strip_prefix('='))
+        .and_then(|value| value.split_whitespace().next())?;
+    match state {
+        "enabled" | "1" => Some(true),
+        "disabled" | "0" => Some(false),
+        _ => log.lines().filter(|line| line.contains("Flash Attention")).find_map(|line| {
+            match line.split_whitespace().last()? {
+                "enabled" => Some(true),
+                "disabled" => Some(false),
+                _ => None,
+            }
+        }),
+    }
+}
+
+/// Speculation types in force, joined by commas, or `none`.
+///
+/// Build 10068 writes `none` in `/props` even while it speculates, so `/props` only counts when it names a type.
+fn speculation(log: &str, props: &Value) -> Option<String> {
+    let running: Vec<&str> = log
+        .lines()
+        .filter_map(|line| line.split_once("adding speculative implementation '"))
+        .filter_map(|(_, rest)| rest.split('\'').next())
+        .collect();
+    if !running.is_empty() {
+        return Some(running.join(","));
+    }
+    if log.contains("no implementations specified for speculative decoding") {
+        return Some("none".to_owned());
+    }
+    let pointer = "/default_generation_settings/params/speculative.types";
+    text(props, pointer).filter(|types| types != "none")
+}
+
+/// Whether both lists name the same types; `off` and `none` are empty lists.
+fn same_types(asked: &str, running: &str) -> bool {
+    let sorted = |list: &str| {
+        let mut names: Vec<String> =
+            list.split(',').filter(|name| !["off", "none", ""].contains(name)).map(str::to_owned).collect();
+        names.sort();
+        names
+    };
+    sorted(asked) == sorted(running)
+}
+
+fn build_line(log: &str) -> Option<String> {
+    let (_, rest) = log.lines().find_map(|line| line.split_once("print_info: build "))?;
+    Some(rest.split(" with ").next().unwrap_or(rest).trim().to_owned())
+}
+
+fn number_after(line: &str, marker: &str) -> Option<u32> {
+    let (_, rest) = line.split_once(marker)?;
+    let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok()
+}
+
+fn text(props: &Value, pointer: &str) -> Option<String> {
+    props.pointer(pointer)?.as_str().map(str::to_owned)
+}
+
+fn number(props: &Value, pointer: &str) -> Option<u32> {
+    u32::try_from(props.pointer(pointer)?.as_u64()?).ok()
+}
