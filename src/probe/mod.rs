@@ -2,8 +2,10 @@
 //!
 //! A new probe is one file and one line in [`PROBES`].
 
+use std::time::Duration;
+
 use crate::error::Result;
-use crate::trial::Measurement;
+use crate::trial::{Measurement, Source};
 
 pub mod machine;
 pub mod memory;
@@ -21,6 +23,9 @@ pub struct Subject {
 pub trait Probe: Send {
     /// Name in logs and in `kneepoint doctor`.
     fn name(&self) -> &'static str;
+
+    /// How often to sample between the start and the end of a trial; `None`: only then.
+    fn interval(&self) -> Option<Duration>;
 
     /// Takes one sample; called at the start of a trial, then at the probe's interval, then at its end.
     ///
@@ -40,9 +45,11 @@ pub struct ProbeEntry {
     pub summary: &'static str,
     /// Says why it cannot work on this machine; `Ok` with what it found otherwise.
     pub check: fn() -> Result<String, String>,
+    /// What it measures, by [`metric`](crate::trial::metric) name: absent with a reason when it breaks.
+    pub metrics: &'static [(&'static str, Source)],
     /// Starts one for a server.
     pub start: fn(Subject) -> Box<dyn Probe>,
 }
 
 /// Every probe that kneepoint knows.
-pub static PROBES: &[ProbeEntry] = &[];
+pub static PROBES: &[ProbeEntry] = &[memory::ENTRY, noise::ENTRY];
