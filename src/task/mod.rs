@@ -9,8 +9,23 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::trial::{Arm, Case, Message, Outcome, Reply, Tool};
 
+pub mod coherence;
+#[cfg(test)]
+mod conformance;
+mod prose;
+mod random;
+pub mod retrieval;
+mod sizing;
+pub mod tools;
+mod words;
+
 /// Every task that kneepoint knows.
-pub static TASKS: &[&dyn Task] = &[];
+pub static TASKS: &[&dyn Task] = &[
+    &retrieval::niah::SINGLE_1,
+    &retrieval::niah::MULTIKEY_2,
+    &coherence::kld::Kld,
+    &tools::arguments::Arguments,
+];
 
 /// The task of that name.
 pub fn find(name: &str) -> Option<&'static dyn Task> {
@@ -34,11 +49,7 @@ impl Params {
     /// The option's value, or the default that the task declares.
     pub fn option(&self, task: &dyn Task, name: &str) -> u32 {
         let declared = task.options().iter().find(|option| option.name == name);
-        self.options
-            .get(name)
-            .copied()
-            .or(declared.map(|option| option.default))
-            .unwrap_or_default()
+        self.options.get(name).copied().or(declared.map(|option| option.default)).unwrap_or_default()
     }
 }
 
@@ -108,7 +119,7 @@ pub trait Task: Sync {
     }
 
     /// Output budget of a case in tokens.
-    fn max_tokens(&self) -> u32;
+    fn max_tokens(&self, params: &Params) -> u32;
 
     /// Makes `params.samples` cases. The same seed, tokenizer and parameters give byte-identical cases.
     /// Token budget: rendered prompt + output budget is at most `params.context`, within one unit of it

@@ -1,0 +1,237 @@
+//! What every task must keep to, checked over the whole table.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::error::Kind;
+use crate::trial::{FinishReason, PackedDistributions, Prompt, ToolCall};
+
+/// Largest unit of any haystack (tokens of [`WordCounter`]): how far below its context a case may stay.
+const UNIT: u32 = 24;
+const CONTEXTS: [u32; 5] = [512, 1024, 2048, 4096, 8192];
+
+/// A tokenizer for tests: a token is a run of at most four letters or digits, or any other character;
+/// a blank belongs to the word behind it. Every message and the template's end cost some tokens more.
+#[derive(Debug, Default)]
+pub(crate) struct WordCounter {
+    /// How often something was counted.
+    pub(crate) counts: std::cell::Cell<u32>,
+}
+
+impl TokenCounter for WordCounter {
+    fn count_chat(&self, messages: &[Message], tools: &[Tool]) -> Result<u32> {
+        self.counts.set(self.counts.get() + 1);
+        let texts = messages.iter().map(|message| message.content.clone());
+        let tools =
+            tools.iter().map(|tool| format!("{} {} {}", tool.name, tool.description, tool.parameters));
+        let pieces: usize = texts.chain(tools).map(|text| pieces(&text).len() + 5).sum();
+        Ok(pieces as u32 + 3)
+    }
+
+    fn tokenize(&self, text: &str) -> Result<Vec<u32>> {
+        let hash =
+            |piece: &str| piece.bytes().fold(7_u32, |hash, byte| hash.wrapping_mul(31) + u32::from(byte));
+        Ok(pieces(text).into_iter().map(|piece| hash(piece) % 50_000).collect())
+    }
+}
+
+fn pieces(text: &str) -> Vec<&str> {
+    let mut pieces = Vec::new();
+    let mut start = 0;
+    let mut letters = 0;
+    for (at, c) in text.char_indices() {
+        letters = if c.is_alphanumeric() { letters + 1 } else { 0 };
+        let goes_on = letters > 1 && letters <= 4 || letters == 1 && text[start..at] == *" ";
+        if at > start && !goes_on {
+            pieces.push(&text[start..at]);
+            start = at;
+            letters = letters.min(1);
+        }
+    }
+    pieces.push(&text[start..]);
+    pieces
+}
+
+pub(crate) fn params(context: u32, samples: u32, arm: Option<Arm>) -> Params {
+    Params { context, samples, arm, options: BTreeMap::new() }
+}
+
+/// Every task in each of its arms.
+fn all() -> Vec<(&'static dyn Task, Option<Arm>)> {
+    let arms = |task: &dyn Task| match task.arms() {
+        [] => vec![None],
+        arms => arms.iter().copied().map(Some).collect(),
+    };
+    TASKS.iter().flat_map(|task| arms(*task).into_iter().map(|arm| (*task, arm))).collect()
+}
+
+/// Cases of a task, or none where the context is too small for it (which must be said with a hint).
+fn cases(task: &dyn Task, context: u32, arm: Option<Arm>, seed: u64) -> Vec<Case> {
+    match task.cases(&params(context, 8, arm), seed, &WordCounter::default()) {
+        Ok(cases) => cases,
+        Err(error) => {
+            assert!(context < 2048, "{}: {error}", task.name());
+            assert_eq!(error.kind(), Kind::Usage, "{}: {error}", task.name());
+            assert!(!error.hints().is_empty(), "{}: {error}", task.name());
+            Vec::new()
+        }
+    }
+}
+
+fn quality(task: &dyn Task, case: &Case, reply: &Reply) -> Option<f64> {
+    task.score(case, reply).score().and_then(|score| score.quality)
+}
+
+#[test]
+fn names_and_options_are_unique_and_described() {
+    let names: BTreeSet<&str> = TASKS.iter().map(|task| task.name()).collect();
+    assert_eq!(names.len(), TASKS.len());
+    for task in TASKS {
+        assert!(find(task.name()).is_some());
+        assert_eq!(task.name().split('/').count(), 2, "{}", task.name());
+        assert!(!task.summary().is_empty() && task.version() > 0);
+        for option in task.options() {
+            assert!((option.min..=option.max).contains(&option.default), "{}", option.name);
+            assert!(!option.help.is_empty());
+        }
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes_and_another_seed_others() {
+    for (task, arm) in all() {
+        for context in CONTEXTS {
+            let bytes = |seed| serde_json::to_string(&cases(task, context, arm, seed)).unwrap();
+            assert_eq!(bytes(1), bytes(1), "{}", task.name());
+            if bytes(1) != "[]" {
+                assert_ne!(bytes(1), bytes(2), "{}", task.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn case_ids_are_the_hash_of_the_content_and_unique() {
+    for (task, arm) in all() {
+        let all: Vec<Case> = CONTEXTS.iter().flat_map(|&context| cases(task, context, arm, 1)).collect();
+        let ids: BTreeSet<&str> = all.iter().map(|case| case.id.as_str()).collect();
+        assert_eq!(ids.len(), all.len(), "{}", task.name());
+        for case in &all {
+            assert_eq!(case.clone().seal().id, case.id);
+            assert_eq!((case.task.as_str(), case.task_version, case.arm), (task.name(), task.version(), arm));
+            assert!(case.depth.is_none_or(|depth| (0.0..=1.0).contains(&depth)));
+        }
+        let indices: Vec<u32> = cases(task, 4096, arm, 1).iter().map(|case| case.index).collect();
+        assert_eq!(indices, (0..8).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn token_budgets_are_met() {
+    for (task, arm) in all() {
+        for context in CONTEXTS {
+            for case in cases(task, context, arm, 3) {
+                let used = case.prompt_tokens + case.max_tokens;
+                assert_eq!(
+                    (case.context, case.max_tokens),
+                    (context, task.max_tokens(&params(context, 8, arm)))
+                );
+                assert!(used <= context, "{}: {used} of {context}", task.name());
+                if let Prompt::Chat { messages, tools, .. } = &case.prompt {
+                    let counted = WordCounter::default().count_chat(messages, tools).unwrap();
+                    assert_eq!(case.prompt_tokens, counted, "{}", task.name());
+                }
+                // Tool tasks do not fill the context.
+                if task.arms().is_empty() {
+                    assert!(context - used < UNIT, "{}: {used} of {context}", task.name());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn counting_stays_cheap() {
+    for (task, arm) in all() {
+        let counter = WordCounter::default();
+        task.cases(&params(8192, 20, arm), 1, &counter).unwrap();
+        assert!(counter.counts.get() <= 20 * 4 + 12, "{}: {} counts", task.name(), counter.counts.get());
+    }
+}
+
+#[test]
+fn a_perfect_reply_scores_one_and_an_empty_one_nothing() {
+    for (task, arm) in all() {
+        for context in CONTEXTS {
+            for case in cases(task, context, arm, 5) {
+                if task.weight() == Weight::Comparative {
+                    assert_eq!(task.perfect(&case), None);
+                    assert_eq!(quality(task, &case, &Reply::default()), None);
+                } else {
+                    let perfect = task.perfect(&case).unwrap();
+                    assert_eq!(quality(task, &case, &perfect), Some(1.0), "{}", task.name());
+                    assert_eq!(quality(task, &case, &Reply::default()), Some(0.0), "{}", task.name());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn cases_survive_the_journal() {
+    for (task, arm) in all() {
+        for case in cases(task, 2048, arm, 1) {
+            let text = serde_json::to_string(&case).unwrap();
+            assert_eq!(serde_json::from_str::<Case>(&text).unwrap(), case, "{}", task.name());
+        }
+    }
+}
+
+#[test]
+fn a_huge_reply_is_judged() {
+    let content = "\u{1b}[2J{\"name\": [<tool_call> 1234567 \u{0}é".repeat(300_000);
+    let reply = Reply {
+        tool_calls: vec![ToolCall { id: None, name: content.clone(), arguments: content.clone() }],
+        content,
+        ..Reply::default()
+    };
+    for (task, arm) in all() {
+        for case in cases(task, 2048, arm, 1).iter().take(1) {
+            assert_ne!(quality(task, case, &reply), Some(1.0));
+        }
+    }
+}
+
+fn any_reply() -> impl Strategy<Value = Reply> {
+    let text = || {
+        prop_oneof![any::<String>(), r#"([\[\]{}",:\n\x00\x1b]|name|arguments|[0-9]{7}|<tool_call>){0,40}"#]
+    };
+    let call = (text(), text()).prop_map(|(name, arguments)| ToolCall { id: None, name, arguments });
+    let packed = (any::<usize>(), text()).prop_map(|(top_k, data)| PackedDistributions { top_k, data });
+    let finish = prop_oneof![Just(FinishReason::Length), Just(FinishReason::Stop)];
+    let parts = (text(), proptest::collection::vec(call, 0..3), proptest::option::of(packed), finish);
+    parts.prop_map(|(content, tool_calls, distributions, finish)| Reply {
+        content,
+        tool_calls,
+        distributions,
+        finish_reason: Some(finish),
+        ..Reply::default()
+    })
+}
+
+#[test]
+fn no_reply_makes_a_task_panic() {
+    let all: Vec<_> = all()
+        .into_iter()
+        .flat_map(|(task, arm)| cases(task, 2048, arm, 1).into_iter().take(2).map(move |case| (task, case)))
+        .collect();
+    proptest!(|(reply in any_reply(), reference in any_reply())| {
+        for (task, case) in &all {
+            let quality = quality(*task, case, &reply);
+            prop_assert!(quality.is_none_or(|quality| (0.0..=1.0).contains(&quality)));
+            task.compare(case, &reply, &reference);
+        }
+    });
+}

@@ -1,0 +1,366 @@
+//! Judges a call rung by rung: parsed, known tool, valid against its schema, right tool, right arguments.
+
+use std::cmp::Ordering;
+
+use jsonschema::Draft;
+use jsonschema::error::ValidationErrorKind;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::trial::Tool;
+
+use super::extract::Call;
+
+/// Longest number, in characters, and largest exponent that a schema is asked about: beyond it, big-number
+/// arithmetic on a hostile reply could take all memory.
+const MAX_NUMBER: usize = 400;
+
+/// What is wrong with a reply, the first rung that broke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// No call in the reply.
+    NoCall,
+    /// What looks like a call is not JSON.
+    BadJson,
+    /// A tool that was not offered.
+    UnknownTool,
+    /// A required or asked-for argument is missing.
+    Missing,
+    /// An argument that the schema does not have, or that was not asked for.
+    Extra,
+    /// An argument of another JSON type; for integers also a number written with a fraction or exponent.
+    Type,
+    /// A value that is not one of those listed.
+    Enum,
+    /// Another value.
+    Value,
+    /// A tool that was offered, but not the right one.
+    WrongTool,
+    /// More calls than asked for.
+    ExtraCall,
+    /// The output budget ran out before a call was complete.
+    Truncated,
+    /// The call is in the text, where the server's parser left it.
+    LeakedToContent,
+}
+
+impl Fault {
+    /// The label in results.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NoCall => "no_call",
+            Self::BadJson => "bad_json",
+            Self::UnknownTool => "unknown_tool",
+            Self::Missing => "missing",
+            Self::Extra => "extra",
+            Self::Type => "type",
+            Self::Enum => "enum",
+            Self::Value => "value",
+            Self::WrongTool => "wrong_tool",
+            Self::ExtraCall => "extra_call",
+            Self::Truncated => "truncated",
+            Self::LeakedToContent => "leaked_to_content",
+        }
+    }
+}
+
+/// The call that is asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Expected {
+    /// Function name.
+    pub name: String,
+    /// Its arguments.
+    pub arguments: Map<String, Value>,
+    /// Other arguments that are just as right.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub variants: Vec<Map<String, Value>>,
+}
+
+/// How far up the ladder a call came.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Rungs {
+    /// The tool was offered.
+    pub known_tool: bool,
+    /// The arguments are valid against the called tool's schema.
+    pub schema_valid: bool,
+    /// It is the right tool.
+    pub right_tool: bool,
+    /// Share of the arguments, given or expected, that are exactly right (0..1); 0 for another tool.
+    pub fields: f64,
+    /// The first rung that broke; `None`: the call is exactly right.
+    pub fault: Option<Fault>,
+}
+
+/// Judges one call against what is asked for.
+pub fn judge(call: &Call, expected: &Expected, offered: &[Tool]) -> Rungs {
+    let Some(tool) = offered.iter().find(|tool| tool.name == call.name) else {
+        return Rungs { fault: Some(Fault::UnknownTool), ..Rungs::default() };
+    };
+    let invalid = schema_fault(&tool.parameters, &call.arguments);
+    let right_tool = call.name == expected.name;
+    let (fields, unequal) =
+        if right_tool { compare_arguments(&call.arguments, expected) } else { (0.0, Some(Fault::WrongTool)) };
+    Rungs {
+        known_tool: true,
+        schema_valid: invalid.is_none(),
+        right_tool,
+        fields,
+        fault: invalid.or(unequal),
+    }
+}
+
+/// What is wrong with arguments by their schema (Draft 2020-12, formats checked, nothing fetched); of
+/// several errors the one that comes first in [`Fault`]. `None`: valid, or the schema itself is not.
+pub fn schema_fault(schema: &Value, arguments: &Value) -> Option<Fault> {
+    if has_monstrous_number(arguments) {
+        return Some(Fault::Value);
+    }
+    let validator = jsonschema::options()
+        .with_draft(Draft::Draft202012)
+        .should_validate_formats(true)
+        .build(schema)
+        .ok()?;
+    let fault = validator.iter_errors(arguments).map(|error| fault_of(error.kind())).min();
+    let loose = has_loose_integer(schema, arguments).then_some(Fault::Type);
+    fault.into_iter().chain(loose).min()
+}
+
+fn fault_of(kind: &ValidationErrorKind) -> Fault {
+    match kind {
+        ValidationErrorKind::Required { .. } => Fault::Missing,
+        ValidationErrorKind::AdditionalProperties { .. }
+        | ValidationErrorKind::UnevaluatedProperties { .. } => Fault::Extra,
+        ValidationErrorKind::Type { .. } => Fault::Type,
+        ValidationErrorKind::Enum { .. } | ValidationErrorKind::Constant { .. } => Fault::Enum,
+        _ => Fault::Value,
+    }
+}
+
+/// JSON Schema takes 5.0 for an integer; most programs that receive such a call do not. `properties`,
+/// `items` and `additionalProperties` are followed.
+fn has_loose_integer(schema: &Value, value: &Value) -> bool {
+    match value {
+        Value::Number(number) => {
+            schema.get("type").and_then(Value::as_str) == Some("integer")
+                && number.as_str().contains(['.', 'e', 'E'])
+        }
+        Value::Array(values) => match schema.get("items") {
+            Some(items) => values.iter().any(|value| has_loose_integer(items, value)),
+            None => false,
+        },
+        Value::Object(object) => object.iter().any(|(key, value)| {
+            let property = schema.get("properties").and_then(|all| all.get(key));
+            let schema = property.or(schema.get("additionalProperties"));
+            schema.is_some_and(|schema| has_loose_integer(schema, value))
+        }),
+        _ => false,
+    }
+}
+
+fn has_monstrous_number(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => {
+            let exponent = Decimal::of(number.as_str()).exponent;
+            number.as_str().len() > MAX_NUMBER || exponent.unsigned_abs() > MAX_NUMBER as u64
+        }
+        Value::Array(values) => values.iter().any(has_monstrous_number),
+        Value::Object(object) => object.values().any(has_monstrous_number),
+        _ => false,
+    }
+}
+
+/// The share of arguments that are right, and what is wrong, against the nearest accepted arguments.
+fn compare_arguments(given: &Value, expected: &Expected) -> (f64, Option<Fault>) {
+    let Value::Object(given) = given else {
+        return (0.0, Some(Fault::Type));
+    };
+    let accepted = std::iter::once(&expected.arguments).chain(&expected.variants);
+    accepted
+        .map(|accepted| compare_fields(given, accepted))
+        // The first of equals, so that what is expected goes before its variants.
+        .reduce(|best, next| if next.0.total_cmp(&best.0) == Ordering::Greater { next } else { best })
+        .unwrap_or((0.0, Some(Fault::Value)))
+}
+
+fn compare_fields(given: &Map<String, Value>, accepted: &Map<String, Value>) -> (f64, Option<Fault>) {
+    let missing = accepted.keys().filter(|key| !given.contains_key(*key)).count();
+    let extra = given.keys().filter(|key| !accepted.contains_key(*key)).count();
+    let right = accepted
+        .iter()
+        .filter(|(key, value)| given.get(*key).is_some_and(|given| same_json(given, value)))
+        .count();
+    let all = accepted.len() + extra;
+    let fault = if missing > 0 {
+        Some(Fault::Missing)
+    } else if extra > 0 {
+        Some(Fault::Extra)
+    } else if right < all {
+        Some(Fault::Value)
+    } else {
+        None
+    };
+    (if all == 0 { 1.0 } else { right as f64 / all as f64 }, fault)
+}
+
+/// Exact equality of JSON values: strings by code points, objects without order, arrays in order, numbers
+/// by their exact decimal value however they are written (5, 5.0 and 0.5e1 are the same number).
+pub fn same_json(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) => Decimal::of(a.as_str()) == Decimal::of(b.as_str()),
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_json(a, b))
+        }
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| same_json(a, b)))
+        }
+        _ => a == b,
+    }
+}
+
+/// The exact value of a JSON number: +-0.digits x 10^exponent without zeros at either end.
+#[derive(Debug, PartialEq, Eq)]
+struct Decimal {
+    negative: bool,
+    digits: String,
+    exponent: i64,
+}
+
+impl Decimal {
+    fn of(lexeme: &str) -> Self {
+        let (negative, unsigned) = match lexeme.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, lexeme),
+        };
+        let (mantissa, exponent) = unsigned.split_once(['e', 'E']).unwrap_or((unsigned, "0"));
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let all = [whole, fraction].concat();
+        let digits = all.trim_start_matches('0');
+        let leading = all.len() - digits.len();
+        let digits = digits.trim_end_matches('0');
+        if digits.is_empty() {
+            return Self { negative: false, digits: String::new(), exponent: 0 };
+        }
+        let place = whole.len() as i64 - leading as i64;
+        Self { negative, digits: digits.to_owned(), exponent: parse_exponent(exponent).saturating_add(place) }
+    }
+}
+
+/// An exponent; one that is too long for an `i64` becomes its end of the range.
+fn parse_exponent(text: &str) -> i64 {
+    let fallback = if text.starts_with('-') { i64::MIN } else { i64::MAX };
+    text.parse().unwrap_or(fallback)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn parse(text: &str) -> Value {
+        serde_json::from_str(text).unwrap()
+    }
+
+    fn tools() -> Vec<Tool> {
+        let parameters = json!({
+            "type": "object",
+            "properties": {
+                "n": {"type": "integer", "minimum": 1},
+                "x": {"type": "number"},
+                "kind": {"enum": ["a", "b"]},
+                "when": {"type": "string", "format": "date-time"},
+                "list": {"type": "array", "items": {"type": "integer"}}
+            },
+            "required": ["n"],
+            "additionalProperties": false
+        });
+        let tool = |name: &str| Tool {
+            name: name.into(),
+            description: String::new(),
+            parameters: parameters.clone(),
+        };
+        vec![tool("f"), tool("g")]
+    }
+
+    fn rungs(name: &str, arguments: &str) -> Rungs {
+        let expected = Expected {
+            name: "f".into(),
+            arguments: json!({"n": 5, "x": 0.5}).as_object().unwrap().clone(),
+            variants: vec![json!({"n": 5, "kind": "a"}).as_object().unwrap().clone()],
+        };
+        let call = Call { name: name.into(), arguments: parse(arguments) };
+        judge(&call, &expected, &tools())
+    }
+
+    #[test]
+    fn every_rung_has_its_fault() {
+        for (name, arguments, fault, fields) in [
+            ("f", r#"{"x":0.5,"n":5}"#, None, 1.0),
+            ("f", r#"{"n":5,"x":5e-1}"#, None, 1.0),
+            ("f", r#"{"n":5,"kind":"a"}"#, None, 1.0),
+            ("h", r#"{"n":5,"x":0.5}"#, Some(Fault::UnknownTool), 0.0),
+            ("g", r#"{"n":5,"x":0.5}"#, Some(Fault::WrongTool), 0.0),
+            ("f", r#"{"x":0.5}"#, Some(Fault::Missing), 0.5),
+            ("f", r#"{"n":5}"#, Some(Fault::Missing), 0.5),
+            ("f", r#"{"n":5,"x":0.5,"y":1}"#, Some(Fault::Extra), 2.0 / 3.0),
+            ("f", r#"{"n":5,"x":0.5,"list":[]}"#, Some(Fault::Extra), 2.0 / 3.0),
+            ("f", r#"{"n":"5","x":0.5}"#, Some(Fault::Type), 0.5),
+            ("f", r#"{"n":5.0,"x":0.5}"#, Some(Fault::Type), 1.0),
+            ("f", r#"{"n":5,"x":0.5,"list":[1e0]}"#, Some(Fault::Type), 2.0 / 3.0),
+            ("f", r#"{"n":5,"kind":"c"}"#, Some(Fault::Enum), 0.5),
+            ("f", r#"{"n":0,"x":0.5}"#, Some(Fault::Value), 0.5),
+            ("f", r#"{"n":5,"x":0.25}"#, Some(Fault::Value), 0.5),
+            ("f", r#"{"n":5,"x":0.5,"when":"soon"}"#, Some(Fault::Value), 2.0 / 3.0),
+            ("f", "[5]", Some(Fault::Type), 0.0),
+            ("f", r#"{"n":5,"x":1e999999999999999999999}"#, Some(Fault::Value), 0.5),
+        ] {
+            let rungs = rungs(name, arguments);
+            assert_eq!((rungs.fault, rungs.fields), (fault, fields), "{name} {arguments}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_equal_by_value() {
+        for (a, b) in [
+            ("5", "5.0"),
+            ("0.5e1", "5"),
+            ("-0", "0.000"),
+            ("120", "1.2E+2"),
+            ("0.000125", "1.25e-4"),
+            ("1e400", "10e399"),
+        ] {
+            assert!(same_json(&parse(a), &parse(b)), "{a} {b}");
+        }
+        for (a, b) in [
+            ("9007199254740993", "9007199254740992"),
+            ("98765432109876543210", "98765432109876543211"),
+            ("5", "-5"),
+            ("5", "50"),
+            ("0.1", "0.10000000000000001"),
+            ("5", "\"5\""),
+            ("[1,2]", "[2,1]"),
+            ("{\"a\":1}", "{\"a\":1,\"b\":null}"),
+            ("\"\u{e9}\"", "\"e\u{301}\""),
+        ] {
+            assert!(!same_json(&parse(a), &parse(b)), "{a} {b}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn equality_agrees_with_whole_numbers(a in -1000_i64..1000, b in -1000_i64..1000, zeros in 0_usize..3) {
+            let a_written = format!("{a}.{}", "0".repeat(zeros + 1));
+            prop_assert_eq!(same_json(&parse(&a_written), &json!(b)), a == b);
+        }
+
+        #[test]
+        fn no_arguments_make_it_panic(
+            text in r#"(\[|\]|\{|\}|"n"|"x"|"list"|:|,|1e99999|-0\.0|5|9{0,500}|"\$serde_json::private::Number"|null){0,16}"#
+        ) {
+            if let Ok(arguments) = serde_json::from_str::<Value>(&text) {
+                rungs("f", &arguments.to_string());
+            }
+        }
+    }
+}
