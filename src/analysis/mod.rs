@@ -1,3 +1,293 @@
-//! From a journal to a [`Summary`](summary::Summary): what can be claimed, and how sure it is.
+//! From a journal to a [`Summary`]: what can be claimed, and how sure it is.
+//!
+//! Pure: the same journal gives the same summary, whatever the machine, the clock or the number of threads.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::error::Result;
+use crate::journal::{Journal, LaunchRecord};
+use crate::suite::Suite;
+use crate::task::{self, Weight};
+use crate::trial::{Arm, Case, Reply};
+
+mod flags;
+mod frame;
+mod kld;
+mod memory;
+mod pareto;
+mod quality;
+mod speed;
+pub mod stats;
 pub mod summary;
+mod tasks;
+mod verdict;
+pub(crate) mod words;
+
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use crate::task::coherence::kld::PositionKld;
+
+use frame::{Frame, Visit};
+use summary::{CellSummary, FrontStatus, SUMMARY_SCHEMA_VERSION, Summary, Verdict};
+
+/// What the analysis asks about tasks: the real table is [`Registry`], tests bring their own.
+pub trait Tasks {
+    /// How the task's result enters the report; `None` for a task that this build does not know.
+    fn weight(&self, task: &str) -> Option<Weight>;
+
+    /// For comparative tasks: the reply's distance from the reference's reply, position by position; empty
+    /// when they cannot be compared.
+    fn positions(&self, case: &Case, reply: &Reply, reference: &Reply) -> Vec<PositionKld>;
+}
+
+/// The tasks that kneepoint knows.
+#[derive(Debug, Clone, Copy)]
+pub struct Registry;
+
+impl Tasks for Registry {
+    fn weight(&self, task: &str) -> Option<Weight> {
+        task::find(task).map(task::Task::weight)
+    }
+
+    fn positions(&self, case: &Case, reply: &Reply, reference: &Reply) -> Vec<PositionKld> {
+        task::coherence::kld::positions(case, reply, reference)
+    }
+}
+
+/// How draws are made; from the suite.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Resampling {
+    pub(crate) seed: u64,
+    pub(crate) draws: u32,
+    pub(crate) confidence: f64,
+}
+
+/// Judges a run.
+///
+/// # Errors
+/// When the journal does not hold together (a frame cannot be built from it).
+pub fn summarise(journal: &Journal) -> Result<Summary> {
+    summarise_with(journal, &Registry)
+}
+
+/// As [`summarise`], with another table of tasks.
+///
+/// # Errors
+/// As [`summarise`].
+pub fn summarise_with(journal: &Journal, tasks: &dyn Tasks) -> Result<Summary> {
+    let run = Run::new(journal, tasks)?;
+    let mut cells = Vec::new();
+    let mut aa = Vec::new();
+    let mut depths = Vec::new();
+    for &context in &run.suite.contexts {
+        let level = quality::Level::new(&run, context)?;
+        let kld = kld::compare(&run, context);
+        let mut measured = Vec::new();
+        for setting in &run.suite.settings {
+            if run.planned(context) > 0 {
+                measured.push(run.cell(&level, &kld, &setting.label)?);
+            }
+        }
+        quality::judge(&mut measured, &level, run.suite);
+        pareto::place(&mut measured, &run.suite.objectives, run.suite.margin);
+        cells.extend(measured.into_iter().map(|cell| cell.summary));
+        aa.extend(level.aa(kld.max_aa));
+        depths.extend(tasks::depths(&run, context)?);
+        depths.extend(kld.depths);
+    }
+    let rows = tasks::rows(&run)?;
+    let header = &journal.header;
+    let mut summary = Summary {
+        schema_version: SUMMARY_SCHEMA_VERSION,
+        tool_version: header.tool_version.clone(),
+        suite: run.suite.name.clone(),
+        description: run.suite.description.clone(),
+        fingerprint: header.fingerprint.clone(),
+        run: header.run.clone(),
+        started: header.started.clone(),
+        duration_s: duration_s(journal),
+        repeat: header.repeat.clone(),
+        planned: run.planned_in_all(),
+        done: journal.trials.len() as u32,
+        machine: header.machine.clone(),
+        engines: header.engines.clone(),
+        models: header.models.clone(),
+        reference: run.suite.reference().label.clone(),
+        margin: run.suite.margin,
+        seed: run.suite.seed,
+        confidence: run.suite.confidence,
+        draws: run.suite.draws,
+        objectives: run.suite.objectives.clone(),
+        verdict: String::new(),
+        cells,
+        aa,
+        tasks: rows,
+        depths,
+        failures: tasks::failures(journal),
+        flags: Vec::new(),
+        not_measured: Vec::new(),
+    };
+    summary.flags = flags::flags(&run, &summary)?;
+    summary.not_measured = flags::not_measured(&run, &summary);
+    summary.verdict = verdict::sentences(&summary);
+    Ok(summary)
+}
+
+/// A journal with what every part of the analysis looks up in it.
+pub(crate) struct Run<'a> {
+    pub(crate) journal: &'a Journal,
+    pub(crate) suite: &'a Suite,
+    pub(crate) tasks: &'a dyn Tasks,
+    pub(crate) frame: Frame,
+    pub(crate) resampling: Resampling,
+    /// Why cells do not count, by setting and context.
+    pub(crate) void: BTreeMap<(&'a str, u32), String>,
+}
+
+/// A cell while it is being judged: what is published, and the draws that its place on the front needs.
+pub(crate) struct Measured {
+    pub(crate) summary: CellSummary,
+    pub(crate) difference: Option<quality::Difference>,
+    pub(crate) draws: pareto::Draws,
+}
+
+impl<'a> Run<'a> {
+    fn new(journal: &'a Journal, tasks: &'a dyn Tasks) -> Result<Self> {
+        let suite = &journal.header.suite;
+        let void = void_cells(&journal.launches);
+        Ok(Self {
+            journal,
+            suite,
+            tasks,
+            frame: Frame::new(journal, tasks, &void)?,
+            resampling: Resampling { seed: suite.seed, draws: suite.draws, confidence: suite.confidence },
+            void,
+        })
+    }
+
+    /// The tasks and arms that run at a context length, in suite order.
+    pub(crate) fn task_arms(&self, context: u32) -> Vec<(&'a str, Option<Arm>)> {
+        let here = self.suite.tasks.iter().filter(|task| task.contexts.contains(&context));
+        here.flat_map(|task| {
+            let arms: Vec<Option<Arm>> = match task.arms.as_slice() {
+                [] => vec![None],
+                arms => arms.iter().copied().map(Some).collect(),
+            };
+            arms.into_iter().map(|arm| (task.name.as_str(), arm))
+        })
+        .collect()
+    }
+
+    /// Trials planned for one visit of every item of a cell.
+    pub(crate) fn planned(&self, context: u32) -> u32 {
+        let here = self.suite.tasks.iter().filter(|task| task.contexts.contains(&context));
+        here.map(|task| task.samples * task.arms.len().max(1) as u32).sum()
+    }
+
+    fn planned_in_all(&self) -> u32 {
+        let visits = self.suite.settings.len() as u32 + 1;
+        self.suite.contexts.iter().map(|&context| visits * self.planned(context)).sum()
+    }
+
+    /// The task's weight; one that this build does not know counts like any other.
+    pub(crate) fn weight(&self, task: &str) -> Weight {
+        self.tasks.weight(task).unwrap_or(Weight::Primary)
+    }
+
+    fn cell(&self, level: &quality::Level<'_>, kld: &kld::Comparison, setting: &str) -> Result<Measured> {
+        let context = level.context;
+        let visit = Visit { setting, context, replicate: 0 };
+        let counts = self.frame.counts(visit)?;
+        let mut summary = self.blank(setting, context);
+        summary.scored = counts.scored;
+        summary.unscored = counts.unscored;
+        summary.failed = counts.failed;
+        summary.truncated = counts.truncated;
+        if summary.void.is_some() {
+            return Ok(Measured { summary, difference: None, draws: pareto::Draws::default() });
+        }
+        let mut draws = pareto::Draws::default();
+        let difference = level.measure(self, &mut summary, &mut draws)?;
+        speed::measure(self, &mut summary, &mut draws)?;
+        if let Some((kld, kld_draws)) = kld.cells.get(setting) {
+            summary.kld = Some(kld.clone());
+            draws.kld.clone_from(kld_draws);
+        }
+        summary.memory = memory::measure(self, visit)?;
+        Ok(Measured { summary, difference, draws })
+    }
+
+    fn blank(&self, setting: &str, context: u32) -> CellSummary {
+        let mut launches = self.launches(setting, context);
+        let first = launches.next();
+        let ready = first
+            .filter(|launch| launch.failure.is_none())
+            .or_else(|| launches.find(|l| l.failure.is_none()));
+        CellSummary {
+            setting: setting.into(),
+            context,
+            void: self.void.get(&(setting, context)).cloned(),
+            planned: self.planned(context),
+            scored: 0,
+            unscored: 0,
+            failed: 0,
+            truncated: 0,
+            quality: None,
+            difference: None,
+            mde: None,
+            p_holm: None,
+            verdict: Verdict::NotMeasured,
+            kld: None,
+            ttft_s: None,
+            prefill_tps: None,
+            decode_tps: None,
+            engine_decode_tps: None,
+            itl_p50_s: None,
+            itl_p95_s: None,
+            itl_max_s: None,
+            draft_acceptance: None,
+            memory: summary::MemorySummary::default(),
+            front: FrontStatus::NotMeasured,
+            front_frequency: None,
+            command: first.map(|launch| launch.argv.shell()),
+            effective: ready.map(|launch| launch.effective.clone()),
+        }
+    }
+
+    /// The server processes of a cell, in the order they were started.
+    pub(crate) fn launches(&self, setting: &str, context: u32) -> impl Iterator<Item = &'a LaunchRecord> {
+        let launches = &self.journal.launches;
+        launches.iter().filter(move |launch| launch.setting == setting && launch.context == context)
+    }
+}
+
+/// Cells whose server silently changed something, and what.
+fn void_cells(launches: &[LaunchRecord]) -> BTreeMap<(&str, u32), String> {
+    let mut reasons: BTreeMap<(&str, u32), BTreeSet<&str>> = BTreeMap::new();
+    for launch in launches.iter().filter(|launch| !launch.deviations.is_empty()) {
+        let cell = reasons.entry((&launch.setting, launch.context)).or_default();
+        cell.extend(launch.deviations.iter().map(String::as_str));
+    }
+    let joined = |reasons: BTreeSet<&str>| reasons.into_iter().collect::<Vec<_>>().join("; ");
+    reasons.into_iter().map(|(cell, reasons)| (cell, joined(reasons))).collect()
+}
+
+/// From the start of the first to the end of the last trial (s); 0 without readable times.
+fn duration_s(journal: &Journal) -> f64 {
+    use crate::trial::{Source, metric};
+    let mut first = None;
+    let mut last = None;
+    for trial in &journal.trials {
+        let Ok(started) = chrono::DateTime::parse_from_rfc3339(&trial.started) else {
+            continue;
+        };
+        let start_s = started.timestamp_millis() as f64 / 1000.0;
+        let end_s = start_s + trial.measured(metric::TOTAL_S, Source::Client).unwrap_or_default();
+        first = Some(first.map_or(start_s, |first: f64| first.min(start_s)));
+        last = Some(last.map_or(end_s, |last: f64| last.max(end_s)));
+    }
+    first.zip(last).map_or(0.0, |(first, last)| last - first)
+}

@@ -167,12 +167,15 @@ pub struct CellSummary {
     pub failed: u32,
     /// Replies that ran out of output budget.
     pub truncated: u32,
-    /// Mean over primary tasks of the mean score (0..1).
+    /// Mean over primary tasks of the mean score (0..1); tasks at which the reference scores 0 are left out.
     pub quality: Option<Estimate>,
     /// Paired difference to the reference (points of the 0..1 scale).
     pub difference: Option<Estimate>,
     /// Smallest difference that this many items could show (0..1); see STATISTICS.
     pub mde: Option<f64>,
+    /// Paired test of no difference (exact McNemar or sign flips), Holm-adjusted over the cells of this
+    /// context length (0..1).
+    pub p_holm: Option<f64>,
     /// Whether the quality is kept.
     pub verdict: Verdict,
     /// Distance from the reference's distributions.
@@ -216,11 +219,12 @@ pub struct TaskRow {
     pub setting: String,
     /// Context length (tokens).
     pub context: u32,
-    /// Part of the primary endpoint, a sanity check, or only compared.
+    /// A sanity check, or only compared: not part of the primary endpoint.
     pub sanity: bool,
     /// Mean score (0..1) with its interval (Wilson for pass/fail scores, bootstrap else).
     pub quality: Option<Estimate>,
-    /// Above 97% or at 0 on the reference: it cannot show damage.
+    /// Above 97% (nearly no room for a gain, and small damage hides) or at 0 on the reference (no damage can
+    /// show): see [`Summary::flags`].
     pub uninformative: bool,
     /// Error labels and how often.
     pub labels: BTreeMap<String, u32>,
@@ -260,6 +264,9 @@ pub struct AaSummary {
     pub pairs: u32,
     /// Share of pairs with different scores (0..1).
     pub discordance: f64,
+    /// Mean absolute difference of the two visits, over primary tasks (points of the 0..1 scale): no
+    /// setting is called worse for less than this.
+    pub floor: f64,
     /// Share of chat pairs with byte-identical replies (0..1).
     pub identical_replies: f64,
     /// Paired difference of the two visits.

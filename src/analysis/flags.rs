@@ -1,0 +1,272 @@
+//! What the reader must know beside the figures, and what has no figure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Run;
+use super::frame::{self, Visit};
+use super::pareto;
+use super::stats::median;
+use super::summary::{CellSummary, Summary, TaskRow};
+use super::words::percent;
+use crate::error::Result;
+use crate::task::Weight;
+use crate::trial::{Trial, metric};
+
+/// Client and engine may differ in the decode rate by this share.
+const DECODE_TOLERANCE: f64 = 0.05;
+
+/// Replies shorter than this have no decode rate worth comparing (tokens).
+const MIN_DECODED: f64 = 16.0;
+
+/// Above this share of stolen CPU time a trial's speed is doubtful.
+const STEAL_LIMIT: f64 = 0.05;
+
+/// Above this share of CPU time used by others a trial's speed is doubtful.
+const OTHER_CPU_LIMIT: f64 = 0.20;
+
+/// Fewer visits than this do not show drift.
+const MIN_VISITS: u32 = 3;
+
+/// Everything worth a warning.
+pub(crate) fn flags(run: &Run<'_>, summary: &Summary) -> Result<Vec<String>> {
+    let mut flags = Vec::new();
+    incomplete(summary, &mut flags);
+    void(summary, &mut flags);
+    no_noise_floor(summary, &mut flags);
+    uninformative(run, summary, &mut flags);
+    launches(run, &mut flags);
+    broken(summary, &mut flags);
+    truncated(summary, &mut flags);
+    derived(summary, &mut flags);
+    clocks(run, &mut flags)?;
+    noise(run, &mut flags)?;
+    few_visits(run, summary, &mut flags);
+    Ok(flags)
+}
+
+fn incomplete(summary: &Summary, flags: &mut Vec<String>) {
+    if summary.done < summary.planned {
+        flags.push(format!(
+            "the run is incomplete: {} of {} planned trials are in the journal",
+            summary.done, summary.planned
+        ));
+    }
+}
+
+fn void(summary: &Summary, flags: &mut Vec<String>) {
+    for cell in &summary.cells {
+        if let Some(reason) = &cell.void {
+            flags.push(format!("{} at {} tokens does not count: {reason}", cell.setting, cell.context));
+        }
+    }
+}
+
+fn no_noise_floor(summary: &Summary, flags: &mut Vec<String>) {
+    let contexts: BTreeSet<u32> = summary.cells.iter().map(|cell| cell.context).collect();
+    for context in contexts {
+        match summary.aa.iter().find(|aa| aa.context == context) {
+            None => flags.push(format!(
+                "the reference did not run twice at {context} tokens: without its noise floor no setting is called worse there"
+            )),
+            Some(aa) if aa.floor > 0.0 => flags.push(format!(
+                "the reference disagrees with itself on {} of items at {context} tokens: no setting is called worse for a smaller difference than {}",
+                percent(aa.discordance),
+                percent(aa.floor),
+            )),
+            Some(_) => {}
+        }
+    }
+}
+
+fn uninformative(run: &Run<'_>, summary: &Summary, flags: &mut Vec<String>) {
+    let reference = summary.tasks.iter().filter(|row| row.setting == summary.reference && row.uninformative);
+    for row in reference {
+        let mean = row.quality.map_or(0.0, |quality| quality.value);
+        let what = if mean > 0.0 {
+            "so easy that little damage can show"
+        } else if run.weight(&row.task) == Weight::Primary {
+            "so hard that no damage can show; it is left out of the quality"
+        } else {
+            "so hard that no damage can show"
+        };
+        flags.push(format!(
+            "{} at {} tokens is uninformative: the reference scores {}, {what}",
+            task_name(row),
+            row.context,
+            percent(mean),
+        ));
+    }
+}
+
+fn launches(run: &Run<'_>, flags: &mut Vec<String>) {
+    for launch in &run.journal.launches {
+        if let Some(failure) = &launch.failure {
+            let first = failure.lines().next().unwrap_or_default();
+            flags.push(format!(
+                "the server of {} at {} tokens did not come up (round {}): {first}",
+                launch.setting, launch.context, launch.round
+            ));
+        }
+    }
+}
+
+fn broken(summary: &Summary, flags: &mut Vec<String>) {
+    for cell in summary.cells.iter().filter(|cell| cell.failed > 0 && cell.void.is_none()) {
+        flags.push(format!(
+            "{} of {} trials of {} at {} tokens broke; they count as lost before it is called no worse",
+            cell.failed, cell.planned, cell.setting, cell.context
+        ));
+    }
+}
+
+fn truncated(summary: &Summary, flags: &mut Vec<String>) {
+    let cut: u32 = summary.cells.iter().map(|cell| cell.truncated).sum();
+    let scored: u32 = summary.cells.iter().map(|cell| cell.scored).sum();
+    if cut > 0 {
+        flags.push(format!("{cut} replies ran out of their output budget (of {scored} scored trials)"));
+    }
+}
+
+fn derived(summary: &Summary, flags: &mut Vec<String>) {
+    for model in summary.models.iter().filter(|model| model.derived) {
+        flags.push(format!(
+            "the {} weights of {} are not the publisher's: {}",
+            model.weights, model.name, model.origin
+        ));
+    }
+}
+
+fn clocks(run: &Run<'_>, flags: &mut Vec<String>) -> Result<()> {
+    let mut apart = Vec::new();
+    for (setting, context) in cells(run) {
+        let visit = Visit { setting, context, replicate: 0 };
+        let rates = run.frame.both(visit, [frame::DECODE, frame::ENGINE_DECODE], MIN_DECODED)?;
+        let rates = rates.iter().filter(|(_, engine)| *engine > 0.0);
+        let mut gaps: Vec<f64> = rates.map(|(client, engine)| client / engine - 1.0).collect();
+        if let Some(gap) = median(&mut gaps).filter(|gap| gap.abs() > DECODE_TOLERANCE) {
+            apart.push(format!("{setting} at {context} tokens ({:+.0}%)", gap * 100.0));
+        }
+    }
+    if !apart.is_empty() {
+        flags.push(format!(
+            "the client's decode rate is more than {:.0}% off the engine's in the median reply of {}",
+            DECODE_TOLERANCE * 100.0,
+            apart.join(", "),
+        ));
+    }
+    Ok(())
+}
+
+fn noise(run: &Run<'_>, flags: &mut Vec<String>) -> Result<()> {
+    let (trials, stolen) = run.frame.above(frame::STEAL, STEAL_LIMIT)?;
+    if stolen > 0 {
+        flags.push(format!(
+            "the machine's host took more than {} of its CPU time in {stolen} of {trials} trials: their speed is doubtful",
+            percent(STEAL_LIMIT)
+        ));
+    }
+    let (trials, shared) = run.frame.above(frame::OTHER_CPU, OTHER_CPU_LIMIT)?;
+    if shared > 0 {
+        flags.push(format!(
+            "other processes used more than {} of the machine's CPU time in {shared} of {trials} trials: their speed is doubtful",
+            percent(OTHER_CPU_LIMIT)
+        ));
+    }
+    Ok(())
+}
+
+fn few_visits(run: &Run<'_>, summary: &Summary, flags: &mut Vec<String>) {
+    let rounds = run.suite.rounds;
+    if rounds < MIN_VISITS && summary.cells.iter().any(|cell| cell.decode_tps.is_some()) {
+        let visits = if rounds == 1 { "1 visit".into() } else { format!("{rounds} visits") };
+        flags.push(format!(
+            "speed comes from {visits} of each cell: its intervals do not cover drift of the machine between visits"
+        ));
+    }
+}
+
+/// What has no figure, and why.
+pub(crate) fn not_measured(run: &Run<'_>, summary: &Summary) -> Vec<String> {
+    let mut lines = vec!["energy: no energy probe yet".to_owned()];
+    if !summary.machine.gpus.is_empty() {
+        lines.push("GPU memory: no GPU probe yet; memory is the server's main memory".into());
+    }
+    for &objective in &summary.objectives {
+        let has = |cell: &CellSummary| pareto::value(cell, objective).is_some();
+        if !summary.cells.is_empty() && !summary.cells.iter().any(has) {
+            lines.push(format!("{}: no cell has it, so the front leaves it out", objective.name()));
+        }
+    }
+    lines.extend(absent(run));
+    lines.extend(unscored(summary));
+    lines
+}
+
+/// Measurements that no source of a trial had, by name and reason.
+fn absent(run: &Run<'_>) -> Vec<String> {
+    let mut reasons: BTreeMap<(&str, &str), u32> = BTreeMap::new();
+    for trial in &run.journal.trials {
+        for (name, reason) in absent_of(trial) {
+            *reasons.entry((name, reason)).or_default() += 1;
+        }
+    }
+    let line = |((name, reason), trials): ((&str, &str), u32)| {
+        let count = if trials == 1 { "1 trial".into() } else { format!("{trials} trials") };
+        format!("{}: {reason} ({count})", words(name))
+    };
+    reasons.into_iter().map(line).collect()
+}
+
+fn absent_of(trial: &Trial) -> BTreeMap<&str, &str> {
+    let known = |name: &str| trial.measurements.iter().any(|m| m.name == name && m.value.is_some());
+    let without = trial.measurements.iter().filter(|m| m.value.is_none() && !known(&m.name));
+    without.map(|m| (m.name.as_ref(), m.absent.as_deref().unwrap_or("no reason given"))).collect()
+}
+
+fn words(name: &str) -> &str {
+    match name {
+        metric::TTFT_S => "time to first token",
+        metric::TOTAL_S => "time of the whole reply",
+        metric::PREFILL_TPS => "prefill rate",
+        metric::DECODE_TPS => "decode rate",
+        metric::ITL_P50_S | metric::ITL_P95_S | metric::ITL_MAX_S => "time between tokens",
+        metric::PROMPT_TOKENS => "prompt tokens",
+        metric::OUTPUT_TOKENS => "output tokens",
+        metric::CACHED_TOKENS => "cached tokens",
+        metric::DRAFT_TOKENS | metric::DRAFT_ACCEPTED => "draft tokens",
+        metric::POSITION_S => "time per position",
+        metric::PEAK_RSS_BYTES => "resident memory",
+        metric::PEAK_PSS_BYTES => "proportional memory",
+        metric::PEAK_ANON_BYTES => "anonymous memory",
+        metric::PEAK_FILE_BYTES => "file-mapped memory",
+        metric::STEAL => "stolen CPU time",
+        metric::OTHER_CPU => "CPU time of other processes",
+        metric::LOAD1 => "load average",
+        metric::CPU_HZ => "CPU clock",
+        other => other,
+    }
+}
+
+fn unscored(summary: &Summary) -> Vec<String> {
+    let mut reasons: BTreeMap<(String, &str), u32> = BTreeMap::new();
+    for row in &summary.tasks {
+        for (reason, count) in &row.unscored {
+            *reasons.entry((task_name(row), reason)).or_default() += count;
+        }
+    }
+    let line = |((task, reason), count)| format!("{task}: {reason} ({count} trials not scored)");
+    reasons.into_iter().map(line).collect()
+}
+
+fn cells<'a>(run: &Run<'a>) -> Vec<(&'a str, u32)> {
+    let settings = &run.suite.settings;
+    let contexts = run.suite.contexts.iter();
+    contexts
+        .flat_map(|&context| settings.iter().map(move |setting| (setting.label.as_str(), context)))
+        .filter(|cell| !run.void.contains_key(cell))
+        .collect()
+}
+
+fn task_name(row: &TaskRow) -> String {
+    row.arm.map_or(row.task.clone(), |arm| format!("{} ({arm})", row.task))
+}

@@ -1,0 +1,391 @@
+//! The trials as a table. Everything that knows polars is in this file.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+
+use polars::prelude::{
+    Column, DataFrame, Expr, IntoLazy, JoinArgs, JoinType, LazyFrame, SortMultipleOptions, col, lit,
+};
+
+use super::Tasks;
+use crate::error::{Context, Result};
+use crate::journal::Journal;
+use crate::task::Weight;
+use crate::trial::{Arm, Case, FinishReason, Outcome, Prompt, Source, Trial, metric};
+
+/// One row a trial.
+pub(crate) struct Frame {
+    trials: DataFrame,
+    /// The same rows by visit (setting, context, replicate): nearly every question is about one.
+    visits: BTreeMap<(String, u32, u32), DataFrame>,
+}
+
+/// One visit of a cell; replicate 1 is the reference's second visit.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Visit<'a> {
+    pub(crate) setting: &'a str,
+    pub(crate) context: u32,
+    pub(crate) replicate: u32,
+}
+
+/// Trials of a visit by outcome.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) scored: u32,
+    pub(crate) unscored: u32,
+    pub(crate) failed: u32,
+    pub(crate) truncated: u32,
+}
+
+/// An item with its mean score.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Item {
+    pub(crate) task: String,
+    pub(crate) arm: String,
+    pub(crate) cluster: String,
+    pub(crate) quality: f64,
+}
+
+/// An item scored in two visits.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Pair {
+    pub(crate) task: String,
+    pub(crate) arm: String,
+    pub(crate) cluster: String,
+    pub(crate) quality: f64,
+    pub(crate) reference: f64,
+}
+
+/// One scored trial of a task.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Scored {
+    pub(crate) cluster: String,
+    pub(crate) depth: Option<f64>,
+    pub(crate) quality: f64,
+}
+
+/// A column of numbers and where each comes from: the sources are tried in order.
+struct Figure {
+    column: &'static str,
+    metric: &'static str,
+    sources: &'static [Source],
+}
+
+const fn figure(column: &'static str, metric: &'static str, sources: &'static [Source]) -> Figure {
+    Figure { column, metric, sources }
+}
+
+/// Time to first token (s), client's clock.
+pub(crate) const TTFT: &str = "ttft_s";
+/// Cold prefill rate (tokens/s), engine's where it reports one.
+pub(crate) const PREFILL: &str = "prefill_tps";
+/// Decode rate (tokens/s), client's clock.
+pub(crate) const DECODE: &str = "decode_tps";
+/// Decode rate (tokens/s) as the engine reports it.
+pub(crate) const ENGINE_DECODE: &str = "engine_decode_tps";
+/// Tokens generated.
+pub(crate) const OUTPUT: &str = "output_tokens";
+/// Median gap between tokens (s).
+pub(crate) const ITL_P50: &str = "itl_p50_s";
+/// 95th percentile of the gap (s).
+pub(crate) const ITL_P95: &str = "itl_p95_s";
+/// Longest gap (s).
+pub(crate) const ITL_MAX: &str = "itl_max_s";
+/// Drafted tokens.
+pub(crate) const DRAFTED: &str = "draft_tokens";
+/// Accepted drafted tokens.
+pub(crate) const ACCEPTED: &str = "draft_accepted";
+/// Peak resident set (bytes).
+pub(crate) const RSS: &str = "peak_rss_bytes";
+/// Peak proportional set (bytes).
+pub(crate) const PSS: &str = "peak_pss_bytes";
+/// Peak anonymous memory (bytes).
+pub(crate) const ANON: &str = "peak_anon_bytes";
+/// Peak file-mapped memory (bytes).
+pub(crate) const FILE: &str = "peak_file_bytes";
+/// Stolen share of CPU time.
+pub(crate) const STEAL: &str = "steal_ratio";
+/// Share of CPU time that others used.
+pub(crate) const OTHER_CPU: &str = "other_cpu_ratio";
+
+const FIGURES: &[Figure] = &[
+    figure(TTFT, metric::TTFT_S, &[Source::Client]),
+    figure(PREFILL, metric::PREFILL_TPS, &[Source::Engine, Source::Client]),
+    figure(DECODE, metric::DECODE_TPS, &[Source::Client]),
+    figure(ENGINE_DECODE, metric::DECODE_TPS, &[Source::Engine]),
+    figure(OUTPUT, metric::OUTPUT_TOKENS, &[Source::Engine, Source::Client]),
+    figure(ITL_P50, metric::ITL_P50_S, &[Source::Client]),
+    figure(ITL_P95, metric::ITL_P95_S, &[Source::Client]),
+    figure(ITL_MAX, metric::ITL_MAX_S, &[Source::Client]),
+    figure(DRAFTED, metric::DRAFT_TOKENS, &[Source::Engine, Source::Client]),
+    figure(ACCEPTED, metric::DRAFT_ACCEPTED, &[Source::Engine, Source::Client]),
+    figure(RSS, metric::PEAK_RSS_BYTES, &[Source::Procfs]),
+    figure(PSS, metric::PEAK_PSS_BYTES, &[Source::Procfs]),
+    figure(ANON, metric::PEAK_ANON_BYTES, &[Source::Procfs]),
+    figure(FILE, metric::PEAK_FILE_BYTES, &[Source::Procfs]),
+    figure(STEAL, metric::STEAL, &[Source::Procfs]),
+    figure(OTHER_CPU, metric::OTHER_CPU, &[Source::Procfs]),
+];
+
+/// The arm as a column value; joins do not match absent values, so a task without arms has an empty one.
+pub(crate) fn arm_name(arm: Option<Arm>) -> &'static str {
+    arm.map_or("", Arm::name)
+}
+
+impl Frame {
+    /// The journal's trials as a table.
+    pub(crate) fn new(
+        journal: &Journal,
+        tasks: &dyn Tasks,
+        void: &BTreeMap<(&str, u32), String>,
+    ) -> Result<Self> {
+        let cases: HashMap<&str, &Case> = journal.cases.iter().map(|case| (case.id.as_str(), case)).collect();
+        let trials = &journal.trials;
+        let case = |trial: &Trial| cases.get(trial.case.as_str()).copied();
+        let weight = |trial: &Trial| weight_name(tasks.weight(&trial.key.task));
+        let is_void = |trial: &Trial| void.contains_key(&(trial.key.setting.as_str(), trial.key.context));
+        let cluster = |trial: &Trial| case(trial).map_or(trial.case.clone(), |case| case.cluster.clone());
+        let mut columns = vec![
+            text("setting", trials, |trial| trial.key.setting.clone()),
+            number("context", trials, |trial| trial.key.context),
+            number("round", trials, |trial| trial.key.round),
+            number("replicate", trials, |trial| trial.key.replicate),
+            text("task", trials, |trial| trial.key.task.clone()),
+            text("arm", trials, |trial| arm_name(trial.key.arm).into()),
+            number("index", trials, |trial| trial.key.index),
+            text("case", trials, |trial| trial.case.clone()),
+            text("cluster", trials, cluster),
+            optional("depth", trials, |trial| case(trial).and_then(|case| case.depth)),
+            number("launch", trials, |trial| trial.launch),
+            text("weight", trials, |trial| weight(trial).into()),
+            text("outcome", trials, |trial| outcome_name(&trial.outcome).into()),
+            optional("quality", trials, |trial| trial.outcome.score().and_then(|score| score.quality)),
+            flag("truncated", trials, is_truncated),
+            flag("chat", trials, |trial| {
+                case(trial).is_some_and(|case| matches!(case.prompt, Prompt::Chat { .. }))
+            }),
+            flag("void", trials, is_void),
+        ];
+        for figure in FIGURES {
+            columns.push(optional(figure.column, trials, |trial| {
+                let measured = |source: &Source| trial.measured(figure.metric, *source);
+                figure.sources.iter().find_map(measured)
+            }));
+        }
+        let table =
+            DataFrame::new(trials.len(), columns).context(|| "cannot make a table of the trials".into())?;
+        let mut visits = BTreeMap::new();
+        for key in trials.iter().map(|trial| &trial.key) {
+            let name = (key.setting.clone(), key.context, key.replicate);
+            if let Entry::Vacant(place) = visits.entry(name) {
+                let visit = Visit { setting: &key.setting, context: key.context, replicate: key.replicate };
+                place.insert(collect(table.clone().lazy().filter(of(visit)))?);
+            }
+        }
+        Ok(Self { trials: table, visits })
+    }
+
+    /// The trials of a visit; none when it did not happen.
+    fn visit(&self, visit: Visit<'_>) -> LazyFrame {
+        let name = (visit.setting.to_owned(), visit.context, visit.replicate);
+        let rows = self.visits.get(&name).cloned();
+        rows.unwrap_or_else(|| self.trials.head(Some(0))).lazy()
+    }
+
+    /// Trials of a visit by outcome, void or not.
+    pub(crate) fn counts(&self, visit: Visit<'_>) -> Result<Counts> {
+        let rows = self.visit(visit).select([col("outcome"), col("truncated")]);
+        let rows = collect(rows)?;
+        let mut counts = Counts::default();
+        for outcome in texts(&rows, "outcome")? {
+            match outcome.as_str() {
+                "scored" => counts.scored += 1,
+                "unscored" => counts.unscored += 1,
+                _ => counts.failed += 1,
+            }
+        }
+        counts.truncated = flags(&rows, "truncated")?.into_iter().filter(|cut| *cut).count() as u32;
+        Ok(counts)
+    }
+
+    /// The scored items of the primary endpoint, repeats averaged, in a fixed order.
+    pub(crate) fn items(&self, visit: Visit<'_>) -> Result<Vec<Item>> {
+        let rows = collect(self.primary(visit))?;
+        let columns = (texts(&rows, "task")?, texts(&rows, "arm")?, texts(&rows, "cluster")?);
+        let keys = columns.0.into_iter().zip(columns.1).zip(columns.2);
+        let items = keys.zip(present(&rows, "quality")?);
+        Ok(items.map(|(((task, arm), cluster), quality)| Item { task, arm, cluster, quality }).collect())
+    }
+
+    /// The primary items that were scored in both visits, joined by case, in a fixed order.
+    pub(crate) fn pairs(&self, visit: Visit<'_>, reference: Visit<'_>) -> Result<Vec<Pair>> {
+        let on = [col("task"), col("arm"), col("case")];
+        let other = self.primary(reference).select([
+            col("task"),
+            col("arm"),
+            col("case"),
+            col("quality").alias("reference"),
+        ]);
+        let joined = self.primary(visit).join(other, on.clone(), on, JoinArgs::new(JoinType::Inner));
+        let rows = collect(joined.sort(["task", "arm", "case"], SortMultipleOptions::default()))?;
+        let columns = (texts(&rows, "task")?, texts(&rows, "arm")?, texts(&rows, "cluster")?);
+        let keys = columns.0.into_iter().zip(columns.1).zip(columns.2);
+        let scores = present(&rows, "quality")?.into_iter().zip(present(&rows, "reference")?);
+        Ok(keys
+            .zip(scores)
+            .map(|(((task, arm), cluster), (quality, reference))| Pair {
+                task,
+                arm,
+                cluster,
+                quality,
+                reference,
+            })
+            .collect())
+    }
+
+    fn primary(&self, visit: Visit<'_>) -> LazyFrame {
+        let scored =
+            col("weight").eq(lit("primary")).and(col("quality").is_not_null()).and(col("void").not());
+        self.visit(visit)
+            .filter(scored)
+            .group_by_stable([col("task"), col("arm"), col("case"), col("cluster")])
+            .agg([col("quality").mean()])
+            .sort(["task", "arm", "case"], SortMultipleOptions::default())
+    }
+
+    /// The scored trials of one task (and arm) in a visit.
+    pub(crate) fn scored(&self, visit: Visit<'_>, task: &str, arm: Option<Arm>) -> Result<Vec<Scored>> {
+        let of_task = col("task").eq(lit(task)).and(col("arm").eq(lit(arm_name(arm))));
+        let counted = col("quality").is_not_null().and(col("void").not());
+        let rows = self
+            .visit(visit)
+            .filter(of_task.and(counted))
+            .sort(["index", "round"], SortMultipleOptions::default());
+        let rows = collect(rows)?;
+        let depths = numbers(&rows, "depth")?;
+        let columns = texts(&rows, "cluster")?.into_iter().zip(depths).zip(present(&rows, "quality")?);
+        Ok(columns.map(|((cluster, depth), quality)| Scored { cluster, depth, quality }).collect())
+    }
+
+    /// A figure of a visit's chat trials, one list a server process.
+    pub(crate) fn by_launch(&self, visit: Visit<'_>, column: &str) -> Result<Vec<Vec<f64>>> {
+        let counted = col("chat").and(col("void").not()).and(col(column).is_not_null());
+        let rows = self.visit(visit).filter(counted).select([col("launch"), col(column)]);
+        let rows = collect(rows)?;
+        let launches = rows.column("launch").and_then(|launch| launch.u32()).context(|| broken("launch"))?;
+        let mut lists: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
+        for (launch, value) in launches.iter().flatten().zip(present(&rows, column)?) {
+            lists.entry(launch).or_default().push(value);
+        }
+        Ok(lists.into_values().collect())
+    }
+
+    /// The largest value of a figure over all trials of a visit.
+    pub(crate) fn largest(&self, visit: Visit<'_>, column: &str) -> Result<Option<f64>> {
+        let rows = self.visit(visit).select([col(column).max()]);
+        Ok(numbers(&collect(rows)?, column)?.into_iter().flatten().next())
+    }
+
+    /// The sum of a figure over all trials of a visit; `None` when none has it.
+    pub(crate) fn total(&self, visit: Visit<'_>, column: &str) -> Result<Option<f64>> {
+        let rows = self.visit(visit).filter(col(column).is_not_null());
+        let values = present(&collect(rows.select([col(column)]))?, column)?;
+        Ok((!values.is_empty()).then(|| values.iter().sum()))
+    }
+
+    /// Two figures of the same chat trials, where both were measured and the reply has at least
+    /// `min_tokens` tokens.
+    pub(crate) fn both(
+        &self,
+        visit: Visit<'_>,
+        columns: [&str; 2],
+        min_tokens: f64,
+    ) -> Result<Vec<(f64, f64)>> {
+        let [first, second] = columns;
+        let counted = col(first).is_not_null().and(col(second).is_not_null());
+        let long = col(OUTPUT).gt_eq(lit(min_tokens)).and(col("chat")).and(col("void").not());
+        let rows = self.visit(visit).filter(counted.and(long));
+        let rows = collect(rows.select([col(first), col(second)]))?;
+        Ok(present(&rows, first)?.into_iter().zip(present(&rows, second)?).collect())
+    }
+
+    /// How many trials have a figure, and how many of them lie above a threshold.
+    pub(crate) fn above(&self, column: &str, threshold: f64) -> Result<(u32, u32)> {
+        let rows = self.trials.clone().lazy().filter(col(column).is_not_null()).select([col(column)]);
+        let values = present(&collect(rows)?, column)?;
+        let above = values.iter().filter(|value| **value > threshold).count();
+        Ok((values.len() as u32, above as u32))
+    }
+}
+
+fn of(visit: Visit<'_>) -> Expr {
+    col("setting")
+        .eq(lit(visit.setting))
+        .and(col("context").eq(lit(visit.context)))
+        .and(col("replicate").eq(lit(visit.replicate)))
+}
+
+fn weight_name(weight: Option<Weight>) -> &'static str {
+    match weight.unwrap_or(Weight::Primary) {
+        Weight::Primary => "primary",
+        Weight::Sanity => "sanity",
+        Weight::Comparative => "comparative",
+    }
+}
+
+fn outcome_name(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Scored(_) => "scored",
+        Outcome::Unscored { .. } => "unscored",
+        Outcome::Failed { .. } => "failed",
+    }
+}
+
+fn is_truncated(trial: &Trial) -> bool {
+    let reply = trial.reply.as_ref().filter(|reply| reply.distributions.is_none());
+    reply.is_some_and(|reply| reply.finish_reason == Some(FinishReason::Length))
+}
+
+fn text(name: &str, trials: &[Trial], of: impl Fn(&Trial) -> String) -> Column {
+    Column::new(name.into(), trials.iter().map(of).collect::<Vec<_>>())
+}
+
+fn number(name: &str, trials: &[Trial], of: impl Fn(&Trial) -> u32) -> Column {
+    Column::new(name.into(), trials.iter().map(of).collect::<Vec<_>>())
+}
+
+fn optional(name: &str, trials: &[Trial], of: impl Fn(&Trial) -> Option<f64>) -> Column {
+    Column::new(name.into(), trials.iter().map(of).collect::<Vec<_>>())
+}
+
+fn flag(name: &str, trials: &[Trial], of: impl Fn(&Trial) -> bool) -> Column {
+    Column::new(name.into(), trials.iter().map(of).collect::<Vec<_>>())
+}
+
+fn collect(rows: LazyFrame) -> Result<DataFrame> {
+    rows.collect().context(|| "cannot query the table of trials".into())
+}
+
+fn broken(name: &str) -> String {
+    format!("the table of trials has no usable column `{name}`")
+}
+
+fn texts(rows: &DataFrame, name: &str) -> Result<Vec<String>> {
+    let column = rows.column(name).and_then(|column| column.str()).context(|| broken(name))?;
+    Ok(column.iter().map(|value| value.unwrap_or_default().to_owned()).collect())
+}
+
+fn numbers(rows: &DataFrame, name: &str) -> Result<Vec<Option<f64>>> {
+    let column = rows.column(name).and_then(|column| column.f64()).context(|| broken(name))?;
+    Ok(column.iter().collect())
+}
+
+/// As [`numbers`], of rows that were filtered to have the value.
+fn present(rows: &DataFrame, name: &str) -> Result<Vec<f64>> {
+    Ok(numbers(rows, name)?.into_iter().flatten().collect())
+}
+
+fn flags(rows: &DataFrame, name: &str) -> Result<Vec<bool>> {
+    let column = rows.column(name).and_then(|column| column.bool()).context(|| broken(name))?;
+    Ok(column.iter().map(|value| value.unwrap_or_default()).collect())
+}

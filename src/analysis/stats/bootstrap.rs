@@ -1,0 +1,310 @@
+//! Seeded bootstraps: stratified by task, by cluster, and nested by visit.
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use sha2::{Digest, Sha256};
+
+use super::{Interval, median, quantile};
+
+/// A random stream for one purpose: the same seed and purpose give the same numbers everywhere, and
+/// streams of different purposes are unrelated.
+pub fn rng(seed: u64, purpose: &str) -> ChaCha8Rng {
+    let mut hash = Sha256::new();
+    hash.update(seed.to_le_bytes());
+    hash.update(purpose.as_bytes());
+    ChaCha8Rng::from_seed(hash.finalize().into())
+}
+
+/// A number in `0..n`. The bias of the multiplication, n / 2^32, is far below what any draw can show.
+fn pick(rng: &mut impl Rng, n: usize) -> usize {
+    ((u64::from(rng.next_u32()) * n as u64) >> 32) as usize
+}
+
+/// The items of one stratum (a task, or an arm of it), added up by cluster.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ClusterSums {
+    /// Sum of the items' values, a cluster each.
+    pub sums: Vec<f64>,
+    /// Number of items, a cluster each; 0 where none was scored.
+    pub counts: Vec<f64>,
+}
+
+impl ClusterSums {
+    /// An empty stratum of so many clusters.
+    pub fn new(clusters: usize) -> Self {
+        Self { sums: vec![0.0; clusters], counts: vec![0.0; clusters] }
+    }
+
+    /// Adds one item to its cluster.
+    pub fn add(&mut self, cluster: usize, value: f64) {
+        self.sums[cluster] += value;
+        self.counts[cluster] += 1.0;
+    }
+
+    /// Mean of the items; `None` without any.
+    pub fn mean(&self) -> Option<f64> {
+        let count: f64 = self.counts.iter().sum();
+        (count > 0.0).then(|| self.sums.iter().sum::<f64>() / count)
+    }
+
+    /// Means of the clusters that hold items.
+    pub fn cluster_means(&self) -> Vec<f64> {
+        let pairs = self.sums.iter().zip(&self.counts);
+        pairs.filter(|(_, count)| **count > 0.0).map(|(sum, count)| sum / count).collect()
+    }
+
+    /// Sum and count of as many clusters as there are, drawn with replacement.
+    fn resample(&self, rng: &mut impl Rng) -> (f64, f64) {
+        let n = self.sums.len();
+        let (mut sum, mut count) = (0.0, 0.0);
+        for _ in 0..n {
+            let cluster = pick(rng, n);
+            sum += self.sums[cluster];
+            count += self.counts[cluster];
+        }
+        (sum, count)
+    }
+}
+
+/// Bootstrap draws of the mean over strata of the strata's means. Clusters are drawn whole, inside their
+/// stratum. Two calls with equally seeded streams and the same clusters draw the same clusters: that is
+/// what pairs cells. A draw without any item is left out as `None`.
+///
+/// Formula: Efron and Tibshirani (1993), chapters 6 and 8; cluster form Davison and Hinkley (1997), 3.8.
+pub fn stratified_draws(strata: &[ClusterSums], draws: u32, rng: &mut impl Rng) -> Vec<Option<f64>> {
+    let draw = |_| mean_over(strata, |stratum| stratum.resample(rng));
+    (0..draws).map(draw).collect()
+}
+
+/// As [`stratified_draws`], with one more item in every stratum that comes out right or wrong by the toss
+/// of a coin from `coins`. Cells that agree on every item then still differ in some draws, the more the
+/// fewer items they were seen on: an equality seen on four items is not a certainty.
+pub fn smoothed_draws(
+    strata: &[ClusterSums],
+    draws: u32,
+    rng: &mut impl Rng,
+    coins: &mut impl Rng,
+) -> Vec<Option<f64>> {
+    let draw = |_| {
+        mean_over(strata, |stratum| {
+            let (sum, count) = stratum.resample(rng);
+            let coin = f64::from(coins.next_u32() >> 31);
+            if count > 0.0 { (sum + coin, count + 1.0) } else { (sum, count) }
+        })
+    };
+    (0..draws).map(draw).collect()
+}
+
+/// Mean over strata of sum / count; `None` when no stratum has an item.
+fn mean_over(strata: &[ClusterSums], mut draw: impl FnMut(&ClusterSums) -> (f64, f64)) -> Option<f64> {
+    let (mut total, mut seen) = (0.0, 0.0);
+    for stratum in strata {
+        let (sum, count) = draw(stratum);
+        if count > 0.0 {
+            total += sum / count;
+            seen += 1.0;
+        }
+    }
+    (seen > 0.0).then(|| total / seen)
+}
+
+/// Consecutive observations that are drawn together: their mean and how many they are.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Part {
+    /// Mean of the observations.
+    pub mean: f64,
+    /// Number of observations.
+    pub count: f64,
+}
+
+/// Cuts a series into parts of `length` consecutive observations (the last one may be shorter), because
+/// neighbouring observations are not independent.
+///
+/// Formula: Carlstein (1986), non-overlapping blocks.
+pub fn blocked(series: &[f64], length: usize) -> Vec<Part> {
+    let part = |block: &[f64]| Part {
+        mean: block.iter().sum::<f64>() / block.len() as f64,
+        count: block.len() as f64,
+    };
+    series.chunks(length.max(1)).map(part).collect()
+}
+
+/// Bootstrap draws of a mean from groups of parts: first groups are drawn with replacement, then parts
+/// inside each drawn group. With one group the draws cover only what varies inside it.
+///
+/// Formula: Davison and Hinkley (1997), 3.8, hierarchical data.
+pub fn nested_mean_draws(groups: &[Vec<Part>], draws: u32, rng: &mut impl Rng) -> Vec<f64> {
+    let mut means = Vec::with_capacity(draws as usize);
+    for _ in 0..draws {
+        let (mut sum, mut count) = (0.0, 0.0);
+        for_each_pick(groups, rng, |part| {
+            sum += part.mean * part.count;
+            count += part.count;
+        });
+        if count > 0.0 {
+            means.push(sum / count);
+        }
+    }
+    means
+}
+
+/// As [`nested_mean_draws`], for the median of single observations.
+pub fn nested_median_draws(groups: &[Vec<f64>], draws: u32, rng: &mut impl Rng) -> Vec<f64> {
+    let mut medians = Vec::with_capacity(draws as usize);
+    let mut drawn = Vec::new();
+    for _ in 0..draws {
+        drawn.clear();
+        for_each_pick(groups, rng, |number| drawn.push(number));
+        medians.extend(median(&mut drawn));
+    }
+    medians
+}
+
+fn for_each_pick<T: Copy>(groups: &[Vec<T>], rng: &mut impl Rng, mut with: impl FnMut(T)) {
+    for _ in 0..groups.len() {
+        let group = &groups[pick(rng, groups.len())];
+        for _ in 0..group.len() {
+            with(group[pick(rng, group.len())]);
+        }
+    }
+}
+
+/// The percentile interval of bootstrap draws; `None` for fewer than two draws.
+///
+/// Formula: Efron (1981), percentile method.
+pub fn percentile_interval(draws: impl IntoIterator<Item = f64>, confidence: f64) -> Option<Interval> {
+    let mut ascending: Vec<f64> = draws.into_iter().collect();
+    if ascending.len() < 2 {
+        return None;
+    }
+    ascending.sort_unstable_by(f64::total_cmp);
+    let tail = (1.0 - confidence) / 2.0;
+    Some((quantile(&ascending, tail)?, quantile(&ascending, 1.0 - tail)?))
+}
+
+/// Interval of the mean of independent estimates, each given as value, low and high, from their own
+/// intervals; `None` without any.
+///
+/// Formula: method of variance estimates recovery, Zou and Donner (2008).
+pub fn mover(parts: &[(f64, f64, f64)]) -> Option<(f64, f64, f64)> {
+    if parts.is_empty() {
+        return None;
+    }
+    let n = parts.len() as f64;
+    let value = parts.iter().map(|(value, _, _)| value).sum::<f64>() / n;
+    let below = parts.iter().map(|(value, low, _)| (value - low).powi(2)).sum::<f64>();
+    let above = parts.iter().map(|(value, _, high)| (high - value).powi(2)).sum::<f64>();
+    Some((value, value - below.sqrt() / n, value + above.sqrt() / n))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::close;
+    use super::*;
+
+    fn singletons(values: &[f64]) -> ClusterSums {
+        ClusterSums { sums: values.to_vec(), counts: vec![1.0; values.len()] }
+    }
+
+    #[test]
+    fn streams_repeat_and_differ_by_purpose() {
+        assert_eq!(rng(1, "a").next_u64(), rng(1, "a").next_u64());
+        assert_ne!(rng(1, "a").next_u64(), rng(1, "b").next_u64());
+        assert_ne!(rng(1, "a").next_u64(), rng(2, "a").next_u64());
+    }
+
+    #[test]
+    fn picks_cover_the_range_evenly() {
+        let mut rng = rng(1, "pick");
+        let mut seen = [0_u32; 7];
+        for _ in 0..7000 {
+            seen[pick(&mut rng, 7)] += 1;
+        }
+        assert!(seen.iter().all(|count| (850..1150).contains(count)), "{seen:?}");
+    }
+
+    #[test]
+    fn the_spread_of_the_draws_is_the_standard_error() {
+        // Values 0 and 1 in equal shares: the standard error of the mean is .5 / sqrt(100).
+        let values: Vec<f64> = (0..100).map(|i| f64::from(i % 2)).collect();
+        let draws = stratified_draws(&[singletons(&values)], 4000, &mut rng(5, "se"));
+        let means: Vec<f64> = draws.into_iter().flatten().collect();
+        let mean = means.iter().sum::<f64>() / means.len() as f64;
+        let variance = means.iter().map(|m| (m - mean).powi(2)).sum::<f64>() / means.len() as f64;
+        close(mean, 0.5, 0.005);
+        close(variance.sqrt(), 0.05, 0.003);
+    }
+
+    #[test]
+    fn strata_weigh_the_same_whatever_their_size() {
+        let strata = [singletons(&[1.0; 50]), singletons(&[0.0; 5])];
+        let draws = stratified_draws(&strata, 10, &mut rng(1, "w"));
+        assert!(draws.iter().all(|draw| *draw == Some(0.5)));
+    }
+
+    #[test]
+    fn clusters_are_drawn_whole() {
+        let mut two = ClusterSums::new(2);
+        (0..10).for_each(|_| two.add(0, 1.0));
+        (0..10).for_each(|_| two.add(1, 0.0));
+        let draws = stratified_draws(&[two], 100, &mut rng(1, "c"));
+        assert!(draws.iter().flatten().all(|m| [0.0, 0.5, 1.0].contains(m)));
+    }
+
+    #[test]
+    fn draws_without_items_are_absent() {
+        assert_eq!(stratified_draws(&[ClusterSums::new(3)], 2, &mut rng(1, "e")), [None, None]);
+        assert_eq!(stratified_draws(&[], 1, &mut rng(1, "e")), [None]);
+    }
+
+    #[test]
+    fn smoothing_shrinks_with_the_items() {
+        let spread = |n: usize| {
+            let strata = [singletons(&vec![1.0; n])];
+            let draws = smoothed_draws(&strata, 200, &mut rng(1, "s"), &mut rng(1, "coins"));
+            let low = draws.into_iter().flatten().fold(1.0, f64::min);
+            1.0 - low
+        };
+        close(spread(4), 0.2, 1e-12);
+        close(spread(99), 0.01, 1e-12);
+    }
+
+    #[test]
+    fn parts_keep_order_and_count() {
+        let parts = blocked(&[1.0, 3.0, 5.0], 2);
+        assert_eq!(parts[0], Part { mean: 2.0, count: 2.0 });
+        assert_eq!(parts[1], Part { mean: 5.0, count: 1.0 });
+    }
+
+    #[test]
+    fn nested_draws_see_the_drift_between_visits() {
+        let still = vec![vec![1.0, 2.0, 3.0, 2.0]; 6];
+        let drift: Vec<Vec<f64>> = (0..6).map(|v| vec![f64::from(v) * 10.0; 4]).collect();
+        let width = |groups: &[Vec<f64>]| {
+            let draws = nested_median_draws(groups, 500, &mut rng(2, "n"));
+            let (low, high) = percentile_interval(draws, 0.95).unwrap();
+            high - low
+        };
+        assert!(width(&drift) > 10.0 * width(&still).max(0.5));
+    }
+
+    #[test]
+    fn nested_means_centre_on_the_mean() {
+        let groups = vec![blocked(&[1.0, 2.0, 3.0, 4.0], 1), blocked(&[5.0, 6.0, 7.0, 8.0], 1)];
+        let draws = nested_mean_draws(&groups, 4000, &mut rng(2, "m"));
+        close(draws.iter().sum::<f64>() / 4000.0, 4.5, 0.1);
+        assert!(nested_mean_draws(&[], 3, &mut rng(2, "m")).is_empty());
+    }
+
+    #[test]
+    fn mover_of_one_is_itself_and_of_four_is_half_as_wide() {
+        let (value, low, high) = mover(&[(0.1, -0.1, 0.2)]).unwrap();
+        close(value, 0.1, 1e-12);
+        close(low, -0.1, 1e-12);
+        close(high, 0.2, 1e-12);
+        let (_, low, high) = mover(&[(0.0, -0.2, 0.2); 4]).unwrap();
+        close(low, -0.1, 1e-12);
+        close(high, 0.1, 1e-12);
+        assert_eq!(mover(&[]), None);
+    }
+}

@@ -1,0 +1,72 @@
+//! Small made-up summaries for unit tests.
+
+use super::summary::{
+    CellSummary, FrontStatus, Machine, MemorySummary, Objective, SUMMARY_SCHEMA_VERSION, Summary, Verdict,
+};
+
+/// A cell with nothing measured.
+pub(crate) fn cell(setting: &str, context: u32) -> CellSummary {
+    CellSummary {
+        setting: setting.into(),
+        context,
+        void: None,
+        planned: 0,
+        scored: 0,
+        unscored: 0,
+        failed: 0,
+        truncated: 0,
+        quality: None,
+        difference: None,
+        mde: None,
+        p_holm: None,
+        verdict: Verdict::NotMeasured,
+        kld: None,
+        ttft_s: None,
+        prefill_tps: None,
+        decode_tps: None,
+        engine_decode_tps: None,
+        itl_p50_s: None,
+        itl_p95_s: None,
+        itl_max_s: None,
+        draft_acceptance: None,
+        memory: MemorySummary::default(),
+        front: FrontStatus::NotMeasured,
+        front_frequency: None,
+        command: None,
+        effective: None,
+    }
+}
+
+/// A run in which nothing was measured.
+pub(crate) fn summary() -> Summary {
+    Summary {
+        schema_version: SUMMARY_SCHEMA_VERSION,
+        tool_version: "0.1.0".into(),
+        suite: "test".into(),
+        description: "made up".into(),
+        fingerprint: "0123456789abcdef".into(),
+        run: "20260101-000000-test-0123".into(),
+        started: "2026-01-01T00:00:00Z".into(),
+        duration_s: 60.0,
+        repeat: "kneepoint run suites/test.toml".into(),
+        planned: 0,
+        done: 0,
+        machine: Machine::default(),
+        engines: Vec::new(),
+        models: Vec::new(),
+        reference: "F16 kv=f16".into(),
+        margin: 0.02,
+        seed: 1,
+        confidence: 0.95,
+        draws: 1000,
+        objectives: vec![Objective::Quality, Objective::Decode, Objective::Memory],
+        verdict: "Made up.".into(),
+        cells: Vec::new(),
+        aa: Vec::new(),
+        tasks: Vec::new(),
+        depths: Vec::new(),
+        failures: Vec::new(),
+        flags: Vec::new(),
+        not_measured: Vec::new(),
+    }
+}

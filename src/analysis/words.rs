@@ -1,0 +1,46 @@
+//! Numbers as words, for verdicts, flags and reports alike.
+
+/// A share in percent; one decimal below 10%.
+pub(crate) fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    if percent >= 10.0 || percent.fract() == 0.0 {
+        format!("{percent:.0}%")
+    } else {
+        format!("{percent:.1}%")
+    }
+}
+
+/// A difference of scores (0..1) in points, without a sign.
+pub(crate) fn points(share: f64) -> String {
+    let value = (share * 1000.0).round() / 10.0;
+    if value == 1.0 { "1 point".into() } else { format!("{value} points") }
+}
+
+/// A whole number with thousands separated.
+pub(crate) fn thousands(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(percent(0.05), "5%");
+        assert_eq!(percent(0.025), "2.5%");
+        assert_eq!(percent(0.424), "42%");
+        assert_eq!(points(0.01), "1 point");
+        assert_eq!(points(0.024), "2.4 points");
+        assert_eq!(thousands(12_345_678), "12,345,678");
+        assert_eq!(thousands(999), "999");
+    }
+}
