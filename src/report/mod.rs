@@ -1,1 +1,41 @@
-//! From a [`Summary`](crate::analysis::summary::Summary) to bytes that people and programs read.
+//! From a [`Summary`] to bytes that people and programs read. Nothing here touches a file, a clock or the
+//! environment: the same summary gives the same bytes.
+
+use crate::analysis::summary::Summary;
+use crate::error::Result;
+
+mod exports;
+mod markdown;
+mod svg;
+mod terminal;
+mod text;
+
+pub use exports::{cells_csv, json, schema, tasks_csv};
+pub use markdown::render_markdown;
+pub use svg::front;
+pub use terminal::{Look, table};
+
+/// File name of the picture that the Markdown report shows.
+pub const FRONT_FILE: &str = "front.svg";
+
+/// Every file of a run's report: name and content.
+///
+/// # Errors
+/// When the summary cannot be written as JSON, or the report's template fails.
+pub fn render(summary: &Summary) -> Result<Vec<(String, Vec<u8>)>> {
+    render_with(summary, None)
+}
+
+/// As [`render`], with a user's template for `report.md`.
+///
+/// # Errors
+/// As [`render`]; a template's mistake is a usage error that names the line.
+pub fn render_with(summary: &Summary, template: Option<&str>) -> Result<Vec<(String, Vec<u8>)>> {
+    let report = render_markdown(summary, template)?;
+    let mut files = vec![("report.md".to_owned(), report.into_bytes())];
+    files.extend(front(summary).map(|picture| (FRONT_FILE.to_owned(), picture.into_bytes())));
+    files.push(("summary.json".into(), json(summary)?));
+    files.push(("cells.csv".into(), cells_csv(summary)));
+    files.push(("tasks.csv".into(), tasks_csv(summary)));
+    Ok(files)
+}

@@ -1,0 +1,292 @@
+//! The summary for programs: JSON with its schema, and CSV.
+
+use super::text;
+use crate::analysis::summary::{CellSummary, Estimate, Summary, TaskRow};
+use crate::error::{Context, Result};
+
+/// The summary as indented JSON; `schema_version` says which form it has.
+///
+/// # Errors
+/// When it cannot be written as JSON.
+pub fn json(summary: &Summary) -> Result<Vec<u8>> {
+    let mut bytes =
+        serde_json::to_vec_pretty(summary).context(|| "cannot write the summary as JSON".into())?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+/// The JSON Schema of [`json`]'s output, indented.
+pub fn schema() -> String {
+    let schema = schemars::schema_for!(Summary);
+    let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// One row a cell: figures in plain units (named in the header), absent ones empty.
+pub fn cells_csv(summary: &Summary) -> Vec<u8> {
+    const HEADER: &[&str] = &[
+        "setting",
+        "context_tokens",
+        "void",
+        "planned",
+        "scored",
+        "unscored",
+        "failed",
+        "truncated",
+        "quality",
+        "quality_low",
+        "quality_high",
+        "quality_n",
+        "difference",
+        "difference_low",
+        "difference_high",
+        "difference_n",
+        "mde",
+        "p_holm",
+        "verdict",
+        "kld_mean_nat",
+        "kld_mean_low_nat",
+        "kld_mean_high_nat",
+        "kld_median_nat",
+        "kld_p99_nat",
+        "kld_p999_nat",
+        "rms_delta_p",
+        "top1_agreement",
+        "perplexity",
+        "ttft_s",
+        "ttft_low_s",
+        "ttft_high_s",
+        "prefill_tps",
+        "prefill_low_tps",
+        "prefill_high_tps",
+        "decode_tps",
+        "decode_low_tps",
+        "decode_high_tps",
+        "engine_decode_tps",
+        "itl_p50_s",
+        "itl_p95_s",
+        "itl_max_s",
+        "draft_acceptance",
+        "peak_bytes",
+        "peak_rss_bytes",
+        "peak_pss_bytes",
+        "peak_anon_bytes",
+        "peak_file_bytes",
+        "kv_bytes",
+        "compute_bytes",
+        "model_bytes",
+        "front",
+        "front_frequency",
+    ];
+    let mut csv = Csv::new(HEADER);
+    for cell in &summary.cells {
+        csv.row(cell_fields(cell));
+    }
+    csv.bytes()
+}
+
+fn cell_fields(cell: &CellSummary) -> Vec<Field<'_>> {
+    let mut fields = vec![
+        Field::Text(&cell.setting),
+        Field::whole(cell.context),
+        Field::Text(cell.void.as_deref().unwrap_or_default()),
+        Field::whole(cell.planned),
+        Field::whole(cell.scored),
+        Field::whole(cell.unscored),
+        Field::whole(cell.failed),
+        Field::whole(cell.truncated),
+    ];
+    fields.extend(with_interval(cell.quality));
+    fields.push(Field::count(cell.quality));
+    fields.extend(with_interval(cell.difference));
+    fields.push(Field::count(cell.difference));
+    fields.extend([Field::Number(cell.mde), Field::Number(cell.p_holm)]);
+    fields.push(Field::Text(text::verdict(cell.verdict)));
+    let kld = cell.kld.as_ref();
+    fields.extend(with_interval(kld.map(|kld| kld.mean)));
+    fields.extend([
+        Field::Number(kld.map(|kld| kld.median)),
+        Field::Number(kld.map(|kld| kld.p99)),
+        Field::Number(kld.map(|kld| kld.p999)),
+        Field::Number(kld.map(|kld| kld.rms_delta_p)),
+        Field::Number(kld.map(|kld| kld.top1_agreement)),
+        Field::Number(kld.map(|kld| kld.perplexity)),
+    ]);
+    fields.extend(with_interval(cell.ttft_s));
+    fields.extend(with_interval(cell.prefill_tps));
+    fields.extend(with_interval(cell.decode_tps));
+    fields.extend([
+        Field::Number(cell.engine_decode_tps.map(|rate| rate.value)),
+        Field::Number(cell.itl_p50_s),
+        Field::Number(cell.itl_p95_s),
+        Field::Number(cell.itl_max_s),
+        Field::Number(cell.draft_acceptance),
+    ]);
+    let memory = &cell.memory;
+    fields.extend(
+        [
+            memory.peak_bytes,
+            memory.peak_rss_bytes,
+            memory.peak_pss_bytes,
+            memory.peak_anon_bytes,
+            memory.peak_file_bytes,
+            memory.kv_bytes,
+            memory.compute_bytes,
+            memory.model_bytes,
+        ]
+        .map(Field::Bytes),
+    );
+    fields.push(Field::Text(match cell.front {
+        crate::analysis::summary::FrontStatus::OnFront => "on_front",
+        crate::analysis::summary::FrontStatus::Dominated => "dominated",
+        crate::analysis::summary::FrontStatus::NotSeparable => "not_separable",
+        crate::analysis::summary::FrontStatus::NotMeasured => "not_measured",
+    }));
+    fields.push(Field::Number(cell.front_frequency));
+    fields
+}
+
+/// One row a task (and arm) on a cell; labels and reasons as `name=count` separated by `;`.
+pub fn tasks_csv(summary: &Summary) -> Vec<u8> {
+    const HEADER: &[&str] = &[
+        "task",
+        "arm",
+        "setting",
+        "context_tokens",
+        "sanity",
+        "uninformative",
+        "quality",
+        "quality_low",
+        "quality_high",
+        "quality_n",
+        "scored",
+        "failed",
+        "labels",
+        "unscored",
+    ];
+    let mut csv = Csv::new(HEADER);
+    for row in &summary.tasks {
+        let (labels, unscored) = (counts(&row.labels), counts(&row.unscored));
+        csv.row(task_fields(row, &labels, &unscored));
+    }
+    csv.bytes()
+}
+
+fn task_fields<'a>(row: &'a TaskRow, labels: &'a str, unscored: &'a str) -> Vec<Field<'a>> {
+    let yes_no = |yes| Field::Text(if yes { "true" } else { "false" });
+    let mut fields = vec![
+        Field::Text(&row.task),
+        Field::Text(row.arm.map_or("", crate::trial::Arm::name)),
+        Field::Text(&row.setting),
+        Field::whole(row.context),
+        yes_no(row.sanity),
+        yes_no(row.uninformative),
+    ];
+    fields.extend(with_interval(row.quality));
+    fields.extend([Field::count(row.quality), Field::whole(row.scored), Field::whole(row.failed)]);
+    fields.extend([Field::Text(labels), Field::Text(unscored)]);
+    fields
+}
+
+fn counts(counts: &std::collections::BTreeMap<String, u32>) -> String {
+    let parts: Vec<String> = counts.iter().map(|(name, count)| format!("{name}={count}")).collect();
+    parts.join(";")
+}
+
+fn with_interval(estimate: Option<Estimate>) -> [Field<'static>; 3] {
+    [
+        Field::Number(estimate.map(|estimate| estimate.value)),
+        Field::Number(estimate.and_then(|estimate| estimate.low)),
+        Field::Number(estimate.and_then(|estimate| estimate.high)),
+    ]
+}
+
+enum Field<'a> {
+    Text(&'a str),
+    Number(Option<f64>),
+    Bytes(Option<u64>),
+}
+
+impl Field<'_> {
+    fn whole(number: u32) -> Self {
+        Field::Bytes(Some(u64::from(number)))
+    }
+
+    fn count(estimate: Option<Estimate>) -> Self {
+        Field::Bytes(estimate.map(|estimate| u64::from(estimate.n)))
+    }
+}
+
+/// RFC 4180 with line feeds. Texts that a spreadsheet would take for a formula get an apostrophe in front.
+struct Csv(String);
+
+impl Csv {
+    fn new(header: &[&str]) -> Self {
+        Self(header.join(",") + "\n")
+    }
+
+    fn row(&mut self, fields: Vec<Field<'_>>) {
+        let written: Vec<String> = fields.into_iter().map(write_field).collect();
+        self.0.push_str(&written.join(","));
+        self.0.push('\n');
+    }
+
+    fn bytes(self) -> Vec<u8> {
+        self.0.into_bytes()
+    }
+}
+
+fn write_field(field: Field<'_>) -> String {
+    match field {
+        Field::Number(None) | Field::Bytes(None) => String::new(),
+        Field::Number(Some(number)) => number.to_string(),
+        Field::Bytes(Some(bytes)) => bytes.to_string(),
+        Field::Text(raw) => quoted(&text::plain(raw)),
+    }
+}
+
+fn quoted(text: &str) -> String {
+    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let text = if formula { format!("'{text}") } else { text.to_owned() };
+    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::testing;
+
+    #[test]
+    fn every_row_has_as_many_fields_as_the_header() {
+        let mut summary = testing::summary();
+        summary.cells = vec![testing::cell("plain", 512)];
+        let csv = String::from_utf8(cells_csv(&summary)).unwrap();
+        let widths: Vec<usize> = csv.lines().map(|line| line.split(',').count()).collect();
+        assert_eq!(widths, [widths[0]; 2]);
+    }
+
+    #[test]
+    fn fields_are_quoted_and_formulas_disarmed() {
+        assert_eq!(quoted("a,b"), "\"a,b\"");
+        assert_eq!(quoted("say \"x\""), "\"say \"\"x\"\"\"");
+        assert_eq!(quoted("=1+1"), "'=1+1");
+        assert_eq!(write_field(Field::Number(Some(-0.5))), "-0.5");
+        assert_eq!(write_field(Field::Text("a\nb\u{1b}[0m")), "a b\\u{1b}[0m");
+    }
+
+    #[test]
+    fn json_keeps_its_schema() {
+        let schema: serde_json::Value = serde_json::from_str(&schema()).unwrap();
+        let mut summary = testing::summary();
+        summary.cells = vec![testing::cell("plain", 512)];
+        let value: serde_json::Value = serde_json::from_slice(&json(&summary).unwrap()).unwrap();
+        let errors: Vec<String> = jsonschema::validator_for(&schema)
+            .unwrap()
+            .iter_errors(&value)
+            .map(|error| error.to_string())
+            .collect();
+        assert!(errors.is_empty(), "{errors:?}");
+        assert_eq!(value["schema_version"], 1);
+    }
+}

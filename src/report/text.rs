@@ -1,0 +1,284 @@
+//! Words and numbers for people: units, intervals, and harmless forms of hostile text.
+
+use std::fmt::Write as _;
+
+pub(crate) use crate::analysis::words::{percent, points, thousands};
+
+use crate::analysis::summary::{CellSummary, Estimate, FrontStatus, Objective, Verdict};
+
+/// What stands where there is no figure.
+pub(crate) const NONE: &str = "–";
+
+/// Longer texts of servers and models are cut (characters).
+const LONGEST: usize = 400;
+
+/// Bytes with a binary unit.
+pub(crate) fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{bytes} B") } else { format!("{} {}", significant(value), UNITS[unit]) }
+}
+
+/// Three significant digits, no exponent; whole numbers above 100.
+pub(crate) fn significant(value: f64) -> String {
+    let size = value.abs();
+    let digits = if size >= 100.0 || size == 0.0 {
+        0
+    } else if size >= 10.0 {
+        1
+    } else if size >= 1.0 {
+        2
+    } else {
+        (2.0 - size.log10().floor()).min(9.0) as usize
+    };
+    format!("{value:.digits$}")
+}
+
+/// A duration in seconds, or milliseconds below one second.
+pub(crate) fn seconds(value: f64) -> String {
+    if value < 1.0 {
+        format!("{} ms", significant(value * 1000.0))
+    } else {
+        format!("{} s", significant(value))
+    }
+}
+
+/// A long duration, such as `7 min 40 s`.
+pub(crate) fn duration(seconds: f64) -> String {
+    let whole = seconds.max(0.0).round() as u64;
+    match (whole / 3600, whole / 60 % 60, whole % 60) {
+        (0, 0, s) => format!("{s} s"),
+        (0, m, s) => format!("{m} min {s} s"),
+        (h, m, _) => format!("{h} h {m} min"),
+    }
+}
+
+/// `0.42 [0.31, 0.55]`, with `of` for each number.
+pub(crate) fn estimate(estimate: Option<Estimate>, of: impl Fn(f64) -> String) -> String {
+    match estimate {
+        None => NONE.into(),
+        Some(Estimate { value, low: Some(low), high: Some(high), .. }) => {
+            format!("{} [{}, {}]", of(value), of(low), of(high))
+        }
+        Some(Estimate { value, .. }) => of(value),
+    }
+}
+
+/// A score of the 0..1 scale.
+pub(crate) fn score(value: f64) -> String {
+    format!("{value:.2}")
+}
+
+/// A difference of scores in points (hundredths of the 0..1 scale), with its sign.
+pub(crate) fn signed_points(value: f64) -> String {
+    let rounded = (value * 1000.0).round() / 10.0;
+    if rounded == 0.0 { "0.0".into() } else { format!("{rounded:+.1}").replace('-', "−") }
+}
+
+/// A KLD in nat: few digits, small ones in powers of ten.
+pub(crate) fn nat(value: f64) -> String {
+    if value == 0.0 {
+        "0".into()
+    } else if value.abs() < 1e-4 {
+        format!("{value:.1e}")
+    } else if value.abs() < 0.01 {
+        format!("{value:.4}")
+    } else {
+        significant(value)
+    }
+}
+
+/// The verdict in words.
+pub(crate) const fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Reference => "reference",
+        Verdict::NoWorse => "no worse",
+        Verdict::Worse => "worse",
+        Verdict::NotSeparable => "not separable",
+        Verdict::NotMeasured => "not measured",
+    }
+}
+
+/// The place relative to the front in words, with how sure it is.
+pub(crate) fn front(cell: &CellSummary) -> String {
+    let words = match cell.front {
+        FrontStatus::OnFront => "on front",
+        FrontStatus::Dominated => "dominated",
+        FrontStatus::NotSeparable => "not separable",
+        FrontStatus::NotMeasured => return NONE.into(),
+    };
+    match cell.front_frequency {
+        Some(share) => format!("{words} ({:.0}%)", share * 100.0),
+        None => words.into(),
+    }
+}
+
+/// The objective with its unit, as on an axis.
+pub(crate) const fn axis(objective: Objective) -> &'static str {
+    match objective {
+        Objective::Quality => "quality (mean score, 0 to 1)",
+        Objective::Decode => "decode rate (tokens/s)",
+        Objective::Prefill => "cold prefill rate (tokens/s)",
+        Objective::Ttft => "time to first token (ms)",
+        Objective::Memory => "peak memory (MiB)",
+        Objective::Kld => "KLD from the reference (nat)",
+    }
+}
+
+/// One line without anything that could steer a terminal or turn the reading direction: control and
+/// invisible formatting characters are spelled out, runs of white space become one space, long texts are cut.
+pub(crate) fn plain(text: &str) -> String {
+    let whole = text.trim();
+    match whole.char_indices().nth(LONGEST) {
+        Some((end, _)) => plain_whole(&whole[..end]) + "…",
+        None => plain_whole(whole),
+    }
+}
+
+/// As [`plain`], however long; for our own sentences.
+pub(crate) fn plain_whole(text: &str) -> String {
+    let mut line = String::new();
+    let mut space = false;
+    for c in text.trim().chars() {
+        if c.is_whitespace() {
+            space = true;
+            continue;
+        }
+        if std::mem::take(&mut space) {
+            line.push(' ');
+        }
+        if c.is_control() || is_invisible(c) {
+            let _ = write!(line, "\\u{{{:x}}}", u32::from(c));
+        } else {
+            line.push(c);
+        }
+    }
+    line
+}
+
+/// Zero-width and direction-changing characters, the byte order mark and tags.
+const fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+    )
+}
+
+/// Text for Markdown, tables included: nothing in it is taken for markup, HTML, a mention or a link.
+pub(crate) fn markdown(text: &str) -> String {
+    escape(&plain(text))
+}
+
+/// As [`markdown`], however long; for our own sentences.
+pub(crate) fn markdown_whole(text: &str) -> String {
+    escape(&plain_whole(text))
+}
+
+fn escape(line: &str) -> String {
+    let mut escaped = String::new();
+    for c in line.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '|' | '`' | '*' | '[' | ']' | '\\' | '~' | '$' | '@' => {
+                let _ = write!(escaped, "&#{};", u32::from(c));
+            }
+            _ => escaped.push(c),
+        }
+    }
+    // Underscores inside words are no markup; at a word's edge they are. Bare links would become live.
+    escaped.replace("://", "&#58;//").replace("www.", "www&#46;").replace(" _", " &#95;")
+}
+
+/// A name in code type: backticks where that is safe, escaped text else.
+pub(crate) fn code(text: &str) -> String {
+    let line = plain(text);
+    if line.is_empty() || line.contains(['`', '|', '<', '>', '\\']) {
+        format!("<code>{}</code>", markdown(text))
+    } else {
+        format!("`{line}`")
+    }
+}
+
+/// A block of code that its content cannot leave: the fence is longer than any run of backticks in it.
+pub(crate) fn fenced(text: &str, language: &str) -> String {
+    let mut longest = 0;
+    let mut run = 0;
+    for c in text.chars() {
+        run = if c == '`' { run + 1 } else { 0 };
+        longest = longest.max(run);
+    }
+    let fence = "`".repeat((longest + 1).max(3));
+    let safe: String = text
+        .chars()
+        .map(|c| if (c.is_control() && c != '\n') || is_invisible(c) { '\u{fffd}' } else { c })
+        .collect();
+    format!("{fence}{language}\n{}\n{fence}", safe.trim_end())
+}
+
+/// Text for XML.
+pub(crate) fn xml(text: &str) -> String {
+    plain(text)
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_units_and_few_digits() {
+        assert_eq!(bytes(512), "512 B");
+        assert_eq!(bytes(138_412_032), "132 MiB");
+        assert_eq!(bytes(25_769_803_776), "24.0 GiB");
+        assert_eq!(seconds(0.0851), "85.1 ms");
+        assert_eq!(seconds(12.34), "12.3 s");
+        assert_eq!(duration(460.0), "7 min 40 s");
+        assert_eq!(significant(0.012_34), "0.0123");
+        assert_eq!(nat(0.0), "0");
+        assert_eq!(nat(0.000_012), "1.2e-5");
+        assert_eq!(signed_points(-0.0001), "0.0");
+        assert_eq!(signed_points(-0.05), "−5.0");
+        assert_eq!(signed_points(0.0514), "+5.1");
+    }
+
+    #[test]
+    fn hostile_text_becomes_one_harmless_line() {
+        let hostile = "<script>alert(1)</script> | `x` \u{1b}[31mred\n![a](http://b) \u{202e}@you";
+        let safe = markdown(hostile);
+        for bad in ["<", ">", "|", "`", "\u{1b}", "\n", "](", "://", "\u{202e}", "@"] {
+            assert!(!safe.contains(bad), "{bad:?} in {safe}");
+        }
+        assert!(safe.contains("&lt;script&gt;"));
+    }
+
+    #[test]
+    fn long_text_is_cut() {
+        let line = plain(&"x".repeat(10_000));
+        assert!(line.chars().count() == LONGEST + 1 && line.ends_with('…'));
+    }
+
+    #[test]
+    fn code_leaves_its_backticks_only_when_safe() {
+        assert_eq!(code("Q4_1 kv=q8_0"), "`Q4_1 kv=q8_0`");
+        assert_eq!(code("a`b|c"), "<code>a&#96;b&#124;c</code>");
+    }
+
+    #[test]
+    fn fences_outgrow_their_content() {
+        let block = fenced("echo ```` \u{1b}[0m", "sh");
+        assert!(block.starts_with("`````sh\n") && block.ends_with("\n`````"));
+        assert!(!block.contains('\u{1b}'));
+    }
+}

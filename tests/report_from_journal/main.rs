@@ -1,0 +1,162 @@
+//! From a made-up journal to every file of a report, byte for byte.
+
+mod journal;
+mod truncation;
+
+use journal::{CONTEXTS, HOSTILE, MadeUp};
+use kneepoint::analysis::summarise_with;
+use kneepoint::analysis::summary::{CellSummary, FrontStatus, Summary, Verdict};
+use kneepoint::report::{self, Look};
+use std::sync::LazyLock;
+
+static SUMMARY: LazyLock<Summary> =
+    LazyLock::new(|| summarise_with(&journal::journal(), &MadeUp).expect("a summary"));
+
+fn cell(setting: &str, context: u32) -> &'static CellSummary {
+    let found = SUMMARY.cells.iter().find(|cell| cell.setting == setting && cell.context == context);
+    found.expect("a cell of that name")
+}
+
+fn file(name: &str) -> String {
+    let files = report::render(&SUMMARY).expect("a report");
+    let (_, bytes) = files.into_iter().find(|(file, _)| file == name).expect("a file of that name");
+    String::from_utf8(bytes).expect("text")
+}
+
+#[test]
+fn the_markdown_report() {
+    insta::assert_snapshot!(file("report.md"));
+}
+
+#[test]
+fn the_picture() {
+    insta::assert_snapshot!(file("front.svg"));
+}
+
+#[test]
+fn the_cells_as_csv() {
+    insta::assert_snapshot!(file("cells.csv"));
+}
+
+#[test]
+fn the_tasks_as_csv() {
+    insta::assert_snapshot!(file("tasks.csv"));
+}
+
+#[test]
+fn the_table_of_a_terminal() {
+    insta::assert_snapshot!(report::table(&SUMMARY, Look::of(true, true, Some(132))));
+}
+
+#[test]
+fn the_table_of_a_pipe() {
+    insta::assert_snapshot!(report::table(&SUMMARY, Look::of(false, false, None)));
+}
+
+#[test]
+fn the_same_journal_gives_the_same_bytes() {
+    let again = summarise_with(&journal::journal(), &MadeUp).expect("a summary");
+    assert_eq!(report::render(&again).unwrap(), report::render(&SUMMARY).unwrap());
+}
+
+#[test]
+fn json_reads_back_and_obeys_its_schema() {
+    let json = file("summary.json");
+    let back: Summary = serde_json::from_str(&json).expect("a summary");
+    assert_eq!(back, *SUMMARY);
+    let schema: serde_json::Value = serde_json::from_str(&report::schema()).expect("a schema");
+    let value: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    let validator = jsonschema::validator_for(&schema).expect("a schema");
+    let errors: Vec<String> = validator.iter_errors(&value).map(|error| error.to_string()).collect();
+    assert!(errors.is_empty(), "{errors:?}");
+}
+
+#[test]
+fn the_made_up_truth_is_found() {
+    for context in CONTEXTS {
+        assert_eq!(cell("Q8_0 kv=f16", context).verdict, Verdict::Reference);
+        assert_eq!(cell("Q8_0 kv=q8_0", context).verdict, Verdict::NoWorse, "no item differs");
+        assert_eq!(cell("Q8_0 kv=q4_0", context).verdict, Verdict::Worse, "a quarter is lost");
+        assert_eq!(cell("Q4_1 kv=q8_0", context).verdict, Verdict::NotSeparable, "few are lost");
+        assert_eq!(cell("Q8_0 kv=q4_0", context).front, FrontStatus::Dominated);
+        let kld = |setting| cell(setting, context).kld.as_ref().map(|kld| kld.mean.value);
+        assert_eq!(kld("Q8_0 kv=f16"), Some(0.0));
+        assert!(kld("Q8_0 kv=q8_0") < kld("Q8_0 kv=q4_0"));
+    }
+    let aa = &SUMMARY.aa[0];
+    assert_eq!((aa.discordance, aa.identical_replies, aa.max_kld), (0.0, 1.0, Some(0.0)));
+}
+
+#[test]
+fn a_void_cell_has_no_figures() {
+    let void = cell("Q2_K kv=q4_0", 2048);
+    assert_eq!(void.void.as_deref(), Some("context per slot is 1024, not 2048"));
+    assert_eq!(
+        (void.quality, void.difference, void.decode_tps, void.memory.peak_bytes),
+        (None, None, None, None)
+    );
+    assert_eq!((void.verdict, void.front), (Verdict::NotMeasured, FrontStatus::NotMeasured));
+    assert!(file("report.md").contains("context per slot is 1024, not 2048"));
+}
+
+#[test]
+fn a_task_that_the_reference_cannot_do_is_left_out_and_flagged() {
+    let native = SUMMARY.tasks.iter().filter(|row| row.arm == Some(kneepoint::trial::Arm::Native));
+    assert!(native.clone().count() > 0 && native.clone().all(|row| row.uninformative));
+    assert!(SUMMARY.flags.iter().any(|flag| flag.contains("(native) at 512") && flag.contains("left out")));
+    // 100 retrieval and 100 prompted items; the 90 native ones would have halved every difference.
+    assert_eq!(cell("Q8_0 kv=q8_0", 512).difference.map(|difference| difference.n), Some(200));
+}
+
+#[test]
+fn what_was_not_measured_is_said_once() {
+    let lines = &SUMMARY.not_measured;
+    assert_eq!(lines.iter().filter(|line| line.contains("smaps_rollup")).count(), 1, "{lines:?}");
+    assert!(lines.iter().any(|line| line.starts_with("energy")));
+    assert!(lines.iter().any(|line| line.contains("template drops the tools")));
+}
+
+#[test]
+fn clocks_that_disagree_are_flagged() {
+    let flag = SUMMARY.flags.iter().find(|flag| flag.contains("client's decode rate")).expect("a flag");
+    let disagreeing = |setting: &str| flag.contains(&format!("{setting} at 512 tokens"));
+    assert!(disagreeing("Q8_0 kv=q4_0"));
+    assert!(!disagreeing("Q8_0 kv=q8_0"));
+}
+
+#[test]
+fn hostile_text_comes_out_harmless() {
+    assert!(SUMMARY.failures.iter().any(|failure| failure.error == HOSTILE), "the JSON keeps it as it came");
+    let report = file("report.md");
+    let rows: Vec<&str> = report.lines().filter(|line| line.contains("alert")).collect();
+    assert!(!rows.is_empty());
+    for row in rows {
+        assert_eq!(row.matches('|').count(), 7, "one row of six columns: {row}");
+        for bad in ["<script", "`rm", "\u{1b}", "](", "\u{202e}", "@all", "://"] {
+            assert!(!row.contains(bad), "{bad:?} in {row}");
+        }
+    }
+    for name in ["report.md", "front.svg", "cells.csv", "tasks.csv"] {
+        assert!(!file(name).contains('\u{1b}') && !file(name).contains("<script"), "{name}");
+    }
+}
+
+#[test]
+fn without_the_second_visit_nothing_is_called_worse() {
+    let mut journal = journal::journal();
+    journal.trials.retain(|trial| trial.key.replicate == 0);
+    let summary = summarise_with(&journal, &MadeUp).expect("a summary");
+    assert!(summary.aa.is_empty());
+    assert!(summary.cells.iter().all(|cell| cell.verdict != Verdict::Worse));
+    assert!(summary.flags.iter().any(|flag| flag.contains("did not run twice")));
+}
+
+#[test]
+fn an_empty_journal_is_summarised() {
+    let mut journal = journal::journal();
+    journal.trials.clear();
+    journal.launches.clear();
+    let summary = summarise_with(&journal, &MadeUp).expect("a summary");
+    assert!(summary.cells.iter().all(|cell| cell.quality.is_none()));
+    assert!(report::render(&summary).is_ok());
+}
