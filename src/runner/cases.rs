@@ -1,0 +1,115 @@
+//! The cases of a run: made once with the served model's tokenizer, the same for every setting of a model.
+
+use std::collections::HashMap;
+
+use super::live::Live;
+use crate::client::Client;
+use crate::error::{Context, Error, Result};
+use crate::journal::Journal;
+use crate::suite::Suite;
+use crate::task::{self, Params, TokenCounter};
+use crate::trial::{Arm, Case, Message, Tool, TrialKey};
+
+/// What identifies a list of cases: model (for its tokenizer), task, arm, context.
+type ListKey = (String, String, Option<Arm>, u32);
+
+/// Makes cases when they are first needed, and checks them against those of an earlier sitting.
+pub(super) struct CaseBook {
+    seed: u64,
+    specs: HashMap<String, crate::suite::TaskSpec>,
+    models: HashMap<String, String>,
+    lists: HashMap<ListKey, Vec<Case>>,
+    journalled: HashMap<(ListKey, u32), String>,
+}
+
+impl CaseBook {
+    pub(super) fn new(suite: &Suite, journal: &Journal) -> Self {
+        let models: HashMap<_, _> =
+            suite.settings.iter().map(|setting| (setting.label.clone(), setting.model.clone())).collect();
+        let mut book = Self {
+            seed: suite.seed,
+            specs: suite.tasks.iter().map(|spec| (spec.name.clone(), spec.clone())).collect(),
+            models,
+            lists: HashMap::new(),
+            journalled: HashMap::new(),
+        };
+        for trial in journal.trials.iter().filter(|trial| !trial.case.is_empty()) {
+            let key = (book.list_key(&trial.key), trial.key.index);
+            book.journalled.insert(key, trial.case.clone());
+        }
+        book
+    }
+
+    fn list_key(&self, key: &TrialKey) -> ListKey {
+        let model = self.models.get(&key.setting).cloned().unwrap_or_default();
+        (model, key.task.clone(), key.arm, key.context)
+    }
+
+    /// The case of a trial. `server` counts tokens when the list has to be made.
+    pub(super) async fn case(&mut self, key: &TrialKey, server: &Live) -> Result<Case> {
+        let list_key = self.list_key(key);
+        if !self.lists.contains_key(&list_key) {
+            let cases = self.make(key, server.client().clone()).await?;
+            self.check(&list_key, &cases)?;
+            self.lists.insert(list_key.clone(), cases);
+        }
+        self.lists[&list_key].get(key.index as usize).cloned().ok_or_else(|| {
+            Error::runtime(format!("{} made fewer cases than asked: no case {}", key.task, key.index))
+        })
+    }
+
+    /// Tasks are not async: they run on a blocking thread and wait there for the server's counts.
+    async fn make(&self, key: &TrialKey, client: Client) -> Result<Vec<Case>> {
+        let task = task::find(&key.task).ok_or_else(|| Error::usage(format!("unknown task {}", key.task)))?;
+        let spec = self
+            .specs
+            .get(&key.task)
+            .ok_or_else(|| Error::usage(format!("the suite has no task {}", key.task)))?;
+        let params = Params {
+            context: key.context,
+            samples: spec.samples,
+            arm: key.arm,
+            options: spec.options.clone(),
+        };
+        let seed = self.seed;
+        let tokens = ServerTokens { client, runtime: tokio::runtime::Handle::current() };
+        tokio::task::spawn_blocking(move || task.cases(&params, seed, &tokens))
+            .await
+            .context(|| format!("{} panicked while making cases", task.name()))?
+    }
+
+    /// A resumed run must go on with the very same cases.
+    fn check(&self, list_key: &ListKey, cases: &[Case]) -> Result<()> {
+        for case in cases {
+            let known = self.journalled.get(&(list_key.clone(), case.index));
+            if known.is_some_and(|known| *known != case.id) {
+                let message =
+                    format!("case {} of {} is not the one that this run began with", case.index, case.task);
+                return Err(Error::usage(message)
+                    .hint("the server's tokenizer or chat template, or kneepoint itself, changed since then")
+                    .hint("start a new run instead of resuming this one"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Counts with the served model's tokenizer and chat template, over HTTP.
+struct ServerTokens {
+    client: Client,
+    runtime: tokio::runtime::Handle,
+}
+
+impl TokenCounter for ServerTokens {
+    fn count_chat(&self, messages: &[Message], tools: &[Tool]) -> Result<u32> {
+        self.runtime.block_on(async {
+            let rendered = self.client.apply_template(messages, tools).await?;
+            let tokens = self.client.tokenize(&rendered, true).await?;
+            Ok(u32::try_from(tokens.len()).unwrap_or(u32::MAX))
+        })
+    }
+
+    fn tokenize(&self, text: &str) -> Result<Vec<u32>> {
+        self.runtime.block_on(self.client.tokenize(text, false))
+    }
+}

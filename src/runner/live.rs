@@ -1,0 +1,262 @@
+//! A running server: launched for a visit, read back, warmed up, and asked.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::{Interrupt, Prepared};
+use crate::client::{Client, Limits};
+use crate::engine::supervise::{self, Launcher, Server};
+use crate::engine::{Argv, Effective, Engine, Launch};
+use crate::error::{self, Error, Result};
+use crate::journal::LaunchRecord;
+use crate::plan::Visit;
+use crate::probe::Subject;
+use crate::probe::sampler::Sampler;
+use crate::suite::{Sampling, Suite};
+use crate::task;
+use crate::trial::{
+    Arm, Case, Measurement, Message, Outcome, Prompt, Reply, Source, Stage, Tool, Trial, TrialKey, metric,
+};
+
+/// Lines of a server's log that go into an error.
+const LOG_TAIL_LINES: usize = 12;
+/// How long a server may take to answer `/health` before it counts as hung.
+const ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Tokens that a warm-up request generates.
+const WARM_UP_TOKENS: u32 = 4;
+
+/// What became of a launch.
+pub(super) enum Up {
+    /// The server answers.
+    Ready(Box<Live>),
+    /// It did not come up, or runs something else than asked: every trial of the visit ends so.
+    Refused(Outcome),
+    /// The user asked to stop while it was loading.
+    Interrupted,
+}
+
+/// A server that answers.
+pub(super) struct Live {
+    server: Server,
+    client: Client,
+    engine: &'static dyn Engine,
+    sampler: Sampler,
+    launch: u32,
+    drops_tools: Option<bool>,
+}
+
+/// The server's command line for a visit.
+///
+/// # Errors
+/// When this build cannot run the setting.
+pub fn argv(suite: &Suite, prepared: &Prepared, visit: &Visit, port: u16) -> Result<Argv> {
+    prepared.engine.argv(
+        &visit.cell,
+        &Launch {
+            binary: &prepared.files.binary,
+            library_path: prepared.files.library_path.as_deref(),
+            model: prepared.model(&visit.cell.setting)?,
+            port,
+            threads: suite.engine.threads,
+            extra_args: &suite.engine.args,
+            build: &prepared.build,
+            gpu: prepared.gpu,
+        },
+    )
+}
+
+/// Starts a server for a visit, reads back what it runs, and warms it up.
+pub(super) async fn launch(
+    suite: &Suite,
+    prepared: &Prepared,
+    visit: &Visit,
+    id: u32,
+    folder: &Path,
+    interrupt: &Interrupt,
+) -> Result<(LaunchRecord, Up)> {
+    let port = supervise::free_port()?;
+    let log = format!("engine/{id:03}.log");
+    let argv = argv(suite, prepared, visit, port)?;
+    let mut record = LaunchRecord {
+        id,
+        setting: visit.cell.setting.label.clone(),
+        context: visit.cell.context,
+        round: visit.round,
+        replicate: visit.replicate,
+        started: crate::clock::now(),
+        argv: argv.clone().portable(),
+        load_s: None,
+        effective: Effective::default(),
+        deviations: Vec::new(),
+        failure: None,
+        log: log.clone(),
+    };
+    let client = client_of(suite, prepared.engine, port)?;
+    let launcher = Launcher::new(Duration::from_secs_f64(suite.engine.start_timeout_s));
+    let health = prepared.engine.endpoints().health;
+    let log_path = folder.join(&log);
+    let started = tokio::select! {
+        started = launcher.start(&argv, port, health, &log_path) => started,
+        () = interrupt.asked(1) => return Ok((record, Up::Interrupted)),
+    };
+    let server = match started {
+        Ok(server) => server,
+        Err(error) => {
+            let failure = error::chain(&error);
+            record.failure = Some(failure.clone());
+            return Ok((record, Up::Refused(Outcome::Failed { stage: Stage::Launch, error: failure })));
+        }
+    };
+    record.load_s = Some(server.load_time().as_secs_f64());
+    record.effective = read_back(prepared.engine, &client, &server).await;
+    record.deviations = prepared.engine.deviations(&visit.cell, &record.effective);
+    if !record.deviations.is_empty() {
+        server.stop().await?;
+        let reason = format!("void cell: the server changed {}", record.deviations.join("; "));
+        return Ok((record, Up::Refused(Outcome::Unscored { reason })));
+    }
+    let sampler = Sampler::start(Subject { server_pid: server.pid() })?;
+    let live = Live { server, client, engine: prepared.engine, sampler, launch: id, drops_tools: None };
+    live.warm_up(&suite.sampling).await;
+    Ok((record, Up::Ready(Box::new(live))))
+}
+
+fn client_of(suite: &Suite, engine: &dyn Engine, port: u16) -> Result<Client> {
+    let limits = Limits {
+        request_timeout: Duration::from_secs_f64(suite.engine.request_timeout_s),
+        idle_timeout: Duration::from_secs_f64(suite.engine.idle_timeout_s),
+        ..Limits::default()
+    };
+    Client::new(&format!("http://127.0.0.1:{port}"), engine.endpoints(), limits)
+}
+
+/// What the server really runs, from its log and its properties; what cannot be read stays unknown.
+async fn read_back(engine: &dyn Engine, client: &Client, server: &Server) -> Effective {
+    let log = server.read_log().unwrap_or_default();
+    let props = match engine.endpoints().props {
+        Some(path) => client.get_json(path).await.unwrap_or_default(),
+        None => serde_json::Value::Null,
+    };
+    engine.effective(&log, &props)
+}
+
+impl Live {
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Ends the server and waits for it.
+    pub(super) async fn stop(self) -> Result<()> {
+        self.server.stop().await
+    }
+
+    /// A short request whose result does not count: the first one pays for lazily made buffers. If it
+    /// fails, the first trial will say so.
+    async fn warm_up(&self, sampling: &Sampling) {
+        let messages = [Message::user("Say hello.")];
+        let asked = self.client.chat(&messages, &[], None, sampling, WARM_UP_TOKENS).await;
+        if let Err(failure) = asked {
+            tracing::debug!("warm-up failed: {}", failure.message);
+        }
+    }
+
+    /// Runs one case and judges the reply.
+    pub(super) async fn run(&mut self, key: &TrialKey, case: &Case, sampling: &Sampling) -> Trial {
+        let started = crate::clock::now();
+        if key.arm == Some(Arm::Native) && self.template_drops_tools(case).await {
+            let reason = "the chat template drops the tools".to_owned();
+            return self.trial(key, &case.id, started, None, Vec::new(), Outcome::Unscored { reason });
+        }
+        self.sampler.begin();
+        let asked = self.client.send(&case.prompt, sampling, case.max_tokens).await;
+        let mut probed = self.sampler.end();
+        match asked {
+            Ok(exchange) => {
+                let mut measurements = exchange.measurements;
+                measurements.extend(self.engine.measurements(&exchange.last));
+                measurements.append(&mut probed);
+                let outcome = self.judge(case, &exchange.reply, &measurements);
+                self.trial(key, &case.id, started, Some(exchange.reply), measurements, outcome)
+            }
+            Err(failure) => {
+                let outcome = self.blame(failure.stage, failure.message).await;
+                self.trial(key, &case.id, started, None, probed, outcome)
+            }
+        }
+    }
+
+    /// A reply counts only if the server read the whole prompt: some cut an over-long one silently.
+    fn judge(&self, case: &Case, reply: &Reply, measurements: &[Measurement]) -> Outcome {
+        let seen = measurements
+            .iter()
+            .find(|m| m.name == metric::PROMPT_TOKENS && m.source == Source::Engine)
+            .and_then(|m| m.value);
+        let is_chat = matches!(case.prompt, Prompt::Chat { .. });
+        if let Some(seen) = seen
+            && is_chat
+            && seen != f64::from(case.prompt_tokens)
+        {
+            let error = format!("{} prompt tokens were sent, the server saw {seen}", case.prompt_tokens);
+            return Outcome::Failed { stage: Stage::Integrity, error };
+        }
+        match task::find(&case.task) {
+            Some(task) => task.score(case, reply),
+            None => Outcome::Unscored { reason: format!("unknown task {}", case.task) },
+        }
+    }
+
+    /// A failure is the server's when it is gone or does not answer any more; its log says why.
+    async fn blame(&mut self, stage: Stage, error: String) -> Outcome {
+        let answers = tokio::time::timeout(ALIVE_TIMEOUT, self.client.healthy()).await.unwrap_or(false);
+        if self.server.is_alive() && answers {
+            return Outcome::Failed { stage, error };
+        }
+        let state = if self.server.is_alive() { "hangs" } else { "died" };
+        let tail = self.server.log_tail(LOG_TAIL_LINES);
+        Outcome::Failed { stage: Stage::Server, error: format!("the server {state}: {error}\n{tail}") }
+    }
+
+    /// The outcome of a trial whose case could not be made.
+    pub(super) async fn no_case(&mut self, key: &TrialKey, error: &Error) -> Trial {
+        let message = format!("cannot make the case: {}", error::chain(error));
+        let outcome = self.blame(Stage::Request, message).await;
+        self.trial(key, "", crate::clock::now(), None, Vec::new(), outcome)
+    }
+
+    /// Whether the prompt is the same with and without tools: then the model cannot know of them.
+    async fn template_drops_tools(&mut self, case: &Case) -> bool {
+        if let Some(known) = self.drops_tools {
+            return known;
+        }
+        let Prompt::Chat { messages, tools, .. } = &case.prompt else { return false };
+        let drops = self.renders_alike(messages, tools).await;
+        self.drops_tools = drops;
+        drops.unwrap_or(false)
+    }
+
+    async fn renders_alike(&self, messages: &[Message], tools: &[Tool]) -> Option<bool> {
+        let with = self.client.apply_template(messages, tools).await.ok()?;
+        let without = self.client.apply_template(messages, &[]).await.ok()?;
+        Some(with == without)
+    }
+
+    fn trial(
+        &self,
+        key: &TrialKey,
+        case: &str,
+        started: String,
+        reply: Option<Reply>,
+        measurements: Vec<Measurement>,
+        outcome: Outcome,
+    ) -> Trial {
+        Trial {
+            key: key.clone(),
+            case: case.to_owned(),
+            launch: self.launch,
+            started,
+            reply,
+            measurements,
+            outcome,
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Launch, warm up, drive, emit: one visit after another. The runner acts; engines and tasks describe.
+//!
+//! Everything that happens is an [`Event`]; the journal, the display and the tests subscribe.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use crate::error::{Error, Kind, Result};
+use crate::journal::{Journal, LaunchRecord};
+use crate::plan::{Plan, Visit};
+use crate::suite::Suite;
+use crate::trial::{Case, Outcome, Stage, Trial, TrialKey};
+
+mod cases;
+mod estimate;
+mod interrupt;
+mod live;
+mod prepare;
+
+pub use estimate::estimate_s;
+pub use interrupt::Interrupt;
+pub use live::argv;
+pub use prepare::{Prepared, preparations, prepare};
+
+use cases::CaseBook;
+use live::{Live, Up};
+
+/// Something that happened in a run.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The run starts or goes on.
+    Started {
+        /// Planned trials.
+        total: usize,
+        /// Trials that have an outcome already.
+        done: usize,
+    },
+    /// A cell is visited.
+    Visit {
+        /// The visit.
+        visit: &'a Visit,
+        /// Trials of it that remain.
+        remaining: usize,
+    },
+    /// A server came up, or did not.
+    Launched(&'a LaunchRecord),
+    /// A case is about to be used for the first time.
+    Case(&'a Case),
+    /// A trial starts.
+    TrialStarted(&'a TrialKey),
+    /// A trial ended.
+    Trial(&'a Trial),
+    /// Something that the user should know.
+    Note(&'a str),
+}
+
+/// Sees every event, in order. The journal comes first in the list of subscribers.
+pub trait Subscriber {
+    /// Takes note of an event.
+    ///
+    /// # Errors
+    /// An error ends the run (a journal that cannot be written).
+    fn on(&mut self, event: &Event<'_>) -> Result<()>;
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Every planned trial has an outcome.
+    Complete,
+    /// The user stopped it; the journal holds what was done.
+    Interrupted,
+}
+
+/// Runs the trials of a plan that a journal does not hold yet.
+pub struct Runner<'a> {
+    suite: &'a Suite,
+    prepared: &'a Prepared,
+    folder: PathBuf,
+    interrupt: Interrupt,
+    subscribers: Vec<&'a mut dyn Subscriber>,
+    done: HashSet<TrialKey>,
+    cases: CaseBook,
+    next_launch: u32,
+    journalled_cases: HashSet<String>,
+    launches_up: usize,
+    last_launch_failure: Option<String>,
+}
+
+impl<'a> Runner<'a> {
+    /// A runner for a run folder; `journal` is what an earlier sitting left.
+    pub fn new(
+        suite: &'a Suite,
+        prepared: &'a Prepared,
+        folder: PathBuf,
+        journal: &Journal,
+        retry_failed: bool,
+        interrupt: Interrupt,
+        subscribers: Vec<&'a mut dyn Subscriber>,
+    ) -> Self {
+        let retry = |trial: &&Trial| retry_failed && matches!(trial.outcome, Outcome::Failed { .. });
+        let done =
+            journal.trials.iter().filter(|trial| !retry(trial)).map(|trial| trial.key.clone()).collect();
+        Self {
+            suite,
+            prepared,
+            folder,
+            interrupt,
+            subscribers,
+            done,
+            cases: CaseBook::new(suite, journal),
+            next_launch: journal.next_launch(),
+            journalled_cases: journal.cases.iter().map(|case| case.id.clone()).collect(),
+            launches_up: 0,
+            last_launch_failure: None,
+        }
+    }
+
+    /// Runs what remains of the plan.
+    ///
+    /// # Errors
+    /// When a subscriber fails, a case cannot be made from the suite's parameters, or no server at all
+    /// came up. What was measured until then is in the journal.
+    pub async fn run(&mut self, plan: &Plan) -> Result<Ending> {
+        let total = plan.trials();
+        let done = plan.keys().filter(|key| self.done.contains(*key)).count();
+        self.emit(&Event::Started { total, done })?;
+        for visit in &plan.visits {
+            let remaining: Vec<TrialKey> =
+                visit.trials.iter().filter(|key| !self.done.contains(*key)).cloned().collect();
+            if remaining.is_empty() {
+                continue;
+            }
+            self.emit(&Event::Visit { visit, remaining: remaining.len() })?;
+            self.visit(visit, &remaining).await?;
+            if self.interrupt.requested() {
+                return Ok(Ending::Interrupted);
+            }
+        }
+        match &self.last_launch_failure {
+            Some(failure) if self.launches_up == 0 => Err(Error::new(
+                Kind::EngineStart,
+                format!("no server of this run came up; the last one said:\n{failure}"),
+            )
+            .hint("`kneepoint run SUITE --dry-run` prints the exact commands, to be tried by hand")
+            .hint("`kneepoint resume --retry-failed` tries again")),
+            _ => Ok(Ending::Complete),
+        }
+    }
+
+    fn emit(&mut self, event: &Event<'_>) -> Result<()> {
+        self.subscribers.iter_mut().try_for_each(|subscriber| subscriber.on(event))
+    }
+
+    /// One visit: a fresh server answers the trials; one that breaks is restarted once.
+    async fn visit(&mut self, visit: &Visit, keys: &[TrialKey]) -> Result<()> {
+        let mut live: Option<Live> = None;
+        let mut restarts = 1;
+        for (position, key) in keys.iter().enumerate() {
+            if self.interrupt.requested() {
+                break;
+            }
+            let mut server = match live.take() {
+                Some(server) => server,
+                None => match self.launch(visit).await? {
+                    Up::Ready(server) => *server,
+                    Up::Interrupted => break,
+                    Up::Refused(outcome) => return self.settle(&keys[position..], &outcome),
+                },
+            };
+            let trial = self.trial(&mut server, key).await?;
+            let broke = matches!(&trial.outcome, Outcome::Failed { stage: Stage::Server, .. });
+            self.finish(&trial)?;
+            if !broke {
+                live = Some(server);
+                continue;
+            }
+            server.stop().await?;
+            if restarts == 0 {
+                let error = "the server had broken twice in this visit and was not started again".to_owned();
+                return self.settle(&keys[position + 1..], &Outcome::Failed { stage: Stage::Server, error });
+            }
+            restarts -= 1;
+            self.emit(&Event::Note(&format!("the server of {} broke and is started again", key.setting)))?;
+        }
+        if let Some(server) = live {
+            server.stop().await?;
+        }
+        Ok(())
+    }
+
+    async fn launch(&mut self, visit: &Visit) -> Result<Up> {
+        let id = self.next_launch;
+        self.next_launch += 1;
+        let (record, up) =
+            live::launch(self.suite, self.prepared, visit, id, &self.folder, &self.interrupt).await?;
+        if matches!(up, Up::Interrupted) {
+            return Ok(up);
+        }
+        match &record.failure {
+            Some(failure) => self.last_launch_failure = Some(failure.clone()),
+            None => self.launches_up += 1,
+        }
+        self.emit(&Event::Launched(&record))?;
+        Ok(up)
+    }
+
+    /// The same outcome for trials that could not be tried.
+    fn settle(&mut self, keys: &[TrialKey], outcome: &Outcome) -> Result<()> {
+        for key in keys {
+            let trial = Trial {
+                key: key.clone(),
+                case: String::new(),
+                launch: self.next_launch.saturating_sub(1),
+                started: crate::clock::now(),
+                reply: None,
+                measurements: Vec::new(),
+                outcome: outcome.clone(),
+            };
+            self.finish(&trial)?;
+        }
+        Ok(())
+    }
+
+    async fn trial(&mut self, server: &mut Live, key: &TrialKey) -> Result<Trial> {
+        self.emit(&Event::TrialStarted(key))?;
+        let case = match self.cases.case(key, server).await {
+            Ok(case) => case,
+            // The suite asks for the impossible, or the run's cases changed: nothing can be measured.
+            Err(error) if error.kind() == Kind::Usage => return Err(error),
+            Err(error) => return Ok(server.no_case(key, &error).await),
+        };
+        if self.journalled_cases.insert(case.id.clone()) {
+            self.emit(&Event::Case(&case))?;
+        }
+        Ok(server.run(key, &case, &self.suite.sampling).await)
+    }
+
+    fn finish(&mut self, trial: &Trial) -> Result<()> {
+        self.emit(&Event::Trial(trial))?;
+        self.done.insert(trial.key.clone());
+        Ok(())
+    }
+}
