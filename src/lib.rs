@@ -4,14 +4,19 @@
 //! seam between measuring and judging.
 
 pub mod analysis;
+pub mod cli;
 pub mod client;
+pub mod clock;
+pub mod commands;
 pub mod engine;
 pub mod error;
 pub mod journal;
 pub mod mock;
 pub mod model;
+pub mod plan;
 pub mod probe;
 pub mod report;
+pub mod runner;
 pub mod suite;
 pub mod task;
 pub mod trial;

@@ -1,0 +1,223 @@
+//! The command line: clap structs only.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::mock::MockArgs;
+
+/// What a faster, smaller setting of a local LLM costs in quality
+///
+/// kneepoint runs a suite of retrieval, coherence and tool-calling checks on every setting of a model
+/// (weight quant, KV-cache quant, speculation, context length), measures speed and memory on the same
+/// requests, and reports which settings are on the Pareto front.
+#[derive(Debug, Parser)]
+#[command(name = "kneepoint", version, max_term_width = 100, arg_required_else_help = true)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Say more on stderr; twice: still more
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub verbose: u8,
+    /// Say nothing on stderr but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Folder of the runs
+    #[arg(long, global = true, env = "KNEEPOINT_RUNS_DIR", default_value = "runs", value_name = "DIR")]
+    pub runs_dir: PathBuf,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a suite and report it
+    Run(RunArgs),
+    /// Go on with a run that was interrupted
+    Resume(ResumeArgs),
+    /// Make the report of a run again, from its journal alone
+    Report(ReportArgs),
+    /// Check a suite without running anything
+    Validate(ValidateArgs),
+    /// List what there is
+    List(ListArgs),
+    /// Say what was found on this machine, and what that means
+    Doctor(JsonArgs),
+    /// Print a JSON Schema
+    Schema(SchemaArgs),
+    /// Serve scripted replies in llama-server's dialect, for tests of clients
+    MockServer(MockArgs),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+    /// Print the manual page
+    Man,
+    /// Set the parent-death signal, then become the server (used by kneepoint itself)
+    #[command(name = "__exec-server", hide = true)]
+    ExecServer(ExecServerArgs),
+    /// Print the command-line reference (docs/cli.md)
+    #[command(name = "__reference", hide = true)]
+    Reference,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Suite file
+    pub suite: PathBuf,
+    /// Override a key of the suite, such as matrix.kv='["f16"]' or task.0.samples=10
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+    /// Run only matching trials: task=, setting=, context= or arm= with * for anything
+    #[arg(long = "filter", value_name = "KEY=PATTERN")]
+    pub filters: Vec<String>,
+    /// Print cells, trials, estimates and each server's command, and run nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print the summary (or the plan) as JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `resume`.
+#[derive(Debug, Args)]
+pub struct ResumeArgs {
+    /// Run folder, a unique prefix of its name, or `latest`
+    #[arg(default_value = "latest")]
+    pub run: String,
+    /// Try trials again that failed
+    #[arg(long)]
+    pub retry_failed: bool,
+    /// Print the summary as JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Formats of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Markdown
+    Md,
+    /// The summary as JSON
+    Json,
+    /// The table of cells as CSV
+    Csv,
+    /// The Pareto front as SVG
+    Svg,
+}
+
+/// Arguments of `report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Run folder, a unique prefix of its name, or `latest`
+    #[arg(default_value = "latest")]
+    pub run: String,
+    /// Print this format on stdout instead of writing the report's files
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
+    /// Print the summary as JSON on stdout (the same as --format json)
+    #[arg(long, conflicts_with = "format")]
+    pub json: bool,
+    /// Folder for the report's files; default: the run folder
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// A minijinja template to use for the Markdown instead of the built-in one
+    #[arg(long, value_name = "FILE")]
+    pub template: Option<PathBuf>,
+}
+
+/// Arguments of `validate`.
+#[derive(Debug, Args)]
+pub struct ValidateArgs {
+    /// Suite file
+    pub suite: PathBuf,
+    /// Override a key of the suite
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+    /// Print the resolved suite as JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What can be listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Listed {
+    /// Tasks that suites may name
+    Tasks,
+    /// Engines that suites may name
+    Engines,
+    /// Suite files below ./suites
+    Suites,
+}
+
+/// Arguments of `list`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// What to list
+    #[arg(value_enum)]
+    pub what: Listed,
+    /// Print as JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of commands that only choose their output.
+#[derive(Debug, Args)]
+pub struct JsonArgs {
+    /// Print as JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Things with a JSON Schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Schema {
+    /// A suite file
+    Suite,
+    /// A line of a journal
+    Journal,
+    /// The summary of a run
+    Summary,
+    /// The output of `run --dry-run --json`
+    Plan,
+    /// The output of `list --json`
+    List,
+    /// The output of `doctor --json`
+    Doctor,
+    /// The output of `validate --json`
+    Validate,
+}
+
+/// Arguments of `schema`.
+#[derive(Debug, Args)]
+pub struct SchemaArgs {
+    /// Of what
+    #[arg(value_enum)]
+    pub of: Schema,
+}
+
+/// Arguments of `completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// Shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// Arguments of the hidden step that becomes a server.
+#[derive(Debug, Args)]
+pub struct ExecServerArgs {
+    /// Process id of the kneepoint that starts the server
+    #[arg(long)]
+    pub parent: i32,
+    /// The server's command line
+    #[arg(last = true, required = true)]
+    pub command: Vec<std::ffi::OsString>,
+}

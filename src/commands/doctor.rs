@@ -1,0 +1,171 @@
+//! `doctor`: what is on this machine, and what that means for a run.
+
+use std::path::Path;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{plain_table, print, print_json};
+use crate::cli::{Global, JsonArgs};
+use crate::error::{Result, chain};
+use crate::model::{self, Location, Silent, Store, packages::PACKAGES, packages::Package};
+use crate::{engine, probe};
+
+/// What `doctor --json` prints.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Checkup {
+    /// Version of this form.
+    pub schema_version: u32,
+    /// What was looked at.
+    pub checks: Vec<Check>,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Check {
+    /// What.
+    pub name: String,
+    /// How it stands.
+    pub state: State,
+    /// What was found.
+    pub found: String,
+    /// What that means, or what to do.
+    pub meaning: String,
+}
+
+/// How a thing stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum State {
+    /// It is there and works.
+    Ok,
+    /// It is not there, and kneepoint goes on without it or gets it.
+    Absent,
+    /// Runs fail until it is mended.
+    Problem,
+}
+
+impl State {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Absent => "absent",
+            Self::Problem => "PROBLEM",
+        }
+    }
+}
+
+pub(super) fn doctor(args: &JsonArgs, global: &Global) -> Result<u8> {
+    let store = Store::open(&Silent)?;
+    let mut checks = vec![machine(), gpus()];
+    for engine in engine::ENGINES {
+        checks.push(engine_check(*engine, &store)?);
+    }
+    checks.extend(PACKAGES.iter().map(|package| package_check(package, &store)));
+    checks.push(python(&store));
+    checks.extend(probe::PROBES.iter().map(probe_check));
+    checks.push(folder("cache", store.root(), "fetched engines, models and derived quants are kept here"));
+    checks.push(folder("runs", &global.runs_dir, "runs go here; --runs-dir or KNEEPOINT_RUNS_DIR change it"));
+    if args.json {
+        return print_json(&Checkup { schema_version: 1, checks });
+    }
+    let mut table = plain_table();
+    for check in &checks {
+        table.add_row(vec![&check.name, check.state.word(), &format!("{}\n{}", check.found, check.meaning)]);
+    }
+    print(&format!("{}\n", table.trim_fmt()))
+}
+
+fn check(name: &str, state: State, found: impl Into<String>, meaning: impl Into<String>) -> Check {
+    Check { name: name.to_owned(), state, found: found.into(), meaning: meaning.into() }
+}
+
+fn machine() -> Check {
+    let machine = probe::machine::machine();
+    let found = format!(
+        "{}; {} ({} logical processors); {:.1} GiB",
+        machine.os,
+        machine.cpu,
+        machine.cpus,
+        machine.memory_bytes as f64 / f64::from(1 << 30)
+    );
+    check("machine", State::Ok, found, "named in every report")
+}
+
+fn gpus() -> Check {
+    let gpus = probe::machine::machine().gpus;
+    if gpus.is_empty() {
+        return check("GPUs", State::Absent, "none found", "servers run on the CPU");
+    }
+    check(
+        "GPUs",
+        State::Ok,
+        gpus.join(", "),
+        "servers may use them; their memory and energy are not measured yet",
+    )
+}
+
+fn engine_check(engine: &'static dyn engine::Engine, store: &Store<'_>) -> Result<Check> {
+    let name = format!("engine {}", engine.name());
+    match model::locate_server(engine, None, store) {
+        Ok(Location::Present(_)) => {
+            let files = model::server(engine, None, store)?;
+            let found = format!("{} ({})", files.binary.display(), files.origin);
+            let asked = engine::supervise::ask(engine, &files.binary, files.library_path.as_deref());
+            Ok(match super::run::runtime()?.block_on(asked) {
+                Ok(build) => check(&name, State::Ok, found, format!("it runs: {}", build.version)),
+                Err(error) => {
+                    check(&name, State::Problem, found, format!("it does not run: {}", chain(&error)))
+                }
+            })
+        }
+        Ok(Location::WouldFetch { what, .. } | Location::WouldDerive { what, .. }) => {
+            let found = format!("no {} on PATH", engine.binaries().join(" or "));
+            Ok(check(&name, State::Absent, found, format!("a run fetches {what}")))
+        }
+        Err(error) => Ok(check(&name, State::Absent, chain(&error), "name a `binary` in the suite")),
+    }
+}
+
+fn package_check(package: &Package, store: &Store<'_>) -> Check {
+    let name = format!("package {}", package.name);
+    match store.unpacked(package) {
+        Some(file) => check(&name, State::Ok, file.display().to_string(), package.summary),
+        None => {
+            let meaning = format!("{}; fetched when a suite needs it", package.summary);
+            check(&name, State::Absent, "not in the cache", meaning)
+        }
+    }
+}
+
+fn python(store: &Store<'_>) -> Check {
+    match store.pip_version() {
+        Ok(version) => check("Python with pip", State::Ok, version, "fetches the pinned packages with pip"),
+        Err(error) => {
+            let meaning = "needed only to fetch the pinned packages; KNEEPOINT_PYTHON names another one";
+            check("Python with pip", State::Absent, chain(&error), meaning)
+        }
+    }
+}
+
+fn probe_check(entry: &probe::ProbeEntry) -> Check {
+    let name = format!("probe {}", entry.name);
+    match (entry.check)() {
+        Ok(found) => check(&name, State::Ok, found, entry.summary),
+        Err(reason) => check(&name, State::Absent, reason, format!("unavailable: {}", entry.summary)),
+    }
+}
+
+fn folder(name: &str, path: &Path, meaning: &str) -> Check {
+    let name = format!("{name} folder");
+    let found = path.display().to_string();
+    let existing = path.ancestors().find(|part| part.exists() || part.as_os_str().is_empty());
+    let probe = existing.map(|part| if part.as_os_str().is_empty() { Path::new(".") } else { part });
+    let writable = probe.is_some_and(|part| {
+        std::fs::metadata(part).is_ok_and(|data| data.is_dir() && !data.permissions().readonly())
+    });
+    match writable {
+        true => check(&name, State::Ok, found, meaning),
+        false => check(&name, State::Problem, found, format!("cannot be written; {meaning}")),
+    }
+}

