@@ -85,6 +85,11 @@ impl Filter {
         terms.peek().is_none() || terms.any(|(_, pattern)| glob(pattern, value))
     }
 
+    /// Whether anything of a task at a context length passes.
+    pub fn keeps(&self, task: &str, context: u32) -> bool {
+        self.passes(FilterKey::Task, task) && self.passes(FilterKey::Context, &context.to_string())
+    }
+
     /// The reference always passes by setting: without it nothing could be compared.
     fn passes_setting(&self, setting: &Setting, reference: &Setting) -> bool {
         setting == reference || self.passes(FilterKey::Setting, &setting.label)

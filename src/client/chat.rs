@@ -7,7 +7,7 @@ use super::reply::{self, Decoded};
 use super::timeline::{Timeline, TokenEvent};
 use super::{Exchange, Failure, Limits, sse, text};
 use crate::suite::Sampling;
-use crate::trial::{Measurement, Message, Source, Tool, ToolCall, ToolChoice, metric};
+use crate::trial::{Measurement, Message, Source, Tool, ToolCall, ToolChoice, metric, prefill};
 
 /// The body of a streamed chat completion. Every sampling parameter is there: a server's own defaults (for
 /// llama-server temperature 0.8, top-k 40, ..) never apply. Names are llama.cpp's.
@@ -50,9 +50,16 @@ pub fn body(
 }
 
 /// The body of a request for the rendered prompt: messages, and tools when there are any.
+///
+/// llama-server goes on with a last message of the assistant, here and in a chat completion alike
+/// (`--prefill-assistant`, on by default). It refuses to where the template may open a reasoning part, so that
+/// is turned off: a reply that began already has nothing to think about. Other templates ignore the key.
 pub fn template_body(messages: &[Message], tools: &[Tool]) -> Value {
     let mut body = Map::new();
     body.insert("messages".into(), messages.iter().map(message).collect());
+    if prefill(messages).is_some() {
+        body.insert("chat_template_kwargs".into(), json!({ "enable_thinking": false }));
+    }
     if !tools.is_empty() {
         body.insert("tools".into(), tools.iter().map(tool).collect());
     }
@@ -178,6 +185,20 @@ mod tests {
         let sampling = Sampling { temperature: 0.7, top_k: 40, ..Sampling::default() };
         let body = body(&messages, &[tool], Some(ToolChoice::Required), &sampling, 8);
         insta::assert_snapshot!(serde_json::to_string_pretty(&body).unwrap());
+    }
+
+    #[test]
+    fn a_reply_that_began_already_is_continued_without_thinking() {
+        let began = [Message::user("What is the number?"), Message::prefill("The number is")];
+        let template = template_body(&began, &[]);
+        assert_eq!(template["messages"][1], json!({ "role": "assistant", "content": "The number is" }));
+        assert_eq!(template["chat_template_kwargs"], json!({ "enable_thinking": false }));
+        // What is counted and what is answered must be rendered from the same fields.
+        let chat = body(&began, &[], None, &Sampling::default(), 8);
+        for (key, value) in template.as_object().unwrap() {
+            assert_eq!(chat.get(key), Some(value), "{key}");
+        }
+        assert_eq!(template_body(&began[..1], &[]).get("chat_template_kwargs"), None);
     }
 
     fn answer(media_type: &str, chunks: &[(u64, &str)]) -> Answer {

@@ -252,7 +252,7 @@ fn text_of(value: Option<&Value>) -> String {
     }
 }
 
-fn finish_reason(reason: &str) -> FinishReason {
+pub(crate) fn finish_reason(reason: &str) -> FinishReason {
     match reason {
         "stop" => FinishReason::Stop,
         "length" => FinishReason::Length,

@@ -264,10 +264,13 @@ fn render(messages: &[ChatMessage], tools: &[Value]) -> String {
         let lines: Vec<String> = tools.iter().map(Value::to_string).collect();
         prompt.push_str(&turn("system", &lines.join("\n")));
     }
-    for message in messages {
+    // As llama-server: a last message of the assistant is the beginning of the reply.
+    let began = messages.last().filter(|message| message.role == "assistant");
+    for message in &messages[..messages.len() - usize::from(began.is_some())] {
         prompt.push_str(&turn(&message.role, message.content.as_str().unwrap_or_default()));
     }
     prompt.push_str("<|im_start|>assistant\n");
+    prompt.push_str(began.and_then(|message| message.content.as_str()).unwrap_or_default());
     prompt
 }
 
@@ -380,6 +383,16 @@ impl Server {
     }
 }
 
+/// Waits until a moment to within some microseconds: the runtime's timers are up to a millisecond late, which
+/// would count against the client's time to first token.
+async fn punctual(moment: Instant) {
+    const EARLY: Duration = Duration::from_millis(2);
+    sleep_until(moment.checked_sub(EARLY).unwrap_or(moment)).await;
+    while Instant::now() < moment {
+        tokio::task::yield_now().await;
+    }
+}
+
 async fn respond(
     start: Instant,
     plan: Plan,
@@ -406,7 +419,7 @@ async fn respond(
     };
     // Like llama-server, the status line waits for the first piece.
     if let Some(first) = plan.writes.first() {
-        sleep_until(start + first.at).await;
+        punctual(start + first.at).await;
     }
     let media_type = [(header::CONTENT_TYPE, plan.media_type)];
     Ok((media_type, body(start, plan)).into_response())
@@ -428,4 +441,19 @@ fn body(start: Instant, plan: Plan) -> Body {
             End::Hang => pending().await,
         }
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_that_began_is_gone_on_with() {
+        let messages = |text: &str| serde_json::from_str::<TemplateRequest>(text).unwrap().messages;
+        let asked = render(&messages(r#"{"messages": [{"role": "user", "content": "7?"}]}"#), &[]);
+        let began =
+            r#"{"messages": [{"role": "user", "content": "7?"}, {"role": "assistant", "content": "It is"}]}"#;
+        assert_eq!(render(&messages(began), &[]), asked.clone() + "It is");
+        assert!(asked.ends_with("<|im_start|>assistant\n"));
+    }
 }

@@ -6,17 +6,20 @@ use super::live::Live;
 use crate::client::Client;
 use crate::error::{Context, Error, Result};
 use crate::journal::Journal;
-use crate::suite::Suite;
+use crate::suite::{Suite, TaskSpec};
 use crate::task::{self, Params, TokenCounter};
 use crate::trial::{Arm, Case, Message, Tool, TrialKey};
 
 /// What identifies a list of cases: model (for its tokenizer), task, arm, context.
 type ListKey = (String, String, Option<Arm>, u32);
 
+/// Cases that may be made before they are taken.
+const AHEAD: usize = 2;
+
 /// Makes cases when they are first needed, and checks them against those of an earlier sitting.
 pub(super) struct CaseBook {
     seed: u64,
-    specs: HashMap<String, crate::suite::TaskSpec>,
+    specs: HashMap<String, TaskSpec>,
     models: HashMap<String, String>,
     lists: HashMap<ListKey, Vec<Case>>,
     journalled: HashMap<(ListKey, u32), String>,
@@ -58,24 +61,18 @@ impl CaseBook {
         })
     }
 
-    /// Tasks are not async: they run on a blocking thread and wait there for the server's counts.
     async fn make(&self, key: &TrialKey, client: Client) -> Result<Vec<Case>> {
-        let task = task::find(&key.task).ok_or_else(|| Error::usage(format!("unknown task {}", key.task)))?;
         let spec = self
             .specs
             .get(&key.task)
             .ok_or_else(|| Error::usage(format!("the suite has no task {}", key.task)))?;
-        let params = Params {
-            context: key.context,
-            samples: spec.samples,
-            arm: key.arm,
-            options: spec.options.clone(),
-        };
-        let seed = self.seed;
-        let tokens = ServerTokens { client, runtime: tokio::runtime::Handle::current() };
-        tokio::task::spawn_blocking(move || task.cases(&params, seed, &tokens))
-            .await
-            .context(|| format!("{} panicked while making cases", task.name()))?
+        let mut cases = Vec::new();
+        each_case(spec, self.seed, key.context, key.arm, client, &mut |case| {
+            cases.push(case);
+            Ok(())
+        })
+        .await?;
+        Ok(cases)
     }
 
     /// A resumed run must go on with the very same cases.
@@ -92,6 +89,33 @@ impl CaseBook {
         }
         Ok(())
     }
+}
+
+/// Makes the cases of a task with a server's counts; `emit` takes them one by one.
+///
+/// Tasks are not async: they run on a blocking thread and wait there for the server. No more than
+/// [`AHEAD`] cases are made before they are taken.
+pub(super) async fn each_case(
+    spec: &TaskSpec,
+    seed: u64,
+    context: u32,
+    arm: Option<Arm>,
+    client: Client,
+    emit: task::Emit<'_>,
+) -> Result<()> {
+    let task = task::find(&spec.name).ok_or_else(|| Error::usage(format!("unknown task {}", spec.name)))?;
+    let params = Params::of(spec, context, arm);
+    let tokens = ServerTokens { client, runtime: tokio::runtime::Handle::current() };
+    let (sender, mut made) = tokio::sync::mpsc::channel(AHEAD);
+    let maker = tokio::task::spawn_blocking(move || {
+        task.each_case(&params, seed, &tokens, &mut |case| {
+            sender.blocking_send(case).context(|| "nobody takes the cases any more".into())
+        })
+    });
+    while let Some(case) = made.recv().await {
+        emit(case)?;
+    }
+    maker.await.context(|| format!("{} panicked while making cases", task.name()))?
 }
 
 /// Counts with the served model's tokenizer and chat template, over HTTP.

@@ -12,11 +12,13 @@ use crate::suite::Suite;
 use crate::trial::{Case, Outcome, Stage, Trial, TrialKey};
 
 mod cases;
+mod desk;
 mod estimate;
 mod interrupt;
 mod live;
 mod prepare;
 
+pub use desk::Desk;
 pub use estimate::estimate_s;
 pub use interrupt::Interrupt;
 pub use live::argv;

@@ -7,12 +7,15 @@ use std::sync::Arc;
 
 use toml::Spanned;
 
-use super::raw::{RawEngine, RawMatrix, RawModel, RawSampling, RawSetting, RawSuite, RawTask};
+use super::raw::{RawEngine, RawModel, RawSampling, RawSuite, RawTask};
+use super::resolve::Resolver;
 use super::{EngineSpec, ModelSpec, Sampling, Setting, Suite, TaskSpec};
 use crate::engine::{self, Engine};
 use crate::error::{Context, Error, Location, Result, nearest};
 use crate::model::{DERIVABLE, packages};
 use crate::task;
+use crate::task::text::TextSource;
+use crate::trial::Mode;
 
 /// Reads a suite file and checks all of it, before anything is started.
 ///
@@ -56,7 +59,7 @@ fn folder_of(path: &Path) -> PathBuf {
 }
 
 /// Checks one text; every method returns an error that points into it.
-struct Checker {
+pub(super) struct Checker {
     text: Arc<str>,
     file: PathBuf,
     folder: PathBuf,
@@ -67,7 +70,12 @@ impl Checker {
         Self { text: text.into(), file: file.into(), folder: folder_of(file) }
     }
 
-    fn error(&self, span: Range<usize>, message: impl Into<String>, label: impl Into<String>) -> Error {
+    pub(super) fn error(
+        &self,
+        span: Range<usize>,
+        message: impl Into<String>,
+        label: impl Into<String>,
+    ) -> Error {
         let location =
             Location { file: self.file.clone(), text: self.text.clone(), span, label: label.into() };
         Error::usage(message).at(location)
@@ -311,8 +319,26 @@ impl Checker {
             samples,
             contexts: self.task_contexts(raw, contexts)?,
             arms: self.arms(raw, task)?,
+            mode: self.mode(raw, task)?,
+            text: self.text_source(raw, task)?,
             options,
+            file: self.task_file(raw, task)?,
         })
+    }
+
+    fn task_file(&self, raw: &RawTask, task: &dyn task::Task) -> Result<Option<PathBuf>> {
+        match (&raw.file, task.reads_file()) {
+            (Some(file), true) => Ok(Some(self.folder.join(file.get_ref()))),
+            (None, false) => Ok(None),
+            (Some(file), false) => {
+                let message = format!("{} makes its own cases", task.name());
+                Err(self.error(file.span(), message, "leave this out"))
+            }
+            (None, true) => {
+                let message = format!("{} does not say which file it reads", task.name());
+                Err(self.error(raw.name.span(), message, "this task").hint("add file = \"cases.jsonl\""))
+            }
+        }
     }
 
     fn task_contexts(&self, raw: &RawTask, contexts: &[u32]) -> Result<Vec<u32>> {
@@ -349,7 +375,45 @@ impl Checker {
         Ok(chosen)
     }
 
-    fn unknown<'a>(
+    fn mode(&self, raw: &RawTask, task: &dyn task::Task) -> Result<Mode> {
+        let Some(mode) = &raw.mode else {
+            return Ok(Mode::default());
+        };
+        if !task.modes().contains(mode.get_ref()) {
+            let message = format!("{} has no mode {}", task.name(), mode.get_ref().name());
+            return Err(self.error(mode.span(), message, "leave this out"));
+        }
+        let thinks = raw
+            .options
+            .iter()
+            .find(|(name, value)| name.get_ref() == task::retrieval::THINKING_TOKENS && *value.get_ref() > 0);
+        match thinks {
+            Some((name, _)) if *mode.get_ref() == Mode::Prefill => {
+                let message =
+                    "a budget for thinking beside mode prefill: a reply that began already does not think";
+                Err(self.error(name.span(), message, "leave this out, or choose mode = \"chat\""))
+            }
+            _ => Ok(*mode.get_ref()),
+        }
+    }
+
+    fn text_source(&self, raw: &RawTask, task: &dyn task::Task) -> Result<Option<TextSource>> {
+        let Some(path) = &raw.text else {
+            return Ok(None);
+        };
+        if !task.takes_text() {
+            let message = format!("{} hides nothing in prose: it takes no text", task.name());
+            return Err(self.error(path.span(), message, "leave this out"));
+        }
+        let source = TextSource::open(&self.folder.join(path.get_ref())).map_err(|error| {
+            let hint =
+                "name a UTF-8 text file, or a folder with .txt or .md files, relative to the suite's folder";
+            self.error(path.span(), error.to_string(), "this text").hint(hint)
+        })?;
+        Ok(Some(source))
+    }
+
+    pub(super) fn unknown<'a>(
         &self,
         word: &Spanned<String>,
         what: &str,
@@ -365,238 +429,6 @@ impl Checker {
     }
 }
 
-/// Turns raw settings into settings of one engine.
-struct Resolver<'a> {
-    checker: &'a Checker,
-    engine: &'a dyn Engine,
-    models: &'a [ModelSpec],
-    /// What a matrix leaves out is taken from here.
-    raw_reference: Option<&'a Setting>,
-}
-
-impl Resolver<'_> {
-    fn setting(&self, raw: &Spanned<RawSetting>) -> Result<Setting> {
-        self.one(raw.get_ref(), raw.span())
-    }
-
-    fn one(&self, raw: &RawSetting, span: Range<usize>) -> Result<Setting> {
-        let model = self.model(raw.model.as_ref())?;
-        let weights = match &raw.weights {
-            None => model.weights.clone(),
-            Some(quant) => self.weights(quant, model)?,
-        };
-        let (k, v) = self.caches(raw)?;
-        let speculation = match &raw.speculation {
-            None => "off".to_owned(),
-            Some(word) => self.of_engine(word, "speculation type", self.engine.speculation_types())?,
-        };
-        let mut setting = Setting {
-            label: String::new(),
-            engine: self.engine.name().to_owned(),
-            model: model.name.clone(),
-            weights,
-            k,
-            v,
-            speculation,
-            flash_attention: raw.flash_attention.as_ref().map(|fa| *fa.get_ref()).unwrap_or_default(),
-            extra_args: raw.extra_args.clone(),
-        };
-        setting.label = setting.label_of(self.models.len() > 1);
-        match self.engine.impossible(&setting) {
-            None => Ok(setting),
-            Some(reason) => {
-                Err(self.checker.error(span, format!("impossible setting: {reason}"), "this setting"))
-            }
-        }
-    }
-
-    fn model(&self, name: Option<&Spanned<String>>) -> Result<&ModelSpec> {
-        let Some(name) = name else {
-            return Ok(&self.models[0]);
-        };
-        let known = self.models.iter().map(|model| model.name.as_str());
-        self.models
-            .iter()
-            .find(|model| model.name == *name.get_ref())
-            .ok_or_else(|| self.checker.unknown(name, "model", known))
-    }
-
-    fn weights(&self, quant: &Spanned<String>, model: &ModelSpec) -> Result<String> {
-        let known = || std::iter::once(&model.weights).chain(&model.derive).map(String::as_str);
-        if known().any(|name| name == quant.get_ref()) {
-            return Ok(quant.get_ref().clone());
-        }
-        let hint = format!("add it to `derive` of model {} to make it from {}", model.name, model.weights);
-        Err(self.checker.unknown(quant, "weight quant of this model", known()).hint(hint))
-    }
-
-    fn caches(&self, raw: &RawSetting) -> Result<(String, String)> {
-        if let (Some(kv), true) = (&raw.kv, raw.k.is_some() || raw.v.is_some()) {
-            let label = "say either `kv`, or `k` and `v`";
-            return Err(self.checker.error(kv.span(), "`kv` beside `k` or `v`", label));
-        }
-        match &raw.kv {
-            Some(kv) => self.both(kv),
-            None => Ok((self.cache(raw.k.as_ref())?, self.cache(raw.v.as_ref())?)),
-        }
-    }
-
-    fn both(&self, kv: &Spanned<String>) -> Result<(String, String)> {
-        let (k, v) = kv.get_ref().split_once('/').unwrap_or((kv.get_ref(), kv.get_ref()));
-        let part = |word: &str| Spanned::new(kv.span(), word.trim().to_owned());
-        Ok((self.cache(Some(&part(k)))?, self.cache(Some(&part(v)))?))
-    }
-
-    fn cache(&self, word: Option<&Spanned<String>>) -> Result<String> {
-        match word {
-            None => Ok("f16".to_owned()),
-            Some(word) => self.of_engine(word, "cache type", self.engine.cache_types()),
-        }
-    }
-
-    fn of_engine(&self, word: &Spanned<String>, what: &str, known: &[&str]) -> Result<String> {
-        if known.contains(&word.get_ref().as_str()) {
-            return Ok(word.get_ref().clone());
-        }
-        let what = format!("{what} of {}", self.engine.name());
-        Err(self.checker.unknown(word, &what, known.iter().copied()))
-    }
-
-    /// The product of the lists, less the excluded; an impossible combination is an error unless excluded.
-    fn matrix(&self, matrix: &Spanned<RawMatrix>) -> Result<Vec<Setting>> {
-        let lists = matrix.get_ref();
-        let split = !lists.k.is_empty() || !lists.v.is_empty();
-        if split && !lists.kv.is_empty() {
-            let message = "`kv` beside `k` or `v` in the matrix";
-            return Err(self.checker.error(lists.kv[0].span(), message, "say either `kv`, or `k` and `v`"));
-        }
-        let excluded = lists.exclude.iter().map(|raw| self.pattern(raw)).collect::<Result<Vec<_>>>()?;
-        let mut settings = Vec::new();
-        for raw in self.product(lists) {
-            if excluded.iter().any(|pattern| pattern.matches(&raw)) {
-                continue;
-            }
-            settings.push(self.one(&raw, matrix.span()).map_err(|error| {
-                if error.location().is_some_and(|place| place.span == matrix.span()) {
-                    error.hint("leave the combination out with [[matrix.exclude]]")
-                } else {
-                    error
-                }
-            })?);
-        }
-        if settings.is_empty() {
-            return Err(self.checker.error(
-                matrix.span(),
-                "everything in the matrix is excluded",
-                "this matrix",
-            ));
-        }
-        Ok(settings)
-    }
-
-    fn product(&self, lists: &RawMatrix) -> Vec<RawSetting> {
-        let base = self.raw_reference.map(|reference| RawSetting {
-            model: Some(Spanned::new(0..0, reference.model.clone())),
-            weights: Some(Spanned::new(0..0, reference.weights.clone())),
-            k: Some(Spanned::new(0..0, reference.k.clone())),
-            v: Some(Spanned::new(0..0, reference.v.clone())),
-            kv: None,
-            speculation: Some(Spanned::new(0..0, reference.speculation.clone())),
-            flash_attention: Some(Spanned::new(0..0, reference.flash_attention)),
-            extra_args: reference.extra_args.clone(),
-        });
-        let mut product = vec![base.unwrap_or_default()];
-        expand(&mut product, &lists.model, |raw, word| {
-            raw.model = Some(word);
-            raw.weights = None;
-        });
-        expand(&mut product, &lists.weights, |raw, word| raw.weights = Some(word));
-        expand(&mut product, &lists.kv, |raw, word| {
-            raw.kv = Some(word);
-            raw.k = None;
-            raw.v = None;
-        });
-        expand(&mut product, &lists.k, |raw, word| raw.k = Some(word));
-        expand(&mut product, &lists.v, |raw, word| raw.v = Some(word));
-        expand(&mut product, &lists.speculation, |raw, word| raw.speculation = Some(word));
-        expand(&mut product, &lists.flash_attention, |raw, word| raw.flash_attention = Some(word));
-        product
-    }
-
-    fn pattern(&self, raw: &Spanned<RawSetting>) -> Result<Pattern> {
-        let setting = raw.get_ref();
-        let text = |word: &Option<Spanned<String>>| word.as_ref().map(|word| word.get_ref().clone());
-        let kv = setting.kv.as_ref().map(|kv| self.both(kv)).transpose()?;
-        let pattern = Pattern {
-            model: text(&setting.model),
-            weights: text(&setting.weights),
-            k: kv.as_ref().map(|(k, _)| k.clone()).or(text(&setting.k)),
-            v: kv.map(|(_, v)| v).or(text(&setting.v)),
-            speculation: text(&setting.speculation),
-            flash_attention: setting.flash_attention.as_ref().map(|fa| *fa.get_ref()),
-        };
-        if pattern == Pattern::default() {
-            let label = "name at least one key to match";
-            return Err(self.checker.error(raw.span(), "this exclusion would exclude everything", label));
-        }
-        Ok(pattern)
-    }
-}
-
-fn expand<T: Clone>(
-    product: &mut Vec<RawSetting>,
-    words: &[Spanned<T>],
-    set: impl Fn(&mut RawSetting, Spanned<T>),
-) {
-    if words.is_empty() {
-        return;
-    }
-    let mut expanded = Vec::with_capacity(product.len() * words.len());
-    for base in product.iter() {
-        for word in words {
-            let mut raw = base.clone();
-            set(&mut raw, word.clone());
-            expanded.push(raw);
-        }
-    }
-    *product = expanded;
-}
-
-/// A combination to leave out: every key given must match.
-#[derive(Debug, Default, PartialEq)]
-struct Pattern {
-    model: Option<String>,
-    weights: Option<String>,
-    k: Option<String>,
-    v: Option<String>,
-    speculation: Option<String>,
-    flash_attention: Option<super::FlashAttention>,
-}
-
-impl Pattern {
-    fn matches(&self, raw: &RawSetting) -> bool {
-        let same = |wanted: &Option<String>, got: Option<&str>| {
-            wanted.as_deref().is_none_or(|wanted| got.is_some_and(|got| got == wanted))
-        };
-        let word = |word: &Option<Spanned<String>>| word.as_ref().map(|word| word.get_ref().clone());
-        let kv = word(&raw.kv);
-        let (k, v) = match &kv {
-            Some(kv) => {
-                let (k, v) = kv.split_once('/').unwrap_or((kv, kv));
-                (Some(k.to_owned()), Some(v.to_owned()))
-            }
-            None => (word(&raw.k), word(&raw.v)),
-        };
-        let flash_attention = raw.flash_attention.as_ref().map(|fa| *fa.get_ref()).unwrap_or_default();
-        same(&self.model, word(&raw.model).as_deref())
-            && same(&self.weights, word(&raw.weights).as_deref())
-            && same(&self.k, k.as_deref())
-            && same(&self.v, v.as_deref())
-            && same(&self.speculation, word(&raw.speculation).as_deref().or(Some("off")))
-            && self.flash_attention.is_none_or(|wanted| wanted == flash_attention)
-    }
-}
-
 /// serde says ``unknown field `x`, expected one of `a`, `b` ``: turn that into a did-you-mean.
 fn unknown_field_hint(message: &str) -> Option<String> {
     let rest =
@@ -608,3 +440,6 @@ fn unknown_field_hint(message: &str) -> Option<String> {
         None => Some(format!("known here: {}", known.join(", "))),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,11 +7,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::summary::Objective;
-use crate::trial::{Arm, short_hash};
+use crate::task::text::TextSource;
+use crate::trial::{Arm, Mode, short_hash};
 
 mod load;
 mod overrides;
 pub mod raw;
+mod resolve;
 mod setting;
 
 pub use load::{load, parse};
@@ -108,8 +110,17 @@ pub struct TaskSpec {
     pub contexts: Vec<u32>,
     /// Arms, for tool tasks; empty else.
     pub arms: Vec<Arm>,
+    /// How the reply begins.
+    #[serde(default, skip_serializing_if = "Mode::is_chat")]
+    pub mode: Mode,
+    /// The user's own text for the haystack; its hash makes runs on another text another suite.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<TextSource>,
     /// Options of the task.
     pub options: BTreeMap<String, u32>,
+    /// For tasks that read one: the user's file; `{context}` in it stands for the context length.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
 }
 
 /// Sampling parameters; the defaults are greedy.

@@ -9,7 +9,7 @@ use toml::Spanned;
 
 use super::{FlashAttention, Sampling};
 use crate::analysis::summary::Objective;
-use crate::trial::Arm;
+use crate::trial::{Arm, Mode};
 
 /// A suite file (TOML).
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -270,6 +270,17 @@ pub struct RawTask {
     /// Arms of a tool task; default: all it has.
     #[schemars(with = "Option<Vec<Arm>>")]
     pub arms: Option<Vec<Spanned<Arm>>>,
+    /// File of the cases, for tasks that read one, relative to the suite's folder; `{context}` in it stands for
+    /// the context length.
+    #[schemars(with = "Option<PathBuf>")]
+    pub file: Option<Spanned<PathBuf>>,
+    /// How the reply begins: `chat` (default), or `prefill` with the first words of an answer.
+    #[schemars(with = "Option<Mode>")]
+    pub mode: Option<Spanned<Mode>>,
+    /// A text file, or a folder of `.txt` and `.md` files, to hide needles in instead of generated prose;
+    /// relative to the suite's folder.
+    #[schemars(with = "Option<PathBuf>")]
+    pub text: Option<Spanned<PathBuf>>,
     /// Options of the task.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, u32>")]

@@ -9,7 +9,7 @@ use crate::error::Kind;
 use crate::trial::{FinishReason, PackedDistributions, Prompt, ToolCall};
 
 /// Largest unit of any haystack (tokens of [`WordCounter`]): how far below its context a case may stay.
-const UNIT: u32 = 24;
+const UNIT: u32 = 48;
 const CONTEXTS: [u32; 5] = [512, 1024, 2048, 4096, 8192];
 
 /// A tokenizer for tests: a token is a run of at most four letters or digits, or any other character;
@@ -55,7 +55,7 @@ fn pieces(text: &str) -> Vec<&str> {
 }
 
 pub(crate) fn params(context: u32, samples: u32, arm: Option<Arm>) -> Params {
-    Params { context, samples, arm, options: BTreeMap::new() }
+    Params { context, samples, arm, mode: Mode::Chat, text: None, options: BTreeMap::new(), file: None }
 }
 
 /// Every task in each of its arms.
@@ -64,7 +64,9 @@ fn all() -> Vec<(&'static dyn Task, Option<Arm>)> {
         [] => vec![None],
         arms => arms.iter().copied().map(Some).collect(),
     };
-    TASKS.iter().flat_map(|task| arms(*task).into_iter().map(|arm| (*task, arm))).collect()
+    // Tasks that read a file are tested beside their formats, with files.
+    let own = TASKS.iter().filter(|task| !task.reads_file());
+    own.flat_map(|task| arms(*task).into_iter().map(|arm| (*task, arm))).collect()
 }
 
 /// Cases of a task, or none where the context is too small for it (which must be said with a hint).
@@ -113,6 +115,23 @@ fn the_same_seed_gives_the_same_bytes_and_another_seed_others() {
 }
 
 #[test]
+fn one_by_one_or_all_at_once_is_the_same() {
+    for (task, arm) in all() {
+        let params = params(4096, 5, arm);
+        let mut one_by_one = Vec::new();
+        let counter = WordCounter::default();
+        let mut emit = |case| {
+            one_by_one.push(case);
+            Ok(())
+        };
+        task.each_case(&params, 1, &counter, &mut emit).unwrap();
+        assert_eq!(one_by_one, task.cases(&params, 1, &counter).unwrap(), "{}", task.name());
+        let stopped = task.each_case(&params, 1, &counter, &mut |_| Err(crate::Error::runtime("full")));
+        assert_eq!(stopped.unwrap_err().to_string(), "full");
+    }
+}
+
+#[test]
 fn case_ids_are_the_hash_of_the_content_and_unique() {
     for (task, arm) in all() {
         let all: Vec<Case> = CONTEXTS.iter().flat_map(|&context| cases(task, context, arm, 1)).collect();
@@ -147,6 +166,25 @@ fn token_budgets_are_met() {
                 if task.arms().is_empty() {
                     assert!(context - used < UNIT, "{}: {used} of {context}", task.name());
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn replies_that_are_begun_keep_the_same_rules() {
+    for task in TASKS.iter().filter(|task| task.modes().contains(&Mode::Prefill)) {
+        for context in [1024, 4096] {
+            let params = Params { mode: Mode::Prefill, ..params(context, 4, None) };
+            for case in task.cases(&params, 3, &WordCounter::default()).unwrap() {
+                let Prompt::Chat { messages, tools, .. } = &case.prompt else { continue };
+                let began = crate::trial::prefill(messages).unwrap();
+                // A blank at the end would be a token that no text has there.
+                assert_eq!(began.trim(), began, "{}", task.name());
+                assert_eq!(case.prompt_tokens, WordCounter::default().count_chat(messages, tools).unwrap());
+                let used = case.prompt_tokens + case.max_tokens;
+                assert!(used <= context && context - used < UNIT, "{}: {used} of {context}", task.name());
+                assert_eq!(quality(*task, &case, &task.perfect(&case).unwrap()), Some(1.0));
             }
         }
     }

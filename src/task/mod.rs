@@ -3,28 +3,51 @@
 //! A new task is one file and one line in [`TASKS`]; a conformance test walks the table.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::trial::{Arm, Case, Message, Outcome, Reply, Tool};
+use crate::import;
+use crate::suite::TaskSpec;
+use crate::trial::{Arm, Case, Message, Mode, Outcome, Reply, Tool};
 
+mod approximate;
 pub mod coherence;
 #[cfg(test)]
-mod conformance;
+pub(crate) mod conformance;
+mod fitting;
 mod prose;
-mod random;
+pub(crate) mod random;
 pub mod retrieval;
-mod sizing;
+pub(crate) mod sizing;
+pub mod text;
 pub mod tools;
 mod words;
+
+pub use approximate::Approximate;
 
 /// Every task that kneepoint knows.
 pub static TASKS: &[&dyn Task] = &[
     &retrieval::niah::SINGLE_1,
+    &retrieval::niah::SINGLE_2,
+    &retrieval::niah::SINGLE_3,
+    &retrieval::niah::MULTIKEY_1,
     &retrieval::niah::MULTIKEY_2,
+    &retrieval::niah::MULTIKEY_3,
+    &retrieval::niah::MULTIVALUE,
+    &retrieval::niah::MULTIQUERY,
+    &retrieval::variable_tracking::VariableTracking,
+    &retrieval::common_words::CommonWords,
+    &retrieval::frequent_words::FrequentWords,
+    &retrieval::confusable_keys::ConfusableKeys,
+    &retrieval::graph_walks::GraphWalks,
+    &retrieval::counting::Counting,
+    &retrieval::ordinal_recall::OrdinalRecall,
     &coherence::kld::Kld,
     &tools::arguments::Arguments,
+    &import::ruler::Ruler,
+    &import::qa::Qa,
 ];
 
 /// The task of that name.
@@ -41,11 +64,32 @@ pub struct Params {
     pub samples: u32,
     /// For tool tasks: how the tools reach the model.
     pub arm: Option<Arm>,
+    /// How the reply begins; one of [`Task::modes`].
+    #[serde(default)]
+    pub mode: Mode,
+    /// The user's own text to hide things in, for tasks that [take one](Task::takes_text).
+    #[serde(default)]
+    pub text: Option<text::TextSource>,
     /// Options of the task by name, as the suite gave them; see [`Task::options`].
     pub options: BTreeMap<String, u32>,
+    /// The user's file, for tasks that read one; see [`Task::reads_file`].
+    pub file: Option<PathBuf>,
 }
 
 impl Params {
+    /// What a suite asks of a task at a context length (and arm).
+    pub fn of(spec: &TaskSpec, context: u32, arm: Option<Arm>) -> Self {
+        Self {
+            context,
+            samples: spec.samples,
+            arm,
+            mode: spec.mode,
+            text: spec.text.clone(),
+            options: spec.options.clone(),
+            file: spec.file.clone(),
+        }
+    }
+
     /// The option's value, or the default that the task declares.
     pub fn option(&self, task: &dyn Task, name: &str) -> u32 {
         let declared = task.options().iter().find(|option| option.name == name);
@@ -66,11 +110,23 @@ pub struct TaskOption {
     pub min: u32,
     /// Largest value allowed.
     pub max: u32,
+    /// Which values make the task harder, if it is an option that the pilot may tune.
+    pub difficulty: Option<Harder>,
+}
+
+/// Which values of an option make a task harder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Harder {
+    /// Larger ones.
+    Larger,
+    /// Smaller ones.
+    Smaller,
 }
 
 /// The served model's own tokenizer and chat template.
 pub trait TokenCounter {
-    /// Tokens of the prompt as the server renders it with the model's chat template.
+    /// Tokens of the prompt as the server renders it with the model's chat template, a last message of the
+    /// assistant as the beginning of its reply (see [`prefill`](crate::trial::prefill)).
     ///
     /// # Errors
     /// When the server does not answer.
@@ -82,6 +138,9 @@ pub trait TokenCounter {
     /// When the server does not answer.
     fn tokenize(&self, text: &str) -> Result<Vec<u32>>;
 }
+
+/// Takes cases one by one.
+pub type Emit<'a> = &'a mut dyn FnMut(Case) -> Result<()>;
 
 /// How a task's result enters the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,9 +172,24 @@ pub trait Task: Sync {
         &[]
     }
 
+    /// How a reply may begin.
+    fn modes(&self) -> &'static [Mode] {
+        &[Mode::Chat]
+    }
+
+    /// Whether suites may name a text of their own for it to hide things in.
+    fn takes_text(&self) -> bool {
+        false
+    }
+
     /// Options that suites may set.
     fn options(&self) -> &'static [TaskOption] {
         &[]
+    }
+
+    /// Whether the cases are read from a file of the user (`file` in the suite).
+    fn reads_file(&self) -> bool {
+        false
     }
 
     /// Output budget of a case in tokens.
@@ -128,6 +202,15 @@ pub trait Task: Sync {
     /// # Errors
     /// When the context is too small for the task (a usage error with a hint), or the server cannot count.
     fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>>;
+
+    /// The same cases in the same order, one at a time: only the current one has to be in memory. Tasks with
+    /// long cases make them here, and collect them in [`Task::cases`].
+    ///
+    /// # Errors
+    /// As [`Task::cases`], and what `emit` returns.
+    fn each_case(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter, emit: Emit<'_>) -> Result<()> {
+        self.cases(params, seed, tokens)?.into_iter().try_for_each(emit)
+    }
 
     /// Judges a reply. Pure: no I/O, no clock; never panics whatever the reply holds.
     fn score(&self, case: &Case, reply: &Reply) -> Outcome;

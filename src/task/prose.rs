@@ -145,13 +145,18 @@ impl Prose {
 
     /// The next paragraph: four to eight sentences about one person, without a line break.
     pub(crate) fn paragraph(&mut self) -> String {
+        self.sentences().join(" ")
+    }
+
+    /// The next paragraph, sentence by sentence.
+    pub(crate) fn sentences(&mut self) -> Vec<String> {
         let opening = self.turn_to_somebody();
         let mut sentences = vec![self.fill(opening)];
         for _ in 0..self.random.between(3, 7) {
             let template = self.random.pick(SENTENCES);
             sentences.push(self.fill(template));
         }
-        sentences.join(" ")
+        sentences
     }
 
     /// Chooses who the paragraph is about, and how it begins.
@@ -178,7 +183,8 @@ impl Prose {
         }
     }
 
-    fn fill(&mut self, template: &str) -> String {
+    /// A template with every `{slot}` filled in. Somebody must have been named before.
+    pub(crate) fn fill(&mut self, template: &str) -> String {
         let mut text = String::new();
         for (index, piece) in template.split(['{', '}']).enumerate() {
             if index % 2 == 0 {

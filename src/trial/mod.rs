@@ -53,10 +53,21 @@ impl Message {
         Self::new(Role::User, content)
     }
 
+    /// The beginning of the model's reply.
+    pub fn prefill(content: impl Into<String>) -> Self {
+        Self::new(Role::Assistant, content)
+    }
+
     /// Instructions in front of the conversation.
     pub fn system(content: impl Into<String>) -> Self {
         Self::new(Role::System, content)
     }
+}
+
+/// The beginning of the reply that a conversation gives away: the text of a last message of the assistant.
+pub fn prefill(messages: &[Message]) -> Option<&str> {
+    let last = messages.last()?;
+    (last.role == Role::Assistant && last.tool_calls.is_empty()).then_some(last.content.as_str())
 }
 
 /// A function that the model may call.
@@ -93,7 +104,20 @@ pub enum ToolChoice {
 }
 
 /// How tools reach the model; always told apart in results.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    clap::ValueEnum,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Arm {
     /// The `tools` field, tool choice `auto`.
@@ -121,13 +145,42 @@ impl fmt::Display for Arm {
     }
 }
 
+/// How a reply begins.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// The model's turn is its own from the first token.
+    #[default]
+    Chat,
+    /// The model's turn begins with the first words of an answer, which it goes on with.
+    Prefill,
+}
+
+impl Mode {
+    /// The name used in suites and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Chat => "chat",
+            Self::Prefill => "prefill",
+        }
+    }
+
+    /// Whether it is [`Mode::Chat`]; what suites say nothing about is not written out.
+    pub fn is_chat(&self) -> bool {
+        *self == Self::Chat
+    }
+}
+
 /// What is sent to the server for one case.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Prompt {
     /// A chat completion, rendered by the server with the model's template.
     Chat {
-        /// The conversation.
+        /// The conversation. A last message of the assistant is the beginning of the reply, which the model
+        /// goes on with (see [`prefill`]).
         messages: Vec<Message>,
         /// Tools for the `tools` field; empty: the field is not sent.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -31,6 +31,7 @@ static OPTIONS: &[TaskOption] = &[
         default: 128,
         min: 1,
         max: 65_536,
+        difficulty: None,
     },
     TaskOption {
         name: "top_k",
@@ -38,6 +39,7 @@ static OPTIONS: &[TaskOption] = &[
         default: 64,
         min: 2,
         max: 4096,
+        difficulty: None,
     },
 ];
 

@@ -1,29 +1,53 @@
 //! Needles in a haystack, equivalent to RULER's `niah_*` in structure and parameters (Hsieh et al. 2024,
 //! arXiv 2404.06654; NVIDIA/RULER, Apache-2.0): its words and sentences are not used, ours are.
 
-use crate::error::Result;
-use crate::task::random::{Random, stratified_depth};
-use crate::task::sizing::{Fit, Sizer, too_large, too_small};
-use crate::task::{Params, Task, TaskOption, TokenCounter, Weight};
-use crate::trial::{Case, Message, Outcome, Prompt, Reply, Score};
+use serde_json::Value;
 
-use super::haystack::{Haystack, Needle, Needles};
-use super::{answers, match_all, ran_out, target};
+use crate::error::Result;
+use crate::task::fitting::{Draft, Piece};
+use crate::task::random::{Random, stratified_depth};
+use crate::task::{Emit, Harder, Params, Task, TaskOption, TokenCounter, Weight};
+use crate::trial::{Case, Message, Mode, Outcome, Prompt, Reply};
+
+use super::haystack::{Haystack, Kind, Needle, Needles, Pile, insert, place, user_text};
+use super::{
+    MODES, Question, THINKING, answers, conversation, fill, fitter, judged, output_budget, output_tokens,
+    perfect, plain_error, target, target_at,
+};
 
 /// Fewest units of haystack that still make a haystack.
 const MIN_UNITS: usize = 3;
-/// Digits of a value.
-const VALUE_DIGITS: usize = 7;
-/// Numbers of a reply that are looked up in the prompt when the answer is not among them.
-const NUMBERS_READ: usize = 64;
+/// RULER's output budget (tokens).
+const OUTPUT: u32 = 128;
+/// Digits of a number, characters of a code.
+const NUMBER_LENGTH: usize = 7;
+const CODE_LENGTH: usize = 36;
+/// Values of a reply that are looked up in the prompt when the answer is not among them.
+const VALUES_READ: usize = 64;
 
-static OPTIONS: &[TaskOption] = &[TaskOption {
-    name: "output_tokens",
-    help: "output budget in tokens (128 is RULER's; a plain chat model needs some 20)",
-    default: 128,
-    min: 8,
-    max: 65_536,
-}];
+const ANSWER: TaskOption =
+    output_tokens(OUTPUT, "output budget in tokens (128 is RULER's; a plain chat model needs some 20)");
+const NEEDLES: TaskOption = TaskOption {
+    name: "needles",
+    help: "needles in the text (4 is RULER's; more is harder)",
+    default: 4,
+    min: 1,
+    max: 32,
+    difficulty: Some(Harder::Larger),
+};
+static ONE: &[TaskOption] = &[ANSWER, THINKING];
+static SEVERAL: &[TaskOption] = &[ANSWER, THINKING, NEEDLES];
+
+/// What every variant is unless it says otherwise: one needle in prose, a number for two words.
+const PLAIN: Niah = Niah {
+    name: "",
+    summary: "",
+    weight: Weight::Primary,
+    haystack: Haystack::Prose,
+    key: Kind::Words,
+    value: Kind::Number,
+    asked: Asked::One,
+};
 
 /// One needle among sentences that say nothing: a sanity check.
 pub static SINGLE_1: Niah = Niah {
@@ -31,15 +55,81 @@ pub static SINGLE_1: Niah = Niah {
     summary: "one key in noise is still found at every depth (sanity check, catches truncation)",
     weight: Weight::Sanity,
     haystack: Haystack::Noise,
+    ..PLAIN
+};
+
+/// One needle in prose: a sanity check.
+pub static SINGLE_2: Niah = Niah {
+    name: "retrieval/niah_single_2",
+    summary: "one key in prose is still found at every depth (sanity check)",
+    weight: Weight::Sanity,
+    ..PLAIN
+};
+
+/// One needle in prose with a long value: a sanity check.
+pub static SINGLE_3: Niah = Niah {
+    name: "retrieval/niah_single_3",
+    summary: "a UUID in prose is still copied right (sanity check)",
+    weight: Weight::Sanity,
+    value: Kind::Code,
+    ..PLAIN
+};
+
+/// One needle in prose among a few with other keys: a sanity check.
+pub static MULTIKEY_1: Niah = Niah {
+    name: "retrieval/niah_multikey_1",
+    summary: "a key in prose is told from three others (sanity check)",
+    weight: Weight::Sanity,
+    asked: Asked::OneOf,
+    ..PLAIN
 };
 
 /// One needle among needles with other keys.
 pub static MULTIKEY_2: Niah = Niah {
     name: "retrieval/niah_multikey_2",
     summary: "keys are not confused when every line of the context is a key with a number",
-    weight: Weight::Primary,
     haystack: Haystack::Needles,
+    ..PLAIN
 };
+
+/// One needle among needles, keys and values UUIDs.
+pub static MULTIKEY_3: Niah = Niah {
+    name: "retrieval/niah_multikey_3",
+    summary: "keys are not confused when every line of the context is a UUID with a UUID",
+    haystack: Haystack::Needles,
+    key: Kind::Code,
+    value: Kind::Code,
+    ..PLAIN
+};
+
+/// One key with several values in prose.
+pub static MULTIVALUE: Niah = Niah {
+    name: "retrieval/niah_multivalue",
+    summary: "all values of a key are recalled, wherever they stand",
+    asked: Asked::ValuesOfOne,
+    ..PLAIN
+};
+
+/// Several keys in prose, all asked for at once.
+pub static MULTIQUERY: Niah = Niah {
+    name: "retrieval/niah_multiquery",
+    summary: "the values of several keys are recalled at once",
+    asked: Asked::All,
+    ..PLAIN
+};
+
+/// Which of the needles a question is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// The only one.
+    One,
+    /// One of several keys.
+    OneOf,
+    /// The values of one key.
+    ValuesOfOne,
+    /// Several keys.
+    All,
+}
 
 /// A variant of the family.
 #[derive(Debug)]
@@ -48,6 +138,9 @@ pub struct Niah {
     summary: &'static str,
     weight: Weight,
     haystack: Haystack,
+    key: Kind,
+    value: Kind,
+    asked: Asked,
 }
 
 impl Task for Niah {
@@ -60,236 +153,216 @@ impl Task for Niah {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn weight(&self) -> Weight {
         self.weight
     }
 
+    fn modes(&self) -> &'static [Mode] {
+        MODES
+    }
+
+    fn takes_text(&self) -> bool {
+        self.haystack == Haystack::Prose
+    }
+
     fn options(&self) -> &'static [TaskOption] {
-        OPTIONS
+        if self.asked == Asked::One { ONE } else { SEVERAL }
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {
-        params.option(self, "output_tokens")
+        output_budget(self, params, OUTPUT)
     }
 
     fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
-        let budget = params.context.saturating_sub(self.max_tokens(params));
-        let mut sizer = Sizer::new(budget, MIN_UNITS, self.haystack.max_units());
-        (0..params.samples).map(|index| self.case(params, seed, index, &mut sizer, tokens)).collect()
+        let mut cases = Vec::new();
+        self.each_case(params, seed, tokens, &mut |case| {
+            cases.push(case);
+            Ok(())
+        })?;
+        Ok(cases)
+    }
+
+    fn each_case(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter, emit: Emit<'_>) -> Result<()> {
+        let text = user_text(params)?;
+        let max = self.haystack.max_units(self.key, text.as_deref());
+        let mut fitter = fitter(self, params, MIN_UNITS, max);
+        (0..params.samples).try_for_each(|index| {
+            let mut riddle = Riddle::new(self, params, seed, index, text.as_deref());
+            emit(fill(self, params, index, &mut riddle, &mut fitter, tokens)?)
+        })
     }
 
     fn score(&self, case: &Case, reply: &Reply) -> Outcome {
-        let quality = match_all(&answers(&case.target), &reply.content);
-        let score = Score::of(quality);
-        Outcome::Scored(if quality < 1.0 { score.labelled(error_label(case, reply)) } else { score })
+        judged(case, reply, |text, quality| self.error_label(case, text, quality))
     }
 
     fn perfect(&self, case: &Case) -> Option<Reply> {
-        Some(Reply { content: answers(&case.target).join(", "), ..Reply::default() })
-    }
-}
-
-impl Niah {
-    fn case(
-        &self,
-        params: &Params,
-        seed: u64,
-        index: u32,
-        sizer: &mut Sizer,
-        tokens: &dyn TokenCounter,
-    ) -> Result<Case> {
-        let random = Random::of_case(seed, self.name, params.context, index);
-        let depth = stratified_depth(seed, self.name, params.context, index);
-        let mut draft = Draft::new(self.haystack, random, depth);
-        let fit = sizer.fit(&mut |units| tokens.count_chat(&draft.messages(units), &[]))?;
-        let Some(Fit { units, tokens: prompt_tokens }) = fit else {
-            let needed = tokens.count_chat(&draft.messages(MIN_UNITS), &[])?;
-            return Err(too_small(self.name, params.context, self.max_tokens(params), needed));
-        };
-        if units >= self.haystack.max_units() {
-            return Err(too_large(self.name, params.context, prompt_tokens));
-        }
-        Ok(Case {
-            id: String::new(),
-            task: self.name.into(),
-            task_version: self.version(),
-            arm: None,
-            context: params.context,
-            index,
-            depth: Some(draft.place(units) as f64 / units as f64),
-            cluster: format!("{}/{}/{index}", self.name, params.context),
-            prompt: Prompt::Chat { messages: draft.messages(units), tools: Vec::new(), tool_choice: None },
-            max_tokens: self.max_tokens(params),
-            prompt_tokens,
-            target: target(vec![draft.needle.value]),
-        }
-        .seal())
+        Some(perfect(case))
     }
 }
 
 /// A case whose length is not decided yet.
-struct Draft {
+struct Riddle<'a> {
+    noun: &'static str,
+    asked: Asked,
+    mode: Mode,
     haystack: Haystack,
-    needle: Needle,
+    /// Those asked for first.
+    needles: Vec<Needle>,
+    /// Where each of them goes.
+    depths: Vec<f64>,
+    /// Further keys and values.
     others: Needles,
-    units: Vec<String>,
-    depth: f64,
+    pile: Pile<'a>,
+    text_hash: Option<String>,
 }
 
-impl Draft {
-    fn new(haystack: Haystack, random: Random, depth: f64) -> Self {
-        let mut needles = Needles::new(random);
-        Self { haystack, needle: needles.draw(), others: needles, units: Vec::new(), depth }
+impl<'a> Riddle<'a> {
+    fn new(niah: &Niah, params: &Params, seed: u64, index: u32, text: Option<&'a [String]>) -> Self {
+        let random = |name: &str| Random::of_case(seed, name, params.context, index);
+        let mut others = Needles::new(random(niah.name), niah.key, niah.value);
+        let mut needles = vec![others.draw()];
+        let count = if niah.asked == Asked::One { 1 } else { params.option(niah, NEEDLES.name) };
+        for _ in 1..count {
+            needles.push(match niah.asked {
+                Asked::ValuesOfOne => others.with_key(needles[0].key.clone()),
+                _ => others.draw(),
+            });
+        }
+        let depths = (0..count).map(|needle| {
+            // Every needle is spread over the cases by itself.
+            let sequence = if needle == 0 { niah.name.into() } else { format!("{}#{needle}", niah.name) };
+            stratified_depth(seed, &sequence, params.context, index)
+        });
+        Self {
+            noun: niah.value.noun(),
+            asked: niah.asked,
+            mode: params.mode,
+            haystack: niah.haystack,
+            depths: depths.collect(),
+            needles,
+            others,
+            pile: Pile::new(niah.haystack, random(&format!("{}#text", niah.name)), text),
+            text_hash: params.text.as_ref().map(|source| source.hash.clone()),
+        }
     }
 
-    /// How many units stand in front of the needle when there are `units` beside it.
-    fn place(&self, units: usize) -> usize {
-        (self.depth * (units + 1) as f64) as usize
+    /// The needles whose values are the answer.
+    fn wanted(&self) -> &[Needle] {
+        match self.asked {
+            Asked::One | Asked::OneOf => &self.needles[..1],
+            Asked::ValuesOfOne | Asked::All => &self.needles,
+        }
     }
 
+    fn question(&self) -> (&'static str, String) {
+        let (noun, keys) = (self.noun, self.keys());
+        match self.wanted() {
+            [_] => (
+                "It states a secret {noun} for a name, and you will be asked for it.",
+                format!("What is the secret {noun} for {keys}? Answer with the {noun} only."),
+            ),
+            _ => (
+                "It states secret {noun}s for names, and you will be asked for some of them.",
+                format!("What are all the secret {noun}s for {keys}? Answer with the {noun}s only."),
+            ),
+        }
+    }
+
+    /// The keys asked for, as a sentence names them.
+    fn keys(&self) -> String {
+        let mut keys: Vec<&str> = self.wanted().iter().map(|needle| needle.key.as_str()).collect();
+        keys.dedup();
+        match keys.as_slice() {
+            [front @ .., last] if !front.is_empty() => format!("{} and {last}", front.join(", ")),
+            _ => keys.concat(),
+        }
+    }
+
+    fn began(&self) -> String {
+        let (noun, keys) = (self.noun, self.keys());
+        match self.wanted() {
+            [_] => format!("The secret {noun} for {keys} is"),
+            _ => format!("The secret {noun}s for {keys} are"),
+        }
+    }
+}
+
+impl Draft for Riddle<'_> {
     fn messages(&mut self, units: usize) -> Vec<Message> {
-        self.haystack.grow(&mut self.units, units, &mut self.others);
-        let sentence = self.needle.sentence();
-        let (before, after) = self.units[..units].split_at(self.place(units));
-        let lines: Vec<&str> = before.iter().chain([&sentence]).chain(after).map(String::as_str).collect();
-        let text = lines.join(self.haystack.separator());
-        let key = &self.needle.key;
-        vec![Message::user(format!(
-            "Read the text below. It states a secret number for a name, and you will be asked for it.\n\n{text}\n\n\
-             What is the secret number for {key}? Answer with the number only."
-        ))]
+        let placed = self.needles.iter().zip(&self.depths);
+        let mut placed: Vec<(usize, String)> =
+            placed.map(|(needle, depth)| (place(*depth, units), needle.sentence())).collect();
+        placed.sort_by_key(|(place, _)| *place);
+        let units = self.pile.units(units, &mut self.others);
+        let text = insert(units, &placed, self.haystack.separator());
+        let (purpose, question) = self.question();
+        let purpose = purpose.replace("{noun}", self.noun);
+        let prompt = format!("Read the text below. {purpose}\n\n{text}\n\n{question}");
+        conversation(prompt, self.mode, || self.began())
+    }
+
+    fn piece(&mut self, from: usize, to: usize) -> Piece {
+        self.pile.piece(from, to, self.haystack.separator(), &mut self.others)
     }
 }
 
-/// What kind of error a wrong reply is.
-fn error_label(case: &Case, reply: &Reply) -> &'static str {
-    let numbers = long_numbers(&reply.content);
-    if ran_out(reply) {
-        "truncated"
-    } else if numbers.iter().any(|number| prompt_holds(case, number)) {
-        "other_needle"
-    } else if reply.content.trim().is_empty() {
-        "empty"
-    } else if !reply.content.contains(|c: char| c.is_ascii_digit()) {
-        "no_number"
-    } else {
-        "wrong"
+impl Question for Riddle<'_> {
+    fn depth(&self, units: usize) -> Option<f64> {
+        let one = self.wanted().len() == 1;
+        one.then(|| place(self.depths[0], units) as f64 / units as f64)
+    }
+
+    fn target(&self, units: usize) -> Value {
+        let values = self.wanted().iter().map(|needle| needle.value.clone()).collect();
+        let places = self.depths.iter().map(|depth| place(*depth, units) as f64 / units as f64);
+        let mut target = match self.wanted() {
+            [_] => target(values),
+            _ => target_at(values, &places.collect::<Vec<_>>()),
+        };
+        if let Some(hash) = &self.text_hash {
+            target["text"] = hash.as_str().into();
+        }
+        target
     }
 }
 
-/// The first numbers of a text that are as long as a value.
-fn long_numbers(text: &str) -> Vec<&str> {
-    text.split(|c: char| !c.is_ascii_digit())
-        .filter(|digits| digits.len() == VALUE_DIGITS)
-        .take(NUMBERS_READ)
-        .collect()
+impl Niah {
+    /// What kind of error an answer is.
+    fn error_label(&self, case: &Case, text: &str, quality: f64) -> &'static str {
+        let answers = answers(&case.target);
+        let values = values_in(text, self.value);
+        if values.iter().any(|value| !answers.contains(value) && prompt_holds(case, value)) {
+            "other_needle"
+        } else if quality > 0.0 || text.contains(|c: char| c.is_ascii_digit()) {
+            plain_error(quality)
+        } else if self.value == Kind::Code {
+            "no_code"
+        } else {
+            "no_number"
+        }
+    }
 }
 
-fn prompt_holds(case: &Case, number: &str) -> bool {
+/// The first parts of a text that have the form of a value.
+fn values_in(text: &str, kind: Kind) -> Vec<String> {
+    let (length, inside): (usize, fn(char) -> bool) = match kind {
+        Kind::Code => (CODE_LENGTH, |c| c.is_ascii_hexdigit() || c == '-'),
+        Kind::Number | Kind::Words => (NUMBER_LENGTH, |c| c.is_ascii_digit()),
+    };
+    let parts = text.split(|c| !inside(c)).filter(|part| part.len() == length);
+    parts.take(VALUES_READ).map(str::to_ascii_lowercase).collect()
+}
+
+fn prompt_holds(case: &Case, value: &str) -> bool {
     match &case.prompt {
-        Prompt::Chat { messages, .. } => messages.iter().any(|message| message.content.contains(number)),
+        Prompt::Chat { messages, .. } => messages.iter().any(|message| message.content.contains(value)),
         Prompt::Distributions { .. } => false,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::task::conformance::{WordCounter, params};
-    use crate::trial::FinishReason;
-
-    fn cases(task: &Niah, context: u32, samples: u32) -> Vec<Case> {
-        let params = params(context, samples, None);
-        task.cases(&params, 7, &WordCounter::default()).unwrap()
-    }
-
-    fn text(case: &Case) -> &str {
-        match &case.prompt {
-            Prompt::Chat { messages, .. } => &messages[0].content,
-            Prompt::Distributions { .. } => "",
-        }
-    }
-
-    fn label(case: &Case, content: &str, finish_reason: FinishReason) -> (f64, Option<String>) {
-        let reply = Reply { content: content.into(), finish_reason: Some(finish_reason), ..Reply::default() };
-        let outcome = SINGLE_1.score(case, &reply);
-        let score = outcome.score().unwrap();
-        (score.quality.unwrap(), score.label.clone())
-    }
-
-    #[test]
-    fn the_answer_stands_once_at_its_depth() {
-        for task in [&SINGLE_1, &MULTIKEY_2] {
-            for case in cases(task, 2048, 16) {
-                let answer = &answers(&case.target)[0];
-                assert_eq!(text(&case).matches(answer.as_str()).count(), 1);
-                let place = text(&case).find(answer.as_str()).unwrap() as f64 / text(&case).len() as f64;
-                let depth = case.depth.unwrap();
-                assert!((place - depth).abs() < 0.12, "{place} for {depth}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_first_cases_do_not_depend_on_how_many_there_are() {
-        for task in [&SINGLE_1, &MULTIKEY_2] {
-            assert_eq!(cases(task, 1024, 3), cases(task, 1024, 12)[..3]);
-        }
-    }
-
-    #[test]
-    fn depths_cover_the_context() {
-        let depths: Vec<f64> = cases(&MULTIKEY_2, 2048, 20).iter().filter_map(|case| case.depth).collect();
-        for bin in 0..5 {
-            let n = depths.iter().filter(|&&d| (d * 5.0).min(4.9) as usize == bin).count();
-            assert!((2..=6).contains(&n), "bin {bin} has {n} of 20");
-        }
-    }
-
-    #[test]
-    fn keys_and_values_differ_within_a_case() {
-        let case = &cases(&MULTIKEY_2, 8192, 1)[0];
-        let lines: Vec<&str> = text(case).lines().filter(|line| line.starts_with("The secret")).collect();
-        let mut keys: Vec<&str> = lines.iter().filter_map(|line| line.split(' ').nth(4)).collect();
-        assert!(keys.len() > 300);
-        keys.sort_unstable();
-        assert!(keys.windows(2).all(|pair| pair[0] != pair[1]));
-    }
-
-    #[test]
-    fn errors_get_their_label() {
-        let case = &cases(&MULTIKEY_2, 1024, 1)[0];
-        let answer = answers(&case.target).remove(0);
-        let other = long_numbers(text(case)).into_iter().find(|number| *number != answer).unwrap();
-        use FinishReason::{Length, Stop};
-        assert_eq!(label(case, &format!("It is {answer}."), Length), (1.0, None));
-        for (content, finish, expected) in [
-            (other, Stop, "other_needle"),
-            (other, Length, "truncated"),
-            ("I think that", Length, "truncated"),
-            ("", Stop, "empty"),
-            ("\u{1b}[K I cannot say.", Stop, "no_number"),
-            ("It is 42.", Stop, "wrong"),
-        ] {
-            assert_eq!(label(case, content, finish), (0.0, Some(expected.into())), "{content}");
-        }
-    }
-
-    #[test]
-    fn reasoning_does_not_count() {
-        let case = &cases(&SINGLE_1, 1024, 1)[0];
-        let reply = Reply { reasoning: answers(&case.target).remove(0), ..Reply::default() };
-        assert_eq!(SINGLE_1.score(case, &reply).score().unwrap().quality, Some(0.0));
-    }
-
-    #[test]
-    fn a_context_that_is_too_small_is_a_usage_error() {
-        let params = params(160, 1, None);
-        let error = MULTIKEY_2.cases(&params, 7, &WordCounter::default()).unwrap_err();
-        assert_eq!(error.kind(), crate::error::Kind::Usage);
-        assert!(!error.hints().is_empty());
-    }
-}
+mod tests;

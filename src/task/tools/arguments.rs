@@ -28,6 +28,7 @@ static OPTIONS: &[TaskOption] = &[TaskOption {
     default: 128,
     min: 16,
     max: 65_536,
+    difficulty: None,
 }];
 
 /// What the model is told in every arm.

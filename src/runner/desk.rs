@@ -1,0 +1,94 @@
+//! A server of the reference outside of a run: it counts tokens for `cases` and answers the pilot.
+
+use std::path::PathBuf;
+
+use super::cases;
+use super::live::{self, Live, Up};
+use super::{Interrupt, Prepared};
+use crate::error::{Context, Error, Kind, Result};
+use crate::plan::Visit;
+use crate::suite::{Cell, Sampling, Suite, TaskSpec};
+use crate::task::Emit;
+use crate::trial::{Arm, Case, Outcome, Trial, TrialKey};
+
+/// A running server of the suite's reference; nothing of it is journalled.
+pub struct Desk {
+    live: Live,
+    setting: String,
+    sampling: Sampling,
+    folder: PathBuf,
+}
+
+impl Desk {
+    /// Starts the reference with room for `context` tokens. Its log goes to a folder of the system's temporary
+    /// one, which [`Desk::close`] removes.
+    ///
+    /// # Errors
+    /// When the server does not come up, runs something else than asked, or the user asked to stop.
+    pub async fn open(
+        suite: &Suite,
+        prepared: &Prepared,
+        context: u32,
+        interrupt: &Interrupt,
+    ) -> Result<Self> {
+        let folder = std::env::temp_dir().join(format!("kneepoint-{}", std::process::id()));
+        std::fs::create_dir_all(folder.join("engine"))
+            .context(|| format!("cannot create {}", folder.display()))?;
+        let cell = Cell { setting: suite.reference().clone(), context };
+        let visit = Visit { cell, round: 0, replicate: 0, trials: Vec::new() };
+        let (_, up) = live::launch(suite, prepared, &visit, 0, &folder, interrupt).await?;
+        let setting = suite.reference().label.clone();
+        match up {
+            Up::Ready(live) => Ok(Self { live: *live, setting, sampling: suite.sampling, folder }),
+            Up::Interrupted => Err(Error::new(Kind::Interrupted, "stopped while the server was loading")),
+            Up::Refused(Outcome::Failed { error, .. }) => Err(Error::new(
+                Kind::EngineStart,
+                format!("the server of {setting} did not come up:\n{error}"),
+            )
+            .hint("`kneepoint run SUITE --dry-run` prints its exact command, to be tried by hand")),
+            Up::Refused(outcome) => {
+                Err(Error::new(Kind::EngineStart, format!("{setting} cannot be used: {outcome:?}")))
+            }
+        }
+    }
+
+    /// Makes the cases of a task, counted by this server; `emit` takes them one by one.
+    ///
+    /// # Errors
+    /// As [`Task::cases`](crate::task::Task::cases), and what `emit` returns.
+    pub async fn each_case(
+        &self,
+        spec: &TaskSpec,
+        seed: u64,
+        context: u32,
+        arm: Option<Arm>,
+        emit: Emit<'_>,
+    ) -> Result<()> {
+        cases::each_case(spec, seed, context, arm, self.live.client().clone(), emit).await
+    }
+
+    /// Sends a case and judges the reply.
+    pub async fn ask(&mut self, case: &Case) -> Trial {
+        let key = TrialKey {
+            setting: self.setting.clone(),
+            context: case.context,
+            round: 0,
+            replicate: 0,
+            task: case.task.clone(),
+            arm: case.arm,
+            index: case.index,
+        };
+        self.live.run(&key, case, &self.sampling).await
+    }
+
+    /// Ends the server, waits for it and removes its log.
+    ///
+    /// # Errors
+    /// When the server cannot be ended.
+    pub async fn close(self) -> Result<()> {
+        let stopped = self.live.stop().await;
+        // A leftover log in the temporary folder is no reason to fail.
+        let _ = std::fs::remove_dir_all(&self.folder);
+        stopped
+    }
+}

@@ -1,0 +1,289 @@
+//! Find the most common words of a long list, equivalent to RULER's `cwe` in structure and parameters (Hsieh
+//! et al. 2024, arXiv 2404.06654; NVIDIA/RULER, Apache-2.0): its words and sentences are not used, ours are.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::error::Result;
+use crate::task::fitting::{Draft, Piece};
+use crate::task::random::Random;
+use crate::task::words::NOUNS;
+use crate::task::{Params, Task, TaskOption, TokenCounter, Weight};
+use crate::trial::{Case, Message, Mode, Outcome, Reply};
+
+use super::{
+    MODES, Question, THINKING, conversation, fill, fitter, judged, output_budget, output_tokens, perfect,
+    plain_error, target,
+};
+
+const NAME: &str = "retrieval/common_words";
+/// Common words: those that are asked for.
+const COMMON: usize = 10;
+/// Fewest other words.
+const MIN_UNITS: usize = 5;
+/// Most other words; there are 28,900 compounds.
+const MAX_UNITS: usize = 20_000;
+/// RULER's output budget (tokens), where the answer is begun for the model.
+const PREFILL_OUTPUT: u32 = 120;
+/// How often the common and the other words come, from this context length (tokens) on and below it.
+const LONG_CONTEXT: u32 = 4096;
+const LONG: Repeats = Repeats { common: 30, other: 3 };
+const SHORT: Repeats = Repeats { common: 6, other: 1 };
+/// The worked example has 40 words.
+const EXAMPLE: Repeats = Repeats { common: 3, other: 1 };
+const EXAMPLE_OTHERS: usize = 10;
+
+static OPTIONS: &[TaskOption] =
+    &[output_tokens(192, "output budget in tokens (in prefill mode 120 unless set, as RULER's)"), THINKING];
+
+/// A numbered list of words, ten of which are common.
+#[derive(Debug)]
+pub struct CommonWords;
+
+impl Task for CommonWords {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn summary(&self) -> &'static str {
+        "the ten most common words of a list are found (aggregation over all of the context)"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn weight(&self) -> Weight {
+        Weight::Primary
+    }
+
+    fn modes(&self) -> &'static [Mode] {
+        MODES
+    }
+
+    fn options(&self) -> &'static [TaskOption] {
+        OPTIONS
+    }
+
+    fn max_tokens(&self, params: &Params) -> u32 {
+        output_budget(self, params, PREFILL_OUTPUT)
+    }
+
+    fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
+        let mut fitter = fitter(self, params, MIN_UNITS, MAX_UNITS);
+        let cases = (0..params.samples).map(|index| {
+            let mut list = WordList::new(params, seed, index);
+            fill(self, params, index, &mut list, &mut fitter, tokens)
+        });
+        cases.collect()
+    }
+
+    fn score(&self, case: &Case, reply: &Reply) -> Outcome {
+        judged(case, reply, |_, quality| plain_error(quality))
+    }
+
+    fn perfect(&self, case: &Case) -> Option<Reply> {
+        Some(perfect(case))
+    }
+}
+
+/// How often words come.
+#[derive(Debug, Clone, Copy)]
+struct Repeats {
+    common: usize,
+    other: usize,
+}
+
+/// Compounds such as `bellroof`, none of them twice.
+struct Compounds {
+    random: Random,
+    used: BTreeSet<String>,
+    /// Words that are answers: none may stand inside another word, or naming that one would count.
+    answers: Vec<String>,
+}
+
+impl Compounds {
+    fn answer(&mut self) -> String {
+        let word = loop {
+            let word = self.word();
+            if !self.used.iter().any(|other| *other != word && other.contains(&word)) {
+                break word;
+            }
+        };
+        self.answers.push(word.clone());
+        word
+    }
+
+    fn word(&mut self) -> String {
+        loop {
+            let word = format!("{}{}", self.random.pick(NOUNS), self.random.pick(NOUNS));
+            let clash = self.answers.iter().any(|answer| word.contains(answer.as_str()));
+            if !clash && self.used.insert(word.clone()) {
+                return word;
+            }
+        }
+    }
+}
+
+/// A case whose length is not decided yet: one unit is one word that is not common.
+struct WordList {
+    mode: Mode,
+    repeats: Repeats,
+    common: Vec<String>,
+    others: Vec<String>,
+    words: Compounds,
+    /// Where the order of the list comes from; the same for every try.
+    order: Random,
+    example: String,
+}
+
+impl WordList {
+    fn new(params: &Params, seed: u64, index: u32) -> Self {
+        let random = |name: &str| Random::of_case(seed, name, params.context, index);
+        let mut words = Compounds { random: random(NAME), used: BTreeSet::new(), answers: Vec::new() };
+        let mut answers = || (0..COMMON).map(|_| words.answer()).collect::<Vec<_>>();
+        let (common, known) = (answers(), answers());
+        let fillers: Vec<String> = (0..EXAMPLE_OTHERS).map(|_| words.word()).collect();
+        let list = numbered(&shuffled(&known, &fillers, EXAMPLE, &mut random(&format!("{NAME}#example"))));
+        Self {
+            mode: params.mode,
+            repeats: if params.context < LONG_CONTEXT { SHORT } else { LONG },
+            common,
+            others: Vec::new(),
+            words,
+            order: random(&format!("{NAME}#order")),
+            example: format!("{list}\n\nAnswer: {}", known.join(", ")),
+        }
+    }
+
+    fn others(&mut self, units: usize) -> &[String] {
+        while self.others.len() < units {
+            self.others.push(self.words.word());
+        }
+        &self.others[..units]
+    }
+}
+
+/// Every word as often as it comes, in a random order.
+fn shuffled<'a>(
+    common: &'a [String],
+    others: &'a [String],
+    repeats: Repeats,
+    order: &mut Random,
+) -> Vec<&'a str> {
+    let repeated = |words: &'a [String], times: usize| {
+        words.iter().flat_map(move |word| std::iter::repeat_n(word.as_str(), times))
+    };
+    let mut list: Vec<&str> =
+        repeated(common, repeats.common).chain(repeated(others, repeats.other)).collect();
+    order.shuffle(&mut list);
+    list
+}
+
+/// `1. first 2. second ..`
+fn numbered(words: &[&str]) -> String {
+    let items: Vec<String> =
+        words.iter().zip(1..).map(|(word, number)| format!("{number}. {word}")).collect();
+    items.join(" ")
+}
+
+impl Draft for WordList {
+    fn messages(&mut self, units: usize) -> Vec<Message> {
+        self.others(units);
+        let list = shuffled(&self.common, &self.others[..units], self.repeats, &mut self.order.clone());
+        let (example, list) = (&self.example, numbered(&list));
+        let prompt = format!(
+            "Below is a numbered list of words. Some of them come often, the others come seldom. Find the {COMMON} words \
+             that come most often. Here is an example.\n\nList:\n{example}\n\nNow the list that you are asked about.\n\n\
+             List:\n{list}\n\nQuestion: Which {COMMON} words come most often in this list? Answer with the words only."
+        );
+        conversation(prompt, self.mode, || format!("Answer: The {COMMON} words that come most often are"))
+    }
+
+    fn piece(&mut self, from: usize, to: usize) -> Piece {
+        let Repeats { common, other } = self.repeats;
+        let before = COMMON * common + from * other;
+        let lead = format!("{before}. {}", self.common[0]);
+        let words = self.others(to)[from..].iter().flat_map(|word| std::iter::repeat_n(word, other));
+        let added = words.zip(before + 1..).map(|(word, number)| format!(" {number}. {word}")).collect();
+        Piece { lead, added }
+    }
+}
+
+impl Question for WordList {
+    fn depth(&self, _: usize) -> Option<f64> {
+        None
+    }
+
+    fn target(&self, _: usize) -> Value {
+        target(self.common.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::task::conformance::{WordCounter, params};
+    use crate::task::retrieval::answers;
+    use crate::trial::Prompt;
+
+    /// Counts of the words of the example's list and of the real one.
+    fn counts(case: &Case) -> Vec<BTreeMap<String, usize>> {
+        let Prompt::Chat { messages, .. } = &case.prompt else { return Vec::new() };
+        let lists = messages[0].content.split("List:\n").skip(1);
+        let lists = lists.map(|part| part.split("\n\n").next().unwrap());
+        let count = |list: &str| {
+            let mut counts = BTreeMap::new();
+            for (at, word) in list.split(' ').enumerate() {
+                if at % 2 == 0 {
+                    assert_eq!(word, format!("{}.", at / 2 + 1));
+                } else {
+                    *counts.entry(word.to_owned()).or_default() += 1;
+                }
+            }
+            counts
+        };
+        lists.map(count).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(12))]
+        #[test]
+        fn counting_finds_the_same_words(seed: u64, long: bool) {
+            let (context, repeats) = if long { (4096, LONG) } else { (2048, SHORT) };
+            for case in CommonWords.cases(&params(context, 2, None), seed, &WordCounter::default()).unwrap() {
+                let counts = counts(&case);
+                prop_assert_eq!(counts.len(), 2);
+                prop_assert_eq!(counts[0].values().sum::<usize>(), 40);
+                let gold: BTreeSet<String> = answers(&case.target).into_iter().collect();
+                prop_assert_eq!(gold.len(), COMMON);
+                for (word, count) in &counts[1] {
+                    let expected = if gold.contains(word) { repeats.common } else { repeats.other };
+                    prop_assert_eq!(*count, expected, "{}", word);
+                    // No answer hides inside another word, in the example's list neither.
+                    prop_assert!(!counts[0].contains_key(word));
+                }
+                for other in counts.iter().flat_map(BTreeMap::keys).filter(|word| !gold.contains(*word)) {
+                    prop_assert!(!gold.iter().any(|answer| other.contains(answer.as_str())), "{}", other);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_examples_answer_is_no_answer() {
+        let case = &CommonWords.cases(&params(2048, 1, None), 1, &WordCounter::default()).unwrap()[0];
+        let known: Vec<String> =
+            counts(case)[0].iter().filter(|(_, count)| **count > 1).map(|(word, _)| word.clone()).collect();
+        assert_eq!(known.len(), COMMON);
+        let reply = Reply { content: known.join(", "), ..Reply::default() };
+        let outcome = CommonWords.score(case, &reply);
+        let score = outcome.score().unwrap();
+        assert_eq!((score.quality, score.label.as_deref()), (Some(0.0), Some("wrong")));
+    }
+}

@@ -1,0 +1,220 @@
+//! Find the most frequent words of a coded text, equivalent to RULER's `fwe` in structure and parameters (Hsieh
+//! et al. 2024, arXiv 2404.06654; NVIDIA/RULER, Apache-2.0): its words and sentences are not used, ours are.
+
+use std::collections::BTreeSet;
+use std::f64::consts::PI;
+
+use serde_json::Value;
+
+use crate::error::Result;
+use crate::task::fitting::{Draft, Piece};
+use crate::task::random::Random;
+use crate::task::{Params, Task, TaskOption, TokenCounter, Weight};
+use crate::trial::{Case, Message, Mode, Outcome, Reply};
+
+use super::{
+    MODES, Question, THINKING, conversation, fill, fitter, judged, output_budget, output_tokens, perfect,
+    plain_error, target,
+};
+
+const NAME: &str = "retrieval/frequent_words";
+/// What stands for the word of rank 1.
+const DOTS: &str = "....";
+/// Words that are asked for: ranks 2 to 4.
+const ASKED: usize = 3;
+/// Fewest words that tell rank 4 from rank 5: (1/16 - 1/25) / zeta(2) of them are one word.
+const MIN_UNITS: usize = 74;
+/// RULER's output budget (tokens), where the answer is begun for the model.
+const PREFILL_OUTPUT: u32 = 50;
+const LETTERS: usize = 6;
+/// The Riemann zeta function at 2.
+const ZETA_2: f64 = PI * PI / 6.0;
+
+static OPTIONS: &[TaskOption] =
+    &[output_tokens(128, "output budget in tokens (in prefill mode 50 unless set, as RULER's)"), THINKING];
+
+/// A coded text whose words follow Zipf's law with exponent 2.
+#[derive(Debug)]
+pub struct FrequentWords;
+
+impl Task for FrequentWords {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn summary(&self) -> &'static str {
+        "the three most frequent words of a coded text are found (aggregation over all of the context)"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn weight(&self) -> Weight {
+        Weight::Primary
+    }
+
+    fn modes(&self) -> &'static [Mode] {
+        MODES
+    }
+
+    fn options(&self) -> &'static [TaskOption] {
+        OPTIONS
+    }
+
+    fn max_tokens(&self, params: &Params) -> u32 {
+        output_budget(self, params, PREFILL_OUTPUT)
+    }
+
+    fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
+        let mut fitter = fitter(self, params, MIN_UNITS, u32::MAX as usize);
+        let cases = (0..params.samples).map(|index| {
+            let mut text = CodedText::new(params, seed, index);
+            fill(self, params, index, &mut text, &mut fitter, tokens)
+        });
+        cases.collect()
+    }
+
+    fn score(&self, case: &Case, reply: &Reply) -> Outcome {
+        judged(case, reply, |_, quality| plain_error(quality))
+    }
+
+    fn perfect(&self, case: &Case) -> Option<Reply> {
+        Some(perfect(case))
+    }
+}
+
+/// A case whose length is not decided yet: units are words.
+struct CodedText {
+    mode: Mode,
+    /// By rank, dots first.
+    vocabulary: Vec<String>,
+    /// Where the order of the words comes from; the same for every try.
+    order: Random,
+}
+
+impl CodedText {
+    fn new(params: &Params, seed: u64, index: u32) -> Self {
+        let random = |name: &str| Random::of_case(seed, name, params.context, index);
+        let size = (params.context.saturating_sub(50) / 50) as usize;
+        Self {
+            mode: params.mode,
+            vocabulary: vocabulary(size.max(ASKED + 2), &mut random(NAME)),
+            order: random(&format!("{NAME}#order")),
+        }
+    }
+
+    /// How often each word comes among `units`, by rank; words that never come are left out.
+    fn counts(&self, units: usize) -> Vec<usize> {
+        let ranks = 1..=self.vocabulary.len();
+        ranks.map(|rank| count(rank, units)).take_while(|count| *count > 0).collect()
+    }
+}
+
+/// `units * rank^-2 / zeta(2)`, rounded down.
+fn count(rank: usize, units: usize) -> usize {
+    (units as f64 / ((rank * rank) as f64 * ZETA_2)) as usize
+}
+
+/// Different words of random letters, behind the dots.
+fn vocabulary(size: usize, random: &mut Random) -> Vec<String> {
+    let mut used = BTreeSet::new();
+    let mut words = vec![DOTS.to_owned()];
+    while words.len() < size {
+        let word: String = (0..LETTERS).map(|_| char::from(b'a' + random.below(26) as u8)).collect();
+        if used.insert(word.clone()) {
+            words.push(word);
+        }
+    }
+    words
+}
+
+impl Draft for CodedText {
+    fn messages(&mut self, units: usize) -> Vec<Message> {
+        let counts = self.counts(units);
+        let words = self.vocabulary.iter().zip(&counts);
+        let mut words: Vec<&str> =
+            words.flat_map(|(word, count)| std::iter::repeat_n(word.as_str(), *count)).collect();
+        self.order.clone().shuffle(&mut words);
+        // The first word has no blank in front: it is always the same, so that every text costs the same there.
+        if let Some(at) = words.iter().position(|word| *word == self.vocabulary[1]) {
+            words.swap(0, at);
+        }
+        let text = words.join(" ");
+        let prompt = format!(
+            "Below is a coded text. The dots in it mean nothing. Find the {ASKED} coded words that come most often.\n\n\
+             {text}\n\nQuestion: Which {ASKED} coded words, dots apart, come most often in the text? Answer with the \
+             words only."
+        );
+        conversation(prompt, self.mode, || {
+            format!("Answer: The {ASKED} coded words that come most often are")
+        })
+    }
+
+    fn piece(&mut self, from: usize, to: usize) -> Piece {
+        let (before, after) = (self.counts(from), self.counts(to));
+        let mut added = String::new();
+        for (rank, count) in after.iter().enumerate() {
+            let more = count - before.get(rank).copied().unwrap_or_default();
+            for _ in 0..more {
+                added.push(' ');
+                added.push_str(&self.vocabulary[rank]);
+            }
+        }
+        Piece { lead: self.vocabulary[1].clone(), added }
+    }
+}
+
+impl Question for CodedText {
+    fn depth(&self, _: usize) -> Option<f64> {
+        None
+    }
+
+    fn target(&self, _: usize) -> Value {
+        target(self.vocabulary[1..=ASKED].to_vec())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::task::conformance::{WordCounter, params};
+    use crate::task::retrieval::answers;
+    use crate::trial::Prompt;
+
+    #[test]
+    fn counting_finds_the_same_words_in_the_same_order() {
+        for context in [512, 1024, 8192] {
+            for case in FrequentWords.cases(&params(context, 3, None), 7, &WordCounter::default()).unwrap() {
+                let Prompt::Chat { messages, .. } = &case.prompt else { unreachable!() };
+                let text = messages[0].content.split("\n\n").nth(1).unwrap();
+                let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+                for word in text.split(' ') {
+                    *counts.entry(word).or_default() += 1;
+                }
+                let mut ranked: Vec<(usize, &str)> = counts.iter().map(|(word, n)| (*n, *word)).collect();
+                ranked.sort_by(|a, b| b.cmp(a));
+                assert_eq!(ranked[0].1, DOTS);
+                let found: Vec<&str> = ranked[1..=ASKED].iter().map(|(_, word)| *word).collect();
+                assert_eq!(found, answers(&case.target));
+                // Nothing is as frequent as an answer.
+                assert!(ranked[ASKED].0 > ranked[ASKED + 1].0, "{ranked:?}");
+                assert!(ranked.iter().skip(1).all(|(_, word)| word.len() == LETTERS));
+            }
+        }
+    }
+
+    #[test]
+    fn counts_follow_the_law() {
+        let shares: Vec<f64> = [1, 2, 3, 4].map(|rank| count(rank, 1_000_000) as f64 / 1e6).to_vec();
+        // 6 / (pi r)^2
+        for (share, expected) in shares.iter().zip([0.607_927, 0.151_981, 0.067_547, 0.037_995]) {
+            assert!((share - expected).abs() < 2e-6, "{share} {expected}");
+        }
+        for units in MIN_UNITS..2_000 {
+            assert!((2..=ASKED + 1).all(|rank| count(rank, units) > count(rank + 1, units)), "{units}");
+        }
+    }
+}

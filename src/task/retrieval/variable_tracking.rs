@@ -1,0 +1,346 @@
+//! Follow assignments from variable to variable, equivalent to RULER's `vt` in structure and parameters (Hsieh
+//! et al. 2024, arXiv 2404.06654; NVIDIA/RULER, Apache-2.0): its sentences are not used, ours are.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::error::Result;
+use crate::task::fitting::{Draft, Piece};
+use crate::task::random::{Random, stratified_depth};
+use crate::task::{Harder, Params, Task, TaskOption, TokenCounter, Weight};
+use crate::trial::{Case, Message, Mode, Outcome, Reply};
+
+use super::haystack::{Haystack, Kind, Needles, Pile, insert, place};
+use super::{
+    MODES, Question, THINKING, conversation, fill, fitter, judged, output_budget, output_tokens, perfect,
+    plain_error, target_at,
+};
+
+const NAME: &str = "retrieval/variable_tracking";
+/// Fewest sentences of noise.
+const MIN_UNITS: usize = 3;
+/// Sentences of noise in the worked example.
+const EXAMPLE_UNITS: usize = 10;
+/// RULER's output budget (tokens), where the answer is begun for the model.
+const PREFILL_OUTPUT: u32 = 30;
+const NAME_LETTERS: usize = 5;
+
+static OPTIONS: &[TaskOption] = &[
+    output_tokens(96, "output budget in tokens (in prefill mode 30 unless set, as RULER's)"),
+    THINKING,
+    TaskOption {
+        name: "hops",
+        help: "assignments from variable to variable in a chain (4 is RULER's; more is harder)",
+        default: 4,
+        min: 1,
+        max: 16,
+        difficulty: Some(Harder::Larger),
+    },
+    TaskOption {
+        name: "chains",
+        help: "chains in the text, one of which is asked for (1 is RULER's; more is harder)",
+        default: 1,
+        min: 1,
+        max: 8,
+        difficulty: Some(Harder::Larger),
+    },
+];
+
+/// One chain of variables through the whole context.
+#[derive(Debug)]
+pub struct VariableTracking;
+
+impl Task for VariableTracking {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn summary(&self) -> &'static str {
+        "a chain of assignments is followed over the whole context (multi-hop)"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn weight(&self) -> Weight {
+        Weight::Primary
+    }
+
+    fn modes(&self) -> &'static [Mode] {
+        MODES
+    }
+
+    fn options(&self) -> &'static [TaskOption] {
+        OPTIONS
+    }
+
+    fn max_tokens(&self, params: &Params) -> u32 {
+        output_budget(self, params, PREFILL_OUTPUT)
+    }
+
+    fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
+        let mut fitter = fitter(self, params, MIN_UNITS, Haystack::Noise.max_units(Kind::Words, None));
+        let cases = (0..params.samples).map(|index| {
+            let mut chase = Chase::new(params, seed, index);
+            fill(self, params, index, &mut chase, &mut fitter, tokens)
+        });
+        cases.collect()
+    }
+
+    fn score(&self, case: &Case, reply: &Reply) -> Outcome {
+        judged(case, reply, |_, quality| plain_error(quality))
+    }
+
+    fn perfect(&self, case: &Case) -> Option<Reply> {
+        Some(perfect(case))
+    }
+}
+
+/// Variables that all have one value, each assigned from the one before.
+#[derive(Debug, Clone)]
+struct Chain {
+    names: Vec<String>,
+    value: u32,
+}
+
+impl Chain {
+    /// The assignments in order.
+    fn statements(&self) -> Vec<String> {
+        let first = format!("VAR {} = {}.", self.names[0], self.value);
+        let later = self.names.windows(2).map(|pair| format!("VAR {} = VAR {}.", pair[1], pair[0]));
+        std::iter::once(first).chain(later).collect()
+    }
+
+    fn question(&self) -> String {
+        format!("Question: Which variables have the value {}?", self.value)
+    }
+}
+
+/// Chains whose names and values are never used twice.
+struct Chains {
+    random: Random,
+    names: BTreeSet<String>,
+    values: BTreeSet<u32>,
+}
+
+impl Chains {
+    fn draw(&mut self, hops: u32) -> Chain {
+        let names = (0..=hops).map(|_| self.name()).collect();
+        let value = loop {
+            let value = self.random.between(10_000, 99_999);
+            if self.values.insert(value) {
+                break value;
+            }
+        };
+        Chain { names, value }
+    }
+
+    fn name(&mut self) -> String {
+        loop {
+            let letters = (0..NAME_LETTERS).map(|_| char::from(b'A' + self.random.below(26) as u8));
+            let name: String = letters.collect();
+            if self.names.insert(name.clone()) {
+                return name;
+            }
+        }
+    }
+}
+
+/// A case whose length is not decided yet.
+struct Chase {
+    mode: Mode,
+    /// The one asked for first.
+    chains: Vec<Chain>,
+    /// Where the statements of each chain go, ascending.
+    depths: Vec<Vec<f64>>,
+    example: String,
+    pile: Pile<'static>,
+    needles: Needles,
+}
+
+impl Chase {
+    fn new(params: &Params, seed: u64, index: u32) -> Self {
+        let task = &VariableTracking;
+        let random = Random::of_case(seed, NAME, params.context, index);
+        let mut source = Chains { random, names: BTreeSet::new(), values: BTreeSet::new() };
+        let hops = params.option(task, "hops");
+        let count = params.option(task, "chains");
+        let chains: Vec<Chain> = (0..count).map(|_| source.draw(hops)).collect();
+        let depths = (0..count).map(|chain| {
+            let mut depths: Vec<f64> = (0..=hops)
+                .map(|hop| stratified_depth(seed, &format!("{NAME}#{chain}.{hop}"), params.context, index))
+                .collect();
+            depths.sort_by(f64::total_cmp);
+            depths
+        });
+        let depths = depths.collect();
+        let mut needles = Needles::new(source.random.clone(), Kind::Words, Kind::Number);
+        let mut pile = Pile::new(Haystack::Noise, source.random.clone(), None);
+        let example = example(&mut source, hops, pile.units(EXAMPLE_UNITS, &mut needles));
+        Self { mode: params.mode, chains, depths, example, pile, needles }
+    }
+
+    fn asked(&self) -> &Chain {
+        &self.chains[0]
+    }
+
+    fn began(&self) -> String {
+        let Chain { names, value } = self.asked();
+        format!("Answer: The {} variables with the value {value} are", names.len())
+    }
+}
+
+/// A worked example: a short text with a chain of its own, the question, the answer.
+fn example(source: &mut Chains, hops: u32, units: &[String]) -> String {
+    let chain = source.draw(hops);
+    let mut places: Vec<usize> = chain.names.iter().map(|_| source.random.below(units.len() + 1)).collect();
+    places.sort_unstable();
+    let placed: Vec<(usize, String)> = places.into_iter().zip(chain.statements()).collect();
+    let text = insert(units, &placed, Haystack::Noise.separator());
+    format!("{text}\n\n{}\nAnswer: {}", chain.question(), chain.names.join(", "))
+}
+
+impl Draft for Chase {
+    fn messages(&mut self, units: usize) -> Vec<Message> {
+        let chains = self.chains.iter().zip(&self.depths);
+        let mut placed: Vec<(usize, String)> = chains
+            .flat_map(|(chain, depths)| {
+                depths.iter().map(|depth| place(*depth, units)).zip(chain.statements())
+            })
+            .collect();
+        // Stable: assignments in one place stay in their order.
+        placed.sort_by_key(|(place, _)| *place);
+        let text = insert(self.pile.units(units, &mut self.needles), &placed, Haystack::Noise.separator());
+        let (example, question) = (&self.example, self.asked().question());
+        let prompt = format!(
+            "Among other sentences, the text below gives values to variables. A variable may get its value from \
+             another variable. Here is an example.\n\nText:\n{example}\n\nNow the text that you are asked about.\n\n\
+             Text:\n{text}\n\n{question} Answer with all their names only."
+        );
+        conversation(prompt, self.mode, || self.began())
+    }
+
+    fn piece(&mut self, from: usize, to: usize) -> Piece {
+        self.pile.piece(from, to, Haystack::Noise.separator(), &mut self.needles)
+    }
+}
+
+impl Question for Chase {
+    fn depth(&self, _: usize) -> Option<f64> {
+        None
+    }
+
+    fn target(&self, units: usize) -> Value {
+        let depths = self.depths[0].iter().map(|depth| place(*depth, units) as f64 / units as f64);
+        target_at(self.asked().names.clone(), &depths.collect::<Vec<_>>())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::task::conformance::{WordCounter, params};
+    use crate::task::retrieval::answers;
+    use crate::trial::Prompt;
+
+    fn cases(params: &Params, seed: u64) -> Vec<Case> {
+        VariableTracking.cases(params, seed, &WordCounter::default()).unwrap()
+    }
+
+    /// Example and text, each with its question.
+    fn texts(case: &Case) -> Vec<(String, String)> {
+        let Prompt::Chat { messages, .. } = &case.prompt else { return Vec::new() };
+        let parts = messages[0].content.split("Text:\n").skip(1);
+        let parts = parts.filter_map(|part| part.split_once("\n\nQuestion: "));
+        parts.map(|(text, question)| (text.to_owned(), question.to_owned())).collect()
+    }
+
+    /// All variables with a value, by going over the assignments in the order of the text.
+    fn solve(text: &str, value: &str) -> BTreeSet<String> {
+        let words: Vec<&str> = text.split([' ', '.']).filter(|word| !word.is_empty()).collect();
+        let mut known: Vec<(&str, &str)> = Vec::new();
+        for at in 0..words.len() {
+            if let ["VAR", name, "=", right, ..] = &words[at..] {
+                let value = match *right {
+                    "VAR" => known.iter().find(|(other, _)| *other == words[at + 4]).unwrap().1,
+                    number => number,
+                };
+                known.push((name, value));
+            }
+        }
+        known.iter().filter(|(_, held)| *held == value).map(|(name, _)| (*name).to_owned()).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn a_solver_finds_the_same_variables(seed: u64, hops in 1_u32..8, chains in 1_u32..5) {
+            let mut params = params(2048, 2, None);
+            params.options.insert("hops".into(), hops);
+            params.options.insert("chains".into(), chains);
+            for case in cases(&params, seed) {
+                let gold: BTreeSet<String> = answers(&case.target).into_iter().collect();
+                prop_assert_eq!(gold.len() as u32, hops + 1);
+                let texts = texts(&case);
+                prop_assert_eq!(texts.len(), 2);
+                let (text, question) = &texts[1];
+                let value: String = question.chars().filter(char::is_ascii_digit).collect();
+                prop_assert_eq!(&solve(text, &value), &gold);
+                for name in &gold {
+                    // Defined once, used once unless last; and never in the example.
+                    prop_assert_eq!(text.matches(&format!("VAR {name} = ")).count(), 1);
+                    prop_assert!(!texts[0].0.contains(name.as_str()));
+                }
+                prop_assert_eq!(text.matches(&format!("= {value}.")).count(), 1);
+                prop_assert_eq!(text.matches(" = ").count() as u32, (hops + 1) * chains);
+            }
+        }
+    }
+
+    #[test]
+    fn the_example_is_right() {
+        for case in cases(&params(1024, 4, None), 3) {
+            let (text, rest) = &texts(&case)[0];
+            let (question, answer) = rest.split_once("\nAnswer: ").unwrap();
+            let value: String = question.chars().filter(char::is_ascii_digit).collect();
+            let listed = answer.split("\n\n").next().unwrap().split(", ").map(str::to_owned);
+            assert_eq!(listed.collect::<BTreeSet<_>>(), solve(text, &value));
+        }
+    }
+
+    #[test]
+    fn half_of_the_chain_is_half_of_the_score() {
+        let case = &cases(&params(1024, 1, None), 3)[0];
+        let reply = Reply { content: answers(&case.target)[..2].join(" and "), ..Reply::default() };
+        let outcome = VariableTracking.score(case, &reply);
+        let score = outcome.score().unwrap();
+        assert_eq!((score.quality, score.label.as_deref()), (Some(0.4), Some("incomplete")));
+    }
+
+    #[test]
+    fn assignments_are_spread_over_the_context() {
+        let mut bins = [0; 5];
+        for case in cases(&params(2048, 20, None), 5) {
+            for depth in case.target["depths"].as_array().unwrap() {
+                bins[(depth.as_f64().unwrap() * 5.0).min(4.9) as usize] += 1;
+            }
+        }
+        assert!(bins.iter().all(|n| (15..=25).contains(n)), "{bins:?}");
+    }
+
+    #[test]
+    fn budgets_follow_the_mode() {
+        let mut params = params(1024, 1, None);
+        assert_eq!(VariableTracking.max_tokens(&params), 96);
+        params.mode = Mode::Prefill;
+        assert_eq!(VariableTracking.max_tokens(&params), 30);
+        params.options.insert("output_tokens".into(), 50);
+        assert_eq!(VariableTracking.max_tokens(&params), 50);
+        params.options.insert("thinking_tokens".into(), 200);
+        assert_eq!(VariableTracking.max_tokens(&params), 250);
+    }
+}
