@@ -10,6 +10,7 @@ use crate::suite::Suite;
 use crate::task::{self, Weight};
 use crate::trial::{Arm, Case, Reply};
 
+mod effective;
 mod flags;
 mod frame;
 mod kld;
@@ -27,6 +28,8 @@ pub(crate) mod words;
 mod simulation;
 #[cfg(test)]
 pub(crate) mod testing;
+
+pub use effective::RULER_LINE;
 
 pub use crate::task::coherence::kld::PositionKld;
 
@@ -126,10 +129,12 @@ pub fn summarise_with(journal: &Journal, tasks: &dyn Tasks) -> Result<Summary> {
         aa,
         tasks: rows,
         depths,
+        effective: Vec::new(),
         failures: tasks::failures(journal),
         flags: Vec::new(),
         not_measured: Vec::new(),
     };
+    summary.effective = effective::lengths(&summary);
     summary.flags = flags::flags(&run, &summary)?;
     summary.not_measured = flags::not_measured(&run, &summary);
     summary.verdict = verdict::sentences(&summary);

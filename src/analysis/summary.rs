@@ -255,6 +255,35 @@ pub struct DepthRow {
     pub n: u32,
 }
 
+/// How far a setting goes on the ladder of context lengths. A length counts only when all shorter ones do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EffectiveLength {
+    /// Setting label.
+    pub setting: String,
+    /// Longest context (tokens) up to which the mean score stays within the margin of the reference's at the
+    /// same context, by the point estimate; `None`: not even at the shortest.
+    pub within_margin: Option<u32>,
+    /// Longest context (tokens) up to which that is shown: the verdict is `no_worse`.
+    pub shown_within_margin: Option<u32>,
+    /// Longest context (tokens) up to which the mean score is at least RULER's fixed line of 0.856.
+    pub above_line: Option<u32>,
+    /// The ladder, by context.
+    pub points: Vec<EffectivePoint>,
+}
+
+/// A setting at one context length of the ladder.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EffectivePoint {
+    /// Context length (tokens).
+    pub context: u32,
+    /// Mean score of the primary tasks (0..1).
+    pub quality: Option<Estimate>,
+    /// Paired difference to the reference (points of the 0..1 scale).
+    pub difference: Option<Estimate>,
+    /// Whether the quality is kept.
+    pub verdict: Verdict,
+}
+
 /// The reference against itself: the noise floor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AaSummary {
@@ -388,6 +417,9 @@ pub struct Summary {
     pub tasks: Vec<TaskRow>,
     /// By depth.
     pub depths: Vec<DepthRow>,
+    /// How far each setting goes; empty with fewer than two context lengths.
+    #[serde(default)]
+    pub effective: Vec<EffectiveLength>,
     /// Trials that broke.
     pub failures: Vec<FailureRow>,
     /// Things the reader must know: uninformative tasks, disagreeing clocks, noise.

@@ -65,6 +65,7 @@ pub(crate) fn summary() -> Summary {
         aa: Vec::new(),
         tasks: Vec::new(),
         depths: Vec::new(),
+        effective: Vec::new(),
         failures: Vec::new(),
         flags: Vec::new(),
         not_measured: Vec::new(),

@@ -12,11 +12,14 @@ mod text;
 
 pub use exports::{cells_csv, json, schema, tasks_csv};
 pub use markdown::render_markdown;
-pub use svg::front;
+pub use svg::{front, heatmap};
 pub use terminal::{Look, table};
 
 /// File name of the picture that the Markdown report shows.
 pub const FRONT_FILE: &str = "front.svg";
+
+/// File name of the picture of scores by depth and context length.
+pub const HEATMAP_FILE: &str = "heatmap.svg";
 
 /// Every file of a run's report: name and content.
 ///
@@ -34,6 +37,7 @@ pub fn render_with(summary: &Summary, template: Option<&str>) -> Result<Vec<(Str
     let report = render_markdown(summary, template)?;
     let mut files = vec![("report.md".to_owned(), report.into_bytes())];
     files.extend(front(summary).map(|picture| (FRONT_FILE.to_owned(), picture.into_bytes())));
+    files.extend(heatmap(summary).map(|picture| (HEATMAP_FILE.to_owned(), picture.into_bytes())));
     files.push(("summary.json".into(), json(summary)?));
     files.push(("cells.csv".into(), cells_csv(summary)));
     files.push(("tasks.csv".into(), tasks_csv(summary)));

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::super::{FRONT_FILE, front, text};
-use crate::analysis::summary::{CellSummary, DepthRow, KldSummary, Summary, TaskRow};
+use super::super::{FRONT_FILE, HEATMAP_FILE, front, heatmap, text};
+use crate::analysis::RULER_LINE;
+use crate::analysis::summary::{CellSummary, DepthRow, EffectiveLength, KldSummary, Summary, TaskRow};
 
 /// Failures that are listed one by one.
 const LISTED_FAILURES: usize = 50;
@@ -28,6 +29,9 @@ pub(super) struct View<'a> {
     sanity_note: bool,
     labels: Vec<LabelView>,
     depths: Vec<TableView>,
+    heatmap: Option<&'static str>,
+    effective: Vec<EffectiveView>,
+    ruler_line: String,
     kld: Vec<KldLevelView>,
     aa: Vec<AaView>,
     power: Vec<PowerView>,
@@ -97,6 +101,14 @@ struct LabelView {
 }
 
 #[derive(Serialize)]
+struct EffectiveView {
+    setting: String,
+    within: String,
+    shown: String,
+    above: String,
+}
+
+#[derive(Serialize)]
 struct KldLevelView {
     context: String,
     rows: Vec<KldView>,
@@ -163,6 +175,9 @@ impl<'a> View<'a> {
             sanity_note: summary.tasks.iter().any(|row| row.sanity && row.quality.is_some()),
             labels: labels(summary),
             depths: depth_tables(summary),
+            heatmap: heatmap(summary).is_some().then_some(HEATMAP_FILE),
+            effective: effective_lengths(summary),
+            ruler_line: format!("{:.1}", RULER_LINE * 100.0),
             kld: contexts.iter().filter_map(|&context| kld_level(summary, context)).collect(),
             aa: aa(summary),
             power: power(summary),
@@ -356,6 +371,33 @@ fn bin_name(from: f64, to: f64) -> String {
         format!("{percent}")
     };
     format!("{}–{}%", edge(from), edge(to))
+}
+
+/// How far each setting goes; an end of the ladder is no limit of the setting.
+fn effective_lengths(summary: &Summary) -> Vec<EffectiveView> {
+    let row = |length: &EffectiveLength| {
+        let first = length.points.first().filter(|point| point.quality.is_some());
+        let shortest = first.map(|point| point.context);
+        let longest = length.points.last().map(|point| point.context);
+        let words = |reached: Option<u32>, not_at_all: &str| match (reached, shortest) {
+            (Some(context), _) if Some(context) == longest => format!("≥ {}", tokens(context)),
+            (Some(context), _) => tokens(context),
+            (None, Some(shortest)) => format!("{not_at_all} {}", tokens(shortest)),
+            (None, None) => text::NONE.into(),
+        };
+        let is_reference = length.setting == summary.reference;
+        let compared = |reached, not_at_all| {
+            if is_reference { "reference".into() } else { words(reached, not_at_all) }
+        };
+        EffectiveView {
+            setting: text::code(&length.setting),
+            within: compared(length.within_margin, "<"),
+            // Not shown is not refuted.
+            shown: compared(length.shown_within_margin, "not shown at"),
+            above: words(length.above_line, "<"),
+        }
+    };
+    summary.effective.iter().map(row).collect()
 }
 
 fn kld_level(summary: &Summary, context: u32) -> Option<KldLevelView> {

@@ -4,9 +4,11 @@
 use std::fmt::Write as _;
 
 mod axis;
+mod heatmap;
 mod labels;
 
 use axis::Axis;
+pub use heatmap::heatmap;
 use labels::Rect;
 
 use super::text;

@@ -1,0 +1,272 @@
+//! Scores by depth of the answer and context length as a self-contained SVG: one panel a setting.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use super::{FAINT, INK, labels, line, text};
+use crate::analysis::summary::{DepthRow, Summary};
+
+const WIDTH: f64 = 900.0;
+const HEAD: f64 = 84.0;
+/// Room at the left of a panel for the names of its depths.
+const LEFT: f64 = 74.0;
+const CELL: (f64, f64) = (62.0, 30.0);
+/// Room above a panel's cells (setting, contexts) and below.
+const ABOVE: f64 = 44.0;
+const BELOW: f64 = 20.0;
+
+/// Colours of the scores 0 and 1; between them each channel runs straight. Both ends differ in lightness, so that
+/// the picture also reads in grey.
+const LOW: [f64; 3] = [122.0, 24.0, 40.0];
+const HIGH: [f64; 3] = [222.0, 242.0, 252.0];
+
+/// The mean over tasks of one setting at one depth and context.
+struct Spot {
+    score: f64,
+    n: u32,
+}
+
+/// The picture; `None` without scores by depth. Tasks of the quality count where there are any, else the sanity
+/// checks; each task counts alike.
+pub fn heatmap(summary: &Summary) -> Option<String> {
+    let rows = rows(summary);
+    let contexts: Vec<u32> =
+        rows.iter().map(|row| row.context).collect::<BTreeSet<_>>().into_iter().collect();
+    let bins = bins(&rows);
+    let mut settings: Vec<&str> = Vec::new();
+    for cell in &summary.cells {
+        let has = rows.iter().any(|row| row.setting == cell.setting);
+        if has && !settings.contains(&cell.setting.as_str()) {
+            settings.push(&cell.setting);
+        }
+    }
+    if settings.is_empty() {
+        return None;
+    }
+    let panel = (LEFT + CELL.0 * contexts.len() as f64 + 24.0, ABOVE + CELL.1 * bins.len() as f64 + BELOW);
+    let columns = ((WIDTH / panel.0) as usize).max(1);
+    let width = WIDTH.max(panel.0);
+    let height = HEAD + panel.1 * settings.len().div_ceil(columns) as f64;
+    let mut svg = String::new();
+    let _ = writeln!(
+        svg,
+        r#"<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img" font-family="system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif" font-size="11">"#
+    );
+    head(&mut svg, summary, &rows, (width, height));
+    for (at, setting) in settings.iter().enumerate() {
+        let place = (panel.0 * (at % columns) as f64, HEAD + panel.1 * (at / columns) as f64);
+        let _ = writeln!(svg, r#"<g transform="translate({} {})">"#, place.0, place.1);
+        draw_panel(&mut svg, &rows, setting, &contexts, &bins);
+        svg.push_str("</g>\n");
+    }
+    svg.push_str("</svg>\n");
+    Some(svg)
+}
+
+/// Scores by depth of the tasks that count; KLD by depth is not a score.
+fn rows(summary: &Summary) -> Vec<&DepthRow> {
+    let kind = |row: &DepthRow| {
+        let task = summary.tasks.iter().find(|task| task.task == row.task && task.quality.is_some());
+        task.map(|task| task.sanity)
+    };
+    let of = |sanity: bool| -> Vec<&DepthRow> {
+        summary.depths.iter().filter(|row| kind(row) == Some(sanity)).collect()
+    };
+    let primary = of(false);
+    if primary.is_empty() { of(true) } else { primary }
+}
+
+fn bins(rows: &[&DepthRow]) -> Vec<(f64, f64)> {
+    let mut bins: Vec<(f64, f64)> = rows.iter().map(|row| (row.from, row.to)).collect();
+    bins.sort_by(|a, b| a.0.total_cmp(&b.0));
+    bins.dedup();
+    bins
+}
+
+fn spot(rows: &[&DepthRow], setting: &str, context: u32, bin: (f64, f64)) -> Option<Spot> {
+    let here = rows
+        .iter()
+        .filter(|row| row.setting == setting && row.context == context && (row.from, row.to) == bin);
+    let (mut sum, mut tasks, mut n) = (0.0, 0.0, 0);
+    for row in here {
+        sum += row.value;
+        tasks += 1.0;
+        n += row.n;
+    }
+    (n > 0).then(|| Spot { score: sum / tasks, n })
+}
+
+fn head(svg: &mut String, summary: &Summary, rows: &[&DepthRow], (width, height): (f64, f64)) {
+    let title = format!("{}: score by depth and context length", text::xml(&summary.suite));
+    let tasks: BTreeSet<&str> = rows.iter().map(|row| row.task.as_str()).collect();
+    let tasks = format!(
+        "Mean over {} of the share that was found; n: trials. Rows: place of the answer from start to end.",
+        count(tasks.len())
+    );
+    let _ = writeln!(svg, "<title>{title}</title>");
+    let _ = writeln!(
+        svg,
+        r##"<rect x="0.5" y="0.5" width="{}" height="{}" rx="6" fill="#ffffff" stroke="#d5dbe1"/>"##,
+        width - 1.0,
+        height - 1.0
+    );
+    super::label(svg, (20.0, 28.0), "start", INK, r#" font-size="16" font-weight="600""#, &title);
+    super::label(svg, (20.0, 48.0), "start", FAINT, r#" font-size="12""#, &tasks);
+    for step in 0..=10 {
+        let score = f64::from(step) / 10.0;
+        let x = 20.0 + 30.0 * f64::from(step);
+        square(svg, (x, 58.0), (30.0, 14.0), score);
+        super::label(svg, (x + 15.0, 69.0), "middle", ink_on(score), "", &format!("{score:.1}"));
+    }
+}
+
+fn count(tasks: usize) -> String {
+    if tasks == 1 { "1 task".into() } else { format!("{tasks} tasks") }
+}
+
+fn draw_panel(svg: &mut String, rows: &[&DepthRow], setting: &str, contexts: &[u32], bins: &[(f64, f64)]) {
+    let name = text::plain(setting);
+    let room = LEFT - 20.0 + CELL.0 * contexts.len() as f64;
+    let longest = (room / labels::width("n")).max(12.0) as usize;
+    let shown: String = if name.chars().count() > longest {
+        name.chars().take(longest - 1).chain(['…']).collect()
+    } else {
+        name.clone()
+    };
+    let more = r#" font-size="12" font-weight="600""#;
+    super::label(svg, (20.0, 16.0), "start", INK, more, &text::xml(&shown));
+    for (column, context) in contexts.iter().enumerate() {
+        let x = LEFT + CELL.0 * (column as f64 + 0.5);
+        super::label(svg, (x, 36.0), "middle", FAINT, "", &text::thousands(u64::from(*context)));
+        for (at, bin) in bins.iter().enumerate() {
+            let corner = (LEFT + CELL.0 * column as f64, ABOVE + CELL.1 * at as f64);
+            let words =
+                format!("{name}, {context} tokens, depth {:.0} to {:.0}%", bin.0 * 100.0, bin.1 * 100.0);
+            draw_spot(svg, corner, spot(rows, setting, *context, *bin).as_ref(), &words);
+        }
+    }
+    for (at, (from, to)) in bins.iter().enumerate() {
+        let y = ABOVE + CELL.1 * (at as f64 + 0.5) + 4.0;
+        let words = format!("{:.0}–{:.0}%", from * 100.0, to * 100.0);
+        super::label(svg, (LEFT - 8.0, y), "end", FAINT, "", &words);
+    }
+    let bottom = ABOVE + CELL.1 * bins.len() as f64;
+    line(svg, (LEFT, bottom), (LEFT + CELL.0 * contexts.len() as f64, bottom), "#d5dbe1", 1.0);
+}
+
+fn draw_spot(svg: &mut String, (x, y): (f64, f64), spot: Option<&Spot>, words: &str) {
+    let Some(Spot { score, n }) = spot else {
+        super::label(svg, (x + CELL.0 / 2.0, y + 19.0), "middle", FAINT, "", text::NONE);
+        return;
+    };
+    let words = text::xml(words);
+    let _ = writeln!(svg, "<g><title>{words}: {score:.2}, {n} trials</title>");
+    square(svg, (x, y), CELL, *score);
+    let middle = x + CELL.0 / 2.0;
+    super::label(
+        svg,
+        (middle, y + 14.0),
+        "middle",
+        ink_on(*score),
+        r#" font-size="12""#,
+        &text::score(*score),
+    );
+    super::label(svg, (middle, y + 25.0), "middle", ink_on(*score), r#" font-size="9""#, &format!("n {n}"));
+    svg.push_str("</g>\n");
+}
+
+fn square(svg: &mut String, (x, y): (f64, f64), (width, height): (f64, f64), score: f64) {
+    let colour = colour(score);
+    let _ = writeln!(
+        svg,
+        r##"<rect x="{x:.1}" y="{y:.1}" width="{width}" height="{height}" fill="{colour}" stroke="#ffffff"/>"##
+    );
+}
+
+fn colour(score: f64) -> String {
+    let channel = |at: usize| (LOW[at] + (HIGH[at] - LOW[at]) * score.clamp(0.0, 1.0)).round() as u8;
+    format!("#{:02x}{:02x}{:02x}", channel(0), channel(1), channel(2))
+}
+
+/// Text that reads on the colour of a score.
+const fn ink_on(score: f64) -> &'static str {
+    if score < 0.55 { "#ffffff" } else { INK }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::summary::{Estimate, TaskRow};
+    use crate::analysis::testing;
+
+    fn summary() -> Summary {
+        let mut summary = testing::summary();
+        for (setting, loss) in [("<b>full</b>", 0.0), ("small", 0.25)] {
+            for context in [4096, 8192] {
+                summary.cells.push(testing::cell(setting, context));
+                for (task, sanity) in
+                    [("retrieval/a", false), ("retrieval/b", false), ("retrieval/easy", true)]
+                {
+                    let quality = Some(Estimate { value: 0.5, low: None, high: None, n: 8 });
+                    summary.tasks.push(task_row(task, setting, context, sanity, quality));
+                    for bin in 0..4 {
+                        let value = if task == "retrieval/a" { 1.0 - loss } else { 0.5 };
+                        let from = f64::from(bin) / 4.0;
+                        let (task, setting) = (task.into(), setting.into());
+                        summary.depths.push(DepthRow {
+                            task,
+                            setting,
+                            context,
+                            from,
+                            to: from + 0.25,
+                            value,
+                            n: 2,
+                        });
+                    }
+                }
+            }
+        }
+        summary
+    }
+
+    fn task_row(task: &str, setting: &str, context: u32, sanity: bool, quality: Option<Estimate>) -> TaskRow {
+        TaskRow {
+            task: task.into(),
+            arm: None,
+            setting: setting.into(),
+            context,
+            sanity,
+            quality,
+            uninformative: false,
+            labels: std::collections::BTreeMap::new(),
+            scored: 8,
+            unscored: std::collections::BTreeMap::new(),
+            failed: 0,
+        }
+    }
+
+    #[test]
+    fn every_spot_shows_the_mean_of_the_tasks_that_count() {
+        let svg = heatmap(&summary()).unwrap();
+        assert_eq!(svg.matches(">0.75</text>").count(), 8, "the first setting: (1 + 0.5) / 2");
+        assert_eq!(svg.matches(">0.62</text>").count(), 8, "the second: (0.75 + 0.5) / 2");
+        assert_eq!(svg.matches(">n 4</text>").count(), 16, "the sanity task is left out");
+        assert!(svg.contains("4,096") && svg.contains("75–100%"));
+    }
+
+    #[test]
+    fn names_are_escaped_and_nothing_is_remote() {
+        let svg = heatmap(&summary()).unwrap();
+        assert!(!svg.contains("<b>") && svg.contains("&lt;b&gt;"));
+        assert_eq!(svg.matches("http").count(), 1, "only the namespace");
+        assert!(!svg.contains("NaN"));
+    }
+
+    #[test]
+    fn without_scores_by_depth_there_is_no_picture() {
+        assert_eq!(heatmap(&testing::summary()), None);
+        let mut kld = summary();
+        kld.tasks.iter_mut().for_each(|task| task.quality = None);
+        assert_eq!(heatmap(&kld), None, "KLD by depth is not a score");
+    }
+}
