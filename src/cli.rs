@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::import::Matching;
 use crate::mock::MockArgs;
+use crate::trial::Arm;
 
 /// What a faster, smaller setting of a local LLM costs in quality
 ///
@@ -45,6 +47,10 @@ pub enum Command {
     Resume(ResumeArgs),
     /// Make the report of a run again, from its journal alone
     Report(ReportArgs),
+    /// Score replies again: a run's, or any made elsewhere; no server is needed
+    Score(ScoreArgs),
+    /// Print the cases of a suite's task, one JSON value a line
+    Cases(CasesArgs),
     /// Check a suite without running anything
     Validate(ValidateArgs),
     /// List what there is
@@ -81,9 +87,57 @@ pub struct RunArgs {
     /// Print cells, trials, estimates and each server's command, and run nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Print the summary (or the plan) as JSON on stdout
+    /// Try the tasks on the reference alone and propose options that put each into 60 to 90%
+    #[arg(long, conflicts_with = "dry_run")]
+    pub pilot: bool,
+    /// Write the pilot's proposals into the suite file
+    #[arg(long, requires = "pilot")]
+    pub write: bool,
+    /// Cases that the pilot tries for each context length and step
+    #[arg(long, requires = "pilot", default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=1000))]
+    pub pilot_samples: u32,
+    /// Print the summary (or the plan, or the pilot's table) as JSON on stdout
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `score`.
+#[derive(Debug, Args)]
+pub struct ScoreArgs {
+    /// Run folder, a unique prefix of its name, or `latest`: its replies are scored with today's rules
+    #[arg(required_unless_present = "cases", conflicts_with = "cases")]
+    pub run: Option<String>,
+    /// Cases to score against: FILE as `kneepoint cases` prints them, ruler:FILE or qa:FILE
+    #[arg(long, value_name = "[FORMAT:]FILE", requires = "replies")]
+    pub cases: Option<String>,
+    /// Replies, one a line: {"case", "content", "reasoning"?, "tool_calls"?, "finish_reason"?}; - for stdin
+    #[arg(long, value_name = "FILE", requires = "cases")]
+    pub replies: Option<PathBuf>,
+    /// Which references of an imported case a reply must hold [default: all for ruler, part for qa]
+    #[arg(long = "match", value_enum, value_name = "RULE", requires = "cases")]
+    pub matching: Option<Matching>,
+}
+
+/// Arguments of `cases`.
+#[derive(Debug, Args)]
+pub struct CasesArgs {
+    /// Suite file
+    pub suite: PathBuf,
+    /// Task of the suite
+    #[arg(long)]
+    pub task: String,
+    /// Only this context length in tokens; default: all of the task's
+    #[arg(long)]
+    pub context: Option<u32>,
+    /// Only this arm of a tool task; default: all of the suite's
+    #[arg(long, value_enum)]
+    pub arm: Option<Arm>,
+    /// Count four characters a token instead of asking the reference's server: sizes are not exact
+    #[arg(long)]
+    pub approximate: bool,
+    /// Override a key of the suite
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
 }
 
 /// Arguments of `resume`.
@@ -111,6 +165,8 @@ pub enum Format {
     Csv,
     /// The Pareto front as SVG
     Svg,
+    /// Scores by depth and context length as SVG
+    Heatmap,
 }
 
 /// Arguments of `report`.
@@ -193,6 +249,12 @@ pub enum Schema {
     Doctor,
     /// The output of `validate --json`
     Validate,
+    /// A line of the output of `score`
+    Score,
+    /// A line of the output of `cases`
+    Case,
+    /// The output of `run --pilot --json`
+    Pilot,
 }
 
 /// Arguments of `schema`.

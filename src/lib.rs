@@ -10,6 +10,7 @@ pub mod clock;
 pub mod commands;
 pub mod engine;
 pub mod error;
+pub mod import;
 pub mod journal;
 pub mod mock;
 pub mod model;

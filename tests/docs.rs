@@ -37,7 +37,9 @@ fn the_command_line_reference_is_current() {
 
 #[test]
 fn the_schemas_are_current() {
-    for name in ["suite", "journal", "summary", "plan", "list", "doctor", "validate"] {
+    for name in
+        ["suite", "journal", "summary", "plan", "list", "doctor", "validate", "score", "case", "pilot"]
+    {
         assert_current(&format!("docs/schema/{name}.schema.json"), &stdout(&["schema", name]));
     }
 }
@@ -83,5 +85,21 @@ fn the_man_page_and_completions_are_made() {
     assert!(stdout(&["man"]).contains(".TH kneepoint"));
     for shell in ["bash", "zsh", "fish"] {
         assert!(stdout(&["completions", shell]).contains("mock-server"), "{shell}");
+    }
+}
+
+#[test]
+fn every_published_report_is_what_its_journal_says() {
+    let reports = std::fs::read_dir(root().join("reports")).unwrap();
+    for folder in
+        reports.map(|entry| entry.unwrap().path()).filter(|path| path.join("journal.jsonl").exists())
+    {
+        let out = tempfile::tempdir().unwrap();
+        stdout(&["report", folder.to_str().unwrap(), "--out", out.path().to_str().unwrap()]);
+        for file in std::fs::read_dir(out.path()).unwrap().map(|entry| entry.unwrap().path()) {
+            let published = folder.join(file.file_name().unwrap());
+            let same = std::fs::read(&published).ok() == std::fs::read(&file).ok();
+            assert!(same, "{} is not what `kneepoint report` makes of its journal", published.display());
+        }
     }
 }

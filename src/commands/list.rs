@@ -60,8 +60,20 @@ fn tasks() -> Vec<Item> {
             let arms: Vec<_> = task.arms().iter().map(|arm| arm.name()).collect();
             details.push(format!("arms: {}", arms.join(", ")));
         }
+        if task.reads_file() {
+            details.push("reads the cases from `file`".to_owned());
+        }
+        if task.modes().len() > 1 {
+            let modes: Vec<_> = task.modes().iter().map(|mode| mode.name()).collect();
+            details.push(format!("modes: {}", modes.join(", ")));
+        }
+        if task.takes_text() {
+            details.push("takes a text of your own (`text`) to hide needles in".to_owned());
+        }
         for option in task.options() {
-            details.push(format!("option {}: {} (default {})", option.name, option.help, option.default));
+            let tuned = if option.difficulty.is_some() { ", tuned by --pilot" } else { "" };
+            details
+                .push(format!("option {}: {} (default {}{tuned})", option.name, option.help, option.default));
         }
         Item { name: task.name().to_owned(), summary: task.summary().to_owned(), details }
     });

@@ -8,15 +8,18 @@ use serde::Serialize;
 use crate::cli::{Cli, Command, Global};
 use crate::error::{self, Context, EXIT_OK, Error, Result};
 
+mod cases;
 mod docs;
 mod doctor;
 mod list;
 mod mock;
+mod pilot;
 mod progress;
 mod report;
 mod run;
 mod runs;
 mod schema;
+mod score;
 mod validate;
 
 pub use docs::reference;
@@ -31,6 +34,8 @@ pub fn dispatch(cli: Cli) -> Result<u8> {
         Command::Run(args) => run::run(args, global),
         Command::Resume(args) => run::resume(args, global),
         Command::Report(args) => report::report(args, global),
+        Command::Score(args) => score::score(args, global),
+        Command::Cases(args) => cases::cases(args, global),
         Command::Validate(args) => validate::validate(args),
         Command::List(args) => list::list(args),
         Command::Doctor(args) => doctor::doctor(args, global),

@@ -36,7 +36,8 @@ fn one(summary: &Summary, format: Format, template: Option<&str>) -> Result<Stri
         Format::Md => "report.md",
         Format::Json => "summary.json",
         Format::Csv => "cells.csv",
-        Format::Svg => "front.svg",
+        Format::Svg => report::FRONT_FILE,
+        Format::Heatmap => report::HEATMAP_FILE,
     };
     let file = report::render_with(summary, template)?.into_iter().find(|(file, _)| file == name);
     let (_, bytes) = file.ok_or_else(|| Error::runtime(format!("the report has no {name}")))?;

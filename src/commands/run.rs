@@ -28,6 +28,9 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime> {
 
 pub(super) fn run(args: &RunArgs, global: &Global) -> Result<u8> {
     let suite = suite::load(&args.suite, &args.overrides)?;
+    if args.pilot {
+        return super::pilot::pilot(args, &suite, global);
+    }
     let filter = Filter::parse(&args.filters)?;
     let plan = plan::plan(&suite, &filter)?;
     if args.dry_run {
@@ -60,7 +63,7 @@ pub(super) fn resume(args: &ResumeArgs, global: &Global) -> Result<u8> {
     sitting.go_on(&plan, &prepared, display, global)
 }
 
-fn prepare(suite: &Suite, progress: &dyn Progress) -> Result<Prepared> {
+pub(super) fn prepare(suite: &Suite, progress: &dyn Progress) -> Result<Prepared> {
     let store = Store::open(progress)?;
     runtime()?.block_on(runner::prepare(suite, &store))
 }

@@ -20,6 +20,9 @@ fn text_of(of: Schema) -> Result<String> {
         Schema::List => text::<super::list::Listing>(),
         Schema::Doctor => text::<super::doctor::Checkup>(),
         Schema::Validate => text::<super::validate::Validated>(),
+        Schema::Score => text::<super::score::ScoreLine>(),
+        Schema::Case => text::<crate::trial::Case>(),
+        Schema::Pilot => text::<super::pilot::Pilot>(),
     }
 }
 

@@ -168,7 +168,10 @@ fn suite() -> Suite {
         samples,
         contexts: CONTEXTS.to_vec(),
         arms: arms.to_vec(),
+        mode: Default::default(),
+        text: None,
         options: BTreeMap::new(),
+        file: None,
     };
     Suite {
         name: "made-up".into(),

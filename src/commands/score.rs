@@ -1,0 +1,214 @@
+//! `score`: replies against cases or a run's own, with today's rules and without a server.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{print, runs};
+use crate::cli::{Global, ScoreArgs};
+use crate::error::{Context, EXIT_INCOMPLETE, EXIT_OK, EXIT_RUNTIME, Error, Result, nearest};
+use crate::import::{self, Format, Line, Matching, replies};
+use crate::journal;
+use crate::task;
+use crate::trial::{Case, Outcome, Reply, Trial, TrialKey};
+
+/// A line that `score` prints: an outcome, or why there is none.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+pub(super) struct ScoreLine {
+    /// Version of this form.
+    pub schema_version: u32,
+    /// The case, as its file names it; for a run its content hash.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub case: Option<String>,
+    /// The task whose rule was used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
+    /// For a run: the trial.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trial: Option<TrialKey>,
+    /// The judgement of today.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    /// For a run: the judgement in the journal, where it was another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<Outcome>,
+    /// For a run: whether the judgement changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changed: Option<bool>,
+    /// Why there is no judgement: a line that cannot be read (file and line are named), a reply to no case, a
+    /// case without a reply.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl ScoreLine {
+    fn print(self) -> Result<()> {
+        let line = Self { schema_version: 1, ..self };
+        let text = serde_json::to_string(&line).context(|| "cannot write an outcome as JSON".into())?;
+        print(&format!("{text}\n")).map(drop)
+    }
+}
+
+pub(super) fn score(args: &ScoreArgs, global: &Global) -> Result<u8> {
+    match (&args.cases, &args.replies, &args.run) {
+        (Some(cases), Some(replies), None) => {
+            let (format, file) = format_of(cases)?;
+            Scoring::new(format, &file, args.matching)?.replies(replies)
+        }
+        (None, None, Some(run)) => run_again(&runs::find(&global.runs_dir, run)?),
+        _ => Err(Error::usage("name either a run, or both --cases and --replies")),
+    }
+}
+
+/// `FORMAT:FILE`, or a file of kneepoint's own.
+fn format_of(text: &str) -> Result<(&'static dyn Format, PathBuf)> {
+    match text.split_once(':') {
+        Some((name, file)) if !Path::new(text).exists() => match import::find(name) {
+            Some(format) => Ok((format, file.into())),
+            None => {
+                let error = Error::usage(format!("unknown format of cases `{name}`"));
+                let names = || import::FORMATS.iter().map(|format| format.name());
+                Err(match nearest(name, names()) {
+                    Some(near) => error.hint(format!("did you mean `{near}:{file}`?")),
+                    None => error.hint(format!("known: {}", names().collect::<Vec<_>>().join(", "))),
+                })
+            }
+        },
+        _ => Ok((&import::own::Own, text.into())),
+    }
+}
+
+/// Cases in memory, and what has become of them.
+struct Scoring {
+    order: Vec<String>,
+    cases: HashMap<String, Case>,
+    answered: HashSet<String>,
+    errors: usize,
+    scored: usize,
+    sum: f64,
+}
+
+impl Scoring {
+    /// Reads the cases; lines that cannot be read are printed as errors.
+    fn new(format: &dyn Format, file: &Path, matching: Option<Matching>) -> Result<Self> {
+        let mut scoring = Self {
+            order: Vec::new(),
+            cases: HashMap::new(),
+            answered: HashSet::new(),
+            errors: 0,
+            scored: 0,
+            sum: 0.0,
+        };
+        import::lines(file, |number, text| {
+            let read = text.and_then(|text| format.case(&Line { number, text }, matching));
+            match read.and_then(|one| scoring.add(one)) {
+                Ok(()) => Ok(()),
+                Err(reason) => scoring.error(None, format!("{}:{number}: {reason}", file.display())),
+            }
+        })?;
+        Ok(scoring)
+    }
+
+    fn add(&mut self, one: import::Imported) -> Result<(), String> {
+        if self.cases.contains_key(&one.id) {
+            return Err(format!("a case named {} stands further up", one.id));
+        }
+        self.order.push(one.id.clone());
+        self.cases.insert(one.id, one.case);
+        Ok(())
+    }
+
+    fn error(&mut self, case: Option<String>, error: String) -> Result<()> {
+        self.errors += 1;
+        ScoreLine { case, error: Some(error), ..ScoreLine::default() }.print()
+    }
+
+    /// Scores every reply in the order of its file, then names the cases without one.
+    fn replies(mut self, file: &Path) -> Result<u8> {
+        import::lines(file, |number, text| {
+            let place = format!("{}:{number}", file.display());
+            match text.and_then(replies::parse) {
+                Ok(answer) => self.reply(&answer.case, &answer.reply, &place),
+                Err(reason) => self.error(None, format!("{place}: {reason}")),
+            }
+        })?;
+        let silent: Vec<String> =
+            self.order.iter().filter(|id| !self.answered.contains(*id)).cloned().collect();
+        for id in &silent {
+            let error = Some("no reply to this case".to_owned());
+            let task = self.cases.get(id).map(|case| case.task.clone());
+            ScoreLine { case: Some(id.clone()), task, error, ..ScoreLine::default() }.print()?;
+        }
+        self.say(silent.len());
+        Ok(match (self.errors, silent.len()) {
+            (0, 0) => EXIT_OK,
+            (0, _) => EXIT_INCOMPLETE,
+            _ => EXIT_RUNTIME,
+        })
+    }
+
+    fn reply(&mut self, id: &str, reply: &Reply, place: &str) -> Result<()> {
+        let Some(case) = self.cases.get(id) else {
+            return self.error(Some(id.to_owned()), format!("{place}: there is no such case"));
+        };
+        let Some(task) = task::find(&case.task) else {
+            let error = format!("{place}: this kneepoint has no task {}", case.task);
+            return self.error(Some(id.to_owned()), error);
+        };
+        let outcome = task.score(case, reply);
+        self.answered.insert(id.to_owned());
+        if let Some(quality) = outcome.score().and_then(|score| score.quality) {
+            self.scored += 1;
+            self.sum += quality;
+        }
+        let task = Some(case.task.clone());
+        ScoreLine { case: Some(id.to_owned()), task, outcome: Some(outcome), ..ScoreLine::default() }.print()
+    }
+
+    fn say(&self, silent: usize) {
+        let mean = if self.scored > 0 {
+            format!(", mean score {:.2}%", self.sum / self.scored as f64 * 100.0)
+        } else {
+            String::new()
+        };
+        eprintln!(
+            "{} replies scored{mean}; {silent} cases without a reply, {} errors",
+            self.scored, self.errors
+        );
+    }
+}
+
+/// Judges the replies of a run again. What broke stays broken: its reply was not to what was asked.
+fn run_again(folder: &Path) -> Result<u8> {
+    let journal = journal::load(folder)?;
+    let cases: HashMap<&str, &Case> = journal.cases.iter().map(|case| (case.id.as_str(), case)).collect();
+    let mut changed = 0;
+    for trial in &journal.trials {
+        let now = judge_again(trial, cases.get(trial.case.as_str()).copied());
+        let differs = now != trial.outcome;
+        changed += usize::from(differs);
+        ScoreLine {
+            case: (!trial.case.is_empty()).then(|| trial.case.clone()),
+            task: Some(trial.key.task.clone()),
+            trial: Some(trial.key.clone()),
+            before: differs.then(|| trial.outcome.clone()),
+            changed: Some(differs),
+            outcome: Some(now),
+            ..ScoreLine::default()
+        }
+        .print()?;
+    }
+    eprintln!("{} trials, {changed} with another judgement than in the journal", journal.trials.len());
+    Ok(EXIT_OK)
+}
+
+fn judge_again(trial: &Trial, case: Option<&Case>) -> Outcome {
+    let again = match (&trial.outcome, &trial.reply, case) {
+        (Outcome::Failed { .. }, ..) => None,
+        (_, Some(reply), Some(case)) => task::find(&case.task).map(|task| task.score(case, reply)),
+        _ => None,
+    };
+    again.unwrap_or_else(|| trial.outcome.clone())
+}

@@ -1,0 +1,87 @@
+//! Replies that were made elsewhere: `{"case", "content", "reasoning"?, "tool_calls"?, "finish_reason"?}`.
+
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+use super::name_of;
+use crate::client::reply::finish_reason;
+use crate::trial::{Reply, ToolCall};
+
+/// A reply and the case that it answers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// The file's name of the case.
+    pub case: String,
+    /// The reply.
+    pub reply: Reply,
+}
+
+#[derive(Deserialize)]
+struct Raw {
+    case: Value,
+    /// Servers say `null` beside tool calls; leaving it out is a mistake.
+    #[serde(deserialize_with = "present")]
+    content: Option<String>,
+    #[serde(default)]
+    reasoning: Option<String>,
+    #[serde(default)]
+    tool_calls: Option<Vec<ToolCall>>,
+    #[serde(default)]
+    finish_reason: Option<String>,
+}
+
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Option::deserialize(deserializer)
+}
+
+/// Reads one line. Keys that are not known are left alone: logs hold more than is needed here.
+///
+/// # Errors
+/// A message that says what is wrong with the line.
+pub fn parse(line: &str) -> Result<Answer, String> {
+    let raw: Raw = serde_json::from_str(line).map_err(|error| format!("not a reply: {error}"))?;
+    Ok(Answer {
+        case: name_of(&raw.case).map_err(|error| format!("`case`: {error}"))?,
+        reply: Reply {
+            content: raw.content.unwrap_or_default(),
+            reasoning: raw.reasoning.unwrap_or_default(),
+            tool_calls: raw.tool_calls.unwrap_or_default(),
+            finish_reason: raw.finish_reason.as_deref().map(finish_reason),
+            distributions: None,
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trial::FinishReason;
+
+    #[test]
+    fn everything_but_case_and_content_may_be_left_out() {
+        let answer = parse(r#"{"case": 7, "content": "42"}"#).unwrap();
+        assert_eq!((answer.case.as_str(), answer.reply.content.as_str()), ("7", "42"));
+        assert_eq!(answer.reply.finish_reason, None);
+        let line = r#"{"case": "a", "content": null, "reasoning": "hm", "finish_reason": "length", "model": "x",
+            "tool_calls": [{"name": "f", "arguments": "{}"}]}"#;
+        let reply = parse(line).unwrap().reply;
+        assert_eq!((reply.content.as_str(), reply.reasoning.as_str()), ("", "hm"));
+        assert_eq!(reply.finish_reason, Some(FinishReason::Length));
+        assert_eq!(reply.tool_calls[0].name, "f");
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (line, named) in [
+            (r#"{"content": "x"}"#, "`case`"),
+            (r#"{"case": 1}"#, "`content`"),
+            (r#"{"case": [1], "content": "x"}"#, "not a list"),
+            (r#"{"case": 1, "content": 5}"#, "integer"),
+            ("{\"case\": 1, \"content\": \"x\"", "EOF"),
+            ("<html>", "line 1"),
+        ] {
+            let error = parse(line).unwrap_err();
+            assert!(error.contains(named), "{line}: {error}");
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Scoring without a server: cases and replies from files, and a run's own.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use common::MockBench;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn kneepoint(dir: &Path, args: &[&str]) -> Output {
+    Command::new(common::KNEEPOINT)
+        .current_dir(dir)
+        .args(args)
+        .env("NO_COLOR", "1")
+        .env_remove("KNEEPOINT_RUNS_DIR")
+        .output()
+        .unwrap()
+}
+
+/// What was printed, line by line; every line follows the schema.
+fn lines(out: &Output) -> Vec<Value> {
+    let text = String::from_utf8(out.stdout.clone()).unwrap();
+    let schema = Command::new(common::KNEEPOINT).args(["schema", "score"]).output().unwrap();
+    let schema: Value = serde_json::from_slice(&schema.stdout).unwrap();
+    let validator = jsonschema::draft202012::new(&schema).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for line in &lines {
+        assert!(validator.is_valid(line), "{line}");
+        assert_eq!(line["schema_version"], 1);
+    }
+    lines
+}
+
+fn score_files(cases: &str, replies: &str, more: &[&str]) -> (Option<i32>, Vec<Value>, String) {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("cases.jsonl"), cases).unwrap();
+    std::fs::write(dir.path().join("replies.jsonl"), replies).unwrap();
+    let mut args = vec!["score", "--cases", "ruler:cases.jsonl", "--replies", "replies.jsonl"];
+    args.extend(more);
+    let out = kneepoint(dir.path(), &args);
+    (out.status.code(), lines(&out), String::from_utf8_lossy(&out.stderr).into_owned())
+}
+
+const RULER: &str = r#"{"index": 0, "input": "the number for fox is 1234567. What is it?", "outputs": ["1234567"], "length": 50, "answer_prefix": " The number is"}
+{"index": 1, "input": "?", "outputs": ["AAAAA", "BBBBB", "CCCCC", "DDDDD"], "length": 50, "answer_prefix": ""}
+{"index": 2, "input": "?", "outputs": ["no", "nope"], "length": 50}
+"#;
+
+const REPLIES: &str = r#"{"case": 2, "content": "Nope."}
+{"case": 0, "content": "", "reasoning": "It is 1234567", "finish_reason": "length"}
+{"case": "1", "content": "aaaaa\tddddd", "finish_reason": "stop"}
+"#;
+
+fn quality(line: &Value) -> f64 {
+    line["outcome"]["scored"]["quality"].as_f64().unwrap()
+}
+
+#[test]
+fn rulers_files_are_scored_as_ruler_does() {
+    let (code, lines, said) = score_files(RULER, REPLIES, &[]);
+    assert_eq!(code, Some(0), "{said}");
+    let cases: Vec<&str> = lines.iter().map(|line| line["case"].as_str().unwrap()).collect();
+    assert_eq!(cases, ["2", "0", "1"], "in the order of the replies");
+    assert_eq!(lines.iter().map(quality).collect::<Vec<_>>(), [1.0, 0.0, 0.5]);
+    assert_eq!(lines[1]["outcome"]["scored"]["label"], "truncated", "reasoning is no answer");
+    assert!(said.contains("3 replies scored, mean score 50.00%"), "{said}");
+
+    let (_, lines, _) = score_files(RULER, REPLIES, &["--match", "part"]);
+    assert_eq!(lines.iter().map(quality).collect::<Vec<_>>(), [1.0, 0.0, 1.0]);
+}
+
+#[test]
+fn bad_lines_are_named_and_lose_nothing() {
+    let cases = RULER.replacen("{\"index\": 1", "{\"indx\": 1", 1) + RULER.lines().next().unwrap();
+    let replies = format!("<html>\n{REPLIES}\n{{\"case\": 0}}\n");
+    let (code, lines, said) = score_files(&cases, &replies, &[]);
+    assert_eq!(code, Some(1), "{said}");
+    let errors: Vec<&str> = lines.iter().filter_map(|line| line["error"].as_str()).collect();
+    let starts =
+        ["cases.jsonl:2: ", "cases.jsonl:4: ", "replies.jsonl:1: ", "replies.jsonl:4: ", "replies.jsonl:6: "];
+    assert_eq!(errors.len(), starts.len(), "{errors:#?}");
+    for (error, start) in errors.iter().zip(starts) {
+        assert!(error.starts_with(start), "{error} instead of {start}");
+    }
+    assert!(errors[1].contains("stands further up") && errors[3].contains("no such case"));
+    assert_eq!(lines.iter().filter(|line| line["outcome"].is_object()).count(), 2);
+}
+
+#[test]
+fn cases_without_a_reply_are_named() {
+    let one = REPLIES.lines().next().unwrap();
+    let (code, lines, _) = score_files(RULER, one, &[]);
+    assert_eq!(code, Some(106));
+    let silent: Vec<&str> = lines[1..].iter().map(|line| line["case"].as_str().unwrap()).collect();
+    assert_eq!(silent, ["0", "1"]);
+    assert!(lines[1..].iter().all(|line| line["error"] == "no reply to this case"));
+}
+
+#[test]
+fn questions_are_scored_by_any_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let cases = json!({"id": "a", "question": "Where?", "answers": ["Rome", "the city of Rome"], "context": "It was in Rome."});
+    std::fs::write(dir.path().join("qa.jsonl"), cases.to_string()).unwrap();
+    std::fs::write(dir.path().join("r.jsonl"), r#"{"case": "a", "content": "in ROME"}"#).unwrap();
+    let out = kneepoint(dir.path(), &["score", "--cases", "qa:qa.jsonl", "--replies", "r.jsonl"]);
+    let lines = lines(&out);
+    assert_eq!((out.status.code(), quality(&lines[0])), (Some(0), 1.0));
+    let all = ["score", "--cases", "qa:qa.jsonl", "--replies", "r.jsonl", "--match", "all"];
+    let out = kneepoint(dir.path(), &all);
+    assert_eq!(String::from_utf8_lossy(&out.stdout).matches("0.5").count(), 1);
+}
+
+/// Replies that hold what each case's target says.
+fn perfect(cases: &str) -> String {
+    let reply = |line: &str| {
+        let case: Value = serde_json::from_str(line).unwrap();
+        let answers = case["target"]["answers"].as_array().unwrap();
+        let content: Vec<&str> = answers.iter().filter_map(Value::as_str).collect();
+        json!({"case": case["id"], "content": content.join(" ")}).to_string() + "\n"
+    };
+    cases.lines().map(reply).collect()
+}
+
+#[test]
+fn our_own_cases_are_printed_and_scored() {
+    let bench = MockBench::new("");
+    let dir = bench.dir.path();
+    let args = ["cases", "suite.toml", "--task", "retrieval/niah_single_1"];
+    let exact = kneepoint(dir, &args);
+    assert_eq!(exact.status.code(), Some(0), "{}", String::from_utf8_lossy(&exact.stderr));
+    let approximate = kneepoint(dir, &[&args[..], &["--approximate", "--context", "512"]].concat());
+    assert!(String::from_utf8_lossy(&approximate.stderr).contains("not exact"));
+    for out in [exact, approximate] {
+        let cases = String::from_utf8(out.stdout).unwrap();
+        assert_eq!(cases.lines().count(), 4);
+        std::fs::write(dir.join("cases.jsonl"), &cases).unwrap();
+        std::fs::write(dir.join("replies.jsonl"), perfect(&cases)).unwrap();
+        let out = kneepoint(dir, &["score", "--cases", "cases.jsonl", "--replies", "replies.jsonl"]);
+        let lines = lines(&out);
+        assert_eq!((out.status.code(), lines.len()), (Some(0), 4));
+        assert!(lines.iter().all(|line| quality(line) == 1.0));
+    }
+}
+
+#[test]
+fn the_cases_of_a_run_are_those_that_are_printed() {
+    let bench = MockBench::new("");
+    let out = bench.command(&["run", "suite.toml"]).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let printed = kneepoint(bench.dir.path(), &["cases", "suite.toml", "--task", "retrieval/niah_single_1"]);
+    let printed = String::from_utf8(printed.stdout).unwrap();
+    let ids: Vec<Value> =
+        printed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].clone()).collect();
+
+    let before = std::fs::read(bench.run_folder().join("journal.jsonl")).unwrap();
+    let out = kneepoint(bench.dir.path(), &["score", "latest"]);
+    let scored = lines(&out);
+    assert_eq!((out.status.code(), scored.len()), (Some(0), 18));
+    assert!(scored.iter().all(|line| line["changed"] == false && line["outcome"].is_object()));
+    for id in &ids {
+        assert_eq!(scored.iter().filter(|line| line["case"] == *id).count(), 3, "2 settings and A/A");
+    }
+
+    // Another judgement in the journal, as an older kneepoint might have left.
+    let path = bench.run_folder().join("journal.jsonl");
+    let text = String::from_utf8(before).unwrap();
+    let wrong = text.replacen(r#""label":"no_number""#, r#""label":"old_rule""#, 1);
+    assert_ne!(wrong, text);
+    std::fs::write(&path, &wrong).unwrap();
+    let out = kneepoint(bench.dir.path(), &["score", "latest"]);
+    let changed: Vec<Value> = lines(&out).into_iter().filter(|line| line["changed"] == true).collect();
+    assert_eq!(changed.len(), 1);
+    assert_eq!(changed[0]["before"]["scored"]["label"], "old_rule");
+    assert_eq!(changed[0]["outcome"]["scored"]["label"], "no_number");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), wrong, "the journal is left as it is");
+}
+
+#[test]
+fn mistakes_on_the_command_line_are_usage_errors() {
+    let dir = tempfile::tempdir().unwrap();
+    for (args, named) in [
+        (vec!["score"], "required"),
+        (vec!["score", "--cases", "x.jsonl"], "--replies"),
+        (vec!["score", "--cases", "rular:x.jsonl", "--replies", "r"], "did you mean `ruler:x.jsonl`?"),
+        (vec!["score", "--cases", "ruler:x.jsonl", "--replies", "r"], "cannot read x.jsonl"),
+        (vec!["score", "nothing"], "no runs"),
+    ] {
+        let out = kneepoint(dir.path(), &args);
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert_eq!(out.status.code(), Some(2), "{args:?}: {said}");
+        assert!(said.contains(named), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn a_suite_runs_rulers_own_cases() {
+    let bench = MockBench::new("");
+    let suite = std::fs::read_to_string(bench.dir.path().join("suite.toml")).unwrap();
+    let own = suite.find("[[task]]").unwrap();
+    let text = suite[..own].to_owned()
+        + "[[task]]\nname = \"retrieval/ruler\"\nfile = \"c{context}.jsonl\"\nsamples = 3\n";
+    std::fs::write(bench.dir.path().join("suite.toml"), &text).unwrap();
+    std::fs::write(bench.dir.path().join("c512.jsonl"), RULER).unwrap();
+    let out = bench.command(&["run", "suite.toml", "--json"]).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let summary: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(summary["tasks"][0]["task"], "retrieval/ruler");
+    assert_eq!(summary["tasks"][0]["scored"], 3);
+
+    for (from, to, named) in [
+        ("file = \"c{context}.jsonl\"\n", "", "does not say which file it reads"),
+        ("retrieval/ruler", "retrieval/niah_single_1", "makes its own cases"),
+    ] {
+        std::fs::write(bench.dir.path().join("suite.toml"), text.replace(from, to)).unwrap();
+        let out = bench.command(&["validate", "suite.toml"]).output().unwrap();
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.code() == Some(2) && said.contains(named), "{said}");
+    }
+}
+
+#[test]
+fn the_pilot_tries_the_reference_alone_and_leaves_a_suite_without_options_as_it_is() {
+    let bench = MockBench::new("");
+    let path = bench.dir.path().join("suite.toml");
+    let suite = std::fs::read_to_string(&path).unwrap().replace("niah_single_1", "niah_multikey_2");
+    std::fs::write(&path, &suite).unwrap();
+    let args = ["run", "suite.toml", "--pilot", "--pilot-samples", "2", "--write", "--json"];
+    let out = bench.command(&args).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let pilot: Value = serde_json::from_slice(&out.stdout).unwrap();
+    let schema = bench.command(&["schema", "pilot"]).output().unwrap();
+    let schema: Value = serde_json::from_slice(&schema.stdout).unwrap();
+    assert!(jsonschema::draft202012::new(&schema).unwrap().is_valid(&pilot), "{pilot}");
+    assert_eq!(pilot["tasks"][0]["state"], "too_hard", "the mock knows no answer");
+    assert_eq!(pilot["tasks"][0]["steps"].as_array().unwrap().len(), 1);
+    assert_eq!(pilot["tasks"][1]["state"], "not_tuned");
+    assert_eq!((&pilot["written"], std::fs::read_to_string(&path).unwrap()), (&json!(false), suite));
+    assert!(!bench.dir.path().join("runs").exists(), "a pilot is no run");
+}
