@@ -208,7 +208,7 @@ impl Assembly {
             reasoning: self.reasoning,
             tool_calls: calls.map(Call::finish).collect(),
             finish_reason: self.finish_reason,
-            distributions: None,
+            ..Reply::default()
         };
         Decoded { reply, counts: counts(&self.last), token_events, last: self.last }
     }

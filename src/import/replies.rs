@@ -47,7 +47,7 @@ pub fn parse(line: &str) -> Result<Answer, String> {
             reasoning: raw.reasoning.unwrap_or_default(),
             tool_calls: raw.tool_calls.unwrap_or_default(),
             finish_reason: raw.finish_reason.as_deref().map(finish_reason),
-            distributions: None,
+            ..Reply::default()
         },
     })
 }

@@ -153,6 +153,16 @@ pub enum Weight {
     Comparative,
 }
 
+/// How a conversation goes on after a reply.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// It is over.
+    Done,
+    /// These messages are appended, and the model is asked again: its own turn first (as it wrote it, or as it
+    /// should have been where the history is gold), then what is said or returned to it next.
+    Say(Vec<Message>),
+}
+
 /// A generator of cases with a pure scorer.
 pub trait Task: Sync {
     /// Name in suites: `family/name`.
@@ -212,7 +222,14 @@ pub trait Task: Sync {
         self.cases(params, seed, tokens)?.into_iter().try_for_each(emit)
     }
 
-    /// Judges a reply. Pure: no I/O, no clock; never panics whatever the reply holds.
+    /// How the conversation of a case goes on after the replies so far (at least one). Pure; what was said
+    /// before is never changed, only appended to. Tasks of one turn are done after the first.
+    fn step(&self, _case: &Case, _replies: &[Reply]) -> Step {
+        Step::Done
+    }
+
+    /// Judges a reply; that of a conversation holds its [earlier ones](Reply::earlier). Pure: no I/O, no clock;
+    /// never panics whatever the reply holds.
     fn score(&self, case: &Case, reply: &Reply) -> Outcome;
 
     /// For comparative tasks: figures of a reply against the reference's reply to the same case (pure).

@@ -313,6 +313,10 @@ pub struct Reply {
     /// For [`Prompt::Distributions`]: one entry a position (see [`PackedDistributions::pack`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub distributions: Option<PackedDistributions>,
+    /// For a conversation of several turns: the replies before this one, in order (with no earlier ones
+    /// of their own).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<Reply>,
 }
 
 /// Distributions of many positions in a compact form for the journal.
