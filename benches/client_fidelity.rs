@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use kneepoint::client::timeline::nearest_rank;
-use kneepoint::client::{Client, Exchange, Limits};
+use kneepoint::client::{Client, Conversation, Exchange, Limits};
 use kneepoint::error::{Context, Error, Result};
 use kneepoint::mock::{self, Script};
 use kneepoint::suite::Sampling;
@@ -223,7 +223,7 @@ async fn exchanges(client: &Client, load: Load) -> Result<Vec<Exchange>> {
 
 async fn ask(client: &Client) -> Result<Exchange> {
     let messages = [Message::user("Tell me where the river flows.")];
-    let answer = client.chat(&messages, &[], None, &Sampling::default(), TOKENS).await;
+    let answer = client.chat(&Conversation::of(&messages), &Sampling::default(), TOKENS).await;
     answer.context(|| "a request failed".to_owned())
 }
 

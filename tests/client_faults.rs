@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use kneepoint::client::{Client, Exchange, Failure, Limits};
+use kneepoint::client::{Client, Conversation, Exchange, Failure, Limits};
 use kneepoint::mock::{self, Script};
 use kneepoint::suite::Sampling;
 use kneepoint::trial::{FinishReason, Message, Prompt, Source, Stage, metric};
@@ -43,7 +43,7 @@ fn with_mock<T>(script: Script, limits: Limits, test: impl AsyncFnOnce(Client) -
 
 async fn ask(client: &Client) -> Result<Exchange, Failure> {
     let messages = [Message::user("Where does the river flow?")];
-    client.chat(&messages, &[], None, &Sampling::default(), 64).await
+    client.chat(&Conversation::of(&messages), &Sampling::default(), 64).await
 }
 
 /// What a request with the fault comes to; the request after it must be answered as if nothing had been.
@@ -211,10 +211,10 @@ fn replies_are_cut_at_the_budget_and_given_in_turn() {
     with_mock(script, limits(), async |client| {
         let messages = [Message::user("?")];
         let sampling = Sampling::default();
-        let first = client.chat(&messages, &[], None, &sampling, 20).await.unwrap();
+        let first = client.chat(&Conversation::of(&messages), &sampling, 20).await.unwrap();
         assert_eq!(first.reply.content, "The answer is 7.");
         assert_eq!(first.reply.finish_reason, Some(FinishReason::Stop));
-        let second = client.chat(&messages, &[], None, &sampling, 2).await.unwrap();
+        let second = client.chat(&Conversation::of(&messages), &sampling, 2).await.unwrap();
         assert_eq!(second.reply.content, "one two");
         assert_eq!(second.reply.finish_reason, Some(FinishReason::Length));
     });
@@ -226,7 +226,7 @@ fn counts_agree_with_the_tokenizer_and_the_template() {
         let messages = [Message::system("Sei kurz."), Message::user("Größe?  日本!")];
         let prompt = client.apply_template(&messages, &[]).await.unwrap();
         let tokens = client.tokenize(&prompt, true).await.unwrap();
-        let exchange = client.chat(&messages, &[], None, &Sampling::default(), 8).await.unwrap();
+        let exchange = client.chat(&Conversation::of(&messages), &Sampling::default(), 8).await.unwrap();
         let usage = &exchange.last["usage"];
         assert_eq!(usage["prompt_tokens"].as_u64(), Some(tokens.len() as u64));
         let reply = client.tokenize(&exchange.reply.content, false).await.unwrap();

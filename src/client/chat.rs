@@ -9,25 +9,47 @@ use super::{Exchange, Failure, Limits, sse, text};
 use crate::suite::Sampling;
 use crate::trial::{Measurement, Message, Source, Tool, ToolCall, ToolChoice, metric, prefill};
 
+/// What is asked of the model in one turn.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Conversation<'a> {
+    /// What was said so far; a last message of the assistant is the beginning of the reply.
+    pub messages: &'a [Message],
+    /// Tools for the `tools` field; empty: the field is not sent.
+    pub tools: &'a [Tool],
+    /// Sent only with tools.
+    pub tool_choice: Option<ToolChoice>,
+    /// JSON Schema that the server has to hold the reply to.
+    pub response_schema: Option<&'a Value>,
+    /// Whether the server may go on from what its cache holds: for the later turns of a conversation. A
+    /// request without it is cold.
+    pub reuse_cache: bool,
+}
+
+impl<'a> Conversation<'a> {
+    /// Messages alone, cold.
+    pub fn of(messages: &'a [Message]) -> Self {
+        Self { messages, ..Self::default() }
+    }
+}
+
 /// The body of a streamed chat completion. Every sampling parameter is there: a server's own defaults (for
 /// llama-server temperature 0.8, top-k 40, ..) never apply. Names are llama.cpp's.
-pub fn body(
-    messages: &[Message],
-    tools: &[Tool],
-    tool_choice: Option<ToolChoice>,
-    sampling: &Sampling,
-    max_tokens: u32,
-) -> Value {
+pub fn body(conversation: &Conversation<'_>, sampling: &Sampling, max_tokens: u32) -> Value {
+    let Conversation { messages, tools, tool_choice, response_schema, reuse_cache } = *conversation;
     let mut body = template_body(messages, tools);
     if let Some(choice) = tool_choice.filter(|_| !tools.is_empty()) {
         body["tool_choice"] = json!(choice);
+    }
+    if let Some(schema) = response_schema {
+        let named = json!({ "name": "reply", "strict": true, "schema": schema });
+        body["response_format"] = json!({ "type": "json_schema", "json_schema": named });
     }
     let rest = json!({
         "max_tokens": max_tokens,
         "stream": true,
         "stream_options": { "include_usage": true },
         "timings_per_token": true,
-        "cache_prompt": false,
+        "cache_prompt": reuse_cache,
         "temperature": sampling.temperature,
         "dynatemp_range": 0.0,
         "top_k": sampling.top_k,
@@ -162,7 +184,11 @@ mod tests {
     #[test]
     fn body_names_every_parameter() {
         let messages = [Message::system("Be brief."), Message::user("Hello 🦀")];
-        let body = body(&messages, &[], Some(ToolChoice::Auto), &Sampling::default(), 32);
+        let body = body(
+            &Conversation { tool_choice: Some(ToolChoice::Auto), ..Conversation::of(&messages) },
+            &Sampling::default(),
+            32,
+        );
         insta::assert_snapshot!(serde_json::to_string_pretty(&body).unwrap());
     }
 
@@ -183,7 +209,15 @@ mod tests {
             Message { tool_call_id: Some("call-1".into()), ..Message::new(Role::Tool, "22 °C") },
         ];
         let sampling = Sampling { temperature: 0.7, top_k: 40, ..Sampling::default() };
-        let body = body(&messages, &[tool], Some(ToolChoice::Required), &sampling, 8);
+        let body = body(
+            &Conversation {
+                tools: &[tool],
+                tool_choice: Some(ToolChoice::Required),
+                ..Conversation::of(&messages)
+            },
+            &sampling,
+            8,
+        );
         insta::assert_snapshot!(serde_json::to_string_pretty(&body).unwrap());
     }
 
@@ -194,7 +228,7 @@ mod tests {
         assert_eq!(template["messages"][1], json!({ "role": "assistant", "content": "The number is" }));
         assert_eq!(template["chat_template_kwargs"], json!({ "enable_thinking": false }));
         // What is counted and what is answered must be rendered from the same fields.
-        let chat = body(&began, &[], None, &Sampling::default(), 8);
+        let chat = body(&Conversation::of(&began), &Sampling::default(), 8);
         for (key, value) in template.as_object().unwrap() {
             assert_eq!(chat.get(key), Some(value), "{key}");
         }

@@ -11,7 +11,7 @@ use thiserror::Error;
 use crate::engine::Endpoints;
 use crate::error::{Error, Result};
 use crate::suite::Sampling;
-use crate::trial::{Measurement, Message, Prompt, Reply, Stage, Tool, ToolChoice};
+use crate::trial::{Measurement, Message, Prompt, Reply, Stage, Tool};
 
 pub mod chat;
 pub mod distributions;
@@ -20,6 +20,8 @@ pub mod reply;
 pub mod sse;
 pub mod text;
 pub mod timeline;
+
+pub use chat::Conversation;
 
 use http::Http;
 
@@ -117,8 +119,15 @@ impl Client {
         max_tokens: u32,
     ) -> Result<Exchange, Failure> {
         match prompt {
-            Prompt::Chat { messages, tools, tool_choice } => {
-                self.chat(messages, tools, *tool_choice, sampling, max_tokens).await
+            Prompt::Chat { messages, tools, tool_choice, response_schema } => {
+                let conversation = Conversation {
+                    messages,
+                    tools,
+                    tool_choice: *tool_choice,
+                    response_schema: response_schema.as_ref(),
+                    reuse_cache: false,
+                };
+                self.chat(&conversation, sampling, max_tokens).await
             }
             Prompt::Distributions { tokens, first, top_k } => {
                 self.distributions(tokens, *first, *top_k).await
@@ -126,19 +135,17 @@ impl Client {
         }
     }
 
-    /// A streamed chat completion of at most `max_tokens` tokens, prompt cache off.
+    /// A streamed chat completion of at most `max_tokens` tokens.
     ///
     /// # Errors
     /// When the request is refused, or the reply breaks off, falls silent, is over a limit or cannot be read.
     pub async fn chat(
         &self,
-        messages: &[Message],
-        tools: &[Tool],
-        tool_choice: Option<ToolChoice>,
+        conversation: &Conversation<'_>,
         sampling: &Sampling,
         max_tokens: u32,
     ) -> Result<Exchange, Failure> {
-        let body = chat::body(messages, tools, tool_choice, sampling, max_tokens);
+        let body = chat::body(conversation, sampling, max_tokens);
         let answer = self.http.post(self.endpoints.chat, &body).await?;
         chat::exchange(&answer, self.http.limits())
     }

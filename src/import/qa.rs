@@ -109,7 +109,7 @@ impl Question {
             depth: None,
             // Questions about one text are alike.
             cluster: format!("{TASK}/{}", short_hash(self.documents.join("\n").as_bytes())),
-            prompt: Prompt::Chat { messages, tools: Vec::new(), tool_choice: None },
+            prompt: Prompt::chat(messages),
             max_tokens: 0,
             prompt_tokens: 0,
             target: self.target(matching),

@@ -65,11 +65,7 @@ fn case(row: Row, matching: Matching, index: u32) -> Result<Imported, String> {
         index,
         depth,
         cluster: format!("{TASK}/{id}"),
-        prompt: Prompt::Chat {
-            messages: vec![Message::user(row.input)],
-            tools: Vec::new(),
-            tool_choice: None,
-        },
+        prompt: Prompt::chat(vec![Message::user(row.input)]),
         max_tokens: 0,
         // RULER's own count, the reply's tokens included.
         prompt_tokens: row.length,

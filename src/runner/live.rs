@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{Interrupt, Prepared};
-use crate::client::{Client, Limits};
+use crate::client::{Client, Conversation, Limits};
 use crate::engine::supervise::{self, Launcher, Server};
 use crate::engine::{Argv, Effective, Engine, Launch};
 use crate::error::{self, Error, Result};
@@ -154,7 +154,7 @@ impl Live {
     /// fails, the first trial will say so.
     async fn warm_up(&self, sampling: &Sampling) {
         let messages = [Message::user("Say hello.")];
-        let asked = self.client.chat(&messages, &[], None, sampling, WARM_UP_TOKENS).await;
+        let asked = self.client.chat(&Conversation::of(&messages), sampling, WARM_UP_TOKENS).await;
         if let Err(failure) = asked {
             tracing::debug!("warm-up failed: {}", failure.message);
         }

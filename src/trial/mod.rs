@@ -188,6 +188,9 @@ pub enum Prompt {
         /// Sent only with tools.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         tool_choice: Option<ToolChoice>,
+        /// JSON Schema that the server has to hold the reply to (`response_format`).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        response_schema: Option<Value>,
     },
     /// The next-token distributions of a token sequence, one for each position in `first..tokens.len()`:
     /// position `t` is the distribution of the token that follows `tokens[..t]`.
@@ -199,6 +202,13 @@ pub enum Prompt {
         /// How many most probable tokens to list a position.
         top_k: usize,
     },
+}
+
+impl Prompt {
+    /// A conversation without tools, the reply unconstrained.
+    pub fn chat(messages: Vec<Message>) -> Self {
+        Self::Chat { messages, tools: Vec::new(), tool_choice: None, response_schema: None }
+    }
 }
 
 /// One item: what is sent, and what a right answer is.
@@ -557,6 +567,7 @@ mod tests {
             messages: vec![Message::user("hello")],
             tools: vec![Tool { name: "f".into(), description: String::new(), parameters }],
             tool_choice: Some(ToolChoice::Auto),
+            response_schema: None,
         };
         let text = serde_json::to_string(&prompt).unwrap();
         assert_eq!(serde_json::from_str::<Prompt>(&text).unwrap(), prompt);

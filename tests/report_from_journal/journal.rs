@@ -232,11 +232,7 @@ fn case(task: &str, arm: Option<Arm>, context: u32, index: u32, samples: u32) ->
     let prompt = if task == "coherence/kld" {
         Prompt::Distributions { tokens: (0..context).collect(), first: context as usize - 64, top_k: 64 }
     } else {
-        Prompt::Chat {
-            messages: vec![Message::user(format!("{task} {index}"))],
-            tools: Vec::new(),
-            tool_choice: None,
-        }
+        Prompt::chat(vec![Message::user(format!("{task} {index}"))])
     };
     let has_place = task.starts_with("retrieval/");
     Case {

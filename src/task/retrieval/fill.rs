@@ -70,7 +70,7 @@ fn case(
         index,
         depth: draft.depth(units),
         cluster: format!("{}/{}/{index}", task.name(), params.context),
-        prompt: Prompt::Chat { messages: draft.messages(units), tools: Vec::new(), tool_choice: None },
+        prompt: Prompt::chat(draft.messages(units)),
         max_tokens,
         prompt_tokens,
         target: draft.target(),

@@ -95,7 +95,7 @@ fn fill(
         index,
         depth: draft.depth(units),
         cluster: format!("{name}/{}/{index}", params.context),
-        prompt: Prompt::Chat { messages: draft.messages(units), tools: Vec::new(), tool_choice: None },
+        prompt: Prompt::chat(draft.messages(units)),
         max_tokens,
         prompt_tokens,
         target: draft.target(units),

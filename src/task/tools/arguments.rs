@@ -203,6 +203,7 @@ impl Arguments {
                 messages,
                 tool_choice: (!tools.is_empty()).then_some(ToolChoice::Auto),
                 tools,
+                response_schema: None,
             },
             max_tokens,
             prompt_tokens,
@@ -461,7 +462,7 @@ mod tests {
                 panic!("not a chat");
             };
             assert!(!tools.is_empty() && *tool_choice == Some(ToolChoice::Auto));
-            let Prompt::Chat { tools, tool_choice, messages } = &prompted.prompt else {
+            let Prompt::Chat { tools, tool_choice, messages, .. } = &prompted.prompt else {
                 panic!("not a chat");
             };
             assert!(tools.is_empty() && tool_choice.is_none());
