@@ -21,6 +21,11 @@ const REFUSAL_BYTES: usize = 64 << 10;
 /// How long a refusal's body may take.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long the request that opens a connection may take.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a connection without a request counts as open.
+const FRESH: Duration = Duration::from_secs(1);
+
 /// A reply with status 2xx, as it came.
 #[derive(Debug)]
 pub(super) struct Answer {
@@ -62,6 +67,13 @@ impl Http {
             .map_err(|error| Failure::request(format!("request cannot be written as JSON: {error}")))?;
         let request = self.client.post(self.url(path)).body(body);
         self.record(request.header(CONTENT_TYPE, "application/json")).await
+    }
+
+    /// Opens a connection with a request that costs the server nothing, for the timed one that follows at once:
+    /// whatever becomes of it, the timed one says so.
+    pub(super) async fn connect(&self, path: &str) {
+        let hello = async { self.client.get(self.url(path)).send().await?.bytes().await };
+        let _ = timeout(HELLO_TIMEOUT.min(self.limits.request_timeout), hello).await;
     }
 
     fn url(&self, path: &str) -> String {
@@ -146,9 +158,9 @@ fn build(url: &Url) -> reqwest::Result<reqwest::Client> {
         .http1_only()
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
-        // A connection of its own for every request: one kept alive may be closed by the server just when
-        // it is used again (llama-server waits 5 s), and would be silently replaced within the timed part.
-        .pool_max_idle_per_host(0)
+        // Only a connection that was used just now is used again (see `connect`): one kept for longer may be
+        // closed by the server when it is wanted (llama-server waits 5 s).
+        .pool_idle_timeout(FRESH)
         .connect_timeout(Duration::from_secs(10))
         .tcp_nodelay(true);
     if url.scheme() == "http" {

@@ -135,7 +135,8 @@ impl Client {
         }
     }
 
-    /// A streamed chat completion of at most `max_tokens` tokens.
+    /// A streamed chat completion of at most `max_tokens` tokens. Its clock starts on an open connection: the time
+    /// to the first token is the server's, not the network's handshake.
     ///
     /// # Errors
     /// When the request is refused, or the reply breaks off, falls silent, is over a limit or cannot be read.
@@ -146,6 +147,7 @@ impl Client {
         max_tokens: u32,
     ) -> Result<Exchange, Failure> {
         let body = chat::body(conversation, sampling, max_tokens);
+        self.http.connect(self.endpoints.health).await;
         let answer = self.http.post(self.endpoints.chat, &body).await?;
         chat::exchange(&answer, self.http.limits())
     }
