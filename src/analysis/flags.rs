@@ -40,6 +40,7 @@ pub(crate) fn flags(run: &Run<'_>, summary: &Summary) -> Result<Vec<String>> {
     derived(summary, &mut flags);
     clocks(run, &mut flags)?;
     noise(run, &mut flags)?;
+    cards(run, &mut flags)?;
     few_visits(run, summary, &mut flags);
     Ok(flags)
 }
@@ -175,6 +176,23 @@ fn noise(run: &Run<'_>, flags: &mut Vec<String>) -> Result<()> {
     Ok(())
 }
 
+/// What was seen on the cards that makes figures doubtful.
+fn cards(run: &Run<'_>, flags: &mut Vec<String>) -> Result<()> {
+    let (trials, slowed) = run.frame.above(frame::THROTTLED, 0.0)?;
+    if slowed > 0 {
+        flags.push(format!(
+            "a graphics card slowed down for power or heat in {slowed} of {trials} trials: their speed is not the card's best"
+        ));
+    }
+    let (trials, shared) = run.frame.above(frame::GPU_OTHERS, 0.0)?;
+    if shared > 0 {
+        flags.push(format!(
+            "other processes were on the graphics cards in {shared} of {trials} trials: energy and memory in use hold theirs too"
+        ));
+    }
+    Ok(())
+}
+
 fn few_visits(run: &Run<'_>, summary: &Summary, flags: &mut Vec<String>) {
     let rounds = run.suite.rounds;
     if rounds < MIN_VISITS && summary.cells.iter().any(|cell| cell.decode_tps.is_some()) {
@@ -187,9 +205,10 @@ fn few_visits(run: &Run<'_>, summary: &Summary, flags: &mut Vec<String>) {
 
 /// What has no figure, and why.
 pub(crate) fn not_measured(run: &Run<'_>, summary: &Summary) -> Vec<String> {
-    let mut lines = vec!["energy: no energy probe yet".to_owned()];
-    if !summary.machine.gpus.is_empty() {
-        lines.push("GPU memory: no GPU probe yet; memory is the server's main memory".into());
+    let mut lines = Vec::new();
+    if !run.journal.trials.iter().any(knows_energy) {
+        lines
+            .push("energy and GPU memory: the kneepoint that measured this had no probe for them".to_owned());
     }
     for &objective in &summary.objectives {
         let has = |cell: &CellSummary| pareto::value(cell, objective).is_some();
@@ -202,17 +221,25 @@ pub(crate) fn not_measured(run: &Run<'_>, summary: &Summary) -> Vec<String> {
     lines
 }
 
+/// Whether energy was looked for, found or not.
+fn knows_energy(trial: &Trial) -> bool {
+    trial.measurements.iter().any(|m| m.name == metric::CPU_ENERGY_J || m.name == metric::GPU_ENERGY_J)
+}
+
 /// Measurements that no source of a trial had, by name and reason.
 fn absent(run: &Run<'_>) -> Vec<String> {
     let mut reasons: BTreeMap<(&str, &str), u32> = BTreeMap::new();
     for trial in &run.journal.trials {
-        for (name, reason) in absent_of(trial) {
-            *reasons.entry((name, reason)).or_default() += 1;
+        // Several figures of one source have one name in words: a trial counts once.
+        let of_trial: BTreeSet<_> =
+            absent_of(trial).into_iter().map(|(name, reason)| (words(name), reason)).collect();
+        for missing in of_trial {
+            *reasons.entry(missing).or_default() += 1;
         }
     }
     let line = |((name, reason), trials): ((&str, &str), u32)| {
         let count = if trials == 1 { "1 trial".into() } else { format!("{trials} trials") };
-        format!("{}: {reason} ({count})", words(name))
+        format!("{name}: {reason} ({count})")
     };
     reasons.into_iter().map(line).collect()
 }
@@ -239,6 +266,12 @@ fn words(name: &str) -> &str {
         metric::PEAK_PSS_BYTES => "proportional memory",
         metric::PEAK_ANON_BYTES => "anonymous memory",
         metric::PEAK_FILE_BYTES => "file-mapped memory",
+        metric::PEAK_VRAM_BYTES => "GPU memory of the server",
+        metric::PEAK_VRAM_DEVICE_BYTES
+        | metric::GPU_ENERGY_J
+        | metric::GPU_THROTTLED
+        | metric::GPU_OTHERS => "the graphics cards",
+        metric::CPU_ENERGY_J => "energy of the processor",
         metric::STEAL => "stolen CPU time",
         metric::OTHER_CPU => "CPU time of other processes",
         metric::LOAD1 => "load average",

@@ -103,6 +103,20 @@ pub(crate) const PSS: &str = "peak_pss_bytes";
 pub(crate) const ANON: &str = "peak_anon_bytes";
 /// Peak file-mapped memory (bytes).
 pub(crate) const FILE: &str = "peak_file_bytes";
+/// Peak GPU memory of the server (bytes).
+pub(crate) const VRAM: &str = "peak_vram_bytes";
+/// Peak GPU memory in use (bytes).
+pub(crate) const VRAM_DEVICE: &str = "peak_vram_device_bytes";
+/// Energy of the cards (J).
+pub(crate) const GPU_ENERGY: &str = "gpu_energy_j";
+/// Energy of the processor packages (J).
+pub(crate) const CPU_ENERGY: &str = "cpu_energy_j";
+/// Whether a card slowed down.
+pub(crate) const THROTTLED: &str = "gpu_throttled";
+/// Other processes on the cards.
+pub(crate) const GPU_OTHERS: &str = "gpu_other_processes";
+/// Energy of cards and packages beyond the idle cards (J).
+pub(crate) const ENERGY: &str = "energy_j";
 /// Stolen share of CPU time.
 pub(crate) const STEAL: &str = "steal_ratio";
 /// Share of CPU time that others used.
@@ -123,6 +137,12 @@ const FIGURES: &[Figure] = &[
     figure(PSS, metric::PEAK_PSS_BYTES, &[Source::Procfs]),
     figure(ANON, metric::PEAK_ANON_BYTES, &[Source::Procfs]),
     figure(FILE, metric::PEAK_FILE_BYTES, &[Source::Procfs]),
+    figure(VRAM, metric::PEAK_VRAM_BYTES, &[Source::Nvml, Source::Sysfs]),
+    figure(VRAM_DEVICE, metric::PEAK_VRAM_DEVICE_BYTES, &[Source::Nvml, Source::Sysfs]),
+    figure(GPU_ENERGY, metric::GPU_ENERGY_J, &[Source::Nvml, Source::Sysfs]),
+    figure(CPU_ENERGY, metric::CPU_ENERGY_J, &[Source::Rapl]),
+    figure(THROTTLED, metric::GPU_THROTTLED, &[Source::Nvml]),
+    figure(GPU_OTHERS, metric::GPU_OTHERS, &[Source::Nvml]),
     figure(STEAL, metric::STEAL, &[Source::Procfs]),
     figure(OTHER_CPU, metric::OTHER_CPU, &[Source::Procfs]),
 ];
@@ -130,6 +150,20 @@ const FIGURES: &[Figure] = &[
 /// The arm as a column value; joins do not match absent values, so a task without arms has an empty one.
 pub(crate) fn arm_name(arm: Option<Arm>) -> &'static str {
     arm.map_or("", Arm::name)
+}
+
+/// Energy of a trial beyond the idle cards (J); never below 0, where the idle power was watched at a warmer time.
+fn net_energy(trial: &Trial, idle_w: f64) -> Option<f64> {
+    let gpu = [Source::Nvml, Source::Sysfs]
+        .into_iter()
+        .find_map(|source| trial.measured(metric::GPU_ENERGY_J, source));
+    let cpu = trial.measured(metric::CPU_ENERGY_J, Source::Rapl);
+    let time = trial.measured(metric::TOTAL_S, Source::Client)?;
+    let net = gpu.map(|joules| (joules - idle_w * time).max(0.0));
+    match (net, cpu) {
+        (None, None) => None,
+        (net, cpu) => Some(net.unwrap_or_default() + cpu.unwrap_or_default()),
+    }
 }
 
 impl Frame {
@@ -172,6 +206,8 @@ impl Frame {
                 figure.sources.iter().find_map(measured)
             }));
         }
+        let idle_w = journal.header.machine.idle_gpu_w.unwrap_or_default();
+        columns.push(optional(ENERGY, trials, |trial| net_energy(trial, idle_w)));
         let table =
             DataFrame::new(trials.len(), columns).context(|| "cannot make a table of the trials".into())?;
         let mut visits = BTreeMap::new();

@@ -16,8 +16,11 @@ pub(crate) fn measure(run: &Run<'_>, visit: Visit<'_>) -> Result<MemorySummary> 
     let reported = |of: &dyn Fn(&crate::engine::Effective) -> Option<u64>| {
         launches.iter().filter_map(|launch| of(&launch.effective)).max()
     };
+    let peak_vram_bytes = peak(frame::VRAM)?;
     Ok(MemorySummary {
-        peak_bytes: peak_pss_bytes.or(peak_rss_bytes),
+        peak_bytes: peak_vram_bytes.or(peak_pss_bytes).or(peak_rss_bytes),
+        peak_vram_bytes,
+        peak_vram_device_bytes: peak(frame::VRAM_DEVICE)?,
         peak_rss_bytes,
         peak_pss_bytes,
         peak_anon_bytes: peak(frame::ANON)?,

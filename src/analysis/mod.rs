@@ -11,6 +11,7 @@ use crate::task::{self, Weight};
 use crate::trial::{Arm, Case, Reply};
 
 mod effective;
+mod energy;
 mod flags;
 mod frame;
 mod kld;
@@ -217,6 +218,7 @@ impl<'a> Run<'a> {
         let mut draws = pareto::Draws::default();
         let difference = level.measure(self, &mut summary, &mut draws)?;
         speed::measure(self, &mut summary, &mut draws)?;
+        energy::measure(self, &mut summary, &mut draws)?;
         if let Some((kld, kld_draws)) = kld.cells.get(setting) {
             summary.kld = Some(kld.clone());
             draws.kld.clone_from(kld_draws);
@@ -255,6 +257,7 @@ impl<'a> Run<'a> {
             itl_max_s: None,
             draft_acceptance: None,
             memory: summary::MemorySummary::default(),
+            energy: None,
             front: FrontStatus::NotMeasured,
             front_frequency: None,
             command: first.map(|launch| launch.argv.shell()),

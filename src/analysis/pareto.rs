@@ -31,6 +31,7 @@ pub(crate) struct Draws {
     pub(crate) prefill: Vec<Draw>,
     pub(crate) decode: Vec<Draw>,
     pub(crate) kld: Vec<Draw>,
+    pub(crate) energy: Vec<Draw>,
 }
 
 /// The cell's figure for an objective, as published.
@@ -42,6 +43,7 @@ pub(crate) fn value(cell: &CellSummary, objective: Objective) -> Option<f64> {
         Objective::Ttft => cell.ttft_s.map(|estimate| estimate.value),
         Objective::Memory => cell.memory.peak_bytes.map(|bytes| bytes as f64),
         Objective::Kld => cell.kld.as_ref().map(|kld| kld.mean.value),
+        Objective::Energy => cell.energy.as_ref().map(|energy| energy.per_request_j.value),
     }
 }
 
@@ -105,6 +107,7 @@ fn draws_of(cell: &Measured, objective: Objective) -> Option<&[Draw]> {
         Objective::Prefill => Some(&cell.draws.prefill),
         Objective::Ttft => Some(&cell.draws.ttft),
         Objective::Kld => Some(&cell.draws.kld),
+        Objective::Energy => Some(&cell.draws.energy),
         Objective::Memory => None,
     }
 }

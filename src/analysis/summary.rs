@@ -80,6 +80,8 @@ pub enum Objective {
     Memory,
     /// Mean KLD from the reference (nat); the reference itself is 0.
     Kld,
+    /// Energy of a request (J), beyond the idle machine where that is known.
+    Energy,
 }
 
 impl Objective {
@@ -87,7 +89,7 @@ impl Objective {
     pub const fn direction(self) -> Direction {
         match self {
             Self::Quality | Self::Decode | Self::Prefill => Direction::Up,
-            Self::Ttft | Self::Memory | Self::Kld => Direction::Down,
+            Self::Ttft | Self::Memory | Self::Kld | Self::Energy => Direction::Down,
         }
     }
 
@@ -100,6 +102,7 @@ impl Objective {
             Self::Ttft => "ttft",
             Self::Memory => "memory",
             Self::Kld => "kld",
+            Self::Energy => "energy",
         }
     }
 }
@@ -130,7 +133,8 @@ pub struct KldSummary {
 /// Peak memory of a cell (bytes), each `None` with a line in [`Summary::not_measured`].
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MemorySummary {
-    /// Peak proportional set size, else peak resident set size; the objective `memory`.
+    /// The objective `memory`: peak GPU memory of the server where it uses a GPU, else its peak proportional set
+    /// size, else its peak resident set size.
     pub peak_bytes: Option<u64>,
     /// Peak resident set size of the process tree.
     pub peak_rss_bytes: Option<u64>,
@@ -140,12 +144,35 @@ pub struct MemorySummary {
     pub peak_anon_bytes: Option<u64>,
     /// Peak file-mapped memory.
     pub peak_file_bytes: Option<u64>,
+    /// Peak GPU memory of the server's processes, over all cards.
+    #[serde(default)]
+    pub peak_vram_bytes: Option<u64>,
+    /// Peak GPU memory in use on all cards, by whomever.
+    #[serde(default)]
+    pub peak_vram_device_bytes: Option<u64>,
     /// KV cache, as the engine reports it.
     pub kv_bytes: Option<u64>,
     /// Compute buffers, as the engine reports them.
     pub compute_bytes: Option<u64>,
     /// Model buffers, as the engine reports them.
     pub model_bytes: Option<u64>,
+}
+
+/// Energy of a cell's chat requests (J).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EnergySummary {
+    /// Median over requests, prefill included; the objective `energy`.
+    pub per_request_j: Estimate,
+    /// All energy over all tokens generated.
+    pub per_token_j: Option<f64>,
+    /// All energy over the sum of scores: what an answer that is right costs.
+    pub per_right_answer_j: Option<f64>,
+    /// Graphics cards are in it.
+    pub gpu: bool,
+    /// Processor packages are in it.
+    pub cpu: bool,
+    /// Power of the idle cards that was taken off (W); `None`: nothing was.
+    pub idle_w: Option<f64>,
 }
 
 /// One setting at one context length.
@@ -198,6 +225,9 @@ pub struct CellSummary {
     pub draft_acceptance: Option<f64>,
     /// Peak memory.
     pub memory: MemorySummary,
+    /// Energy, where this machine measures it.
+    #[serde(default)]
+    pub energy: Option<EnergySummary>,
     /// Position relative to the front.
     pub front: FrontStatus,
     /// Share of joint bootstrap draws in which the cell is on the front (0..1).
@@ -322,7 +352,7 @@ pub struct FailureRow {
 }
 
 /// The machine that a run was made on.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Machine {
     /// Operating system and kernel.
     pub os: String,
@@ -334,6 +364,9 @@ pub struct Machine {
     pub memory_bytes: u64,
     /// GPUs, by name.
     pub gpus: Vec<String>,
+    /// Power of all cards before the first server started (W), where the driver says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_gpu_w: Option<f64>,
 }
 
 /// A model file that was used.

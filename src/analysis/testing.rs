@@ -30,6 +30,7 @@ pub(crate) fn cell(setting: &str, context: u32) -> CellSummary {
         itl_max_s: None,
         draft_acceptance: None,
         memory: MemorySummary::default(),
+        energy: None,
         front: FrontStatus::NotMeasured,
         front_frequency: None,
         command: None,

@@ -97,12 +97,7 @@ fn gpus() -> Check {
     if gpus.is_empty() {
         return check("GPUs", State::Absent, "none found", "servers run on the CPU");
     }
-    check(
-        "GPUs",
-        State::Ok,
-        gpus.join(", "),
-        "servers may use them; their memory and energy are not measured yet",
-    )
+    check("GPUs", State::Ok, gpus.join(", "), "servers may use them")
 }
 
 fn engine_check(engine: &'static dyn engine::Engine, store: &Store<'_>) -> Result<Check> {

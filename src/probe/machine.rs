@@ -15,6 +15,7 @@ pub fn machine() -> Machine {
         cpus: std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX)),
         memory_bytes: Meminfo::current().map(|info| info.mem_total).unwrap_or_default(),
         gpus: gpus(Path::new("/")),
+        idle_gpu_w: None,
     }
 }
 

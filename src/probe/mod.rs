@@ -7,9 +7,12 @@ use std::time::Duration;
 use crate::error::Result;
 use crate::trial::{Measurement, Source};
 
+mod joules;
 pub mod machine;
 pub mod memory;
 pub mod noise;
+pub mod nvidia;
+pub mod rapl;
 pub mod sampler;
 
 /// What a probe looks at.
@@ -52,4 +55,4 @@ pub struct ProbeEntry {
 }
 
 /// Every probe that kneepoint knows.
-pub static PROBES: &[ProbeEntry] = &[memory::ENTRY, noise::ENTRY];
+pub static PROBES: &[ProbeEntry] = &[memory::ENTRY, noise::ENTRY, nvidia::ENTRY, rapl::ENTRY];

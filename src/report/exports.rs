@@ -76,6 +76,11 @@ pub fn cells_csv(summary: &Summary) -> Vec<u8> {
         "kv_bytes",
         "compute_bytes",
         "model_bytes",
+        "peak_vram_bytes",
+        "peak_vram_device_bytes",
+        "energy_per_request_j",
+        "energy_per_token_j",
+        "energy_per_right_answer_j",
         "front",
         "front_frequency",
     ];
@@ -134,9 +139,17 @@ fn cell_fields(cell: &CellSummary) -> Vec<Field<'_>> {
             memory.kv_bytes,
             memory.compute_bytes,
             memory.model_bytes,
+            memory.peak_vram_bytes,
+            memory.peak_vram_device_bytes,
         ]
         .map(Field::Bytes),
     );
+    let energy = cell.energy.as_ref();
+    fields.extend([
+        Field::Number(energy.map(|energy| energy.per_request_j.value)),
+        Field::Number(energy.and_then(|energy| energy.per_token_j)),
+        Field::Number(energy.and_then(|energy| energy.per_right_answer_j)),
+    ]);
     fields.push(Field::Text(match cell.front {
         crate::analysis::summary::FrontStatus::OnFront => "on_front",
         crate::analysis::summary::FrontStatus::Dominated => "dominated",

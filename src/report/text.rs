@@ -127,6 +127,7 @@ pub(crate) const fn axis(objective: Objective) -> &'static str {
         Objective::Ttft => "time to first token (ms)",
         Objective::Memory => "peak memory (MiB)",
         Objective::Kld => "KLD from the reference (nat)",
+        Objective::Energy => "energy of a request (J)",
     }
 }
 

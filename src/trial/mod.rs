@@ -427,6 +427,18 @@ pub mod metric {
     pub const PEAK_ANON_BYTES: &str = "peak_anon_bytes";
     /// Peak file-mapped memory of the server's process tree (bytes).
     pub const PEAK_FILE_BYTES: &str = "peak_file_bytes";
+    /// Peak GPU memory of the server's processes, over all cards (bytes).
+    pub const PEAK_VRAM_BYTES: &str = "peak_vram_bytes";
+    /// Peak GPU memory in use on all cards, by whomever (bytes).
+    pub const PEAK_VRAM_DEVICE_BYTES: &str = "peak_vram_device_bytes";
+    /// Energy of all cards during the trial, what they use when idle included (J).
+    pub const GPU_ENERGY_J: &str = "gpu_energy_j";
+    /// 1 when a card slowed down for power or heat during the trial, else 0.
+    pub const GPU_THROTTLED: &str = "gpu_throttled";
+    /// Processes on the cards beside the server's.
+    pub const GPU_OTHERS: &str = "gpu_other_processes";
+    /// Energy of the processor packages during the trial, what they use when idle included (J).
+    pub const CPU_ENERGY_J: &str = "cpu_energy_j";
     /// Share of the machine's CPU time stolen by its host during the trial (0..1).
     pub const STEAL: &str = "steal_ratio";
     /// Share of the machine's CPU time used by anything but the server and kneepoint (0..1).

@@ -115,6 +115,7 @@ pub(crate) fn journal() -> Journal {
             cpus: 2,
             memory_bytes: 8 << 30,
             gpus: Vec::new(),
+            idle_gpu_w: None,
         },
         engines: vec![EngineInfo {
             name: "llama.cpp".into(),
@@ -396,6 +397,9 @@ fn measurements(case: &Case, truth: &Truth, name: &str) -> Vec<Measurement> {
     all.extend([
         Measurement::new(metric::TTFT_S, Source::Client, f64::from(case.context) / prefill),
         Measurement::new(metric::TOTAL_S, Source::Client, f64::from(case.context) / prefill + 0.5),
+        Measurement::new(metric::CPU_ENERGY_J, Source::Rapl, noisy(metric::CPU_ENERGY_J, 25.0)),
+        Measurement::absent(metric::GPU_ENERGY_J, Source::Nvml, "no card answers"),
+        Measurement::absent(metric::GPU_OTHERS, Source::Nvml, "no card answers"),
         Measurement::new(metric::PREFILL_TPS, Source::Engine, prefill),
         Measurement::new(metric::DECODE_TPS, Source::Client, decode),
         Measurement::new(

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::super::{FRONT_FILE, HEATMAP_FILE, front, heatmap, text};
+use super::energy::EnergyView;
 use crate::analysis::RULER_LINE;
 use crate::analysis::summary::{CellSummary, DepthRow, EffectiveLength, KldSummary, Summary, TaskRow};
 
@@ -33,6 +34,8 @@ pub(super) struct View<'a> {
     effective: Vec<EffectiveView>,
     ruler_line: String,
     kld: Vec<KldLevelView>,
+    energy: Vec<EnergyView>,
+    energy_words: Option<String>,
     aa: Vec<AaView>,
     power: Vec<PowerView>,
     flags: Vec<String>,
@@ -178,6 +181,8 @@ impl<'a> View<'a> {
             heatmap: heatmap(summary).is_some().then_some(HEATMAP_FILE),
             effective: effective_lengths(summary),
             ruler_line: format!("{:.1}", RULER_LINE * 100.0),
+            energy: super::energy::rows(summary),
+            energy_words: super::energy::words(summary),
             kld: contexts.iter().filter_map(|&context| kld_level(summary, context)).collect(),
             aa: aa(summary),
             power: power(summary),
@@ -215,7 +220,7 @@ fn contexts(summary: &Summary) -> Vec<u32> {
     contexts
 }
 
-fn tokens(context: u32) -> String {
+pub(super) fn tokens(context: u32) -> String {
     text::thousands(u64::from(context))
 }
 

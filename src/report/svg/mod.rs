@@ -104,6 +104,7 @@ fn figure(cell: &CellSummary, objective: Objective) -> Option<Estimate> {
         Objective::Prefill => cell.prefill_tps,
         Objective::Ttft => cell.ttft_s.map(|ttft| scaled(ttft, 1000.0)),
         Objective::Kld => cell.kld.as_ref().map(|kld| kld.mean),
+        Objective::Energy => cell.energy.as_ref().map(|energy| energy.per_request_j),
         Objective::Memory => {
             let value = cell.memory.peak_bytes? as f64 / f64::from(1 << 20);
             Some(Estimate { value, low: None, high: None, n: 1 })
@@ -148,6 +149,7 @@ const fn words(objective: Objective) -> &'static str {
         Objective::Ttft => "time to first token",
         Objective::Memory => "peak memory",
         Objective::Kld => "distance from the reference (KLD)",
+        Objective::Energy => "energy of a request",
     }
 }
 

@@ -1,0 +1,278 @@
+//! NVIDIA's management library: GPU memory of the server's processes and of the cards, energy, throttling, and
+//! who else is on the cards.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::time::{Duration, Instant};
+
+use nvml_wrapper::bitmasks::device::ThrottleReasons;
+use nvml_wrapper::enums::device::UsedGpuMemory;
+use nvml_wrapper::{Device, Nvml};
+
+use super::joules::{Joules, Reading};
+use super::{Probe, ProbeEntry, Subject, memory};
+use crate::error::{Error, Result};
+use crate::trial::{Measurement, Source, metric};
+
+/// The line of the table.
+pub const ENTRY: ProbeEntry = ProbeEntry {
+    name: "nvidia",
+    summary: "GPU memory of the server and of the cards, energy, throttling, other processes (NVML)",
+    check,
+    metrics: &[
+        (metric::PEAK_VRAM_BYTES, Source::Nvml),
+        (metric::PEAK_VRAM_DEVICE_BYTES, Source::Nvml),
+        (metric::GPU_ENERGY_J, Source::Nvml),
+        (metric::GPU_THROTTLED, Source::Nvml),
+        (metric::GPU_OTHERS, Source::Nvml),
+    ],
+    start: |subject| Box::new(Nvidia::new(subject)),
+};
+
+const INTERVAL: Duration = Duration::from_millis(100);
+/// The name that the driver installs; the one without a number comes with development files only.
+const LIBRARY: &str = "libnvidia-ml.so.1";
+/// How long the idle power is watched.
+const IDLE_WATCH: Duration = Duration::from_secs(2);
+
+/// Reasons for low clocks that make a measurement slower than the card is.
+const SLOW: ThrottleReasons = ThrottleReasons::SW_POWER_CAP
+    .union(ThrottleReasons::HW_SLOWDOWN)
+    .union(ThrottleReasons::SW_THERMAL_SLOWDOWN)
+    .union(ThrottleReasons::HW_THERMAL_SLOWDOWN)
+    .union(ThrottleReasons::HW_POWER_BRAKE_SLOWDOWN);
+
+fn open() -> Result<Nvml, String> {
+    Nvml::builder()
+        .lib_path(OsStr::new(LIBRARY))
+        .init()
+        .map_err(|error| format!("NVIDIA's management library does not answer: {error}"))
+}
+
+fn devices(nvml: &Nvml) -> Result<Vec<Device<'_>>, String> {
+    let count = nvml.device_count().map_err(|error| error.to_string())?;
+    let devices: Vec<Device<'_>> = (0..count).filter_map(|index| nvml.device_by_index(index).ok()).collect();
+    if devices.is_empty() { Err("no NVIDIA GPU can be used".to_owned()) } else { Ok(devices) }
+}
+
+fn check() -> Result<String, String> {
+    let nvml = open()?;
+    let devices = devices(&nvml)?;
+    let driver = nvml.sys_driver_version().unwrap_or_else(|_| "unknown".to_owned());
+    let mut found = vec![format!("driver {driver}")];
+    for device in &devices {
+        let name = device.name().unwrap_or_else(|_| "a GPU".to_owned());
+        let total = device.memory_info().map(|info| info.total).unwrap_or_default();
+        let mig = if has_mig(device) { ", split by MIG" } else { "" };
+        found.push(format!("{name} ({:.1} GiB{mig})", total as f64 / f64::from(1 << 30)));
+        let others: Vec<String> =
+            pids(device).into_iter().map(|(pid, _)| format!("{} ({pid})", process_name(pid))).collect();
+        if !others.is_empty() {
+            found.push(format!("in use by {}", others.join(", ")));
+        }
+    }
+    Ok(found.join("; "))
+}
+
+/// Power of all cards (W) while nothing of ours runs, over two seconds.
+///
+/// # Errors
+/// Why there is no figure.
+pub fn idle_power_w() -> Result<f64, String> {
+    let nvml = open()?;
+    let mut probe = Cards::of(&nvml)?;
+    let start = Instant::now();
+    probe.energy(start)?;
+    std::thread::sleep(IDLE_WATCH);
+    probe.energy(Instant::now())?;
+    let seconds = start.elapsed().as_secs_f64();
+    let used: Option<f64> = probe.joules.iter_mut().map(Joules::take).sum();
+    used.map(|joules| joules / seconds).ok_or_else(|| "the cards report no energy".to_owned())
+}
+
+fn has_mig(device: &Device<'_>) -> bool {
+    device.mig_mode().is_ok_and(|mode| mode.current != 0)
+}
+
+/// Processes on a card and what they hold of its memory (bytes), where the driver says so.
+fn pids(device: &Device<'_>) -> BTreeMap<u32, Option<u64>> {
+    let compute = device.running_compute_processes().unwrap_or_default();
+    let graphics = device.running_graphics_processes().unwrap_or_default();
+    let used = |memory: &UsedGpuMemory| match memory {
+        UsedGpuMemory::Used(bytes) => Some(*bytes),
+        UsedGpuMemory::Unavailable => None,
+    };
+    // Vulkan's and CUDA's processes may stand in both lists.
+    compute.iter().chain(&graphics).map(|process| (process.pid, used(&process.used_gpu_memory))).collect()
+}
+
+fn process_name(pid: u32) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/comm"))
+        .map_or_else(|_| "another machine's or user's process".to_owned(), |name| name.trim().to_owned())
+}
+
+/// The cards of this machine.
+struct Cards<'a> {
+    devices: Vec<Device<'a>>,
+    joules: Vec<Joules>,
+}
+
+impl<'a> Cards<'a> {
+    fn of(nvml: &'a Nvml) -> Result<Self, String> {
+        let devices = devices(nvml)?;
+        let joules = vec![Joules::default(); devices.len()];
+        Ok(Self { devices, joules })
+    }
+
+    /// Reads every card's energy: the counter (Volta and newer), else the power.
+    fn energy(&mut self, at: Instant) -> Result<(), String> {
+        for (device, joules) in self.devices.iter().zip(&mut self.joules) {
+            let reading = match device.total_energy_consumption() {
+                Ok(millijoules) => Reading::Counter { joules: millijoules as f64 / 1e3, range: None },
+                Err(_) => {
+                    let milliwatts = device.power_usage().map_err(|error| error.to_string())?;
+                    Reading::Power(f64::from(milliwatts) / 1e3)
+                }
+            };
+            joules.add(at, reading);
+        }
+        Ok(())
+    }
+}
+
+/// What a trial has seen.
+#[derive(Debug, Default)]
+struct Seen {
+    server: Option<u64>,
+    cards: Option<u64>,
+    throttled: bool,
+    others: BTreeSet<u32>,
+    sampled: bool,
+}
+
+struct Nvidia {
+    server: u32,
+    /// The library, or why there is none.
+    nvml: Result<Nvml, String>,
+    joules: Vec<Joules>,
+    seen: Seen,
+    /// Why the memory of single processes is not known.
+    hidden: Option<String>,
+}
+
+impl Nvidia {
+    fn new(subject: Subject) -> Self {
+        let nvml = open();
+        let cards = nvml.as_ref().ok().and_then(|nvml| Cards::of(nvml).ok());
+        let joules = cards.map(|cards| cards.joules).unwrap_or_default();
+        Self { server: subject.server_pid, nvml, joules, seen: Seen::default(), hidden: None }
+    }
+
+    fn look(&mut self) -> Result<(), String> {
+        let nvml = self.nvml.as_ref().map_err(Clone::clone)?;
+        let ours: BTreeSet<u32> = memory::tree(self.server)
+            .map_err(|error| error.to_string())?
+            .into_iter()
+            .filter_map(|pid| u32::try_from(pid).ok())
+            .collect();
+        let mut cards = Cards::of(nvml)?;
+        cards.joules = std::mem::take(&mut self.joules);
+        cards.energy(Instant::now())?;
+        let (mut server, mut total, mut found) = (0, 0, false);
+        for device in &cards.devices {
+            total += device.memory_info().map_err(|error| error.to_string())?.used;
+            self.seen.throttled |= device.current_throttle_reasons().is_ok_and(|why| why.intersects(SLOW));
+            if has_mig(device) {
+                self.hidden =
+                    Some("the card is split by MIG: it tells its processes apart by instance".into());
+            }
+            for (pid, used) in pids(device) {
+                if !ours.contains(&pid) {
+                    self.seen.others.insert(pid);
+                    continue;
+                }
+                found = true;
+                match used {
+                    Some(bytes) => server += bytes,
+                    None => self.hidden = Some("the driver does not say what single processes hold".into()),
+                }
+            }
+        }
+        self.joules = cards.joules;
+        if found {
+            self.seen.server = self.seen.server.max(Some(server));
+        }
+        self.seen.cards = self.seen.cards.max(Some(total));
+        self.seen.sampled = true;
+        Ok(())
+    }
+}
+
+impl Probe for Nvidia {
+    fn name(&self) -> &'static str {
+        ENTRY.name
+    }
+
+    fn interval(&self) -> Option<Duration> {
+        Some(INTERVAL)
+    }
+
+    fn sample(&mut self) -> Result<()> {
+        self.look().map_err(Error::runtime)
+    }
+
+    fn take(&mut self) -> Vec<Measurement> {
+        let seen = std::mem::take(&mut self.seen);
+        let joules: Option<f64> = self.joules.iter_mut().map(Joules::take).sum();
+        let reason = match &self.nvml {
+            Err(reason) => reason.clone(),
+            Ok(_) if !seen.sampled => "no sample was taken".to_owned(),
+            Ok(_) => "the cards do not report it".to_owned(),
+        };
+        let hidden = match (&self.hidden, seen.sampled) {
+            (Some(hidden), _) => hidden.clone(),
+            (None, true) => "the server's processes are not on a card".to_owned(),
+            (None, false) => reason.clone(),
+        };
+        let bytes = |value: Option<u64>| value.map(|bytes| bytes as f64);
+        let server = seen.server.filter(|_| self.hidden.is_none());
+        let sampled = |value: f64| seen.sampled.then_some(value);
+        vec![
+            measured(metric::PEAK_VRAM_BYTES, bytes(server), &hidden),
+            measured(metric::PEAK_VRAM_DEVICE_BYTES, bytes(seen.cards), &reason),
+            measured(metric::GPU_ENERGY_J, joules.filter(|_| seen.sampled), &reason),
+            measured(metric::GPU_THROTTLED, sampled(f64::from(u8::from(seen.throttled))), &reason),
+            measured(metric::GPU_OTHERS, sampled(seen.others.len() as f64), &reason),
+        ]
+    }
+}
+
+fn measured(name: &'static str, value: Option<f64>, reason: &str) -> Measurement {
+    match value {
+        Some(value) => Measurement::new(name, Source::Nvml, value),
+        None => Measurement::absent(name, Source::Nvml, reason),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// On a machine with a card the figures are there; on any other the reason is.
+    #[test]
+    fn every_figure_is_there_or_absent_with_a_reason() {
+        let mut probe = Nvidia::new(Subject { server_pid: std::process::id() });
+        let sampled = probe.sample().is_ok();
+        std::thread::sleep(INTERVAL);
+        assert_eq!(probe.sample().is_ok(), sampled);
+        assert_eq!(sampled, check().is_ok());
+        for measurement in probe.take() {
+            match measurement.value {
+                // This process holds nothing on a card.
+                Some(value) => assert!(sampled && value >= 0.0, "{measurement:?}"),
+                None => assert!(!measurement.absent.unwrap().is_empty()),
+            }
+        }
+        assert_eq!(idle_power_w().is_ok(), sampled);
+    }
+}
