@@ -20,6 +20,8 @@ pub mod graph_walks;
 mod haystack;
 pub mod niah;
 pub mod ordinal_recall;
+#[cfg(test)]
+mod published;
 pub mod variable_tracking;
 
 /// Name of the option for the tokens that a model may think with before it answers.
