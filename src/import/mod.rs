@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::trial::Case;
 
+mod answers;
 mod lines;
 pub mod own;
 pub mod qa;

@@ -5,17 +5,15 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{
-    Format, Imported, Line, Matching, bad_line, file_at, lines, name_of, references, ruler, too_few,
-};
+use super::answers::{self, OUTPUT_TOKENS, output_tokens};
+use super::{Format, Imported, Line, Matching, bad_line, file_at, lines, name_of, references, too_few};
 use crate::error::Result;
 use crate::task::random::{Random, stratified_depth};
-use crate::task::retrieval::answers;
 use crate::task::sizing::too_small;
-use crate::task::{Approximate, Emit, Params, Task, TaskOption, TokenCounter, Weight};
-use crate::trial::{Case, Message, Outcome, Prompt, Reply, short_hash};
+use crate::task::{Approximate, Emit, Params, Task, TaskOption, TokenCounter, Weight, collected};
+use crate::trial::{Case, Message, Outcome, Reply, short_hash};
 
 /// Name of the task that imported questions belong to.
 const TASK: &str = "retrieval/qa";
@@ -23,14 +21,8 @@ const TASK: &str = "retrieval/qa";
 /// Full counts of a case at most: one to verify, the others to correct.
 const COUNTS: u32 = 3;
 
-static OPTIONS: &[TaskOption] = &[TaskOption {
-    name: "output_tokens",
-    help: "output budget in tokens (32 is RULER's for its qa tasks)",
-    default: 32,
-    min: 8,
-    max: 65_536,
-    difficulty: None,
-}];
+static OPTIONS: &[TaskOption] =
+    &[output_tokens(32, "output budget in tokens (32 is RULER's for its qa tasks)")];
 
 /// Questions with documents, as a format for scoring and as the task `retrieval/qa`.
 #[derive(Debug)]
@@ -94,26 +86,10 @@ impl Question {
         self.answers.iter().any(|answer| document.contains(&answer.to_lowercase()))
     }
 
-    fn target(&self, matching: Matching) -> Value {
-        json!({"answers": self.answers, "any": matching == Matching::Part, "source": self.id})
-    }
-
     fn case(&self, index: u32, messages: Vec<Message>, matching: Matching) -> Case {
-        Case {
-            id: String::new(),
-            task: TASK.into(),
-            task_version: Qa.version(),
-            arm: None,
-            context: 0,
-            index,
-            depth: None,
-            // Questions about one text are alike.
-            cluster: format!("{TASK}/{}", short_hash(self.documents.join("\n").as_bytes())),
-            prompt: Prompt::chat(messages),
-            max_tokens: 0,
-            prompt_tokens: 0,
-            target: self.target(matching),
-        }
+        // Questions about one text are alike.
+        let cluster = short_hash(self.documents.join("\n").as_bytes());
+        answers::case(&Qa, index, &cluster, messages, answers::target(&self.answers, matching, &self.id))
     }
 }
 
@@ -135,8 +111,7 @@ impl Format for Qa {
         let question = question(line.text)?;
         let messages = question.messages(question.own());
         let tokens = Approximate.count_chat(&messages, &[]).map_err(|error| error.to_string())?;
-        let index = u32::try_from(line.number - 1).unwrap_or(u32::MAX);
-        let mut case = question.case(index, messages, matching.unwrap_or(Matching::Part));
+        let mut case = question.case(answers::index_of(line), messages, matching.unwrap_or(Matching::Part));
         (case.prompt_tokens, case.context) = (tokens, tokens);
         Ok(Imported { id: question.id, case: case.seal() })
     }
@@ -168,16 +143,11 @@ impl Task for Qa {
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {
-        params.option(self, "output_tokens")
+        params.option(self, OUTPUT_TOKENS)
     }
 
     fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
-        let mut cases = Vec::new();
-        self.each_case(params, seed, tokens, &mut |case| {
-            cases.push(case);
-            Ok(())
-        })?;
-        Ok(cases)
+        collected(|emit| self.each_case(params, seed, tokens, emit))
     }
 
     /// The first questions of the file, as many as the suite asks for; the seed decides which other documents
@@ -201,11 +171,11 @@ impl Task for Qa {
     }
 
     fn score(&self, case: &Case, reply: &Reply) -> Outcome {
-        Outcome::Scored(ruler::score(case, reply))
+        answers::score(case, reply)
     }
 
     fn perfect(&self, case: &Case) -> Option<Reply> {
-        Some(Reply { content: answers(&case.target).join(", "), ..Reply::default() })
+        answers::perfect(case)
     }
 }
 
@@ -336,8 +306,11 @@ impl Library<'_> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::task::conformance::{WordCounter, params};
+    use crate::trial::Prompt;
 
     fn file(dir: &Path, questions: usize) -> Params {
         let rows: Vec<String> = (0..questions)

@@ -2,26 +2,22 @@
 //! `prepare.py` writes them. Scores are those of its `string_match_all` and `string_match_part`.
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::answers::{self, OUTPUT_TOKENS, output_tokens};
 use super::{Format, Imported, Line, Matching, bad_line, file_at, lines, name_of, references, too_few};
 use crate::error::Result;
-use crate::task::retrieval::{answers, match_all, match_part, ran_out};
-use crate::task::{Emit, Params, Task, TaskOption, TokenCounter, Weight};
-use crate::trial::{Case, Message, Outcome, Prompt, Reply, Score};
+use crate::task::{Emit, Params, Task, TaskOption, TokenCounter, Weight, collected};
+use crate::trial::{Case, Message, Mode, Outcome, Prompt, Reply};
 
 /// Name of the task that imported cases belong to.
 const TASK: &str = "retrieval/ruler";
 
 static OPTIONS: &[TaskOption] = &[
-    TaskOption {
-        name: "output_tokens",
-        help: "output budget in tokens (RULER's own: 128, 30 variable tracking, 120 and 50 common and frequent words, 32 qa)",
-        default: 128,
-        min: 8,
-        max: 65_536,
-        difficulty: None,
-    },
+    output_tokens(
+        128,
+        "output budget in tokens (RULER's own: 128, 30 variable tracking, 120 and 50 common and frequent words, 32 qa)",
+    ),
     TaskOption {
         name: "match_part",
         help: "1: any one of the references is enough (RULER's qa); 0: the share of all that are found",
@@ -51,27 +47,27 @@ fn row(text: &str) -> Result<Row, String> {
 }
 
 /// What the file says of a case; how it is sent is filled in by the caller.
-fn case(row: Row, matching: Matching, index: u32) -> Result<Imported, String> {
+fn case(row: &Row, matching: Matching, mode: Mode, index: u32) -> Result<Imported, String> {
     let id = name_of(&row.index).map_err(|error| format!("`index`: {error}"))?;
     let references = references(&row.outputs, "outputs")?;
-    let depth = place(&row.input, &references);
-    let any = matching == Matching::Part;
+    let mut target = answers::target(&references, matching, &id);
+    target["answer_prefix"] = row.answer_prefix.as_str().into();
     let case = Case {
-        id: String::new(),
-        task: TASK.into(),
-        task_version: Ruler.version(),
-        arm: None,
         context: row.length,
-        index,
-        depth,
-        cluster: format!("{TASK}/{id}"),
-        prompt: Prompt::chat(vec![Message::user(row.input)]),
-        max_tokens: 0,
+        depth: place(&row.input, &references),
         // RULER's own count, the reply's tokens included.
         prompt_tokens: row.length,
-        target: json!({"answers": references, "any": any, "source": id, "answer_prefix": row.answer_prefix}),
+        ..answers::case(&Ruler, index, &id, messages(row, mode), target)
     };
     Ok(Imported { id, case })
+}
+
+/// The input, and in prefill mode the first words of an answer. RULER puts a blank on both sides of these: the
+/// first is the template's affair, the second would be a token that no text has there.
+fn messages(row: &Row, mode: Mode) -> Vec<Message> {
+    let prefix = row.answer_prefix.trim();
+    let began = (mode == Mode::Prefill && !prefix.is_empty()).then(|| Message::prefill(prefix));
+    std::iter::once(Message::user(&row.input)).chain(began).collect()
 }
 
 /// Where the only answer stands in the input (0..1); none when there are several, or it stands there not once.
@@ -94,8 +90,9 @@ impl Format for Ruler {
     }
 
     fn case(&self, line: &Line<'_>, matching: Option<Matching>) -> Result<Imported, String> {
-        let index = u32::try_from(line.number - 1).unwrap_or(u32::MAX);
-        let Imported { id, case } = case(row(line.text)?, matching.unwrap_or(Matching::All), index)?;
+        let row = row(line.text)?;
+        let Imported { id, case } =
+            case(&row, matching.unwrap_or(Matching::All), Mode::Chat, answers::index_of(line))?;
         Ok(Imported { id, case: case.seal() })
     }
 }
@@ -117,6 +114,10 @@ impl Task for Ruler {
         Weight::Primary
     }
 
+    fn modes(&self) -> &'static [Mode] {
+        &[Mode::Chat, Mode::Prefill]
+    }
+
     fn options(&self) -> &'static [TaskOption] {
         OPTIONS
     }
@@ -126,16 +127,11 @@ impl Task for Ruler {
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {
-        params.option(self, "output_tokens")
+        params.option(self, OUTPUT_TOKENS)
     }
 
     fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
-        let mut cases = Vec::new();
-        self.each_case(params, seed, tokens, &mut |case| {
-            cases.push(case);
-            Ok(())
-        })?;
-        Ok(cases)
+        collected(|emit| self.each_case(params, seed, tokens, emit))
     }
 
     /// The first lines of the file, as many as the suite asks for: nothing is drawn, the seed is not used.
@@ -150,7 +146,7 @@ impl Task for Ruler {
             }
             let bad = |reason: String| bad_line(&path, number, &reason);
             let Imported { mut case, .. } =
-                text.and_then(row).and_then(|row| case(row, matching, made)).map_err(bad)?;
+                text.and_then(row).and_then(|row| case(&row, matching, params.mode, made)).map_err(bad)?;
             case.context = params.context;
             case.max_tokens = max_tokens;
             if let Prompt::Chat { messages, tools, .. } = &case.prompt {
@@ -176,27 +172,11 @@ impl Task for Ruler {
     }
 
     fn score(&self, case: &Case, reply: &Reply) -> Outcome {
-        Outcome::Scored(score(case, reply))
+        answers::score(case, reply)
     }
 
     fn perfect(&self, case: &Case) -> Option<Reply> {
-        Some(Reply { content: answers(&case.target).join(", "), ..Reply::default() })
-    }
-}
-
-/// RULER's score of one reply, with a word for what went wrong; reasoning is no answer.
-pub(super) fn score(case: &Case, reply: &Reply) -> Score {
-    let references = answers(&case.target);
-    let any = case.target.get("any").and_then(Value::as_bool).unwrap_or_default();
-    let matched = if any { match_part } else { match_all };
-    let quality = matched(&references, &reply.content);
-    let score = Score::of(quality);
-    match quality {
-        1.0 => score,
-        _ if ran_out(reply) => score.labelled("truncated"),
-        0.0 if reply.content.trim().is_empty() => score.labelled("empty"),
-        0.0 => score.labelled("wrong"),
-        _ => score.labelled("partial"),
+        answers::perfect(case)
     }
 }
 
@@ -219,7 +199,7 @@ mod tests {
     fn quality(outputs: &str, matching: Matching, content: &str) -> f64 {
         let case = imported(&line(0, "?", outputs), Some(matching)).unwrap().case;
         let reply = Reply { content: content.into(), ..Reply::default() };
-        score(&case, &reply).quality.unwrap()
+        answers::score(&case, &reply).score().unwrap().quality.unwrap()
     }
 
     /// By hand from RULER's eval/synthetic/constants.py and eval/evaluate.py.
@@ -253,7 +233,8 @@ mod tests {
             finish_reason: Some(crate::trial::FinishReason::Length),
             ..Reply::default()
         };
-        let score = score(&case, &reply);
+        let outcome = answers::score(&case, &reply);
+        let score = outcome.score().unwrap();
         assert_eq!((score.quality, score.label.as_deref()), (Some(0.0), Some("truncated")));
     }
 
@@ -297,6 +278,14 @@ mod tests {
         for case in &cases {
             assert_eq!(Ruler.score(case, &Ruler.perfect(case).unwrap()).score().unwrap().quality, Some(1.0));
         }
+
+        params.mode = Mode::Prefill;
+        for (case, chat) in Ruler.cases(&params, 1, &WordCounter::default()).unwrap().iter().zip(&cases) {
+            let Prompt::Chat { messages, .. } = &case.prompt else { panic!() };
+            assert_eq!(crate::trial::prefill(messages), Some("It is"), "the blanks around it are not sent");
+            assert!(case.prompt_tokens > chat.prompt_tokens && case.id != chat.id);
+        }
+        params.mode = Mode::Chat;
 
         params.samples = 4;
         let error = Ruler.cases(&params, 1, &WordCounter::default()).unwrap_err();

@@ -29,6 +29,16 @@ pub(crate) struct Piece {
     pub(crate) added: String,
 }
 
+impl Piece {
+    /// What the units `from..to` add behind the one in front of them.
+    pub(crate) fn of(units: &[String], from: usize, to: usize, separator: &str) -> Self {
+        let added = units[from..to].iter().flat_map(|unit| [separator, unit]).collect();
+        Self { lead: units[from.saturating_sub(1)].clone(), added }
+    }
+}
+
+/// A unit has at least so many tokens on average: a server that counts less would be asked for ever longer prompts.
+const LEAST_UNIT: f64 = 0.5;
 /// Rooms of at most so many tokens, or this share of the budget, are filled by counting units.
 const NEAR_TOKENS: i64 = 1024;
 const NEAR_SHARE: i64 = 16;
@@ -58,8 +68,10 @@ pub(crate) struct Fitter {
 }
 
 impl Fitter {
-    /// For prompts of `min..=max` units and at most `budget` tokens.
+    /// For prompts of `min..=max` units and at most `budget` tokens. More units than a prompt of that length can
+    /// have are never tried.
     pub(crate) fn new(budget: u32, min: usize, max: usize) -> Self {
+        let max = max.min((f64::from(budget) / LEAST_UNIT) as usize).max(min);
         Self { budget, min, max, guess: min, unit_tokens: None }
     }
 
@@ -175,9 +187,10 @@ impl Fitter {
 
     /// Notes what units cost. Some cost nothing, and a step must not become endless for that.
     fn learn(&mut self, cost: i64, units: usize) {
-        if cost > 0 && units > 0 {
-            let least = self.unit_tokens.unwrap_or_default() / 2.0;
-            self.unit_tokens = Some((cost as f64 / units as f64).max(least));
+        let mean = cost as f64 / units as f64;
+        let least = self.unit_tokens.map_or(LEAST_UNIT, |known| (known / 2.0).max(LEAST_UNIT));
+        if cost > 0 || units >= FIRST_STEP as usize {
+            self.unit_tokens = Some(mean.max(least));
         }
     }
 
@@ -228,13 +241,13 @@ mod tests {
         counter: WordCounter,
         full: u32,
         calls: Cell<u32>,
+        short: Cell<u32>,
     }
 
     impl Watch {
         fn seen(&self, tokens: usize) {
-            if tokens > self.full as usize / 2 {
-                self.calls.set(self.calls.get() + 1);
-            }
+            let calls = if tokens > self.full as usize / 2 { &self.calls } else { &self.short };
+            calls.set(calls.get() + 1);
         }
     }
 
@@ -252,7 +265,7 @@ mod tests {
         }
     }
 
-    const TASKS: [&str; 11] = [
+    const TASKS: [&str; 15] = [
         "retrieval/niah_single_1",
         "retrieval/niah_single_2",
         "retrieval/niah_single_3",
@@ -264,6 +277,10 @@ mod tests {
         "retrieval/variable_tracking",
         "retrieval/common_words",
         "retrieval/frequent_words",
+        "retrieval/confusable_keys",
+        "retrieval/graph_walks",
+        "retrieval/counting",
+        "retrieval/ordinal_recall",
     ];
 
     /// Makes cases and says how many tokens each leaves unused, and how many full-length counts they took.
@@ -293,6 +310,17 @@ mod tests {
                     before = calls;
                 }
             }
+        }
+    }
+
+    #[test]
+    fn short_counts_stay_few() {
+        for name in TASKS {
+            let task = find(name).unwrap();
+            let watch = Watch { full: 32_768, ..Watch::default() };
+            task.cases(&params(32_768, 10, None), 3, &watch).unwrap();
+            let short = watch.short.get();
+            assert!(short <= 10 * 16, "{name}: {short} short counts for 10 cases");
         }
     }
 

@@ -2,22 +2,19 @@
 //! et al. 2024, arXiv 2404.06654; NVIDIA/RULER, Apache-2.0): its words and sentences are not used, ours are.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 use serde_json::Value;
 
-use crate::error::Result;
 use crate::task::fitting::{Draft, Piece};
 use crate::task::random::Random;
 use crate::task::words::NOUNS;
-use crate::task::{Params, Task, TaskOption, TokenCounter, Weight};
-use crate::trial::{Case, Message, Mode, Outcome, Reply};
+use crate::task::{TaskOption, Weight};
+use crate::trial::{Case, Message, Mode, Outcome, Reply, Score};
 
-use super::{
-    MODES, Question, THINKING, conversation, fill, fitter, judged, output_budget, output_tokens, perfect,
-    plain_error, target,
-};
+use super::matching::{all_answers, judged, plain_error, target};
+use super::{Card, Draw, Question, Retrieval, THINKING, conversation, output_tokens};
 
-const NAME: &str = "retrieval/common_words";
 /// Common words: those that are asked for.
 const COMMON: usize = 10;
 /// Fewest other words.
@@ -41,50 +38,28 @@ static OPTIONS: &[TaskOption] =
 #[derive(Debug)]
 pub struct CommonWords;
 
-impl Task for CommonWords {
-    fn name(&self) -> &'static str {
-        NAME
+impl Retrieval for CommonWords {
+    fn card(&self) -> Card {
+        Card {
+            name: "retrieval/common_words",
+            summary: "the ten most common words of a list are found (aggregation over all of the context)",
+            version: 1,
+            weight: Weight::Primary,
+            options: OPTIONS,
+            prefill: Some(PREFILL_OUTPUT),
+        }
     }
 
-    fn summary(&self) -> &'static str {
-        "the ten most common words of a list are found (aggregation over all of the context)"
+    fn question<'a>(&self, draw: &Draw<'a>) -> Box<dyn Question + 'a> {
+        Box::new(WordList::new(draw))
     }
 
-    fn version(&self) -> u32 {
-        1
+    fn judge(&self, case: &Case, reply: &Reply) -> Result<Score, Outcome> {
+        Ok(judged(case, reply, |_, quality| plain_error(quality)))
     }
 
-    fn weight(&self) -> Weight {
-        Weight::Primary
-    }
-
-    fn modes(&self) -> &'static [Mode] {
-        MODES
-    }
-
-    fn options(&self) -> &'static [TaskOption] {
-        OPTIONS
-    }
-
-    fn max_tokens(&self, params: &Params) -> u32 {
-        output_budget(self, params, PREFILL_OUTPUT)
-    }
-
-    fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
-        let mut fitter = fitter(self, params, MIN_UNITS, MAX_UNITS);
-        let cases = (0..params.samples).map(|index| {
-            let mut list = WordList::new(params, seed, index);
-            fill(self, params, index, &mut list, &mut fitter, tokens)
-        });
-        cases.collect()
-    }
-
-    fn score(&self, case: &Case, reply: &Reply) -> Outcome {
-        judged(case, reply, |_, quality| plain_error(quality))
-    }
-
-    fn perfect(&self, case: &Case) -> Option<Reply> {
-        Some(perfect(case))
+    fn right_answer(&self, case: &Case) -> Option<String> {
+        Some(all_answers(case))
     }
 }
 
@@ -139,20 +114,19 @@ struct WordList {
 }
 
 impl WordList {
-    fn new(params: &Params, seed: u64, index: u32) -> Self {
-        let random = |name: &str| Random::of_case(seed, name, params.context, index);
-        let mut words = Compounds { random: random(NAME), used: BTreeSet::new(), answers: Vec::new() };
+    fn new(draw: &Draw<'_>) -> Self {
+        let mut words = Compounds { random: draw.random(""), used: BTreeSet::new(), answers: Vec::new() };
         let mut answers = || (0..COMMON).map(|_| words.answer()).collect::<Vec<_>>();
         let (common, known) = (answers(), answers());
         let fillers: Vec<String> = (0..EXAMPLE_OTHERS).map(|_| words.word()).collect();
-        let list = numbered(&shuffled(&known, &fillers, EXAMPLE, &mut random(&format!("{NAME}#example"))));
+        let list = numbered(&shuffled(&known, &fillers, EXAMPLE, &mut draw.random("#example")));
         Self {
-            mode: params.mode,
-            repeats: if params.context < LONG_CONTEXT { SHORT } else { LONG },
+            mode: draw.params.mode,
+            repeats: if draw.params.context < LONG_CONTEXT { SHORT } else { LONG },
             common,
             others: Vec::new(),
             words,
-            order: random(&format!("{NAME}#order")),
+            order: draw.random("#order"),
             example: format!("{list}\n\nAnswer: {}", known.join(", ")),
         }
     }
@@ -212,8 +186,8 @@ impl Draft for WordList {
 }
 
 impl Question for WordList {
-    fn depth(&self, _: usize) -> Option<f64> {
-        None
+    fn units(&self) -> RangeInclusive<usize> {
+        MIN_UNITS..=MAX_UNITS
     }
 
     fn target(&self, _: usize) -> Value {
@@ -228,6 +202,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::task::Task;
     use crate::task::conformance::{WordCounter, params};
     use crate::task::retrieval::answers;
     use crate::trial::Prompt;

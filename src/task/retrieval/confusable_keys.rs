@@ -6,13 +6,15 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::error::Result;
-use crate::task::random::{Random, stratified_depth};
-use crate::task::{Harder, Params, Task, TaskOption, TokenCounter, Weight};
+use crate::task::random::Random;
+use crate::task::{Harder, TaskOption, Weight};
 use crate::trial::{Case, Outcome, Reply, Score};
 
-use super::fill::{self, Fixed, Sheet, THINKING_TOKENS, option, output_tokens, read_target, share, tuned};
-use super::ran_out;
+use super::sheet::{Fixed, Sheet, share};
+use super::{
+    Card, Draw, OUTPUT_HELP, Question, Retrieval, THINKING, option, output_tokens, ran_out, read_target,
+    tuned,
+};
 
 /// Characters of keys, the letters first: no vowels (no words), nothing that looks like something else.
 const ALPHABET: &[u8] = b"bcdfghjkmnpqrstvwxz23456789";
@@ -26,8 +28,8 @@ const VALUE_DIGITS: u32 = 10;
 const NUMBER_DIGITS: usize = 5;
 
 static OPTIONS: &[TaskOption] = &[
-    output_tokens(64),
-    THINKING_TOKENS,
+    output_tokens(64, OUTPUT_HELP),
+    THINKING,
     tuned(
         option("decoys", "records whose key is 1 or 2 edits away from the one asked for", 12, 8, 64),
         Harder::Larger,
@@ -50,47 +52,27 @@ struct Target {
     decoys: Vec<String>,
 }
 
-impl Task for ConfusableKeys {
-    fn name(&self) -> &'static str {
-        "retrieval/confusable_keys"
+impl Retrieval for ConfusableKeys {
+    fn card(&self) -> Card {
+        Card {
+            name: "retrieval/confusable_keys",
+            summary: "the value of a key is not taken from a key that is spelt nearly the same (K cache precision)",
+            version: 1,
+            weight: Weight::Primary,
+            options: OPTIONS,
+            prefill: None,
+        }
     }
 
-    fn summary(&self) -> &'static str {
-        "the value of a key is not taken from a key that is spelt nearly the same (K cache precision)"
+    fn question<'a>(&self, draw: &Draw<'a>) -> Box<dyn Question + 'a> {
+        Box::new(sheet(draw))
     }
 
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn weight(&self) -> Weight {
-        Weight::Primary
-    }
-
-    fn options(&self) -> &'static [TaskOption] {
-        OPTIONS
-    }
-
-    fn max_tokens(&self, params: &Params) -> u32 {
-        fill::max_tokens(self, params)
-    }
-
-    fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
-        fill::cases(self, params, tokens, |index| {
-            let random = Random::of_case(seed, self.name(), params.context, index);
-            let depth = stratified_depth(seed, self.name(), params.context, index);
-            self.sheet(params, random, depth)
-        })
-    }
-
-    fn score(&self, case: &Case, reply: &Reply) -> Outcome {
-        let target: Target = match read_target(case) {
-            Ok(target) => target,
-            Err(outcome) => return outcome,
-        };
+    fn judge(&self, case: &Case, reply: &Reply) -> Result<Score, Outcome> {
+        let target: Target = read_target(case)?;
         let said = numbers(&reply.content);
         if !said.is_empty() && said.iter().all(|number| *number == target.answer) {
-            return Outcome::Scored(Score::of(1.0));
+            return Ok(Score::of(1.0));
         }
         let label = if ran_out(reply) {
             "truncated"
@@ -101,45 +83,38 @@ impl Task for ConfusableKeys {
         } else {
             "other"
         };
-        Outcome::Scored(Score::of(0.0).labelled(label))
+        Ok(Score::of(0.0).labelled(label))
     }
 
-    fn perfect(&self, case: &Case) -> Option<Reply> {
-        let target: Target = read_target(case).ok()?;
-        Some(Reply { content: target.answer, ..Reply::default() })
+    fn right_answer(&self, case: &Case) -> Option<String> {
+        read_target(case).ok().map(|Target { answer, .. }| answer)
     }
 }
 
-impl ConfusableKeys {
-    fn sheet(&self, params: &Params, mut random: Random, depth: f64) -> Sheet {
-        let length = params.option(self, "key_length");
-        let distance = params.option(self, "distance") as usize;
-        let mut values = Values::default();
-        let key = random_key(&mut random, length);
-        let mut used = BTreeSet::from([key.clone()]);
-        let target = Target {
-            answer: values.next(&mut random),
-            decoys: self.decoy_values(params, &mut values, &mut random),
-        };
-        let mut fixed = vec![Fixed { share: depth, line: record(&key, &target.answer), asked: true }];
-        for (at, value) in target.decoys.iter().enumerate() {
-            let decoy = decoy_key(&mut random, &key, 1 + at % distance, &mut used);
-            fixed.push(Fixed::new(share(&mut random), record(&decoy, value)));
-        }
-        let question = format!(
-            "What is the value of the key {key}? Other keys may look much like it: take the one that is \
-             exactly {key}. Answer with the {VALUE_DIGITS} digits only."
-        );
-        let next = move || {
-            let key = other_key(&mut random, length, &key, &mut used);
-            record(&key, &values.next(&mut random))
-        };
-        Sheet::new(INTRO.into(), question, json!(target), fixed, next)
+fn sheet(draw: &Draw<'_>) -> Sheet {
+    let length = draw.option("key_length");
+    let distance = draw.option("distance") as usize;
+    let mut random = draw.random("");
+    let mut values = Values::default();
+    let key = random_key(&mut random, length);
+    let mut used = BTreeSet::from([key.clone()]);
+    let answer = values.next(&mut random);
+    let decoys = (0..draw.option("decoys")).map(|_| values.next(&mut random)).collect();
+    let target = Target { answer, decoys };
+    let mut fixed = vec![Fixed { share: draw.depth(""), line: record(&key, &target.answer), asked: true }];
+    for (at, value) in target.decoys.iter().enumerate() {
+        let decoy = decoy_key(&mut random, &key, 1 + at % distance, &mut used);
+        fixed.push(Fixed::new(share(&mut random), record(&decoy, value)));
     }
-
-    fn decoy_values(&self, params: &Params, values: &mut Values, random: &mut Random) -> Vec<String> {
-        (0..params.option(self, "decoys")).map(|_| values.next(random)).collect()
-    }
+    let question = format!(
+        "What is the value of the key {key}? Other keys may look much like it: take the one that is exactly {key}. \
+         Answer with the {VALUE_DIGITS} digits only."
+    );
+    let next = move || {
+        let key = other_key(&mut random, length, &key, &mut used);
+        record(&key, &values.next(&mut random))
+    };
+    Sheet::new(INTRO.into(), question, json!(target), fixed, next)
 }
 
 const INTRO: &str = "Below are records, one on each line: a key, a colon and the value of that key. You will \
@@ -218,7 +193,7 @@ fn numbers(text: &str) -> Vec<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fill::testing::{judge, judged, make, messages};
+    use super::super::testing::{judge, judged, make, messages};
     use super::*;
     use crate::trial::FinishReason;
 

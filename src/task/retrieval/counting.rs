@@ -10,14 +10,16 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::error::Result;
 use crate::task::random::Random;
 use crate::task::words::{NOUNS, Numbers};
-use crate::task::{Harder, Params, Task, TaskOption, TokenCounter, Weight};
+use crate::task::{Harder, TaskOption, Weight};
 use crate::trial::{Case, Outcome, Reply, Score};
 
-use super::fill::{self, Fixed, Sheet, THINKING_TOKENS, option, output_tokens, read_target, share, tuned};
-use super::ran_out;
+use super::sheet::{Fixed, Sheet, share};
+use super::{
+    Card, Draw, OUTPUT_HELP, Question, Retrieval, THINKING, option, output_tokens, ran_out, read_target,
+    tuned,
+};
 
 /// What comes before the answer, in lower case.
 const MARK: &str = "answer:";
@@ -28,8 +30,8 @@ const EQUAL: &str = "equal";
 const LEAD: usize = 2;
 
 static OPTIONS: &[TaskOption] = &[
-    output_tokens(64),
-    THINKING_TOKENS,
+    output_tokens(64, OUTPUT_HELP),
+    THINKING,
     tuned(
         option(
             "labels",
@@ -74,14 +76,14 @@ struct Target {
 
 /// What is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Question {
+enum Ask {
     Count,
     Most,
     Least,
     Compare,
 }
 
-impl Question {
+impl Ask {
     const ALL: [Self; 4] = [Self::Count, Self::Most, Self::Least, Self::Compare];
 
     /// The one that the option `question` names, or the turn of case `index`.
@@ -91,52 +93,33 @@ impl Question {
     }
 }
 
-impl Task for Counting {
-    fn name(&self) -> &'static str {
-        "retrieval/counting"
+impl Retrieval for Counting {
+    fn card(&self) -> Card {
+        Card {
+            name: "retrieval/counting",
+            summary: "records with a label are counted and compared over the whole context (aggregation)",
+            version: 1,
+            weight: Weight::Primary,
+            options: OPTIONS,
+            prefill: None,
+        }
     }
 
-    fn summary(&self) -> &'static str {
-        "records with a label are counted and compared over the whole context (aggregation)"
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn weight(&self) -> Weight {
-        Weight::Primary
-    }
-
-    fn options(&self) -> &'static [TaskOption] {
-        OPTIONS
-    }
-
-    fn max_tokens(&self, params: &Params) -> u32 {
-        fill::max_tokens(self, params)
-    }
-
-    fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
-        fill::cases(self, params, tokens, |index| {
-            let random = Random::of_case(seed, self.name(), params.context, index);
-            self.sheet(params, random, Question::of_case(params.option(self, "question"), index))
-        })
+    fn question<'a>(&self, draw: &Draw<'a>) -> Box<dyn Question + 'a> {
+        Box::new(sheet(draw, Ask::of_case(draw.option("question"), draw.index)))
     }
 
     /// Quality is 1 for the right answer, else 0. A count also has the metric `closeness`: 0.75 to the power of
     /// the distance between answer and truth, 0 without an answer.
-    fn score(&self, case: &Case, reply: &Reply) -> Outcome {
-        let target: Target = match read_target(case) {
-            Ok(target) => target,
-            Err(outcome) => return outcome,
-        };
+    fn judge(&self, case: &Case, reply: &Reply) -> Result<Score, Outcome> {
+        let target: Target = read_target(case)?;
         let said = answer(&reply.content, &target);
         let right = said.as_ref() == Some(&target.answer);
         let mut score = Score::of(f64::from(u8::from(right)));
         if target.choices.is_empty() {
             score = score.with("closeness", closeness(&target.answer, said.as_deref()));
         }
-        Outcome::Scored(match said {
+        Ok(match said {
             _ if right => score,
             _ if ran_out(reply) => score.labelled("truncated"),
             None => score.labelled("none"),
@@ -144,43 +127,38 @@ impl Task for Counting {
         })
     }
 
-    fn perfect(&self, case: &Case) -> Option<Reply> {
+    fn right_answer(&self, case: &Case) -> Option<String> {
         let target: Target = read_target(case).ok()?;
-        Some(Reply { content: format!("Answer: {}", target.answer), ..Reply::default() })
+        Some(format!("Answer: {}", target.answer))
     }
 }
 
-impl Counting {
-    fn sheet(&self, params: &Params, mut random: Random, question: Question) -> Sheet {
-        let mut labels = NOUNS.to_vec();
-        random.shuffle(&mut labels);
-        labels.truncate(params.option(self, "labels") as usize);
-        let (first, second) = (labels[0], labels[1]);
-        let most = params.option(self, "most");
-        let plan = match question {
-            Question::Count => Plan::count(&labels, random.between(2, most)),
-            Question::Most => Plan::most(&labels),
-            Question::Least => Plan::least(&labels),
-            Question::Compare => {
-                let counts = compared(&mut random, most);
-                Plan::compare(&labels, counts)
-            }
-        };
-        let asked = question.text(first, second);
-        let Plan { target, rare, even, tilt } = plan;
-        let mut ids = Numbers::default();
-        let fixed = rare
-            .into_iter()
-            .flat_map(|(label, count)| std::iter::repeat_n(label, count))
-            .map(|label| Fixed::new(share(&mut random), record(ids.next(&mut random), label)))
-            .collect();
-        let mut blocks = Blocks { even, tilt, gap: params.option(self, "gap") as usize, left: Vec::new() };
-        let next = move || {
-            let label = blocks.next(&mut random);
-            record(ids.next(&mut random), label)
-        };
-        Sheet::new(INTRO.into(), asked, json!(target), fixed, next)
-    }
+fn sheet(draw: &Draw<'_>, ask: Ask) -> Sheet {
+    let mut random = draw.random("");
+    let mut labels = NOUNS.to_vec();
+    random.shuffle(&mut labels);
+    labels.truncate(draw.option("labels") as usize);
+    let (first, second) = (labels[0], labels[1]);
+    let most = draw.option("most");
+    let plan = match ask {
+        Ask::Count => Plan::count(&labels, random.between(2, most)),
+        Ask::Most => Plan::most(&labels),
+        Ask::Least => Plan::least(&labels),
+        Ask::Compare => Plan::compare(&labels, compared(&mut random, most)),
+    };
+    let Plan { target, rare, even, tilt } = plan;
+    let mut ids = Numbers::default();
+    let fixed = rare
+        .into_iter()
+        .flat_map(|(label, count)| std::iter::repeat_n(label, count))
+        .map(|label| Fixed::new(share(&mut random), record(ids.next(&mut random), label)))
+        .collect();
+    let mut blocks = Blocks { even, tilt, gap: draw.option("gap") as usize, left: Vec::new() };
+    let next = move || {
+        let label = blocks.next(&mut random);
+        record(ids.next(&mut random), label)
+    };
+    Sheet::new(INTRO.into(), ask.text(first, second), json!(target), fixed, next)
 }
 
 const INTRO: &str = "Below are records, one on each line: a number and the label of that record. You will be asked \
@@ -190,7 +168,7 @@ fn record(id: u32, label: &str) -> String {
     format!("{id}: {label}")
 }
 
-impl Question {
+impl Ask {
     fn text(self, first: &str, second: &str) -> String {
         let (ask, form) = match self {
             Self::Count => (format!("How many records have the label {first}?"), "a number"),
@@ -363,8 +341,9 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::fill::testing::{judge, judged, make, messages, with};
+    use super::super::testing::{judge, judged, make, messages, with};
     use super::*;
+    use crate::task::Task;
     use crate::task::conformance::WordCounter;
     use crate::trial::FinishReason;
 

@@ -3,21 +3,18 @@
 
 use std::collections::BTreeSet;
 use std::f64::consts::PI;
+use std::ops::RangeInclusive;
 
 use serde_json::Value;
 
-use crate::error::Result;
 use crate::task::fitting::{Draft, Piece};
 use crate::task::random::Random;
-use crate::task::{Params, Task, TaskOption, TokenCounter, Weight};
-use crate::trial::{Case, Message, Mode, Outcome, Reply};
+use crate::task::{TaskOption, Weight};
+use crate::trial::{Case, Message, Mode, Outcome, Reply, Score};
 
-use super::{
-    MODES, Question, THINKING, conversation, fill, fitter, judged, output_budget, output_tokens, perfect,
-    plain_error, target,
-};
+use super::matching::{all_answers, judged, plain_error, target};
+use super::{Card, Draw, Question, Retrieval, THINKING, conversation, output_tokens};
 
-const NAME: &str = "retrieval/frequent_words";
 /// What stands for the word of rank 1.
 const DOTS: &str = "....";
 /// Words that are asked for: ranks 2 to 4.
@@ -37,50 +34,28 @@ static OPTIONS: &[TaskOption] =
 #[derive(Debug)]
 pub struct FrequentWords;
 
-impl Task for FrequentWords {
-    fn name(&self) -> &'static str {
-        NAME
+impl Retrieval for FrequentWords {
+    fn card(&self) -> Card {
+        Card {
+            name: "retrieval/frequent_words",
+            summary: "the three most frequent words of a coded text are found (aggregation over all of the context)",
+            version: 1,
+            weight: Weight::Primary,
+            options: OPTIONS,
+            prefill: Some(PREFILL_OUTPUT),
+        }
     }
 
-    fn summary(&self) -> &'static str {
-        "the three most frequent words of a coded text are found (aggregation over all of the context)"
+    fn question<'a>(&self, draw: &Draw<'a>) -> Box<dyn Question + 'a> {
+        Box::new(CodedText::new(draw))
     }
 
-    fn version(&self) -> u32 {
-        1
+    fn judge(&self, case: &Case, reply: &Reply) -> Result<Score, Outcome> {
+        Ok(judged(case, reply, |_, quality| plain_error(quality)))
     }
 
-    fn weight(&self) -> Weight {
-        Weight::Primary
-    }
-
-    fn modes(&self) -> &'static [Mode] {
-        MODES
-    }
-
-    fn options(&self) -> &'static [TaskOption] {
-        OPTIONS
-    }
-
-    fn max_tokens(&self, params: &Params) -> u32 {
-        output_budget(self, params, PREFILL_OUTPUT)
-    }
-
-    fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
-        let mut fitter = fitter(self, params, MIN_UNITS, u32::MAX as usize);
-        let cases = (0..params.samples).map(|index| {
-            let mut text = CodedText::new(params, seed, index);
-            fill(self, params, index, &mut text, &mut fitter, tokens)
-        });
-        cases.collect()
-    }
-
-    fn score(&self, case: &Case, reply: &Reply) -> Outcome {
-        judged(case, reply, |_, quality| plain_error(quality))
-    }
-
-    fn perfect(&self, case: &Case) -> Option<Reply> {
-        Some(perfect(case))
+    fn right_answer(&self, case: &Case) -> Option<String> {
+        Some(all_answers(case))
     }
 }
 
@@ -94,13 +69,12 @@ struct CodedText {
 }
 
 impl CodedText {
-    fn new(params: &Params, seed: u64, index: u32) -> Self {
-        let random = |name: &str| Random::of_case(seed, name, params.context, index);
-        let size = (params.context.saturating_sub(50) / 50) as usize;
+    fn new(draw: &Draw<'_>) -> Self {
+        let size = (draw.params.context.saturating_sub(50) / 50) as usize;
         Self {
-            mode: params.mode,
-            vocabulary: vocabulary(size.max(ASKED + 2), &mut random(NAME)),
-            order: random(&format!("{NAME}#order")),
+            mode: draw.params.mode,
+            vocabulary: vocabulary(size.max(ASKED + 2), &mut draw.random("")),
+            order: draw.random("#order"),
         }
     }
 
@@ -166,8 +140,8 @@ impl Draft for CodedText {
 }
 
 impl Question for CodedText {
-    fn depth(&self, _: usize) -> Option<f64> {
-        None
+    fn units(&self) -> RangeInclusive<usize> {
+        MIN_UNITS..=usize::MAX
     }
 
     fn target(&self, _: usize) -> Value {
@@ -180,6 +154,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::task::Task;
     use crate::task::conformance::{WordCounter, params};
     use crate::task::retrieval::answers;
     use crate::trial::Prompt;

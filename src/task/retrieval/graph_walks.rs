@@ -9,13 +9,15 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::error::Result;
 use crate::task::random::Random;
-use crate::task::{Harder, Params, Task, TaskOption, TokenCounter, Weight};
+use crate::task::{Harder, TaskOption, Weight};
 use crate::trial::{Case, Outcome, Reply, Score};
 
-use super::fill::{self, Fixed, Sheet, THINKING_TOKENS, option, output_tokens, read_target, share, tuned};
-use super::ran_out;
+use super::sheet::{Fixed, Sheet, share};
+use super::{
+    Card, Draw, OUTPUT_HELP, Question, Retrieval, THINKING, option, output_tokens, ran_out, read_target,
+    tuned,
+};
 
 /// Most nodes of one depth: answers stay short.
 const MAX_LEVEL: usize = 24;
@@ -27,8 +29,8 @@ const NEW_END: usize = 40;
 const MARK: &str = "Final Answer:";
 
 static OPTIONS: &[TaskOption] = &[
-    output_tokens(128),
-    THINKING_TOKENS,
+    output_tokens(128, OUTPUT_HELP),
+    THINKING,
     tuned(
         option("depth", "depth k of a breadth-first walk in edges; deeper is harder", 2, 1, 8),
         Harder::Larger,
@@ -50,54 +52,35 @@ struct Target {
     nodes: BTreeSet<String>,
 }
 
-impl Task for GraphWalks {
-    fn name(&self) -> &'static str {
-        "retrieval/graph_walks"
+impl Retrieval for GraphWalks {
+    fn card(&self) -> Card {
+        Card {
+            name: "retrieval/graph_walks",
+            summary: "edges scattered over the context are followed for several hops, and none is missed",
+            version: 1,
+            weight: Weight::Primary,
+            options: OPTIONS,
+            prefill: None,
+        }
     }
 
-    fn summary(&self) -> &'static str {
-        "edges scattered over the context are followed for several hops, and none is missed"
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn weight(&self) -> Weight {
-        Weight::Primary
-    }
-
-    fn options(&self) -> &'static [TaskOption] {
-        OPTIONS
-    }
-
-    fn max_tokens(&self, params: &Params) -> u32 {
-        fill::max_tokens(self, params)
-    }
-
-    fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
-        fill::cases(self, params, tokens, |index| {
-            let random = Random::of_case(seed, self.name(), params.context, index);
-            let fanout = params.option(self, "fanout") as usize;
-            match (params.option(self, "operation"), index % 2) {
-                (1, _) | (0, 0) => walk(random, params.option(self, "depth"), fanout),
-                _ => parents(random, fanout),
-            }
+    fn question<'a>(&self, draw: &Draw<'a>) -> Box<dyn Question + 'a> {
+        let (random, fanout) = (draw.random(""), draw.option("fanout") as usize);
+        Box::new(match (draw.option("operation"), draw.index % 2) {
+            (1, _) | (0, 0) => walk(random, draw.option("depth"), fanout),
+            _ => parents(random, fanout),
         })
     }
 
     /// Quality is F1 of the set of nodes, the metric `exact` whether the sets are equal.
-    fn score(&self, case: &Case, reply: &Reply) -> Outcome {
-        let target: Target = match read_target(case) {
-            Ok(target) => target,
-            Err(outcome) => return outcome,
-        };
+    fn judge(&self, case: &Case, reply: &Reply) -> Result<Score, Outcome> {
+        let target: Target = read_target(case)?;
         let said = final_answer(&reply.content);
         let nodes = said.clone().unwrap_or_default();
         let wanted: BTreeSet<&str> = target.nodes.iter().map(String::as_str).collect();
         let exact = nodes == wanted;
         let score = Score::of(f1(&wanted, &nodes)).with("exact", f64::from(u8::from(exact)));
-        Outcome::Scored(match said {
+        Ok(match said {
             Some(_) if exact => score,
             _ if ran_out(reply) => score.labelled("truncated"),
             None => score.labelled("no_final_answer"),
@@ -105,10 +88,10 @@ impl Task for GraphWalks {
         })
     }
 
-    fn perfect(&self, case: &Case) -> Option<Reply> {
+    fn right_answer(&self, case: &Case) -> Option<String> {
         let target: Target = read_target(case).ok()?;
         let nodes: Vec<String> = target.nodes.into_iter().collect();
-        Some(Reply { content: format!("{MARK} [{}]", nodes.join(", ")), ..Reply::default() })
+        Some(format!("{MARK} [{}]", nodes.join(", ")))
     }
 }
 
@@ -316,8 +299,9 @@ const INTRO: &str = "Below is a directed graph, one edge on each line: `a -> b` 
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::fill::testing::{judge, judged, make, messages, with};
+    use super::super::testing::{judge, judged, make, messages, with};
     use super::*;
+    use crate::task::Task;
     use crate::task::conformance::WordCounter;
     use crate::trial::FinishReason;
 

@@ -3,8 +3,6 @@
 use std::collections::VecDeque;
 
 use super::essay::Essay;
-use crate::error::Result;
-use crate::task::Params;
 use crate::task::fitting::Piece;
 use crate::task::random::Random;
 use crate::task::words::{Keys, Numbers};
@@ -166,9 +164,7 @@ impl<'a> Pile<'a> {
 
     /// The units `from..to` as they stand behind what is in front of them.
     pub(super) fn piece(&mut self, from: usize, to: usize, separator: &str, needles: &mut Needles) -> Piece {
-        let units = self.units(to.max(1), needles);
-        let added = units[from..to].iter().flat_map(|unit| [separator, unit]).collect();
-        Piece { lead: units[from.saturating_sub(1)].clone(), added }
+        Piece::of(self.units(to.max(1), needles), from, to, separator)
     }
 }
 
@@ -179,7 +175,7 @@ impl Haystack {
             (Self::Prose, Some(sentences)) => sentences.len(),
             // The needles that are asked for have keys too.
             (Self::Needles, _) if key == Kind::Words => Keys::MAX - 64,
-            _ => u32::MAX as usize,
+            _ => usize::MAX,
         }
     }
 
@@ -190,11 +186,6 @@ impl Haystack {
             Self::Needles => "\n",
         }
     }
-}
-
-/// The sentences of the user's own text, if the suite names one.
-pub(super) fn user_text(params: &Params) -> Result<Option<Vec<String>>> {
-    params.text.as_ref().map(|source| source.sentences()).transpose()
 }
 
 /// Where in `units` a fraction of it lies.

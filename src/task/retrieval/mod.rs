@@ -1,108 +1,245 @@
 //! Retrieval: find what was said somewhere in a long context.
+//!
+//! A task of this family is a [`Retrieval`]: what it says of itself, how it draws a [`Question`] of any length, and
+//! how it judges a reply. Sizing to the token budget and making the case are the same for all of them.
 
-use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::fitting::{Draft, Fitter};
+use super::random::{Random, stratified_depth};
 use super::sizing::{Fit, too_large, too_small};
-use super::{Params, Task, TaskOption, TokenCounter};
-use crate::error::Result;
-use crate::trial::{Case, FinishReason, Message, Mode, Outcome, Prompt, Reply, Score};
+use super::{Emit, Harder, Params, Task, TaskOption, TokenCounter, Weight, collected};
+use crate::error::{Error, Result};
+use crate::trial::{Case, Message, Mode, Outcome, Prompt, Reply, Score};
 
 pub mod common_words;
 pub mod confusable_keys;
 pub mod counting;
 mod essay;
-mod fill;
 pub mod frequent_words;
 pub mod graph_walks;
 mod haystack;
+mod matching;
 pub mod niah;
 pub mod ordinal_recall;
 #[cfg(test)]
 mod published;
+mod sheet;
+#[cfg(test)]
+mod testing;
 pub mod variable_tracking;
+
+pub(crate) use matching::{all_answers, answers, ran_out};
+pub use matching::{match_all, match_part};
 
 /// Name of the option for the tokens that a model may think with before it answers.
 pub const THINKING_TOKENS: &str = "thinking_tokens";
 /// Name of the option for the tokens of an answer.
 const OUTPUT_TOKENS: &str = "output_tokens";
 
-/// Both ways for a reply to begin.
-static MODES: &[Mode] = &[Mode::Chat, Mode::Prefill];
-
-/// The option for the output budget, with its default in chat mode.
-const fn output_tokens(default: u32, help: &'static str) -> TaskOption {
-    TaskOption { name: OUTPUT_TOKENS, help, default, min: 8, max: 65_536, difficulty: None }
+/// What a task of this family says of itself.
+#[derive(Debug, Clone, Copy)]
+struct Card {
+    name: &'static str,
+    summary: &'static str,
+    version: u32,
+    weight: Weight,
+    /// Options, [`output_tokens`] and [`THINKING`] among them.
+    options: &'static [TaskOption],
+    /// RULER's output budget (tokens), where the answer is begun for the model; none: it never is.
+    prefill: Option<u32>,
 }
 
-/// The option for the budget of thinking models.
-const THINKING: TaskOption = TaskOption {
-    name: THINKING_TOKENS,
-    help: "tokens added to the output budget for a model that thinks before it answers",
-    default: 0,
-    min: 0,
-    max: 65_536,
-    difficulty: None,
-};
+/// A task that asks about a context that is filled.
+trait Retrieval: Sync {
+    /// What it says of itself.
+    fn card(&self) -> Card;
 
-/// Output budget of a case: for the answer (in prefill mode `prefill`, unless the suite says otherwise) and
-/// for thinking.
-fn output_budget(task: &dyn Task, params: &Params, prefill: u32) -> u32 {
-    let answer = match (params.options.get(OUTPUT_TOKENS), params.mode) {
-        (None, Mode::Prefill) => prefill,
-        _ => params.option(task, OUTPUT_TOKENS),
-    };
-    answer.saturating_add(params.option(task, THINKING_TOKENS))
+    /// Whether suites may name a text of their own for it to hide things in.
+    fn takes_text(&self) -> bool {
+        false
+    }
+
+    /// Tokens kept for an answer of which the suite says nothing.
+    fn answer_tokens(&self, params: &Params) -> u32 {
+        self.card().answer_tokens(params.mode)
+    }
+
+    /// Draws a case whose length is not decided yet.
+    fn question<'a>(&self, draw: &Draw<'a>) -> Box<dyn Question + 'a>;
+
+    /// Judges a reply.
+    ///
+    /// # Errors
+    /// The outcome of a case that this task cannot have made.
+    fn judge(&self, case: &Case, reply: &Reply) -> Result<Score, Outcome>;
+
+    /// A text that scores 1; none for a case that this task cannot have made.
+    fn right_answer(&self, case: &Case) -> Option<String>;
 }
 
 /// A case in the making: a draft that knows what is asked of it.
 trait Question: Draft {
-    /// Where the answer lies with so many units (0..1); `None` when it lies in several places.
-    fn depth(&self, units: usize) -> Option<f64>;
+    /// Fewest and most units, the same for all cases of a context length.
+    fn units(&self) -> RangeInclusive<usize>;
+
+    /// Where the answer lies with so many units (0..1); `None` when it lies in several places, or everywhere.
+    fn depth(&self, _units: usize) -> Option<f64> {
+        None
+    }
 
     /// What a right answer is, with so many units.
     fn target(&self, units: usize) -> Value;
 }
 
-/// A fitter for the cases of a task with `min..=max` units.
-fn fitter(task: &dyn Task, params: &Params, min: usize, max: usize) -> Fitter {
-    Fitter::new(params.context.saturating_sub(task.max_tokens(params)), min, max)
+/// What a question is drawn from.
+struct Draw<'a> {
+    task: &'a dyn Task,
+    params: &'a Params,
+    seed: u64,
+    index: u32,
+    /// The sentences of the user's own text.
+    text: Option<&'a [String]>,
 }
 
-/// Case `index` of a task: the draft made as long as the context allows.
-fn fill(
-    task: &dyn Task,
-    params: &Params,
-    index: u32,
-    draft: &mut dyn Question,
+impl Draw<'_> {
+    fn option(&self, name: &str) -> u32 {
+        self.params.option(self.task, name)
+    }
+
+    /// The random stream of this case for a purpose (`#purpose`, or empty for the first).
+    fn random(&self, purpose: &str) -> Random {
+        Random::of_case(self.seed, &self.stream(purpose), self.params.context, self.index)
+    }
+
+    /// The place of this case in a sequence that is spread over the context.
+    fn depth(&self, purpose: &str) -> f64 {
+        stratified_depth(self.seed, &self.stream(purpose), self.params.context, self.index)
+    }
+
+    fn stream(&self, purpose: &str) -> String {
+        format!("{}{purpose}", self.task.name())
+    }
+}
+
+impl<T: Retrieval> Task for T {
+    fn name(&self) -> &'static str {
+        self.card().name
+    }
+
+    fn summary(&self) -> &'static str {
+        self.card().summary
+    }
+
+    fn version(&self) -> u32 {
+        self.card().version
+    }
+
+    fn weight(&self) -> Weight {
+        self.card().weight
+    }
+
+    fn modes(&self) -> &'static [Mode] {
+        match self.card().prefill {
+            Some(_) => &[Mode::Chat, Mode::Prefill],
+            None => &[Mode::Chat],
+        }
+    }
+
+    fn takes_text(&self) -> bool {
+        Retrieval::takes_text(self)
+    }
+
+    fn options(&self) -> &'static [TaskOption] {
+        self.card().options
+    }
+
+    fn max_tokens(&self, params: &Params) -> u32 {
+        let answer = params.options.get(OUTPUT_TOKENS).copied();
+        let thinking = params.option(self, THINKING_TOKENS);
+        answer.unwrap_or_else(|| self.answer_tokens(params)).saturating_add(thinking)
+    }
+
+    fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
+        collected(|emit| self.each_case(params, seed, tokens, emit))
+    }
+
+    fn each_case(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter, emit: Emit<'_>) -> Result<()> {
+        let text = params.text.as_ref().map(|source| source.sentences()).transpose()?;
+        let budget = params.context.saturating_sub(self.max_tokens(params));
+        let mut fitter = None;
+        (0..params.samples).try_for_each(|index| {
+            let draw = Draw { task: self, params, seed, index, text: text.as_deref() };
+            let mut question = self.question(&draw);
+            let (min, max) = question.units().into_inner();
+            let fitter = fitter.get_or_insert_with(|| Fitter::new(budget, min, max));
+            let case = filled(&draw, question.as_mut(), fitter, tokens)?;
+            check_answer(&draw, &case, tokens)?;
+            emit(case)
+        })
+    }
+
+    fn score(&self, case: &Case, reply: &Reply) -> Outcome {
+        self.judge(case, reply).map_or_else(|outcome| outcome, Outcome::Scored)
+    }
+
+    fn perfect(&self, case: &Case) -> Option<Reply> {
+        Some(Reply { content: self.right_answer(case)?, ..Reply::default() })
+    }
+}
+
+/// The question made as long as the context allows.
+fn filled(
+    draw: &Draw<'_>,
+    question: &mut dyn Question,
     fitter: &mut Fitter,
     tokens: &dyn TokenCounter,
 ) -> Result<Case> {
-    let (name, max_tokens) = (task.name(), task.max_tokens(params));
-    let Some(Fit { units, tokens: prompt_tokens }) = fitter.fit(draft, tokens)? else {
-        let needed = tokens.count_chat(&draft.messages(fitter.min()), &[])?;
-        return Err(too_small(name, params.context, max_tokens, needed));
+    let Draw { task, params, index, .. } = *draw;
+    let (name, context, max_tokens) = (task.name(), params.context, task.max_tokens(params));
+    let Some(Fit { units, tokens: prompt_tokens }) = fitter.fit(question, tokens)? else {
+        let needed = tokens.count_chat(&question.messages(fitter.min()), &[])?;
+        return Err(too_small(name, context, max_tokens, needed));
     };
     if units >= fitter.max() {
-        return Err(too_large(name, params.context, prompt_tokens));
+        return Err(too_large(name, context, prompt_tokens));
     }
     Ok(Case {
         id: String::new(),
         task: name.into(),
         task_version: task.version(),
         arm: None,
-        context: params.context,
+        context,
         index,
-        depth: draft.depth(units),
-        cluster: format!("{name}/{}/{index}", params.context),
-        prompt: Prompt::chat(draft.messages(units)),
+        depth: question.depth(units),
+        cluster: format!("{name}/{context}/{index}"),
+        prompt: Prompt::chat(question.messages(units)),
         max_tokens,
         prompt_tokens,
-        target: draft.target(units),
+        target: question.target(units),
     }
     .seal())
+}
+
+/// A right answer must fit into its budget: else every reply would be cut off, whatever the setting. In prefill
+/// mode the budgets are RULER's, for better or worse.
+fn check_answer(draw: &Draw<'_>, case: &Case, tokens: &dyn TokenCounter) -> Result<()> {
+    let right = draw.task.perfect(case).filter(|_| draw.params.mode == Mode::Chat);
+    let Some(right) = right else { return Ok(()) };
+    // One more ends the turn.
+    let needed = tokens.tokenize(&right.content)?.len() + 1;
+    let kept = case.max_tokens.saturating_sub(draw.option(THINKING_TOKENS));
+    if needed <= kept as usize {
+        return Ok(());
+    }
+    Err(Error::usage(format!(
+        "{}: the right answer of case {} has {needed} tokens, and {kept} are kept for it",
+        case.task, case.index
+    ))
+    .hint(format!("set its `{OUTPUT_TOKENS}` to {needed} or more, or make the task easier with its options")))
 }
 
 /// A question, and in prefill mode the first words of an answer to it.
@@ -114,156 +251,47 @@ fn conversation(question: String, mode: Mode, answer: impl FnOnce() -> String) -
     messages
 }
 
-/// Judges a reply by the share of its answers; `error` names the error of an answer that is not all right and
-/// was not cut off, given its text and its score.
-fn judged(case: &Case, reply: &Reply, error: impl FnOnce(&str, f64) -> &'static str) -> Outcome {
-    let text = answer_text(reply);
-    let quality = match_all(&answers(&case.target), text);
-    let score = Score::of(quality);
-    Outcome::Scored(if quality >= 1.0 {
-        score
-    } else if ran_out(reply) {
-        score.labelled("truncated")
-    } else if text.trim().is_empty() {
-        score.labelled("empty")
-    } else {
-        score.labelled(error(text, quality))
+/// A case's target in the task's own form.
+///
+/// # Errors
+/// The outcome when it has another form: the case was not made by this version of the task.
+fn read_target<T: DeserializeOwned>(case: &Case) -> Result<T, Outcome> {
+    T::deserialize(&case.target).map_err(|error| Outcome::Unscored {
+        reason: format!("the target of the case is not one of {}: {error}", case.task),
     })
 }
 
-/// The label of an error that has no kind of its own.
-fn plain_error(quality: f64) -> &'static str {
-    if quality > 0.0 { "incomplete" } else { "wrong" }
-}
-
-/// A reply that scores 1.
-fn perfect(case: &Case) -> Reply {
-    Reply { content: answers(&case.target).join(", "), ..Reply::default() }
-}
-
-/// The text after the reasoning, also where the server left the reasoning in the text. Reasoning that does not
-/// end is no answer.
-fn answer_text(reply: &Reply) -> &str {
-    match reply.content.rsplit_once("</think>") {
-        Some((_, answer)) => answer,
-        None if reply.content.trim_start().starts_with("<think>") => "",
-        None => &reply.content,
+impl Card {
+    fn answer_tokens(&self, mode: Mode) -> u32 {
+        let declared = self.options.iter().find(|option| option.name == OUTPUT_TOKENS);
+        let chat = declared.map(|option| option.default).unwrap_or_default();
+        self.prefill.filter(|_| mode == Mode::Prefill).unwrap_or(chat)
     }
 }
 
-/// A reply's text as RULER's matchers read it: the control characters U+0000 to U+001F (and no others) become
-/// newlines, the ends are trimmed, the case is folded.
-fn readable(text: &str) -> String {
-    let text: String = text.chars().map(|c| if c < ' ' { '\n' } else { c }).collect();
-    text.trim().to_lowercase()
+/// An option of a task; its value is in `min..=max`.
+const fn option(name: &'static str, help: &'static str, default: u32, min: u32, max: u32) -> TaskOption {
+    TaskOption { name, help, default, min, max, difficulty: None }
 }
 
-/// Share of the references (0..1) that the text holds as case-insensitive substrings; RULER's
-/// `string_match_all` for one sample. 0 without references.
-pub fn match_all(references: &[String], text: &str) -> f64 {
-    if references.is_empty() {
-        return 0.0;
-    }
-    let text = readable(text);
-    let found = references.iter().filter(|wanted| text.contains(&wanted.to_lowercase()));
-    found.count() as f64 / references.len() as f64
+/// An option that the pilot may tune, and which way makes the task harder.
+const fn tuned(option: TaskOption, harder: Harder) -> TaskOption {
+    TaskOption { difficulty: Some(harder), ..option }
 }
 
-/// 1 when the text holds any of the references as a case-insensitive substring, else 0; RULER's
-/// `string_match_part` for one sample.
-pub fn match_part(references: &[String], text: &str) -> f64 {
-    let text = readable(text);
-    let found = references.iter().any(|wanted| text.contains(&wanted.to_lowercase()));
-    f64::from(u8::from(found))
+/// The option for the output budget, with its default in chat mode.
+const fn output_tokens(default: u32, help: &'static str) -> TaskOption {
+    option(OUTPUT_TOKENS, help, default, 8, 65_536)
 }
 
-/// Whether the reply was cut off by its output budget.
-pub(crate) fn ran_out(reply: &Reply) -> bool {
-    reply.finish_reason == Some(FinishReason::Length)
-}
+/// What [`output_tokens`] says where there is no more to say.
+const OUTPUT_HELP: &str = "output budget of the answer in tokens";
 
-/// The answers of a target `{"answers": [..]}`; none when the target is not of that form.
-pub(crate) fn answers(target: &Value) -> Vec<String> {
-    let listed = target.get("answers").and_then(Value::as_array);
-    let texts = listed.into_iter().flatten().filter_map(Value::as_str);
-    texts.map(str::to_owned).collect()
-}
-
-/// A target `{"answers": [..]}`.
-fn target(answers: Vec<String>) -> Value {
-    serde_json::json!(BTreeMap::from([("answers", answers)]))
-}
-
-/// A target `{"answers": [..], "depths": [..]}`: where each answer lies (0..1).
-fn target_at(answers: Vec<String>, depths: &[f64]) -> Value {
-    let mut target = target(answers);
-    target["depths"] = depths.iter().copied().collect();
-    target
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reasoning_in_the_text_is_not_the_answer() {
-        for (content, expected) in [
-            ("7", "7"),
-            ("<think>5 or 6?</think>7", "7"),
-            // The template opened the reasoning already.
-            ("5 or 6?</think>\n7", "\n7"),
-            (" <think>It must be 7", ""),
-            ("I <think> so", "I <think> so"),
-            ("<think></think>", ""),
-        ] {
-            let reply = Reply { content: content.into(), reasoning: "7".into(), ..Reply::default() };
-            assert_eq!(answer_text(&reply), expected, "{content}");
-        }
-    }
-
-    #[test]
-    fn answers_are_matched_by_the_published_rules() {
-        let all = |refs: &[&str], text: &str| match_all(&texts(refs), text);
-        // Case, control characters, several references, partial hits, empty.
-        assert_eq!(all(&["ABCDE", "fghij"], "abcde and FGHIJ"), 1.0);
-        assert_eq!(all(&["one", "two", "three", "four"], "one, three"), 0.5);
-        assert_eq!(all(&["a b"], "a\tb"), 0.0);
-        assert_eq!(all(&["a\u{0}"], "a\u{0}"), 0.0);
-        assert_eq!(all(&["x"], ""), 0.0);
-        // A substring counts, and so does a reference named twice.
-        assert_eq!(all(&["123"], "9912399"), 1.0);
-        assert_eq!(all(&["x", "x"], "x"), 1.0);
-    }
-
-    fn texts(list: &[&str]) -> Vec<String> {
-        list.iter().map(|&text| text.to_owned()).collect()
-    }
-
-    #[test]
-    fn match_all_counts_the_share_found() {
-        assert_eq!(match_all(&texts(&["1234567"]), "It is 1234567."), 1.0);
-        assert_eq!(match_all(&texts(&["Amber-Fox", "7"]), "amber-FOX"), 0.5);
-        assert_eq!(match_all(&texts(&["1234567"]), "1,234,567"), 0.0);
-        assert_eq!(match_all(&[], "anything"), 0.0);
-    }
-
-    #[test]
-    fn match_part_takes_the_best() {
-        assert_eq!(match_part(&texts(&["x", "fox"]), "A FOX"), 1.0);
-        assert_eq!(match_part(&texts(&["x", "fox"]), "a wolf"), 0.0);
-        assert_eq!(match_part(&[], "a wolf"), 0.0);
-    }
-
-    #[test]
-    fn control_characters_separate() {
-        assert_eq!(match_all(&texts(&["12"]), "1\u{0}2"), 0.0);
-        assert_eq!(match_all(&texts(&["12"]), "\u{1b}[1m12\u{1b}[0m\r\n"), 1.0);
-    }
-
-    #[test]
-    fn targets_come_back() {
-        assert_eq!(answers(&target(texts(&["a", "b"]))), ["a", "b"]);
-        assert_eq!(answers(&Value::Null), Vec::<String>::new());
-        assert_eq!(answers(&serde_json::json!({"answers": [1, "x"]})), ["x"]);
-    }
-}
+/// The option for the budget of thinking models.
+const THINKING: TaskOption = option(
+    THINKING_TOKENS,
+    "tokens added to the output budget for a model that thinks before it answers",
+    0,
+    0,
+    1_000_000,
+);

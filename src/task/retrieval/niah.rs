@@ -1,19 +1,17 @@
 //! Needles in a haystack, equivalent to RULER's `niah_*` in structure and parameters (Hsieh et al. 2024,
 //! arXiv 2404.06654; NVIDIA/RULER, Apache-2.0): its words and sentences are not used, ours are.
 
+use std::ops::RangeInclusive;
+
 use serde_json::Value;
 
-use crate::error::Result;
 use crate::task::fitting::{Draft, Piece};
-use crate::task::random::{Random, stratified_depth};
-use crate::task::{Emit, Harder, Params, Task, TaskOption, TokenCounter, Weight};
-use crate::trial::{Case, Message, Mode, Outcome, Prompt, Reply};
+use crate::task::{Harder, TaskOption, Weight};
+use crate::trial::{Case, Message, Mode, Outcome, Prompt, Reply, Score};
 
-use super::haystack::{Haystack, Kind, Needle, Needles, Pile, insert, place, user_text};
-use super::{
-    MODES, Question, THINKING, answers, conversation, fill, fitter, judged, output_budget, output_tokens,
-    perfect, plain_error, target, target_at,
-};
+use super::haystack::{Haystack, Kind, Needle, Needles, Pile, insert, place};
+use super::matching::{all_answers, answers, judged, plain_error, target, target_at};
+use super::{Card, Draw, Question, Retrieval, THINKING, conversation, option, output_tokens, tuned};
 
 /// Fewest units of haystack that still make a haystack.
 const MIN_UNITS: usize = 3;
@@ -27,14 +25,8 @@ const VALUES_READ: usize = 64;
 
 const ANSWER: TaskOption =
     output_tokens(OUTPUT, "output budget in tokens (128 is RULER's; a plain chat model needs some 20)");
-const NEEDLES: TaskOption = TaskOption {
-    name: "needles",
-    help: "needles in the text (4 is RULER's; more is harder)",
-    default: 4,
-    min: 1,
-    max: 32,
-    difficulty: Some(Harder::Larger),
-};
+const NEEDLES: TaskOption =
+    tuned(option("needles", "needles in the text (4 is RULER's; more is harder)", 4, 1, 32), Harder::Larger);
 static ONE: &[TaskOption] = &[ANSWER, THINKING];
 static SEVERAL: &[TaskOption] = &[ANSWER, THINKING, NEEDLES];
 
@@ -143,64 +135,32 @@ pub struct Niah {
     asked: Asked,
 }
 
-impl Task for Niah {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn summary(&self) -> &'static str {
-        self.summary
-    }
-
-    fn version(&self) -> u32 {
-        2
-    }
-
-    fn weight(&self) -> Weight {
-        self.weight
-    }
-
-    fn modes(&self) -> &'static [Mode] {
-        MODES
+impl Retrieval for Niah {
+    fn card(&self) -> Card {
+        Card {
+            name: self.name,
+            summary: self.summary,
+            version: 2,
+            weight: self.weight,
+            options: if self.asked == Asked::One { ONE } else { SEVERAL },
+            prefill: Some(OUTPUT),
+        }
     }
 
     fn takes_text(&self) -> bool {
         self.haystack == Haystack::Prose
     }
 
-    fn options(&self) -> &'static [TaskOption] {
-        if self.asked == Asked::One { ONE } else { SEVERAL }
+    fn question<'a>(&self, draw: &Draw<'a>) -> Box<dyn Question + 'a> {
+        Box::new(Riddle::new(self, draw))
     }
 
-    fn max_tokens(&self, params: &Params) -> u32 {
-        output_budget(self, params, OUTPUT)
+    fn judge(&self, case: &Case, reply: &Reply) -> Result<Score, Outcome> {
+        Ok(judged(case, reply, |text, quality| self.error_label(case, text, quality)))
     }
 
-    fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
-        let mut cases = Vec::new();
-        self.each_case(params, seed, tokens, &mut |case| {
-            cases.push(case);
-            Ok(())
-        })?;
-        Ok(cases)
-    }
-
-    fn each_case(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter, emit: Emit<'_>) -> Result<()> {
-        let text = user_text(params)?;
-        let max = self.haystack.max_units(self.key, text.as_deref());
-        let mut fitter = fitter(self, params, MIN_UNITS, max);
-        (0..params.samples).try_for_each(|index| {
-            let mut riddle = Riddle::new(self, params, seed, index, text.as_deref());
-            emit(fill(self, params, index, &mut riddle, &mut fitter, tokens)?)
-        })
-    }
-
-    fn score(&self, case: &Case, reply: &Reply) -> Outcome {
-        judged(case, reply, |text, quality| self.error_label(case, text, quality))
-    }
-
-    fn perfect(&self, case: &Case) -> Option<Reply> {
-        Some(perfect(case))
+    fn right_answer(&self, case: &Case) -> Option<String> {
+        Some(all_answers(case))
     }
 }
 
@@ -210,6 +170,8 @@ struct Riddle<'a> {
     asked: Asked,
     mode: Mode,
     haystack: Haystack,
+    /// Most units of haystack.
+    max: usize,
     /// Those asked for first.
     needles: Vec<Needle>,
     /// Where each of them goes.
@@ -221,11 +183,10 @@ struct Riddle<'a> {
 }
 
 impl<'a> Riddle<'a> {
-    fn new(niah: &Niah, params: &Params, seed: u64, index: u32, text: Option<&'a [String]>) -> Self {
-        let random = |name: &str| Random::of_case(seed, name, params.context, index);
-        let mut others = Needles::new(random(niah.name), niah.key, niah.value);
+    fn new(niah: &Niah, draw: &Draw<'a>) -> Self {
+        let mut others = Needles::new(draw.random(""), niah.key, niah.value);
         let mut needles = vec![others.draw()];
-        let count = if niah.asked == Asked::One { 1 } else { params.option(niah, NEEDLES.name) };
+        let count = if niah.asked == Asked::One { 1 } else { draw.option(NEEDLES.name) };
         for _ in 1..count {
             needles.push(match niah.asked {
                 Asked::ValuesOfOne => others.with_key(needles[0].key.clone()),
@@ -234,19 +195,19 @@ impl<'a> Riddle<'a> {
         }
         let depths = (0..count).map(|needle| {
             // Every needle is spread over the cases by itself.
-            let sequence = if needle == 0 { niah.name.into() } else { format!("{}#{needle}", niah.name) };
-            stratified_depth(seed, &sequence, params.context, index)
+            draw.depth(&if needle == 0 { String::new() } else { format!("#{needle}") })
         });
         Self {
             noun: niah.value.noun(),
             asked: niah.asked,
-            mode: params.mode,
+            mode: draw.params.mode,
             haystack: niah.haystack,
+            max: niah.haystack.max_units(niah.key, draw.text),
             depths: depths.collect(),
             needles,
             others,
-            pile: Pile::new(niah.haystack, random(&format!("{}#text", niah.name)), text),
-            text_hash: params.text.as_ref().map(|source| source.hash.clone()),
+            pile: Pile::new(niah.haystack, draw.random("#text"), draw.text),
+            text_hash: draw.params.text.as_ref().map(|source| source.hash.clone()),
         }
     }
 
@@ -258,7 +219,7 @@ impl<'a> Riddle<'a> {
         }
     }
 
-    fn question(&self) -> (&'static str, String) {
+    fn wording(&self) -> (&'static str, String) {
         let (noun, keys) = (self.noun, self.keys());
         match self.wanted() {
             [_] => (
@@ -299,7 +260,7 @@ impl Draft for Riddle<'_> {
         placed.sort_by_key(|(place, _)| *place);
         let units = self.pile.units(units, &mut self.others);
         let text = insert(units, &placed, self.haystack.separator());
-        let (purpose, question) = self.question();
+        let (purpose, question) = self.wording();
         let purpose = purpose.replace("{noun}", self.noun);
         let prompt = format!("Read the text below. {purpose}\n\n{text}\n\n{question}");
         conversation(prompt, self.mode, || self.began())
@@ -311,6 +272,10 @@ impl Draft for Riddle<'_> {
 }
 
 impl Question for Riddle<'_> {
+    fn units(&self) -> RangeInclusive<usize> {
+        MIN_UNITS..=self.max
+    }
+
     fn depth(&self, units: usize) -> Option<f64> {
         let one = self.wanted().len() == 1;
         one.then(|| place(self.depths[0], units) as f64 / units as f64)

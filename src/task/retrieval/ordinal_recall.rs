@@ -2,17 +2,21 @@
 //! is to be repeated behind a code. In structure after MRCR (Vodrahalli et al. 2024, arXiv 2409.12640, and
 //! openai/mrcr), with requests and replies of our own. MRCR has 2, 4 or 8 alike requests.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::error::Result;
-use crate::task::random::{Random, stratified_depth};
+use crate::task::fitting::{Draft, Piece};
+use crate::task::random::Random;
 use crate::task::words::{ADJECTIVES, NOUNS};
-use crate::task::{Harder, Params, Task, TaskOption, TokenCounter, Weight};
+use crate::task::{Harder, TaskOption, Weight};
 use crate::trial::{Case, Message, Outcome, Reply, Role, Score};
 
-use super::fill::{self, Draft, THINKING_TOKENS, option, output_tokens, read_target, tuned};
-use super::ran_out;
+use super::{
+    Card, Draw, OUTPUT_HELP, Question, Retrieval, THINKING, option, output_tokens, ran_out, read_target,
+    tuned,
+};
 
 /// What the chat asks for again and again.
 const KINDS: &[&str] = &["riddle", "slogan", "postcard", "fable", "speech", "toast", "rumor", "proverb"];
@@ -51,6 +55,8 @@ const ALIKE_SENTENCES: usize = 3;
 const EXCHANGE_TOKENS: u32 = 128;
 /// Tokens of a short context that the alike exchanges and the question need.
 const FIRST_EXCHANGE_AT: u32 = 512;
+/// What stands between two sentences of a reply.
+const SEPARATOR: &str = " ";
 /// Fewest exchanges of another kind or on another topic.
 const MIN_OTHERS: u32 = 2;
 const CODE_CHARACTERS: &[u8] = b"bcdfghjkmnpqrstvwxz23456789";
@@ -59,8 +65,8 @@ const CODE_LENGTH: usize = 8;
 const READ_TIMES: usize = 4;
 
 static OPTIONS: &[TaskOption] = &[
-    output_tokens(96),
-    THINKING_TOKENS,
+    output_tokens(96, OUTPUT_HELP),
+    THINKING,
     tuned(
         option("alike", "how often the same was asked for: 2, 4 and 8 are usual; more is harder", 4, 2, 8),
         Harder::Larger,
@@ -81,54 +87,33 @@ struct Target {
     others: Vec<String>,
 }
 
-impl Task for OrdinalRecall {
-    fn name(&self) -> &'static str {
-        "retrieval/ordinal_recall"
+impl Retrieval for OrdinalRecall {
+    fn card(&self) -> Card {
+        Card {
+            name: "retrieval/ordinal_recall",
+            summary: "of several alike replies in a long chat the right one is repeated word for word",
+            version: 1,
+            weight: Weight::Primary,
+            options: OPTIONS,
+            prefill: None,
+        }
     }
 
-    fn summary(&self) -> &'static str {
-        "of several alike replies in a long chat the right one is repeated word for word"
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn weight(&self) -> Weight {
-        Weight::Primary
-    }
-
-    fn options(&self) -> &'static [TaskOption] {
-        OPTIONS
-    }
-
-    fn max_tokens(&self, params: &Params) -> u32 {
-        fill::max_tokens(self, params)
-    }
-
-    fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
-        let others = others(params.context);
-        let alike = params.option(self, "alike") as usize;
-        fill::cases(self, params, tokens, |index| {
-            let random = Random::of_case(seed, self.name(), params.context, index);
-            let depth = stratified_depth(seed, self.name(), params.context, index);
-            Chat::new(random, depth, alike, others)
-        })
+    fn question<'a>(&self, draw: &Draw<'a>) -> Box<dyn Question + 'a> {
+        let others = others(draw.params.context);
+        Box::new(Chat::new(draw.random(""), draw.depth(""), draw.option("alike") as usize, others))
     }
 
     /// Quality is 0 unless the reply begins with the code (signs in front of it do not matter), else the
     /// similarity of the rest to the right reply: 1 - Levenshtein distance / length of the longer one, in
     /// characters. The metric `exact` is 1 when there is no difference. Runs of white space count as one blank.
-    fn score(&self, case: &Case, reply: &Reply) -> Outcome {
-        let target: Target = match read_target(case) {
-            Ok(target) => target,
-            Err(outcome) => return outcome,
-        };
+    fn judge(&self, case: &Case, reply: &Reply) -> Result<Score, Outcome> {
+        let target: Target = read_target(case)?;
         let content = plain(&reply.content);
         let rest = content.strip_prefix(&target.code).map(without_signs);
         let quality = rest.map_or(0.0, |rest| similarity(&plain(&target.answer), rest));
         let score = Score::of(quality).with("exact", f64::from(u8::from(quality == 1.0)));
-        Outcome::Scored(match rest {
+        Ok(match rest {
             Some(_) if quality == 1.0 => score,
             _ if ran_out(reply) => score.labelled("truncated"),
             None if content.is_empty() => score.labelled("empty"),
@@ -140,9 +125,9 @@ impl Task for OrdinalRecall {
         })
     }
 
-    fn perfect(&self, case: &Case) -> Option<Reply> {
+    fn right_answer(&self, case: &Case) -> Option<String> {
         let target: Target = read_target(case).ok()?;
-        Some(Reply { content: format!("{} {}", target.code, target.answer), ..Reply::default() })
+        Some(format!("{} {}", target.code, target.answer))
     }
 }
 
@@ -236,6 +221,17 @@ impl Chat {
         Self { random, asked, alike: replies, ordinal, code, places, others, sentences: Vec::new() }
     }
 
+    fn grow(&mut self, units: usize) {
+        while self.sentences.len() < units {
+            let at = self.sentences.len();
+            let sentence = match self.others.get(at) {
+                Some(request) => sentence(&mut self.random, OPENINGS, request.topic),
+                None => sentence(&mut self.random, SENTENCES, ""),
+            };
+            self.sentences.push(sentence);
+        }
+    }
+
     /// Requests and replies in order, with whether the reply is the one to repeat.
     fn exchanges(&self, units: usize) -> Vec<(Request, String, bool)> {
         let mut alike = self.alike.iter().zip(&self.places).enumerate().peekable();
@@ -253,10 +249,10 @@ impl Chat {
     /// The reply of another exchange when there are so many sentences.
     fn reply(&self, at: usize, units: usize) -> String {
         let sentences = self.sentences[..units].iter().skip(at).step_by(self.others.len());
-        sentences.map(String::as_str).collect::<Vec<_>>().join(self.separator())
+        sentences.map(String::as_str).collect::<Vec<_>>().join(SEPARATOR)
     }
 
-    fn question(&self) -> String {
+    fn wording(&self) -> String {
         format!(
             "In this chat you wrote a {kind} on the topic {topic} {n} times. Begin your reply with the code {code}. \
              Behind it, repeat the {ordinal} {kind} on the topic {topic}, word for word, and write nothing else.",
@@ -307,38 +303,27 @@ fn sentence(random: &mut Random, templates: &[&str], topic: &str) -> String {
 }
 
 impl Draft for Chat {
-    /// Every reply has a sentence.
-    fn min_units(&self) -> usize {
-        self.others.len()
-    }
-
-    fn grow(&mut self, units: usize) {
-        while self.sentences.len() < units {
-            let at = self.sentences.len();
-            let sentence = match self.others.get(at) {
-                Some(request) => sentence(&mut self.random, OPENINGS, request.topic),
-                None => sentence(&mut self.random, SENTENCES, ""),
-            };
-            self.sentences.push(sentence);
-        }
-    }
-
-    fn units(&self) -> &[String] {
-        &self.sentences
-    }
-
-    fn separator(&self) -> &'static str {
-        " "
-    }
-
-    fn messages(&self, units: usize) -> Vec<Message> {
+    fn messages(&mut self, units: usize) -> Vec<Message> {
+        self.grow(units);
         let mut messages = Vec::new();
         for (request, reply, _) in self.exchanges(units) {
             messages.push(Message::user(request.text()));
             messages.push(Message::new(Role::Assistant, reply));
         }
-        messages.push(Message::user(self.question()));
+        messages.push(Message::user(self.wording()));
         messages
+    }
+
+    fn piece(&mut self, from: usize, to: usize) -> Piece {
+        self.grow(to);
+        Piece::of(&self.sentences, from, to, SEPARATOR)
+    }
+}
+
+impl Question for Chat {
+    /// Every reply has a sentence.
+    fn units(&self) -> RangeInclusive<usize> {
+        self.others.len()..=usize::MAX
     }
 
     fn depth(&self, units: usize) -> Option<f64> {
@@ -350,7 +335,7 @@ impl Draft for Chat {
         Some(before as f64 / all as f64)
     }
 
-    fn target(&self) -> Value {
+    fn target(&self, _: usize) -> Value {
         let mut others = self.alike.clone();
         let answer = others.remove(self.ordinal);
         json!(Target { code: self.code.clone(), answer, others })
@@ -359,7 +344,7 @@ impl Draft for Chat {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fill::testing::{judge, judged, make, messages};
+    use super::super::testing::{judge, judged, make, messages};
     use super::*;
     use crate::trial::FinishReason;
 

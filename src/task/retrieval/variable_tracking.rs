@@ -2,22 +2,19 @@
 //! et al. 2024, arXiv 2404.06654; NVIDIA/RULER, Apache-2.0): its sentences are not used, ours are.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 use serde_json::Value;
 
-use crate::error::Result;
 use crate::task::fitting::{Draft, Piece};
-use crate::task::random::{Random, stratified_depth};
-use crate::task::{Harder, Params, Task, TaskOption, TokenCounter, Weight};
-use crate::trial::{Case, Message, Mode, Outcome, Reply};
+use crate::task::random::Random;
+use crate::task::{Harder, TaskOption, Weight};
+use crate::trial::{Case, Message, Mode, Outcome, Reply, Score};
 
 use super::haystack::{Haystack, Kind, Needles, Pile, insert, place};
-use super::{
-    MODES, Question, THINKING, conversation, fill, fitter, judged, output_budget, output_tokens, perfect,
-    plain_error, target_at,
-};
+use super::matching::{all_answers, judged, plain_error, target_at};
+use super::{Card, Draw, Question, Retrieval, THINKING, conversation, option, output_tokens, tuned};
 
-const NAME: &str = "retrieval/variable_tracking";
 /// Fewest sentences of noise.
 const MIN_UNITS: usize = 3;
 /// Sentences of noise in the worked example.
@@ -29,72 +26,54 @@ const NAME_LETTERS: usize = 5;
 static OPTIONS: &[TaskOption] = &[
     output_tokens(96, "output budget in tokens (in prefill mode 30 unless set, as RULER's)"),
     THINKING,
-    TaskOption {
-        name: "hops",
-        help: "assignments from variable to variable in a chain (4 is RULER's; more is harder)",
-        default: 4,
-        min: 1,
-        max: 16,
-        difficulty: Some(Harder::Larger),
-    },
-    TaskOption {
-        name: "chains",
-        help: "chains in the text, one of which is asked for (1 is RULER's; more is harder)",
-        default: 1,
-        min: 1,
-        max: 8,
-        difficulty: Some(Harder::Larger),
-    },
+    tuned(
+        option(
+            "hops",
+            "assignments from variable to variable in a chain (4 is RULER's; more is harder)",
+            4,
+            1,
+            16,
+        ),
+        Harder::Larger,
+    ),
+    tuned(
+        option(
+            "chains",
+            "chains in the text, one of which is asked for (1 is RULER's; more is harder)",
+            1,
+            1,
+            8,
+        ),
+        Harder::Larger,
+    ),
 ];
 
 /// One chain of variables through the whole context.
 #[derive(Debug)]
 pub struct VariableTracking;
 
-impl Task for VariableTracking {
-    fn name(&self) -> &'static str {
-        NAME
+impl Retrieval for VariableTracking {
+    fn card(&self) -> Card {
+        Card {
+            name: "retrieval/variable_tracking",
+            summary: "a chain of assignments is followed over the whole context (multi-hop)",
+            version: 1,
+            weight: Weight::Primary,
+            options: OPTIONS,
+            prefill: Some(PREFILL_OUTPUT),
+        }
     }
 
-    fn summary(&self) -> &'static str {
-        "a chain of assignments is followed over the whole context (multi-hop)"
+    fn question<'a>(&self, draw: &Draw<'a>) -> Box<dyn Question + 'a> {
+        Box::new(Chase::new(draw))
     }
 
-    fn version(&self) -> u32 {
-        1
+    fn judge(&self, case: &Case, reply: &Reply) -> Result<Score, Outcome> {
+        Ok(judged(case, reply, |_, quality| plain_error(quality)))
     }
 
-    fn weight(&self) -> Weight {
-        Weight::Primary
-    }
-
-    fn modes(&self) -> &'static [Mode] {
-        MODES
-    }
-
-    fn options(&self) -> &'static [TaskOption] {
-        OPTIONS
-    }
-
-    fn max_tokens(&self, params: &Params) -> u32 {
-        output_budget(self, params, PREFILL_OUTPUT)
-    }
-
-    fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
-        let mut fitter = fitter(self, params, MIN_UNITS, Haystack::Noise.max_units(Kind::Words, None));
-        let cases = (0..params.samples).map(|index| {
-            let mut chase = Chase::new(params, seed, index);
-            fill(self, params, index, &mut chase, &mut fitter, tokens)
-        });
-        cases.collect()
-    }
-
-    fn score(&self, case: &Case, reply: &Reply) -> Outcome {
-        judged(case, reply, |_, quality| plain_error(quality))
-    }
-
-    fn perfect(&self, case: &Case) -> Option<Reply> {
-        Some(perfect(case))
+    fn right_answer(&self, case: &Case) -> Option<String> {
+        Some(all_answers(case))
     }
 }
 
@@ -161,17 +140,13 @@ struct Chase {
 }
 
 impl Chase {
-    fn new(params: &Params, seed: u64, index: u32) -> Self {
-        let task = &VariableTracking;
-        let random = Random::of_case(seed, NAME, params.context, index);
-        let mut source = Chains { random, names: BTreeSet::new(), values: BTreeSet::new() };
-        let hops = params.option(task, "hops");
-        let count = params.option(task, "chains");
+    fn new(draw: &Draw<'_>) -> Self {
+        let mut source = Chains { random: draw.random(""), names: BTreeSet::new(), values: BTreeSet::new() };
+        let hops = draw.option("hops");
+        let count = draw.option("chains");
         let chains: Vec<Chain> = (0..count).map(|_| source.draw(hops)).collect();
         let depths = (0..count).map(|chain| {
-            let mut depths: Vec<f64> = (0..=hops)
-                .map(|hop| stratified_depth(seed, &format!("{NAME}#{chain}.{hop}"), params.context, index))
-                .collect();
+            let mut depths: Vec<f64> = (0..=hops).map(|hop| draw.depth(&format!("#{chain}.{hop}"))).collect();
             depths.sort_by(f64::total_cmp);
             depths
         });
@@ -179,7 +154,7 @@ impl Chase {
         let mut needles = Needles::new(source.random.clone(), Kind::Words, Kind::Number);
         let mut pile = Pile::new(Haystack::Noise, source.random.clone(), None);
         let example = example(&mut source, hops, pile.units(EXAMPLE_UNITS, &mut needles));
-        Self { mode: params.mode, chains, depths, example, pile, needles }
+        Self { mode: draw.params.mode, chains, depths, example, pile, needles }
     }
 
     fn asked(&self) -> &Chain {
@@ -228,8 +203,8 @@ impl Draft for Chase {
 }
 
 impl Question for Chase {
-    fn depth(&self, _: usize) -> Option<f64> {
-        None
+    fn units(&self) -> RangeInclusive<usize> {
+        MIN_UNITS..=Haystack::Noise.max_units(Kind::Words, None)
     }
 
     fn target(&self, units: usize) -> Value {
@@ -245,6 +220,7 @@ mod tests {
     use super::*;
     use crate::task::conformance::{WordCounter, params};
     use crate::task::retrieval::answers;
+    use crate::task::{Params, Task};
     use crate::trial::Prompt;
 
     fn cases(params: &Params, seed: u64) -> Vec<Case> {

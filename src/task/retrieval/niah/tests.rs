@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::task::conformance::{WordCounter, params};
-use crate::task::find;
+use crate::task::{Params, Task, find};
 use crate::trial::FinishReason;
 
 fn cases(task: &Niah, context: u32, samples: u32) -> Vec<Case> {

@@ -1,0 +1,131 @@
+//! One message: an explanation, as many lines as fit, a question about them.
+
+use std::ops::RangeInclusive;
+
+use serde_json::Value;
+
+use super::Question;
+use crate::task::fitting::{Draft, Piece};
+use crate::task::random::Random;
+use crate::trial::Message;
+
+/// A line that a sheet has whatever its length.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Fixed {
+    /// Its place as a share of the way, 0 (start) to below 1 (end).
+    pub(super) share: f64,
+    /// The text.
+    pub(super) line: String,
+    /// Whether it is the one that is asked for.
+    pub(super) asked: bool,
+}
+
+impl Fixed {
+    /// A line that is not asked for.
+    pub(super) fn new(share: f64, line: String) -> Self {
+        Self { share, line, asked: false }
+    }
+
+    /// How many of `units` lines stand in front of it.
+    fn place(&self, units: usize) -> usize {
+        (self.share * (units + 1) as f64) as usize
+    }
+}
+
+/// What stands between two lines.
+const SEPARATOR: &str = "\n";
+
+/// An explanation, many lines, a question.
+pub(super) struct Sheet {
+    intro: String,
+    question: String,
+    target: Value,
+    fixed: Vec<Fixed>,
+    lines: Vec<String>,
+    next: Box<dyn FnMut() -> String>,
+}
+
+impl Sheet {
+    /// A sheet of the `fixed` lines and as many of those that `next` draws as fit.
+    pub(super) fn new(
+        intro: String,
+        question: String,
+        target: Value,
+        mut fixed: Vec<Fixed>,
+        next: impl FnMut() -> String + 'static,
+    ) -> Self {
+        fixed.sort_by(|a, b| a.share.total_cmp(&b.share));
+        Self { intro, question, target, fixed, lines: Vec::new(), next: Box::new(next) }
+    }
+
+    fn grow(&mut self, units: usize) {
+        while self.lines.len() < units {
+            self.lines.push((self.next)());
+        }
+    }
+
+    fn text(&self, units: usize) -> String {
+        let mut lines: Vec<&str> = Vec::with_capacity(units + self.fixed.len());
+        let mut fixed = self.fixed.iter().peekable();
+        for (at, line) in self.lines[..units].iter().enumerate() {
+            while let Some(next) = fixed.next_if(|fixed| fixed.place(units) <= at) {
+                lines.push(&next.line);
+            }
+            lines.push(line);
+        }
+        lines.extend(fixed.map(|fixed| fixed.line.as_str()));
+        lines.join(SEPARATOR)
+    }
+}
+
+impl Draft for Sheet {
+    fn messages(&mut self, units: usize) -> Vec<Message> {
+        self.grow(units);
+        vec![Message::user(format!("{}\n\n{}\n\n{}", self.intro, self.text(units), self.question))]
+    }
+
+    fn piece(&mut self, from: usize, to: usize) -> Piece {
+        self.grow(to);
+        Piece::of(&self.lines, from, to, SEPARATOR)
+    }
+}
+
+impl Question for Sheet {
+    fn units(&self) -> RangeInclusive<usize> {
+        1..=usize::MAX
+    }
+
+    fn depth(&self, units: usize) -> Option<f64> {
+        let asked = self.fixed.iter().position(|fixed| fixed.asked)?;
+        let before = asked + self.fixed[asked].place(units);
+        Some(before as f64 / (units + self.fixed.len()) as f64)
+    }
+
+    fn target(&self, _: usize) -> Value {
+        self.target.clone()
+    }
+}
+
+/// A random share of the way, 0 to below 1.
+pub(super) fn share(random: &mut Random) -> f64 {
+    random.below(1 << 32) as f64 / (1_u64 << 32) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fixed_lines_keep_their_share_of_the_way() {
+        let fixed = vec![
+            Fixed::new(0.0, "first".into()),
+            Fixed { share: 0.5, line: "middle".into(), asked: true },
+            Fixed::new(0.999, "last".into()),
+        ];
+        let mut sheet = Sheet::new("in".into(), "out".into(), Value::Null, fixed, || "x".into());
+        sheet.grow(9);
+        assert_eq!(sheet.text(4), "first\nx\nx\nmiddle\nx\nx\nlast");
+        assert_eq!(sheet.text(1), "first\nx\nmiddle\nlast");
+        assert_eq!(sheet.depth(4), Some(3.0 / 7.0));
+    }
+}
