@@ -9,32 +9,67 @@ use serde_json::Value;
 use crate::task::fitting::{Draft, Piece};
 use crate::task::random::Random;
 use crate::task::words::NOUNS;
-use crate::task::{TaskOption, Weight};
+use crate::task::{Params, TaskOption, Weight};
 use crate::trial::{Case, Message, Mode, Outcome, Reply, Score};
 
 use super::matching::{all_answers, judged, plain_error, target};
 use super::{Card, Draw, Question, Retrieval, THINKING, conversation, output_tokens};
 
-/// Common words: those that are asked for.
-const COMMON: usize = 10;
 /// Fewest other words.
 const MIN_UNITS: usize = 5;
 /// Most other words; there are 28,900 compounds.
 const MAX_UNITS: usize = 20_000;
-/// RULER's output budget (tokens), where the answer is begun for the model.
+/// Output budgets (tokens): ours in chat mode, RULER's where the answer is begun for the model.
+const OUTPUT: u32 = 192;
 const PREFILL_OUTPUT: u32 = 120;
-/// How often the common and the other words come, from this context length (tokens) on and below it.
+/// Context lengths (tokens) below which lists are smaller.
 const LONG_CONTEXT: u32 = 4096;
-const LONG: Repeats = Repeats { common: 30, other: 3 };
-const SHORT: Repeats = Repeats { common: 6, other: 1 };
-/// The worked example has 40 words.
-const EXAMPLE: Repeats = Repeats { common: 3, other: 1 };
-const EXAMPLE_OTHERS: usize = 10;
+const SHORT_CONTEXT: u32 = 1024;
 
-static OPTIONS: &[TaskOption] =
-    &[output_tokens(192, "output budget in tokens (in prefill mode 120 unless set, as RULER's)"), THINKING];
+static OPTIONS: &[TaskOption] = &[
+    output_tokens(
+        OUTPUT,
+        "output budget in tokens (in prefill mode 120 unless set, as RULER's; below 1,024 tokens of context half \
+         of either, for fewer words are asked for)",
+    ),
+    THINKING,
+];
 
-/// A numbered list of words, ten of which are common.
+/// How lists are made at a context length.
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    /// Common words: those that are asked for.
+    common: usize,
+    repeats: Repeats,
+    /// How often the words of the worked example come, and how many of these are not common.
+    example: Repeats,
+    example_others: usize,
+}
+
+/// RULER's parameters; its worked example has 40 words.
+const LONG: Shape = Shape {
+    common: 10,
+    repeats: Repeats { common: 30, other: 3 },
+    example: Repeats { common: 3, other: 1 },
+    example_others: 10,
+};
+/// RULER's for short contexts.
+const SHORT: Shape = Shape { repeats: Repeats { common: 6, other: 1 }, ..LONG };
+/// Ours, where RULER's example alone would take half of the context.
+const SHORTEST: Shape =
+    Shape { common: 4, example: Repeats { common: 2, other: 1 }, example_others: 2, ..SHORT };
+
+impl Shape {
+    const fn of(context: u32) -> Self {
+        match context {
+            LONG_CONTEXT.. => LONG,
+            SHORT_CONTEXT.. => SHORT,
+            _ => SHORTEST,
+        }
+    }
+}
+
+/// A numbered list of words, a few of which are common.
 #[derive(Debug)]
 pub struct CommonWords;
 
@@ -42,12 +77,17 @@ impl Retrieval for CommonWords {
     fn card(&self) -> Card {
         Card {
             name: "retrieval/common_words",
-            summary: "the ten most common words of a list are found (aggregation over all of the context)",
-            version: 1,
+            summary: "the most common words of a list are found (aggregation over all of the context)",
+            version: 2,
             weight: Weight::Primary,
             options: OPTIONS,
             prefill: Some(PREFILL_OUTPUT),
         }
+    }
+
+    fn answer_tokens(&self, params: &Params) -> u32 {
+        let usual = if params.mode == Mode::Prefill { PREFILL_OUTPUT } else { OUTPUT };
+        if params.context < SHORT_CONTEXT { usual / 2 } else { usual }
     }
 
     fn question<'a>(&self, draw: &Draw<'a>) -> Box<dyn Question + 'a> {
@@ -104,7 +144,7 @@ impl Compounds {
 /// A case whose length is not decided yet: one unit is one word that is not common.
 struct WordList {
     mode: Mode,
-    repeats: Repeats,
+    shape: Shape,
     common: Vec<String>,
     others: Vec<String>,
     words: Compounds,
@@ -115,14 +155,15 @@ struct WordList {
 
 impl WordList {
     fn new(draw: &Draw<'_>) -> Self {
+        let shape = Shape::of(draw.params.context);
         let mut words = Compounds { random: draw.random(""), used: BTreeSet::new(), answers: Vec::new() };
-        let mut answers = || (0..COMMON).map(|_| words.answer()).collect::<Vec<_>>();
+        let mut answers = || (0..shape.common).map(|_| words.answer()).collect::<Vec<_>>();
         let (common, known) = (answers(), answers());
-        let fillers: Vec<String> = (0..EXAMPLE_OTHERS).map(|_| words.word()).collect();
-        let list = numbered(&shuffled(&known, &fillers, EXAMPLE, &mut draw.random("#example")));
+        let fillers: Vec<String> = (0..shape.example_others).map(|_| words.word()).collect();
+        let list = numbered(&shuffled(&known, &fillers, shape.example, &mut draw.random("#example")));
         Self {
             mode: draw.params.mode,
-            repeats: if draw.params.context < LONG_CONTEXT { SHORT } else { LONG },
+            shape,
             common,
             others: Vec::new(),
             words,
@@ -165,19 +206,19 @@ fn numbered(words: &[&str]) -> String {
 impl Draft for WordList {
     fn messages(&mut self, units: usize) -> Vec<Message> {
         self.others(units);
-        let list = shuffled(&self.common, &self.others[..units], self.repeats, &mut self.order.clone());
-        let (example, list) = (&self.example, numbered(&list));
+        let list = shuffled(&self.common, &self.others[..units], self.shape.repeats, &mut self.order.clone());
+        let (example, list, asked) = (&self.example, numbered(&list), self.shape.common);
         let prompt = format!(
-            "Below is a numbered list of words. Some of them come often, the others come seldom. Find the {COMMON} words \
+            "Below is a numbered list of words. Some of them come often, the others come seldom. Find the {asked} words \
              that come most often. Here is an example.\n\nList:\n{example}\n\nNow the list that you are asked about.\n\n\
-             List:\n{list}\n\nQuestion: Which {COMMON} words come most often in this list? Answer with the words only."
+             List:\n{list}\n\nQuestion: Which {asked} words come most often in this list? Answer with the words only."
         );
-        conversation(prompt, self.mode, || format!("Answer: The {COMMON} words that come most often are"))
+        conversation(prompt, self.mode, || format!("Answer: The {asked} words that come most often are"))
     }
 
     fn piece(&mut self, from: usize, to: usize) -> Piece {
-        let Repeats { common, other } = self.repeats;
-        let before = COMMON * common + from * other;
+        let Repeats { common, other } = self.shape.repeats;
+        let before = self.shape.common * common + from * other;
         let lead = format!("{before}. {}", self.common[0]);
         let words = self.others(to)[from..].iter().flat_map(|word| std::iter::repeat_n(word, other));
         let added = words.zip(before + 1..).map(|(word, number)| format!(" {number}. {word}")).collect();
@@ -229,14 +270,15 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(12))]
         #[test]
-        fn counting_finds_the_same_words(seed: u64, long: bool) {
-            let (context, repeats) = if long { (4096, LONG) } else { (2048, SHORT) };
+        fn counting_finds_the_same_words(seed: u64, context in prop::sample::select(vec![512, 1024, 2048, 4096])) {
+            let Shape { common, repeats, example, example_others } = Shape::of(context);
             for case in CommonWords.cases(&params(context, 2, None), seed, &WordCounter::default()).unwrap() {
                 let counts = counts(&case);
                 prop_assert_eq!(counts.len(), 2);
-                prop_assert_eq!(counts[0].values().sum::<usize>(), 40);
+                let words = common * example.common + example_others * example.other;
+                prop_assert_eq!(counts[0].values().sum::<usize>(), words);
                 let gold: BTreeSet<String> = answers(&case.target).into_iter().collect();
-                prop_assert_eq!(gold.len(), COMMON);
+                prop_assert_eq!(gold.len(), common);
                 for (word, count) in &counts[1] {
                     let expected = if gold.contains(word) { repeats.common } else { repeats.other };
                     prop_assert_eq!(*count, expected, "{}", word);
@@ -255,10 +297,34 @@ mod tests {
         let case = &CommonWords.cases(&params(2048, 1, None), 1, &WordCounter::default()).unwrap()[0];
         let known: Vec<String> =
             counts(case)[0].iter().filter(|(_, count)| **count > 1).map(|(word, _)| word.clone()).collect();
-        assert_eq!(known.len(), COMMON);
+        assert_eq!(known.len(), SHORT.common);
         let reply = Reply { content: known.join(", "), ..Reply::default() };
         let outcome = CommonWords.score(case, &reply);
         let score = outcome.score().unwrap();
         assert_eq!((score.quality, score.label.as_deref()), (Some(0.0), Some("wrong")));
+    }
+
+    #[test]
+    fn every_context_from_512_tokens_on_has_a_case_in_both_modes() {
+        for mode in [Mode::Chat, Mode::Prefill] {
+            for context in [512, 600, 1023, 1024, 4095, 4096] {
+                let params = Params { mode, ..params(context, 4, None) };
+                for case in CommonWords.cases(&params, 9, &WordCounter::default()).unwrap() {
+                    let used = case.prompt_tokens + case.max_tokens;
+                    assert!(used <= context && context - used < 20, "{used} of {context}");
+                    // Other words outnumber those that are asked for.
+                    let others = counts(&case)[1].len() - answers(&case.target).len();
+                    assert!(others > answers(&case.target).len(), "{others} others at {context}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_published_parameters_are_rulers() {
+        let Shape { common, repeats, example, example_others } = LONG;
+        assert_eq!((common, repeats.common, repeats.other), (10, 30, 3));
+        assert_eq!(common * example.common + example_others * example.other, 40);
+        assert_eq!((SHORT.common, SHORT.repeats.common, SHORT.repeats.other), (10, 6, 1));
     }
 }

@@ -43,7 +43,7 @@ const PUBLISHED: &[&str] = &[
     "retrieval/niah_multivalue 2 35428ea807ddf225",
     "retrieval/niah_multiquery 2 77c8193a682a2b35",
     "retrieval/variable_tracking 1 bce7e509955d7081",
-    "retrieval/common_words 1 29da582f9c62e8e2",
+    "retrieval/common_words 2 29da582f9c62e8e2",
     "retrieval/frequent_words 1 ab31f5d856ec11c5",
     "retrieval/confusable_keys 1 8c943a89631cb146",
     "retrieval/graph_walks 1 8fedce79e9fb5b25",
