@@ -60,7 +60,6 @@ pub(crate) struct Pair {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Scored {
     pub(crate) cluster: String,
-    pub(crate) depth: Option<f64>,
     pub(crate) quality: f64,
 }
 
@@ -189,7 +188,6 @@ impl Frame {
             number("index", trials, |trial| trial.key.index),
             text("case", trials, |trial| trial.case.clone()),
             text("cluster", trials, cluster),
-            optional("depth", trials, |trial| case(trial).and_then(|case| case.depth)),
             number("launch", trials, |trial| trial.launch),
             text("weight", trials, |trial| weight(trial).into()),
             text("outcome", trials, |trial| outcome_name(&trial.outcome).into()),
@@ -298,9 +296,8 @@ impl Frame {
             .filter(of_task.and(counted))
             .sort(["index", "round"], SortMultipleOptions::default());
         let rows = collect(rows)?;
-        let depths = numbers(&rows, "depth")?;
-        let columns = texts(&rows, "cluster")?.into_iter().zip(depths).zip(present(&rows, "quality")?);
-        Ok(columns.map(|((cluster, depth), quality)| Scored { cluster, depth, quality }).collect())
+        let columns = texts(&rows, "cluster")?.into_iter().zip(present(&rows, "quality")?);
+        Ok(columns.map(|(cluster, quality)| Scored { cluster, quality }).collect())
     }
 
     /// A figure of a visit's chat trials, one list a server process.

@@ -281,7 +281,7 @@ pub struct DepthRow {
     pub to: f64,
     /// Mean score (0..1), or mean KLD (nat) for `coherence/kld`.
     pub value: f64,
-    /// Observations.
+    /// Observations: answers, each part of one that lies in several places by itself.
     pub n: u32,
 }
 

@@ -1,6 +1,6 @@
 //! Results task by task, by depth, and what broke.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::frame::{Scored, Visit};
 use super::quality::mean_score;
@@ -10,7 +10,7 @@ use super::{Resampling, Run};
 use crate::error::Result;
 use crate::journal::Journal;
 use crate::task::Weight;
-use crate::trial::{Arm, Outcome};
+use crate::trial::{Arm, Outcome, Part};
 
 /// Above this mean score of the reference a task is too easy to show much.
 const CEILING: f64 = 0.97;
@@ -94,26 +94,48 @@ fn estimate(scored: &[Scored], resampling: Resampling, context: u32) -> Option<E
     mean_score(&[sums], resampling, context)
 }
 
-/// Mean scores by quarter of the context, for tasks whose answers have a place.
-pub(crate) fn depths(run: &Run<'_>, context: u32) -> Result<Vec<DepthRow>> {
+/// Scores with the place of what they are about, by task, arm and setting.
+type Places<'a> = BTreeMap<(&'a str, Option<Arm>, &'a str), Vec<Part>>;
+
+/// Mean scores by quarter of the context, for tasks whose answers have a place. An answer of several parts counts
+/// part by part, each where it lies.
+pub(crate) fn depths(run: &Run<'_>, context: u32) -> Vec<DepthRow> {
+    let places = places(run, context);
     let mut rows = Vec::new();
     for (task, arm) in run.task_arms(context) {
         for setting in &run.suite.settings {
+            let Some(parts) = places.get(&(task, arm, setting.label.as_str())) else { continue };
             let visit = Visit { setting: &setting.label, context, replicate: 0 };
-            let scored = run.frame.scored(visit, task, arm)?;
-            rows.extend((0..DEPTH_BINS).filter_map(|bin| depth_row(&scored, task, visit, bin)));
+            rows.extend((0..DEPTH_BINS).filter_map(|bin| depth_row(parts, task, visit, bin)));
         }
     }
-    Ok(rows)
+    rows
 }
 
-fn depth_row(scored: &[Scored], task: &str, visit: Visit<'_>, bin: u32) -> Option<DepthRow> {
+fn places<'a>(run: &Run<'a>, context: u32) -> Places<'a> {
+    let depths: HashMap<&str, f64> =
+        run.journal.cases.iter().filter_map(|case| Some((case.id.as_str(), case.depth?))).collect();
+    let mut places = Places::new();
+    for trial in &run.journal.trials {
+        let key = &trial.key;
+        let counts = key.context == context
+            && key.replicate == 0
+            && !run.void.contains_key(&(key.setting.as_str(), context));
+        let Some(score) = trial.outcome.score().filter(|_| counts) else { continue };
+        let whole = depths.get(trial.case.as_str()).zip(score.quality);
+        let whole = whole.map(|(&depth, quality)| Part { depth, quality });
+        let parts = places.entry((&key.task, key.arm, &key.setting)).or_default();
+        parts.extend(if score.parts.is_empty() { whole.as_slice() } else { &score.parts });
+    }
+    places
+}
+
+fn depth_row(parts: &[Part], task: &str, visit: Visit<'_>, bin: u32) -> Option<DepthRow> {
     let edge = |bin: u32| f64::from(bin) / f64::from(DEPTH_BINS);
     let (from, to) = (edge(bin), edge(bin + 1));
     let last = bin + 1 == DEPTH_BINS;
-    let inside = |depth: f64| from <= depth && (depth < to || last && depth <= to);
-    let items: Vec<f64> =
-        scored.iter().filter(|item| item.depth.is_some_and(inside)).map(|item| item.quality).collect();
+    let inside = |part: &&Part| from <= part.depth && (part.depth < to || last && part.depth <= to);
+    let items: Vec<f64> = parts.iter().filter(inside).map(|part| part.quality).collect();
     (!items.is_empty()).then(|| DepthRow {
         task: task.into(),
         setting: visit.setting.into(),

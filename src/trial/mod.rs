@@ -460,6 +460,18 @@ pub struct Score {
     /// What kind of error it was, in the task's own terms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
+    /// For an answer of several parts that lie in several places of the context: each part.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Part>,
+}
+
+/// A part of an answer, such as one of several needles.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Part {
+    /// Where in the context it lies, 0 (start) to 1 (end).
+    pub depth: f64,
+    /// 0 (wrong) to 1 (right).
+    pub quality: f64,
 }
 
 impl Score {

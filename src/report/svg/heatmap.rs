@@ -100,7 +100,7 @@ fn head(svg: &mut String, summary: &Summary, rows: &[&DepthRow], (width, height)
     let title = format!("{}: score by depth and context length", text::xml(&summary.suite));
     let tasks: BTreeSet<&str> = rows.iter().map(|row| row.task.as_str()).collect();
     let tasks = format!(
-        "Mean over {} of the share that was found; n: trials. Rows: place of the answer from start to end.",
+        "Mean over {} of the share that was found; n: answers asked for. Rows: where the answer lies, from start to end.",
         count(tasks.len())
     );
     let _ = writeln!(svg, "<title>{title}</title>");
@@ -160,7 +160,7 @@ fn draw_spot(svg: &mut String, (x, y): (f64, f64), spot: Option<&Spot>, words: &
         return;
     };
     let words = text::xml(words);
-    let _ = writeln!(svg, "<g><title>{words}: {score:.2}, {n} trials</title>");
+    let _ = writeln!(svg, "<g><title>{words}: {score:.2}, {n} answers</title>");
     square(svg, (x, y), CELL, *score);
     let middle = x + CELL.0 / 2.0;
     super::label(

@@ -85,7 +85,7 @@ impl Task for Kld {
 
     fn score(&self, case: &Case, reply: &Reply) -> Outcome {
         match own_figures(case, reply) {
-            Ok(metrics) => Outcome::Scored(Score { quality: None, metrics, label: None }),
+            Ok(metrics) => Outcome::Scored(Score { metrics, ..Score::default() }),
             Err(reason) => Outcome::Unscored { reason },
         }
     }

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::trial::{Case, FinishReason, Reply, Score};
+use crate::trial::{Case, FinishReason, Part, Reply, Score};
 
 /// Judges a reply by the share of its answers; `error` names the error of an answer that is not all right and
 /// was not cut off, given its text and its score.
 pub(super) fn judged(case: &Case, reply: &Reply, error: impl FnOnce(&str, f64) -> &'static str) -> Score {
     let text = answer_text(reply);
-    let quality = match_all(&answers(&case.target), text);
-    let score = Score::of(quality);
+    let references = answers(&case.target);
+    let quality = match_all(&references, text);
+    let score = Score { parts: parts(case, &references, text), ..Score::of(quality) };
     if quality >= 1.0 {
         score
     } else if ran_out(reply) {
@@ -21,6 +22,18 @@ pub(super) fn judged(case: &Case, reply: &Reply, error: impl FnOnce(&str, f64) -
     } else {
         score.labelled(error(text, quality))
     }
+}
+
+/// Which of the answers was found where; nothing for a case whose answers have no places.
+fn parts(case: &Case, references: &[String], text: &str) -> Vec<Part> {
+    let depths = case.target.get("depths").and_then(Value::as_array);
+    let depths = depths.into_iter().flatten().filter_map(Value::as_f64);
+    let quality = |reference| match_all(std::slice::from_ref(reference), text);
+    references
+        .iter()
+        .zip(depths)
+        .map(|(reference, depth)| Part { depth, quality: quality(reference) })
+        .collect()
 }
 
 /// The label of an error that has no kind of its own.

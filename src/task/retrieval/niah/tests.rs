@@ -183,6 +183,13 @@ fn half_of_the_values_is_half_of_the_score() {
         (score(half.clone()).quality, score(half.clone()).label.as_deref()),
         (Some(0.5), Some("incomplete"))
     );
+    let parts = score(half.clone()).parts;
+    let depths = case.target["depths"].as_array().unwrap();
+    for (at, (part, depth)) in parts.iter().zip(depths).enumerate() {
+        assert_eq!(Some(part.depth), depth.as_f64());
+        assert_eq!(part.quality, if at < 2 { 1.0 } else { 0.0 }, "needle {at}");
+    }
+    assert_eq!(parts.len(), 4);
     let decoy = values_in(text(case), Kind::Number).into_iter().find(|v| !answers(&case.target).contains(v));
     if let Some(decoy) = decoy {
         assert_eq!(score(format!("{half}, {decoy}")).label.as_deref(), Some("other_needle"));
