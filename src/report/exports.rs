@@ -142,7 +142,7 @@ fn cell_fields(cell: &CellSummary) -> Vec<Field<'_>> {
             memory.peak_vram_bytes,
             memory.peak_vram_device_bytes,
         ]
-        .map(Field::Bytes),
+        .map(Field::Whole),
     );
     let energy = cell.energy.as_ref();
     fields.extend([
@@ -187,7 +187,6 @@ pub fn tasks_csv(summary: &Summary) -> Vec<u8> {
 }
 
 fn task_fields<'a>(row: &'a TaskRow, labels: &'a str, unscored: &'a str) -> Vec<Field<'a>> {
-    let yes_no = |yes| Field::Text(if yes { "true" } else { "false" });
     let mut fields = vec![
         Field::Text(&row.task),
         Field::Text(row.arm.map_or("", crate::trial::Arm::name)),
@@ -200,6 +199,41 @@ fn task_fields<'a>(row: &'a TaskRow, labels: &'a str, unscored: &'a str) -> Vec<
     fields.extend([Field::count(row.quality), Field::whole(row.scored), Field::whole(row.failed)]);
     fields.extend([Field::Text(labels), Field::Text(unscored)]);
     fields
+}
+
+/// One row a setting: how far it goes on the ladder of context lengths, in tokens. An empty length: not even at
+/// the shortest; that of the longest measured: at least so far. Those that compare are empty for the reference.
+pub fn effective_csv(summary: &Summary) -> Vec<u8> {
+    const HEADER: &[&str] = &[
+        "setting",
+        "reference",
+        "shortest_measured_tokens",
+        "longest_measured_tokens",
+        "within_margin_tokens",
+        "shown_within_margin_tokens",
+        "above_ruler_line_tokens",
+    ];
+    let mut csv = Csv::new(HEADER);
+    for length in &summary.effective {
+        let is_reference = length.setting == summary.reference;
+        let mut measured = length.points.iter().filter(|point| point.quality.is_some());
+        let (shortest, longest) = (measured.clone().next(), measured.next_back());
+        let compared = |reached: Option<u32>| Field::length(reached.filter(|_| !is_reference));
+        csv.row(vec![
+            Field::Text(&length.setting),
+            yes_no(is_reference),
+            Field::length(shortest.map(|point| point.context)),
+            Field::length(longest.map(|point| point.context)),
+            compared(length.within_margin),
+            compared(length.shown_within_margin),
+            Field::length(length.above_line),
+        ]);
+    }
+    csv.bytes()
+}
+
+fn yes_no(yes: bool) -> Field<'static> {
+    Field::Text(if yes { "true" } else { "false" })
 }
 
 fn counts(counts: &std::collections::BTreeMap<String, u32>) -> String {
@@ -218,16 +252,20 @@ fn with_interval(estimate: Option<Estimate>) -> [Field<'static>; 3] {
 enum Field<'a> {
     Text(&'a str),
     Number(Option<f64>),
-    Bytes(Option<u64>),
+    Whole(Option<u64>),
 }
 
 impl Field<'_> {
     fn whole(number: u32) -> Self {
-        Field::Bytes(Some(u64::from(number)))
+        Field::Whole(Some(u64::from(number)))
+    }
+
+    fn length(tokens: Option<u32>) -> Self {
+        Field::Whole(tokens.map(u64::from))
     }
 
     fn count(estimate: Option<Estimate>) -> Self {
-        Field::Bytes(estimate.map(|estimate| u64::from(estimate.n)))
+        Field::Whole(estimate.map(|estimate| u64::from(estimate.n)))
     }
 }
 
@@ -252,9 +290,9 @@ impl Csv {
 
 fn write_field(field: Field<'_>) -> String {
     match field {
-        Field::Number(None) | Field::Bytes(None) => String::new(),
+        Field::Number(None) | Field::Whole(None) => String::new(),
         Field::Number(Some(number)) => number.to_string(),
-        Field::Bytes(Some(bytes)) => bytes.to_string(),
+        Field::Whole(Some(bytes)) => bytes.to_string(),
         Field::Text(raw) => quoted(&text::plain(raw)),
     }
 }

@@ -4,13 +4,14 @@
 use crate::analysis::summary::Summary;
 use crate::error::Result;
 
+mod effective;
 mod exports;
 mod markdown;
 mod svg;
 mod terminal;
 mod text;
 
-pub use exports::{cells_csv, json, schema, tasks_csv};
+pub use exports::{cells_csv, effective_csv, json, schema, tasks_csv};
 pub use markdown::render_markdown;
 pub use svg::{front, heatmap};
 pub use terminal::{Look, table};
@@ -41,5 +42,8 @@ pub fn render_with(summary: &Summary, template: Option<&str>) -> Result<Vec<(Str
     files.push(("summary.json".into(), json(summary)?));
     files.push(("cells.csv".into(), cells_csv(summary)));
     files.push(("tasks.csv".into(), tasks_csv(summary)));
+    if !summary.effective.is_empty() {
+        files.push(("effective.csv".into(), effective_csv(summary)));
+    }
     Ok(files)
 }

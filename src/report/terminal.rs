@@ -3,6 +3,7 @@
 use comfy_table::presets::{NOTHING, UTF8_FULL_CONDENSED};
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
 
+use super::effective::Reach;
 use super::text;
 use crate::analysis::summary::{CellSummary, FrontStatus, Summary, Verdict};
 
@@ -25,17 +26,27 @@ impl Look {
     }
 }
 
-/// Every cell in a row, then the verdict. Differences are in points, KLD in nat, decode rates in tokens/s.
+/// Every cell in a row, how far each setting goes when there is a ladder of context lengths, then the verdict.
+/// Differences are in points, KLD in nat, decode rates in tokens/s, lengths in tokens.
 pub fn table(summary: &Summary, look: Look) -> String {
-    let mut table = Table::new();
-    table.load_style(if look.lines { UTF8_FULL_CONDENSED } else { NOTHING });
-    table.force_no_tty();
-    if look.colour {
-        table.enforce_styling();
+    let mut parts = vec![cells(summary, look)];
+    if !summary.effective.is_empty() {
+        parts.push(effective(summary, look));
     }
-    if let Some(width) = look.width {
-        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    let width = usize::from(look.width.unwrap_or(100));
+    let mut after = vec![wrap(&text::plain_whole(&summary.verdict), width)];
+    for cell in &summary.cells {
+        if let Some(reason) = &cell.void {
+            let (setting, reason) = (text::plain(&cell.setting), text::plain(reason));
+            after.push(wrap(&format!("void: {setting} at {} tokens: {reason}", cell.context), width));
+        }
     }
+    parts.push(after.join("\n"));
+    parts.join("\n\n") + "\n"
+}
+
+fn cells(summary: &Summary, look: Look) -> String {
+    let mut table = blank(look);
     table.set_header([
         "context",
         "setting",
@@ -48,19 +59,37 @@ pub fn table(summary: &Summary, look: Look) -> String {
         "quality is",
         "front",
     ]);
-    for cell in &summary.cells {
-        table.add_row(row(cell));
+    table.add_rows(summary.cells.iter().map(row));
+    drawn(&table)
+}
+
+fn effective(summary: &Summary, look: Look) -> String {
+    let mut table = blank(look);
+    let above = format!("above {} up to", text::ruler_line());
+    table.set_header(["setting", "within the margin up to", "shown no worse up to", &above]);
+    for length in &summary.effective {
+        let Reach { within, shown, above } = Reach::new(length, &summary.reference);
+        table.add_row([text::plain(&length.setting), within, shown, above]);
     }
-    let body: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
-    let width = usize::from(look.width.unwrap_or(100));
-    let mut after = vec![wrap(&text::plain_whole(&summary.verdict), width)];
-    for cell in &summary.cells {
-        if let Some(reason) = &cell.void {
-            let (setting, reason) = (text::plain(&cell.setting), text::plain(reason));
-            after.push(wrap(&format!("void: {setting} at {} tokens: {reason}", cell.context), width));
-        }
+    drawn(&table)
+}
+
+fn blank(look: Look) -> Table {
+    let mut table = Table::new();
+    table.load_style(if look.lines { UTF8_FULL_CONDENSED } else { NOTHING });
+    table.force_no_tty();
+    if look.colour {
+        table.enforce_styling();
     }
-    format!("{}\n\n{}\n", body.join("\n"), after.join("\n"))
+    if let Some(width) = look.width {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    }
+    table
+}
+
+fn drawn(table: &Table) -> String {
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    lines.join("\n")
 }
 
 fn row(cell: &CellSummary) -> Vec<Cell> {

@@ -1,5 +1,6 @@
 //! Words and numbers for people: units, intervals, and harmless forms of hostile text.
 
+use crate::analysis::RULER_LINE;
 use std::fmt::Write as _;
 
 pub(crate) use crate::analysis::words::{percent, points, thousands};
@@ -169,6 +170,16 @@ const fn is_invisible(c: char) -> bool {
         '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
     )
+}
+
+/// A context length.
+pub(crate) fn tokens(context: u32) -> String {
+    thousands(u64::from(context))
+}
+
+/// RULER's fixed line as its tables write it, in points.
+pub(crate) fn ruler_line() -> String {
+    format!("{:.1}", RULER_LINE * 100.0)
 }
 
 /// Text for Markdown, tables included: nothing in it is taken for markup, HTML, a mention or a link.

@@ -7,6 +7,7 @@ use journal::{CONTEXTS, HOSTILE, MadeUp};
 use kneepoint::analysis::summarise_with;
 use kneepoint::analysis::summary::{CellSummary, FrontStatus, Summary, Verdict};
 use kneepoint::report::{self, Look};
+use kneepoint::trial::{Outcome, Part, Score};
 use std::sync::LazyLock;
 
 static SUMMARY: LazyLock<Summary> =
@@ -41,6 +42,16 @@ fn the_cells_as_csv() {
 #[test]
 fn the_tasks_as_csv() {
     insta::assert_snapshot!(file("tasks.csv"));
+}
+
+#[test]
+fn how_far_settings_go_as_csv() {
+    insta::assert_snapshot!(file("effective.csv"));
+}
+
+#[test]
+fn the_heat_map() {
+    insta::assert_snapshot!(file("heatmap.svg"));
 }
 
 #[test]
@@ -117,6 +128,28 @@ fn what_was_not_measured_is_said_once() {
 }
 
 #[test]
+fn parts_of_an_answer_count_where_they_lie() {
+    let task = "retrieval/niah_multikey_2";
+    let mut journal = journal::journal();
+    journal.cases.iter_mut().filter(|case| case.task == task).for_each(|case| case.depth = None);
+    for trial in journal.trials.iter_mut().filter(|trial| trial.key.task == task) {
+        let part = |depth, quality| Part { depth, quality };
+        let mut score = Score::of(0.5);
+        score.parts = vec![part(0.1, 1.0), part(0.2, 0.0), part(0.6, 1.0), part(1.0, 0.0)];
+        trial.outcome = Outcome::Scored(score);
+    }
+    let summary = summarise_with(&journal, &MadeUp).expect("a summary");
+    let rows = summary.depths.iter().filter(|row| row.task == task && row.context == 512);
+    let rows: Vec<_> = rows.filter(|row| row.setting == "Q8_0 kv=f16").collect();
+    let found: Vec<_> = rows.iter().map(|row| (row.from, row.value, row.n)).collect();
+    assert_eq!(found, [(0.0, 0.5, 200), (0.5, 1.0, 100), (0.75, 0.0, 100)], "100 trials of the first visits");
+    let picture = report::render(&summary).unwrap().into_iter().find(|(name, _)| name == "heatmap.svg");
+    assert!(String::from_utf8(picture.unwrap().1).unwrap().contains(">n 200</text>"));
+    // A void cell has none.
+    assert!(summary.depths.iter().all(|row| row.setting != "Q2_K kv=q4_0" || row.context != 2048));
+}
+
+#[test]
 fn clocks_that_disagree_are_flagged() {
     let flag = SUMMARY.flags.iter().find(|flag| flag.contains("client's decode rate")).expect("a flag");
     let disagreeing = |setting: &str| flag.contains(&format!("{setting} at 512 tokens"));
@@ -136,7 +169,7 @@ fn hostile_text_comes_out_harmless() {
             assert!(!row.contains(bad), "{bad:?} in {row}");
         }
     }
-    for name in ["report.md", "front.svg", "cells.csv", "tasks.csv"] {
+    for name in ["report.md", "front.svg", "heatmap.svg", "cells.csv", "tasks.csv", "effective.csv"] {
         assert!(!file(name).contains('\u{1b}') && !file(name).contains("<script"), "{name}");
     }
 }

@@ -31,7 +31,7 @@ fn row(cell: &CellSummary) -> Option<EnergyView> {
     let joules = |value: Option<f64>| value.map_or(text::NONE.to_owned(), text::significant);
     let bytes = |value: Option<u64>| value.map_or(text::NONE.to_owned(), text::bytes);
     Some(EnergyView {
-        context: super::view::tokens(cell.context),
+        context: text::tokens(cell.context),
         setting: text::code(&cell.setting),
         request: text::estimate(energy.map(|energy| energy.per_request_j), text::significant),
         token: joules(energy.and_then(|energy| energy.per_token_j)),

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use super::super::effective::Reach;
 use super::super::{FRONT_FILE, HEATMAP_FILE, front, heatmap, text};
 use super::energy::EnergyView;
-use crate::analysis::RULER_LINE;
-use crate::analysis::summary::{CellSummary, DepthRow, EffectiveLength, KldSummary, Summary, TaskRow};
+use crate::analysis::summary::{CellSummary, DepthRow, KldSummary, Summary, TaskRow};
 
 /// Failures that are listed one by one.
 const LISTED_FAILURES: usize = 50;
@@ -180,7 +180,7 @@ impl<'a> View<'a> {
             depths: depth_tables(summary),
             heatmap: heatmap(summary).is_some().then_some(HEATMAP_FILE),
             effective: effective_lengths(summary),
-            ruler_line: format!("{:.1}", RULER_LINE * 100.0),
+            ruler_line: text::ruler_line(),
             energy: super::energy::rows(summary),
             energy_words: super::energy::words(summary),
             kld: contexts.iter().filter_map(|&context| kld_level(summary, context)).collect(),
@@ -220,10 +220,6 @@ fn contexts(summary: &Summary) -> Vec<u32> {
     contexts
 }
 
-pub(super) fn tokens(context: u32) -> String {
-    text::thousands(u64::from(context))
-}
-
 fn joined(parts: impl Iterator<Item = String>) -> String {
     parts.collect::<Vec<_>>().join(", ")
 }
@@ -234,7 +230,7 @@ fn or_none(value: Option<String>) -> String {
 
 fn level(summary: &Summary, context: u32) -> LevelView {
     let here = summary.cells.iter().filter(|cell| cell.context == context);
-    LevelView { context: tokens(context), cells: here.map(cell).collect() }
+    LevelView { context: text::tokens(context), cells: here.map(cell).collect() }
 }
 
 fn cell(cell: &CellSummary) -> CellView {
@@ -313,7 +309,7 @@ fn task_table(summary: &Summary, context: u32) -> Option<TableView> {
                 .collect(),
         })
         .collect();
-    let context = tokens(context);
+    let context = text::tokens(context);
     (!columns.is_empty()).then_some(TableView { task: String::new(), context, columns, rows })
 }
 
@@ -321,7 +317,7 @@ fn labels(summary: &Summary) -> Vec<LabelView> {
     let labelled = summary.tasks.iter().filter(|row| !row.labels.is_empty());
     labelled
         .map(|row| LabelView {
-            context: tokens(row.context),
+            context: text::tokens(row.context),
             task: column_name(row),
             setting: text::code(&row.setting),
             errors: joined(
@@ -358,7 +354,7 @@ fn depth_table(summary: &Summary, task: &str, context: u32) -> TableView {
     };
     TableView {
         task: text::markdown(task) + if is_kld { " (mean KLD, nat)" } else { "" },
-        context: tokens(context),
+        context: text::tokens(context),
         columns: bins.iter().map(|(from, to)| bin_name(*from, *to)).collect(),
         rows: settings
             .filter(|setting| here.iter().any(|row| row.setting == **setting))
@@ -378,29 +374,10 @@ fn bin_name(from: f64, to: f64) -> String {
     format!("{}–{}%", edge(from), edge(to))
 }
 
-/// How far each setting goes; an end of the ladder is no limit of the setting.
 fn effective_lengths(summary: &Summary) -> Vec<EffectiveView> {
-    let row = |length: &EffectiveLength| {
-        let first = length.points.first().filter(|point| point.quality.is_some());
-        let shortest = first.map(|point| point.context);
-        let longest = length.points.last().map(|point| point.context);
-        let words = |reached: Option<u32>, not_at_all: &str| match (reached, shortest) {
-            (Some(context), _) if Some(context) == longest => format!("≥ {}", tokens(context)),
-            (Some(context), _) => tokens(context),
-            (None, Some(shortest)) => format!("{not_at_all} {}", tokens(shortest)),
-            (None, None) => text::NONE.into(),
-        };
-        let is_reference = length.setting == summary.reference;
-        let compared = |reached, not_at_all| {
-            if is_reference { "reference".into() } else { words(reached, not_at_all) }
-        };
-        EffectiveView {
-            setting: text::code(&length.setting),
-            within: compared(length.within_margin, "<"),
-            // Not shown is not refuted.
-            shown: compared(length.shown_within_margin, "not shown at"),
-            above: words(length.above_line, "<"),
-        }
+    let row = |length| {
+        let Reach { within, shown, above } = Reach::new(length, &summary.reference);
+        EffectiveView { setting: text::code(&length.setting), within, shown, above }
     };
     summary.effective.iter().map(row).collect()
 }
@@ -409,7 +386,7 @@ fn kld_level(summary: &Summary, context: u32) -> Option<KldLevelView> {
     let here = summary.cells.iter().filter(|cell| cell.context == context);
     let rows: Vec<KldView> =
         here.filter_map(|cell| Some(kld_row(&cell.setting, cell.kld.as_ref()?))).collect();
-    (!rows.is_empty()).then_some(KldLevelView { context: tokens(context), rows })
+    (!rows.is_empty()).then_some(KldLevelView { context: text::tokens(context), rows })
 }
 
 fn kld_row(setting: &str, kld: &KldSummary) -> KldView {
@@ -437,7 +414,7 @@ fn aa(summary: &Summary) -> Vec<AaView> {
         .aa
         .iter()
         .map(|row| AaView {
-            context: tokens(row.context),
+            context: text::tokens(row.context),
             pairs: row.pairs,
             discordance: text::percent(row.discordance),
             identical: text::percent(row.identical_replies),
@@ -452,7 +429,7 @@ fn power(summary: &Summary) -> Vec<PowerView> {
         summary.cells.iter().filter(|cell| cell.setting != summary.reference && cell.void.is_none());
     compared
         .map(|cell| PowerView {
-            context: tokens(cell.context),
+            context: text::tokens(cell.context),
             setting: text::code(&cell.setting),
             pairs: or_none(cell.difference.map(|difference| difference.n.to_string())),
             mde: or_none(cell.mde.map(text::points)),
@@ -467,7 +444,7 @@ fn voids(summary: &Summary) -> Vec<String> {
         format!(
             "{} at {} tokens: {}",
             text::code(&cell.setting),
-            tokens(cell.context),
+            text::tokens(cell.context),
             text::markdown(reason)
         )
     })
@@ -479,7 +456,7 @@ fn failures(summary: &Summary) -> Vec<FailureView> {
     listed
         .map(|failure| FailureView {
             setting: text::code(&failure.setting),
-            context: tokens(failure.context),
+            context: text::tokens(failure.context),
             task: text::markdown(&failure.task),
             index: failure.index,
             stage: format!("{:?}", failure.stage).to_lowercase(),
