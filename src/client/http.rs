@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::header::{CONNECTION, CONTENT_TYPE, HeaderMap};
 use reqwest::{RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
 use serde_json::Value;
@@ -85,7 +85,7 @@ impl Http {
         let limits = &self.limits;
         let sent = Instant::now();
         let deadline = after(sent, limits.request_timeout);
-        let response = timeout_at(deadline, request.send()).await;
+        let response = timeout_at(deadline, request.header(CONNECTION, "close").send()).await;
         let mut response = response.map_err(|_| late(limits))?.map_err(|error| self.unsent(&error))?;
         if !response.status().is_success() {
             return Err(refusal(response).await);
@@ -158,8 +158,8 @@ fn build(url: &Url) -> reqwest::Result<reqwest::Client> {
         .http1_only()
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
-        // Only a connection that was used just now is used again (see `connect`): one kept for longer may be
-        // closed by the server when it is wanted (llama-server waits 5 s).
+        // Only the connection of a hello is used again, and at once (see `connect`): one kept for longer may be
+        // closed by the server when it is wanted (llama-server closes after 5 s, or 100 requests).
         .pool_idle_timeout(FRESH)
         .connect_timeout(Duration::from_secs(10))
         .tcp_nodelay(true);
