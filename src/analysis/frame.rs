@@ -376,7 +376,7 @@ fn outcome_name(outcome: &Outcome) -> &'static str {
 
 fn is_truncated(trial: &Trial) -> bool {
     let reply = trial.reply.as_ref().filter(|reply| reply.distributions.is_none());
-    reply.is_some_and(|reply| reply.finish_reason == Some(FinishReason::Length))
+    reply.is_some_and(|reply| reply.turns().any(|turn| turn.finish_reason == Some(FinishReason::Length)))
 }
 
 fn text(name: &str, trials: &[Trial], of: impl Fn(&Trial) -> String) -> Column {

@@ -150,7 +150,12 @@ fn streamed(answer: &Answer, limits: &Limits) -> Result<Exchange, Failure> {
     });
     let timeline =
         Timeline { events: arrived.collect(), counts: decoded.counts, total_s: answer.total.as_secs_f64() };
-    Ok(Exchange { measurements: timeline.measurements(), reply: decoded.reply, last: decoded.last })
+    Ok(Exchange {
+        measurements: timeline.measurements(),
+        reply: decoded.reply,
+        last: decoded.last,
+        timeline: Some(timeline),
+    })
 }
 
 /// A server that ignores `stream` answers all the same; there is just little to measure.
@@ -170,7 +175,7 @@ fn whole(answer: &Answer) -> Result<Exchange, Failure> {
         .into_iter()
         .chain([total])
         .collect();
-    Ok(Exchange { reply, measurements, last })
+    Ok(Exchange { reply, measurements, last, timeline: None })
 }
 
 #[cfg(test)]

@@ -92,6 +92,7 @@ pub(super) async fn collect(
         measurements: measurements(&positions, tokens.len() - 1),
         reply: Reply { distributions: Some(PackedDistributions::pack(top_k, &lists)), ..Reply::default() },
         last: Value::Null,
+        timeline: None,
     })
 }
 

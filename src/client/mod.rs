@@ -61,6 +61,8 @@ pub struct Exchange {
     /// stream), for [`Engine::measurements`](crate::engine::Engine::measurements). Null for distributions,
     /// where the last of many requests says nothing about the whole.
     pub last: Value,
+    /// When what arrived, for figures over several turns; `None` where nothing was streamed.
+    pub timeline: Option<timeline::Timeline>,
 }
 
 /// Why there is no exchange. The message is safe to show.

@@ -83,24 +83,7 @@ type Figure = Result<f64, String>;
 impl Timeline {
     /// The client's figures: TTFT, total, prefill and decode rate, inter-token latency.
     pub fn measurements(&self) -> Vec<Measurement> {
-        let mut latencies = self.latencies();
-        latencies.sort_by(f64::total_cmp);
-        let latency = |q: f64| nearest_rank(&latencies, q).ok_or_else(|| ONE_EVENT.to_owned());
-        [
-            (metric::TTFT_S, self.ttft()),
-            (metric::TOTAL_S, Ok(self.total_s)),
-            (metric::PREFILL_TPS, self.prefill_rate()),
-            (metric::DECODE_TPS, self.decode_rate()),
-            (metric::ITL_P50_S, latency(0.5)),
-            (metric::ITL_P95_S, latency(0.95)),
-            (metric::ITL_MAX_S, latency(1.0)),
-        ]
-        .into_iter()
-        .map(|(name, figure)| match figure {
-            Ok(value) => Measurement::new(name, Source::Client, value),
-            Err(reason) => Measurement::absent(name, Source::Client, reason),
-        })
-        .collect()
+        of_turns(std::slice::from_ref(self))
     }
 
     fn ttft(&self) -> Figure {
@@ -120,8 +103,8 @@ impl Timeline {
         }
     }
 
-    /// Tokens after the first event's tokens, over the time between the first and the last event.
-    fn decode_rate(&self) -> Figure {
+    /// Tokens after the first event's tokens, and the time between the first and the last event (s).
+    fn decoded(&self) -> Result<(u64, f64), String> {
         let [first, .., last] = self.events.as_slice() else {
             return Err(ONE_EVENT.to_owned());
         };
@@ -135,7 +118,7 @@ impl Timeline {
                 "token counts contradict each other: {before} after the first event, {until} after the last"
             ));
         }
-        Ok((until - before) as f64 / seconds)
+        Ok((until - before, seconds))
     }
 
     /// One token an event may be assumed only where the total leaves no other way.
@@ -161,6 +144,50 @@ impl Timeline {
         let pairs = self.events.windows(2);
         pairs.map(|pair| pair[1].at_s - pair[0].at_s).collect()
     }
+}
+
+/// The client's figures of a conversation, one timeline a turn: TTFT and prefill rate of the first turn (the
+/// later ones go on from the cache), the time of all requests together, decode rate and inter-token latency over
+/// the tokens of all turns (never from one turn to the next). Turns of a single event have no part in the rate.
+pub fn of_turns(turns: &[Timeline]) -> Vec<Measurement> {
+    let mut latencies: Vec<f64> = turns.iter().flat_map(Timeline::latencies).collect();
+    latencies.sort_by(f64::total_cmp);
+    let latency = |q: f64| nearest_rank(&latencies, q).ok_or_else(|| ONE_EVENT.to_owned());
+    let first = |figure: fn(&Timeline) -> Figure| match turns.first() {
+        Some(turn) => figure(turn),
+        None => Err("nothing was asked".to_owned()),
+    };
+    [
+        (metric::TTFT_S, first(Timeline::ttft)),
+        (metric::TOTAL_S, Ok(turns.iter().map(|turn| turn.total_s).sum())),
+        (metric::PREFILL_TPS, first(Timeline::prefill_rate)),
+        (metric::DECODE_TPS, decode_rate(turns)),
+        (metric::ITL_P50_S, latency(0.5)),
+        (metric::ITL_P95_S, latency(0.95)),
+        (metric::ITL_MAX_S, latency(1.0)),
+    ]
+    .into_iter()
+    .map(|(name, figure)| match figure {
+        Ok(value) => Measurement::new(name, Source::Client, value),
+        Err(reason) => Measurement::absent(name, Source::Client, reason),
+    })
+    .collect()
+}
+
+/// Tokens over their time, all turns together; the first turn's reason when none can be timed.
+fn decode_rate(turns: &[Timeline]) -> Figure {
+    let mut reason = None;
+    let (mut tokens, mut seconds) = (0, 0.0);
+    for turn in turns {
+        match turn.decoded() {
+            Ok((more, time)) => (tokens, seconds) = (tokens + more, seconds + time),
+            Err(why) => reason = reason.or(Some(why)),
+        }
+    }
+    if tokens == 0 {
+        return Err(reason.unwrap_or_else(|| UNCOUNTED.to_owned()));
+    }
+    Ok(tokens as f64 / seconds)
 }
 
 const ONE_EVENT: &str = "fewer than two events carried tokens";
@@ -253,6 +280,19 @@ mod tests {
         near(metric::ITL_P50_S, 0.2);
         near(metric::ITL_P95_S, 0.4);
         near(metric::ITL_MAX_S, 0.4);
+    }
+
+    #[test]
+    fn a_conversation_is_cold_once_and_decodes_over_all_turns() {
+        let mut later = timeline(&[(0.1, Some(1)), (0.2, Some(2))], Some(2));
+        later.counts = Counts { prompt: Some(120), output: Some(2), cached: Some(110) };
+        let one_event = timeline(&[(0.1, Some(1))], Some(1));
+        let all = of_turns(&[timeline(&[(0.5, Some(1)), (1.5, Some(11))], Some(11)), later, one_event]);
+        let value = |name: &str| all.iter().find(|m| m.name == name).unwrap().value.unwrap();
+        assert_eq!([value(metric::TTFT_S), value(metric::PREFILL_TPS)], [0.5, 200.0]);
+        assert_eq!([value(metric::TOTAL_S), value(metric::ITL_MAX_S)], [27.0, 1.0]);
+        assert!((value(metric::DECODE_TPS) - 11.0 / 1.1).abs() < 1e-9);
+        assert!(of_turns(&[]).iter().all(|m| m.value.is_none() || m.name == metric::TOTAL_S));
     }
 
     #[test]

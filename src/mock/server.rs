@@ -107,6 +107,8 @@ struct ChatRequest {
     #[serde(default)]
     timings_per_token: bool,
     max_tokens: Option<u32>,
+    #[serde(default = "yes")]
+    cache_prompt: bool,
 }
 
 #[derive(Deserialize)]
@@ -126,11 +128,13 @@ async fn chat(State(server): Shared, body: Bytes) -> Result<Response, Refused> {
     let start = Instant::now();
     let (number, fault) = server.next_request();
     let request: ChatRequest = parse(&body)?;
-    let sent = tokens::ids(&render(&request.messages, &request.tools)).len() as u64;
-    server.check_context(sent)?;
-    let seen = seen(sent, fault);
+    let mut prompt = tokens::ids(&render(&request.messages, &request.tools));
+    server.check_context(prompt.len() as u64)?;
+    let seen = seen(prompt.len() as u64, fault);
+    prompt.truncate(seen as usize);
     let script = &server.script;
-    let cached = u64::from(script.cached_tokens).min(seen.saturating_sub(1));
+    let reused = server.reuse(&prompt, request.cache_prompt);
+    let cached = u64::from(script.cached_tokens).max(reused).min(seen.saturating_sub(1));
     let (tokens, complete) = server.say(number, request.max_tokens);
     let speech = Speech { request: number, tokens, complete, processed: seen - cached, cached };
     server.count(&speech);

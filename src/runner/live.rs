@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::talk::Talk;
 use super::{Interrupt, Prepared};
 use crate::client::{Client, Conversation, Limits};
 use crate::engine::supervise::{self, Launcher, Server};
@@ -14,9 +15,7 @@ use crate::probe::Subject;
 use crate::probe::sampler::Sampler;
 use crate::suite::{Sampling, Suite};
 use crate::task;
-use crate::trial::{
-    Arm, Case, Measurement, Message, Outcome, Prompt, Reply, Source, Stage, Tool, Trial, TrialKey, metric,
-};
+use crate::trial::{Arm, Case, Measurement, Message, Outcome, Prompt, Reply, Stage, Tool, Trial, TrialKey};
 
 /// Lines of a server's log that go into an error.
 const LOG_TAIL_LINES: usize = 12;
@@ -167,42 +166,21 @@ impl Live {
             let reason = "the chat template drops the tools".to_owned();
             return self.trial(key, &case.id, started, None, Vec::new(), Outcome::Unscored { reason });
         }
+        let Some(task) = task::find(&case.task) else {
+            let reason = format!("unknown task {}", case.task);
+            return self.trial(key, &case.id, started, None, Vec::new(), Outcome::Unscored { reason });
+        };
         self.sampler.begin();
-        let asked = self.client.send(&case.prompt, sampling, case.max_tokens).await;
+        let talk = Talk::hold(&self.client, self.engine, task, case, sampling).await;
         let mut probed = self.sampler.end();
-        match asked {
-            Ok(exchange) => {
-                let mut measurements = exchange.measurements;
-                measurements.extend(self.engine.measurements(&exchange.last));
-                measurements.append(&mut probed);
-                let outcome = self.judge(case, &exchange.reply, &measurements);
-                self.trial(key, &case.id, started, Some(exchange.reply), measurements, outcome)
-            }
-            Err(failure) => {
-                let outcome = self.blame(failure.stage, failure.message).await;
-                self.trial(key, &case.id, started, None, probed, outcome)
-            }
-        }
-    }
-
-    /// A reply counts only if the server read the whole prompt: some cut an over-long one silently.
-    fn judge(&self, case: &Case, reply: &Reply, measurements: &[Measurement]) -> Outcome {
-        let seen = measurements
-            .iter()
-            .find(|m| m.name == metric::PROMPT_TOKENS && m.source == Source::Engine)
-            .and_then(|m| m.value);
-        let is_chat = matches!(case.prompt, Prompt::Chat { .. });
-        if let Some(seen) = seen
-            && is_chat
-            && seen != f64::from(case.prompt_tokens)
-        {
-            let error = format!("{} prompt tokens were sent, the server saw {seen}", case.prompt_tokens);
-            return Outcome::Failed { stage: Stage::Integrity, error };
-        }
-        match task::find(&case.task) {
-            Some(task) => task.score(case, reply),
-            None => Outcome::Unscored { reason: format!("unknown task {}", case.task) },
-        }
+        let mut measurements = talk.measurements;
+        measurements.append(&mut probed);
+        let outcome = match (&talk.reply, talk.failure) {
+            (_, Some(failure)) => self.blame(failure.stage, failure.message).await,
+            (Some(reply), None) => task.score(case, reply),
+            (None, None) => Outcome::Unscored { reason: "nothing was asked".to_owned() },
+        };
+        self.trial(key, &case.id, started, talk.reply, measurements, outcome)
     }
 
     /// A failure is the server's when it is gone or does not answer any more; its log says why.

@@ -17,6 +17,7 @@ mod estimate;
 mod interrupt;
 mod live;
 mod prepare;
+mod talk;
 
 pub use desk::Desk;
 pub use estimate::estimate_s;

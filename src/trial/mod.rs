@@ -329,6 +329,19 @@ pub struct Reply {
     pub earlier: Vec<Reply>,
 }
 
+impl Reply {
+    /// The replies of a conversation in order, this one (the last) among them.
+    pub fn turns(&self) -> impl Iterator<Item = &Self> {
+        self.earlier.iter().chain([self])
+    }
+
+    /// The reply of a conversation: the last of its replies, with the earlier ones in it; `None` without any.
+    pub fn of_conversation(mut replies: Vec<Self>) -> Option<Self> {
+        let last = replies.pop()?;
+        Some(Self { earlier: replies, ..last })
+    }
+}
+
 /// Distributions of many positions in a compact form for the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PackedDistributions {
@@ -392,6 +405,10 @@ impl Measurement {
 }
 
 /// Names of measurements. Durations in seconds, memory in bytes, rates in tokens per second.
+///
+/// Of a conversation of several turns: time to first token, prefill rate and cached tokens are those of the first
+/// turn (the later ones go on from the cache), prompt tokens those of the last (how long it became), decode rate
+/// and inter-token latency are over the tokens of all turns, everything else is the sum over the turns.
 pub mod metric {
     /// Time from sending the request to the first token (s).
     pub const TTFT_S: &str = "ttft_s";

@@ -13,7 +13,7 @@ use super::{Measured, Run, pareto};
 use crate::error::Result;
 use crate::suite::Suite;
 use crate::task::Weight;
-use crate::trial::{Prompt, Trial};
+use crate::trial::{Prompt, Reply, Trial};
 
 mod interval;
 
@@ -255,11 +255,12 @@ fn identical_replies(run: &Run<'_>, reference: &str, context: u32) -> Option<(u3
             _ => second.push(trial),
         }
     }
-    let text = |trial: &Trial| {
-        let reply = trial.reply.clone().unwrap_or_default();
-        let calls: Vec<_> = reply.tool_calls.into_iter().map(|call| (call.name, call.arguments)).collect();
-        (reply.content, reply.reasoning, calls)
+    let turn = |reply: &Reply| {
+        let calls: Vec<_> =
+            reply.tool_calls.iter().map(|call| (call.name.clone(), call.arguments.clone())).collect();
+        (reply.content.clone(), reply.reasoning.clone(), calls)
     };
+    let text = |trial: &Trial| -> Vec<_> { trial.reply.iter().flat_map(Reply::turns).map(turn).collect() };
     let pairs: Vec<bool> = second
         .iter()
         .filter_map(|trial| Some(text(trial) == text(first.get(trial.case.as_str())?)))
