@@ -386,7 +386,7 @@ impl Checker {
         let thinks = raw
             .options
             .iter()
-            .find(|(name, value)| name.get_ref() == task::retrieval::THINKING_TOKENS && *value.get_ref() > 0);
+            .find(|(name, value)| name.get_ref() == task::options::THINKING_TOKENS && *value.get_ref() > 0);
         match thinks {
             Some((name, _)) if *mode.get_ref() == Mode::Prefill => {
                 let message =

@@ -163,10 +163,66 @@ fn token_budgets_are_met() {
                     assert_eq!(case.prompt_tokens, counted, "{}", task.name());
                 }
                 // Tool tasks do not fill the context.
-                if task.arms().is_empty() {
+                if task.arms().is_empty() && turns(task, &case) == 1 {
                     assert!(context - used < UNIT, "{}: {used} of {context}", task.name());
                 }
             }
+        }
+    }
+}
+
+/// Replies of a conversation in which every reply is right; 1 for a task of one turn.
+fn turns(task: &dyn Task, case: &Case) -> usize {
+    task.perfect(case).map_or(1, |reply| reply.turns().count())
+}
+
+/// Every message until the last reply where each reply says so, and what the longest turn adds (tokens).
+fn held(task: &dyn Task, case: &Case, says: &str) -> (Vec<Message>, u32) {
+    let Prompt::Chat { messages, .. } = &case.prompt else { panic!("{} is no chat", case.task) };
+    let (mut messages, mut replies, mut longest) = (messages.clone(), Vec::new(), 0);
+    loop {
+        replies.push(Reply { content: says.to_owned(), ..Reply::default() });
+        let Step::Say(more) = task.step(case, &replies) else { return (messages, longest) };
+        let added = WordCounter::default().count_chat(&more, &[]).unwrap();
+        longest = longest.max(added);
+        messages.extend(more);
+    }
+}
+
+#[test]
+fn conversations_of_the_longest_replies_fill_their_context() {
+    for (task, arm) in all().into_iter().filter(|(_, arm)| arm.is_none()) {
+        for context in CONTEXTS {
+            for case in cases(task, context, arm, 3).iter().filter(|case| turns(task, case) > 1) {
+                // As many tokens as the budget allows: each such character is one.
+                let longest_reply = "!".repeat(case.max_tokens as usize);
+                let (messages, turn) = held(task, case, &longest_reply);
+                let counted = WordCounter::default().count_chat(&messages, &[]).unwrap();
+                let used = counted + case.max_tokens;
+                assert!(used <= context, "{}: {used} of {context}", task.name());
+                // Gold replies are shorter than they may be.
+                if messages.iter().any(|message| message.content == longest_reply) {
+                    assert!(context - used < turn + UNIT, "{}: {used} of {context}", task.name());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn conversations_end_where_their_right_replies_do() {
+    for (task, arm) in all() {
+        for case in cases(task, 2048, arm, 1) {
+            let Some(perfect) = task.perfect(&case) else { continue };
+            let replies: Vec<Reply> =
+                perfect.turns().map(|turn| Reply { earlier: Vec::new(), ..turn.clone() }).collect();
+            for said in 1..replies.len() {
+                let Step::Say(more) = task.step(&case, &replies[..said]) else {
+                    panic!("{} ends after {said} of {} turns", task.name(), replies.len())
+                };
+                assert!(!more.is_empty() && crate::trial::prefill(&more).is_none(), "{}", task.name());
+            }
+            assert_eq!(task.step(&case, &replies), Step::Done, "{}", task.name());
         }
     }
 }
@@ -249,12 +305,20 @@ fn any_reply() -> impl Strategy<Value = Reply> {
     let call = (text(), text()).prop_map(|(name, arguments)| ToolCall { id: None, name, arguments });
     let packed = (any::<usize>(), text()).prop_map(|(top_k, data)| PackedDistributions { top_k, data });
     let finish = prop_oneof![Just(FinishReason::Length), Just(FinishReason::Stop)];
-    let parts = (text(), proptest::collection::vec(call, 0..3), proptest::option::of(packed), finish);
-    parts.prop_map(|(content, tool_calls, distributions, finish)| Reply {
+    let earlier = text().prop_map(|content| Reply { content, ..Reply::default() });
+    let parts = (
+        text(),
+        proptest::collection::vec(call, 0..3),
+        proptest::option::of(packed),
+        finish,
+        proptest::collection::vec(earlier, 0..3),
+    );
+    parts.prop_map(|(content, tool_calls, distributions, finish, earlier)| Reply {
         content,
         tool_calls,
         distributions,
         finish_reason: Some(finish),
+        earlier,
         ..Reply::default()
     })
 }
@@ -270,6 +334,7 @@ fn no_reply_makes_a_task_panic() {
             let quality = quality(*task, case, &reply);
             prop_assert!(quality.is_none_or(|quality| (0.0..=1.0).contains(&quality)));
             task.compare(case, &reply, &reference);
+            task.step(case, &[reference.clone(), reply.clone()]);
         }
     });
 }

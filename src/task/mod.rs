@@ -17,6 +17,7 @@ pub mod coherence;
 #[cfg(test)]
 pub(crate) mod conformance;
 mod fitting;
+pub(crate) mod options;
 mod prose;
 pub(crate) mod random;
 pub mod retrieval;
@@ -45,6 +46,10 @@ pub static TASKS: &[&dyn Task] = &[
     &retrieval::counting::Counting,
     &retrieval::ordinal_recall::OrdinalRecall,
     &coherence::kld::Kld,
+    &coherence::running_sum::RunningSum,
+    &coherence::state_ledger::StateLedger,
+    &coherence::instruction_retention::InstructionRetention,
+    &coherence::self_consistency::SelfConsistency,
     &tools::arguments::Arguments,
     &import::ruler::Ruler,
     &import::qa::Qa,

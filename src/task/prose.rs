@@ -8,23 +8,23 @@ use super::random::Random;
 use super::words::{ADJECTIVES, NOUNS};
 
 #[rustfmt::skip]
-const NAMES: &[&str] = &[
+pub(crate) const NAMES: &[&str] = &[
     "Ada", "Bruno", "Carla", "Dmitri", "Elena", "Farid", "Greta", "Hugo", "Ines", "Jonas", "Keiko", "Luca",
     "Mara", "Nils", "Olga", "Pablo", "Quinn", "Rosa", "Samir", "Tilda", "Umar", "Vera", "Wanda", "Yusuf",
 ];
 #[rustfmt::skip]
-const SURNAMES: &[&str] = &[
+pub(crate) const SURNAMES: &[&str] = &[
     "Abbott", "Berg", "Castell", "Dorn", "Ekman", "Fuchs", "Garnier", "Holt", "Ivanov", "Jansen", "Kessler",
     "Lindt", "Moreau", "Novak", "Okafor", "Petrov", "Rossi", "Silva", "Tanaka", "Weiss",
 ];
 #[rustfmt::skip]
-const TOWNS: &[&str] = &[
+pub(crate) const TOWNS: &[&str] = &[
     "Aldermoor", "Brackwater", "Cinder Bay", "Dunmarsh", "Eastgate", "Fenwick", "Greyford", "Hollowell",
     "Ironbridge", "Kingsferry", "Larkhill", "Millbrook", "Northolt", "Oakhaven", "Pinecrest", "Ravensby",
     "Saltmere", "Thornbury", "Westmoor", "Yarrow",
 ];
 #[rustfmt::skip]
-const TRADES: &[&str] = &[
+pub(crate) const TRADES: &[&str] = &[
     "baker", "carpenter", "doctor", "editor", "farmer", "gardener", "judge", "librarian", "mason", "miner", "nurse",
     "painter", "pilot", "printer", "sailor", "singer", "surveyor", "tailor", "teacher", "weaver",
 ];
@@ -34,7 +34,7 @@ const MATERIALS: &[&str] = &[
     "silver", "steel", "stone", "wool",
 ];
 #[rustfmt::skip]
-const FOODS: &[&str] = &[
+pub(crate) const FOODS: &[&str] = &[
     "bean soup", "black tea", "bread and cheese", "cold milk", "dried figs", "fried fish", "honey cake", "lentils",
     "onion pie", "pears", "pickled plums", "rice", "roast lamb", "salted butter", "smoked trout", "walnuts",
 ];

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::task::options::answer_text;
 use crate::trial::{Case, FinishReason, Part, Reply, Score};
 
 /// Judges a reply by the share of its answers; `error` names the error of an answer that is not all right and
@@ -44,16 +45,6 @@ pub(super) fn plain_error(quality: f64) -> &'static str {
 /// A text that names every answer.
 pub(crate) fn all_answers(case: &Case) -> String {
     answers(&case.target).join(", ")
-}
-
-/// The text after the reasoning, also where the server left the reasoning in the text. Reasoning that does not
-/// end is no answer.
-pub(super) fn answer_text(reply: &Reply) -> &str {
-    match reply.content.rsplit_once("</think>") {
-        Some((_, answer)) => answer,
-        None if reply.content.trim_start().starts_with("<think>") => "",
-        None => &reply.content,
-    }
 }
 
 /// A reply's text as RULER's matchers read it: the control characters U+0000 to U+001F (and no others) become

@@ -5,13 +5,15 @@
 
 use std::ops::RangeInclusive;
 
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::fitting::{Draft, Fitter};
+use super::options::{
+    OUTPUT_HELP, OUTPUT_TOKENS, THINKING, THINKING_TOKENS, option, output_tokens, read_target, tuned,
+};
 use super::random::{Random, stratified_depth};
 use super::sizing::{Fit, too_large, too_small};
-use super::{Emit, Harder, Params, Task, TaskOption, TokenCounter, Weight, collected};
+use super::{Emit, Params, Task, TaskOption, TokenCounter, Weight, collected};
 use crate::error::{Error, Result};
 use crate::trial::{Case, Message, Mode, Outcome, Prompt, Reply, Score};
 
@@ -34,11 +36,6 @@ pub mod variable_tracking;
 
 pub(crate) use matching::{all_answers, answers, ran_out};
 pub use matching::{match_all, match_part};
-
-/// Name of the option for the tokens that a model may think with before it answers.
-pub const THINKING_TOKENS: &str = "thinking_tokens";
-/// Name of the option for the tokens of an answer.
-const OUTPUT_TOKENS: &str = "output_tokens";
 
 /// What a task of this family says of itself.
 #[derive(Debug, Clone, Copy)]
@@ -251,16 +248,6 @@ fn conversation(question: String, mode: Mode, answer: impl FnOnce() -> String) -
     messages
 }
 
-/// A case's target in the task's own form.
-///
-/// # Errors
-/// The outcome when it has another form: the case was not made by this version of the task.
-fn read_target<T: DeserializeOwned>(case: &Case) -> Result<T, Outcome> {
-    T::deserialize(&case.target).map_err(|error| Outcome::Unscored {
-        reason: format!("the target of the case is not one of {}: {error}", case.task),
-    })
-}
-
 impl Card {
     fn answer_tokens(&self, mode: Mode) -> u32 {
         let declared = self.options.iter().find(|option| option.name == OUTPUT_TOKENS);
@@ -268,30 +255,3 @@ impl Card {
         self.prefill.filter(|_| mode == Mode::Prefill).unwrap_or(chat)
     }
 }
-
-/// An option of a task; its value is in `min..=max`.
-const fn option(name: &'static str, help: &'static str, default: u32, min: u32, max: u32) -> TaskOption {
-    TaskOption { name, help, default, min, max, difficulty: None }
-}
-
-/// An option that the pilot may tune, and which way makes the task harder.
-const fn tuned(option: TaskOption, harder: Harder) -> TaskOption {
-    TaskOption { difficulty: Some(harder), ..option }
-}
-
-/// The option for the output budget, with its default in chat mode.
-const fn output_tokens(default: u32, help: &'static str) -> TaskOption {
-    option(OUTPUT_TOKENS, help, default, 8, 65_536)
-}
-
-/// What [`output_tokens`] says where there is no more to say.
-const OUTPUT_HELP: &str = "output budget of the answer in tokens";
-
-/// The option for the budget of thinking models.
-const THINKING: TaskOption = option(
-    THINKING_TOKENS,
-    "tokens added to the output budget for a model that thinks before it answers",
-    0,
-    0,
-    1_000_000,
-);
