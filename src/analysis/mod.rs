@@ -10,6 +10,7 @@ use crate::suite::Suite;
 use crate::task::{self, Weight};
 use crate::trial::{Arm, Case, Reply};
 
+mod conversations;
 mod effective;
 mod energy;
 mod flags;
@@ -130,6 +131,7 @@ pub fn summarise_with(journal: &Journal, tasks: &dyn Tasks) -> Result<Summary> {
         aa,
         tasks: rows,
         depths,
+        conversations: conversations::rows(&run),
         effective: Vec::new(),
         failures: tasks::failures(journal),
         flags: Vec::new(),

@@ -285,6 +285,36 @@ pub struct DepthRow {
     pub n: u32,
 }
 
+/// Conversations of one task on one cell, with one kind of history.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ConversationRow {
+    /// Task name.
+    pub task: String,
+    /// Setting label.
+    pub setting: String,
+    /// Context length (tokens).
+    pub context: u32,
+    /// Whether the conversations went on from the right replies instead of the model's own.
+    pub gold: bool,
+    /// Conversations with a score.
+    pub n: u32,
+    /// Mean number of judged turns.
+    pub turns: Option<f64>,
+    /// Mean score (0..1) in each quarter of the conversation; `None` where no turn falls.
+    pub quarters: Vec<Option<f64>>,
+    /// Median of the first turn (from 1) that was not all right; `None` when at least half of the conversations have
+    /// none.
+    pub first_wrong_turn: Option<f64>,
+    /// Mean of the last turn up to which at least half of the score was reached.
+    pub horizon: Option<f64>,
+    /// Share of the turns (0..1) that are wrong because the model followed an earlier mistake of its own.
+    pub own_mistake: Option<f64>,
+    /// Share of the turns (0..1) that are wrong though nothing wrong that the model said leads there.
+    pub forgot: Option<f64>,
+    /// Share of the turns (0..1) without an answer that could be judged.
+    pub unanswered: Option<f64>,
+}
+
 /// How far a setting goes on the ladder of context lengths. A length counts only when all shorter ones do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EffectiveLength {
@@ -450,6 +480,9 @@ pub struct Summary {
     pub tasks: Vec<TaskRow>,
     /// By depth.
     pub depths: Vec<DepthRow>,
+    /// Conversations of many turns, by quarter.
+    #[serde(default)]
+    pub conversations: Vec<ConversationRow>,
     /// How far each setting goes; empty with fewer than two context lengths.
     #[serde(default)]
     pub effective: Vec<EffectiveLength>,

@@ -66,6 +66,7 @@ pub(crate) fn summary() -> Summary {
         aa: Vec::new(),
         tasks: Vec::new(),
         depths: Vec::new(),
+        conversations: Vec::new(),
         effective: Vec::new(),
         failures: Vec::new(),
         flags: Vec::new(),

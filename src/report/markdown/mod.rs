@@ -9,6 +9,7 @@ use crate::analysis::summary::Summary;
 use crate::error::{Error, Result};
 
 mod energy;
+mod conversations;
 mod view;
 
 use view::View;

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::super::effective::Reach;
 use super::super::{FRONT_FILE, HEATMAP_FILE, front, heatmap, text};
+use super::conversations::{self, ConversationsView};
 use super::energy::EnergyView;
 use crate::analysis::summary::{CellSummary, DepthRow, KldSummary, Summary, TaskRow};
 
@@ -31,6 +32,7 @@ pub(super) struct View<'a> {
     labels: Vec<LabelView>,
     depths: Vec<TableView>,
     heatmap: Option<&'static str>,
+    conversations: Vec<ConversationsView>,
     effective: Vec<EffectiveView>,
     ruler_line: String,
     kld: Vec<KldLevelView>,
@@ -178,6 +180,7 @@ impl<'a> View<'a> {
             sanity_note: summary.tasks.iter().any(|row| row.sanity && row.quality.is_some()),
             labels: labels(summary),
             depths: depth_tables(summary),
+            conversations: conversations::tables(summary),
             heatmap: heatmap(summary).is_some().then_some(HEATMAP_FILE),
             effective: effective_lengths(summary),
             ruler_line: text::ruler_line(),
@@ -224,7 +227,7 @@ fn joined(parts: impl Iterator<Item = String>) -> String {
     parts.collect::<Vec<_>>().join(", ")
 }
 
-fn or_none(value: Option<String>) -> String {
+pub(super) fn or_none(value: Option<String>) -> String {
     value.unwrap_or_else(|| text::NONE.into())
 }
 
