@@ -403,6 +403,37 @@ mod tests {
         }
     }
 
+    /// A tokenizer whose counts do not add up: they depend on the length of the whole.
+    struct Uneven(WordCounter);
+
+    impl TokenCounter for Uneven {
+        fn count_chat(&self, messages: &[Message], tools: &[crate::trial::Tool]) -> Result<u32> {
+            let count = self.0.count_chat(messages, tools)?;
+            Ok(count + count / 50 + count % 7)
+        }
+
+        fn tokenize(&self, text: &str) -> Result<Vec<u32>> {
+            self.0.tokenize(text)
+        }
+    }
+
+    #[test]
+    fn the_budget_holds_whatever_the_tokenizer_does() {
+        for context in [700, 1500, 5000, 20_000] {
+            let params = params(context, 4, None);
+            let uneven = Uneven(WordCounter::default());
+            for case in RunningSum.cases(&params, 3, &uneven).unwrap() {
+                let said = Target::<(), (i64, i64)>::read(&case).unwrap().turns;
+                let Prompt::Chat { messages, .. } = &case.prompt else { panic!("no chat") };
+                let whole =
+                    conversation(messages[0].content.clone(), said.iter().map(|turn| turn.say.as_str()));
+                let counted = uneven.count_chat(&whole, &[]).unwrap();
+                let used = counted + (said.len() as u32 - 1) * (case.max_tokens - 1) + case.max_tokens;
+                assert!(used <= context && context - used < 150, "{used} of {context}");
+            }
+        }
+    }
+
     #[test]
     fn a_context_beyond_the_longest_conversation_and_a_reply_beyond_its_budget_are_refused() {
         let refused = |context, options: &[(&str, u32)]| {

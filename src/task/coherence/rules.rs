@@ -37,16 +37,15 @@ pub(super) enum Rule {
 }
 
 impl Rule {
-    /// Different rules, in the order in which they are given. At least one of the first two asks for something to
-    /// be there: an empty text keeps every prohibition.
+    /// Different rules in a random order: first of all those that ask for something to be there, because a text
+    /// that knows nothing of the rules keeps most prohibitions.
     pub(super) fn draw(random: &mut Random, count: usize) -> Vec<Self> {
-        let mut demands = vec![
+        let mut rules = vec![
             Self::Begin(random.pick(NOUNS).into()),
             Self::End(random.pick(ENDINGS).into()),
             Self::Include(random.pick(NOUNS).into()),
         ];
-        random.shuffle(&mut demands);
-        let mut rest = vec![
+        let mut prohibitions = [
             Self::Avoid(random.pick(AVOIDED).into()),
             Self::LowerCase,
             Self::NoComma,
@@ -54,12 +53,12 @@ impl Rule {
             Self::OneLine,
             Self::MaxWords(random.between(14, 24) as usize),
         ];
-        rest.extend(demands.split_off(1));
-        random.shuffle(&mut rest);
-        demands.extend(rest);
-        demands.truncate(count);
-        random.shuffle(&mut demands);
-        demands
+        random.shuffle(&mut rules);
+        random.shuffle(&mut prohibitions);
+        rules.extend(prohibitions);
+        rules.truncate(count);
+        random.shuffle(&mut rules);
+        rules
     }
 
     /// How many rules [`Rule::draw`] can give.

@@ -209,16 +209,22 @@ impl History {
         Self { random, places, events, opening: held.clone(), held, changed, turns: Vec::new() }
     }
 
-    /// Something that may happen: only what is there is moved.
+    /// Something that may happen. Only what is there is moved, and never so that a second place becomes empty:
+    /// else `empty` would be the best guess everywhere.
     fn event(&mut self) -> Event {
         let places = self.places.len();
         let one = self.random.below(places);
         let other = (one + 1 + self.random.below(places - 1)) % places;
         match self.random.below(3) {
-            0 if self.held[one] != EMPTY => Event::Move(one, other),
+            0 if self.may_move(one, other) => Event::Move(one, other),
             1 => Event::Swap(one, other),
             _ => Event::Put(one, new_thing(&mut self.random, &self.held)),
         }
+    }
+
+    fn may_move(&self, from: usize, to: usize) -> bool {
+        let full = self.held.iter().all(|thing| thing != EMPTY);
+        self.held[from] != EMPTY && (full || self.held[to] == EMPTY)
     }
 
     fn text(&self, event: &Event) -> String {
@@ -361,6 +367,14 @@ mod tests {
                 assert_eq!((score.quality, score.label), (Some(1.0), None), "{options:?}");
                 assert_eq!(score.metrics["lag_0"], 1.0);
             }
+        }
+    }
+
+    #[test]
+    fn a_constant_answer_gets_little() {
+        for case in make(&StateLedger, 8192, 6, &[]) {
+            let score = judge(&StateLedger, &case, |_| EMPTY.to_owned());
+            assert!(score.quality.unwrap() < 0.3, "{:?}", score.quality);
         }
     }
 
