@@ -480,8 +480,8 @@ pub struct Summary {
     pub tasks: Vec<TaskRow>,
     /// By depth.
     pub depths: Vec<DepthRow>,
-    /// Conversations of many turns, by quarter.
-    #[serde(default)]
+    /// Conversations of many turns, by quarter; left out when there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conversations: Vec<ConversationRow>,
     /// How far each setting goes; empty with fewer than two context lengths.
     #[serde(default)]
