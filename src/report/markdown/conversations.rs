@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::super::text;
-use super::view::{or_none, tokens};
+use super::view::or_none;
 use crate::analysis::summary::{ConversationRow, Summary};
 
 /// A task at a context length.
@@ -34,7 +34,7 @@ pub(super) fn tables(summary: &Summary) -> Vec<ConversationsView> {
     tables
         .map(|rows| ConversationsView {
             task: text::markdown(&rows[0].task),
-            context: tokens(rows[0].context),
+            context: text::tokens(rows[0].context),
             rows: rows.iter().map(row).collect(),
         })
         .collect()
