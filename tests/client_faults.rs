@@ -250,7 +250,12 @@ fn other_endpoints_answer() {
 }
 
 fn walk() -> Prompt {
-    Prompt::Distributions { tokens: (0..40).map(|i| i * i % 977).collect(), first: 30, top_k: 8 }
+    Prompt::Distributions {
+        tokens: (0..40).map(|i| i * i % 977).collect(),
+        first: 30,
+        top_k: 8,
+        bands: Vec::new(),
+    }
 }
 
 async fn ask_distributions(client: &Client) -> Result<Exchange, Failure> {
@@ -297,8 +302,10 @@ fn a_broken_position_names_itself() {
 #[test]
 fn nonsense_is_not_sent() {
     with_mock(quick(&[]), limits(), async |client| {
-        for (first, top_k) in [(0, 4), (3, 4), (9, 4), (1, 0)] {
-            let failure = client.distributions(&[1, 2, 3], first, top_k).await.unwrap_err();
+        let nonsense: [(&[usize], usize); 6] =
+            [(&[], 4), (&[0, 1], 4), (&[3], 4), (&[9], 4), (&[2, 1], 4), (&[1], 0)];
+        for (positions, top_k) in nonsense {
+            let failure = client.distributions(&[1, 2, 3], positions, top_k).await.unwrap_err();
             assert_eq!(failure.stage, Stage::Request);
         }
     });

@@ -3,7 +3,8 @@
 //! llama.cpp's `/completion` is asked for one token after `tokens[..t]`, for each `t` in turn. The first
 //! request prefills the prefix with the cache off, so nothing that was served before takes part; each later
 //! one finds the prefix in the cache and adds one token to it: one decode step a position, read through the
-//! very KV cache that is measured.
+//! very KV cache that is measured. Between two bands of positions the text in between is added in one go, to the
+//! same cache.
 
 use std::time::Duration;
 
@@ -67,33 +68,47 @@ struct Position {
     timings: Timings,
     /// From sending the request to the end of its reply.
     took: Duration,
+    /// Whether only one token was added to the position before it.
+    step: bool,
 }
 
 pub(super) async fn collect(
     http: &Http,
     path: &str,
     tokens: &[u32],
-    first: usize,
+    lengths: &[usize],
     top_k: usize,
 ) -> Result<Exchange, Failure> {
-    if first == 0 || first >= tokens.len() || top_k == 0 {
-        return Err(Failure::request(format!(
-            "no distributions to ask for: first position {first} of {} tokens, {top_k} a position",
-            tokens.len()
-        )));
-    }
-    let mut positions = Vec::with_capacity(tokens.len() - first);
-    for length in first..tokens.len() {
-        let prefix = &tokens[..length];
-        positions.push(position(http, path, prefix, top_k, length == first).await?);
+    let mut positions: Vec<Position> = Vec::with_capacity(lengths.len());
+    let mut before = None;
+    for &length in lengths {
+        let mut position = position(http, path, &tokens[..length], top_k, before.is_none()).await?;
+        position.step = before == Some(length - 1);
+        before = Some(length);
+        positions.push(position);
     }
     let lists: Vec<Vec<(u32, f32)>> = positions.iter().map(|p| p.top.clone()).collect();
     Ok(Exchange {
-        measurements: measurements(&positions, tokens.len() - 1),
+        measurements: measurements(&positions, before.unwrap_or_default()),
         reply: Reply { distributions: Some(PackedDistributions::pack(top_k, &lists)), ..Reply::default() },
         last: Value::Null,
         timeline: None,
     })
+}
+
+/// Whether there is something to ask for, in an order that a growing cache can follow.
+pub(super) fn check(tokens: &[u32], positions: &[usize], top_k: usize) -> Result<(), Failure> {
+    let ascending = positions.is_sorted_by(|a, b| a < b);
+    let (first, last) = (positions.first().copied(), positions.last().copied());
+    let possible = first.is_some_and(|first| first > 0) && last.is_some_and(|last| last < tokens.len());
+    if ascending && possible && top_k > 0 {
+        return Ok(());
+    }
+    Err(Failure::request(format!(
+        "no distributions to ask for: {} positions of {} tokens, {top_k} a position",
+        positions.len(),
+        tokens.len()
+    )))
 }
 
 async fn position(
@@ -122,8 +137,13 @@ async fn position(
     })?;
     check_prompt(&response, prefix.len() as u64, cold)
         .map_err(|reason| Failure::integrity(format!("{here}: {reason}")))?;
+    if first_list(&response).is_empty() {
+        return Err(Failure::unsupported(
+            "this server lists no token ids with its probabilities (`top_logprobs`): it cannot be compared by them",
+        ));
+    }
     let top = top_list(&response, top_k).map_err(|reason| Failure::stream(format!("{here}: {reason}")))?;
-    Ok(Position { top, timings: response.timings, took: answer.total })
+    Ok(Position { top, timings: response.timings, took: answer.total, step: false })
 }
 
 /// Whether the server computed from exactly the tokens sent, and from nothing older when `cold`.
@@ -153,24 +173,33 @@ fn check_prompt(response: &Response, sent: u64, cold: bool) -> Result<(), String
 
 /// The list of the single position in a reply, most probable first.
 fn top_list(response: &Response, top_k: usize) -> Result<Vec<(u32, f32)>, String> {
-    let first = response.completion_probabilities.first();
-    let entries = first.map_or(&[][..], |position| &position.top_logprobs);
-    if entries.is_empty() {
-        return Err("the reply lists no `top_logprobs`: this server cannot be compared by them".to_owned());
-    }
-    let read: Option<Vec<_>> = entries.iter().map(entry).collect();
+    let read: Option<Vec<_>> = first_list(response).iter().map(entry).collect();
     let mut top = read.ok_or("an entry of `top_logprobs` has no token id or no log-probability")?;
-    top.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    sort(&mut top);
     top.truncate(top_k);
     Ok(top)
 }
 
+fn first_list(response: &Response) -> &[Value] {
+    response.completion_probabilities.first().map_or(&[][..], |position| &position.top_logprobs)
+}
+
+/// Most probable first; equally probable ones by id, so that every run has them in the same order.
+pub(super) fn sort(top: &mut [(u32, f32)]) {
+    top.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+}
+
 fn entry(value: &Value) -> Option<(u32, f32)> {
     let id = value.get("id")?.as_u64()?.try_into().ok()?;
-    let logprob = value.get("logprob")?.as_f64()?;
+    Some((id, log_probability(value)?))
+}
+
+/// The natural-log probability of an entry; `None` where it has none.
+pub(super) fn log_probability(entry: &Value) -> Option<f32> {
+    let logprob = entry.get("logprob")?.as_f64()?;
     // Below the range of f32 is as improbable as f32 can say.
     let logprob = logprob.max(f64::from(f32::MIN));
-    (logprob <= ROUNDING).then_some((id, logprob as f32))
+    (logprob <= ROUNDING).then_some(logprob as f32)
 }
 
 /// Figures of the walk; `seen` are the tokens that the server had processed at its end.
@@ -178,18 +207,18 @@ fn measurements(positions: &[Position], seen: usize) -> Vec<Measurement> {
     let total: Duration = positions.iter().map(|position| position.took).sum();
     vec![
         Measurement::new(metric::TOTAL_S, Source::Client, total.as_secs_f64()),
-        step_time(&positions[1..]),
+        step_time(&positions.iter().filter(|position| position.step).collect::<Vec<_>>()),
         prefill_rate(&positions[0].timings),
         Measurement::new(metric::PROMPT_TOKENS, Source::Engine, seen as f64),
     ]
 }
 
-/// The mean over the positions after the first, each of which must have been one decode step. A server that
+/// The mean over the positions that follow on another, each of which must have been one decode step. A server that
 /// cannot keep a prefix (some sliding-window caches) processes the prompt again: right, but another time.
-fn step_time(steps: &[Position]) -> Measurement {
+fn step_time(steps: &[&Position]) -> Measurement {
     let absent = |reason: String| Measurement::absent(metric::POSITION_S, Source::Client, reason);
     if steps.is_empty() {
-        return absent("only one position was asked for".to_owned());
+        return absent("no position follows on another".to_owned());
     }
     let again = steps.iter().filter(|step| step.timings.prompt_n != Some(1)).count();
     if again > 0 {
@@ -237,7 +266,7 @@ mod tests {
     #[test]
     fn a_server_without_token_ids_is_refused() {
         let response = response(include_str!("../../tests/fixtures/ik_llama/completion_n_probs.json"));
-        assert!(top_list(&response, 5).unwrap_err().contains("lists no `top_logprobs`"));
+        assert!(first_list(&response).is_empty());
     }
 
     #[test]
@@ -286,24 +315,26 @@ mod tests {
             top: vec![(1, -0.5)],
             timings: Timings { cache_n: Some(cache_n), prompt_n: Some(prompt_n), prompt_ms: Some(50.0) },
             took: Duration::from_millis(ms),
+            step: prompt_n == 1,
         }
     }
 
     #[test]
     fn figures_of_a_walk() {
-        let positions = [served(100, 0, 10), served(4, 10, 1), served(6, 11, 1)];
-        let all = measurements(&positions, 12);
+        // The third position is the first of another band: not a step.
+        let positions = [served(100, 0, 10), served(4, 10, 1), served(50, 11, 40), served(6, 51, 1)];
+        let all = measurements(&positions, 52);
         let value = |name: &str| all.iter().find(|m| m.name == name).unwrap().value;
         assert_eq!(value(metric::POSITION_S), Some(0.005));
         assert_eq!(value(metric::PREFILL_TPS), Some(200.0));
-        assert_eq!(value(metric::PROMPT_TOKENS), Some(12.0));
-        assert_eq!(value(metric::TOTAL_S), Some(0.11));
+        assert_eq!(value(metric::PROMPT_TOKENS), Some(52.0));
+        assert_eq!(value(metric::TOTAL_S), Some(0.16));
     }
 
     #[test]
     fn a_prompt_processed_again_is_no_decode_step() {
         let steps = [served(4, 10, 1), served(90, 0, 12)];
-        assert!(step_time(&steps).absent.unwrap().starts_with("1 of 2 positions"));
+        assert!(step_time(&steps.iter().collect::<Vec<_>>()).absent.unwrap().starts_with("1 of 2 positions"));
         assert!(step_time(&[]).absent.is_some());
     }
 }

@@ -54,6 +54,13 @@ impl Http {
         })
     }
 
+    /// The same with room for replies of at least so many bytes.
+    pub(super) fn with_room(&self, bytes: usize) -> Self {
+        let mut http = self.clone();
+        http.limits.max_reply_bytes = http.limits.max_reply_bytes.max(bytes);
+        http
+    }
+
     pub(super) fn limits(&self) -> &Limits {
         &self.limits
     }

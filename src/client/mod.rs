@@ -16,6 +16,7 @@ use crate::trial::{Measurement, Message, Prompt, Reply, Stage, Tool};
 pub mod chat;
 pub mod distributions;
 mod http;
+pub mod prompt_logprobs;
 pub mod reply;
 pub mod sse;
 pub mod text;
@@ -73,11 +74,17 @@ pub struct Failure {
     pub stage: Stage,
     /// What happened, with the HTTP status and the server's own words where there are any.
     pub message: String,
+    /// The engine cannot do what was asked, whatever the case: the trial does not apply to it.
+    pub unsupported: bool,
 }
 
 impl Failure {
     fn new(stage: Stage, message: impl Into<String>) -> Self {
-        Self { stage, message: message.into() }
+        Self { stage, message: message.into(), unsupported: false }
+    }
+
+    fn unsupported(message: impl Into<String>) -> Self {
+        Self { unsupported: true, ..Self::request(message) }
     }
 
     fn request(message: impl Into<String>) -> Self {
@@ -88,7 +95,7 @@ impl Failure {
         Self::new(Stage::Stream, message)
     }
 
-    fn integrity(message: impl Into<String>) -> Self {
+    pub(crate) fn integrity(message: impl Into<String>) -> Self {
         Self::new(Stage::Integrity, message)
     }
 }
@@ -131,8 +138,8 @@ impl Client {
                 };
                 self.chat(&conversation, sampling, max_tokens).await
             }
-            Prompt::Distributions { tokens, first, top_k } => {
-                self.distributions(tokens, *first, *top_k).await
+            Prompt::Distributions { tokens, top_k, .. } => {
+                self.distributions(tokens, &prompt.positions(), *top_k).await
             }
         }
     }
@@ -154,22 +161,23 @@ impl Client {
         chat::exchange(&answer, self.http.limits())
     }
 
-    /// The `top_k` most probable next tokens after each `tokens[..t]` for `t` in `first..tokens.len()`.
+    /// The `top_k` most probable next tokens after each `tokens[..t]`, for every `t` of `positions` (ascending).
     ///
     /// # Errors
-    /// As [`Client::chat`]; also when a position was not computed from exactly the tokens sent.
+    /// As [`Client::chat`]; also when a position was not computed from exactly the tokens sent, and an
+    /// [unsupported](Failure::unsupported) one when the engine lists no token probabilities.
     pub async fn distributions(
         &self,
         tokens: &[u32],
-        first: usize,
+        positions: &[usize],
         top_k: usize,
     ) -> Result<Exchange, Failure> {
-        let Some(path) = self.endpoints.completion else {
-            return Err(Failure::request(
-                "this engine lists no token probabilities: leave coherence/kld out of the suite",
-            ));
-        };
-        distributions::collect(&self.http, path, tokens, first, top_k).await
+        distributions::check(tokens, positions, top_k)?;
+        match (self.endpoints.completion, self.endpoints.prompt_logprobs) {
+            (Some(path), _) => distributions::collect(&self.http, path, tokens, positions, top_k).await,
+            (None, Some(path)) => prompt_logprobs::collect(&self.http, path, tokens, positions, top_k).await,
+            (None, None) => Err(Failure::unsupported("this engine lists no token probabilities")),
+        }
     }
 
     /// Token ids of a text, special tokens in the text recognised. `add_special` puts those in front (and

@@ -128,6 +128,8 @@ pub struct Endpoints {
     pub chat: &'static str,
     /// Completions from text or token arrays, with token probabilities.
     pub completion: Option<&'static str>,
+    /// Completions that list the probabilities of the prompt's own tokens in one go (`prompt_logprobs`).
+    pub prompt_logprobs: Option<&'static str>,
     /// Text to tokens.
     pub tokenize: Option<&'static str>,
     /// Messages to the rendered prompt.

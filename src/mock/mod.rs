@@ -27,6 +27,7 @@ pub const ENDPOINTS: Endpoints = Endpoints {
     health: "/health",
     chat: "/v1/chat/completions",
     completion: Some("/completion"),
+    prompt_logprobs: None,
     tokenize: Some("/tokenize"),
     apply_template: Some("/apply-template"),
     props: Some("/props"),

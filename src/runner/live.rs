@@ -14,7 +14,7 @@ use crate::plan::Visit;
 use crate::probe::Subject;
 use crate::probe::sampler::Sampler;
 use crate::suite::{Sampling, Suite};
-use crate::task;
+use crate::task::{self, Task};
 use crate::trial::{Arm, Case, Measurement, Message, Outcome, Prompt, Reply, Stage, Tool, Trial, TrialKey};
 
 /// Lines of a server's log that go into an error.
@@ -171,16 +171,33 @@ impl Live {
             return self.trial(key, &case.id, started, None, Vec::new(), Outcome::Unscored { reason });
         };
         self.sampler.begin();
-        let talk = Talk::hold(&self.client, self.engine, task, case, sampling).await;
+        let mut talk = Talk::hold(&self.client, self.engine, task, case, sampling).await;
         let mut probed = self.sampler.end();
+        if let Some(reply) = &mut talk.reply {
+            self.add_tokens(task, reply).await;
+        }
         let mut measurements = talk.measurements;
         measurements.append(&mut probed);
         let outcome = match (&talk.reply, talk.failure) {
+            (_, Some(failure)) if failure.unsupported => Outcome::Unscored { reason: failure.message },
             (_, Some(failure)) => self.blame(failure.stage, failure.message).await,
             (Some(reply), None) => task.score(case, reply),
             (None, None) => Outcome::Unscored { reason: "nothing was asked".to_owned() },
         };
         self.trial(key, &case.id, started, talk.reply, measurements, outcome)
+    }
+
+    /// Asks the server's tokenizer for the tokens of a reply, where the task reads them. Speculation puts several
+    /// tokens into one event and servers do not name those that they accepted, so the text is what counts.
+    async fn add_tokens(&self, task: &dyn Task, reply: &mut Reply) {
+        if !task.reads_tokens() {
+            return;
+        }
+        match self.client.tokenize(&reply.text(), false).await {
+            Ok(tokens) => reply.tokens = tokens,
+            // The task says that it has no tokens to judge.
+            Err(error) => tracing::debug!("the reply has no token ids: {}", error::chain(&error)),
+        }
     }
 
     /// A failure is the server's when it is gone or does not answer any more; its log says why.

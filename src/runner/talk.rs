@@ -7,7 +7,7 @@ use crate::client::{Client, Conversation, Exchange, Failure, timeline};
 use crate::engine::Engine;
 use crate::suite::Sampling;
 use crate::task::{Step, Task};
-use crate::trial::{Case, FinishReason, Measurement, Prompt, Reply, Source, Stage, metric};
+use crate::trial::{Case, FinishReason, Measurement, Prompt, Reply, Source, metric};
 
 /// Turns after which a conversation does not count as one that will end.
 const MAX_TURNS: usize = 4096;
@@ -96,7 +96,7 @@ impl Turns {
             }
         }
         let message = format!("the conversation did not end after {MAX_TURNS} turns");
-        Err(Failure { stage: Stage::Integrity, message })
+        Err(Failure::integrity(message))
     }
 
     fn push(&mut self, exchange: Exchange, engine: &dyn Engine) {
@@ -118,7 +118,7 @@ impl Turns {
     /// The last reply counts only if the server read the whole prompt (some cut an over-long one silently) and
     /// had room for the reply.
     fn check(&self, case: &Case) -> Result<(), Failure> {
-        let integrity = |message| Err(Failure { stage: Stage::Integrity, message });
+        let integrity = |message| Err(Failure::integrity(message));
         let seen: Vec<Option<f64>> = self
             .figures
             .iter()

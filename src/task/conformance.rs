@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::error::Kind;
-use crate::trial::{FinishReason, PackedDistributions, Prompt, ToolCall};
+use crate::trial::{FinishReason, PackedDistributions, Packing, Prompt, ToolCall};
 
 /// Largest unit of any haystack (tokens of [`WordCounter`]): how far below its context a case may stay.
 const UNIT: u32 = 48;
@@ -162,8 +162,7 @@ fn token_budgets_are_met() {
                     let counted = WordCounter::default().count_chat(messages, tools).unwrap();
                     assert_eq!(case.prompt_tokens, counted, "{}", task.name());
                 }
-                // Tool tasks do not fill the context.
-                if task.arms().is_empty() && turns(task, &case) == 1 {
+                if task.fills_context() && turns(task, &case) == 1 {
                     assert!(context - used < UNIT, "{}: {used} of {context}", task.name());
                 }
             }
@@ -303,20 +302,29 @@ fn any_reply() -> impl Strategy<Value = Reply> {
         prop_oneof![any::<String>(), r#"([\[\]{}",:\n\x00\x1b]|name|arguments|[0-9]{7}|<tool_call>){0,40}"#]
     };
     let call = (text(), text()).prop_map(|(name, arguments)| ToolCall { id: None, name, arguments });
-    let packed = (any::<usize>(), text()).prop_map(|(top_k, data)| PackedDistributions { top_k, data });
+    let packing = prop_oneof![Just(Packing::Records), Just(Packing::Steps)];
+    let packed = (any::<usize>(), text(), packing).prop_map(|(top_k, data, packing)| PackedDistributions {
+        top_k,
+        data,
+        packing,
+    });
     let finish = prop_oneof![Just(FinishReason::Length), Just(FinishReason::Stop)];
     let earlier = text().prop_map(|content| Reply { content, ..Reply::default() });
+    let calls = proptest::collection::vec(call, 0..3);
+    let tokens = proptest::collection::vec(0_u32..9, 0..400);
     let parts = (
         text(),
-        proptest::collection::vec(call, 0..3),
+        calls,
         proptest::option::of(packed),
         finish,
         proptest::collection::vec(earlier, 0..3),
+        tokens,
     );
-    parts.prop_map(|(content, tool_calls, distributions, finish, earlier)| Reply {
+    parts.prop_map(|(content, tool_calls, distributions, finish, earlier, tokens)| Reply {
         content,
         tool_calls,
         distributions,
+        tokens,
         finish_reason: Some(finish),
         earlier,
         ..Reply::default()

@@ -46,6 +46,10 @@ pub static TASKS: &[&dyn Task] = &[
     &retrieval::counting::Counting,
     &retrieval::ordinal_recall::OrdinalRecall,
     &coherence::kld::Kld,
+    &coherence::greedy_divergence::GreedyDivergence,
+    &coherence::degeneration::Degeneration,
+    &coherence::block_plan::BlockPlan,
+    &coherence::repeated_words::RepeatedWords,
     &coherence::running_sum::RunningSum,
     &coherence::state_ledger::StateLedger,
     &coherence::instruction_retention::InstructionRetention,
@@ -218,6 +222,22 @@ pub trait Task: Sync {
     /// Whether the cases are read from a file of the user (`file` in the suite).
     fn reads_file(&self) -> bool {
         false
+    }
+
+    /// Whether a case's prompt fills its context. Where it does not, more context changes only the room.
+    fn fills_context(&self) -> bool {
+        self.arms().is_empty()
+    }
+
+    /// Whether it needs the [token ids](Reply::tokens) of a reply.
+    fn reads_tokens(&self) -> bool {
+        false
+    }
+
+    /// Names of those figures (of [`Score`](crate::trial::Score) and of [`Task::compare`]) that the report shows a
+    /// mean of for each setting, beside the reference's on the same cases.
+    fn figures(&self) -> &'static [&'static str] {
+        &[]
     }
 
     /// Output budget of a case in tokens.

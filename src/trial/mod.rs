@@ -201,13 +201,49 @@ pub enum Prompt {
         first: usize,
         /// How many most probable tokens to list a position.
         top_k: usize,
+        /// Where only some positions are asked for: those of each band, in the order of the text. Empty: all.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        bands: Vec<Band>,
     },
+}
+
+/// Consecutive positions, `first..end`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct Band {
+    /// The first position.
+    pub first: usize,
+    /// One behind the last position.
+    pub end: usize,
+}
+
+impl Band {
+    /// Whether a position lies in it.
+    pub fn holds(&self, position: usize) -> bool {
+        (self.first..self.end).contains(&position)
+    }
 }
 
 impl Prompt {
     /// A conversation without tools, the reply unconstrained.
     pub fn chat(messages: Vec<Message>) -> Self {
         Self::Chat { messages, tools: Vec::new(), tool_choice: None, response_schema: None }
+    }
+
+    /// The bands of positions that distributions are asked for, each within the tokens and none empty; no band
+    /// for a conversation.
+    pub fn bands(&self) -> Vec<Band> {
+        let Self::Distributions { tokens, first, bands, .. } = self else {
+            return Vec::new();
+        };
+        let all = Band { first: *first, end: tokens.len() };
+        let asked = if bands.is_empty() { std::slice::from_ref(&all) } else { bands };
+        let within = |band: &Band| Band { first: band.first, end: band.end.min(tokens.len()) };
+        asked.iter().map(within).filter(|band| band.first < band.end).collect()
+    }
+
+    /// The positions that distributions are asked for, in the order of the replies' lists.
+    pub fn positions(&self) -> Vec<usize> {
+        self.bands().into_iter().flat_map(|band| band.first..band.end).collect()
     }
 }
 
@@ -323,6 +359,10 @@ pub struct Reply {
     /// For [`Prompt::Distributions`]: one entry a position (see [`PackedDistributions::pack`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub distributions: Option<PackedDistributions>,
+    /// Token ids of reasoning and content together, as the served model's tokenizer has the text: only for tasks
+    /// that [read them](crate::task::Task::reads_tokens).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tokens: Vec<u32>,
     /// For a conversation of several turns: the replies before this one, in order (with no earlier ones
     /// of their own).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -330,6 +370,14 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// Everything that the model wrote: the reasoning, then what came after it.
+    pub fn text(&self) -> Cow<'_, str> {
+        if self.reasoning.is_empty() {
+            return Cow::Borrowed(&self.content);
+        }
+        Cow::Owned(format!("{}{}", self.reasoning, self.content))
+    }
+
     /// The replies of a conversation in order, this one (the last) among them.
     pub fn turns(&self) -> impl Iterator<Item = &Self> {
         self.earlier.iter().chain([self])
@@ -347,9 +395,31 @@ impl Reply {
 pub struct PackedDistributions {
     /// How many tokens are listed a position.
     pub top_k: usize,
-    /// Base64 of little-endian records: for each position `top_k` pairs of token id (u32) and natural-log
-    /// probability (f32), most probable first, padded with id `u32::MAX` and negative infinity.
+    /// Base64 of the lists, in the form that `packing` says.
     pub data: String,
+    /// The form of `data`.
+    #[serde(default, skip_serializing_if = "Packing::is_records")]
+    pub packing: Packing,
+}
+
+/// How distributions are written as bytes. Lists are most probable first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Packing {
+    /// For each position `top_k` little-endian pairs of token id (u32) and natural-log probability (f32),
+    /// padded with id `u32::MAX` and negative infinity. What journals held at first; only read.
+    #[default]
+    Records,
+    /// For each position the number of tokens, then for each token its id and by how many steps of 2^-16 nat
+    /// its natural-log probability lies below that of the token before (the first: below 0); every number is
+    /// a LEB128 varint. About 5 bytes a token; log probabilities are within 2^-17 nat (8e-6) of the server's.
+    Steps,
+}
+
+impl Packing {
+    fn is_records(&self) -> bool {
+        *self == Self::Records
+    }
 }
 
 /// Who measured a number.
@@ -591,10 +661,27 @@ impl Trial {
 mod tests {
     use super::*;
 
+    #[test]
+    fn bands_stay_within_the_tokens() {
+        let ask = |first, bands: &[(usize, usize)]| {
+            let bands = bands.iter().map(|&(first, end)| Band { first, end }).collect();
+            Prompt::Distributions { tokens: vec![0; 9], first, top_k: 4, bands }.positions()
+        };
+        assert_eq!(ask(6, &[]), [6, 7, 8]);
+        assert_eq!(ask(2, &[(2, 4), (7, 9)]), [2, 3, 7, 8]);
+        assert_eq!(ask(2, &[(8, usize::MAX), (5, 3), (usize::MAX, 0)]), [8]);
+        assert!(ask(9, &[]).is_empty() && Prompt::chat(Vec::new()).positions().is_empty());
+    }
+
     /// Every line of the journal must come back as it went in, numbers inside tagged enums included.
     #[test]
     fn tagged_enums_with_numbers_survive_the_journal() {
-        let prompt = Prompt::Distributions { tokens: vec![1, 2, 3], first: 1, top_k: 64 };
+        let prompt = Prompt::Distributions {
+            tokens: vec![1, 2, 3],
+            first: 1,
+            top_k: 64,
+            bands: vec![Band { first: 1, end: 2 }],
+        };
         let text = serde_json::to_string(&prompt).unwrap();
         assert_eq!(serde_json::from_str::<Prompt>(&text).unwrap(), prompt);
 

@@ -10,8 +10,8 @@ use kneepoint::journal::{FORMAT, Header, Journal, LaunchRecord};
 use kneepoint::suite::{EngineSpec, FlashAttention, ModelSpec, Sampling, Setting, Suite, TaskSpec};
 use kneepoint::task::Weight;
 use kneepoint::trial::{
-    Arm, Case, FinishReason, Measurement, Message, Outcome, PackedDistributions, Prompt, Reply, Score,
-    Source, Stage, Trial, TrialKey, metric, short_hash,
+    Arm, Case, FinishReason, Measurement, Message, Outcome, PackedDistributions, Packing, Prompt, Reply,
+    Score, Source, Stage, Trial, TrialKey, metric, short_hash,
 };
 
 pub(crate) const CONTEXTS: [u32; 2] = [512, 2048];
@@ -231,7 +231,12 @@ fn cases(suite: &Suite) -> Vec<Case> {
 
 fn case(task: &str, arm: Option<Arm>, context: u32, index: u32, samples: u32) -> Case {
     let prompt = if task == "coherence/kld" {
-        Prompt::Distributions { tokens: (0..context).collect(), first: context as usize - 64, top_k: 64 }
+        Prompt::Distributions {
+            tokens: (0..context).collect(),
+            first: context as usize - 64,
+            top_k: 64,
+            bands: Vec::new(),
+        }
     } else {
         Prompt::chat(vec![Message::user(format!("{task} {index}"))])
     };
@@ -342,8 +347,11 @@ fn trial(
 }
 
 fn reply(case: &Case, truth: &Truth, name: &str) -> Reply {
-    let distributions = matches!(case.prompt, Prompt::Distributions { .. })
-        .then(|| PackedDistributions { top_k: 64, data: truth.kld.to_string() });
+    let distributions = matches!(case.prompt, Prompt::Distributions { .. }).then(|| PackedDistributions {
+        top_k: 64,
+        data: truth.kld.to_string(),
+        packing: Packing::Records,
+    });
     Reply {
         content: format!("{:.3}", truth.loss),
         finish_reason: Some(if chance(name) < 0.03 { FinishReason::Length } else { FinishReason::Stop }),

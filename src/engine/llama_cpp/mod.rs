@@ -129,6 +129,7 @@ impl Engine for LlamaCpp {
             health: "/health",
             chat: "/v1/chat/completions",
             completion: Some("/completion"),
+            prompt_logprobs: None,
             tokenize: Some("/tokenize"),
             apply_template: Some("/apply-template"),
             props: Some("/props"),

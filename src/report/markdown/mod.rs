@@ -8,8 +8,8 @@ use super::text;
 use crate::analysis::summary::Summary;
 use crate::error::{Error, Result};
 
-mod energy;
 mod conversations;
+mod energy;
 mod view;
 
 use view::View;
