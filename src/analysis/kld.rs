@@ -3,18 +3,22 @@
 use std::collections::BTreeMap;
 
 use super::Run;
+use super::frame::Visit;
 use super::pareto::Draw;
-use super::stats::{Part, blocked, nested_mean_draws, percentile_interval, quantile, rng};
-use super::summary::{DepthRow, Estimate, KldSummary};
+use super::stats::{Part, blocked, nested_draws, nested_mean_draws, percentile_interval, quantile, rng};
+use super::summary::{DepthRow, Estimate, KldBand, KldSummary};
 use crate::task::Weight;
 use crate::task::coherence::kld::PositionKld;
-use crate::trial::{Case, Prompt, Reply};
+use crate::trial::{Band, Case, Prompt};
 
 /// Consecutive positions that are drawn together: neighbours share a context and are not independent.
 const BLOCK: usize = 16;
 
 /// Into how many parts of the compared positions the depth rows cut.
 const DEPTH_BINS: usize = 4;
+
+/// Draws for figures that need every position of a draw in order; intervals change little beyond these.
+const BAND_DRAWS: u32 = 1000;
 
 /// All cells of one context length against the reference.
 #[derive(Debug, Default)]
@@ -23,6 +27,8 @@ pub(crate) struct Comparison {
     pub(crate) cells: BTreeMap<String, (KldSummary, Vec<Draw>)>,
     /// By setting and depth.
     pub(crate) depths: Vec<DepthRow>,
+    /// By setting and band, where a window has several.
+    pub(crate) bands: Vec<KldBand>,
     /// Largest KLD of a position between the reference's two visits.
     pub(crate) max_aa: Option<f64>,
 }
@@ -45,6 +51,7 @@ pub(crate) fn compare(run: &Run<'_>, context: u32) -> Comparison {
             continue;
         }
         let windows = windows(run, context, (label, 0), reference);
+        comparison.bands.extend(bands(run, label, context, &windows));
         if let Some((summary, draws)) = summarise(run, context, &windows) {
             comparison.cells.insert(label.into(), (summary, draws));
             comparison.depths.extend(depth_rows(label, context, &windows));
@@ -58,32 +65,18 @@ pub(crate) fn compare(run: &Run<'_>, context: u32) -> Comparison {
 
 /// The windows that this visit and the reference's first visit both have, in the order of the cases.
 fn windows<'a>(run: &Run<'a>, context: u32, visit: (&str, u32), reference: &str) -> Vec<Window<'a>> {
-    let theirs = replies(run, context, (reference, 0));
-    let ours = replies(run, context, visit);
+    let (setting, replicate) = visit;
+    let theirs = run.scored(Visit { setting: reference, context, replicate: 0 });
+    let ours = run.scored(Visit { setting, context, replicate });
     let comparative = |case: &&Case| case.context == context && run.weight(&case.task) == Weight::Comparative;
     let cases = run.journal.cases.iter().filter(comparative);
     let window = |case: &'a Case| {
-        let (reply, reference) = (ours.get(case.id.as_str())?, theirs.get(case.id.as_str())?);
-        let mut positions = run.tasks.positions(case, reply, reference);
+        let (trial, reference) = (ours.get(case.id.as_str())?, theirs.get(case.id.as_str())?);
+        let mut positions = run.tasks.positions(case, trial.reply.as_ref()?, reference.reply.as_ref()?);
         positions.retain(|position| position.kld.is_finite() && position.nll.is_finite());
         (!positions.is_empty()).then_some(Window { case, positions })
     };
     cases.filter_map(window).collect()
-}
-
-/// Scored replies of a visit by case.
-fn replies<'a>(
-    run: &Run<'a>,
-    context: u32,
-    (setting, replicate): (&str, u32),
-) -> BTreeMap<&'a str, &'a Reply> {
-    let trials = run.journal.trials.iter().filter(|trial| {
-        trial.key.setting == setting
-            && trial.key.context == context
-            && trial.key.replicate == replicate
-            && trial.outcome.score().is_some()
-    });
-    trials.filter_map(|trial| Some((trial.case.as_str(), trial.reply.as_ref()?))).collect()
 }
 
 fn summarise(run: &Run<'_>, context: u32, windows: &[Window<'_>]) -> Option<(KldSummary, Vec<Draw>)> {
@@ -130,7 +123,9 @@ fn groups(windows: &[Window<'_>]) -> Vec<Vec<Part>> {
 
 /// Mean KLD in equal parts of the span of the context that was compared.
 fn depth_rows(setting: &str, context: u32, windows: &[Window<'_>]) -> Vec<DepthRow> {
-    let placed: Vec<(&str, f64, f64)> = windows.iter().flat_map(placed).collect();
+    // Bands have rows of their own.
+    let whole = windows.iter().filter(|window| window.case.prompt.bands().len() == 1);
+    let placed: Vec<(&str, f64, f64)> = whole.flat_map(placed).collect();
     let start = placed.iter().map(|(_, depth, _)| *depth).fold(1.0, f64::min);
     let edge = |bin: usize| start + (1.0 - start) * bin as f64 / DEPTH_BINS as f64;
     let mut bins: BTreeMap<(&str, usize), Vec<f64>> = BTreeMap::new();
@@ -158,4 +153,79 @@ fn placed<'w>(window: &'w Window<'_>) -> Vec<(&'w str, f64, f64)> {
     let depth = |position: &PositionKld| position.position as f64 / tokens.len().max(1) as f64;
     let positions = window.positions.iter();
     positions.map(|position| (window.case.task.as_str(), depth(position), position.kld)).collect()
+}
+
+/// The figures of each band of the windows that have several.
+fn bands(run: &Run<'_>, setting: &str, context: u32, windows: &[Window<'_>]) -> Vec<KldBand> {
+    let mut places: BTreeMap<Band, Vec<&Window<'_>>> = BTreeMap::new();
+    for window in windows {
+        let bands = window.case.prompt.bands();
+        for band in bands.iter().filter(|_| bands.len() > 1) {
+            places.entry(*band).or_default().push(window);
+        }
+    }
+    places.into_iter().filter_map(|(place, windows)| band(run, (setting, context), place, &windows)).collect()
+}
+
+fn band(
+    run: &Run<'_>,
+    (setting, context): (&str, u32),
+    place: Band,
+    windows: &[&Window<'_>],
+) -> Option<KldBand> {
+    let inside = |window: &&Window<'_>| -> Vec<PositionKld> {
+        let positions = window.positions.iter().filter(|position| place.holds(position.position));
+        positions.copied().collect()
+    };
+    let by_window: Vec<Vec<PositionKld>> = windows.iter().map(inside).filter(|all| !all.is_empty()).collect();
+    let mut all: Vec<PositionKld> = by_window.concat();
+    let positions = all.len() as u32;
+    let blocks: Vec<Vec<&[PositionKld]>> =
+        by_window.iter().map(|window| window.chunks(BLOCK).collect()).collect();
+    // The same stream for every setting: their draws are paired.
+    let mut stream = rng(run.resampling.seed, &format!("kld {context} band {}", place.first));
+    let count = run.resampling.draws.min(BAND_DRAWS);
+    let draws = nested_draws(&blocks, count, &mut stream, |drawn| statistics(drawn));
+    let enough = by_window.len() > 1 || all.len() > BLOCK;
+    let values = statistics(&mut all)?;
+    let estimate = |at: usize| {
+        let drawn = draws.iter().map(|draw| draw[at]);
+        let interval = percentile_interval(drawn, run.resampling.confidence).filter(|_| enough);
+        Estimate {
+            value: values[at],
+            low: interval.map(|(low, _)| low),
+            high: interval.map(|(_, high)| high),
+            n: by_window.len() as u32,
+        }
+    };
+    Some(KldBand {
+        setting: setting.into(),
+        context,
+        from: place.first as u32,
+        to: (place.end - 1) as u32,
+        mean: estimate(0),
+        median: estimate(1),
+        p99: estimate(2),
+        p999: estimate(3),
+        rms_delta_p: estimate(4),
+        top1_agreement: estimate(5),
+        perplexity: estimate(6),
+        positions,
+    })
+}
+
+/// Mean, median, 99% and 99.9% of the divergence, RMS delta-p, top-1 agreement and perplexity; sorts them.
+fn statistics(positions: &mut [PositionKld]) -> Option<[f64; 7]> {
+    positions.sort_unstable_by(|a, b| a.kld.total_cmp(&b.kld));
+    let klds: Vec<f64> = positions.iter().map(|position| position.kld).collect();
+    let mean = |of: fn(&PositionKld) -> f64| positions.iter().map(of).sum::<f64>() / positions.len() as f64;
+    Some([
+        mean(|position| position.kld),
+        quantile(&klds, 0.5)?,
+        quantile(&klds, 0.99)?,
+        quantile(&klds, 0.999)?,
+        mean(|position| position.delta_p.powi(2)).sqrt(),
+        mean(|position| f64::from(u8::from(position.same_top))),
+        mean(|position| position.nll).exp(),
+    ])
 }

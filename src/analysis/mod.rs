@@ -7,12 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::error::Result;
 use crate::journal::{Journal, LaunchRecord};
 use crate::suite::Suite;
-use crate::task::{self, Weight};
-use crate::trial::{Arm, Case, Reply};
+use crate::task::coherence::greedy_divergence::{self, GreedyDivergence};
+use crate::task::{self, Task as _, Weight};
+use crate::trial::{Arm, Case, Reply, Trial};
 
 mod conversations;
+mod divergence;
 mod effective;
 mod energy;
+mod figures;
 mod flags;
 mod frame;
 mod kld;
@@ -33,6 +36,7 @@ pub(crate) mod testing;
 
 pub use effective::RULER_LINE;
 
+pub use crate::task::coherence::greedy_divergence::Divergence;
 pub use crate::task::coherence::kld::PositionKld;
 
 use frame::{Frame, Visit};
@@ -46,6 +50,21 @@ pub trait Tasks {
     /// For comparative tasks: the reply's distance from the reference's reply, position by position; empty
     /// when they cannot be compared.
     fn positions(&self, case: &Case, reply: &Reply, reference: &Reply) -> Vec<PositionKld>;
+
+    /// For tasks that ask where a greedy reply parts from the reference's: the place; `None` for others.
+    fn divergence(&self, _case: &Case, _reply: &Reply, _reference: &Reply) -> Option<Divergence> {
+        None
+    }
+
+    /// The figures that the report shows, by name; see [`Task::figures`](crate::task::Task::figures).
+    fn figures(&self, _task: &str) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Figures of a reply against the reference's; see [`Task::compare`](crate::task::Task::compare).
+    fn compare(&self, _case: &Case, _reply: &Reply, _reference: &Reply) -> BTreeMap<String, f64> {
+        BTreeMap::new()
+    }
 }
 
 /// The tasks that kneepoint knows.
@@ -59,6 +78,20 @@ impl Tasks for Registry {
 
     fn positions(&self, case: &Case, reply: &Reply, reference: &Reply) -> Vec<PositionKld> {
         task::coherence::kld::positions(case, reply, reference)
+    }
+
+    fn divergence(&self, case: &Case, reply: &Reply, reference: &Reply) -> Option<Divergence> {
+        let asks = case.task == GreedyDivergence.name();
+        asks.then(|| greedy_divergence::divergence(reply, reference)).flatten()
+    }
+
+    fn figures(&self, task: &str) -> &'static [&'static str] {
+        task::find(task).map_or(&[], task::Task::figures)
+    }
+
+    fn compare(&self, case: &Case, reply: &Reply, reference: &Reply) -> BTreeMap<String, f64> {
+        let figures = task::find(&case.task).and_then(|task| task.compare(case, reply, reference));
+        figures.unwrap_or_default()
     }
 }
 
@@ -87,6 +120,9 @@ pub fn summarise_with(journal: &Journal, tasks: &dyn Tasks) -> Result<Summary> {
     let mut cells = Vec::new();
     let mut aa = Vec::new();
     let mut depths = Vec::new();
+    let mut kld_bands = Vec::new();
+    let mut parted = Vec::new();
+    let mut figures = Vec::new();
     for &context in &run.suite.contexts {
         let level = quality::Level::new(&run, context)?;
         let kld = kld::compare(&run, context);
@@ -102,6 +138,9 @@ pub fn summarise_with(journal: &Journal, tasks: &dyn Tasks) -> Result<Summary> {
         aa.extend(level.aa(kld.max_aa));
         depths.extend(tasks::depths(&run, context));
         depths.extend(kld.depths);
+        kld_bands.extend(kld.bands);
+        parted.extend(divergence::rows(&run, context));
+        figures.extend(figures::rows(&run, context));
     }
     let rows = tasks::rows(&run)?;
     let header = &journal.header;
@@ -132,6 +171,9 @@ pub fn summarise_with(journal: &Journal, tasks: &dyn Tasks) -> Result<Summary> {
         tasks: rows,
         depths,
         conversations: conversations::rows(&run),
+        kld_bands,
+        divergence: parted,
+        figures,
         effective: Vec::new(),
         failures: tasks::failures(journal),
         flags: Vec::new(),
@@ -265,6 +307,19 @@ impl<'a> Run<'a> {
             command: first.map(|launch| launch.argv.shell()),
             effective: ready.map(|launch| launch.effective.clone()),
         }
+    }
+
+    /// Scored trials of a visit by case; none of a void cell.
+    pub(crate) fn scored(&self, visit: Visit<'_>) -> BTreeMap<&'a str, &'a Trial> {
+        let Visit { setting, context, replicate } = visit;
+        let here = |trial: &&Trial| {
+            trial.key.setting == setting
+                && trial.key.context == context
+                && trial.key.replicate == replicate
+                && trial.outcome.score().is_some()
+                && !self.void.contains_key(&(setting, context))
+        };
+        self.journal.trials.iter().filter(here).map(|trial| (trial.case.as_str(), trial)).collect()
     }
 
     /// The server processes of a cell, in the order they were started.

@@ -223,6 +223,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::trial::Stage;
     use crate::client::Limits;
     use crate::engine::ENGINES;
     use crate::error::Result;

@@ -148,6 +148,23 @@ pub fn nested_mean_draws(groups: &[Vec<Part>], draws: u32, rng: &mut impl Rng) -
     means
 }
 
+/// As [`nested_mean_draws`], for statistics of all observations of the drawn parts.
+pub fn nested_draws<T: Copy, const N: usize>(
+    groups: &[Vec<&[T]>],
+    draws: u32,
+    rng: &mut impl Rng,
+    mut statistics: impl FnMut(&mut [T]) -> Option<[f64; N]>,
+) -> Vec<[f64; N]> {
+    let mut all = Vec::with_capacity(draws as usize);
+    let mut drawn = Vec::new();
+    for _ in 0..draws {
+        drawn.clear();
+        for_each_pick(groups, rng, |part: &[T]| drawn.extend_from_slice(part));
+        all.extend(statistics(&mut drawn));
+    }
+    all
+}
+
 /// As [`nested_mean_draws`], for the median of single observations.
 pub fn nested_median_draws(groups: &[Vec<f64>], draws: u32, rng: &mut impl Rng) -> Vec<f64> {
     let mut medians = Vec::with_capacity(draws as usize);

@@ -8,15 +8,17 @@ mod order;
 mod power;
 mod rates;
 mod significance;
+mod survival;
 
 pub use bootstrap::{
-    ClusterSums, Part, blocked, mover, nested_mean_draws, nested_median_draws, percentile_interval, rng,
-    smoothed_draws, stratified_draws,
+    ClusterSums, Part, blocked, mover, nested_draws, nested_mean_draws, nested_median_draws,
+    percentile_interval, rng, smoothed_draws, stratified_draws,
 };
 pub use order::{median, quantile};
 pub use power::{POWER, holm, minimum_detectable_effect, pairs_for_margin, rule_of_three};
 pub use rates::{Interval, clopper_pearson, student, tango, wilson};
 pub use significance::{mcnemar_exact, sign_flip};
+pub use survival::{Observation, log_rank_scores, survival};
 
 /// The standard normal quantile for a two-sided interval of this confidence (0..1), such as 1.96 for 0.95.
 pub fn two_sided_z(confidence: f64) -> f64 {

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::super::effective::Reach;
 use super::super::{FRONT_FILE, HEATMAP_FILE, front, heatmap, text};
+use super::coherence::{self, BandLevelView, DivergenceView, FiguresView};
 use super::conversations::{self, ConversationsView};
 use super::energy::EnergyView;
 use crate::analysis::summary::{CellSummary, DepthRow, KldSummary, Summary, TaskRow};
@@ -38,6 +39,9 @@ pub(super) struct View<'a> {
     kld: Vec<KldLevelView>,
     energy: Vec<EnergyView>,
     energy_words: Option<String>,
+    kld_bands: Vec<BandLevelView>,
+    divergence: Option<DivergenceView>,
+    figures: Vec<FiguresView>,
     aa: Vec<AaView>,
     power: Vec<PowerView>,
     flags: Vec<String>,
@@ -187,6 +191,9 @@ impl<'a> View<'a> {
             energy: super::energy::rows(summary),
             energy_words: super::energy::words(summary),
             kld: contexts.iter().filter_map(|&context| kld_level(summary, context)).collect(),
+            kld_bands: contexts.iter().filter_map(|&context| coherence::bands(summary, context)).collect(),
+            divergence: coherence::divergence(summary),
+            figures: coherence::figures(summary),
             aa: aa(summary),
             power: power(summary),
             flags: summary.flags.iter().map(|flag| text::markdown(flag)).collect(),
@@ -223,7 +230,7 @@ fn contexts(summary: &Summary) -> Vec<u32> {
     contexts
 }
 
-fn joined(parts: impl Iterator<Item = String>) -> String {
+pub(super) fn joined(parts: impl Iterator<Item = String>) -> String {
     parts.collect::<Vec<_>>().join(", ")
 }
 
