@@ -192,7 +192,10 @@ impl Frame {
             text("weight", trials, |trial| weight(trial).into()),
             text("outcome", trials, |trial| outcome_name(&trial.outcome).into()),
             optional("quality", trials, |trial| trial.outcome.score().and_then(|score| score.quality)),
-            flag("truncated", trials, is_truncated),
+            // A comparative task asks for as long a reply as its budget allows.
+            flag("truncated", trials, |trial| {
+                tasks.weight(&trial.key.task) != Some(Weight::Comparative) && is_truncated(trial)
+            }),
             flag("chat", trials, |trial| {
                 case(trial).is_some_and(|case| matches!(case.prompt, Prompt::Chat { .. }))
             }),
