@@ -6,7 +6,7 @@ use super::Run;
 use super::frame::{self, Visit};
 use super::pareto;
 use super::stats::median;
-use super::summary::{CellSummary, Summary, TaskRow};
+use super::summary::{CellSummary, DivergenceVerdict, Summary, TaskRow};
 use super::words::percent;
 use crate::error::Result;
 use crate::task::Weight;
@@ -38,6 +38,7 @@ pub(crate) fn flags(run: &Run<'_>, summary: &Summary) -> Result<Vec<String>> {
     broken(summary, &mut flags);
     truncated(summary, &mut flags);
     derived(summary, &mut flags);
+    not_lossless(run, summary, &mut flags);
     clocks(run, &mut flags)?;
     noise(run, &mut flags)?;
     cards(run, &mut flags)?;
@@ -133,6 +134,30 @@ fn derived(summary: &Summary, flags: &mut Vec<String>) {
         flags.push(format!(
             "the {} weights of {} are not the publisher's: {}",
             model.weights, model.name, model.origin
+        ));
+    }
+}
+
+/// Speculation promises the very same tokens: where greedy replies part beyond the noise, it does not keep that.
+fn not_lossless(run: &Run<'_>, summary: &Summary, flags: &mut Vec<String>) {
+    let reference = run.suite.reference();
+    let only_speculates = |label: &str| {
+        let found = run.suite.settings.iter().find(|setting| setting.label == label);
+        found.is_some_and(|setting| {
+            setting.speculation != reference.speculation
+                && (&setting.weights, &setting.k, &setting.v)
+                    == (&reference.weights, &reference.k, &reference.v)
+        })
+    };
+    let beyond = summary.divergence.iter().filter(|row| row.verdict == DivergenceVerdict::BeyondNoise);
+    for row in beyond.filter(|row| only_speculates(&row.setting)) {
+        flags.push(format!(
+            "the speculation of {} is not lossless at {} tokens: {} of {} greedy replies part from the reference's, \
+             beyond its own noise",
+            row.setting,
+            row.context,
+            percent(row.parted.value),
+            row.parted.n
         ));
     }
 }

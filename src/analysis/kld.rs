@@ -185,7 +185,7 @@ fn band(
     // The same stream for every setting: their draws are paired.
     let mut stream = rng(run.resampling.seed, &format!("kld {context} band {}", place.first));
     let count = run.resampling.draws.min(BAND_DRAWS);
-    let draws = nested_draws(&blocks, count, &mut stream, |drawn| statistics(drawn));
+    let draws = nested_draws(&blocks, count, &mut stream, statistics);
     let enough = by_window.len() > 1 || all.len() > BLOCK;
     let values = statistics(&mut all)?;
     let estimate = |at: usize| {

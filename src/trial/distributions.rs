@@ -106,7 +106,7 @@ fn read_steps(mut bytes: &[u8], top_k: usize) -> Result<Vec<Listed>, String> {
 fn read_records(bytes: &[u8], top_k: usize) -> Result<Vec<Listed>, String> {
     let width = top_k.checked_mul(RECORD).filter(|width| *width > 0);
     let width = width.ok_or_else(|| format!("distributions of {top_k} tokens a position"))?;
-    if bytes.len() % width != 0 {
+    if !bytes.len().is_multiple_of(width) {
         return Err(format!(
             "distributions of {} bytes do not divide into positions of {width} bytes",
             bytes.len()

@@ -15,10 +15,11 @@ const CONTEXT: u32 = 2048;
 const REFERENCE: &str = "Q8_0 kv=f16";
 const Q8: &str = "Q8_0 kv=q8_0";
 const Q4: &str = "Q8_0 kv=q4_0";
+const SPECULATING: &str = "Q8_0 kv=f16 spec=ngram-simple";
 /// Setting and replicate of every visit.
-const VISITS: [(&str, u32); 4] = [(REFERENCE, 0), (REFERENCE, 1), (Q8, 0), (Q4, 0)];
+const VISITS: [(&str, u32); 5] = [(REFERENCE, 0), (REFERENCE, 1), (Q8, 0), (Q4, 0), (SPECULATING, 0)];
 
-/// A run of one task over three settings, its trials made by `reply` from (setting, replicate, case).
+/// A run of one task over four settings, its trials made by `reply` from (setting, replicate, case).
 fn run(task: &str, cases: u32, prompt: Prompt, reply: impl Fn(&str, u32, u32) -> (Reply, Score)) -> Journal {
     let mut journal = journal::journal();
     journal.cases.clear();
@@ -26,7 +27,7 @@ fn run(task: &str, cases: u32, prompt: Prompt, reply: impl Fn(&str, u32, u32) ->
     journal.launches.clear();
     let suite = &mut journal.header.suite;
     suite.contexts = vec![CONTEXT];
-    suite.settings.truncate(3);
+    suite.settings.truncate(4);
     suite.tasks = vec![TaskSpec {
         name: task.into(),
         samples: cases,
@@ -114,7 +115,8 @@ fn row<'s>(summary: &'s Summary, setting: &str) -> &'s DivergenceRow {
 #[test]
 fn a_lossless_setting_is_as_the_noise_and_a_lossy_one_beyond_it() {
     let summary = greedy(|setting, _, index| (setting == Q4 && index < 12).then_some(10 + index as usize));
-    assert_eq!(summary.divergence.len(), 3);
+    assert_eq!(summary.divergence.len(), 4);
+    assert_eq!(row(&summary, SPECULATING).verdict, DivergenceVerdict::AsNoise);
     let noise = &summary.divergence[0];
     assert_eq!((noise.setting.as_str(), noise.verdict), (REFERENCE, DivergenceVerdict::Noise));
     assert_eq!((noise.parted.value, noise.parted.n, noise.p_holm), (0.0, 20, None));
@@ -123,8 +125,8 @@ fn a_lossless_setting_is_as_the_noise_and_a_lossy_one_beyond_it() {
     let lossy = row(&summary, Q4);
     assert_eq!(lossy.verdict, DivergenceVerdict::BeyondNoise);
     assert_eq!((lossy.parted.value, lossy.median_first), (0.6, Some(15.5)));
-    // Twelve one-way differences: 2 / 2^12, twice for the two settings.
-    assert!(lossy.p_holm.expect("a p-value") < 0.001);
+    // Twelve one-way differences: 2 / 2^12, three times for the three settings.
+    assert!(lossy.p_holm.expect("a p-value") < 0.002);
     let shares: Vec<(u32, f64)> =
         lossy.survival.iter().map(|point| (point.token, (point.share * 100.0).round())).collect();
     // Before token 16 those at 10 to 15 have parted: six of twenty.
@@ -135,6 +137,17 @@ fn a_lossless_setting_is_as_the_noise_and_a_lossy_one_beyond_it() {
     assert_eq!(lossy.draft_acceptance, Some(0.9));
     let [accepted] = lossy.by_acceptance.as_slice() else { panic!("{:?}", lossy.by_acceptance) };
     assert_eq!((accepted.from, accepted.replies, accepted.parted), (0.8, 20, 12));
+}
+
+#[test]
+fn speculation_that_changes_replies_is_flagged_and_a_quantised_cache_is_not() {
+    let flagged = |changed: &str| {
+        let summary = greedy(|setting, _, _| (setting == changed).then_some(7));
+        assert_eq!(row(&summary, changed).verdict, DivergenceVerdict::BeyondNoise);
+        summary.flags.iter().any(|flag| flag.contains("is not lossless at 2048 tokens: 100% of 20"))
+    };
+    assert!(flagged(SPECULATING));
+    assert!(!flagged(Q4));
 }
 
 #[test]
