@@ -436,7 +436,7 @@ mod tests {
         least
     }
 
-    /// The module's own words on how tight the bound is come from here.
+    /// The table in docs/suites.md comes from here.
     #[test]
     fn how_tight_the_bound_is_over_a_whole_vocabulary() {
         for (name, scale, least) in [
