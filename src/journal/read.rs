@@ -1,11 +1,24 @@
 //! Reading a journal: strict about everything but a torn last line.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+
+use serde_json::Value;
 
 use super::{FILE_NAME, FORMAT, Journal, Record};
 use crate::error::{Context, Error, Result};
-use crate::trial::{Trial, TrialKey};
+use crate::trial::{Case, Prompt, Trial, TrialKey};
+
+/// What of a journal is kept in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// Everything.
+    All,
+    /// What it takes to go on: no replies, no measurements, no prompts.
+    Progress,
+}
 
 /// Reads the journal of a run folder. A torn last line (a crash while writing) is left out.
 ///
@@ -14,10 +27,10 @@ use crate::trial::{Trial, TrialKey};
 /// is damaged (named by number).
 pub fn load(folder: &Path) -> Result<Journal> {
     let path = folder.join(FILE_NAME);
-    let bytes = std::fs::read(&path)
+    let file = File::open(&path)
         .context(|| format!("cannot read {}", path.display()))
         .map_err(|error| error.hint("name a run folder, a unique prefix of its name, or `latest`"))?;
-    parse(&bytes).map(|(journal, _)| journal).map_err(|reason| {
+    read(BufReader::new(file), Keep::All).map(|(journal, _)| journal).map_err(|reason| {
         Error::runtime(format!("{}: {reason}", path.display())).hint(
             "a line in the middle of a journal is never damaged by a crash: restore the file from a copy",
         )
@@ -29,11 +42,18 @@ pub fn load(folder: &Path) -> Result<Journal> {
 /// # Errors
 /// A message with the line's number.
 pub fn parse(bytes: &[u8]) -> Result<(Journal, usize), String> {
+    read(bytes, Keep::All)
+}
+
+/// Reads a journal line by line: the journal, and how many bytes of it are whole lines.
+pub(super) fn read(mut reader: impl BufRead, keep: Keep) -> Result<(Journal, usize), String> {
     let mut journal: Option<Journal> = None;
     let mut places: HashMap<TrialKey, usize> = HashMap::new();
     let mut whole = 0;
-    for (index, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
-        let number = index + 1;
+    let mut line = Vec::new();
+    for number in 1.. {
+        line.clear();
+        reader.read_until(b'\n', &mut line).map_err(|error| format!("cannot read line {number}: {error}"))?;
         let Some(text) = line.strip_suffix(b"\n") else {
             break;
         };
@@ -54,15 +74,31 @@ pub fn parse(bytes: &[u8]) -> Result<(Journal, usize), String> {
             }
             (None, _) => return Err("line 1 is not a header".into()),
             (Some(_), Record::Header(_)) => return Err(format!("line {number} is a second header")),
-            (Some(journal), Record::Case(case)) => journal.cases.push(*case),
+            (Some(journal), Record::Case(case)) => journal.cases.push(keep.case(*case)),
             (Some(journal), Record::Launch(launch)) => journal.launches.push(*launch),
             (Some(journal), Record::Trial(trial)) => {
-                replace_or_push(&mut journal.trials, &mut places, *trial)
+                replace_or_push(&mut journal.trials, &mut places, keep.trial(*trial));
             }
         }
         whole += line.len();
     }
     journal.map(|journal| (journal, whole)).ok_or_else(|| "it has no header".into())
+}
+
+impl Keep {
+    fn case(self, case: Case) -> Case {
+        match self {
+            Self::All => case,
+            Self::Progress => Case { prompt: Prompt::chat(Vec::new()), target: Value::Null, ..case },
+        }
+    }
+
+    fn trial(self, trial: Trial) -> Trial {
+        match self {
+            Self::All => trial,
+            Self::Progress => Trial { reply: None, measurements: Vec::new(), ..trial },
+        }
+    }
 }
 
 /// A later record of the same key supersedes (`resume --retry-failed`).

@@ -1,10 +1,11 @@
 //! Writing a journal: one writer, one line a record, on disk before anything goes on.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{BufReader, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use super::{FILE_NAME, Header, Journal, Record, read};
+use super::read::{self, Keep};
+use super::{FILE_NAME, Header, Journal, Record};
 use crate::error::{Context, Error, Result};
 
 /// Appends records to a journal that it has locked.
@@ -35,7 +36,8 @@ impl JournalWriter {
         Ok(writer)
     }
 
-    /// Opens the journal of a run to go on with it; a torn last line is cut off.
+    /// Opens the journal of a run to go on with it; a torn last line is cut off. What comes back is the progress:
+    /// replies, measurements and prompts are left out.
     ///
     /// # Errors
     /// When another process writes to it, or it is damaged before its last line.
@@ -47,13 +49,12 @@ impl JournalWriter {
             .open(&path)
             .context(|| format!("cannot open {}", path.display()))?;
         lock(&file, folder)?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).context(|| format!("cannot read {}", path.display()))?;
-        let (journal, whole) =
-            read::parse(&bytes).map_err(|reason| Error::runtime(format!("{}: {reason}", path.display())))?;
-        if whole < bytes.len() {
-            file.set_len(whole as u64)
-                .context(|| format!("cannot cut the torn end of {}", path.display()))?;
+        let (journal, whole) = read::read(BufReader::new(&file), Keep::Progress)
+            .map_err(|reason| Error::runtime(format!("{}: {reason}", path.display())))?;
+        let length = file.metadata().context(|| format!("cannot read {}", path.display()))?.len();
+        let whole = whole as u64;
+        if whole < length {
+            file.set_len(whole).context(|| format!("cannot cut the torn end of {}", path.display()))?;
             file.sync_all().context(|| format!("cannot sync {}", path.display()))?;
         }
         file.seek(SeekFrom::End(0)).context(|| format!("cannot seek in {}", path.display()))?;

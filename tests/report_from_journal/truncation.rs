@@ -1,7 +1,7 @@
 //! A journal survives what a crash leaves of it.
 
 use kneepoint::journal::{FILE_NAME, Journal, JournalWriter, Record, load, parse};
-use kneepoint::trial::Trial;
+use kneepoint::trial::{Prompt, Trial};
 use proptest::prelude::*;
 
 /// A journal of some trials as bytes, with the end of each line.
@@ -62,6 +62,23 @@ fn a_later_outcome_of_the_same_trial_supersedes() {
     let (read, _) = parse(&bytes).unwrap();
     assert_eq!(read.trials.len(), journal.trials.len());
     assert_eq!(read.trials[0], again);
+}
+
+#[test]
+fn going_on_takes_the_progress_and_nothing_more() {
+    let (journal, bytes, _) = written();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join(FILE_NAME), bytes).unwrap();
+    let (_, found) = JournalWriter::open(folder.path()).unwrap();
+    assert_eq!((found.done(), found.next_launch()), (journal.done(), journal.next_launch()));
+    assert_eq!(found.header, journal.header);
+    for (mine, theirs) in found.trials.iter().zip(&journal.trials) {
+        assert_eq!((&mine.case, &mine.outcome), (&theirs.case, &theirs.outcome));
+        assert!(mine.reply.is_none() && mine.measurements.is_empty());
+    }
+    let ids = |journal: &Journal| journal.cases.iter().map(|case| case.id.clone()).collect::<Vec<_>>();
+    assert_eq!(ids(&found), ids(journal));
+    assert!(found.cases.iter().all(|case| case.prompt == Prompt::chat(Vec::new())));
 }
 
 proptest! {
