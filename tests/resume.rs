@@ -95,6 +95,7 @@ fn killed_at_any_moment_and_resumed_a_run_is_whole() {
         let resumed = outcomes(&bench.run_folder());
         assert!(resumed.values().all(|trials| trials.len() == 1), "after {lines}: a trial ran twice");
         assert_eq!(resumed, whole, "after {lines}");
+        assert!(!bench.run_folder().join("cases.tmp").exists(), "the cases on disk are gone at the end");
     }
 }
 

@@ -159,7 +159,7 @@ impl Sitting {
                 self.retry_failed,
                 interrupt.clone(),
                 vec![&mut recorder, &mut display],
-            );
+            )?;
             tokio::select! {
                 ending = runner.run(plan) => ending,
                 // Dropping the runner kills its server.

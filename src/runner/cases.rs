@@ -1,8 +1,11 @@
-//! The cases of a run: made once with the served model's tokenizer, the same for every setting of a model.
+//! The cases of a run: made once with the served model's tokenizer, the same for every setting of a model, and kept
+//! on disk.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use super::live::Live;
+use super::spool::{Place, Spool};
 use crate::client::Client;
 use crate::error::{Context, Error, Result};
 use crate::journal::Journal;
@@ -21,12 +24,16 @@ pub(super) struct CaseBook {
     seed: u64,
     specs: HashMap<String, TaskSpec>,
     models: HashMap<String, String>,
-    lists: HashMap<ListKey, Vec<Case>>,
+    /// Where the cases of each list lie, by index.
+    lists: HashMap<ListKey, Vec<Place>>,
+    spool: Spool,
     journalled: HashMap<(ListKey, u32), String>,
 }
 
 impl CaseBook {
-    pub(super) fn new(suite: &Suite, journal: &Journal) -> Self {
+    /// # Errors
+    /// When the run folder cannot be written to.
+    pub(super) fn new(suite: &Suite, journal: &Journal, folder: &Path) -> Result<Self> {
         let models: HashMap<_, _> =
             suite.settings.iter().map(|setting| (setting.label.clone(), setting.model.clone())).collect();
         let mut book = Self {
@@ -34,13 +41,14 @@ impl CaseBook {
             specs: suite.tasks.iter().map(|spec| (spec.name.clone(), spec.clone())).collect(),
             models,
             lists: HashMap::new(),
+            spool: Spool::create(folder)?,
             journalled: HashMap::new(),
         };
         for trial in journal.trials.iter().filter(|trial| !trial.case.is_empty()) {
             let key = (book.list_key(&trial.key), trial.key.index);
             book.journalled.insert(key, trial.case.clone());
         }
-        book
+        Ok(book)
     }
 
     fn list_key(&self, key: &TrialKey) -> ListKey {
@@ -52,43 +60,41 @@ impl CaseBook {
     pub(super) async fn case(&mut self, key: &TrialKey, server: &Live) -> Result<Case> {
         let list_key = self.list_key(key);
         if !self.lists.contains_key(&list_key) {
-            let cases = self.make(key, server.client().clone()).await?;
-            self.check(&list_key, &cases)?;
-            self.lists.insert(list_key.clone(), cases);
+            let places = self.make(key, &list_key, server.client().clone()).await?;
+            self.lists.insert(list_key.clone(), places);
         }
-        self.lists[&list_key].get(key.index as usize).cloned().ok_or_else(|| {
+        let place = self.lists[&list_key].get(key.index as usize).copied().ok_or_else(|| {
             Error::runtime(format!("{} made fewer cases than asked: no case {}", key.task, key.index))
-        })
+        })?;
+        self.spool.read(place)
     }
 
-    async fn make(&self, key: &TrialKey, client: Client) -> Result<Vec<Case>> {
-        let spec = self
-            .specs
+    /// Makes the cases of a list and puts them on disk; where they lie.
+    async fn make(&mut self, key: &TrialKey, list_key: &ListKey, client: Client) -> Result<Vec<Place>> {
+        let Self { seed, specs, spool, journalled, .. } = self;
+        let spec = specs
             .get(&key.task)
             .ok_or_else(|| Error::usage(format!("the suite has no task {}", key.task)))?;
-        let mut cases = Vec::new();
-        each_case(spec, self.seed, key.context, key.arm, client, &mut |case| {
-            cases.push(case);
+        let mut places = Vec::new();
+        each_case(spec, *seed, key.context, key.arm, client, &mut |case| {
+            check(journalled.get(&(list_key.clone(), case.index)), &case)?;
+            places.push(spool.push(&case)?);
             Ok(())
         })
         .await?;
-        Ok(cases)
+        Ok(places)
     }
+}
 
-    /// A resumed run must go on with the very same cases.
-    fn check(&self, list_key: &ListKey, cases: &[Case]) -> Result<()> {
-        for case in cases {
-            let known = self.journalled.get(&(list_key.clone(), case.index));
-            if known.is_some_and(|known| *known != case.id) {
-                let message =
-                    format!("case {} of {} is not the one that this run began with", case.index, case.task);
-                return Err(Error::usage(message)
-                    .hint("the server's tokenizer or chat template, or kneepoint itself, changed since then")
-                    .hint("start a new run instead of resuming this one"));
-            }
-        }
-        Ok(())
+/// A resumed run must go on with the very same cases; `known` is the id that an earlier sitting used.
+fn check(known: Option<&String>, case: &Case) -> Result<()> {
+    if known.is_none_or(|known| *known == case.id) {
+        return Ok(());
     }
+    let message = format!("case {} of {} is not the one that this run began with", case.index, case.task);
+    Err(Error::usage(message)
+        .hint("the server's tokenizer or chat template, or kneepoint itself, changed since then")
+        .hint("start a new run instead of resuming this one"))
 }
 
 /// Makes the cases of a task with a server's counts; `emit` takes them one by one.

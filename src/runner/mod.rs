@@ -18,6 +18,7 @@ mod interrupt;
 mod live;
 mod prepare;
 mod talk;
+mod spool;
 
 pub use desk::Desk;
 pub use estimate::estimate_s;
@@ -92,6 +93,9 @@ pub struct Runner<'a> {
 
 impl<'a> Runner<'a> {
     /// A runner for a run folder; `journal` is what an earlier sitting left.
+    ///
+    /// # Errors
+    /// When the folder cannot be written to.
     pub fn new(
         suite: &'a Suite,
         prepared: &'a Prepared,
@@ -100,23 +104,23 @@ impl<'a> Runner<'a> {
         retry_failed: bool,
         interrupt: Interrupt,
         subscribers: Vec<&'a mut dyn Subscriber>,
-    ) -> Self {
+    ) -> Result<Self> {
         let retry = |trial: &&Trial| retry_failed && matches!(trial.outcome, Outcome::Failed { .. });
         let done =
             journal.trials.iter().filter(|trial| !retry(trial)).map(|trial| trial.key.clone()).collect();
-        Self {
+        Ok(Self {
             suite,
             prepared,
+            cases: CaseBook::new(suite, journal, &folder)?,
             folder,
             interrupt,
             subscribers,
             done,
-            cases: CaseBook::new(suite, journal),
             next_launch: journal.next_launch(),
             journalled_cases: journal.cases.iter().map(|case| case.id.clone()).collect(),
             launches_up: 0,
             last_launch_failure: None,
-        }
+        })
     }
 
     /// Runs what remains of the plan.
