@@ -11,9 +11,9 @@ use crate::trial::{Case, FinishReason, Part, Reply, Score};
 /// was not cut off, given its text and its score.
 pub(super) fn judged(case: &Case, reply: &Reply, error: impl FnOnce(&str, f64) -> &'static str) -> Score {
     let text = answer_text(reply);
-    let references = answers(&case.target);
-    let quality = match_all(&references, text);
-    let score = Score { parts: parts(case, &references, text), ..Score::of(quality) };
+    let found = found(&answers(&case.target), text);
+    let quality = share(&found);
+    let score = Score { parts: parts(case, &found), ..Score::of(quality) };
     if quality >= 1.0 {
         score
     } else if ran_out(reply) {
@@ -26,15 +26,11 @@ pub(super) fn judged(case: &Case, reply: &Reply, error: impl FnOnce(&str, f64) -
 }
 
 /// Which of the answers was found where; nothing for a case whose answers have no places.
-fn parts(case: &Case, references: &[String], text: &str) -> Vec<Part> {
+fn parts(case: &Case, found: &[bool]) -> Vec<Part> {
     let depths = case.target.get("depths").and_then(Value::as_array);
     let depths = depths.into_iter().flatten().filter_map(Value::as_f64);
-    let quality = |reference| match_all(std::slice::from_ref(reference), text);
-    references
-        .iter()
-        .zip(depths)
-        .map(|(reference, depth)| Part { depth, quality: quality(reference) })
-        .collect()
+    let part = |(found, depth): (&bool, f64)| Part { depth, quality: f64::from(u8::from(*found)) };
+    found.iter().zip(depths).map(part).collect()
 }
 
 /// The label of an error that has no kind of its own.
@@ -57,12 +53,21 @@ fn readable(text: &str) -> String {
 /// Share of the references (0..1) that the text holds as case-insensitive substrings; RULER's
 /// `string_match_all` for one sample. 0 without references.
 pub fn match_all(references: &[String], text: &str) -> f64 {
-    if references.is_empty() {
+    share(&found(references, text))
+}
+
+/// Which of the references the text holds as case-insensitive substrings.
+fn found(references: &[String], text: &str) -> Vec<bool> {
+    let text = readable(text);
+    references.iter().map(|wanted| text.contains(&wanted.to_lowercase())).collect()
+}
+
+/// Share of what was found (0..1); 0 of nothing.
+fn share(found: &[bool]) -> f64 {
+    if found.is_empty() {
         return 0.0;
     }
-    let text = readable(text);
-    let found = references.iter().filter(|wanted| text.contains(&wanted.to_lowercase()));
-    found.count() as f64 / references.len() as f64
+    found.iter().filter(|found| **found).count() as f64 / found.len() as f64
 }
 
 /// 1 when the text holds any of the references as a case-insensitive substring, else 0; RULER's
