@@ -17,8 +17,8 @@ mod estimate;
 mod interrupt;
 mod live;
 mod prepare;
-mod talk;
 mod spool;
+mod talk;
 
 pub use desk::Desk;
 pub use estimate::estimate_s;
