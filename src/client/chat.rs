@@ -84,6 +84,8 @@ pub fn template_body(messages: &[Message], tools: &[Tool]) -> Value {
     }
     if !tools.is_empty() {
         body.insert("tools".into(), tools.iter().map(tool).collect());
+        // Builds of llama.cpp differ in their default; elsewhere it is yes.
+        body.insert("parallel_tool_calls".into(), json!(true));
     }
     Value::Object(body)
 }
