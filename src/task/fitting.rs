@@ -9,12 +9,17 @@
 use super::TokenCounter;
 use super::sizing::Fit;
 use crate::error::Result;
-use crate::trial::Message;
+use crate::trial::{Message, Tool};
 
 /// A case whose length is not decided yet.
 pub(crate) trait Draft {
     /// The conversation with so many units.
     fn messages(&mut self, units: usize) -> Vec<Message>;
+
+    /// Tools that are offered beside.
+    fn tools(&self) -> &[Tool] {
+        &[]
+    }
 
     /// What the units `from..to` add to the text.
     fn piece(&mut self, from: usize, to: usize) -> Piece;
@@ -75,6 +80,11 @@ impl Fitter {
         Self { budget, min, max, guess: min, unit_tokens: None }
     }
 
+    /// The next prompts may have so many tokens.
+    pub(crate) const fn set_budget(&mut self, budget: u32) {
+        self.budget = budget;
+    }
+
     /// Fewest units that make a case.
     pub(crate) const fn min(&self) -> usize {
         self.min
@@ -94,7 +104,8 @@ impl Fitter {
         let mut over: Option<usize> = None;
         let mut units = self.guess;
         for round in 1_u32.. {
-            let probe = Fit { units, tokens: tokens.count_chat(&draft.messages(units), &[])? };
+            let messages = draft.messages(units);
+            let probe = Fit { units, tokens: tokens.count_chat(&messages, draft.tools())? };
             if probe.tokens <= self.budget {
                 fits = Some(probe);
             } else {
@@ -233,7 +244,6 @@ mod tests {
     use crate::error::Error;
     use crate::task::conformance::{WordCounter, params};
     use crate::task::{Task, find};
-    use crate::trial::Tool;
 
     /// Counts how often a text of about the full length is counted, as a whole or without its template.
     #[derive(Default)]
