@@ -38,6 +38,8 @@ pub enum Fault {
     WrongTool,
     /// More calls than asked for.
     ExtraCall,
+    /// One of several calls that were asked for is not there.
+    MissingCall,
     /// The output budget ran out before a call was complete.
     Truncated,
     /// The call is in the text, where the server's parser left it.
@@ -45,6 +47,18 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// Those that can be wrong with one of several calls.
+    pub const OF_A_CALL: &[Self] = &[
+        Self::UnknownTool,
+        Self::Missing,
+        Self::Extra,
+        Self::Type,
+        Self::Enum,
+        Self::Value,
+        Self::WrongTool,
+        Self::MissingCall,
+    ];
+
     /// The label in results.
     pub const fn name(self) -> &'static str {
         match self {
@@ -58,6 +72,7 @@ impl Fault {
             Self::Value => "value",
             Self::WrongTool => "wrong_tool",
             Self::ExtraCall => "extra_call",
+            Self::MissingCall => "missing_call",
             Self::Truncated => "truncated",
             Self::LeakedToContent => "leaked_to_content",
         }

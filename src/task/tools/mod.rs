@@ -1,5 +1,17 @@
-//! Tools: does the model call the right function with exactly the right arguments?
+//! Tools: does the model call the right function with exactly the right arguments, and only then?
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`data`] | the requests that ship, with the tools they are about |
+//! | `asking` | from a request to a case, in each arm |
+//! | [`extract`] | from a reply to its calls |
+//! | [`ladder`] | one call against what is asked for |
+//! | `marking` | the calls of a reply against all that is asked for, in any order |
 
 pub mod arguments;
+mod asking;
+pub mod data;
 pub mod extract;
 pub mod ladder;
+mod marking;
+pub mod parallel;
