@@ -55,6 +55,7 @@ pub static TASKS: &[&dyn Task] = &[
     &coherence::instruction_retention::InstructionRetention,
     &coherence::self_consistency::SelfConsistency,
     &tools::arguments::Arguments,
+    &tools::selection::Selection,
     &tools::parallel::Parallel,
     &import::ruler::Ruler,
     &import::qa::Qa,

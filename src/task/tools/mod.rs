@@ -15,3 +15,5 @@ pub mod extract;
 pub mod ladder;
 mod marking;
 pub mod parallel;
+pub mod selection;
+mod siblings;

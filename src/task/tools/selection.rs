@@ -1,0 +1,188 @@
+//! The right tool among many with near names: attention to the schemas, which a quantised K cache blurs.
+
+use crate::error::Result;
+use crate::task::random::Random;
+use crate::task::{Harder, Params, Task, TaskOption, TokenCounter, Weight};
+use crate::trial::{Arm, Case, Outcome, Reply, Tool};
+
+use super::asking::{ALL_ARMS, Item, Manner, OUTPUT_TOKENS, Offer, arm, drawn, output_tokens, random_of};
+use super::data::{DataSet, Listed, Request, data};
+use super::marking;
+use super::siblings::siblings;
+
+static OPTIONS: &[TaskOption] = &[
+    output_tokens("output budget in tokens (the longest right call has some 200)", 256),
+    TaskOption {
+        name: "tools",
+        help: "how many tools are offered: 1, 8, 32 and 128 are usual (128 have some 15,000 tokens); more is harder",
+        default: 8,
+        min: 1,
+        max: 256,
+        difficulty: Some(Harder::Larger),
+    },
+];
+
+/// The task `tools/selection`.
+#[derive(Debug)]
+pub struct Selection;
+
+impl Task for Selection {
+    fn name(&self) -> &'static str {
+        "tools/selection"
+    }
+
+    fn summary(&self) -> &'static str {
+        "the right tool is chosen and filled in among 1, 8, 32 or 128 with near names"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn weight(&self) -> Weight {
+        Weight::Primary
+    }
+
+    fn arms(&self) -> &'static [Arm] {
+        ALL_ARMS
+    }
+
+    fn options(&self) -> &'static [TaskOption] {
+        OPTIONS
+    }
+
+    fn max_tokens(&self, params: &Params) -> u32 {
+        params.option(self, OUTPUT_TOKENS)
+    }
+
+    fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
+        let data = data()?;
+        let arm = arm(self, params)?;
+        let count = params.option(self, "tools") as usize;
+        let requests = drawn(self, params, seed, data.of_one_call())?;
+        let case = |(index, request): (u32, &Request)| {
+            let mut random = random_of(self, seed, index);
+            let tools = crowd(data, request, count, &mut random);
+            let offer = Offer::new(Manner::One, arm, tools, random);
+            let target = marking::target(request, &offer)?;
+            Item { task: self, params, index, request: &request.id, offer, target }
+                .case(&request.user, tokens)
+        };
+        (0..).zip(requests).map(case).collect()
+    }
+
+    fn score(&self, case: &Case, reply: &Reply) -> Outcome {
+        marking::outcome(case, reply)
+    }
+
+    fn perfect(&self, case: &Case) -> Option<Reply> {
+        marking::perfect(case)
+    }
+}
+
+/// The request's own tools, the right one first; then siblings of the right one in turn with other tools of the
+/// data set; then siblings of those. A larger crowd has the smaller ones in it.
+fn crowd(data: &DataSet, request: &Request, count: usize, random: &mut Random) -> Vec<Tool> {
+    let mut crowd = data.named(&request.tools);
+    let mut near = crowd.first().map(siblings).unwrap_or_default();
+    let mut others: Vec<&Listed> = data.tools.iter().filter(|tool| is_other(data, request, tool)).collect();
+    random.shuffle(&mut near);
+    random.shuffle(&mut others);
+    let mut near = near.into_iter();
+    for other in others.iter().take(count) {
+        crowd.extend(near.next());
+        crowd.push(other.tool());
+    }
+    let more = count.saturating_sub(crowd.len());
+    crowd.extend(others.iter().flat_map(|other| siblings(&other.tool())).take(more));
+    crowd.truncate(count);
+    crowd
+}
+
+/// Whether a tool is none of the request's, and could not do the same as the right one.
+fn is_other(data: &DataSet, request: &Request, tool: &Listed) -> bool {
+    let right = request.tools.first().and_then(|name| data.tool(name));
+    let alike =
+        right.is_some_and(|right| right.alike.contains(&tool.name) || tool.alike.contains(&right.name));
+    !alike && !request.tools.contains(&tool.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::task::conformance::{WordCounter, params};
+    use crate::trial::{Prompt, ToolCall};
+
+    fn offered(tools: u32, samples: u32) -> Vec<(Case, Vec<String>)> {
+        let mut params = params(262_144, samples, Some(Arm::Native));
+        params.options.insert("tools".into(), tools);
+        let cases = Selection.cases(&params, 5, &WordCounter::default()).unwrap();
+        let named = |case: Case| match &case.prompt {
+            Prompt::Chat { tools, .. } => {
+                let names = tools.iter().map(|tool| tool.name.clone()).collect();
+                (case, names)
+            }
+            Prompt::Distributions { .. } => panic!("not a chat"),
+        };
+        cases.into_iter().map(named).collect()
+    }
+
+    #[test]
+    fn a_larger_crowd_has_the_smaller_one_in_it() {
+        let crowds: Vec<_> = [1, 8, 32, 128, 256].into_iter().map(|n| offered(n, 10)).collect();
+        for (count, crowd) in [1, 8, 32, 128, 256].into_iter().zip(&crowds) {
+            for (case, names) in crowd {
+                assert_eq!(names.len(), count);
+                assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), count, "{names:?}");
+                let right = case.target["expected"][0]["name"].as_str().unwrap();
+                assert!(names.iter().any(|name| name == right));
+            }
+        }
+        for pair in crowds.windows(2) {
+            for ((one, small), (other, large)) in pair[0].iter().zip(&pair[1]) {
+                assert_eq!(one.target["request"], other.target["request"]);
+                assert!(small.iter().all(|name| large.contains(name)));
+            }
+        }
+    }
+
+    #[test]
+    fn the_right_tool_stands_anywhere() {
+        let places: BTreeSet<usize> = offered(8, 60)
+            .iter()
+            .map(|(case, names)| {
+                let right = case.target["expected"][0]["name"].as_str().unwrap();
+                names.iter().position(|name| name == right).unwrap()
+            })
+            .collect();
+        assert_eq!(places.len(), 8);
+    }
+
+    #[test]
+    fn a_sibling_is_the_wrong_tool() {
+        for (case, names) in offered(8, 20) {
+            let mut reply = Selection.perfect(&case).unwrap();
+            let right = reply.tool_calls[0].name.clone();
+            let sibling = names.iter().find(|name| **name != right && name.contains(&right)).unwrap();
+            let arguments = reply.tool_calls[0].arguments.clone();
+            reply.tool_calls = vec![ToolCall { id: None, name: sibling.clone(), arguments }];
+            let outcome = Selection.score(&case, &reply);
+            let score = outcome.score().unwrap();
+            assert_eq!((score.quality, score.label.as_deref()), (Some(0.0), Some("wrong_tool")));
+            assert_eq!(score.metrics["schema_valid"], 1.0);
+        }
+    }
+
+    #[test]
+    fn what_could_do_the_same_is_not_drawn_beside() {
+        for (case, names) in offered(256, 200) {
+            let right = case.target["expected"][0]["name"].as_str().unwrap();
+            let request = data().unwrap().requests.iter().find(|r| case.target["request"] == r.id).unwrap();
+            for alike in &data().unwrap().tool(right).unwrap().alike {
+                assert!(!names.contains(alike) || request.tools.contains(alike), "{right} beside {alike}");
+            }
+        }
+    }
+}
