@@ -57,6 +57,7 @@ pub static TASKS: &[&dyn Task] = &[
     &tools::arguments::Arguments,
     &tools::selection::Selection,
     &tools::parallel::Parallel,
+    &tools::abstention::Abstain,
     &import::ruler::Ruler,
     &import::qa::Qa,
 ];

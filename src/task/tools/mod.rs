@@ -8,6 +8,7 @@
 //! | [`ladder`] | one call against what is asked for |
 //! | `marking` | the calls of a reply against all that is asked for, in any order |
 
+pub mod abstention;
 pub mod arguments;
 mod asking;
 pub mod data;
