@@ -58,6 +58,7 @@ pub static TASKS: &[&dyn Task] = &[
     &tools::selection::Selection,
     &tools::parallel::Parallel,
     &tools::abstention::Abstain,
+    &tools::context_pressure::ContextPressure,
     &import::ruler::Ruler,
     &import::qa::Qa,
 ];

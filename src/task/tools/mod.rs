@@ -11,6 +11,7 @@
 pub mod abstention;
 pub mod arguments;
 mod asking;
+pub mod context_pressure;
 pub mod data;
 pub mod extract;
 pub mod ladder;
