@@ -61,7 +61,9 @@ fn has_number(text: &str, number: &str) -> bool {
         let mut after = text[at + found.len()..].chars();
         let (next, second) = (after.next(), after.next());
         let goes_on = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
-        !goes_on(before) && before != Some('.') && !goes_on(next) && !(next == Some('.') && goes_on(second))
+        let inside = goes_on(before) || before == Some('.');
+        let unfinished = goes_on(next) || next == Some('.') && goes_on(second);
+        !inside && !unfinished
     })
 }
 
