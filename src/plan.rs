@@ -250,8 +250,8 @@ mod tests {
         let plan = plan(&suite(), &Filter::default()).unwrap();
         let keys: HashSet<_> = plan.keys().collect();
         assert_eq!(keys.len(), plan.trials());
-        // 3 settings + A/A, 5 needles at 2 contexts, 1 tool case in 2 arms at one context
-        assert_eq!(plan.trials(), 4 * (5 * 2 + 2));
+        // 3 settings + A/A, 5 needles at 2 contexts, 1 tool case in 3 arms at one context
+        assert_eq!(plan.trials(), 4 * (5 * 2 + 3));
     }
 
     #[test]
