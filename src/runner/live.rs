@@ -180,7 +180,7 @@ impl Live {
         measurements.append(&mut probed);
         let outcome = match (&talk.reply, talk.failure) {
             (_, Some(failure)) if failure.unsupported => Outcome::Unscored { reason: failure.message },
-            (_, Some(failure)) => self.blame(failure.stage, failure.message).await,
+            (_, Some(failure)) => refused(case, self.blame(failure.stage, failure.message).await),
             (Some(reply), None) => task.score(case, reply),
             (None, None) => Outcome::Unscored { reason: "nothing was asked".to_owned() },
         };
@@ -254,4 +254,11 @@ impl Live {
             outcome,
         }
     }
+}
+
+/// A refused request may say something about its case, such as a schema that the server cannot compile.
+fn refused(case: &Case, outcome: Outcome) -> Outcome {
+    let Outcome::Failed { stage: Stage::Request, error } = &outcome else { return outcome };
+    let said = task::find(&case.task).and_then(|task| task.refused(case, error));
+    said.unwrap_or(outcome)
 }

@@ -59,6 +59,7 @@ pub static TASKS: &[&dyn Task] = &[
     &tools::parallel::Parallel,
     &tools::abstention::Abstain,
     &tools::context_pressure::ContextPressure,
+    &tools::json_schema::JsonSchema,
     &import::ruler::Ruler,
     &import::qa::Qa,
 ];
@@ -273,6 +274,12 @@ pub trait Task: Sync {
     /// Judges a reply; that of a conversation holds its [earlier ones](Reply::earlier). Pure: no I/O, no clock;
     /// never panics whatever the reply holds.
     fn score(&self, case: &Case, reply: &Reply) -> Outcome;
+
+    /// What it says about the case that the server refused its request with these words (`HTTP 400: ..`) and is
+    /// well otherwise; `None`: nothing, the trial failed. Pure.
+    fn refused(&self, _case: &Case, _words: &str) -> Option<Outcome> {
+        None
+    }
 
     /// For comparative tasks: figures of a reply against the reference's reply to the same case (pure).
     fn compare(&self, _case: &Case, _reply: &Reply, _reference: &Reply) -> Option<BTreeMap<String, f64>> {

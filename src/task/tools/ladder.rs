@@ -172,7 +172,8 @@ fn has_loose_integer(schema: &Value, value: &Value) -> bool {
     }
 }
 
-fn has_monstrous_number(value: &Value) -> bool {
+/// Whether a number in a value is so long or large that arithmetic on it could take all memory.
+pub(super) fn has_monstrous_number(value: &Value) -> bool {
     match value {
         Value::Number(number) => {
             let exponent = Decimal::of(number.as_str()).exponent;

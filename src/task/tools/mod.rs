@@ -10,10 +10,12 @@
 
 pub mod abstention;
 pub mod arguments;
+mod asked;
 mod asking;
 pub mod context_pressure;
 pub mod data;
 pub mod extract;
+pub mod json_schema;
 pub mod ladder;
 mod marking;
 pub mod parallel;
