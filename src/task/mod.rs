@@ -60,6 +60,7 @@ pub static TASKS: &[&dyn Task] = &[
     &tools::abstention::Abstain,
     &tools::context_pressure::ContextPressure,
     &tools::json_schema::JsonSchema,
+    &tools::multi_turn::MultiTurn,
     &import::ruler::Ruler,
     &import::qa::Qa,
 ];

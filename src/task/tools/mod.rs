@@ -18,6 +18,7 @@ pub mod extract;
 pub mod json_schema;
 pub mod ladder;
 mod marking;
+pub mod multi_turn;
 pub mod parallel;
 pub mod selection;
 mod siblings;
