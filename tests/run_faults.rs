@@ -105,3 +105,21 @@ fn a_silent_change_of_a_setting_voids_the_cell() {
     let report = std::fs::read_to_string(bench.run_folder().join("report.md")).unwrap();
     assert!(report.contains("void"), "{report}");
 }
+
+/// Coverage is a figure: what the server cannot compile is counted, and no trial fails for it.
+#[test]
+fn a_schema_that_the_server_refuses_is_a_score_of_its_own() {
+    let bench = MockBench::new("--prefill-ms 0.01 --decode-ms 0.1");
+    let suite = bench.dir.path().join("suite.toml");
+    let text = std::fs::read_to_string(&suite).unwrap().replace("contexts = [512]", "contexts = [2048]");
+    let (head, _) = text.split_once("[[task]]").unwrap();
+    let task = "name = \"tools/json_schema\"\nsamples = 24\narms = [\"constrained\"]\noptions.from_level = 5";
+    std::fs::write(&suite, format!("{head}[[task]]\n{task}\n")).unwrap();
+    let out = bench.command(&["run", "suite.toml", "--json", "--set", "rounds=1"]).output().unwrap();
+    let summary: serde_json::Value = serde_json::from_slice(&out.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&out.stderr)));
+    assert_eq!(summary["failures"].as_array().unwrap().len(), 0, "{}", summary["failures"]);
+    for row in summary["tasks"].as_array().unwrap() {
+        assert_eq!((&row["scored"], &row["labels"]["not_compiled"]), (&24.into(), &1.into()), "{row}");
+    }
+}

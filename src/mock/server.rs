@@ -109,6 +109,8 @@ struct ChatRequest {
     max_tokens: Option<u32>,
     #[serde(default = "yes")]
     cache_prompt: bool,
+    #[serde(default)]
+    response_format: Value,
 }
 
 #[derive(Deserialize)]
@@ -130,6 +132,7 @@ async fn chat(State(server): Shared, body: Bytes) -> Result<Response, Refused> {
     let request: ChatRequest = parse(&body)?;
     let mut prompt = tokens::ids(&render(&request.messages, &request.tools));
     server.check_context(prompt.len() as u64)?;
+    check_schema(&request.response_format)?;
     let seen = seen(prompt.len() as u64, fault);
     prompt.truncate(seen as usize);
     let script = &server.script;
@@ -148,6 +151,14 @@ async fn chat(State(server): Shared, body: Bytes) -> Result<Response, Refused> {
         plan::whole(&speech, script)
     };
     respond(start, plan, fault, script).await
+}
+
+/// Like a server whose grammars know no dynamic references.
+fn check_schema(response_format: &Value) -> Result<(), Refused> {
+    if response_format.to_string().contains("\"$dynamicRef\"") {
+        return Err(Refused::invalid("JSON schema conversion failed: unrecognized schema"));
+    }
+    Ok(())
 }
 
 #[derive(Deserialize)]
