@@ -15,7 +15,7 @@ const MESSAGE_TOKENS: u64 = 8;
 /// Why a turn went wrong or the conversation ended early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cause {
-    /// The output budget ran out in the middle of a call or before any text.
+    /// The output budget ran out in a call, or in the text that should have ended a turn.
     Truncated,
     /// The calls are in the text, where the server's parser left them.
     LeakedToContent,
