@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{print, runs};
 use crate::cli::{Global, ScoreArgs};
 use crate::error::{Context, EXIT_INCOMPLETE, EXIT_OK, EXIT_RUNTIME, Error, Result, nearest};
-use crate::import::{self, Format, Line, Matching, replies};
+use crate::import::{self, Format, Matching, replies};
 use crate::journal;
 use crate::task;
 use crate::trial::{Case, Outcome, Reply, Trial, TrialKey};
@@ -37,7 +37,10 @@ pub(super) struct ScoreLine {
     /// For a run: whether the judgement changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changed: Option<bool>,
-    /// Why there is no judgement: a line that cannot be read (file and line are named), a reply to no case, a
+    /// For cases whose format has a published checker (BFCL): whether the reply passes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub valid: Option<bool>,
+    /// Why the reply does not pass that checker, or why there is no judgement: a line that cannot be read (file and line are named), a reply to no case, a
     /// case without a reply.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -82,6 +85,7 @@ fn format_of(text: &str) -> Result<(&'static dyn Format, PathBuf)> {
 
 /// Cases in memory, and what has become of them.
 struct Scoring {
+    format: &'static dyn Format,
     order: Vec<String>,
     cases: HashMap<String, Case>,
     answered: HashSet<String>,
@@ -92,8 +96,9 @@ struct Scoring {
 
 impl Scoring {
     /// Reads the cases; lines that cannot be read are printed as errors.
-    fn new(format: &dyn Format, file: &Path, matching: Option<Matching>) -> Result<Self> {
+    fn new(format: &'static dyn Format, file: &Path, matching: Option<Matching>) -> Result<Self> {
         let mut scoring = Self {
+            format,
             order: Vec::new(),
             cases: HashMap::new(),
             answered: HashSet::new(),
@@ -101,12 +106,9 @@ impl Scoring {
             scored: 0,
             sum: 0.0,
         };
-        import::lines(file, |number, text| {
-            let read = text.and_then(|text| format.case(&Line { number, text }, matching));
-            match read.and_then(|one| scoring.add(one)) {
-                Ok(()) => Ok(()),
-                Err(reason) => scoring.error(None, format!("{}:{number}: {reason}", file.display())),
-            }
+        format.read(file, matching, &mut |place, read| match read.and_then(|one| scoring.add(one)) {
+            Ok(()) => Ok(()),
+            Err(reason) => scoring.error(None, format!("{place}: {reason}")),
         })?;
         Ok(scoring)
     }
@@ -163,8 +165,16 @@ impl Scoring {
             self.scored += 1;
             self.sum += quality;
         }
-        let task = Some(case.task.clone());
-        ScoreLine { case: Some(id.to_owned()), task, outcome: Some(outcome), ..ScoreLine::default() }.print()
+        let verdict = self.format.verdict(case, reply);
+        ScoreLine {
+            case: Some(id.to_owned()),
+            task: Some(case.task.clone()),
+            outcome: Some(outcome),
+            valid: verdict.as_ref().map(|verdict| verdict.valid),
+            error: verdict.and_then(|verdict| verdict.error),
+            ..ScoreLine::default()
+        }
+        .print()
     }
 
     fn say(&self, silent: usize) {

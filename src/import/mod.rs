@@ -8,19 +8,22 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::trial::Case;
+use crate::task::{Params, TokenCounter};
+use crate::trial::{Case, Prompt, Reply};
 
 mod answers;
+pub mod bfcl;
 mod lines;
 pub mod own;
 pub mod qa;
 pub mod replies;
+pub mod requests;
 pub mod ruler;
 
 pub use lines::{Line, lines};
 
 /// Every format of cases; the first is kneepoint's own.
-pub static FORMATS: &[&dyn Format] = &[&own::Own, &ruler::Ruler, &qa::Qa];
+pub static FORMATS: &[&dyn Format] = &[&own::Own, &ruler::Ruler, &qa::Qa, &bfcl::Bfcl, &requests::Requests];
 
 /// A case of a file, and what the file calls it.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +56,35 @@ pub trait Format: Sync {
     /// # Errors
     /// A message that says what is wrong with the line.
     fn case(&self, line: &Line<'_>, matching: Option<Matching>) -> Result<Imported, String>;
+
+    /// Reads every case of a file, or of the files that are named together. `each` gets where it stands
+    /// (`FILE:LINE`), and the case or what is wrong with it.
+    ///
+    /// # Errors
+    /// When a file cannot be read, and what `each` returns.
+    fn read(&self, file: &Path, matching: Option<Matching>, each: TakeCase<'_>) -> Result<()> {
+        lines(file, |number, text| {
+            let read = text.and_then(|text| self.case(&Line { number, text }, matching));
+            each(format!("{}:{number}", file.display()), read)
+        })
+    }
+
+    /// The verdict of the format's own published checker on a reply, where it has one.
+    fn verdict(&self, _case: &Case, _reply: &Reply) -> Option<Verdict> {
+        None
+    }
+}
+
+/// Takes cases, each with its place in its file.
+pub type TakeCase<'a> = &'a mut dyn FnMut(String, Result<Imported, String>) -> Result<()>;
+
+/// What a published checker says of a reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether the reply passes.
+    pub valid: bool,
+    /// Why it does not: the checker's name for the error, a colon, and words.
+    pub error: Option<String>,
 }
 
 /// The format of that name.
@@ -89,7 +121,7 @@ fn references(values: &[Value], field: &str) -> Result<Vec<String>, String> {
 }
 
 /// The file of a task for a context length: `{context}` in its path is replaced.
-fn file_at(task: &str, params: &crate::task::Params) -> Result<std::path::PathBuf> {
+fn file_at(task: &str, params: &Params) -> Result<std::path::PathBuf> {
     let file = params.file.as_ref().ok_or_else(|| {
         Error::usage(format!("{task} reads a file, and none is named"))
             .hint("add file = \"cases.jsonl\" to the task")
@@ -106,4 +138,21 @@ fn bad_line(path: &Path, number: usize, reason: &str) -> Error {
 fn too_few(task: &str, path: &Path, found: usize, asked: u32) -> Error {
     Error::usage(format!("{task}: {} holds {found} cases, {asked} are asked for", path.display()))
         .hint(format!("set `samples` of the task to {found} or less"))
+}
+
+/// Counts the prompt of a case with the served model's tokenizer; a reason when there is no room for it.
+fn size(case: &mut Case, context: u32, max_tokens: u32, tokens: &dyn TokenCounter) -> Result<Option<String>> {
+    case.context = context;
+    case.max_tokens = max_tokens;
+    if let Prompt::Chat { messages, tools, .. } = &case.prompt {
+        case.prompt_tokens = tokens.count_chat(messages, tools)?;
+    }
+    let fits = case.prompt_tokens.saturating_add(max_tokens) <= context;
+    Ok((!fits).then(|| {
+        format!(
+            "the prompt has {} tokens here and {max_tokens} are kept for the reply: more than the context of \
+             {context} tokens",
+            case.prompt_tokens
+        )
+    }))
 }

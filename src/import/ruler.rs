@@ -5,10 +5,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::answers::{self, OUTPUT_TOKENS, output_tokens};
-use super::{Format, Imported, Line, Matching, bad_line, file_at, lines, name_of, references, too_few};
+use super::{Format, Imported, Line, Matching, bad_line, file_at, lines, name_of, references, size, too_few};
 use crate::error::Result;
 use crate::task::{Emit, Params, Task, TaskOption, TokenCounter, Weight, collected};
-use crate::trial::{Case, Message, Mode, Outcome, Prompt, Reply};
+use crate::trial::{Case, Message, Mode, Outcome, Reply};
 
 /// Name of the task that imported cases belong to.
 const TASK: &str = "retrieval/ruler";
@@ -147,17 +147,7 @@ impl Task for Ruler {
             let bad = |reason: String| bad_line(&path, number, &reason);
             let Imported { mut case, .. } =
                 text.and_then(row).and_then(|row| case(&row, matching, params.mode, made)).map_err(bad)?;
-            case.context = params.context;
-            case.max_tokens = max_tokens;
-            if let Prompt::Chat { messages, tools, .. } = &case.prompt {
-                case.prompt_tokens = tokens.count_chat(messages, tools)?;
-            }
-            if case.prompt_tokens.saturating_add(max_tokens) > params.context {
-                let reason = format!(
-                    "the prompt has {} tokens here and {max_tokens} are kept for the reply: more than the context \
-                     of {} tokens",
-                    case.prompt_tokens, params.context
-                );
+            if let Some(reason) = size(&mut case, params.context, max_tokens, tokens)? {
                 return Err(bad(reason)
                     .hint("make RULER's file for a smaller length, or give the task a larger context")
                     .hint("`{context}` in `file` stands for the context length: one file for each"));

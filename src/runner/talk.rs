@@ -223,12 +223,12 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::trial::Stage;
     use crate::client::Limits;
     use crate::engine::ENGINES;
     use crate::error::Result;
     use crate::mock::{self, ENDPOINTS, Script};
     use crate::task::{Params, TokenCounter, Weight};
+    use crate::trial::Stage;
     use crate::trial::{Message, Outcome, Role};
 
     /// Talks for so many turns: each goes on with the model's own words and the number of the turn.

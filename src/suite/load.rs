@@ -328,7 +328,7 @@ impl Checker {
 
     fn task_file(&self, raw: &RawTask, task: &dyn task::Task) -> Result<Option<PathBuf>> {
         match (&raw.file, task.reads_file()) {
-            (Some(file), true) => Ok(Some(self.folder.join(file.get_ref()))),
+            (Some(file), true) => Ok(Some(self.in_folder(file.get_ref(), task.reads_answers()))),
             (None, false) => Ok(None),
             (Some(file), false) => {
                 let message = format!("{} makes its own cases", task.name());
@@ -338,6 +338,19 @@ impl Checker {
                 let message = format!("{} does not say which file it reads", task.name());
                 Err(self.error(raw.name.span(), message, "this task").hint("add file = \"cases.jsonl\""))
             }
+        }
+    }
+
+    /// A path of the suite's; `pair`: two of them with a comma between.
+    fn in_folder(&self, file: &Path, pair: bool) -> PathBuf {
+        match file.to_str().and_then(|text| text.rsplit_once(',')) {
+            Some((first, second)) if pair => {
+                let mut both = self.folder.join(first).into_os_string();
+                both.push(",");
+                both.push(self.folder.join(second));
+                both.into()
+            }
+            _ => self.folder.join(file),
         }
     }
 

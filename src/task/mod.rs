@@ -63,6 +63,8 @@ pub static TASKS: &[&dyn Task] = &[
     &tools::multi_turn::MultiTurn,
     &import::ruler::Ruler,
     &import::qa::Qa,
+    &import::bfcl::Bfcl,
+    &import::requests::Requests,
 ];
 
 /// The task of that name.
@@ -128,6 +130,17 @@ pub struct TaskOption {
     /// Which values make the task harder, if it is an option that the pilot may tune.
     pub difficulty: Option<Harder>,
 }
+
+/// An option of tasks with tools: what is streamed is asked for a second time in one piece, and a difference
+/// between the calls is a finding about the server (see [`metric::STREAM_DIFFERS`](crate::trial::metric)).
+pub const STREAM_CHECK: TaskOption = TaskOption {
+    name: "stream_check",
+    help: "1: ask a second time without streaming, and report where the calls differ (one more request a case)",
+    default: 0,
+    min: 0,
+    max: 1,
+    difficulty: None,
+};
 
 /// Which values of an option make a task harder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -244,6 +257,11 @@ pub trait Task: Sync {
     /// mean of for each setting, beside the reference's on the same cases.
     fn figures(&self) -> &'static [&'static str] {
         &[]
+    }
+
+    /// Whether `file` may name a second file behind a comma: `QUESTIONS,ANSWERS`.
+    fn reads_answers(&self) -> bool {
+        false
     }
 
     /// Output budget of a case in tokens.

@@ -2,14 +2,13 @@
 
 use std::cmp::Ordering;
 
-use jsonschema::Draft;
-use jsonschema::error::ValidationErrorKind;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::trial::Tool;
 
 use super::extract::Call;
+use super::schema::{Judgement, Schema};
 
 /// Longest number, in characters, and largest exponent that a schema is asked about: beyond it, big-number
 /// arithmetic on a hostile reply could take all memory.
@@ -44,6 +43,8 @@ pub enum Fault {
     Truncated,
     /// The call is in the text, where the server's parser left it.
     LeakedToContent,
+    /// Judging it would take more work than the limits allow (see [`schema`](super::schema)).
+    OverLimit,
 }
 
 impl Fault {
@@ -75,6 +76,7 @@ impl Fault {
             Self::MissingCall => "missing_call",
             Self::Truncated => "truncated",
             Self::LeakedToContent => "leaked_to_content",
+            Self::OverLimit => "over_limit",
         }
     }
 }
@@ -124,31 +126,19 @@ pub fn judge(call: &Call, expected: &Expected, offered: &[Tool]) -> Rungs {
     }
 }
 
-/// What is wrong with arguments by their schema (Draft 2020-12, formats checked, nothing fetched); of
-/// several errors the one that comes first in [`Fault`]. `None`: valid, or the schema itself is not.
+/// What is wrong with arguments by their schema (Draft 2020-12, formats checked, nothing fetched, bounded
+/// work); of several errors the one that comes first in [`Fault`]. `None`: valid, or the schema itself is not.
 pub fn schema_fault(schema: &Value, arguments: &Value) -> Option<Fault> {
     if has_monstrous_number(arguments) {
         return Some(Fault::Value);
     }
-    let validator = jsonschema::options()
-        .with_draft(Draft::Draft202012)
-        .should_validate_formats(true)
-        .build(schema)
-        .ok()?;
-    let fault = validator.iter_errors(arguments).map(|error| fault_of(error.kind())).min();
+    let fault = match Schema::compile(schema).ok()?.judge(arguments) {
+        Judgement::Valid => None,
+        Judgement::Invalid(fault) => Some(fault),
+        Judgement::OverLimit => return Some(Fault::OverLimit),
+    };
     let loose = has_loose_integer(schema, arguments).then_some(Fault::Type);
     fault.into_iter().chain(loose).min()
-}
-
-fn fault_of(kind: &ValidationErrorKind) -> Fault {
-    match kind {
-        ValidationErrorKind::Required { .. } => Fault::Missing,
-        ValidationErrorKind::AdditionalProperties { .. }
-        | ValidationErrorKind::UnevaluatedProperties { .. } => Fault::Extra,
-        ValidationErrorKind::Type { .. } => Fault::Type,
-        ValidationErrorKind::Enum { .. } | ValidationErrorKind::Constant { .. } => Fault::Enum,
-        _ => Fault::Value,
-    }
 }
 
 /// JSON Schema takes 5.0 for an integer; most programs that receive such a call do not. `properties`,

@@ -20,5 +20,26 @@ pub mod ladder;
 mod marking;
 pub mod multi_turn;
 pub mod parallel;
+pub mod schema;
 pub mod selection;
 mod siblings;
+
+use serde_json::Value;
+
+use crate::trial::{Reply, ToolCall};
+
+/// Whether two replies make the same calls in the same order: names equal, arguments the same JSON (numbers by
+/// value); arguments that are not JSON are compared as text. Ids do not count.
+pub fn same_calls(a: &Reply, b: &Reply) -> bool {
+    a.tool_calls.len() == b.tool_calls.len() && a.tool_calls.iter().zip(&b.tool_calls).all(same_call)
+}
+
+fn same_call((a, b): (&ToolCall, &ToolCall)) -> bool {
+    let json = |call: &ToolCall| serde_json::from_str::<Value>(&call.arguments).ok();
+    let same_arguments = match (json(a), json(b)) {
+        (Some(a), Some(b)) => ladder::same_json(&a, &b),
+        (None, None) => a.arguments == b.arguments,
+        _ => false,
+    };
+    a.name == b.name && same_arguments
+}

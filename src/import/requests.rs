@@ -1,0 +1,541 @@
+//! A user's own traffic: a chat-completion body a line, as a client sends it (or wrapped in `{"custom_id",
+//! "body"}`, as batch files have it). Messages, tools, `tool_choice` and a JSON schema in `response_format` are
+//! sent as they are; sampling and the output budget are the suite's, the same for every setting.
+//!
+//! Nobody says what would be right, so two things are measured, in the manner of vendor verifiers: whether a
+//! setting calls tools where the reference does (the trigger, compared in the analysis), and whether the calls it
+//! makes are valid against the schemas that the request itself offers.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::{Format, Imported, Line, Matching, bad_line, file_at, kind_of, lines, name_of, size, too_few};
+use crate::error::Result;
+use crate::task::retrieval::ran_out;
+use crate::task::tools::extract::{Call, Extraction, from_text, read_server};
+use crate::task::tools::ladder::{Fault, schema_fault};
+use crate::task::tools::schema::Schema;
+use crate::task::{Emit, Params, STREAM_CHECK, Task, TaskOption, TokenCounter, Weight};
+use crate::trial::{
+    Arm, Case, FinishReason, Message, Outcome, Prompt, Reply, Role, Score, Tool, ToolCall, ToolChoice,
+};
+
+/// Name of the task that imported requests belong to.
+pub const TASK: &str = "tools/requests";
+
+static OPTIONS: &[TaskOption] = &[
+    TaskOption {
+        name: "output_tokens",
+        help: "output budget in tokens; a request's own is used where it is smaller",
+        default: 512,
+        min: 16,
+        max: 65_536,
+        difficulty: None,
+    },
+    STREAM_CHECK,
+];
+
+/// A user's requests, as a format for scoring and as the task `tools/requests`.
+#[derive(Debug)]
+pub struct Requests;
+
+#[derive(Deserialize)]
+struct Body {
+    messages: Vec<Said>,
+    #[serde(default)]
+    tools: Option<Vec<Offered>>,
+    #[serde(default)]
+    tool_choice: Option<Value>,
+    #[serde(default)]
+    response_format: Option<Value>,
+    #[serde(default)]
+    max_tokens: Option<u32>,
+    #[serde(default)]
+    max_completion_tokens: Option<u32>,
+}
+
+#[derive(Deserialize)]
+struct Said {
+    role: String,
+    #[serde(default)]
+    content: Value,
+    #[serde(default)]
+    tool_calls: Option<Vec<Called>>,
+    #[serde(default)]
+    tool_call_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Called {
+    #[serde(default)]
+    id: Option<String>,
+    function: Function,
+}
+
+#[derive(Deserialize)]
+struct Function {
+    name: String,
+    #[serde(default)]
+    arguments: Value,
+}
+
+#[derive(Deserialize)]
+struct Offered {
+    function: Documented,
+}
+
+#[derive(Deserialize)]
+struct Documented {
+    name: String,
+    #[serde(default)]
+    description: Option<String>,
+    #[serde(default)]
+    parameters: Value,
+}
+
+/// A request that can be sent.
+#[derive(Debug, PartialEq)]
+struct Request {
+    id: String,
+    prompt: Prompt,
+    max_tokens: Option<u32>,
+}
+
+/// Reads a line; `None` for a request without tools, which has nothing to trigger.
+fn request(line: &Line<'_>) -> Result<Option<Request>, String> {
+    let not = |error: serde_json::Error| format!("not a chat-completion request: {error}");
+    let mut row: Value = serde_json::from_str(line.text).map_err(not)?;
+    let id = match row.get("custom_id").or(row.get("id")) {
+        Some(id) => name_of(id).map_err(|error| format!("`custom_id`: {error}"))?,
+        None => line.number.to_string(),
+    };
+    let body = row.get_mut("body").map(Value::take).unwrap_or(row);
+    let body: Body = serde_json::from_value(body).map_err(not)?;
+    let max_tokens = body.max_completion_tokens.or(body.max_tokens);
+    let prompt = prompt(body)?;
+    let offers_tools = matches!(&prompt, Prompt::Chat { tools, .. } if !tools.is_empty());
+    Ok(offers_tools.then_some(Request { id, prompt, max_tokens }))
+}
+
+fn prompt(body: Body) -> Result<Prompt, String> {
+    let tools: Vec<Tool> = body.tools.into_iter().flatten().map(tool).collect::<Result<_, _>>()?;
+    Ok(Prompt::Chat {
+        messages: body.messages.into_iter().map(message).collect::<Result<_, _>>()?,
+        tools,
+        tool_choice: Some(tool_choice(body.tool_choice.as_ref())?),
+        response_schema: response_schema(body.response_format.as_ref())?,
+    })
+}
+
+fn message(said: Said) -> Result<Message, String> {
+    let role = match said.role.as_str() {
+        "system" | "developer" => Role::System,
+        "user" => Role::User,
+        "assistant" => Role::Assistant,
+        "tool" => Role::Tool,
+        other => return Err(format!("a message of the role `{other}` cannot be sent")),
+    };
+    let calls = said.tool_calls.into_iter().flatten().map(|call| ToolCall {
+        id: call.id,
+        name: call.function.name,
+        arguments: match call.function.arguments {
+            Value::String(text) => text,
+            Value::Null => "{}".into(),
+            object => object.to_string(),
+        },
+    });
+    Ok(Message {
+        role,
+        content: text(said.content)?,
+        tool_calls: calls.collect(),
+        tool_call_id: said.tool_call_id,
+    })
+}
+
+/// A message's text: a string, or parts that are all text.
+fn text(content: Value) -> Result<String, String> {
+    match content {
+        Value::Null => Ok(String::new()),
+        Value::String(text) => Ok(text),
+        Value::Array(parts) => parts
+            .iter()
+            .map(|part| part.get("text").and_then(Value::as_str))
+            .collect::<Option<String>>()
+            .ok_or_else(|| "only parts of text can be sent, no pictures or sound".into()),
+        other => Err(format!("`content` is {}", kind_of(&other))),
+    }
+}
+
+fn tool(offered: Offered) -> Result<Tool, String> {
+    let Documented { name, description, parameters } = offered.function;
+    let parameters = match parameters {
+        Value::Null => Value::Object(Map::from_iter([("type".into(), "object".into())])),
+        parameters => parameters,
+    };
+    Schema::compile(&parameters).map_err(|error| format!("the schema of `{name}`: {error}"))?;
+    Ok(Tool { name, description: description.unwrap_or_default(), parameters })
+}
+
+fn tool_choice(choice: Option<&Value>) -> Result<ToolChoice, String> {
+    match choice {
+        None | Some(Value::Null) => Ok(ToolChoice::Auto),
+        Some(Value::String(word)) if word == "auto" => Ok(ToolChoice::Auto),
+        Some(Value::String(word)) if word == "required" => Ok(ToolChoice::Required),
+        Some(other) => {
+            Err(format!("`tool_choice` is {other}: only auto and required are sent, leave this request out"))
+        }
+    }
+}
+
+fn response_schema(format: Option<&Value>) -> Result<Option<Value>, String> {
+    let Some(format) = format.filter(|format| !format.is_null()) else { return Ok(None) };
+    match (format.get("type").and_then(Value::as_str), format.pointer("/json_schema/schema")) {
+        (Some("text"), _) => Ok(None),
+        (Some("json_schema"), Some(schema)) => Ok(Some(schema.clone())),
+        _ => Err("`response_format` is neither text nor a JSON schema: leave this request out".into()),
+    }
+}
+
+fn case(request: Request, arm: Option<Arm>, index: u32) -> Case {
+    Case {
+        id: String::new(),
+        task: TASK.into(),
+        task_version: Requests.version(),
+        arm,
+        context: 0,
+        index,
+        depth: None,
+        cluster: format!("{TASK}/{}", request.id),
+        prompt: request.prompt,
+        max_tokens: 0,
+        prompt_tokens: 0,
+        target: Value::Object(Map::from_iter([("source".into(), request.id.into())])),
+    }
+}
+
+impl Format for Requests {
+    fn name(&self) -> &'static str {
+        "requests"
+    }
+
+    fn summary(&self) -> &'static str {
+        "chat-completion bodies with tools: are the calls valid against the request's own schemas?"
+    }
+
+    fn case(&self, line: &Line<'_>, matching: Option<Matching>) -> Result<Imported, String> {
+        if matching.is_some() {
+            return Err("--match is not for requests: they name no answers".into());
+        }
+        let request = request(line)?.ok_or("the request offers no tools: there is nothing to check")?;
+        let id = request.id.clone();
+        let index = u32::try_from(line.number - 1).unwrap_or(u32::MAX);
+        Ok(Imported { id, case: case(request, None, index).seal() })
+    }
+}
+
+impl Task for Requests {
+    fn name(&self) -> &'static str {
+        TASK
+    }
+
+    fn summary(&self) -> &'static str {
+        "your own requests: tools called where the reference calls them, arguments valid by the request's schemas"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn weight(&self) -> Weight {
+        Weight::Primary
+    }
+
+    fn arms(&self) -> &'static [Arm] {
+        &[Arm::Native]
+    }
+
+    fn options(&self) -> &'static [TaskOption] {
+        OPTIONS
+    }
+
+    fn reads_file(&self) -> bool {
+        true
+    }
+
+    fn max_tokens(&self, params: &Params) -> u32 {
+        params.option(self, "output_tokens")
+    }
+
+    fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
+        let mut cases = Vec::new();
+        self.each_case(params, seed, tokens, &mut |case| {
+            cases.push(case);
+            Ok(())
+        })?;
+        Ok(cases)
+    }
+
+    /// The first requests with tools, as many as the suite asks for: nothing is drawn, the seed is not used.
+    fn each_case(&self, params: &Params, _: u64, tokens: &dyn TokenCounter, emit: Emit<'_>) -> Result<()> {
+        let path = file_at(TASK, params)?;
+        let mut made = 0;
+        lines(&path, |number, text| {
+            if made == params.samples {
+                return Ok(());
+            }
+            let bad = |reason: String| bad_line(&path, number, &reason);
+            let read = text.and_then(|text| request(&Line { number, text })).map_err(bad)?;
+            let Some(request) = read else { return Ok(()) };
+            let budget = self.max_tokens(params);
+            let budget = request.max_tokens.map_or(budget, |own| own.clamp(1, budget));
+            let mut case = case(request, params.arm, made);
+            if let Some(reason) = size(&mut case, params.context, budget, tokens)? {
+                return Err(bad(reason).hint("give the task a larger context, or leave this request out"));
+            }
+            made += 1;
+            emit(case.seal())
+        })?;
+        if made < params.samples {
+            return Err(too_few(TASK, &path, made as usize, params.samples));
+        }
+        Ok(())
+    }
+
+    /// The share of the calls that are valid; no quality for a reply that neither called nor had to.
+    fn score(&self, case: &Case, reply: &Reply) -> Outcome {
+        let Prompt::Chat { tools, tool_choice, .. } = &case.prompt else {
+            return Outcome::Unscored { reason: "the case is no conversation".into() };
+        };
+        let (found, odd) = read_server(&reply.tool_calls);
+        let score = match found {
+            Extraction::Calls(calls) => of_calls(&calls, tools),
+            Extraction::BadJson if ran_out(reply) => failed(Fault::Truncated),
+            Extraction::BadJson => failed(Fault::BadJson),
+            Extraction::NoCall if leaked(reply, tools) => failed(Fault::LeakedToContent),
+            Extraction::NoCall if *tool_choice == Some(ToolChoice::Required) => failed(Fault::NoCall),
+            Extraction::NoCall => Score::default().labelled("answered"),
+        };
+        let triggered = f64::from(u8::from(triggered(reply)));
+        let score = odd.names().fold(score, |score, name| score.with(name, 1.0));
+        Outcome::Scored(score.with("triggered", triggered))
+    }
+
+    /// `same_trigger`: 1 where both called tools or neither did; `same_calls`: 1 where the calls are the same.
+    fn compare(
+        &self,
+        _: &Case,
+        reply: &Reply,
+        reference: &Reply,
+    ) -> Option<std::collections::BTreeMap<String, f64>> {
+        let bit = |is: bool| f64::from(u8::from(is));
+        let same_trigger = triggered(reply) == triggered(reference);
+        let same_calls = crate::task::tools::same_calls(reply, reference);
+        Some([("same_trigger".into(), bit(same_trigger)), ("same_calls".into(), bit(same_calls))].into())
+    }
+
+    /// There is no telling what the arguments should be.
+    fn perfect(&self, _: &Case) -> Option<Reply> {
+        None
+    }
+}
+
+/// Whether a reply called tools, by its finish reason; by its calls where the server gave none.
+pub fn triggered(reply: &Reply) -> bool {
+    match &reply.finish_reason {
+        Some(reason) => *reason == FinishReason::ToolCalls,
+        None => !reply.tool_calls.is_empty(),
+    }
+}
+
+fn of_calls(calls: &[Call], tools: &[Tool]) -> Score {
+    let faults: Vec<Fault> = calls.iter().filter_map(|call| fault(call, tools)).collect();
+    let valid = (calls.len() - faults.len()) as f64;
+    let score =
+        Score::of(valid / calls.len() as f64).with("calls", calls.len() as f64).with("valid_calls", valid);
+    match faults.iter().min() {
+        Some(fault) => score.labelled(fault.name()),
+        None => score,
+    }
+}
+
+fn fault(call: &Call, tools: &[Tool]) -> Option<Fault> {
+    match tools.iter().find(|tool| tool.name == call.name) {
+        Some(tool) => schema_fault(&tool.parameters, &call.arguments),
+        None => Some(Fault::UnknownTool),
+    }
+}
+
+/// A call that cannot be used counts as one that is not valid.
+fn failed(fault: Fault) -> Score {
+    Score::of(0.0).with("calls", 1.0).with("valid_calls", 0.0).labelled(fault.name())
+}
+
+/// Whether the text holds a call of an offered tool that the server's parser did not take.
+fn leaked(reply: &Reply, tools: &[Tool]) -> bool {
+    match from_text(&reply.content) {
+        Extraction::Calls(calls) => calls.iter().any(|call| tools.iter().any(|tool| tool.name == call.name)),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::conformance::{WordCounter, params};
+
+    const TOOLS: &str = r#"[{"type": "function", "function": {"name": "f", "description": "F.", "parameters":
+        {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}}}]"#;
+
+    fn body(more: &str) -> String {
+        let text = format!(
+            r#"{{"model": "m", "messages": [{{"role": "user", "content": "x"}}], "tools": {TOOLS}{more}}}"#
+        );
+        text.replace('\n', " ")
+    }
+
+    fn read(text: &str) -> Result<Option<Request>, String> {
+        request(&Line { number: 3, text })
+    }
+
+    #[test]
+    fn bodies_and_batches_are_read() {
+        let bare = read(&body(r#", "temperature": 0.7, "max_tokens": 9"#)).unwrap().unwrap();
+        assert_eq!((bare.id.as_str(), bare.max_tokens), ("3", Some(9)));
+        let batch = format!(
+            r#"{{"custom_id": "a", "method": "POST", "body": {}}}"#,
+            body(r#", "tool_choice": "required""#)
+        );
+        let batch = read(&batch).unwrap().unwrap();
+        assert_eq!(batch.id, "a");
+        let Prompt::Chat { tool_choice, tools, messages, .. } = batch.prompt else { panic!("no chat") };
+        assert_eq!(
+            (tool_choice, tools[0].name.as_str(), messages.len()),
+            (Some(ToolChoice::Required), "f", 1)
+        );
+        assert_eq!(read(r#"{"messages": [{"role": "user", "content": "x"}]}"#), Ok(None));
+    }
+
+    #[test]
+    fn conversations_keep_their_calls_and_number_lexemes() {
+        let line = body("").replace(r#"{"role": "user", "content": "x"}"#, r#"
+            {"role": "developer", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+            {"role": "assistant", "content": null, "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": {"n": 5.0}}}]},
+            {"role": "tool", "tool_call_id": "1", "content": "ok"}"#);
+        let Prompt::Chat { messages, .. } = read(&line).unwrap().unwrap().prompt else { panic!("no chat") };
+        assert_eq!((messages[0].role, messages[0].content.as_str()), (Role::System, "ab"));
+        assert_eq!(messages[1].tool_calls[0].arguments, r#"{"n":5.0}"#);
+        assert_eq!(messages[2].tool_call_id.as_deref(), Some("1"));
+    }
+
+    #[test]
+    fn what_cannot_be_sent_is_named() {
+        for (line, named) in [
+            ("{}".into(), "missing field `messages`"),
+            (body(r#", "tool_choice": "none""#), "only auto and required"),
+            (body(r#", "response_format": {"type": "json_object"}"#), "`response_format`"),
+            (
+                body("").replace("\"content\": \"x\"", "\"content\": [{\"type\": \"image_url\"}]"),
+                "no pictures",
+            ),
+            (body("").replace("\"user\"", "\"function\""), "role `function`"),
+            (body("").replace("\"integer\"", "\"whole\""), "the schema of `f`"),
+        ] {
+            let error = read(&line).unwrap_err();
+            assert!(error.contains(named), "{line}: {error}");
+        }
+    }
+
+    fn case_of(more: &str) -> Case {
+        Format::case(&Requests, &Line { number: 1, text: &body(more) }, None).unwrap().case
+    }
+
+    fn reply(arguments: &[&str], finish: FinishReason) -> Reply {
+        let call = |text: &&str| ToolCall { id: None, name: "f".into(), arguments: (*text).into() };
+        Reply {
+            tool_calls: arguments.iter().map(call).collect(),
+            finish_reason: Some(finish),
+            ..Reply::default()
+        }
+    }
+
+    #[test]
+    fn calls_are_valid_by_the_schema_of_the_request() {
+        use FinishReason::{Length, Stop, ToolCalls};
+        let case = case_of("");
+        for (reply, quality, label) in [
+            (reply(&[r#"{"n": 1}"#], ToolCalls), Some(1.0), None),
+            (reply(&[r#"{"n": 1}"#, r#"{"n": "1"}"#], ToolCalls), Some(0.5), Some("type")),
+            (reply(&["{}"], ToolCalls), Some(0.0), Some("missing")),
+            (reply(&["{\"n\": "], Length), Some(0.0), Some("truncated")),
+            (reply(&["{\"n\": "], ToolCalls), Some(0.0), Some("bad_json")),
+            (
+                Reply { content: "{\"name\": \"f\", \"arguments\": {}}".into(), ..reply(&[], Stop) },
+                Some(0.0),
+                Some("leaked_to_content"),
+            ),
+            (
+                Reply { content: "{\"name\": \"g\", \"arguments\": {}}".into(), ..reply(&[], Stop) },
+                None,
+                Some("answered"),
+            ),
+            (reply(&[], Stop), None, Some("answered")),
+        ] {
+            let outcome = Requests.score(&case, &reply);
+            let score = outcome.score().unwrap();
+            assert_eq!((score.quality, score.label.as_deref()), (quality, label), "{reply:?}");
+            let triggered = f64::from(u8::from(reply.finish_reason == Some(ToolCalls)));
+            assert_eq!(score.metrics["triggered"], triggered);
+        }
+        let required = case_of(r#", "tool_choice": "required""#);
+        let score = Requests.score(&required, &reply(&[], Stop));
+        assert_eq!(score.score().unwrap().label.as_deref(), Some("no_call"));
+        let twice = Requests.score(&case, &reply(&[r#"{"n": 1, "n": 2}"#], ToolCalls));
+        assert_eq!(twice.score().unwrap().metrics["duplicate_keys"], 1.0);
+    }
+
+    #[test]
+    fn replies_are_compared_with_the_references() {
+        use FinishReason::{Stop, ToolCalls};
+        let case = case_of("");
+        let one = reply(&[r#"{"n": 1}"#], ToolCalls);
+        for (other, trigger, calls) in [
+            (reply(&[r#"{ "n" : 1 }"#], ToolCalls), 1.0, 1.0),
+            (reply(&[r#"{"n": 2}"#], ToolCalls), 1.0, 0.0),
+            (reply(&[], Stop), 0.0, 0.0),
+        ] {
+            let figures = Requests.compare(&case, &other, &one).unwrap();
+            assert_eq!((figures["same_trigger"], figures["same_calls"]), (trigger, calls));
+        }
+    }
+
+    #[test]
+    fn a_suite_sends_the_first_requests_with_tools() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("r.jsonl");
+        let plain = r#"{"messages": [{"role": "user", "content": "x"}]}"#;
+        std::fs::write(&path, [plain.to_owned(), body(", \"max_tokens\": 20"), body("")].join("\n")).unwrap();
+        let mut params = params(1024, 2, Some(Arm::Native));
+        params.file = Some(path);
+        let cases = Requests.cases(&params, 1, &WordCounter::default()).unwrap();
+        assert_eq!(
+            cases.iter().map(|case| (case.index, case.max_tokens)).collect::<Vec<_>>(),
+            [(0, 20), (1, 512)]
+        );
+        params.samples = 3;
+        assert!(
+            Requests
+                .cases(&params, 1, &WordCounter::default())
+                .unwrap_err()
+                .to_string()
+                .contains("holds 2 cases")
+        );
+        params.context = 64;
+        assert!(
+            Requests
+                .cases(&params, 1, &WordCounter::default())
+                .unwrap_err()
+                .to_string()
+                .contains("r.jsonl:2: the prompt has")
+        );
+    }
+}

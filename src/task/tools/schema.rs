@@ -1,0 +1,361 @@
+//! JSON Schema (Draft 2020-12, formats checked) of hostile values within limits, fetching nothing.
+//!
+//! A schema with lookaround in its patterns or with references that fan out can take a validator longer than
+//! the universe has lasted, and a thread cannot be stopped from outside. So the work is bounded before it is
+//! begun: a walk over schema and value together counts what a validator would visit and gives up at
+//! [`MAX_WORK`], and a pattern gives up at [`MAX_BACKTRACKS`]. The same value always has the same outcome, on
+//! any machine.
+
+use std::collections::HashMap;
+
+use jsonschema::error::ValidationErrorKind;
+use jsonschema::{Draft, PatternOptions, Validator};
+use serde_json::{Map, Value};
+
+use super::ladder::Fault;
+
+/// Pairs of a schema and a value that are visited, with what else costs time counted in such visits.
+const MAX_WORK: u32 = 100_000;
+/// Schemas that apply within each other, those of nested values included.
+const MAX_DEPTH: u32 = 384;
+/// Steps back of a pattern on one string; patterns without lookaround and back-references take none.
+const MAX_BACKTRACKS: usize = 10_000;
+/// Size of a compiled pattern (bytes).
+const MAX_PATTERN: usize = 1 << 20;
+/// What matching a pattern counts for, in visits.
+const PATTERN_WORK: usize = 50;
+/// What a reference to somewhere else counts for, in visits; only the draft's own schemas can be there.
+const FOREIGN_WORK: usize = 500;
+
+/// What a schema says of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Judgement {
+    /// Valid.
+    Valid,
+    /// Not valid; of several errors the one that comes first in [`Fault`].
+    Invalid(Fault),
+    /// Finding out would take more work than the limits allow.
+    OverLimit,
+}
+
+/// A schema that compiled.
+#[derive(Debug)]
+pub struct Schema {
+    schema: Value,
+    anchors: HashMap<String, String>,
+    validator: Validator,
+}
+
+impl Schema {
+    /// Compiles a schema.
+    ///
+    /// # Errors
+    /// Why it does not compile: not a schema, a reference to what is not in it, a pattern that is none or too
+    /// large, or references that lead back to themselves on one and the same value.
+    pub fn compile(schema: &Value) -> Result<Self, String> {
+        let anchors = anchors(schema);
+        // Any value shows a loop of references, and a fan of them that would already stop the compiler.
+        Walk::new(schema, &anchors)
+            .visit(schema, &Value::Null, 0)
+            .map_err(|_| "its references lead back to themselves, or fan out beyond any use".to_owned())?;
+        let patterns = PatternOptions::fancy_regex().backtrack_limit(MAX_BACKTRACKS).size_limit(MAX_PATTERN);
+        let validator = jsonschema::options()
+            .with_draft(Draft::Draft202012)
+            .with_pattern_options(patterns)
+            .should_validate_formats(true)
+            .build(schema)
+            .map_err(|error| error.to_string())?;
+        Ok(Self { schema: schema.clone(), anchors, validator })
+    }
+
+    /// Judges a value.
+    pub fn judge(&self, value: &Value) -> Judgement {
+        if Walk::new(&self.schema, &self.anchors).visit(&self.schema, value, 0).is_err() {
+            return Judgement::OverLimit;
+        }
+        let mut worst = None;
+        for error in self.validator.iter_errors(value) {
+            if is_limit(error.kind()) {
+                return Judgement::OverLimit;
+            }
+            let fault = fault_of(error.kind());
+            worst = Some(worst.map_or(fault, |worst: Fault| worst.min(fault)));
+        }
+        worst.map_or(Judgement::Valid, Judgement::Invalid)
+    }
+}
+
+fn is_limit(kind: &ValidationErrorKind) -> bool {
+    matches!(
+        kind,
+        ValidationErrorKind::BacktrackLimitExceeded { .. } | ValidationErrorKind::RegexEngineFailure { .. }
+    )
+}
+
+fn fault_of(kind: &ValidationErrorKind) -> Fault {
+    match kind {
+        ValidationErrorKind::Required { .. } => Fault::Missing,
+        ValidationErrorKind::AdditionalProperties { .. }
+        | ValidationErrorKind::UnevaluatedProperties { .. } => Fault::Extra,
+        ValidationErrorKind::Type { .. } => Fault::Type,
+        ValidationErrorKind::Enum { .. } | ValidationErrorKind::Constant { .. } => Fault::Enum,
+        _ => Fault::Value,
+    }
+}
+
+/// Where the names that references may use stand: JSON pointers by anchor or id.
+fn anchors(schema: &Value) -> HashMap<String, String> {
+    let mut anchors = HashMap::new();
+    let mut open = vec![(String::new(), schema)];
+    while let Some((pointer, value)) = open.pop() {
+        match value {
+            Value::Object(object) => {
+                for (key, prefix) in [("$anchor", "#"), ("$dynamicAnchor", "#"), ("$id", "")] {
+                    if let Some(name) = object.get(key).and_then(Value::as_str) {
+                        anchors.insert(format!("{prefix}{name}"), pointer.clone());
+                    }
+                }
+                let escaped = |key: &str| key.replace('~', "~0").replace('/', "~1");
+                open.extend(object.iter().map(|(key, value)| (format!("{pointer}/{}", escaped(key)), value)));
+            }
+            Value::Array(values) => {
+                let numbered = values.iter().enumerate();
+                open.extend(numbered.map(|(index, value)| (format!("{pointer}/{index}"), value)));
+            }
+            _ => {}
+        }
+    }
+    anchors
+}
+
+/// The work is more than is allowed.
+struct OverLimit;
+
+type Step = Result<(), OverLimit>;
+
+/// Counts what a validator would visit at most: every branch is followed, as if none were ever skipped.
+struct Walk<'a> {
+    root: &'a Value,
+    anchors: &'a HashMap<String, String>,
+    left: u32,
+}
+
+impl<'a> Walk<'a> {
+    fn new(root: &'a Value, anchors: &'a HashMap<String, String>) -> Self {
+        Self { root, anchors, left: MAX_WORK }
+    }
+
+    fn visit(&mut self, schema: &'a Value, value: &Value, depth: u32) -> Step {
+        self.spend(1)?;
+        if depth > MAX_DEPTH {
+            return Err(OverLimit);
+        }
+        let Value::Object(schema) = schema else { return Ok(()) };
+        self.same_value(schema, value, depth + 1)?;
+        match value {
+            Value::Object(object) => self.properties(schema, object, depth + 1),
+            Value::Array(values) => self.items(schema, values, depth + 1),
+            Value::String(text) if schema.contains_key("pattern") => {
+                self.spend(PATTERN_WORK + text.len() / 256)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn spend(&mut self, work: usize) -> Step {
+        let work = u32::try_from(work).unwrap_or(u32::MAX);
+        self.left = self.left.checked_sub(work).ok_or(OverLimit)?;
+        Ok(())
+    }
+
+    /// The schemas that apply to the value itself.
+    fn same_value(&mut self, schema: &'a Map<String, Value>, value: &Value, depth: u32) -> Step {
+        for key in ["$ref", "$dynamicRef"] {
+            if let Some(reference) = schema.get(key).and_then(Value::as_str) {
+                match self.resolve(reference) {
+                    Some(target) => self.visit(target, value, depth)?,
+                    None => self.spend(FOREIGN_WORK)?,
+                }
+            }
+        }
+        for key in ["allOf", "anyOf", "oneOf"] {
+            for branch in schema.get(key).and_then(Value::as_array).into_iter().flatten() {
+                self.visit(branch, value, depth)?;
+            }
+        }
+        for branch in ["not", "if", "then", "else"].iter().filter_map(|key| schema.get(*key)) {
+            self.visit(branch, value, depth)?;
+        }
+        for branch in schemas(schema, "dependentSchemas").map(|(_, branch)| branch) {
+            self.visit(branch, value, depth)?;
+        }
+        let listed = schema.get("enum").and_then(Value::as_array);
+        self.spend(listed.map_or(0, |listed| listed.len() / 8))
+    }
+
+    fn properties(
+        &mut self,
+        schema: &'a Map<String, Value>,
+        object: &Map<String, Value>,
+        depth: u32,
+    ) -> Step {
+        for (key, value) in object {
+            let own = schema.get("properties").and_then(|properties| properties.get(key));
+            let rest = ["additionalProperties", "unevaluatedProperties"];
+            let rest = rest.iter().filter_map(|key| schema.get(*key)).filter(|_| own.is_none());
+            for schema in own.into_iter().chain(rest) {
+                self.visit(schema, value, depth)?;
+            }
+            for (_, schema) in schemas(schema, "patternProperties") {
+                self.spend(PATTERN_WORK + key.len() / 256)?;
+                self.visit(schema, value, depth)?;
+            }
+            if let Some(names) = schema.get("propertyNames") {
+                self.visit(names, &Value::String(key.clone()), depth)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn items(&mut self, schema: &'a Map<String, Value>, values: &[Value], depth: u32) -> Step {
+        let prefix = schema.get("prefixItems").and_then(Value::as_array);
+        if schema.contains_key("uniqueItems") {
+            self.spend(values.len())?;
+        }
+        for (index, value) in values.iter().enumerate() {
+            let own = prefix.and_then(|prefix| prefix.get(index));
+            let rest = ["items", "contains", "unevaluatedItems"];
+            for schema in own.into_iter().chain(rest.iter().filter_map(|key| schema.get(*key))) {
+                self.visit(schema, value, depth)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn resolve(&self, reference: &str) -> Option<&'a Value> {
+        if let Some(pointer) = self.anchors.get(reference) {
+            return self.root.pointer(pointer);
+        }
+        let (base, pointer) = reference.split_once('#')?;
+        let base = if base.is_empty() { "" } else { self.anchors.get(base)? };
+        self.root.pointer(base)?.pointer(pointer)
+    }
+}
+
+/// The schemas that a keyword has by name.
+fn schemas<'a>(schema: &'a Map<String, Value>, key: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {
+    schema.get(key).and_then(Value::as_object).into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn judge(schema: &Value, value: &Value) -> Judgement {
+        Schema::compile(schema).unwrap().judge(value)
+    }
+
+    /// Generous: what the limits are for would take years.
+    fn in_time(run: impl FnOnce()) {
+        let start = std::time::Instant::now();
+        run();
+        assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
+    }
+
+    #[test]
+    fn a_pattern_without_lookaround_takes_linear_time() {
+        in_time(|| {
+            let schema = json!({"type": "string", "pattern": "^(a+)+$"});
+            let value = json!("a".repeat(200_000) + "!");
+            assert_eq!(judge(&schema, &value), Judgement::Invalid(Fault::Value));
+        });
+    }
+
+    #[test]
+    fn a_planted_pattern_gives_up() {
+        in_time(|| {
+            for pattern in ["^(?=(a+)+$)(a+)+b$", "^(a|a)*\\1b", "^(?:(?:a+)+)+(?!x)$"] {
+                let schema = json!({"type": "object", "additionalProperties": {"pattern": pattern}});
+                let text = "a".repeat(5_000) + "!";
+                let object: Map<String, Value> =
+                    (0..20).map(|n| (n.to_string(), json!(format!("{text}{n}")))).collect();
+                let judgement = judge(&schema, &Value::Object(object));
+                assert!(
+                    matches!(judgement, Judgement::OverLimit | Judgement::Invalid(Fault::Value)),
+                    "{pattern}"
+                );
+            }
+            let schema = json!({"pattern": "^(a|a)*\\1b"});
+            assert_eq!(judge(&schema, &json!("a".repeat(40) + "!")), Judgement::OverLimit);
+        });
+    }
+
+    #[test]
+    fn references_without_end_do_not_compile() {
+        for schema in [
+            json!({"$ref": "#"}),
+            json!({"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"anyOf": [{"$ref": "#/$defs/a"}]}}, "$ref": "#/$defs/a"}),
+            json!({"$anchor": "here", "not": {"$ref": "#here"}}),
+        ] {
+            assert!(Schema::compile(&schema).is_err(), "{schema}");
+        }
+    }
+
+    #[test]
+    fn references_that_fan_out_do_not_compile() {
+        let mut defs = Map::new();
+        for n in 0..40 {
+            let next = json!({"$ref": format!("#/$defs/d{}", n + 1)});
+            defs.insert(format!("d{n}"), json!({"anyOf": [next, next]}));
+        }
+        defs.insert("d40".into(), json!({"type": "integer"}));
+        let schema = json!({"$defs": defs, "$ref": "#/$defs/d0"});
+        in_time(|| assert!(Schema::compile(&schema).is_err()));
+    }
+
+    #[test]
+    fn a_value_that_makes_a_sound_schema_fan_out_is_over_the_limit() {
+        let twice = json!({"properties": {"a": {"$ref": "#"}}});
+        let schema = json!({"allOf": [twice, twice]});
+        let nested = |depth: usize| (0..depth).fold(json!({}), |inner, _| json!({"a": inner}));
+        in_time(|| {
+            assert_eq!(judge(&schema, &nested(8)), Judgement::Valid);
+            assert_eq!(judge(&schema, &nested(100)), Judgement::OverLimit);
+        });
+    }
+
+    #[test]
+    fn recursive_schemas_of_real_life_are_judged_as_deep_as_json_goes() {
+        let schema = json!({
+            "$defs": {"node": {
+                "type": "object",
+                "properties": {"name": {"type": "string"}, "children": {"type": "array", "items": {"$ref": "#/$defs/node"}}},
+                "required": ["name"],
+                "additionalProperties": false
+            }},
+            "$ref": "#/$defs/node"
+        });
+        let tree = |leaf: Value| (0..60).fold(leaf, |inner, _| json!({"name": "x", "children": [inner]}));
+        assert_eq!(judge(&schema, &tree(json!({"name": "leaf"}))), Judgement::Valid);
+        assert_eq!(judge(&schema, &tree(json!({}))), Judgement::Invalid(Fault::Missing));
+    }
+
+    #[test]
+    fn large_values_are_judged_and_huge_ones_are_over_the_limit() {
+        let schema = json!({"type": "array", "items": {"type": "integer"}});
+        let list = |n: usize| Value::from_iter((0..n).map(Value::from));
+        in_time(|| {
+            assert_eq!(judge(&schema, &list(50_000)), Judgement::Valid);
+            assert_eq!(judge(&schema, &list(5_000_000)), Judgement::OverLimit);
+        });
+    }
+
+    #[test]
+    fn nothing_is_fetched() {
+        let error = Schema::compile(&json!({"$ref": "http://127.0.0.1:9/schema.json"})).unwrap_err();
+        assert!(!error.is_empty());
+        assert!(Schema::compile(&json!({"$ref": "file:///etc/hostname"})).is_err());
+    }
+}
