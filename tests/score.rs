@@ -112,6 +112,62 @@ fn questions_are_scored_by_any_answer() {
     assert_eq!(String::from_utf8_lossy(&out.stdout).matches("0.5").count(), 1);
 }
 
+#[test]
+fn bfcls_files_are_scored_by_its_checker() {
+    let dir = tempfile::tempdir().unwrap();
+    let function = json!({"name": "m.add", "description": "", "parameters":
+        {"type": "dict", "required": ["a"], "properties": {"a": {"type": "integer"}, "b": {"type": "float"}}}});
+    let question = |id: &str| {
+        json!({"id": id, "question": [[{"role": "user", "content": "?"}]], "function": [function]})
+            .to_string()
+    };
+    let questions =
+        ["simple_python_0", "parallel_1", "live_irrelevance_2-0-0", "simple_python_3"].map(question);
+    std::fs::write(dir.path().join("q.json"), questions.join("\n")).unwrap();
+    let truth = json!({"m.add": {"a": [1], "b": [2.0, ""]}});
+    let answers = [
+        json!({"id": "simple_python_0", "ground_truth": [truth]}).to_string(),
+        json!({"id": "parallel_1", "ground_truth": [truth, truth]}).to_string(),
+    ];
+    std::fs::write(dir.path().join("a.json"), answers.join("\n")).unwrap();
+    let call = |arguments: &str| json!([{"name": "m_add", "arguments": arguments}]);
+    let replies = [
+        json!({"case": "simple_python_0", "content": null, "tool_calls": call("{\"a\": 1, \"b\": 2}")}),
+        json!({"case": "simple_python_0", "content": null, "tool_calls": call("{\"a\": true}")}),
+        json!({"case": "parallel_1", "content": "[m.add(a=1), m.add(a=1, b=2.0)]"}),
+        json!({"case": "parallel_1", "content": "[m.add(a=1)]"}),
+        json!({"case": "live_irrelevance_2-0-0", "content": "I cannot add words."}),
+    ];
+    let replies = replies.map(|reply| reply.to_string());
+    std::fs::write(dir.path().join("r.jsonl"), replies.join("\n")).unwrap();
+    let out = kneepoint(dir.path(), &["score", "--cases", "bfcl:q.json,a.json", "--replies", "r.jsonl"]);
+    let lines = lines(&out);
+    let bad = lines[0]["error"].as_str().unwrap();
+    assert!(bad.starts_with("q.json:4: no answers to simple_python_3"), "{bad}");
+    let seen: Vec<(Option<bool>, &str)> = lines[1..]
+        .iter()
+        .map(|line| {
+            (line["valid"].as_bool(), line["error"].as_str().unwrap_or_default().split(": ").next().unwrap())
+        })
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            (Some(true), ""),
+            (Some(false), "type_error:simple"),
+            (Some(true), ""),
+            (Some(false), "parallel_function_checker_no_order:wrong_count"),
+            (Some(true), ""),
+        ]
+    );
+    assert_eq!(lines[2]["outcome"]["scored"]["label"], "type_error:simple");
+    assert_eq!(out.status.code(), Some(1), "a case without answers is an error");
+
+    let alone = ["score", "--cases", "bfcl:q.json", "--replies", "r.jsonl"];
+    let out = kneepoint(dir.path(), &alone);
+    assert!(String::from_utf8_lossy(&out.stdout).contains("name their file too"));
+}
+
 /// Replies that hold what each case's target says.
 fn perfect(cases: &str) -> String {
     let reply = |line: &str| {

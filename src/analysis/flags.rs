@@ -10,7 +10,7 @@ use super::summary::{CellSummary, DivergenceVerdict, Summary, TaskRow};
 use super::words::percent;
 use crate::error::Result;
 use crate::task::Weight;
-use crate::trial::{Trial, metric};
+use crate::trial::{Source, Trial, metric};
 
 /// Client and engine may differ in the decode rate by this share.
 const DECODE_TOLERANCE: f64 = 0.05;
@@ -39,6 +39,7 @@ pub(crate) fn flags(run: &Run<'_>, summary: &Summary) -> Result<Vec<String>> {
     truncated(summary, &mut flags);
     derived(summary, &mut flags);
     not_lossless(run, summary, &mut flags);
+    streams(run, &mut flags);
     clocks(run, &mut flags)?;
     noise(run, &mut flags)?;
     cards(run, &mut flags)?;
@@ -97,6 +98,25 @@ fn uninformative(run: &Run<'_>, summary: &Summary, flags: &mut Vec<String>) {
             row.context,
             percent(mean),
         ));
+    }
+}
+
+/// Tool calls that a server sends otherwise when it streams: it, not the model, makes some of them wrong.
+fn streams(run: &Run<'_>, flags: &mut Vec<String>) {
+    let mut checked: BTreeMap<(&str, u32), (u32, u32)> = BTreeMap::new();
+    for trial in &run.journal.trials {
+        if let Some(differs) = trial.measured(metric::STREAM_DIFFERS, Source::Client) {
+            let (different, all) = checked.entry((&trial.key.setting, trial.key.context)).or_default();
+            *different += u32::from(differs > 0.0);
+            *all += 1;
+        }
+    }
+    for ((setting, context), (different, all)) in checked {
+        if different > 0 {
+            flags.push(format!(
+                "the server of {setting} at {context} tokens gave other tool calls without streaming in {different} of {all} cases"
+            ));
+        }
     }
 }
 

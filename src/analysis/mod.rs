@@ -26,6 +26,7 @@ mod speed;
 pub mod stats;
 pub mod summary;
 mod tasks;
+mod triggers;
 mod verdict;
 pub(crate) mod words;
 
@@ -175,6 +176,7 @@ pub fn summarise_with(journal: &Journal, tasks: &dyn Tasks) -> Result<Summary> {
         divergence: parted,
         figures,
         effective: Vec::new(),
+        triggers: triggers::rows(&run),
         failures: tasks::failures(journal),
         flags: Vec::new(),
         not_measured: Vec::new(),

@@ -498,6 +498,30 @@ pub struct AaSummary {
     pub max_kld: Option<f64>,
 }
 
+/// A user's own requests (`tools/requests`) on one setting: does it call tools where the reference does?
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TriggerRow {
+    /// Setting label; the reference's own row compares its second visit with its first, the noise floor.
+    pub setting: String,
+    /// Context length (tokens).
+    pub context: u32,
+    /// Requests that both answered.
+    pub cases: u32,
+    /// Requests on which both called tools.
+    pub both: u32,
+    /// Requests on which the setting alone did.
+    pub only_setting: u32,
+    /// Requests on which the reference alone did.
+    pub only_reference: u32,
+    /// F1 of calling tools at all, the reference's finish reason taken as the truth (0..1), with a bootstrap
+    /// interval over requests; `None` when neither ever called.
+    pub f1: Option<Estimate>,
+    /// Calls that the setting made on those requests.
+    pub calls: u32,
+    /// Calls whose tool is offered and whose arguments are valid against its schema.
+    pub valid_calls: u32,
+}
+
 /// A trial that broke.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FailureRow {
@@ -629,6 +653,9 @@ pub struct Summary {
     /// How far each setting goes; empty with fewer than two context lengths.
     #[serde(default)]
     pub effective: Vec<EffectiveLength>,
+    /// A user's own requests against the reference; empty when no suite task imports any.
+    #[serde(default)]
+    pub triggers: Vec<TriggerRow>,
     /// Trials that broke.
     pub failures: Vec<FailureRow>,
     /// Things the reader must know: uninformative tasks, disagreeing clocks, noise.

@@ -71,6 +71,7 @@ pub(crate) fn summary() -> Summary {
         divergence: Vec::new(),
         figures: Vec::new(),
         effective: Vec::new(),
+        triggers: Vec::new(),
         failures: Vec::new(),
         flags: Vec::new(),
         not_measured: Vec::new(),

@@ -71,6 +71,16 @@ pub fn body(conversation: &Conversation<'_>, sampling: &Sampling, max_tokens: u3
     body
 }
 
+/// As [`body`], for a reply in one piece.
+pub fn whole_body(conversation: &Conversation<'_>, sampling: &Sampling, max_tokens: u32) -> Value {
+    let mut body = body(conversation, sampling, max_tokens);
+    if let Value::Object(body) = &mut body {
+        body.insert("stream".into(), false.into());
+        body.shift_remove("stream_options");
+    }
+    body
+}
+
 /// The body of a request for the rendered prompt: messages, and tools when there are any.
 ///
 /// llama-server goes on with a last message of the assistant, here and in a chat completion alike
@@ -240,6 +250,23 @@ mod tests {
             assert_eq!(chat.get(key), Some(value), "{key}");
         }
         assert_eq!(template_body(&began[..1], &[]).get("chat_template_kwargs"), None);
+    }
+
+    #[test]
+    fn a_body_for_one_piece_differs_in_nothing_but_streaming() {
+        let messages = [Message::user("Hello")];
+        let bodies =
+            [body, whole_body].map(|make| make(&Conversation::of(&messages), &Sampling::default(), 8));
+        let [streamed, whole] = bodies.map(|body| body.as_object().unwrap().clone());
+        for (key, value) in &streamed {
+            let expected = match key.as_str() {
+                "stream" => Some(json!(false)),
+                "stream_options" => None,
+                _ => Some(value.clone()),
+            };
+            assert_eq!(whole.get(key), expected.as_ref(), "{key}");
+        }
+        assert_eq!(whole.len(), streamed.len() - 1);
     }
 
     fn answer(media_type: &str, chunks: &[(u64, &str)]) -> Answer {

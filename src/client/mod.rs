@@ -161,6 +161,21 @@ impl Client {
         chat::exchange(&answer, self.http.limits())
     }
 
+    /// As [`Client::chat`], with the reply in one piece: nothing is timed but its end.
+    ///
+    /// # Errors
+    /// As [`Client::chat`].
+    pub async fn chat_whole(
+        &self,
+        conversation: &Conversation<'_>,
+        sampling: &Sampling,
+        max_tokens: u32,
+    ) -> Result<Exchange, Failure> {
+        let body = chat::whole_body(conversation, sampling, max_tokens);
+        let answer = self.http.post(self.endpoints.chat, &body).await?;
+        chat::exchange(&answer, self.http.limits())
+    }
+
     /// The `top_k` most probable next tokens after each `tokens[..t]`, for every `t` of `positions` (ascending).
     ///
     /// # Errors

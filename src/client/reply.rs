@@ -461,7 +461,58 @@ mod tests {
         })
     }
 
+    /// Captured from each server, the same request in both forms.
+    #[test]
+    fn streamed_and_whole_replies_make_the_same_calls() {
+        for (streamed, whole) in
+            [(fixture!("vllm/chat_tools_required.sse"), fixture!("vllm/chat_tools_required.json"))]
+        {
+            let (streamed, whole) = (stream(streamed).unwrap().reply, from_whole(whole).unwrap().reply);
+            assert!(!whole.tool_calls.is_empty());
+            assert!(crate::task::tools::same_calls(&streamed, &whole));
+            assert_eq!(streamed.finish_reason, whole.finish_reason);
+        }
+        // SmolLM2's template drops the tools: neither form holds a call.
+        for reply in [
+            stream(fixture!("llama-server/chat_tools_required.sse")).unwrap().reply,
+            from_whole(fixture!("llama-server/chat_tools_required.json")).unwrap().reply,
+        ] {
+            assert!(reply.tool_calls.is_empty());
+        }
+    }
+
+    /// Calls as a whole message, and as deltas with the arguments cut into pieces of `size` characters.
+    fn both_forms(calls: &[(String, String)], size: usize) -> (Reply, Reply) {
+        let whole = calls.iter().map(|(name, arguments)| {
+            serde_json::json!({"type": "function", "id": name, "function": {"name": name, "arguments": arguments}})
+        });
+        let whole = serde_json::json!({"choices": [{"message": {"tool_calls": whole.collect::<Vec<_>>()}}]});
+        let mut pieces = Vec::new();
+        for (index, (name, arguments)) in calls.iter().enumerate() {
+            let opening =
+                serde_json::json!({"index": index, "id": name, "function": {"name": name, "arguments": ""}});
+            pieces.push(serde_json::json!({"tool_calls": [opening]}).to_string());
+            let characters: Vec<char> = arguments.chars().collect();
+            for piece in characters.chunks(size) {
+                let function = serde_json::json!({"arguments": piece.iter().collect::<String>()});
+                let delta = serde_json::json!({"tool_calls": [{"index": index, "function": function}]});
+                pieces.push(delta.to_string());
+            }
+        }
+        let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();
+        (deltas(&pieces).reply, from_whole(whole.to_string().as_bytes()).unwrap().reply)
+    }
+
     proptest! {
+        #[test]
+        fn calls_are_the_same_however_their_arguments_are_cut(
+            calls in prop::collection::vec(("[a-z]{1,6}", any::<String>()), 0..4),
+            size in 1_usize..9,
+        ) {
+            let (streamed, whole) = both_forms(&calls, size);
+            prop_assert_eq!(streamed.tool_calls, whole.tool_calls);
+        }
+
         #[test]
         fn odd_json_never_panics(values in prop::collection::vec(any_json(), 0..5)) {
             let events: Vec<Event> = values

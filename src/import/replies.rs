@@ -25,9 +25,46 @@ struct Raw {
     #[serde(default)]
     reasoning: Option<String>,
     #[serde(default)]
-    tool_calls: Option<Vec<ToolCall>>,
+    tool_calls: Option<Vec<RawCall>>,
     #[serde(default)]
     finish_reason: Option<String>,
+}
+
+/// A call in our form, `{"name", "arguments"}`, or in that of a chat completion, `{"function": {..}}`; the
+/// arguments as the text that came, or as the object that it holds.
+#[derive(Deserialize)]
+struct RawCall {
+    #[serde(default)]
+    id: Option<String>,
+    #[serde(default)]
+    function: Option<Function>,
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    arguments: Value,
+}
+
+#[derive(Deserialize)]
+struct Function {
+    name: String,
+    #[serde(default)]
+    arguments: Value,
+}
+
+impl RawCall {
+    fn call(self) -> Result<ToolCall, String> {
+        let (name, arguments) = match (self.function, self.name) {
+            (Some(function), _) => (function.name, function.arguments),
+            (None, Some(name)) => (name, self.arguments),
+            (None, None) => return Err("not a reply: a tool call has no `name`".into()),
+        };
+        let arguments = match arguments {
+            Value::Null => String::new(),
+            Value::String(text) => text,
+            other => other.to_string(),
+        };
+        Ok(ToolCall { id: self.id, name, arguments })
+    }
 }
 
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
@@ -45,7 +82,7 @@ pub fn parse(line: &str) -> Result<Answer, String> {
         reply: Reply {
             content: raw.content.unwrap_or_default(),
             reasoning: raw.reasoning.unwrap_or_default(),
-            tool_calls: raw.tool_calls.unwrap_or_default(),
+            tool_calls: raw.tool_calls.into_iter().flatten().map(RawCall::call).collect::<Result<_, _>>()?,
             finish_reason: raw.finish_reason.as_deref().map(finish_reason),
             ..Reply::default()
         },
@@ -71,12 +108,23 @@ mod tests {
     }
 
     #[test]
+    fn calls_may_have_the_form_of_a_chat_completion() {
+        let line = r#"{"case": "a", "content": null, "tool_calls": [
+            {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{\"n\": 5.0}"}},
+            {"name": "g", "arguments": {"n": 5.0}}, {"name": "h"}]}"#;
+        let calls = parse(line).unwrap().reply.tool_calls;
+        let calls: Vec<_> = calls.iter().map(|call| (&*call.name, &*call.arguments)).collect();
+        assert_eq!(calls, [("f", "{\"n\": 5.0}"), ("g", "{\"n\":5.0}"), ("h", "")]);
+    }
+
+    #[test]
     fn mistakes_are_named() {
         for (line, named) in [
             (r#"{"content": "x"}"#, "`case`"),
             (r#"{"case": 1}"#, "`content`"),
             (r#"{"case": [1], "content": "x"}"#, "not a list"),
             (r#"{"case": 1, "content": 5}"#, "integer"),
+            (r#"{"case": 1, "content": "", "tool_calls": [{}]}"#, "no `name`"),
             ("{\"case\": 1, \"content\": \"x\"", "EOF"),
             ("<html>", "line 1"),
         ] {

@@ -175,6 +175,7 @@ mod tests {
     use super::*;
     use crate::error::Kind;
     use crate::task::conformance::{WordCounter, params};
+    use crate::trial::Prompt;
 
     fn line(index: usize, input: &str, outputs: &str) -> String {
         format!(

@@ -15,7 +15,9 @@ use crate::probe::Subject;
 use crate::probe::sampler::Sampler;
 use crate::suite::{Sampling, Suite};
 use crate::task::{self, Task};
-use crate::trial::{Arm, Case, Measurement, Message, Outcome, Prompt, Reply, Stage, Tool, Trial, TrialKey};
+use crate::trial::{
+    Arm, Case, Measurement, Message, Outcome, Prompt, Reply, Source, Stage, Tool, Trial, TrialKey, metric,
+};
 
 /// Lines of a server's log that go into an error.
 const LOG_TAIL_LINES: usize = 12;
@@ -185,6 +187,31 @@ impl Live {
             (None, None) => Outcome::Unscored { reason: "nothing was asked".to_owned() },
         };
         self.trial(key, &case.id, started, talk.reply, measurements, outcome)
+    }
+
+    /// Asks once more without streaming and notes whether the tool calls are others: then one of the server's two
+    /// ways to send them is wrong. Conversations of several turns are left alone.
+    pub(super) async fn check_stream(&self, case: &Case, sampling: &Sampling, trial: &mut Trial) {
+        let (Prompt::Chat { messages, tools, tool_choice, response_schema }, Some(streamed)) =
+            (&case.prompt, trial.reply.as_ref().filter(|reply| reply.earlier.is_empty()))
+        else {
+            return;
+        };
+        let conversation = Conversation {
+            messages,
+            tools,
+            tool_choice: *tool_choice,
+            response_schema: response_schema.as_ref(),
+            reuse_cache: false,
+        };
+        let measured = match self.client.chat_whole(&conversation, sampling, case.max_tokens).await {
+            Ok(whole) => {
+                let differs = !task::tools::same_calls(streamed, &whole.reply);
+                Measurement::new(metric::STREAM_DIFFERS, Source::Client, f64::from(u8::from(differs)))
+            }
+            Err(failure) => Measurement::absent(metric::STREAM_DIFFERS, Source::Client, failure.message),
+        };
+        trial.measurements.push(measured);
     }
 
     /// Asks the server's tokenizer for the tokens of a reply, where the task reads them. Speculation puts several

@@ -9,7 +9,8 @@ use crate::error::{Error, Kind, Result};
 use crate::journal::{Journal, LaunchRecord};
 use crate::plan::{Plan, Visit};
 use crate::suite::Suite;
-use crate::trial::{Case, Outcome, Stage, Trial, TrialKey};
+use crate::task::STREAM_CHECK;
+use crate::trial::{Arm, Case, Outcome, Stage, Trial, TrialKey};
 
 mod cases;
 mod desk;
@@ -240,7 +241,18 @@ impl<'a> Runner<'a> {
         if self.journalled_cases.insert(case.id.clone()) {
             self.emit(&Event::Case(&case))?;
         }
-        Ok(server.run(key, &case, &self.suite.sampling).await)
+        let mut trial = server.run(key, &case, &self.suite.sampling).await;
+        if self.checks_stream(key) {
+            server.check_stream(&case, &self.suite.sampling, &mut trial).await;
+        }
+        Ok(trial)
+    }
+
+    /// Whether the suite asks for the option [`STREAM_CHECK`] and the server parses the calls.
+    fn checks_stream(&self, key: &TrialKey) -> bool {
+        let spec = self.suite.tasks.iter().find(|spec| spec.name == key.task);
+        let wanted = spec.and_then(|spec| spec.options.get(STREAM_CHECK.name)) == Some(&1);
+        wanted && key.arm.is_some_and(|arm| arm != Arm::Prompted)
     }
 
     fn finish(&mut self, trial: &Trial) -> Result<()> {

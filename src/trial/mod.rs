@@ -504,6 +504,8 @@ pub mod metric {
     pub const DRAFT_TOKENS: &str = "draft_tokens";
     /// Drafted tokens that were accepted.
     pub const DRAFT_ACCEPTED: &str = "draft_accepted";
+    /// 1 where the same request without streaming was answered with other tool calls, 0 where not.
+    pub const STREAM_DIFFERS: &str = "stream_differs";
     /// Time per position of a distributions request (s).
     pub const POSITION_S: &str = "position_s";
     /// Peak resident set of the server's process tree (bytes).

@@ -42,6 +42,7 @@ pub(super) struct View<'a> {
     kld_bands: Vec<BandLevelView>,
     divergence: Option<DivergenceView>,
     figures: Vec<FiguresView>,
+    triggers: Vec<TriggerView>,
     aa: Vec<AaView>,
     power: Vec<PowerView>,
     flags: Vec<String>,
@@ -137,6 +138,18 @@ struct KldView {
 }
 
 #[derive(Serialize)]
+struct TriggerView {
+    context: String,
+    setting: String,
+    cases: u32,
+    both: u32,
+    only_setting: u32,
+    only_reference: u32,
+    f1: String,
+    valid: String,
+}
+
+#[derive(Serialize)]
 struct AaView {
     context: String,
     pairs: u32,
@@ -194,6 +207,7 @@ impl<'a> View<'a> {
             kld_bands: contexts.iter().filter_map(|&context| coherence::bands(summary, context)).collect(),
             divergence: coherence::divergence(summary),
             figures: coherence::figures(summary),
+            triggers: triggers(summary),
             aa: aa(summary),
             power: power(summary),
             flags: summary.flags.iter().map(|flag| text::markdown(flag)).collect(),
@@ -430,6 +444,23 @@ fn aa(summary: &Summary) -> Vec<AaView> {
             identical: text::percent(row.identical_replies),
             difference: text::estimate(row.difference, text::signed_points),
             kld: or_none(row.max_kld.map(text::nat)),
+        })
+        .collect()
+}
+
+fn triggers(summary: &Summary) -> Vec<TriggerView> {
+    summary
+        .triggers
+        .iter()
+        .map(|row| TriggerView {
+            context: text::tokens(row.context),
+            setting: text::code(&row.setting),
+            cases: row.cases,
+            both: row.both,
+            only_setting: row.only_setting,
+            only_reference: row.only_reference,
+            f1: text::estimate(row.f1, text::score),
+            valid: format!("{} of {}", row.valid_calls, row.calls),
         })
         .collect()
 }

@@ -316,6 +316,18 @@ mod tests {
     }
 
     #[test]
+    fn a_fan_through_nested_values_compiles_in_time() {
+        let mut defs = Map::new();
+        for n in 0..40 {
+            let next = json!({"$ref": format!("#/$defs/d{}", n + 1)});
+            defs.insert(format!("d{n}"), json!({"properties": {"a": next, "b": next}, "items": next}));
+        }
+        defs.insert("d40".into(), json!({"type": "integer"}));
+        let schema = json!({"$defs": defs, "$ref": "#/$defs/d0"});
+        in_time(|| assert_eq!(judge(&schema, &json!({"a": {"b": []}})), Judgement::Valid));
+    }
+
+    #[test]
     fn a_value_that_makes_a_sound_schema_fan_out_is_over_the_limit() {
         let twice = json!({"properties": {"a": {"$ref": "#"}}});
         let schema = json!({"allOf": [twice, twice]});

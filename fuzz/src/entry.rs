@@ -1,0 +1,44 @@
+//! What the fuzzers run: each function takes any bytes, must not panic, and asserts what holds of any bytes.
+
+use kneepoint::client::{reply, sse};
+use kneepoint::model::gguf;
+use kneepoint::task::tools::extract::{Extraction, MAX_CALLS, read_server, read_text};
+use kneepoint::task::tools::ladder::schema_fault;
+use kneepoint::trial::ToolCall;
+
+/// The call extractor: a reply's text, and the same text as the arguments of a server's call.
+pub fn calls(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let (found, _) = read_text(&text);
+    if let Extraction::Calls(calls) = &found {
+        assert!(!calls.is_empty());
+        let schema = serde_json::json!({"type": "object", "properties": {"a": {"type": "integer"}}});
+        for call in calls.iter().take(MAX_CALLS) {
+            schema_fault(&schema, &call.arguments);
+            // What was read is JSON again, and reads the same.
+            let again = serde_json::from_str::<serde_json::Value>(&call.arguments.to_string());
+            assert_eq!(again.ok().as_ref(), Some(&call.arguments));
+        }
+    }
+    let call = ToolCall { id: None, name: "f".into(), arguments: text.into_owned() };
+    read_server(&[call]);
+}
+
+/// The decoder of event streams, whole and cut: what a prefix of a stream holds, the stream holds too.
+pub fn events(bytes: &[u8]) {
+    let bounds = sse::Bounds { line: 1 << 12, event: 1 << 13 };
+    if let Ok(events) = sse::decode(bytes, bounds) {
+        assert!(events.iter().all(|event| event.end <= bytes.len()));
+        assert!(events.windows(2).all(|pair| pair[0].end <= pair[1].end));
+        let _ = reply::from_events(&events);
+        if let Ok(first) = sse::decode(&bytes[..bytes.len() / 2], bounds) {
+            assert!(first.len() <= events.len());
+        }
+    }
+    let _ = reply::from_whole(bytes);
+}
+
+/// The reader of model files.
+pub fn gguf(bytes: &[u8]) {
+    let _ = gguf::parse(bytes);
+}

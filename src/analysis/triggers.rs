@@ -1,0 +1,94 @@
+//! A user's own requests: does a setting call tools where the reference does, and validly?
+
+use std::collections::BTreeMap;
+
+use super::Run;
+use super::stats::{Part, nested_mean_draws, percentile_interval, rng};
+use super::summary::{Estimate, TriggerRow};
+use crate::import::requests::{TASK, triggered};
+use crate::trial::Trial;
+
+/// Every setting that answered requests which the reference answered too, by context, in suite order.
+pub(crate) fn rows(run: &Run<'_>) -> Vec<TriggerRow> {
+    let reference = run.suite.reference().label.as_str();
+    let mut rows = Vec::new();
+    for &context in &run.suite.contexts {
+        let truth = answered(run, (reference, 0), context);
+        for setting in &run.suite.settings {
+            let label = setting.label.as_str();
+            let replicate = u32::from(label == reference);
+            rows.extend(row(run, (label, context), &answered(run, (label, replicate), context), &truth));
+        }
+    }
+    rows
+}
+
+/// The answered requests of a visit by case; none where the cell does not count.
+fn answered<'a>(
+    run: &Run<'a>,
+    (setting, replicate): (&str, u32),
+    context: u32,
+) -> BTreeMap<&'a str, &'a Trial> {
+    if run.void.contains_key(&(setting, context)) {
+        return BTreeMap::new();
+    }
+    let here = run.journal.trials.iter().filter(|trial| {
+        let key = &trial.key;
+        key.task == TASK && key.setting == setting && key.replicate == replicate && key.context == context
+    });
+    let scored = here.filter(|trial| trial.outcome.score().is_some() && trial.reply.is_some());
+    scored.map(|trial| (trial.case.as_str(), trial)).collect()
+}
+
+fn row(
+    run: &Run<'_>,
+    (setting, context): (&str, u32),
+    ours: &BTreeMap<&str, &Trial>,
+    truth: &BTreeMap<&str, &Trial>,
+) -> Option<TriggerRow> {
+    let called = |trial: &Trial| trial.reply.as_ref().is_some_and(triggered);
+    let pairs: Vec<(&Trial, &Trial)> =
+        ours.iter().filter_map(|(case, ours)| Some((*ours, *truth.get(case)?))).collect();
+    let outcomes: Vec<(bool, bool)> =
+        pairs.iter().map(|(ours, theirs)| (called(ours), called(theirs))).collect();
+    let count = |outcome| outcomes.iter().filter(|seen| **seen == outcome).count() as u32;
+    let sum = |name: &str| {
+        let figure = |trial: &Trial| trial.outcome.score().and_then(|score| score.metrics.get(name).copied());
+        pairs.iter().filter_map(|(ours, _)| figure(ours)).sum::<f64>() as u32
+    };
+    (!pairs.is_empty()).then(|| TriggerRow {
+        setting: setting.into(),
+        context,
+        cases: pairs.len() as u32,
+        both: count((true, true)),
+        only_setting: count((true, false)),
+        only_reference: count((false, true)),
+        f1: f1(run, context, &outcomes),
+        calls: sum("calls"),
+        valid_calls: sum("valid_calls"),
+    })
+}
+
+/// F1 = 2 both / (2 both + only one of them): a mean over requests of 1 (both) or 0 (one), weighted 2 and 1.
+fn f1(run: &Run<'_>, context: u32, outcomes: &[(bool, bool)]) -> Option<Estimate> {
+    let part = |(ours, theirs): &(bool, bool)| Part {
+        mean: f64::from(u8::from(*ours && *theirs)),
+        count: f64::from(u8::from(*ours) + u8::from(*theirs)),
+    };
+    let parts: Vec<Part> = outcomes.iter().map(part).collect();
+    let weight: f64 = parts.iter().map(|part| part.count).sum();
+    if weight == 0.0 {
+        return None;
+    }
+    let value = parts.iter().map(|part| part.mean * part.count).sum::<f64>() / weight;
+    // The same stream for every setting: the draws are paired.
+    let mut stream = rng(run.resampling.seed, &format!("triggers {context}"));
+    let draws = nested_mean_draws(&[parts], run.resampling.draws, &mut stream);
+    let interval = percentile_interval(draws, run.resampling.confidence).filter(|_| outcomes.len() > 1);
+    Some(Estimate {
+        value,
+        low: interval.map(|(low, _)| low),
+        high: interval.map(|(_, high)| high),
+        n: outcomes.len() as u32,
+    })
+}
