@@ -107,7 +107,8 @@ pub struct ScoreArgs {
     /// Run folder, a unique prefix of its name, or `latest`: its replies are scored with today's rules
     #[arg(required_unless_present = "cases", conflicts_with = "cases")]
     pub run: Option<String>,
-    /// Cases to score against: FILE as `kneepoint cases` prints them, ruler:FILE or qa:FILE
+    /// Cases to score against: FILE as `kneepoint cases` prints them, ruler:FILE, qa:FILE,
+    /// requests:FILE or bfcl:QUESTIONS,ANSWERS
     #[arg(long, value_name = "[FORMAT:]FILE", requires = "replies")]
     pub cases: Option<String>,
     /// Replies, one a line: {"case", "content", "reasoning"?, "tool_calls"?, "finish_reason"?}; - for stdin

@@ -1,5 +1,7 @@
 //! Runs the fuzzers' entry functions over their committed corpus and over random changes of it.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 #[path = "../fuzz/src/entry.rs"]
 #[expect(unreachable_pub, reason = "a library of its own for the fuzzers")]
 mod entry;

@@ -1,5 +1,7 @@
 //! A user's own requests through a run: answered, checked for streaming, compared with the reference's.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod common;
 
 use common::MockBench;

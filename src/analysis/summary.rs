@@ -654,7 +654,7 @@ pub struct Summary {
     #[serde(default)]
     pub effective: Vec<EffectiveLength>,
     /// A user's own requests against the reference; empty when no suite task imports any.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub triggers: Vec<TriggerRow>,
     /// Trials that broke.
     pub failures: Vec<FailureRow>,

@@ -461,17 +461,14 @@ mod tests {
         })
     }
 
-    /// Captured from each server, the same request in both forms.
+    /// Captured from the servers, the same request in both forms.
     #[test]
     fn streamed_and_whole_replies_make_the_same_calls() {
-        for (streamed, whole) in
-            [(fixture!("vllm/chat_tools_required.sse"), fixture!("vllm/chat_tools_required.json"))]
-        {
-            let (streamed, whole) = (stream(streamed).unwrap().reply, from_whole(whole).unwrap().reply);
-            assert!(!whole.tool_calls.is_empty());
-            assert!(crate::task::tools::same_calls(&streamed, &whole));
-            assert_eq!(streamed.finish_reason, whole.finish_reason);
-        }
+        let streamed = stream(fixture!("vllm/chat_tools_required.sse")).unwrap().reply;
+        let whole = from_whole(fixture!("vllm/chat_tools_required.json")).unwrap().reply;
+        assert!(!whole.tool_calls.is_empty());
+        assert!(crate::task::tools::same_calls(&streamed, &whole));
+        assert_eq!(streamed.finish_reason, whole.finish_reason);
         // SmolLM2's template drops the tools: neither form holds a call.
         for reply in [
             stream(fixture!("llama-server/chat_tools_required.sse")).unwrap().reply,

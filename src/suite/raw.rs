@@ -271,7 +271,7 @@ pub struct RawTask {
     #[schemars(with = "Option<Vec<Arm>>")]
     pub arms: Option<Vec<Spanned<Arm>>>,
     /// File of the cases, for tasks that read one, relative to the suite's folder; `{context}` in it stands for
-    /// the context length.
+    /// the context length. `tools/bfcl` reads two: `QUESTIONS,ANSWERS`.
     #[schemars(with = "Option<PathBuf>")]
     pub file: Option<Spanned<PathBuf>>,
     /// How the reply begins: `chat` (default), or `prefill` with the first words of an answer.
