@@ -38,3 +38,15 @@ fn mode_and_text_are_checked_and_what_is_not_said_is_not_written() {
         assert!(error.location().is_some());
     }
 }
+
+#[test]
+fn a_second_file_is_in_the_suites_folder_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |keys: &str| task(folder.path(), keys).unwrap().file.unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let pair = file("name = \"tools/bfcl\"\nfile = \"q.json,answers/a.json\"");
+    assert_eq!(pair.display().to_string(), format!("{},{}", at("q.json"), at("answers/a.json")));
+    assert_eq!(file("name = \"tools/bfcl\"\nfile = \"q.json\"").display().to_string(), at("q.json"));
+    let comma = file("name = \"retrieval/ruler\"\nfile = \"a,b.jsonl\"");
+    assert_eq!(comma.display().to_string(), at("a,b.jsonl"));
+}

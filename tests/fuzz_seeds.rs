@@ -1,4 +1,4 @@
-//! Runs the fuzzers' entry functions over their committed corpus and over random changes of it.
+//! Runs the fuzzers' entry functions over their committed seeds and over random changes of it.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -10,19 +10,19 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
-fn corpus(name: &str) -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
+fn seeds(name: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(name);
     let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
-    assert!(paths.len() >= 4, "{name} has too small a corpus");
+    assert!(paths.len() >= 4, "{name} has too few seeds");
     paths.iter().map(|path| std::fs::read(path).unwrap()).collect()
 }
 
-/// The corpus as it is, cut anywhere, with bytes changed, with a piece of another entry in the middle, and any bytes.
+/// The seeds as they are, cut anywhere, with bytes changed, with a piece of another entry in the middle, and any bytes.
 fn hammer(name: &str, entry: fn(&[u8])) {
-    let corpus = corpus(name);
-    corpus.iter().for_each(|bytes| entry(bytes));
-    let seed = || proptest::sample::select(corpus.clone());
+    let seeds = seeds(name);
+    seeds.iter().for_each(|bytes| entry(bytes));
+    let seed = || proptest::sample::select(seeds.clone());
     let change = || proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8);
     let any_bytes = || proptest::collection::vec(any::<u8>(), 0..300);
     let cut = any::<prop::sample::Index>;
