@@ -313,6 +313,7 @@ fn words(name: &str) -> &str {
         metric::PEAK_FILE_BYTES => "file-mapped memory",
         metric::PEAK_VRAM_BYTES => "GPU memory of the server",
         metric::PEAK_VRAM_DEVICE_BYTES
+        | metric::GPU_CARDS
         | metric::GPU_ENERGY_J
         | metric::GPU_THROTTLED
         | metric::GPU_OTHERS => "the graphics cards",

@@ -281,7 +281,7 @@ pub struct MemorySummary {
     /// Peak GPU memory of the server's processes, over all cards.
     #[serde(default)]
     pub peak_vram_bytes: Option<u64>,
-    /// Peak GPU memory in use on all cards, by whomever.
+    /// Peak GPU memory in use on the server's cards, by whomever.
     #[serde(default)]
     pub peak_vram_device_bytes: Option<u64>,
     /// KV cache, as the engine reports it.
@@ -305,7 +305,7 @@ pub struct EnergySummary {
     pub gpu: bool,
     /// Processor packages are in it.
     pub cpu: bool,
-    /// Power of the idle cards that was taken off (W); `None`: nothing was.
+    /// Power of an idle card that was taken off for each card in use (W); `None`: nothing was.
     pub idle_w: Option<f64>,
 }
 
@@ -552,7 +552,7 @@ pub struct Machine {
     pub memory_bytes: u64,
     /// GPUs, by name.
     pub gpus: Vec<String>,
-    /// Power of all cards before the first server started (W), where the driver says it.
+    /// Mean power of a card before the first server started (W), where the driver says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_gpu_w: Option<f64>,
 }

@@ -22,6 +22,7 @@ pub const ENTRY: ProbeEntry = ProbeEntry {
     metrics: &[
         (metric::PEAK_VRAM_BYTES, Source::Nvml),
         (metric::PEAK_VRAM_DEVICE_BYTES, Source::Nvml),
+        (metric::GPU_CARDS, Source::Nvml),
         (metric::GPU_ENERGY_J, Source::Nvml),
         (metric::GPU_THROTTLED, Source::Nvml),
         (metric::GPU_OTHERS, Source::Nvml),
@@ -74,20 +75,28 @@ fn check() -> Result<String, String> {
     Ok(found.join("; "))
 }
 
-/// Power of all cards (W) while nothing of ours runs, over two seconds.
+/// Mean power of a card (W) while nothing of ours runs, over two seconds.
 ///
 /// # Errors
 /// Why there is no figure.
 pub fn idle_power_w() -> Result<f64, String> {
     let nvml = open()?;
-    let mut probe = Cards::of(&nvml)?;
+    let devices = devices(&nvml)?;
+    let mut joules = vec![Joules::default(); devices.len()];
+    let mut read = || -> Result<(), String> {
+        for (device, joules) in devices.iter().zip(&mut joules) {
+            joules.add(Instant::now(), energy(device)?);
+        }
+        Ok(())
+    };
     let start = Instant::now();
-    probe.energy(start)?;
+    read()?;
     std::thread::sleep(IDLE_WATCH);
-    probe.energy(Instant::now())?;
+    read()?;
     let seconds = start.elapsed().as_secs_f64();
-    let used: Option<f64> = probe.joules.iter_mut().map(Joules::take).sum();
-    used.map(|joules| joules / seconds).ok_or_else(|| "the cards report no energy".to_owned())
+    let used: Option<f64> = joules.iter_mut().map(Joules::take).sum();
+    let per_card = used.map(|joules| joules / seconds / devices.len() as f64);
+    per_card.ok_or_else(|| "the cards report no energy".to_owned())
 }
 
 fn has_mig(device: &Device<'_>) -> bool {
@@ -111,42 +120,35 @@ fn process_name(pid: u32) -> String {
         .map_or_else(|_| "another machine's or user's process".to_owned(), |name| name.trim().to_owned())
 }
 
-/// The cards of this machine.
-struct Cards<'a> {
-    devices: Vec<Device<'a>>,
-    joules: Vec<Joules>,
+/// What a card says of its energy: the counter (Volta and newer), else the power.
+fn energy(device: &Device<'_>) -> Result<Reading, String> {
+    match device.total_energy_consumption() {
+        Ok(millijoules) => Ok(Reading::Counter { joules: millijoules as f64 / 1e3, range: None }),
+        Err(_) => {
+            let milliwatts = device.power_usage().map_err(|error| error.to_string())?;
+            Ok(Reading::Power(f64::from(milliwatts) / 1e3))
+        }
+    }
 }
 
-impl<'a> Cards<'a> {
-    fn of(nvml: &'a Nvml) -> Result<Self, String> {
-        let devices = devices(nvml)?;
-        let joules = vec![Joules::default(); devices.len()];
-        Ok(Self { devices, joules })
-    }
-
-    /// Reads every card's energy: the counter (Volta and newer), else the power.
-    fn energy(&mut self, at: Instant) -> Result<(), String> {
-        for (device, joules) in self.devices.iter().zip(&mut self.joules) {
-            let reading = match device.total_energy_consumption() {
-                Ok(millijoules) => Reading::Counter { joules: millijoules as f64 / 1e3, range: None },
-                Err(_) => {
-                    let milliwatts = device.power_usage().map_err(|error| error.to_string())?;
-                    Reading::Power(f64::from(milliwatts) / 1e3)
-                }
-            };
-            joules.add(at, reading);
-        }
-        Ok(())
-    }
+/// What a trial has seen of a card.
+#[derive(Debug, Clone, Default)]
+struct Card {
+    joules: Joules,
+    /// Peak memory in use, by whomever (bytes).
+    used: u64,
+    throttled: bool,
+    /// Whether a process of the server is on it.
+    ours: bool,
+    /// Processes that are not the server's.
+    others: BTreeSet<u32>,
 }
 
 /// What a trial has seen.
 #[derive(Debug, Default)]
 struct Seen {
+    /// Peak memory of the server over all cards (bytes).
     server: Option<u64>,
-    cards: Option<u64>,
-    throttled: bool,
-    others: BTreeSet<u32>,
     sampled: bool,
 }
 
@@ -154,7 +156,7 @@ struct Nvidia {
     server: u32,
     /// The library, or why there is none.
     nvml: Result<Nvml, String>,
-    joules: Vec<Joules>,
+    cards: Vec<Card>,
     seen: Seen,
     /// Why the memory of single processes is not known.
     hidden: Option<String>,
@@ -163,9 +165,9 @@ struct Nvidia {
 impl Nvidia {
     fn new(subject: Subject) -> Self {
         let nvml = open();
-        let cards = nvml.as_ref().ok().and_then(|nvml| Cards::of(nvml).ok());
-        let joules = cards.map(|cards| cards.joules).unwrap_or_default();
-        Self { server: subject.server_pid, nvml, joules, seen: Seen::default(), hidden: None }
+        let devices = nvml.as_ref().ok().and_then(|nvml| devices(nvml).ok());
+        let cards = vec![Card::default(); devices.map_or(0, |devices| devices.len())];
+        Self { server: subject.server_pid, nvml, cards, seen: Seen::default(), hidden: None }
     }
 
     fn look(&mut self) -> Result<(), String> {
@@ -175,36 +177,47 @@ impl Nvidia {
             .into_iter()
             .filter_map(|pid| u32::try_from(pid).ok())
             .collect();
-        let mut cards = Cards::of(nvml)?;
-        cards.joules = std::mem::take(&mut self.joules);
-        cards.energy(Instant::now())?;
-        let (mut server, mut total, mut found) = (0, 0, false);
-        for device in &cards.devices {
-            total += device.memory_info().map_err(|error| error.to_string())?.used;
-            self.seen.throttled |= device.current_throttle_reasons().is_ok_and(|why| why.intersects(SLOW));
+        let (mut server, mut found) = (0, false);
+        for (device, card) in devices(nvml)?.iter().zip(&mut self.cards) {
+            card.joules.add(Instant::now(), energy(device)?);
+            card.used = card.used.max(device.memory_info().map_err(|error| error.to_string())?.used);
+            card.throttled |= device.current_throttle_reasons().is_ok_and(|why| why.intersects(SLOW));
             if has_mig(device) {
                 self.hidden =
                     Some("the card is split by MIG: it tells its processes apart by instance".into());
             }
             for (pid, used) in pids(device) {
                 if !ours.contains(&pid) {
-                    self.seen.others.insert(pid);
+                    card.others.insert(pid);
                     continue;
                 }
-                found = true;
+                (card.ours, found) = (true, true);
                 match used {
                     Some(bytes) => server += bytes,
                     None => self.hidden = Some("the driver does not say what single processes hold".into()),
                 }
             }
         }
-        self.joules = cards.joules;
         if found {
             self.seen.server = self.seen.server.max(Some(server));
         }
-        self.seen.cards = self.seen.cards.max(Some(total));
         self.seen.sampled = true;
         Ok(())
+    }
+
+    /// The cards that the server is on, and what the trial saw of them; all of them where nobody says which they are.
+    fn end(&mut self) -> Vec<Card> {
+        let mut cards: Vec<Card> = self.cards.iter_mut().map(Card::end).collect();
+        if cards.iter().any(|card| card.ours) {
+            cards.retain(|card| card.ours);
+        }
+        cards
+    }
+}
+
+impl Card {
+    fn end(&mut self) -> Self {
+        std::mem::take(self)
     }
 }
 
@@ -223,7 +236,7 @@ impl Probe for Nvidia {
 
     fn take(&mut self) -> Vec<Measurement> {
         let seen = std::mem::take(&mut self.seen);
-        let joules: Option<f64> = self.joules.iter_mut().map(Joules::take).sum();
+        let mut cards = self.end();
         let reason = match &self.nvml {
             Err(reason) => reason.clone(),
             Ok(_) if !seen.sampled => "no sample was taken".to_owned(),
@@ -234,15 +247,19 @@ impl Probe for Nvidia {
             (None, true) => "the server's processes are not on a card".to_owned(),
             (None, false) => reason.clone(),
         };
-        let bytes = |value: Option<u64>| value.map(|bytes| bytes as f64);
-        let server = seen.server.filter(|_| self.hidden.is_none());
+        let server = seen.server.filter(|_| self.hidden.is_none()).map(|bytes| bytes as f64);
         let sampled = |value: f64| seen.sampled.then_some(value);
+        let joules: Option<f64> = cards.iter_mut().map(|card| card.joules.take()).sum();
+        let used: u64 = cards.iter().map(|card| card.used).sum();
+        let throttled = cards.iter().any(|card| card.throttled);
+        let others: BTreeSet<&u32> = cards.iter().flat_map(|card| &card.others).collect();
         vec![
-            measured(metric::PEAK_VRAM_BYTES, bytes(server), &hidden),
-            measured(metric::PEAK_VRAM_DEVICE_BYTES, bytes(seen.cards), &reason),
+            measured(metric::PEAK_VRAM_BYTES, server, &hidden),
+            measured(metric::PEAK_VRAM_DEVICE_BYTES, sampled(used as f64), &reason),
+            measured(metric::GPU_CARDS, sampled(cards.len() as f64), &reason),
             measured(metric::GPU_ENERGY_J, joules.filter(|_| seen.sampled), &reason),
-            measured(metric::GPU_THROTTLED, sampled(f64::from(u8::from(seen.throttled))), &reason),
-            measured(metric::GPU_OTHERS, sampled(seen.others.len() as f64), &reason),
+            measured(metric::GPU_THROTTLED, sampled(f64::from(u8::from(throttled))), &reason),
+            measured(metric::GPU_OTHERS, sampled(others.len() as f64), &reason),
         ]
     }
 }

@@ -518,13 +518,15 @@ pub mod metric {
     pub const PEAK_FILE_BYTES: &str = "peak_file_bytes";
     /// Peak GPU memory of the server's processes, over all cards (bytes).
     pub const PEAK_VRAM_BYTES: &str = "peak_vram_bytes";
-    /// Peak GPU memory in use on all cards, by whomever (bytes).
+    /// Peak GPU memory in use on the server's cards, by whomever (bytes).
     pub const PEAK_VRAM_DEVICE_BYTES: &str = "peak_vram_device_bytes";
-    /// Energy of all cards during the trial, what they use when idle included (J).
+    /// Cards that the server is on.
+    pub const GPU_CARDS: &str = "gpu_cards";
+    /// Energy of the server's cards during the trial, what they use when idle included (J).
     pub const GPU_ENERGY_J: &str = "gpu_energy_j";
     /// 1 when a card slowed down for power or heat during the trial, else 0.
     pub const GPU_THROTTLED: &str = "gpu_throttled";
-    /// Processes on the cards beside the server's.
+    /// Processes on the server's cards that are not its own.
     pub const GPU_OTHERS: &str = "gpu_other_processes";
     /// Energy of the processor packages during the trial, what they use when idle included (J).
     pub const CPU_ENERGY_J: &str = "cpu_energy_j";

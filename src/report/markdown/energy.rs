@@ -51,8 +51,8 @@ pub(super) fn words(summary: &Summary) -> Option<String> {
     };
     let idle = match energy.idle_w {
         Some(idle) => format!(
-            "The {} W that the cards used before the first server started are taken off; a loaded model keeps their clocks \
-             up, which is not.",
+            "The {} W that a card used before the first server started are taken off; that a loaded model keeps \
+             its clocks up is not.",
             text::significant(idle)
         ),
         None => "What they use when idle is in it.".to_owned(),
