@@ -90,6 +90,17 @@ impl Filter {
         self.passes(FilterKey::Task, task) && self.passes(FilterKey::Context, &context.to_string())
     }
 
+    /// Whether it only names settings and context lengths: what it says of cells.
+    pub fn is_of_cells(&self) -> bool {
+        self.terms.iter().all(|(key, _)| matches!(key, FilterKey::Setting | FilterKey::Context))
+    }
+
+    /// Whether a cell passes, by the setting's label and the context length (tokens); the reference is treated like
+    /// any other.
+    pub fn keeps_cell(&self, setting: &str, context: u32) -> bool {
+        self.passes(FilterKey::Setting, setting) && self.passes(FilterKey::Context, &context.to_string())
+    }
+
     /// The reference always passes by setting: without it nothing could be compared.
     fn passes_setting(&self, setting: &Setting, reference: &Setting) -> bool {
         setting == reference || self.passes(FilterKey::Setting, &setting.label)

@@ -1,11 +1,8 @@
 //! The trials as a table. Everything that knows polars is in this file.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
-use polars::prelude::{
-    Column, DataFrame, Expr, IntoLazy, JoinArgs, JoinType, LazyFrame, SortMultipleOptions, col, lit,
-};
+use polars::prelude::{Column, DataFrame, IntoLazy, LazyFrame, SortMultipleOptions, col, lit};
 
 use super::Tasks;
 use crate::error::{Context, Result};
@@ -13,11 +10,11 @@ use crate::journal::Journal;
 use crate::task::Weight;
 use crate::trial::{Arm, Case, FinishReason, Outcome, Prompt, Source, Trial, metric};
 
-/// One row a trial.
+/// One row a trial, those of a visit together: nearly every question is about one.
 pub(crate) struct Frame {
     trials: DataFrame,
-    /// The same rows by visit (setting, context, replicate): nearly every question is about one.
-    visits: BTreeMap<(String, u32, u32), DataFrame>,
+    /// First row and number of rows of each visit (setting, context, replicate).
+    visits: BTreeMap<(String, u32, u32), (i64, usize)>,
 }
 
 /// One visit of a cell; replicate 1 is the reference's second visit.
@@ -42,18 +39,9 @@ pub(crate) struct Counts {
 pub(crate) struct Item {
     pub(crate) task: String,
     pub(crate) arm: String,
+    pub(crate) case: String,
     pub(crate) cluster: String,
     pub(crate) quality: f64,
-}
-
-/// An item scored in two visits.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Pair {
-    pub(crate) task: String,
-    pub(crate) arm: String,
-    pub(crate) cluster: String,
-    pub(crate) quality: f64,
-    pub(crate) reference: f64,
 }
 
 /// One scored trial of a task.
@@ -174,24 +162,20 @@ impl Frame {
         void: &BTreeMap<(&str, u32), String>,
     ) -> Result<Self> {
         let cases: HashMap<&str, &Case> = journal.cases.iter().map(|case| (case.id.as_str(), case)).collect();
-        let trials = &journal.trials;
+        let mut ordered: Vec<&Trial> = journal.trials.iter().collect();
+        ordered.sort_by(|a, b| visit_of(a).cmp(&visit_of(b)));
+        let trials = &ordered;
         let case = |trial: &Trial| cases.get(trial.case.as_str()).copied();
-        let weight = |trial: &Trial| weight_name(tasks.weight(&trial.key.task));
-        let is_void = |trial: &Trial| void.contains_key(&(trial.key.setting.as_str(), trial.key.context));
-        let cluster = |trial: &Trial| case(trial).map_or(trial.case.clone(), |case| case.cluster.clone());
         let mut columns = vec![
-            text("setting", trials, |trial| trial.key.setting.clone()),
-            number("context", trials, |trial| trial.key.context),
             number("round", trials, |trial| trial.key.round),
-            number("replicate", trials, |trial| trial.key.replicate),
-            text("task", trials, |trial| trial.key.task.clone()),
-            text("arm", trials, |trial| arm_name(trial.key.arm).into()),
+            text("task", trials, |trial| &trial.key.task),
+            text("arm", trials, |trial| arm_name(trial.key.arm)),
             number("index", trials, |trial| trial.key.index),
-            text("case", trials, |trial| trial.case.clone()),
-            text("cluster", trials, cluster),
+            text("case", trials, |trial| &trial.case),
+            text("cluster", trials, |trial| case(trial).map_or(&trial.case, |case| &case.cluster)),
             number("launch", trials, |trial| trial.launch),
-            text("weight", trials, |trial| weight(trial).into()),
-            text("outcome", trials, |trial| outcome_name(&trial.outcome).into()),
+            text("weight", trials, |trial| weight_name(tasks.weight(&trial.key.task))),
+            text("outcome", trials, |trial| outcome_name(&trial.outcome)),
             optional("quality", trials, |trial| trial.outcome.score().and_then(|score| score.quality)),
             // A comparative task asks for as long a reply as its budget allows.
             flag("truncated", trials, |trial| {
@@ -200,7 +184,7 @@ impl Frame {
             flag("chat", trials, |trial| {
                 case(trial).is_some_and(|case| matches!(case.prompt, Prompt::Chat { .. }))
             }),
-            flag("void", trials, is_void),
+            flag("void", trials, |trial| void.contains_key(&(trial.key.setting.as_str(), trial.key.context))),
         ];
         for figure in FIGURES {
             columns.push(optional(figure.column, trials, |trial| {
@@ -213,12 +197,9 @@ impl Frame {
         let table =
             DataFrame::new(trials.len(), columns).context(|| "cannot make a table of the trials".into())?;
         let mut visits = BTreeMap::new();
-        for key in trials.iter().map(|trial| &trial.key) {
+        for (row, key) in trials.iter().map(|trial| &trial.key).enumerate() {
             let name = (key.setting.clone(), key.context, key.replicate);
-            if let Entry::Vacant(place) = visits.entry(name) {
-                let visit = Visit { setting: &key.setting, context: key.context, replicate: key.replicate };
-                place.insert(collect(table.clone().lazy().filter(of(visit)))?);
-            }
+            visits.entry(name).or_insert((row as i64, 0)).1 += 1;
         }
         Ok(Self { trials: table, visits })
     }
@@ -226,8 +207,8 @@ impl Frame {
     /// The trials of a visit; none when it did not happen.
     fn visit(&self, visit: Visit<'_>) -> LazyFrame {
         let name = (visit.setting.to_owned(), visit.context, visit.replicate);
-        let rows = self.visits.get(&name).cloned();
-        rows.unwrap_or_else(|| self.trials.head(Some(0))).lazy()
+        let (first, rows) = self.visits.get(&name).copied().unwrap_or((0, 0));
+        self.trials.slice(first, rows).lazy()
     }
 
     /// Trials of a visit by outcome, void or not.
@@ -249,35 +230,11 @@ impl Frame {
     /// The scored items of the primary endpoint, repeats averaged, in a fixed order.
     pub(crate) fn items(&self, visit: Visit<'_>) -> Result<Vec<Item>> {
         let rows = collect(self.primary(visit))?;
-        let columns = (texts(&rows, "task")?, texts(&rows, "arm")?, texts(&rows, "cluster")?);
-        let keys = columns.0.into_iter().zip(columns.1).zip(columns.2);
-        let items = keys.zip(present(&rows, "quality")?);
-        Ok(items.map(|(((task, arm), cluster), quality)| Item { task, arm, cluster, quality }).collect())
-    }
-
-    /// The primary items that were scored in both visits, joined by case, in a fixed order.
-    pub(crate) fn pairs(&self, visit: Visit<'_>, reference: Visit<'_>) -> Result<Vec<Pair>> {
-        let on = [col("task"), col("arm"), col("case")];
-        let other = self.primary(reference).select([
-            col("task"),
-            col("arm"),
-            col("case"),
-            col("quality").alias("reference"),
-        ]);
-        let joined = self.primary(visit).join(other, on.clone(), on, JoinArgs::new(JoinType::Inner));
-        let rows = collect(joined.sort(["task", "arm", "case"], SortMultipleOptions::default()))?;
-        let columns = (texts(&rows, "task")?, texts(&rows, "arm")?, texts(&rows, "cluster")?);
-        let keys = columns.0.into_iter().zip(columns.1).zip(columns.2);
-        let scores = present(&rows, "quality")?.into_iter().zip(present(&rows, "reference")?);
-        Ok(keys
-            .zip(scores)
-            .map(|(((task, arm), cluster), (quality, reference))| Pair {
-                task,
-                arm,
-                cluster,
-                quality,
-                reference,
-            })
+        let tasks = texts(&rows, "task")?.into_iter().zip(texts(&rows, "arm")?);
+        let cases = texts(&rows, "case")?.into_iter().zip(texts(&rows, "cluster")?);
+        let items = tasks.zip(cases).zip(present(&rows, "quality")?);
+        Ok(items
+            .map(|(((task, arm), (case, cluster)), quality)| Item { task, arm, case, cluster, quality })
             .collect())
     }
 
@@ -355,11 +312,8 @@ impl Frame {
     }
 }
 
-fn of(visit: Visit<'_>) -> Expr {
-    col("setting")
-        .eq(lit(visit.setting))
-        .and(col("context").eq(lit(visit.context)))
-        .and(col("replicate").eq(lit(visit.replicate)))
+fn visit_of(trial: &Trial) -> (&str, u32, u32) {
+    (&trial.key.setting, trial.key.context, trial.key.replicate)
 }
 
 fn weight_name(weight: Option<Weight>) -> &'static str {
@@ -383,20 +337,20 @@ fn is_truncated(trial: &Trial) -> bool {
     reply.is_some_and(|reply| reply.turns().any(|turn| turn.finish_reason == Some(FinishReason::Length)))
 }
 
-fn text(name: &str, trials: &[Trial], of: impl Fn(&Trial) -> String) -> Column {
-    Column::new(name.into(), trials.iter().map(of).collect::<Vec<_>>())
+fn text<'t>(name: &str, trials: &[&'t Trial], of: impl Fn(&'t Trial) -> &'t str) -> Column {
+    Column::new(name.into(), trials.iter().map(|trial| of(trial)).collect::<Vec<_>>())
 }
 
-fn number(name: &str, trials: &[Trial], of: impl Fn(&Trial) -> u32) -> Column {
-    Column::new(name.into(), trials.iter().map(of).collect::<Vec<_>>())
+fn number(name: &str, trials: &[&Trial], of: impl Fn(&Trial) -> u32) -> Column {
+    Column::new(name.into(), trials.iter().map(|trial| of(trial)).collect::<Vec<_>>())
 }
 
-fn optional(name: &str, trials: &[Trial], of: impl Fn(&Trial) -> Option<f64>) -> Column {
-    Column::new(name.into(), trials.iter().map(of).collect::<Vec<_>>())
+fn optional(name: &str, trials: &[&Trial], of: impl Fn(&Trial) -> Option<f64>) -> Column {
+    Column::new(name.into(), trials.iter().map(|trial| of(trial)).collect::<Vec<_>>())
 }
 
-fn flag(name: &str, trials: &[Trial], of: impl Fn(&Trial) -> bool) -> Column {
-    Column::new(name.into(), trials.iter().map(of).collect::<Vec<_>>())
+fn flag(name: &str, trials: &[&Trial], of: impl Fn(&Trial) -> bool) -> Column {
+    Column::new(name.into(), trials.iter().map(|trial| of(trial)).collect::<Vec<_>>())
 }
 
 fn collect(rows: LazyFrame) -> Result<DataFrame> {

@@ -42,7 +42,8 @@ struct Window<'a> {
 pub(crate) fn compare(run: &Run<'_>, context: u32) -> Comparison {
     let mut comparison = Comparison::default();
     let reference = run.suite.reference().label.as_str();
-    if run.void.contains_key(&(reference, context)) {
+    let compares = |case: &Case| case.context == context && run.weight(&case.task) == Weight::Comparative;
+    if run.void.contains_key(&(reference, context)) || !run.journal.cases.iter().any(compares) {
         return comparison;
     }
     for setting in &run.suite.settings {

@@ -18,12 +18,15 @@ mod energy;
 mod figures;
 mod flags;
 mod frame;
+mod gates;
+mod interaction;
 mod kld;
 mod memory;
 mod pareto;
 mod quality;
 mod speed;
 pub mod stats;
+pub mod stopping;
 pub mod summary;
 mod tasks;
 mod triggers;
@@ -121,20 +124,18 @@ pub fn summarise_with(journal: &Journal, tasks: &dyn Tasks) -> Result<Summary> {
     let mut cells = Vec::new();
     let mut aa = Vec::new();
     let mut depths = Vec::new();
-    let mut kld_bands = Vec::new();
-    let mut parted = Vec::new();
-    let mut figures = Vec::new();
+    let (mut kld_bands, mut parted, mut figures) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut fronts, mut interactions, mut exact) = (Vec::new(), Vec::new(), BTreeMap::new());
     for &context in &run.suite.contexts {
         let level = quality::Level::new(&run, context)?;
         let kld = kld::compare(&run, context);
-        let mut measured = Vec::new();
-        for setting in &run.suite.settings {
-            if run.planned(context) > 0 {
-                measured.push(run.cell(&level, &kld, &setting.label)?);
-            }
-        }
+        let mut measured = run.level_cells(&level, &kld)?;
         quality::judge(&mut measured, &level, run.suite);
-        pareto::place(&mut measured, &run.suite.objectives, run.suite.margin);
+        fronts.extend(pareto::place(&mut measured, run.front_rule()));
+        interactions.extend(interaction::interactions(&run, &level, &measured));
+        for setting in run.suite.settings.iter().filter(|_| !run.suite.gates.is_empty()) {
+            exact.extend(level.right_of(&setting.label).map(|right| ((&*setting.label, context), right)));
+        }
         cells.extend(measured.into_iter().map(|cell| cell.summary));
         aa.extend(level.aa(kld.max_aa));
         depths.extend(tasks::depths(&run, context));
@@ -155,7 +156,7 @@ pub fn summarise_with(journal: &Journal, tasks: &dyn Tasks) -> Result<Summary> {
         started: header.started.clone(),
         duration_s: duration_s(journal),
         repeat: header.repeat.clone(),
-        planned: run.planned_in_all(),
+        planned: run.planned_in_all().saturating_sub(run.saved()),
         done: journal.trials.len() as u32,
         machine: header.machine.clone(),
         engines: header.engines.clone(),
@@ -177,11 +178,16 @@ pub fn summarise_with(journal: &Journal, tasks: &dyn Tasks) -> Result<Summary> {
         figures,
         effective: Vec::new(),
         triggers: triggers::rows(&run),
+        fronts,
+        interactions,
+        stopping: stopping::summary(run.suite, &journal.decisions, run.saved()),
+        gates: Vec::new(),
         failures: tasks::failures(journal),
         flags: Vec::new(),
         not_measured: Vec::new(),
     };
     summary.effective = effective::lengths(&summary);
+    summary.gates = gates::check(&run.suite.gates, &summary, &exact);
     summary.flags = flags::flags(&run, &summary)?;
     summary.not_measured = flags::not_measured(&run, &summary);
     summary.verdict = verdict::sentences(&summary);
@@ -197,6 +203,8 @@ pub(crate) struct Run<'a> {
     pub(crate) resampling: Resampling,
     /// Why cells do not count, by setting and context.
     pub(crate) void: BTreeMap<(&'a str, u32), String>,
+    /// The trials of each visit (setting, context, replicate), in the order they ended.
+    visits: BTreeMap<(&'a str, u32, u32), Vec<&'a Trial>>,
 }
 
 /// A cell while it is being judged: what is published, and the draws that its place on the front needs.
@@ -217,7 +225,14 @@ impl<'a> Run<'a> {
             frame: Frame::new(journal, tasks, &void)?,
             resampling: Resampling { seed: suite.seed, draws: suite.draws, confidence: suite.confidence },
             void,
+            visits: by_visit(&journal.trials),
         })
+    }
+
+    /// The trials of a visit, in the order they ended.
+    pub(crate) fn trials<'r>(&'r self, visit: Visit<'r>) -> &'r [&'a Trial] {
+        let visits: &'r BTreeMap<(&'r str, u32, u32), Vec<&'a Trial>> = &self.visits;
+        visits.get(&(visit.setting, visit.context, visit.replicate)).map_or(&[], Vec::as_slice)
     }
 
     /// The tasks and arms that run at a context length, in suite order.
@@ -244,6 +259,41 @@ impl<'a> Run<'a> {
         self.suite.contexts.iter().map(|&context| visits * self.planned(context)).sum()
     }
 
+    /// Trials that stopping early made needless.
+    fn saved(&self) -> u32 {
+        let rounds = self.suite.rounds;
+        let slice =
+            |samples: u32, after: u32| (0..samples).filter(|index| index % rounds > after).count() as u32;
+        let of = |decision: &summary::Decision| -> u32 {
+            let here = self.suite.tasks.iter().filter(|task| task.contexts.contains(&decision.context));
+            let trials = here.map(|t| slice(t.samples, decision.after_round) * t.arms.len().max(1) as u32);
+            let visits = if decision.setting == self.suite.reference().label { 2 } else { 1 };
+            trials.sum::<u32>() * visits
+        };
+        self.journal.decisions.iter().map(of).sum()
+    }
+
+    pub(crate) fn front_rule(&self) -> pareto::Rule<'a> {
+        pareto::Rule {
+            objectives: &self.suite.objectives,
+            margin: self.suite.margin,
+            confidence: self.suite.confidence,
+        }
+    }
+
+    /// Every cell of a context length, measured but not judged.
+    pub(crate) fn level_cells(
+        &self,
+        level: &quality::Level<'_>,
+        kld: &kld::Comparison,
+    ) -> Result<Vec<Measured>> {
+        if self.planned(level.context) == 0 {
+            return Ok(Vec::new());
+        }
+        let settings = self.suite.settings.iter();
+        settings.map(|setting| self.cell(level, kld, &setting.label)).collect()
+    }
+
     /// The task's weight; one that this build does not know counts like any other.
     pub(crate) fn weight(&self, task: &str) -> Weight {
         self.tasks.weight(task).unwrap_or(Weight::Primary)
@@ -262,7 +312,7 @@ impl<'a> Run<'a> {
             return Ok(Measured { summary, difference: None, draws: pareto::Draws::default() });
         }
         let mut draws = pareto::Draws::default();
-        let difference = level.measure(self, &mut summary, &mut draws)?;
+        let difference = level.measure(&mut summary, &mut draws);
         speed::measure(self, &mut summary, &mut draws)?;
         energy::measure(self, &mut summary, &mut draws)?;
         if let Some((kld, kld_draws)) = kld.cells.get(setting) {
@@ -313,15 +363,10 @@ impl<'a> Run<'a> {
 
     /// Scored trials of a visit by case; none of a void cell.
     pub(crate) fn scored(&self, visit: Visit<'_>) -> BTreeMap<&'a str, &'a Trial> {
-        let Visit { setting, context, replicate } = visit;
-        let here = |trial: &&Trial| {
-            trial.key.setting == setting
-                && trial.key.context == context
-                && trial.key.replicate == replicate
-                && trial.outcome.score().is_some()
-                && !self.void.contains_key(&(setting, context))
-        };
-        self.journal.trials.iter().filter(here).map(|trial| (trial.case.as_str(), trial)).collect()
+        let counts = !self.void.contains_key(&(visit.setting, visit.context));
+        let here = |trial: &&Trial| counts && trial.outcome.score().is_some();
+        let trials = self.trials(visit).iter().copied();
+        trials.filter(here).map(|trial| (trial.case.as_str(), trial)).collect()
     }
 
     /// The server processes of a cell, in the order they were started.
@@ -329,6 +374,15 @@ impl<'a> Run<'a> {
         let launches = &self.journal.launches;
         launches.iter().filter(move |launch| launch.setting == setting && launch.context == context)
     }
+}
+
+fn by_visit(trials: &[Trial]) -> BTreeMap<(&str, u32, u32), Vec<&Trial>> {
+    let mut visits: BTreeMap<(&str, u32, u32), Vec<&Trial>> = BTreeMap::new();
+    for trial in trials {
+        let key = &trial.key;
+        visits.entry((key.setting.as_str(), key.context, key.replicate)).or_default().push(trial);
+    }
+    visits
 }
 
 /// Cells whose server silently changed something, and what.

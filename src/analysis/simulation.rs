@@ -52,7 +52,7 @@ fn share(differences: &[Difference], holds: impl Fn(&Difference) -> bool) -> f64
 }
 
 fn verdict(difference: &Difference) -> Verdict {
-    let rule = Rule { margin: 0.02, floor: Some(0.0), level: 0.05 };
+    let rule = Rule { margin: 0.02, floor: Some(0.0), level: 0.05, anytime: false };
     rule.verdict(Some(&difference.estimate), Some(difference.p_value), 0.0)
 }
 

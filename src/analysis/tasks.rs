@@ -51,14 +51,8 @@ fn row(run: &Run<'_>, (task, arm): (&str, Option<Arm>), setting: &str, context: 
         unscored: BTreeMap::new(),
         failed: 0,
     };
-    let here = |key: &crate::trial::TrialKey| {
-        key.task == task
-            && key.arm == arm
-            && key.setting == setting
-            && key.context == context
-            && key.replicate == 0
-    };
-    for trial in run.journal.trials.iter().filter(|trial| here(&trial.key)) {
+    let here = run.trials(visit).iter().filter(|trial| trial.key.task == task && trial.key.arm == arm);
+    for trial in here {
         match &trial.outcome {
             Outcome::Scored(score) => {
                 row.scored += 1;

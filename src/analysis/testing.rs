@@ -3,6 +3,8 @@
 use super::summary::{
     CellSummary, FrontStatus, Machine, MemorySummary, Objective, SUMMARY_SCHEMA_VERSION, Summary, Verdict,
 };
+use crate::journal::{FORMAT, Header};
+use crate::suite::Suite;
 
 /// A cell with nothing measured.
 pub(crate) fn cell(setting: &str, context: u32) -> CellSummary {
@@ -35,6 +37,24 @@ pub(crate) fn cell(setting: &str, context: u32) -> CellSummary {
         front_frequency: None,
         command: None,
         effective: None,
+    }
+}
+
+/// The header of a run of a suite.
+pub(crate) fn header(suite: Suite) -> Header {
+    Header {
+        format: FORMAT,
+        run: "20260101-000000-test-0123".into(),
+        started: "2026-01-01T00:00:00Z".into(),
+        tool_version: "0.1.0".into(),
+        git_hash: None,
+        fingerprint: suite.fingerprint(),
+        suite,
+        repeat: "kneepoint run suites/test.toml".into(),
+        machine: Machine::default(),
+        engines: Vec::new(),
+        models: Vec::new(),
+        filters: Vec::new(),
     }
 }
 
@@ -72,6 +92,10 @@ pub(crate) fn summary() -> Summary {
         figures: Vec::new(),
         effective: Vec::new(),
         triggers: Vec::new(),
+        fronts: Vec::new(),
+        interactions: Vec::new(),
+        stopping: None,
+        gates: Vec::new(),
         failures: Vec::new(),
         flags: Vec::new(),
         not_measured: Vec::new(),

@@ -78,6 +78,11 @@ impl Subscriber for Display {
                     self.bar.suspend(|| tracing::warn!("{} {}: {first}", trial.key.setting, trial.key.task));
                 }
             }
+            Event::Stopped { decision, saved } => {
+                self.bar.inc(*saved as u64);
+                let (setting, context) = (&decision.setting, decision.context);
+                self.say(&format!("{setting} at {context} stops: {}", decision.because));
+            }
             Event::Note(note) => self.bar.suspend(|| tracing::warn!("{note}")),
             Event::Case(_) | Event::TrialStarted(_) => {}
         }

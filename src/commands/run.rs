@@ -46,7 +46,7 @@ pub(super) fn run(args: &RunArgs, global: &Global) -> Result<u8> {
         .context(|| "cannot write suite.json".into())?;
     std::fs::copy(&args.suite, folder.join("suite.toml")).context(|| "cannot copy the suite".into())?;
     let writer = JournalWriter::create(&folder, &header)?;
-    let journal = Journal { header, cases: Vec::new(), launches: Vec::new(), trials: Vec::new() };
+    let journal = Journal::new(header);
     let sitting = Sitting { folder, journal, writer, retry_failed: false, json: args.json };
     sitting.go_on(&plan, &prepared, display, global)
 }
@@ -221,6 +221,9 @@ impl Subscriber for Recorder<'_> {
             Event::Case(case) => self.writer.append(&Record::Case(Box::new((*case).clone()))),
             Event::Launched(launch) => self.writer.append(&Record::Launch(Box::new((*launch).clone()))),
             Event::Trial(trial) => self.writer.append(&Record::Trial(Box::new((*trial).clone()))),
+            Event::Stopped { decision, .. } => {
+                self.writer.append(&Record::Decision(Box::new((*decision).clone())))
+            }
             _ => Ok(()),
         }
     }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::analysis::summary::{EngineInfo, Machine, ModelInfo};
+use crate::analysis::summary::{Decision, EngineInfo, Machine, ModelInfo};
 use crate::engine::{Argv, Effective};
 use crate::suite::Suite;
 use crate::trial::{Case, Trial, TrialKey};
@@ -34,6 +34,8 @@ pub enum Record {
     Launch(Box<LaunchRecord>),
     /// A trial ended.
     Trial(Box<Trial>),
+    /// A cell was stopped between two rounds.
+    Decision(Box<Decision>),
 }
 
 /// What a run is.
@@ -109,9 +111,21 @@ pub struct Journal {
     pub launches: Vec<LaunchRecord>,
     /// Trials in the order they ended.
     pub trials: Vec<Trial>,
+    /// Cells that were stopped, in order.
+    pub decisions: Vec<Decision>,
 }
 
 impl Journal {
+    /// The journal of a run that has just begun.
+    pub fn new(header: Header) -> Self {
+        Self { header, cases: Vec::new(), launches: Vec::new(), trials: Vec::new(), decisions: Vec::new() }
+    }
+
+    /// Whether a planned trial is not wanted any more, because its cell was stopped before its round.
+    pub fn is_stopped(&self, key: &TrialKey) -> bool {
+        self.decisions.iter().any(|decision| decision.stops(key))
+    }
+
     /// Keys of the trials that have an outcome.
     pub fn done(&self) -> std::collections::HashSet<TrialKey> {
         self.trials.iter().map(|trial| trial.key.clone()).collect()

@@ -61,12 +61,7 @@ pub(super) fn read(mut reader: impl BufRead, keep: Keep) -> Result<(Journal, usi
             serde_json::from_slice(text).map_err(|error| format!("line {number} is damaged: {error}"))?;
         match (&mut journal, record) {
             (None, Record::Header(header)) if header.format == FORMAT => {
-                journal = Some(Journal {
-                    header: *header,
-                    cases: Vec::new(),
-                    launches: Vec::new(),
-                    trials: Vec::new(),
-                });
+                journal = Some(Journal::new(*header));
             }
             (None, Record::Header(header)) => {
                 let made = header.tool_version;
@@ -76,6 +71,7 @@ pub(super) fn read(mut reader: impl BufRead, keep: Keep) -> Result<(Journal, usi
             (Some(_), Record::Header(_)) => return Err(format!("line {number} is a second header")),
             (Some(journal), Record::Case(case)) => journal.cases.push(keep.case(*case)),
             (Some(journal), Record::Launch(launch)) => journal.launches.push(*launch),
+            (Some(journal), Record::Decision(decision)) => journal.decisions.push(*decision),
             (Some(journal), Record::Trial(trial)) => {
                 replace_or_push(&mut journal.trials, &mut places, keep.trial(*trial));
             }

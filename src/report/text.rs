@@ -96,13 +96,7 @@ pub(crate) fn nat(value: f64) -> String {
 
 /// The verdict in words.
 pub(crate) const fn verdict(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Reference => "reference",
-        Verdict::NoWorse => "no worse",
-        Verdict::Worse => "worse",
-        Verdict::NotSeparable => "not separable",
-        Verdict::NotMeasured => "not measured",
-    }
+    verdict.words()
 }
 
 /// The place relative to the front in words, with how sure it is.

@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
+use crate::analysis::summary::Decision;
 use crate::error::{Error, Kind, Result};
 use crate::journal::{Journal, LaunchRecord};
 use crate::plan::{Plan, Visit};
@@ -17,6 +18,7 @@ mod desk;
 mod estimate;
 mod interrupt;
 mod live;
+mod pace;
 mod prepare;
 mod spool;
 mod talk;
@@ -29,6 +31,7 @@ pub use prepare::{Prepared, preparations, prepare};
 
 use cases::CaseBook;
 use live::{Live, Up};
+use pace::Pace;
 
 /// Something that happened in a run.
 #[derive(Debug)]
@@ -55,6 +58,13 @@ pub enum Event<'a> {
     TrialStarted(&'a TrialKey),
     /// A trial ended.
     Trial(&'a Trial),
+    /// A cell was stopped between two rounds; `saved` trials of it are not run.
+    Stopped {
+        /// Why, and after which round.
+        decision: &'a Decision,
+        /// Planned trials that are not run because of it.
+        saved: usize,
+    },
     /// Something that the user should know.
     Note(&'a str),
 }
@@ -71,7 +81,7 @@ pub trait Subscriber {
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// Every planned trial has an outcome.
+    /// Every planned trial has an outcome, or its cell was stopped by the suite's rule.
     Complete,
     /// The user stopped it; the journal holds what was done.
     Interrupted,
@@ -85,6 +95,7 @@ pub struct Runner<'a> {
     interrupt: Interrupt,
     subscribers: Vec<&'a mut dyn Subscriber>,
     done: HashSet<TrialKey>,
+    pace: Pace,
     cases: CaseBook,
     next_launch: u32,
     journalled_cases: HashSet<String>,
@@ -117,6 +128,7 @@ impl<'a> Runner<'a> {
             interrupt,
             subscribers,
             done,
+            pace: Pace::new(journal),
             next_launch: journal.next_launch(),
             journalled_cases: journal.cases.iter().map(|case| case.id.clone()).collect(),
             launches_up: 0,
@@ -131,11 +143,13 @@ impl<'a> Runner<'a> {
     /// came up. What was measured until then is in the journal.
     pub async fn run(&mut self, plan: &Plan) -> Result<Ending> {
         let total = plan.trials();
-        let done = plan.keys().filter(|key| self.done.contains(*key)).count();
+        let settled = |key: &&TrialKey| self.done.contains(*key) || self.pace.is_stopped(key);
+        let done = plan.keys().filter(settled).count();
         self.emit(&Event::Started { total, done })?;
         for visit in &plan.visits {
-            let remaining: Vec<TrialKey> =
-                visit.trials.iter().filter(|key| !self.done.contains(*key)).cloned().collect();
+            self.decide_before(visit.round, plan)?;
+            let wanted = |key: &&TrialKey| !self.done.contains(*key) && !self.pace.is_stopped(key);
+            let remaining: Vec<TrialKey> = visit.trials.iter().filter(wanted).cloned().collect();
             if remaining.is_empty() {
                 continue;
             }
@@ -156,7 +170,18 @@ impl<'a> Runner<'a> {
         }
     }
 
+    /// At the end of a round: which cells stop.
+    fn decide_before(&mut self, round: u32, plan: &Plan) -> Result<()> {
+        for decision in self.pace.decide_before(round)? {
+            let skipped = |key: &&TrialKey| decision.stops(key) && !self.done.contains(*key);
+            let saved = plan.keys().filter(skipped).count();
+            self.emit(&Event::Stopped { decision: &decision, saved })?;
+        }
+        Ok(())
+    }
+
     fn emit(&mut self, event: &Event<'_>) -> Result<()> {
+        self.pace.note(event);
         self.subscribers.iter_mut().try_for_each(|subscriber| subscriber.on(event))
     }
 

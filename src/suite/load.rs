@@ -9,7 +9,7 @@ use toml::Spanned;
 
 use super::raw::{RawEngine, RawModel, RawSampling, RawSuite, RawTask};
 use super::resolve::Resolver;
-use super::{EngineSpec, ModelSpec, Sampling, Setting, Suite, TaskSpec};
+use super::{EngineSpec, Gate, ModelSpec, Sampling, Setting, Suite, TaskSpec};
 use crate::engine::{self, Engine};
 use crate::error::{Context, Error, Location, Result, nearest};
 use crate::model::{DERIVABLE, packages};
@@ -105,6 +105,12 @@ impl Checker {
         let models = self.models(&raw.models)?;
         let settings = self.settings(&raw, engine, &models)?;
         let tasks = self.tasks(&raw.tasks, &contexts)?;
+        let stopping = raw.stopping.as_ref().map(|stopping| self.stopping(stopping)).transpose()?;
+        let gates: Vec<Gate> = raw
+            .gates
+            .iter()
+            .map(|gate| self.gate(gate, &settings, &tasks, &contexts))
+            .collect::<Result<_>>()?;
         let mut objectives = raw.objectives;
         objectives.dedup();
         Ok(Suite {
@@ -122,6 +128,8 @@ impl Checker {
             settings,
             tasks,
             sampling: self.sampling(&raw.sampling)?,
+            stopping,
+            gates,
         })
     }
 
@@ -135,7 +143,7 @@ impl Checker {
         Ok(text.clone())
     }
 
-    fn within(&self, value: &Spanned<u32>, min: u32, max: u32, what: &str) -> Result<u32> {
+    pub(super) fn within(&self, value: &Spanned<u32>, min: u32, max: u32, what: &str) -> Result<u32> {
         let number = *value.get_ref();
         if (min..=max).contains(&number) {
             return Ok(number);
@@ -143,7 +151,7 @@ impl Checker {
         Err(self.error(value.span(), format!("{what} is {number}"), format!("must be {min} to {max}")))
     }
 
-    fn within_f64(&self, value: &Spanned<f64>, min: f64, max: f64, what: &str) -> Result<f64> {
+    pub(super) fn within_f64(&self, value: &Spanned<f64>, min: f64, max: f64, what: &str) -> Result<f64> {
         let number = *value.get_ref();
         if number.is_finite() && (min..=max).contains(&number) {
             return Ok(number);
@@ -454,5 +462,6 @@ fn unknown_field_hint(message: &str) -> Option<String> {
     }
 }
 
+mod judging;
 #[cfg(test)]
 mod tests;

@@ -10,12 +10,14 @@ use crate::analysis::summary::Objective;
 use crate::task::text::TextSource;
 use crate::trial::{Arm, Mode, short_hash};
 
+mod judging;
 mod load;
 mod overrides;
 pub mod raw;
 mod resolve;
 mod setting;
 
+pub use judging::{Gate, GateMetric, Stopping, StoppingRule};
 pub use load::{load, parse};
 pub use setting::{Cell, FlashAttention, Setting};
 
@@ -50,6 +52,12 @@ pub struct Suite {
     pub tasks: Vec<TaskSpec>,
     /// Sampling parameters, every one sent with every request.
     pub sampling: Sampling,
+    /// Stopping early.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopping: Option<Stopping>,
+    /// Limits that a run must keep.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<Gate>,
 }
 
 impl Suite {
@@ -58,9 +66,15 @@ impl Suite {
         &self.settings[0]
     }
 
-    /// Hash of everything that makes trials comparable: the whole resolved suite but its description.
+    /// Whether cells may be stopped because of what they showed: then only evidence that holds at any time
+    /// counts.
+    pub fn stops_by_outcome(&self) -> bool {
+        self.stopping.is_some_and(|stopping| stopping.rule.is_some())
+    }
+
+    /// Hash of everything that makes trials comparable: the whole resolved suite but its description and gates.
     pub fn fingerprint(&self) -> String {
-        let bare = Self { description: String::new(), ..self.clone() };
+        let bare = Self { description: String::new(), gates: Vec::new(), ..self.clone() };
         short_hash(&serde_json::to_vec(&bare).unwrap_or_default())
     }
 }

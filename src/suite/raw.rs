@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{FlashAttention, Sampling};
+use super::{FlashAttention, GateMetric, Sampling, StoppingRule};
 use crate::analysis::summary::Objective;
 use crate::trial::{Arm, Mode};
 
@@ -68,6 +68,13 @@ pub struct RawSuite {
     /// Tasks.
     #[serde(default, rename = "task")]
     pub tasks: Vec<RawTask>,
+    /// Stopping early; default: every cell sees every item.
+    #[schemars(with = "Option<RawStopping>")]
+    pub stopping: Option<Spanned<RawStopping>>,
+    /// Limits that a run must keep, else its exit code is 100.
+    #[serde(default, rename = "gate")]
+    #[schemars(with = "Vec<RawGate>")]
+    pub gates: Vec<Spanned<RawGate>>,
 }
 
 fn default_seed() -> u64 {
@@ -285,4 +292,47 @@ pub struct RawTask {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, u32>")]
     pub options: BTreeMap<Spanned<String>, Spanned<u32>>,
+}
+
+/// `[stopping]`: decided between rounds.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawStopping {
+    /// `sequential`: a cell stops when its verdict is settled. `racing`: also when another setting is better and
+    /// no worse on speed and memory. Default: only the budget stops.
+    pub rule: Option<StoppingRule>,
+    /// No round is begun that would take prompt and output tokens of all trials together beyond this.
+    #[schemars(with = "Option<u64>")]
+    pub budget_tokens: Option<Spanned<u64>>,
+    /// No round is begun that would take the time that servers are up beyond this (s).
+    #[schemars(with = "Option<f64>")]
+    pub budget_s: Option<Spanned<f64>>,
+}
+
+/// `[[gate]]`: at least one of `min`, `max` and `no_worse_than_reference`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawGate {
+    /// What it looks at: quality, difference (0..1 scale), kld (nat), decode, prefill (tokens/s), ttft (s), memory
+    /// (bytes), failed (share of trials).
+    pub metric: GateMetric,
+    /// For the metric `quality`: one task of the suite instead of all primary ones.
+    #[schemars(with = "Option<String>")]
+    pub task: Option<Spanned<String>>,
+    /// Which cells: `setting=` and `context=` terms as of `--filter`; default: all.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub cells: Vec<Spanned<String>>,
+    /// Smallest value.
+    #[schemars(with = "Option<f64>")]
+    pub min: Option<Spanned<f64>>,
+    /// Largest value.
+    #[schemars(with = "Option<f64>")]
+    pub max: Option<Spanned<f64>>,
+    /// For the metric `quality`: the verdict must not be `worse`.
+    #[serde(default)]
+    pub no_worse_than_reference: bool,
+    /// What the data cannot tell counts as failed, too.
+    #[serde(default)]
+    pub strict: bool,
 }

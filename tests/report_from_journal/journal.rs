@@ -124,7 +124,8 @@ pub(crate) fn journal() -> Journal {
         }],
         models: vec![model("Q8_0", false), model("Q4_1", true)],
     };
-    let mut journal = Journal { header, cases: cases(&suite), launches: Vec::new(), trials: Vec::new() };
+    let mut journal = Journal::new(header);
+    journal.cases = cases(&suite);
     for round in 0..suite.rounds {
         for context in CONTEXTS {
             for (setting, truth) in suite.settings.iter().zip(TRUTHS) {
@@ -208,6 +209,8 @@ fn suite() -> Suite {
             task("coherence/kld", 4, &[]),
         ],
         sampling: Sampling::default(),
+        stopping: None,
+        gates: Vec::new(),
     }
 }
 

@@ -8,9 +8,10 @@
 //! the cluster is the unit of the small-sample interval.
 
 use super::super::Resampling;
+use super::super::pareto::Draw;
 use super::super::stats::{
-    ClusterSums, Interval, mcnemar_exact, minimum_detectable_effect, mover, percentile_interval, rng,
-    rule_of_three, sign_flip, stratified_draws, student, tango, wilson,
+    ClusterSums, Differences, Interval, mcnemar_exact, minimum_detectable_effect, mover, percentile_interval,
+    rng, rule_of_three, sign_flip, stratified_draws, student, tango, wilson,
 };
 use super::super::summary::Estimate;
 
@@ -44,32 +45,85 @@ fn items_in(strata: &[ClusterSums]) -> u32 {
     strata.iter().flat_map(|stratum| &stratum.counts).sum::<f64>() as u32
 }
 
-/// Mean score over strata, within 0..1.
+/// Mean score over strata, within 0..1, with draws of its own.
 pub(crate) fn mean_score(strata: &[ClusterSums], resampling: Resampling, context: u32) -> Option<Estimate> {
+    let mut stream = rng(resampling.seed, &format!("quality {context}"));
+    let draws = stratified_draws(strata, resampling.draws, &mut stream);
+    mean_score_of(strata, &draws, resampling.confidence)
+}
+
+/// As [`mean_score`], from draws that were made together with those of other cells.
+pub(super) fn mean_score_of(strata: &[ClusterSums], draws: &[Draw], confidence: f64) -> Option<Estimate> {
     let value = mean_of_means(strata)?;
-    let purpose = format!("quality {context}");
-    let guard = guard(strata, |units| rate_interval(units, resampling.confidence));
-    let interval = hull(strata, resampling, &purpose, guard);
+    let guard = guard(strata, |units| rate_interval(units, confidence));
+    let interval = hull(draws, guard, confidence);
     Some(estimate(value, interval, items_in(strata), (0.0, 1.0)))
 }
 
-/// Mean paired difference over strata, from differences added up by cluster.
+/// Mean paired difference over strata, from differences added up by cluster, with draws of its own.
+#[cfg(test)]
 pub(crate) fn paired_difference(
     strata: &[ClusterSums],
     resampling: Resampling,
     purpose: &str,
 ) -> Option<Difference> {
+    let draws = stratified_draws(strata, resampling.draws, &mut rng(resampling.seed, purpose));
+    difference_of(strata, &draws, resampling, purpose)
+}
+
+/// Mean paired difference over strata, from draws that were made together with those of other cells.
+pub(super) fn difference_of(
+    strata: &[ClusterSums],
+    draws: &[Draw],
+    resampling: Resampling,
+    purpose: &str,
+) -> Option<Difference> {
     let value = mean_of_means(strata)?;
     let guard = change_guard(strata, resampling.confidence);
-    let interval = hull(strata, resampling, purpose, guard);
-    let contributions = contributions(strata);
+    let interval = hull(draws, guard, resampling.confidence);
     Some(Difference {
         estimate: estimate(value, interval, items_in(strata), (-1.0, 1.0)),
         mde: detectable(strata, resampling.confidence),
-        p_value: no_difference(&contributions, resampling, purpose),
+        p_value: no_difference(&contributions(strata), resampling, purpose),
         discordance: 0.0,
         absolute: 0.0,
     })
+}
+
+/// The contrast of four cells, `A+B - A - B + reference` (-2..2), over strata.
+pub(crate) fn contrast_of(strata: &[ClusterSums], draws: &[Draw], confidence: f64) -> Option<Estimate> {
+    let value = mean_of_means(strata)?;
+    // A contrast is half as wide as the scale of a difference twice its size.
+    let halved: Vec<ClusterSums> = strata.iter().map(|stratum| stratum.scaled(0.5)).collect();
+    let guard = change_guard(&halved, confidence).map(|(low, high)| (2.0 * low, 2.0 * high));
+    Some(estimate(value, hull(draws, guard, confidence), items_in(strata), (-2.0, 2.0)))
+}
+
+/// As [`difference_of`], for cells that may have been stopped at any time because of what they showed: the
+/// interval is a confidence sequence, and the p-value is one over the E-value.
+///
+/// Units are cluster means, equally many of every task (see [`Differences`]); what a task has beyond that
+/// counts in the estimate but not in the evidence.
+pub(super) fn anytime_difference(strata: &[ClusterSums], confidence: f64) -> Option<Difference> {
+    let value = mean_of_means(strata)?;
+    let units = pooled(strata);
+    let pairs = units.len() as u32;
+    let interval = units.confidence_sequence(confidence).map(|(low, high)| (low.min(value), high.max(value)));
+    Some(Difference {
+        estimate: Estimate { n: items_in(strata), ..estimate(value, interval, pairs, (-1.0, 1.0)) },
+        mde: detectable(strata, confidence),
+        p_value: (1.0 / units.e_value()).min(1.0),
+        discordance: 0.0,
+        absolute: 0.0,
+    })
+}
+
+/// The first cluster means of every task, as many as the smallest has.
+pub(crate) fn pooled(strata: &[ClusterSums]) -> Differences {
+    let tasks: Vec<Vec<f64>> = strata.iter().map(ClusterSums::cluster_means).collect();
+    let tasks = tasks.iter().filter(|units| !units.is_empty());
+    let smallest = tasks.clone().map(Vec::len).min().unwrap_or(0);
+    Differences::new(tasks.flat_map(|units| units.iter().take(smallest).copied()))
 }
 
 fn estimate(value: f64, interval: Option<Interval>, n: u32, range: Interval) -> Estimate {
@@ -83,14 +137,8 @@ fn estimate(value: f64, interval: Option<Interval>, n: u32, range: Interval) -> 
 }
 
 /// The hull of the bootstrap interval and the guard.
-fn hull(
-    strata: &[ClusterSums],
-    resampling: Resampling,
-    purpose: &str,
-    guard: Option<Interval>,
-) -> Option<Interval> {
-    let draws = stratified_draws(strata, resampling.draws, &mut rng(resampling.seed, purpose));
-    let (low, high) = percentile_interval(draws.into_iter().flatten(), resampling.confidence)?;
+fn hull(draws: &[Draw], guard: Option<Interval>, confidence: f64) -> Option<Interval> {
+    let (low, high) = percentile_interval(draws.iter().copied().flatten(), confidence)?;
     let (guard_low, guard_high) = guard?;
     Some((low.min(guard_low), high.max(guard_high)))
 }

@@ -4,10 +4,10 @@
 //! one) of the task's mean score. A task at which the reference scores 0 cannot show a loss and would only
 //! dilute the others', so it is left out for every setting alike, and flagged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::frame::{Visit, arm_name};
-use super::stats::{ClusterSums, holm, rng, smoothed_draws, stratified_draws};
+use super::frame::{Item, Visit, arm_name};
+use super::stats::{CellDraws, ClusterSums, Differences, holm, joint_draws, rng};
 use super::summary::{AaSummary, CellSummary, Estimate, Verdict};
 use super::{Measured, Run, pareto};
 use crate::error::Result;
@@ -17,15 +17,17 @@ use crate::trial::{Prompt, Reply, Trial};
 
 mod interval;
 
-use interval::mean_of_means;
-pub(crate) use interval::{Difference, mean_score, paired_difference};
+#[cfg(test)]
+pub(crate) use interval::paired_difference;
+pub(crate) use interval::{Difference, contrast_of, mean_score, pooled};
+use interval::{anytime_difference, difference_of, mean_of_means, mean_score_of};
 
 /// The items of one primary task (and arm) at one context length, by cluster.
 #[derive(Debug, Clone)]
 struct Stratum {
     task: String,
     arm: String,
-    clusters: BTreeMap<String, usize>,
+    clusters: HashMap<String, usize>,
 }
 
 /// What is shared by all cells of a context length.
@@ -33,86 +35,109 @@ pub(crate) struct Level<'a> {
     pub(crate) context: u32,
     reference: &'a str,
     strata: Vec<Stratum>,
-    /// Whether any task can show a loss; without, there is no difference to judge.
-    comparable: bool,
+    cells: BTreeMap<&'a str, Cell>,
     aa: Option<Difference>,
     aa_replies: Option<(u32, u32)>,
 }
 
+/// The quality of one cell before it is judged.
+struct Cell {
+    quality: Option<Estimate>,
+    draws: CellDraws,
+    difference: Option<Difference>,
+    items: Vec<Item>,
+}
+
+/// Pairs of a visit with the reference's first one, added up by stratum and cluster.
+struct Change {
+    strata: Vec<ClusterSums>,
+    sizes: Vec<ClusterSums>,
+    discordance: f64,
+}
+
 impl<'a> Level<'a> {
+    /// Everything that the cells of a context length have in common is drawn at once.
     pub(crate) fn new(run: &Run<'a>, context: u32) -> Result<Self> {
         let reference = run.suite.reference().label.as_str();
-        let visits = [0, 1].map(|replicate| Visit { setting: reference, context, replicate });
-        let all = strata(run, context);
-        let items = run.frame.items(visits[0])?;
-        let by_task = sums(&all, items.iter().map(|i| (&*i.task, &*i.arm, &*i.cluster, i.quality)));
-        let shows_loss = |sums: &ClusterSums| sums.mean().is_some_and(|mean| mean > 0.0);
-        let informative: Vec<Stratum> = all
-            .iter()
-            .zip(&by_task)
-            .filter(|(_, sums)| shows_loss(sums))
-            .map(|(stratum, _)| stratum.clone())
-            .collect();
-        let comparable = !informative.is_empty();
-        let mut level = Self {
-            context,
-            reference,
-            strata: if comparable { informative } else { all },
-            comparable,
-            aa: None,
-            aa_replies: identical_replies(run, reference, context),
+        let labels: Vec<&str> = run.suite.settings.iter().map(|setting| setting.label.as_str()).collect();
+        let visit = |setting, replicate| Visit { setting, context, replicate };
+        let items: Vec<Vec<Item>> =
+            labels.iter().map(|label| run.frame.items(visit(label, 0))).collect::<Result<_>>()?;
+        let (strata, comparable) = informative(strata(run, context), &items[0]);
+        let scores: Vec<Vec<ClusterSums>> = items.iter().map(|items| score_sums(&strata, items)).collect();
+        let again = run.frame.items(visit(reference, 1))?;
+        let of_reference = by_case(&items[0]);
+        let change = |items: &[Item]| {
+            let compared = if comparable { items } else { &[] };
+            Change::of(&strata, compared, &of_reference)
         };
-        level.aa = level.difference(run, visits[1], "aa")?;
-        Ok(level)
+        // The reference is compared with itself only by its second visit.
+        let compared = std::iter::once([].as_slice()).chain(items[1..].iter().map(Vec::as_slice));
+        let changes: Vec<Change> = compared.chain([again.as_slice()]).map(change).collect();
+        let columns: Vec<&[ClusterSums]> =
+            scores.iter().chain(changes.iter().map(|change| &change.strata)).map(Vec::as_slice).collect();
+        let mut stream = rng(run.resampling.seed, &format!("items {context}"));
+        let mut draws = joint_draws(&columns, run.resampling.draws, &mut stream);
+        let of_changes = draws.split_off(labels.len());
+        let mut differences: Vec<Option<Difference>> = changes
+            .iter()
+            .zip(&of_changes)
+            .zip(labels.iter().copied().chain(["aa"]))
+            .map(|((change, draws), name)| change.difference(run, draws, &format!("{context} {name}")))
+            .collect();
+        let aa = differences.pop().flatten();
+        let mut cells = BTreeMap::new();
+        let whole = labels.iter().zip(items).zip(&scores).zip(draws).zip(differences);
+        for ((((label, items), scores), draws), difference) in whole {
+            let quality = mean_score_of(scores, &draws.means, run.resampling.confidence);
+            cells.insert(*label, Cell { quality, draws, difference, items });
+        }
+        let aa_replies = identical_replies(run, reference, context);
+        Ok(Self { context, reference, strata, cells, aa, aa_replies })
     }
 
     /// Fills in quality and difference of a cell; returns the difference for the verdict.
-    pub(crate) fn measure(
-        &self,
-        run: &Run<'_>,
-        cell: &mut CellSummary,
-        draws: &mut pareto::Draws,
-    ) -> Result<Option<Difference>> {
-        let setting = cell.setting.clone();
-        let visit = Visit { setting: &setting, context: self.context, replicate: 0 };
-        let items = run.frame.items(visit)?;
-        let sums = sums(&self.strata, items.iter().map(|i| (&*i.task, &*i.arm, &*i.cluster, i.quality)));
-        cell.quality = mean_score(&sums, run.resampling, self.context);
-        if cell.quality.is_some() {
-            // The same stream for every cell: that pairs the draws. The coins are the cell's own.
-            let clusters = || rng(run.resampling.seed, &format!("front items {}", self.context));
-            let mut coins = rng(run.resampling.seed, &format!("front coins {} {setting}", self.context));
-            let count = run.resampling.draws;
-            draws.quality = stratified_draws(&sums, count, &mut clusters());
-            draws.smoothed = smoothed_draws(&sums, count, &mut clusters(), &mut coins);
+    pub(crate) fn measure(&self, cell: &mut CellSummary, draws: &mut pareto::Draws) -> Option<Difference> {
+        let own = self.cells.get(cell.setting.as_str())?;
+        cell.quality = own.quality;
+        if own.quality.is_some() {
+            draws.quality.clone_from(&own.draws.means);
+            draws.smoothed.clone_from(&own.draws.smoothed);
         }
-        if setting == self.reference {
-            return Ok(None);
-        }
-        let difference = self.difference(run, visit, &setting)?;
-        cell.difference = difference.as_ref().map(|difference| difference.estimate);
-        cell.mde = difference.as_ref().and_then(|difference| difference.mde);
-        Ok(difference)
+        cell.difference = own.difference.as_ref().map(|difference| difference.estimate);
+        cell.mde = own.difference.as_ref().and_then(|difference| difference.mde);
+        own.difference.clone()
     }
 
-    fn difference(&self, run: &Run<'_>, visit: Visit<'_>, name: &str) -> Result<Option<Difference>> {
-        if !self.comparable {
-            return Ok(None);
-        }
-        let reference = Visit { setting: self.reference, context: self.context, replicate: 0 };
-        let pairs = run.frame.pairs(visit, reference)?;
-        let change = pairs.iter().map(|p| (&*p.task, &*p.arm, &*p.cluster, p.quality - p.reference));
-        let strata: Vec<ClusterSums> = sums(&self.strata, change);
-        let size = pairs.iter().map(|p| (&*p.task, &*p.arm, &*p.cluster, (p.quality - p.reference).abs()));
-        let sizes: Vec<ClusterSums> = sums(&self.strata, size);
-        let differing = pairs.iter().filter(|pair| pair.quality != pair.reference).count();
-        let purpose = format!("difference {} {name}", self.context);
-        let mut difference = paired_difference(&strata, run.resampling, &purpose);
-        if let Some(difference) = &mut difference {
-            difference.absolute = mean_of_means(&sizes).unwrap_or_default();
-            difference.discordance = differing as f64 / pairs.len() as f64;
-        }
-        Ok(difference)
+    /// The contrast `both - one - other + reference` of every item that all four cells scored, by stratum and
+    /// cluster.
+    pub(crate) fn contrast(&self, one: &str, other: &str, both: &str) -> Option<Vec<ClusterSums>> {
+        let scores = |setting: &str| Some(by_case(&self.cells.get(setting)?.items));
+        let (one, other, reference) = (scores(one)?, scores(other)?, scores(self.reference)?);
+        let contrast = |item: &Item| {
+            let key = key_of(item);
+            Some(item.quality - one.get(&key)? - other.get(&key)? + reference.get(&key)?)
+        };
+        Some(compared_sums(&self.strata, &self.cells.get(both)?.items, contrast))
+    }
+
+    /// Paired differences of two cells (the first minus the second) as evidence that may be looked at any time.
+    pub(crate) fn between(&self, first: &str, second: &str) -> Option<Differences> {
+        let other = by_case(&self.cells.get(second)?.items);
+        let difference = |item: &Item| Some(item.quality - other.get(&key_of(item))?);
+        Some(pooled(&compared_sums(&self.strata, &self.cells.get(first)?.items, difference)))
+    }
+
+    /// The pass/fail items of a cell when it has one primary task and independent items: right, and all.
+    pub(crate) fn right_of(&self, setting: &str) -> Option<(u32, u32)> {
+        let items = &self.cells.get(setting)?.items;
+        let [stratum] = self.strata.as_slice() else { return None };
+        let mine = items.iter().filter(|item| item.task == stratum.task && item.arm == stratum.arm);
+        let mine: Vec<&Item> = mine.collect();
+        let clusters: BTreeSet<&str> = mine.iter().map(|item| &*item.cluster).collect();
+        let pass_fail = mine.iter().all(|item| item.quality == 0.0 || item.quality == 1.0);
+        let right = mine.iter().filter(|item| item.quality == 1.0).count() as u32;
+        (pass_fail && clusters.len() == mine.len() && !mine.is_empty()).then_some((right, mine.len() as u32))
     }
 
     /// The noise floor, once the reference ran twice.
@@ -145,6 +170,7 @@ pub(crate) fn judge(cells: &mut [Measured], level: &Level<'_>, suite: &Suite) {
         margin: suite.margin,
         floor: level.aa.as_ref().map(|aa| aa.absolute),
         level: 1.0 - suite.confidence,
+        anytime: suite.stops_by_outcome(),
     };
     for cell in cells {
         let summary = &mut cell.summary;
@@ -166,6 +192,9 @@ pub(crate) struct Rule {
     pub(crate) floor: Option<f64>,
     /// Level of the adjusted test (0..1).
     pub(crate) level: f64,
+    /// The p-values come from E-values and decide alone what is worse: a confidence sequence is as valid, but
+    /// wider than the E-value's own.
+    pub(crate) anytime: bool,
 }
 
 impl Rule {
@@ -186,9 +215,10 @@ impl Rule {
         };
         let beyond_floor = self.floor.is_some_and(|floor| value.abs() > floor);
         let significant = p_holm.is_some_and(|p| p <= self.level);
+        let below = if self.anytime { *value < 0.0 } else { *high < 0.0 };
         if *low - missing > -self.margin {
             Verdict::NoWorse
-        } else if *high < 0.0 && beyond_floor && significant {
+        } else if below && beyond_floor && significant {
             Verdict::Worse
         } else {
             Verdict::NotSeparable
@@ -208,7 +238,7 @@ fn strata(run: &Run<'_>, context: u32) -> Vec<Stratum> {
     let primary = task_arms.filter(|(task, _)| run.weight(task) == Weight::Primary);
     primary
         .map(|(task, arm)| {
-            let mut clusters = BTreeMap::new();
+            let mut clusters = HashMap::new();
             let cases = run.journal.cases.iter();
             for case in cases.filter(|c| c.context == context && c.task == task && c.arm == arm) {
                 let next = clusters.len();
@@ -217,6 +247,63 @@ fn strata(run: &Run<'_>, context: u32) -> Vec<Stratum> {
             Stratum { task: task.into(), arm: arm_name(arm).into(), clusters }
         })
         .collect()
+}
+
+/// The strata at which the reference can lose something, and whether there are any; all of them without.
+fn informative(all: Vec<Stratum>, reference: &[Item]) -> (Vec<Stratum>, bool) {
+    let by_task = score_sums(&all, reference);
+    let shows_loss = |sums: &ClusterSums| sums.mean().is_some_and(|mean| mean > 0.0);
+    let kept: Vec<Stratum> = all
+        .iter()
+        .zip(&by_task)
+        .filter(|(_, sums)| shows_loss(sums))
+        .map(|(stratum, _)| stratum.clone())
+        .collect();
+    if kept.is_empty() { (all, false) } else { (kept, true) }
+}
+
+fn score_sums(strata: &[Stratum], items: &[Item]) -> Vec<ClusterSums> {
+    sums(strata, items.iter().map(|item| (&*item.task, &*item.arm, &*item.cluster, item.quality)))
+}
+
+/// What identifies an item between visits: task, arm and case.
+type ItemKey<'i> = (&'i str, &'i str, &'i str);
+
+fn key_of(item: &Item) -> ItemKey<'_> {
+    (&item.task, &item.arm, &item.case)
+}
+
+fn by_case(items: &[Item]) -> HashMap<ItemKey<'_>, f64> {
+    items.iter().map(|item| (key_of(item), item.quality)).collect()
+}
+
+/// What `of` makes of the items, added up; items for which it has nothing to compare with are left out.
+fn compared_sums(strata: &[Stratum], items: &[Item], of: impl Fn(&Item) -> Option<f64>) -> Vec<ClusterSums> {
+    let values = items.iter().filter_map(|item| Some((&*item.task, &*item.arm, &*item.cluster, of(item)?)));
+    sums(strata, values)
+}
+
+impl Change {
+    fn of(strata: &[Stratum], items: &[Item], reference: &HashMap<ItemKey<'_>, f64>) -> Self {
+        let change = |item: &Item| Some(item.quality - reference.get(&key_of(item))?);
+        let changes: Vec<f64> = items.iter().filter_map(change).collect();
+        let differing = changes.iter().filter(|change| **change != 0.0).count();
+        Self {
+            strata: compared_sums(strata, items, change),
+            sizes: compared_sums(strata, items, |item| change(item).map(f64::abs)),
+            discordance: differing as f64 / changes.len().max(1) as f64,
+        }
+    }
+
+    fn difference(&self, run: &Run<'_>, draws: &CellDraws, name: &str) -> Option<Difference> {
+        let difference = if run.suite.stops_by_outcome() {
+            anytime_difference(&self.strata, run.resampling.confidence)
+        } else {
+            difference_of(&self.strata, &draws.means, run.resampling, &format!("difference {name}"))
+        };
+        let absolute = mean_of_means(&self.sizes).unwrap_or_default();
+        difference.map(|difference| Difference { absolute, discordance: self.discordance, ..difference })
+    }
 }
 
 /// Adds items (task, arm, cluster, value) up by stratum and cluster; items of other strata are left out.
@@ -237,32 +324,25 @@ fn sums<'i>(
 
 /// How many chat replies of the reference's two visits are byte-identical, of how many.
 fn identical_replies(run: &Run<'_>, reference: &str, context: u32) -> Option<(u32, u32)> {
-    let mut first: BTreeMap<&str, &Trial> = BTreeMap::new();
-    let mut second = Vec::new();
+    let visit = |replicate| run.trials(Visit { setting: reference, context, replicate });
     let chats: BTreeMap<&str, bool> = run
         .journal
         .cases
         .iter()
         .map(|case| (case.id.as_str(), matches!(case.prompt, Prompt::Chat { .. })))
         .collect();
-    let of_cell = |trial: &&Trial| trial.key.setting == reference && trial.key.context == context;
-    for trial in run.journal.trials.iter().filter(of_cell) {
-        if trial.reply.is_none() || chats.get(trial.case.as_str()) != Some(&true) {
-            continue;
-        }
-        match trial.key.replicate {
-            0 => drop(first.insert(&trial.case, trial)),
-            _ => second.push(trial),
-        }
-    }
+    let is_chat = |trial: &&&Trial| trial.reply.is_some() && chats.get(trial.case.as_str()) == Some(&true);
+    let first: BTreeMap<&str, &Trial> =
+        visit(0).iter().filter(is_chat).map(|trial| (trial.case.as_str(), *trial)).collect();
     let turn = |reply: &Reply| {
         let calls: Vec<_> =
             reply.tool_calls.iter().map(|call| (call.name.clone(), call.arguments.clone())).collect();
         (reply.content.clone(), reply.reasoning.clone(), calls)
     };
     let text = |trial: &Trial| -> Vec<_> { trial.reply.iter().flat_map(Reply::turns).map(turn).collect() };
-    let pairs: Vec<bool> = second
+    let pairs: Vec<bool> = visit(1)
         .iter()
+        .filter(is_chat)
         .filter_map(|trial| Some(text(trial) == text(first.get(trial.case.as_str())?)))
         .collect();
     let identical = pairs.iter().filter(|same| **same).count();
@@ -283,7 +363,7 @@ mod tests {
     }
 
     fn rule(floor: Option<f64>) -> Rule {
-        Rule { margin: 0.02, floor, level: 0.05 }
+        Rule { margin: 0.02, floor, level: 0.05, anytime: false }
     }
 
     fn interval(value: f64, low: f64, high: f64) -> Estimate {

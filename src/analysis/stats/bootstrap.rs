@@ -1,10 +1,10 @@
-//! Seeded bootstraps: stratified by task, by cluster, and nested by visit.
+//! Seeded bootstraps: stratified by task, by cluster, and nested by group.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
-use super::{Interval, median, quantile};
+use super::{Interval, joint_draws, quantile};
 
 /// A random stream for one purpose: the same seed and purpose give the same numbers everywhere, and
 /// streams of different purposes are unrelated.
@@ -16,7 +16,7 @@ pub fn rng(seed: u64, purpose: &str) -> ChaCha8Rng {
 }
 
 /// A number in `0..n`. The bias of the multiplication, n / 2^32, is far below what any draw can show.
-fn pick(rng: &mut impl Rng, n: usize) -> usize {
+pub(super) fn pick(rng: &mut impl Rng, n: usize) -> usize {
     ((u64::from(rng.next_u32()) * n as u64) >> 32) as usize
 }
 
@@ -47,65 +47,24 @@ impl ClusterSums {
         (count > 0.0).then(|| self.sums.iter().sum::<f64>() / count)
     }
 
+    /// Every value times a factor.
+    #[must_use]
+    pub fn scaled(&self, factor: f64) -> Self {
+        Self { sums: self.sums.iter().map(|sum| sum * factor).collect(), counts: self.counts.clone() }
+    }
+
     /// Means of the clusters that hold items.
     pub fn cluster_means(&self) -> Vec<f64> {
         let pairs = self.sums.iter().zip(&self.counts);
         pairs.filter(|(_, count)| **count > 0.0).map(|(sum, count)| sum / count).collect()
     }
-
-    /// Sum and count of as many clusters as there are, drawn with replacement.
-    fn resample(&self, rng: &mut impl Rng) -> (f64, f64) {
-        let n = self.sums.len();
-        let (mut sum, mut count) = (0.0, 0.0);
-        for _ in 0..n {
-            let cluster = pick(rng, n);
-            sum += self.sums[cluster];
-            count += self.counts[cluster];
-        }
-        (sum, count)
-    }
 }
 
-/// Bootstrap draws of the mean over strata of the strata's means. Clusters are drawn whole, inside their
-/// stratum. Two calls with equally seeded streams and the same clusters draw the same clusters: that is
-/// what pairs cells. A draw without any item is left out as `None`.
-///
-/// Formula: Efron and Tibshirani (1993), chapters 6 and 8; cluster form Davison and Hinkley (1997), 3.8.
+/// Bootstrap draws of the mean over strata of the strata's means: [`joint_draws`] of one cell. Two calls with
+/// equally seeded streams and the same clusters draw the same clusters.
 pub fn stratified_draws(strata: &[ClusterSums], draws: u32, rng: &mut impl Rng) -> Vec<Option<f64>> {
-    let draw = |_| mean_over(strata, |stratum| stratum.resample(rng));
-    (0..draws).map(draw).collect()
-}
-
-/// As [`stratified_draws`], with one more item in every stratum that comes out right or wrong by the toss
-/// of a coin from `coins`. Cells that agree on every item then still differ in some draws, the more the
-/// fewer items they were seen on: an equality seen on four items is not a certainty.
-pub fn smoothed_draws(
-    strata: &[ClusterSums],
-    draws: u32,
-    rng: &mut impl Rng,
-    coins: &mut impl Rng,
-) -> Vec<Option<f64>> {
-    let draw = |_| {
-        mean_over(strata, |stratum| {
-            let (sum, count) = stratum.resample(rng);
-            let coin = f64::from(coins.next_u32() >> 31);
-            if count > 0.0 { (sum + coin, count + 1.0) } else { (sum, count) }
-        })
-    };
-    (0..draws).map(draw).collect()
-}
-
-/// Mean over strata of sum / count; `None` when no stratum has an item.
-fn mean_over(strata: &[ClusterSums], mut draw: impl FnMut(&ClusterSums) -> (f64, f64)) -> Option<f64> {
-    let (mut total, mut seen) = (0.0, 0.0);
-    for stratum in strata {
-        let (sum, count) = draw(stratum);
-        if count > 0.0 {
-            total += sum / count;
-            seen += 1.0;
-        }
-    }
-    (seen > 0.0).then(|| total / seen)
+    let cells = joint_draws(&[strata], draws, rng);
+    cells.into_iter().next().map(|cell| cell.means).unwrap_or_default()
 }
 
 /// Consecutive observations that are drawn together: their mean and how many they are.
@@ -163,18 +122,6 @@ pub fn nested_draws<T: Copy, const N: usize>(
         all.extend(statistics(&mut drawn));
     }
     all
-}
-
-/// As [`nested_mean_draws`], for the median of single observations.
-pub fn nested_median_draws(groups: &[Vec<f64>], draws: u32, rng: &mut impl Rng) -> Vec<f64> {
-    let mut medians = Vec::with_capacity(draws as usize);
-    let mut drawn = Vec::new();
-    for _ in 0..draws {
-        drawn.clear();
-        for_each_pick(groups, rng, |number| drawn.push(number));
-        medians.extend(median(&mut drawn));
-    }
-    medians
 }
 
 fn for_each_pick<T: Copy>(groups: &[Vec<T>], rng: &mut impl Rng, mut with: impl FnMut(T)) {
@@ -275,34 +222,10 @@ mod tests {
     }
 
     #[test]
-    fn smoothing_shrinks_with_the_items() {
-        let spread = |n: usize| {
-            let strata = [singletons(&vec![1.0; n])];
-            let draws = smoothed_draws(&strata, 200, &mut rng(1, "s"), &mut rng(1, "coins"));
-            let low = draws.into_iter().flatten().fold(1.0, f64::min);
-            1.0 - low
-        };
-        close(spread(4), 0.2, 1e-12);
-        close(spread(99), 0.01, 1e-12);
-    }
-
-    #[test]
     fn parts_keep_order_and_count() {
         let parts = blocked(&[1.0, 3.0, 5.0], 2);
         assert_eq!(parts[0], Part { mean: 2.0, count: 2.0 });
         assert_eq!(parts[1], Part { mean: 5.0, count: 1.0 });
-    }
-
-    #[test]
-    fn nested_draws_see_the_drift_between_visits() {
-        let still = vec![vec![1.0, 2.0, 3.0, 2.0]; 6];
-        let drift: Vec<Vec<f64>> = (0..6).map(|v| vec![f64::from(v) * 10.0; 4]).collect();
-        let width = |groups: &[Vec<f64>]| {
-            let draws = nested_median_draws(groups, 500, &mut rng(2, "n"));
-            let (low, high) = percentile_interval(draws, 0.95).unwrap();
-            high - low
-        };
-        assert!(width(&drift) > 10.0 * width(&still).max(0.5));
     }
 
     #[test]

@@ -4,19 +4,31 @@
 //! values in the tests come from scipy, and the tests say how.
 
 mod bootstrap;
+mod changes;
+mod joint;
+mod medians;
 mod order;
+mod parallel;
 mod power;
 mod rates;
+mod sequential;
 mod significance;
 mod survival;
 
 pub use bootstrap::{
-    ClusterSums, Part, blocked, mover, nested_draws, nested_mean_draws, nested_median_draws,
-    percentile_interval, rng, smoothed_draws, stratified_draws,
+    ClusterSums, Part, blocked, mover, nested_draws, nested_mean_draws, percentile_interval, rng,
+    stratified_draws,
 };
+pub use changes::{Change, change_points};
+pub use joint::{CellDraws, joint_draws};
+pub use medians::nested_median_draws;
 pub use order::{median, quantile};
-pub use power::{POWER, holm, minimum_detectable_effect, pairs_for_margin, rule_of_three};
+pub(crate) use parallel::{fill_rows, threads_for};
+pub use power::{
+    POWER, holm, mcnemar_power, minimum_detectable_effect, pairs_for_margin, rule_of_three, smallest_drop,
+};
 pub use rates::{Interval, clopper_pearson, student, tango, wilson};
+pub use sequential::{Differences, flip_e_value};
 pub use significance::{mcnemar_exact, sign_flip};
 pub use survival::{Observation, log_rank_scores, survival};
 

@@ -3,6 +3,9 @@
 use rand::Rng;
 use statrs::distribution::{Binomial, DiscreteCDF};
 
+use super::joint::Streams;
+use super::parallel::{fill_rows, threads_for};
+
 /// Up to this many differences every assignment of signs is tried; above it they are drawn.
 const EXACT_LIMIT: usize = 16;
 
@@ -41,12 +44,28 @@ pub fn sign_flip(contributions: &[f64], draws: u32, rng: &mut impl Rng) -> f64 {
         let hits = (0..all).filter(|&signs| signed_sum(&sizes, signs).abs() >= threshold);
         return hits.count() as f64 / all as f64;
     }
-    let mut hits = 0_u32;
-    for _ in 0..draws {
-        let sum: f64 = sizes.chunks(64).map(|chunk| signed_sum(chunk, rng.next_u64())).sum();
-        hits += u32::from(sum.abs() >= threshold);
-    }
-    f64::from(hits + 1) / f64::from(draws + 1)
+    let tables: Vec<[f64; 256]> = sizes.chunks(8).map(signed_sums).collect();
+    let streams = Streams::of(rng);
+    let mut extreme = vec![false; draws as usize];
+    let steps = draws as usize * tables.len() * 2;
+    fill_rows(
+        &mut extreme,
+        1,
+        threads_for(steps),
+        || vec![0_u8; tables.len()],
+        |signs, number, row| {
+            streams.draw(number).fill_bytes(signs);
+            let sum: f64 = tables.iter().zip(signs).map(|(table, signs)| table[usize::from(*signs)]).sum();
+            row[0] = sum.abs() >= threshold;
+        },
+    );
+    let hits = extreme.iter().filter(|hit| **hit).count();
+    (hits + 1) as f64 / (f64::from(draws) + 1.0)
+}
+
+/// The sums of up to eight numbers under every assignment of signs: a byte of random signs is one look-up.
+fn signed_sums(sizes: &[f64]) -> [f64; 256] {
+    std::array::from_fn(|signs| signed_sum(sizes, signs as u64))
 }
 
 /// The sum with the sign of each number given by a bit.

@@ -50,3 +50,47 @@ fn a_second_file_is_in_the_suites_folder_too() {
     let comma = file("name = \"retrieval/ruler\"\nfile = \"a,b.jsonl\"");
     assert_eq!(comma.display().to_string(), at("a,b.jsonl"));
 }
+
+fn judged(keys: &str) -> Result<Suite> {
+    let text = format!(
+        "name = \"t\"\ncontexts = [2048]\n[[model]]\nname = \"m\"\npath = \"m.gguf\"\nweights = \"Q8_0\"\n[reference]\n\
+         [matrix]\nkv = [\"q8_0\"]\n[[task]]\nname = \"retrieval/niah_multikey_2\"\nsamples = 1\n{keys}\n"
+    );
+    parse(&text, Path::new("suite.toml"), &[])
+}
+
+#[test]
+fn stopping_and_gates_are_read() {
+    let suite = judged(
+        "[stopping]\nrule = \"racing\"\nbudget_s = 3600\n[[gate]]\nmetric = \"quality\"\n\
+         cells = [\"setting=*q8_0*\"]\nno_worse_than_reference = true\nstrict = true\n",
+    )
+    .unwrap();
+    assert!(suite.stops_by_outcome());
+    assert_eq!(suite.gates[0].words(), "quality no worse than the reference, shown (setting=*q8_0*)");
+    assert!(!judged("[stopping]\nbudget_tokens = 5\n").unwrap().stops_by_outcome());
+    let bare = judged("").unwrap();
+    let gated = judged("[[gate]]\nmetric = \"decode\"\nmin = 10.5\n").unwrap();
+    assert_eq!(bare.fingerprint(), gated.fingerprint(), "a gate changes no trial");
+    assert_ne!(bare.fingerprint(), suite.fingerprint(), "stopping does");
+}
+
+#[test]
+fn mistakes_in_stopping_and_gates_are_shown_where_they_are() {
+    for (keys, expected) in [
+        ("[stopping]\n", "says nothing"),
+        ("[stopping]\nrule = \"sequental\"\n", "sequental"),
+        ("[stopping]\nbudget_tokens = 0\n", "budget_tokens is 0"),
+        ("[stopping]\nbudget_s = -1\n", "budget_s is -1"),
+        ("[[gate]]\nmetric = \"quality\"\n", "has no limit"),
+        ("[[gate]]\nmetric = \"decode\"\nno_worse_than_reference = true\n", "no verdict on decode"),
+        ("[[gate]]\nmetric = \"decode\"\ntask = \"x\"\nmin = 1\n", "of one task"),
+        ("[[gate]]\nmetric = \"quality\"\ntask = \"x\"\nmin = 0.5\n", "unknown task"),
+        ("[[gate]]\nmetric = \"quality\"\nmin = 0.5\ncells = [\"setting=*q9*\"]\n", "about no cell"),
+        ("[[gate]]\nmetric = \"quality\"\nmin = 0.5\ncells = [\"task=x\"]\n", "names no cells"),
+    ] {
+        let error = judged(keys).unwrap_err();
+        assert!(error.to_string().contains(expected), "{keys}: {error}");
+        assert!(error.location().is_some(), "{keys}");
+    }
+}

@@ -1,0 +1,252 @@
+//! The paired bootstrap of many cells at once.
+//!
+//! A draw gives every cluster a weight (how often it was drawn) that all cells share: that pairs them, and it
+//! makes a draw of a cell one dot product. Every draw has a stream of its own, so draws can be made in any order.
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::bootstrap::{ClusterSums, pick};
+use super::parallel::{fill_rows, threads_for};
+
+/// Numbers that are multiplied side by side.
+const LANES: usize = 16;
+
+/// Products that are added in single precision before they go into a double (exact for whole numbers).
+const BLOCK: usize = 4096;
+
+/// Set in the number of a draw: its second stream, so that coins do not move what is drawn.
+const COINS: usize = 1 << 63;
+
+/// The bootstrap draws of one cell; a draw without any item is `None`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CellDraws {
+    /// Mean over strata of the strata's means.
+    pub means: Vec<Option<f64>>,
+    /// The same with one more item in every stratum that comes out right or wrong by the toss of a coin. Cells
+    /// that agree on every item then still differ in some draws, the more the fewer items they were seen on:
+    /// an equality seen on four items is not a certainty.
+    pub smoothed: Vec<Option<f64>>,
+}
+
+/// Streams of random numbers, one a draw.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Streams {
+    key: [u8; 32],
+}
+
+impl Streams {
+    pub(super) fn of(rng: &mut impl Rng) -> Self {
+        let mut key = [0; 32];
+        rng.fill_bytes(&mut key);
+        Self { key }
+    }
+
+    pub(super) fn draw(&self, number: usize) -> ChaCha8Rng {
+        let mut rng = ChaCha8Rng::from_seed(self.key);
+        rng.set_stream(number as u64);
+        rng
+    }
+}
+
+/// Bootstrap draws of cells together. Each cell is a list of strata (tasks), the same in all cells, and a
+/// stratum has the same clusters in all cells (with no items where a cell has none). Clusters are drawn whole,
+/// inside their stratum, the same ones for every cell.
+///
+/// Formula: Efron and Tibshirani (1993), chapters 6 and 8; cluster form Davison and Hinkley (1997), 3.8.
+pub fn joint_draws(cells: &[&[ClusterSums]], draws: u32, rng: &mut impl Rng) -> Vec<CellDraws> {
+    let items: usize = cells.first().map_or(0, |strata| strata.iter().map(|s| s.sums.len()).sum());
+    let steps = draws as usize * items * (cells.len() / 4 + 3);
+    joint_draws_on(threads_for(steps), cells, draws, Streams::of(rng))
+}
+
+fn joint_draws_on(threads: usize, cells: &[&[ClusterSums]], draws: u32, streams: Streams) -> Vec<CellDraws> {
+    let strata: Vec<Stratum> =
+        (0..cells.first().map_or(0, |strata| strata.len())).map(|at| Stratum::of(cells, at)).collect();
+    let largest = strata.iter().map(|stratum| stratum.clusters).max().unwrap_or(0);
+    let mut rows = vec![(None, None); draws as usize * cells.len()];
+    let state = || (vec![0.0_f32; largest], vec![Totals::default(); cells.len()]);
+    fill_rows(&mut rows, cells.len(), threads, state, |(weights, totals), number, row| {
+        let (mut rng, mut coins) = (streams.draw(number), streams.draw(number | COINS));
+        totals.fill(Totals::default());
+        for stratum in &strata {
+            stratum.draw(&mut weights[..stratum.clusters], &mut rng);
+            for (total, column) in totals.iter_mut().zip(&stratum.columns) {
+                total.add(column.drawn(&weights[..stratum.clusters]), &mut coins);
+            }
+        }
+        for (place, total) in row.iter_mut().zip(totals.iter()) {
+            *place = total.means();
+        }
+    });
+    let cell = |at: usize| {
+        let own = rows.iter().skip(at).step_by(cells.len());
+        let (means, smoothed) = own.copied().unzip();
+        CellDraws { means, smoothed }
+    };
+    (0..cells.len()).map(cell).collect()
+}
+
+/// A stratum as it is drawn: its clusters, and a column for each cell.
+struct Stratum {
+    clusters: usize,
+    columns: Vec<Column>,
+}
+
+struct Column {
+    sums: Vec<f32>,
+    counts: Counts,
+}
+
+/// Items a cluster.
+enum Counts {
+    /// As many in every cluster: the drawn number is known without drawing.
+    Same(f64),
+    Own(Vec<f32>),
+}
+
+impl Stratum {
+    fn of(cells: &[&[ClusterSums]], at: usize) -> Self {
+        let columns = cells.iter().map(|strata| Column::of(&strata[at])).collect();
+        Self { clusters: cells.first().map_or(0, |strata| strata[at].sums.len()), columns }
+    }
+
+    /// How often each cluster is drawn.
+    fn draw(&self, weights: &mut [f32], rng: &mut impl Rng) {
+        weights.fill(0.0);
+        for _ in 0..self.clusters {
+            weights[pick(rng, self.clusters)] += 1.0;
+        }
+    }
+}
+
+impl Column {
+    fn of(stratum: &ClusterSums) -> Self {
+        let single = |numbers: &[f64]| numbers.iter().map(|number| *number as f32).collect();
+        let first = stratum.counts.first().copied().unwrap_or(0.0);
+        let counts = if stratum.counts.iter().all(|count| *count == first) {
+            Counts::Same(first)
+        } else {
+            Counts::Own(single(&stratum.counts))
+        };
+        Self { sums: single(&stratum.sums), counts }
+    }
+
+    /// Sum and number of the drawn items.
+    fn drawn(&self, weights: &[f32]) -> (f64, f64) {
+        let count = match &self.counts {
+            Counts::Same(count) => count * weights.len() as f64,
+            Counts::Own(counts) => dot(weights, counts),
+        };
+        (dot(weights, &self.sums), count)
+    }
+}
+
+/// A cell's strata, added up in one draw.
+#[derive(Debug, Clone, Copy, Default)]
+struct Totals {
+    means: f64,
+    smoothed: f64,
+    strata: f64,
+}
+
+impl Totals {
+    fn add(&mut self, (sum, count): (f64, f64), coins: &mut impl Rng) {
+        let coin = f64::from(coins.next_u32() >> 31);
+        if count > 0.0 {
+            self.means += sum / count;
+            self.smoothed += (sum + coin) / (count + 1.0);
+            self.strata += 1.0;
+        }
+    }
+
+    fn means(&self) -> (Option<f64>, Option<f64>) {
+        let mean = |total: f64| (self.strata > 0.0).then(|| total / self.strata);
+        (mean(self.means), mean(self.smoothed))
+    }
+}
+
+fn dot(weights: &[f32], values: &[f32]) -> f64 {
+    let blocks = weights.chunks(BLOCK).zip(values.chunks(BLOCK));
+    blocks.map(|(weights, values)| f64::from(dot_block(weights, values))).sum()
+}
+
+fn dot_block(weights: &[f32], values: &[f32]) -> f32 {
+    let (weights, values) = (weights.chunks_exact(LANES), values.chunks_exact(LANES));
+    let mut tail = 0.0;
+    for (weight, value) in weights.remainder().iter().zip(values.remainder()) {
+        tail += weight * value;
+    }
+    let mut lanes = [0.0_f32; LANES];
+    for (weights, values) in weights.zip(values) {
+        for lane in 0..LANES {
+            lanes[lane] += weights[lane] * values[lane];
+        }
+    }
+    lanes.iter().sum::<f32>() + tail
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{close, rng};
+    use super::*;
+
+    fn singletons(values: &[f64]) -> ClusterSums {
+        ClusterSums { sums: values.to_vec(), counts: vec![1.0; values.len()] }
+    }
+
+    fn numbers(n: usize) -> Vec<f64> {
+        (0..n).map(|i| (i * 37 % 11) as f64 / 10.0).collect()
+    }
+
+    #[test]
+    fn draws_do_not_depend_on_threads() {
+        let strata = [singletons(&numbers(70)), singletons(&numbers(31))];
+        let other = [singletons(&[0.5; 70]), ClusterSums::new(31)];
+        let on =
+            |threads| joint_draws_on(threads, &[&strata, &other], 50, Streams::of(&mut rng(3, "threads")));
+        assert_eq!(on(1), on(2));
+        assert_eq!(on(1), on(13));
+    }
+
+    #[test]
+    fn cells_are_drawn_together() {
+        let one = [singletons(&numbers(40))];
+        let shifted = [singletons(&numbers(40).iter().map(|x| x + 1.0).collect::<Vec<_>>())];
+        let draws = joint_draws(&[&one, &shifted], 100, &mut rng(1, "pairs"));
+        for (a, b) in draws[0].means.iter().zip(&draws[1].means) {
+            close(b.unwrap() - a.unwrap(), 1.0, 1e-6);
+        }
+        let alone = joint_draws(&[&one], 100, &mut rng(1, "pairs"));
+        let single_stratum = alone[0].means == draws[0].means;
+        assert!(single_stratum, "a cell's draws do not depend on the other cells");
+    }
+
+    #[test]
+    fn clusters_without_items_weigh_nothing() {
+        let mut half = ClusterSums::new(20);
+        (0..10).for_each(|cluster| half.add(cluster, 1.0));
+        let draws = joint_draws(&[&[half], &[ClusterSums::new(20)]], 50, &mut rng(1, "empty"));
+        assert!(draws[0].means.iter().all(|mean| *mean == Some(1.0)));
+        assert!(draws[1].means.iter().all(Option::is_none));
+        assert!(joint_draws(&[], 5, &mut rng(1, "none")).is_empty());
+    }
+
+    #[test]
+    fn smoothing_shrinks_with_the_items() {
+        let lowest = |n: usize| {
+            let draws = joint_draws(&[&[singletons(&vec![1.0; n])]], 200, &mut rng(1, "s"));
+            draws[0].smoothed.iter().flatten().fold(1.0, |low: f64, mean| low.min(*mean))
+        };
+        close(lowest(4), 0.8, 1e-12);
+        close(lowest(99), 0.99, 1e-12);
+    }
+
+    #[test]
+    fn dot_products_are_exact_for_whole_numbers() {
+        let weights: Vec<f32> = (0..10_007).map(|i| (i % 5) as f32).collect();
+        let values: Vec<f32> = (0..10_007).map(|i| (i % 3) as f32 - 1.0).collect();
+        let expected: f64 = (0..10_007).map(|i| f64::from(i % 5) * (f64::from(i % 3) - 1.0)).sum();
+        assert_eq!(dot(&weights, &values), expected);
+    }
+}

@@ -1,0 +1,67 @@
+//! Work over the machine's threads whose result does not depend on how many there are.
+
+/// Less work than this (in steps of about a nanosecond) is done on the caller's thread.
+const WORTH_A_THREAD: usize = 2_000_000;
+
+/// Threads for so much work: one for little, else as many as the machine has.
+pub(crate) fn threads_for(steps: usize) -> usize {
+    if steps < WORTH_A_THREAD { 1 } else { std::thread::available_parallelism().map_or(1, usize::from) }
+}
+
+/// Fills rows of `width` places, each by its number alone; every thread has a state of its own, which must
+/// not carry anything from row to row but memory to work in.
+pub(crate) fn fill_rows<T: Send, S>(
+    places: &mut [T],
+    width: usize,
+    threads: usize,
+    state: impl Fn() -> S + Sync,
+    fill: impl Fn(&mut S, usize, &mut [T]) + Sync,
+) {
+    if width == 0 || places.is_empty() {
+        return;
+    }
+    let rows = places.len() / width;
+    let share = rows.div_ceil(threads.max(1)).max(1);
+    let work = |first: usize, part: &mut [T]| {
+        let mut state = state();
+        for (offset, row) in part.chunks_mut(width).enumerate() {
+            fill(&mut state, first + offset, row);
+        }
+    };
+    if share >= rows {
+        return work(0, places);
+    }
+    std::thread::scope(|scope| {
+        for (number, part) in places.chunks_mut(share * width).enumerate() {
+            let work = &work;
+            scope.spawn(move || work(number * share, part));
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_the_same_on_any_number_of_threads() {
+        let filled = |threads: usize| {
+            let mut places = vec![0_usize; 7 * 3];
+            fill_rows(
+                &mut places,
+                3,
+                threads,
+                || (),
+                |(), row, places| {
+                    places.iter_mut().enumerate().for_each(|(at, place)| *place = row * 10 + at);
+                },
+            );
+            places
+        };
+        assert_eq!(filled(1)[18..], [60, 61, 62]);
+        for threads in [2, 3, 7, 50] {
+            assert_eq!(filled(threads), filled(1), "{threads} threads");
+        }
+        fill_rows(&mut [] as &mut [u8], 0, 2, || (), |(), _, _| {});
+    }
+}

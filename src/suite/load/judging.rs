@@ -1,0 +1,102 @@
+//! `[stopping]` and `[[gate]]`.
+
+use toml::Spanned;
+
+use super::super::raw::{RawGate, RawStopping};
+use super::super::{Gate, GateMetric, Setting, Stopping, TaskSpec};
+use super::Checker;
+use crate::error::Result;
+use crate::plan::Filter;
+
+impl Checker {
+    pub(super) fn stopping(&self, raw: &Spanned<RawStopping>) -> Result<Stopping> {
+        let stopping = raw.get_ref();
+        if stopping.rule.is_none() && stopping.budget_tokens.is_none() && stopping.budget_s.is_none() {
+            return Err(self
+                .error(raw.span(), "[stopping] says nothing", "this table")
+                .hint("give it rule = \"sequential\" or \"racing\", budget_tokens or budget_s"));
+        }
+        if let Some(tokens) = stopping.budget_tokens.as_ref().filter(|tokens| *tokens.get_ref() == 0) {
+            return Err(self.error(tokens.span(), "budget_tokens is 0", "leave it out for no budget"));
+        }
+        let budget_s = stopping.budget_s.as_ref();
+        Ok(Stopping {
+            rule: stopping.rule,
+            budget_tokens: stopping.budget_tokens.as_ref().map(|tokens| *tokens.get_ref()),
+            budget_s: budget_s.map(|s| self.within_f64(s, 1.0, 31_536_000.0, "budget_s")).transpose()?,
+        })
+    }
+
+    pub(super) fn gate(
+        &self,
+        raw: &Spanned<RawGate>,
+        settings: &[Setting],
+        tasks: &[TaskSpec],
+        contexts: &[u32],
+    ) -> Result<Gate> {
+        let gate = raw.get_ref();
+        let metric = gate.metric.name();
+        if gate.min.is_none() && gate.max.is_none() && !gate.no_worse_than_reference {
+            return Err(self
+                .error(raw.span(), format!("the gate on {metric} has no limit"), "this gate")
+                .hint("give it min, max or no_worse_than_reference = true"));
+        }
+        if gate.no_worse_than_reference && (gate.metric != GateMetric::Quality || gate.task.is_some()) {
+            return Err(self
+                .error(raw.span(), format!("no verdict on {metric} exists"), "this gate")
+                .hint("no_worse_than_reference is for metric = \"quality\" without a task: use min or max"));
+        }
+        Ok(Gate {
+            metric: gate.metric,
+            task: gate.task.as_ref().map(|task| self.gate_task(gate.metric, task, tasks)).transpose()?,
+            cells: self.gate_cells(raw, settings, contexts)?,
+            min: gate.min.as_ref().map(|min| self.within_f64(min, -1e15, 1e15, "min")).transpose()?,
+            max: gate.max.as_ref().map(|max| self.within_f64(max, -1e15, 1e15, "max")).transpose()?,
+            no_worse_than_reference: gate.no_worse_than_reference,
+            strict: gate.strict,
+        })
+    }
+
+    fn gate_task(&self, metric: GateMetric, task: &Spanned<String>, tasks: &[TaskSpec]) -> Result<String> {
+        if metric != GateMetric::Quality {
+            let message = format!("a gate on the {} of one task", metric.name());
+            return Err(self.error(task.span(), message, "only quality is known by task"));
+        }
+        if !tasks.iter().any(|spec| spec.name == *task.get_ref()) {
+            return Err(self.unknown(
+                task,
+                "task of this suite",
+                tasks.iter().map(|spec| spec.name.as_str()),
+            ));
+        }
+        Ok(task.get_ref().clone())
+    }
+
+    /// Every term must be readable, and all of them together leave a cell.
+    fn gate_cells(
+        &self,
+        raw: &Spanned<RawGate>,
+        settings: &[Setting],
+        contexts: &[u32],
+    ) -> Result<Vec<String>> {
+        let terms: Vec<String> = raw.get_ref().cells.iter().map(|term| term.get_ref().clone()).collect();
+        for term in &raw.get_ref().cells {
+            let readable = Filter::parse(std::slice::from_ref(term.get_ref()));
+            if !readable.is_ok_and(|filter| filter.is_of_cells()) {
+                let message = format!("`{}` names no cells", term.get_ref());
+                return Err(self
+                    .error(term.span(), message, "not a term")
+                    .hint("write setting=PATTERN or context=TOKENS, with * for anything"));
+            }
+        }
+        let filter = Filter::parse(&terms)?;
+        let kept = |setting: &Setting| contexts.iter().any(|c| filter.keeps_cell(&setting.label, *c));
+        if !settings.iter().any(kept) {
+            let labels: Vec<&str> = settings.iter().map(|setting| setting.label.as_str()).collect();
+            return Err(self
+                .error(raw.span(), "the gate is about no cell of this suite", "this gate")
+                .hint(format!("the settings are: {}", labels.join(", "))));
+        }
+        Ok(terms)
+    }
+}
