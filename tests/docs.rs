@@ -37,9 +37,10 @@ fn the_command_line_reference_is_current() {
 
 #[test]
 fn the_schemas_are_current() {
-    for name in
-        ["suite", "journal", "summary", "plan", "list", "doctor", "validate", "score", "case", "pilot"]
-    {
+    for name in [
+        "suite", "journal", "summary", "plan", "list", "doctor", "validate", "score", "case", "pilot",
+        "history", "trends",
+    ] {
         assert_current(&format!("docs/schema/{name}.schema.json"), &stdout(&["schema", name]));
     }
 }

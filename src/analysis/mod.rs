@@ -19,10 +19,12 @@ mod figures;
 mod flags;
 mod frame;
 mod gates;
+pub mod history;
 mod interaction;
 mod kld;
 mod memory;
 mod pareto;
+pub mod power;
 mod quality;
 mod speed;
 pub mod stats;
@@ -133,7 +135,9 @@ pub fn summarise_with(journal: &Journal, tasks: &dyn Tasks) -> Result<Summary> {
         quality::judge(&mut measured, &level, run.suite);
         fronts.extend(pareto::place(&mut measured, run.front_rule()));
         interactions.extend(interaction::interactions(&run, &level, &measured));
-        for setting in run.suite.settings.iter().filter(|_| !run.suite.gates.is_empty()) {
+        // An exact interval is one that is looked at once.
+        let looked_at_once = !run.suite.gates.is_empty() && !run.suite.stops_by_outcome();
+        for setting in run.suite.settings.iter().filter(|_| looked_at_once) {
             exact.extend(level.right_of(&setting.label).map(|right| ((&*setting.label, context), right)));
         }
         cells.extend(measured.into_iter().map(|cell| cell.summary));

@@ -11,6 +11,7 @@ use crate::error::{self, Context, EXIT_OK, Error, Result};
 mod cases;
 mod docs;
 mod doctor;
+mod history;
 mod list;
 mod mock;
 mod pilot;
@@ -34,6 +35,7 @@ pub fn dispatch(cli: Cli) -> Result<u8> {
         Command::Run(args) => run::run(args, global),
         Command::Resume(args) => run::resume(args, global),
         Command::Report(args) => report::report(args, global),
+        Command::History(args) => history::history(args, global),
         Command::Score(args) => score::score(args, global),
         Command::Cases(args) => cases::cases(args, global),
         Command::Validate(args) => validate::validate(args),

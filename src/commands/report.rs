@@ -3,9 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use super::{print, runs};
-use crate::analysis::{self, summary::Summary};
+use crate::analysis::{
+    self,
+    summary::{GateStatus, Summary},
+};
 use crate::cli::{Format, Global, ReportArgs};
-use crate::error::{Context, EXIT_OK, Error, Result};
+use crate::error::{Context, EXIT_GATE_FAILED, EXIT_OK, Error, Result};
 use crate::{journal, report};
 
 pub(super) fn report(args: &ReportArgs, global: &Global) -> Result<u8> {
@@ -14,15 +17,30 @@ pub(super) fn report(args: &ReportArgs, global: &Global) -> Result<u8> {
     let template = args.template.as_deref().map(read_template).transpose()?;
     let format = if args.json { Some(Format::Json) } else { args.format };
     match format {
-        Some(format) => print(&one(&summary, format, template.as_deref())?),
+        Some(format) => {
+            print(&one(&summary, format, template.as_deref())?)?;
+        }
         None => {
             let out = args.out.clone().unwrap_or(folder);
             for path in write(&summary, &out, template.as_deref())? {
                 print(&format!("{}\n", path.display()))?;
             }
-            Ok(EXIT_OK)
         }
     }
+    Ok(if tell_gates(&summary) { EXIT_OK } else { EXIT_GATE_FAILED })
+}
+
+/// Says which gates failed or could not be decided; whether all of them hold.
+pub(super) fn tell_gates(summary: &Summary) -> bool {
+    let of = |status| summary.gates.iter().filter(move |result| result.status == status);
+    for (word, result) in of(GateStatus::Failed)
+        .map(|result| ("failed", result))
+        .chain(of(GateStatus::Open).map(|result| ("open", result)))
+    {
+        let (setting, context) = (&result.setting, result.context);
+        eprintln!("gate {word}: {}: {setting} at {context}: {}", result.gate, result.because);
+    }
+    of(GateStatus::Failed).next().is_none()
 }
 
 fn read_template(path: &Path) -> Result<String> {
@@ -38,6 +56,7 @@ fn one(summary: &Summary, format: Format, template: Option<&str>) -> Result<Stri
         Format::Csv => "cells.csv",
         Format::Svg => report::FRONT_FILE,
         Format::Heatmap => report::HEATMAP_FILE,
+        Format::Junit => report::JUNIT_FILE,
     };
     let file = report::render_with(summary, template)?.into_iter().find(|(file, _)| file == name);
     let (_, bytes) = file.ok_or_else(|| Error::runtime(format!("the report has no {name}")))?;

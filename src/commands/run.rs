@@ -7,11 +7,11 @@ use serde::Serialize;
 
 use super::progress::Display;
 use super::{look, print, print_json, report, runs};
-use crate::analysis;
 use crate::analysis::summary::Machine;
+use crate::analysis::{self, power::PowerRow};
 use crate::cli::{Global, ResumeArgs, RunArgs};
 use crate::engine::Argv;
-use crate::error::{Context, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, Error, Result};
+use crate::error::{Context, EXIT_GATE_FAILED, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, Error, Result};
 use crate::journal::{self, FORMAT, Header, Journal, JournalWriter, Record};
 use crate::model::{Progress, Silent, Store};
 use crate::plan::{self, Filter, Plan};
@@ -183,7 +183,8 @@ impl Sitting {
 
     /// The report of what there is, also after an interruption.
     fn report(&self, plan: &Plan, ending: Ending, global: &Global) -> Result<u8> {
-        let summary = analysis::summarise(&journal::load(&self.folder)?)?;
+        let journal = journal::load(&self.folder)?;
+        let summary = analysis::summarise(&journal)?;
         let paths = report::write(&summary, &self.folder, None)?;
         let report = paths.first().cloned().unwrap_or_default();
         if self.json {
@@ -196,7 +197,9 @@ impl Sitting {
             eprintln!("interrupted\n\nhint: {}", self.resume_hint(global));
             return Ok(EXIT_INTERRUPTED);
         }
-        let (done, planned) = (summary.done as usize, plan.trials());
+        let kept = report::tell_gates(&summary);
+        let planned = plan.keys().filter(|key| !journal.is_stopped(key)).count();
+        let done = summary.done as usize;
         if done < planned || !summary.failures.is_empty() {
             let failed = summary.failures.len();
             eprintln!("incomplete: {failed} of {planned} trials failed; see {}", report.display());
@@ -204,9 +207,10 @@ impl Sitting {
                 "\nhint: {} (with --retry-failed: tries the failed ones again)",
                 self.resume_hint(global)
             );
-            return Ok(EXIT_INCOMPLETE);
+            // A failed gate is the graver news.
+            return Ok(if kept { EXIT_INCOMPLETE } else { EXIT_GATE_FAILED });
         }
-        Ok(EXIT_OK)
+        Ok(if kept { EXIT_OK } else { EXIT_GATE_FAILED })
     }
 }
 
@@ -244,6 +248,8 @@ pub(super) struct DryRun {
     pub estimate_s: Option<f64>,
     /// What would be fetched or made first.
     pub preparations: Vec<String>,
+    /// Which drop of quality the suite can see, with which chance.
+    pub power: Vec<PowerRow>,
     /// Server processes in run order.
     pub visits: Vec<DryVisit>,
 }
@@ -289,6 +295,7 @@ fn dry_run(suite: &Suite, plan: &Plan, json: bool) -> Result<u8> {
         tokens_at_most: plan.keys().map(|key| u64::from(key.context)).sum(),
         estimate_s: prepared.as_ref().map(|prepared| runner::estimate_s(plan, prepared)),
         preparations,
+        power: analysis::power::rows(suite),
         visits: visits.collect::<Result<_>>()?,
     };
     if json { print_json(&dry) } else { print(&dry_text(&dry)) }
@@ -309,6 +316,7 @@ fn dry_text(dry: &DryRun) -> String {
     for preparation in &dry.preparations {
         text.push_str(&format!("first: {preparation}\n"));
     }
+    text.push_str(&power_text(&dry.power));
     for visit in &dry.visits {
         let again = if visit.replicate > 0 { " (A/A)" } else { "" };
         let (round, setting, context) = (visit.round + 1, &visit.setting, visit.context);
@@ -317,6 +325,26 @@ fn dry_text(dry: &DryRun) -> String {
             Some(argv) => text.push_str(&format!("  {}\n", argv.shell())),
             None => text.push_str("  (the command is known once the files above are there)\n"),
         }
+    }
+    text
+}
+
+fn power_text(rows: &[PowerRow]) -> String {
+    let points = |share: f64| format!("{:.0}", share * 100.0);
+    let mut text = String::new();
+    for row in rows {
+        let chances = row
+            .chances
+            .iter()
+            .map(|chance| format!("{} points {:.0}%", points(chance.drop), (chance.power * 100.0).floor()));
+        text.push_str(&format!(
+            "power at {}: {} pairs, {}% of them differing: a drop of {} is seen{}\n",
+            row.context,
+            row.pairs,
+            points(row.discordance),
+            chances.collect::<Vec<_>>().join(", "),
+            row.smallest_drop.map_or(String::new(), |drop| format!(" (80%: {:.1} points)", drop * 100.0)),
+        ));
     }
     text
 }

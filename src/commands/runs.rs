@@ -50,7 +50,7 @@ fn none_there(runs_dir: &Path) -> Error {
 }
 
 /// Names of the runs in a folder, oldest first.
-fn names(runs_dir: &Path) -> Vec<String> {
+pub(super) fn names(runs_dir: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(runs_dir).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries
         .filter(|entry| entry.path().join(FILE_NAME).is_file())

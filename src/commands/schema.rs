@@ -22,6 +22,8 @@ fn text_of(of: Schema) -> Result<String> {
         Schema::Validate => text::<super::validate::Validated>(),
         Schema::Score => text::<super::score::ScoreLine>(),
         Schema::Case => text::<crate::trial::Case>(),
+        Schema::History => text::<super::history::History>(),
+        Schema::Trends => text::<super::history::Trends>(),
         Schema::Pilot => text::<super::pilot::Pilot>(),
     }
 }

@@ -1,6 +1,7 @@
 //! The summary for programs: JSON with its schema, and CSV.
 
 use super::text;
+use crate::analysis::history::Trend;
 use crate::analysis::summary::{CellSummary, Estimate, Summary, TaskRow};
 use crate::error::{Context, Result};
 
@@ -234,6 +235,44 @@ pub fn effective_csv(summary: &Summary) -> Vec<u8> {
 
 fn yes_no(yes: bool) -> Field<'static> {
     Field::Text(if yes { "true" } else { "false" })
+}
+
+/// One row an endpoint and run, runs of a series in order; `change` is true for the first run of a new level.
+pub fn trends_csv(trends: &[Trend]) -> Vec<u8> {
+    const HEADER: &[&str] = &[
+        "suite",
+        "run",
+        "started",
+        "fingerprint",
+        "setting",
+        "context_tokens",
+        "metric",
+        "value",
+        "low",
+        "high",
+        "n",
+        "change",
+    ];
+    let mut csv = Csv::new(HEADER);
+    for trend in trends {
+        for point in &trend.points {
+            let changed = trend.changes.iter().any(|change| change.run == point.run);
+            let mut fields = vec![
+                Field::Text(&trend.suite),
+                Field::Text(&point.run),
+                Field::Text(&point.started),
+                Field::Text(&point.fingerprint),
+                Field::Text(trend.setting.as_deref().unwrap_or_default()),
+                Field::whole(trend.context),
+                Field::Text(&trend.metric),
+            ];
+            fields.extend(with_interval(Some(point.figure)));
+            fields.push(Field::count(Some(point.figure)));
+            fields.push(yes_no(changed));
+            csv.row(fields);
+        }
+    }
+    csv.bytes()
 }
 
 fn counts(counts: &std::collections::BTreeMap<String, u32>) -> String {

@@ -1,26 +1,37 @@
 //! From a [`Summary`] to bytes that people and programs read. Nothing here touches a file, a clock or the
 //! environment: the same summary gives the same bytes.
 
-use crate::analysis::summary::Summary;
+use crate::analysis::summary::{Estimate, Summary};
 use crate::error::Result;
 
 mod effective;
 mod exports;
+mod junit;
 mod markdown;
 mod svg;
 mod terminal;
 mod text;
 
-pub use exports::{cells_csv, effective_csv, json, schema, tasks_csv};
+pub use exports::{cells_csv, effective_csv, json, schema, tasks_csv, trends_csv};
+pub use junit::junit;
 pub use markdown::render_markdown;
 pub use svg::{front, heatmap};
 pub use terminal::{Look, table};
+pub(crate) use text::{bytes, plain, plain_whole, significant};
+
+/// A figure with its interval, three digits each; a dash without one.
+pub(crate) fn estimate(estimate: Option<Estimate>) -> String {
+    text::estimate(estimate, text::significant)
+}
 
 /// File name of the picture that the Markdown report shows.
 pub const FRONT_FILE: &str = "front.svg";
 
 /// File name of the picture of scores by depth and context length.
 pub const HEATMAP_FILE: &str = "heatmap.svg";
+
+/// File name of the gates as JUnit XML; there is none without gates.
+pub const JUNIT_FILE: &str = "junit.xml";
 
 /// Every file of a run's report: name and content.
 ///
@@ -45,5 +56,6 @@ pub fn render_with(summary: &Summary, template: Option<&str>) -> Result<Vec<(Str
     if !summary.effective.is_empty() {
         files.push(("effective.csv".into(), effective_csv(summary)));
     }
+    files.extend(junit(summary).map(|gates| (JUNIT_FILE.to_owned(), gates.into_bytes())));
     Ok(files)
 }

@@ -118,6 +118,21 @@ pub(super) fn anytime_difference(strata: &[ClusterSums], confidence: f64) -> Opt
     })
 }
 
+/// As [`mean_score_of`], for cells that may have been stopped at any time because of what they showed.
+pub(super) fn anytime_score(strata: &[ClusterSums], confidence: f64) -> Option<Estimate> {
+    let value = mean_of_means(strata)?;
+    // Betting knows numbers from -1 to 1: a score from 0 to 1 is put there and back.
+    let stretched = |stratum: &ClusterSums| {
+        let sums = stratum.sums.iter().zip(&stratum.counts).map(|(sum, count)| 2.0 * sum - count).collect();
+        ClusterSums { sums, counts: stratum.counts.clone() }
+    };
+    let units = pooled(&strata.iter().map(stretched).collect::<Vec<_>>());
+    let interval = units
+        .confidence_sequence(confidence)
+        .map(|(low, high)| (f64::midpoint(low, 1.0).min(value), f64::midpoint(high, 1.0).max(value)));
+    Some(Estimate { n: items_in(strata), ..estimate(value, interval, units.len() as u32, (0.0, 1.0)) })
+}
+
 /// The first cluster means of every task, as many as the smallest has.
 pub(crate) fn pooled(strata: &[ClusterSums]) -> Differences {
     let tasks: Vec<Vec<f64>> = strata.iter().map(ClusterSums::cluster_means).collect();

@@ -20,7 +20,7 @@ mod interval;
 #[cfg(test)]
 pub(crate) use interval::paired_difference;
 pub(crate) use interval::{Difference, contrast_of, mean_score, pooled};
-use interval::{anytime_difference, difference_of, mean_of_means, mean_score_of};
+use interval::{anytime_difference, anytime_score, difference_of, mean_of_means, mean_score_of};
 
 /// The items of one primary task (and arm) at one context length, by cluster.
 #[derive(Debug, Clone)]
@@ -89,7 +89,11 @@ impl<'a> Level<'a> {
         let mut cells = BTreeMap::new();
         let whole = labels.iter().zip(items).zip(&scores).zip(draws).zip(differences);
         for ((((label, items), scores), draws), difference) in whole {
-            let quality = mean_score_of(scores, &draws.means, run.resampling.confidence);
+            let quality = if run.suite.stops_by_outcome() {
+                anytime_score(scores, run.resampling.confidence)
+            } else {
+                mean_score_of(scores, &draws.means, run.resampling.confidence)
+            };
             cells.insert(*label, Cell { quality, draws, difference, items });
         }
         let aa_replies = identical_replies(run, reference, context);

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 mod coherence;
 mod conversations;
 mod energy;
+mod judging;
 mod view;
 
 use view::View;

@@ -9,6 +9,7 @@ use super::super::{FRONT_FILE, HEATMAP_FILE, front, heatmap, text};
 use super::coherence::{self, BandLevelView, DivergenceView, FiguresView};
 use super::conversations::{self, ConversationsView};
 use super::energy::EnergyView;
+use super::judging::{self, FrontView, GateView, InteractionView, StoppingView};
 use crate::analysis::summary::{CellSummary, DepthRow, KldSummary, Summary, TaskRow};
 
 /// Failures that are listed one by one.
@@ -44,6 +45,10 @@ pub(super) struct View<'a> {
     figures: Vec<FiguresView>,
     triggers: Vec<TriggerView>,
     aa: Vec<AaView>,
+    gates: Vec<GateView>,
+    fronts: Vec<FrontView>,
+    interactions: Vec<InteractionView>,
+    stopping: Option<StoppingView>,
     power: Vec<PowerView>,
     flags: Vec<String>,
     voids: Vec<String>,
@@ -209,6 +214,10 @@ impl<'a> View<'a> {
             figures: coherence::figures(summary),
             triggers: triggers(summary),
             aa: aa(summary),
+            gates: judging::gates(summary),
+            fronts: judging::fronts(summary),
+            interactions: judging::interactions(summary),
+            stopping: judging::stopping(summary),
             power: power(summary),
             flags: summary.flags.iter().map(|flag| text::markdown(flag)).collect(),
             voids: voids(summary),

@@ -1,0 +1,207 @@
+//! `history`: the runs folder as a store.
+
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{plain_table, print, print_json, runs};
+use crate::analysis::history::{LEVEL, Trend, TrendChange, trends};
+use crate::analysis::summary::{GateStatus, Summary};
+use crate::cli::{ExportFormat, Global, HistoryAction, HistoryArgs};
+use crate::error::{Error, Kind, Result};
+use crate::report;
+
+mod prune;
+mod store;
+
+use store::Run;
+
+/// What `history --json` and `history show --json` print.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct History {
+    /// Version of this form.
+    pub schema_version: u32,
+    /// The runs, oldest first.
+    pub runs: Vec<RunEntry>,
+}
+
+/// One run in the store.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(super) struct RunEntry {
+    /// Name of the run folder.
+    pub run: String,
+    /// Suite name.
+    pub suite: String,
+    /// Start of the run (UTC, RFC 3339).
+    pub started: String,
+    /// What must be the same for runs to be one series; see the journal's header.
+    pub fingerprint: String,
+    /// Trials with an outcome.
+    pub done: u32,
+    /// Trials planned, those that stopping early saved left out.
+    pub planned: u32,
+    /// Gates that failed.
+    pub gates_failed: u32,
+    /// Gates in all.
+    pub gates: u32,
+    /// Size of the folder (bytes).
+    pub bytes: u64,
+    /// The verdict.
+    pub verdict: String,
+}
+
+/// What `history trend --json` and `history export --format json` print.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Trends {
+    /// Version of this form.
+    pub schema_version: u32,
+    /// Changes are marked at this level (0..1).
+    pub level: f64,
+    /// Every endpoint of every suite.
+    pub trends: Vec<Trend>,
+}
+
+pub(super) fn history(args: &HistoryArgs, global: &Global) -> Result<u8> {
+    match &args.action {
+        None => list(None, args.json, global),
+        Some(HistoryAction::List(of)) => list(of.suite.as_deref(), args.json || of.json, global),
+        Some(HistoryAction::Show(show)) => {
+            let folder = runs::find(&global.runs_dir, &show.run)?;
+            let run = Run::open(&folder)?;
+            if args.json || show.json {
+                return print_json(&History { schema_version: 1, runs: vec![run.entry()] });
+            }
+            print(&shown(&run))
+        }
+        Some(HistoryAction::Trend(of)) => {
+            let trends = trends(&summaries(of.suite.as_deref(), &global.runs_dir)?);
+            if args.json || of.json {
+                return print_json(&Trends { schema_version: 1, level: LEVEL, trends });
+            }
+            print(&trend_table(&trends))
+        }
+        Some(HistoryAction::Export(export)) => {
+            let trends = trends(&summaries(export.suite.as_deref(), &global.runs_dir)?);
+            match export.format {
+                ExportFormat::Csv => print(&String::from_utf8_lossy(&report::trends_csv(&trends))),
+                ExportFormat::Json => print_json(&Trends { schema_version: 1, level: LEVEL, trends }),
+            }
+        }
+        Some(HistoryAction::Prune(args)) => prune::prune(args, global),
+    }
+}
+
+/// The runs of a suite, or all; an error when there are none.
+fn stored(suite: Option<&str>, runs_dir: &Path) -> Result<Vec<Run>> {
+    let folders: Vec<PathBuf> = runs::names(runs_dir).iter().map(|name| runs_dir.join(name)).collect();
+    let mut found = Vec::new();
+    for folder in folders {
+        match Run::open(&folder) {
+            Ok(run) if suite.is_none_or(|suite| run.summary.suite == suite) => found.push(run),
+            Ok(_) => {}
+            // One damaged run must not hide the others.
+            Err(error) => tracing::warn!("{}", crate::error::chain(&error)),
+        }
+    }
+    if found.is_empty() {
+        let of = suite.map_or(String::new(), |suite| format!(" of suite {suite}"));
+        return Err(Error::new(Kind::NothingSelected, format!("no run{of} in {}", runs_dir.display()))
+            .hint("`kneepoint run SUITE` makes one; --runs-dir names another folder"));
+    }
+    Ok(found)
+}
+
+fn summaries(suite: Option<&str>, runs_dir: &Path) -> Result<Vec<Summary>> {
+    Ok(stored(suite, runs_dir)?.into_iter().map(|run| run.summary).collect())
+}
+
+fn list(suite: Option<&str>, json: bool, global: &Global) -> Result<u8> {
+    let runs: Vec<RunEntry> = stored(suite, &global.runs_dir)?.iter().map(Run::entry).collect();
+    if json {
+        return print_json(&History { schema_version: 1, runs });
+    }
+    let mut table = plain_table();
+    table.set_header(["run", "trials", "gates", "size", "verdict"]);
+    for run in &runs {
+        let first = run.verdict.split("; ").next().unwrap_or_default();
+        table.add_row([
+            report::plain(&run.run),
+            format!("{} of {}", run.done, run.planned),
+            gates(run),
+            report::bytes(run.bytes),
+            report::plain(first),
+        ]);
+    }
+    print(&lines(&table))
+}
+
+fn lines(table: &comfy_table::Table) -> String {
+    table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+fn gates(run: &RunEntry) -> String {
+    match (run.gates, run.gates_failed) {
+        (0, _) => "none".into(),
+        (_, 0) => "kept".into(),
+        (all, failed) => format!("{failed} of {all} failed"),
+    }
+}
+
+fn shown(run: &Run) -> String {
+    let (entry, summary) = (run.entry(), &run.summary);
+    let mut text = format!(
+        "{}\nsuite {} (fingerprint {}), started {}\n{} of {} trials, {}\ngates: {}\n",
+        report::plain(&entry.run),
+        report::plain(&entry.suite),
+        report::plain(&entry.fingerprint),
+        report::plain(&entry.started),
+        entry.done,
+        entry.planned,
+        report::bytes(entry.bytes),
+        gates(&entry)
+    );
+    for engine in &summary.engines {
+        text.push_str(&format!(
+            "engine {} {}\n",
+            report::plain(&engine.name),
+            report::plain(&engine.version)
+        ));
+    }
+    for result in summary.gates.iter().filter(|result| result.status == GateStatus::Failed) {
+        let (gate, setting) = (report::plain(&result.gate), report::plain(&result.setting));
+        text.push_str(&format!("failed: {gate}: {setting} at {}\n", result.context));
+    }
+    text.push_str(&format!("\n{}\n", report::plain_whole(&entry.verdict)));
+    text
+}
+
+/// One row a series: how many nights, the last figure, and the changes.
+fn trend_table(trends: &[Trend]) -> String {
+    let mut table = plain_table();
+    table.set_header(["suite", "context", "setting", "figure", "runs", "latest", "changes of level"]);
+    for trend in trends {
+        let latest = trend.points.last().map(|point| point.figure);
+        let changes: Vec<String> = trend.changes.iter().map(change).collect();
+        table.add_row([
+            report::plain(&trend.suite),
+            trend.context.to_string(),
+            trend.setting.as_deref().map_or("(front)".into(), report::plain),
+            trend.metric.clone(),
+            trend.points.len().to_string(),
+            report::estimate(latest),
+            if changes.is_empty() { "none".into() } else { changes.join("; ") },
+        ]);
+    }
+    lines(&table)
+}
+
+fn change(change: &TrendChange) -> String {
+    let of_set_up = if change.new_set_up { ", with another set-up" } else { "" };
+    format!(
+        "{}: {} to {}{of_set_up}",
+        report::plain(&change.run),
+        report::significant(change.before),
+        report::significant(change.after)
+    )
+}

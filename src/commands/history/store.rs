@@ -1,0 +1,76 @@
+//! A run as it lies in the store.
+
+use std::path::{Path, PathBuf};
+
+use super::RunEntry;
+use crate::analysis;
+use crate::analysis::summary::{GateStatus, SUMMARY_SCHEMA_VERSION, Summary};
+use crate::error::{Context, Error, Result};
+use crate::journal;
+
+/// One run folder and what it says.
+pub(super) struct Run {
+    pub(super) folder: PathBuf,
+    pub(super) summary: Summary,
+}
+
+impl Run {
+    /// Reads the summary that lies beside the journal; where there is none of today's form, or the journal is
+    /// newer, it is made from the journal.
+    pub(super) fn open(folder: &Path) -> Result<Self> {
+        let summary = match written(folder) {
+            Some(summary) => summary,
+            None => analysis::summarise(&journal::load(folder)?).map_err(|error| {
+                Error::runtime(format!("cannot judge {}", folder.display())).with_source(error)
+            })?,
+        };
+        Ok(Self { folder: folder.to_path_buf(), summary })
+    }
+
+    pub(super) fn name(&self) -> String {
+        self.folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
+    pub(super) fn entry(&self) -> RunEntry {
+        let summary = &self.summary;
+        let failed = summary.gates.iter().filter(|result| result.status == GateStatus::Failed);
+        RunEntry {
+            run: self.name(),
+            suite: summary.suite.clone(),
+            started: summary.started.clone(),
+            fingerprint: summary.fingerprint.clone(),
+            done: summary.done,
+            planned: summary.planned,
+            gates_failed: failed.count() as u32,
+            gates: summary.gates.len() as u32,
+            bytes: size(&self.folder).unwrap_or(0),
+            verdict: summary.verdict.clone(),
+        }
+    }
+}
+
+fn written(folder: &Path) -> Option<Summary> {
+    let path = folder.join("summary.json");
+    let changed = |path: &Path| std::fs::metadata(path).and_then(|data| data.modified()).ok();
+    if changed(&path)? < changed(&folder.join(journal::FILE_NAME))? {
+        return None;
+    }
+    let summary: Summary = serde_json::from_slice(&std::fs::read(&path).ok()?).ok()?;
+    (summary.schema_version == SUMMARY_SCHEMA_VERSION).then_some(summary)
+}
+
+/// Bytes of everything in a folder; links are not followed.
+pub(super) fn size(folder: &Path) -> Result<u64> {
+    let entries = std::fs::read_dir(folder).context(|| format!("cannot list {}", folder.display()))?;
+    let mut bytes = 0;
+    for entry in entries {
+        let entry = entry.context(|| format!("cannot list {}", folder.display()))?;
+        let kind = entry.file_type().context(|| format!("cannot read {}", entry.path().display()))?;
+        bytes += if kind.is_dir() {
+            size(&entry.path())?
+        } else {
+            entry.metadata().map_or(0, |metadata| metadata.len())
+        };
+    }
+    Ok(bytes)
+}
