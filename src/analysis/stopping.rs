@@ -147,11 +147,12 @@ impl Referee<'_, '_> {
                 lead(&ahead, confidence).map(|lead| (other.setting.clone(), lead))
             });
             if let Some((winner, lead)) = beaten {
-                let because = format!(
-                    "{winner} is better by at least {} and no worse on {}",
-                    points(lead),
-                    costs.iter().map(|o| o.name()).collect::<Vec<_>>().join(", ")
-                );
+                let names: Vec<&str> = costs.iter().map(|objective| objective.name()).collect();
+                let meets = match names.as_slice() {
+                    [] => String::new(),
+                    names => format!(" and no worse on {}", names.join(", ")),
+                };
+                let because = format!("{winner} is better by at least {}{meets}", points(lead));
                 self.stop(&cell.setting, level.context, StopReason::Dominated, because);
             }
         }

@@ -333,17 +333,16 @@ fn power_text(rows: &[PowerRow]) -> String {
     let points = |share: f64| format!("{:.0}", share * 100.0);
     let mut text = String::new();
     for row in rows {
-        let chances = row
-            .chances
-            .iter()
-            .map(|chance| format!("{} points {:.0}%", points(chance.drop), (chance.power * 100.0).floor()));
+        let chances = row.chances.iter().map(|chance| {
+            format!("{} points with {:.0}%", points(chance.drop), (chance.power * 100.0).floor())
+        });
         text.push_str(&format!(
-            "power at {}: {} pairs, {}% of them differing: a drop of {} is seen{}\n",
+            "power at {}: {} pairs, of which {}% differ, show a drop of {}{}\n",
             row.context,
             row.pairs,
             points(row.discordance),
             chances.collect::<Vec<_>>().join(", "),
-            row.smallest_drop.map_or(String::new(), |drop| format!(" (80%: {:.1} points)", drop * 100.0)),
+            row.smallest_drop.map_or(String::new(), |drop| format!("; 80% for {:.1} points", drop * 100.0)),
         ));
     }
     text
