@@ -45,7 +45,9 @@ fn simulate(name: &str, n: usize, loss: f64, gain: f64) -> Vec<Difference> {
     (0..RUNS)
         .map(|run| {
             let strata = [flips(&mut rng, n, loss, gain), flips(&mut rng, n, loss, gain)];
-            paired_difference(&strata, resampling(run), name).expect("pairs")
+            // The interval for small samples decides here; few draws keep the test quick.
+            let resampling = Resampling { draws: 40, ..resampling(run) };
+            paired_difference(&strata, resampling, name).expect("pairs")
         })
         .collect()
 }
@@ -104,8 +106,8 @@ fn tasks_of_unequal_size_keep_the_coverage() {
             .filter(|&run| {
                 let strata = [flips(&mut rng, 12, small, 0.0), flips(&mut rng, 60, large, 0.0)];
                 let truth = -f64::midpoint(small, large);
-                let estimate =
-                    paired_difference(&strata, resampling(run), "unequal").expect("pairs").estimate;
+                let resampling = Resampling { draws: 40, ..resampling(run) };
+                let estimate = paired_difference(&strata, resampling, "unequal").expect("pairs").estimate;
                 estimate.low.is_some_and(|low| low <= truth)
                     && estimate.high.is_some_and(|high| truth <= high)
             })

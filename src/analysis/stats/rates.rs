@@ -108,8 +108,8 @@ mod tests {
 
     fn check(got: Option<Interval>, want: Interval) {
         let got = got.unwrap();
-        close(got.0, want.0, 1e-6);
-        close(got.1, want.1, 1e-6);
+        close(got.0, want.0, 1e-9);
+        close(got.1, want.1, 1e-9);
     }
 
     #[test]
@@ -125,6 +125,9 @@ mod tests {
     fn clopper_pearson_agrees_with_scipy() {
         // scipy.stats.binomtest(k, n).proportion_ci(method="exact")
         check(clopper_pearson(8, 10, 0.95), (0.443_904_537_7, 0.974_789_273_7));
+        check(clopper_pearson(57, 60, 0.95), (0.860_756_753_278_9, 0.989_567_670_355_651_7));
+        check(clopper_pearson(190, 200, 0.95), (0.909_972_462_298_441_2, 0.975_765_834_527_891_7));
+        check(clopper_pearson(1, 3, 0.95), (0.008_403_758_659_612_647, 0.905_700_675_949_286_6));
         check(clopper_pearson(0, 20, 0.95), (0.0, 0.168_433_471_0));
         check(clopper_pearson(20, 20, 0.95), (1.0 - 0.168_433_471_0, 1.0));
         assert_eq!(clopper_pearson(3, 2, 0.95), None);

@@ -84,6 +84,9 @@ mod tests {
         // scipy.stats.binomtest(b, b + c, .5).pvalue
         close(mcnemar_exact(2, 10), 0.038_574_218_75, 1e-9);
         close(mcnemar_exact(0, 5), 0.0625, 1e-9);
+        close(mcnemar_exact(1, 9), 0.021_484_375, 1e-9);
+        close(mcnemar_exact(13, 37), 0.000_936_222_910_851_825, 1e-9);
+        close(mcnemar_exact(100, 141), 0.009_831_541_178_608_736, 1e-9);
         assert_eq!(mcnemar_exact(3, 3), 1.0);
         assert_eq!(mcnemar_exact(0, 0), 1.0);
     }
