@@ -135,10 +135,11 @@ mod tests {
 
     #[test]
     fn tango_agrees_with_a_numeric_profile_likelihood() {
-        // python3: maximise the trinomial likelihood for p21 given p12 - p21 = d by
-        // scipy.optimize.minimize_scalar, then scipy.optimize.brentq on |score| - z.
-        check(tango(3.0, 9.0, 60.0, 0.95), (-0.222_378_931_1, 0.014_950_104_2));
-        check(tango(0.0, 5.0, 40.0, 0.95), (-0.261_121_204_2, -0.026_425_698_4));
+        // python3: the trinomial likelihood of p21 given p12 - p21 = d has its maximum where
+        // gains / (q + d) + losses / q - 2 (n - gains - losses) / (1 - 2 q - d) = 0, by scipy.optimize.brentq with
+        // xtol 1e-16; then brentq on the score statistic -+ z.
+        check(tango(3.0, 9.0, 60.0, 0.95), (-0.222_378_930_996_120_74, 0.014_950_105_157_143_9));
+        check(tango(0.0, 5.0, 40.0, 0.95), (-0.261_121_198_388_511_1, -0.026_425_698_653_052_623));
     }
 
     #[test]
