@@ -67,6 +67,7 @@ fn figure(gate: &Gate, cell: &CellSummary, summary: &Summary, right: &Right<'_>)
         GateMetric::Decode => cell.decode_tps,
         GateMetric::Prefill => cell.prefill_tps,
         GateMetric::Ttft => cell.ttft_s,
+        GateMetric::Energy => cell.energy.as_ref().map(|energy| energy.per_request_j),
         GateMetric::Memory => cell.memory.peak_bytes.map(|bytes| known(bytes as f64)),
         GateMetric::Failed => {
             let tried = cell.scored + cell.unscored + cell.failed;

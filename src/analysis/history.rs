@@ -24,7 +24,7 @@ pub struct Trend {
     pub setting: Option<String>,
     /// Context length (tokens).
     pub context: u32,
-    /// `quality` (0..1), `decode_tps`, `prefill_tps`, `ttft_s`, `peak_bytes` or `front_volume`.
+    /// `quality` (0..1), `decode_tps`, `prefill_tps`, `ttft_s`, `energy_j`, `peak_bytes` or `front_volume`.
     pub metric: String,
     /// The runs that have it.
     pub points: Vec<TrendPoint>,
@@ -99,7 +99,7 @@ fn endpoints(run: &Summary) -> Vec<(u32, Option<String>, &'static str, Estimate)
     all
 }
 
-fn figures(cell: &CellSummary) -> [(&'static str, Option<Estimate>); 5] {
+fn figures(cell: &CellSummary) -> [(&'static str, Option<Estimate>); 6] {
     let exact = |bytes: u64| {
         let value = bytes as f64;
         Estimate { value, low: None, high: None, n: 1 }
@@ -109,6 +109,7 @@ fn figures(cell: &CellSummary) -> [(&'static str, Option<Estimate>); 5] {
         ("decode_tps", cell.decode_tps),
         ("prefill_tps", cell.prefill_tps),
         ("ttft_s", cell.ttft_s),
+        ("energy_j", cell.energy.as_ref().map(|energy| energy.per_request_j)),
         ("peak_bytes", cell.memory.peak_bytes.map(exact)),
     ]
 }

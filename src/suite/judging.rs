@@ -40,6 +40,8 @@ pub enum GateMetric {
     Prefill,
     /// Time to first token (s).
     Ttft,
+    /// Energy of a request (J).
+    Energy,
     /// Peak memory (bytes).
     Memory,
     /// Share of trials that broke (0..1).
@@ -56,6 +58,7 @@ impl GateMetric {
             Self::Decode => "decode",
             Self::Prefill => "prefill",
             Self::Ttft => "ttft",
+            Self::Energy => "energy",
             Self::Memory => "memory",
             Self::Failed => "failed",
         }

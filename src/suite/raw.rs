@@ -313,8 +313,8 @@ pub struct RawStopping {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawGate {
-    /// What it looks at: quality, difference (0..1 scale), kld (nat), decode, prefill (tokens/s), ttft (s), memory
-    /// (bytes), failed (share of trials).
+    /// What it looks at: quality, difference (0..1 scale), kld (nat), decode, prefill (tokens/s), ttft (s), energy
+    /// of a request (J), memory (bytes), failed (share of trials).
     pub metric: GateMetric,
     /// For the metric `quality`: one task of the suite instead of all primary ones.
     #[schemars(with = "Option<String>")]
