@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Effective;
+use crate::model::kv::KvShape;
 use crate::trial::{Arm, Stage, TrialKey};
 
 /// Version of the JSON form of [`Summary`].
@@ -726,6 +727,12 @@ pub struct ModelInfo {
     pub sha256: String,
     /// Size of the file (bytes).
     pub bytes: u64,
+    /// What its KV cache holds for each token, from the file's metadata; runs before it was kept have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kv: Option<KvShape>,
+    /// Why `kv` is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kv_unknown: Option<String>,
 }
 
 /// An engine build that was used.

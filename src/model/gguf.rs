@@ -76,6 +76,21 @@ pub struct Metadata {
     pub key_length: Option<u64>,
     /// Width of a V head.
     pub value_length: Option<u64>,
+    /// Width of a K head in layers with a sliding window, when it is another one.
+    pub key_length_swa: Option<u64>,
+    /// Width of a V head in layers with a sliding window.
+    pub value_length_swa: Option<u64>,
+    /// Tokens that a layer with a sliding window looks back.
+    pub sliding_window: Option<u64>,
+    /// Which layers have a sliding window: a period (the last layer of each looks at everything), or one
+    /// truth value a layer.
+    pub sliding_window_pattern: Vec<u64>,
+    /// Last layers that use the cache of earlier ones.
+    pub shared_kv_layers: Option<u64>,
+    /// Rank of a compressed K and V (multi-head latent attention).
+    pub kv_lora_rank: Option<u64>,
+    /// Width of the state of recurrent layers.
+    pub state_size: Option<u64>,
     /// `general.file_type`; see [`quant_name`].
     pub file_type: Option<u64>,
     /// The chat template.
@@ -111,6 +126,13 @@ impl Metadata {
             head_count_kv: all("attention.head_count_kv"),
             key_length: one("attention.key_length"),
             value_length: one("attention.value_length"),
+            key_length_swa: one("attention.key_length_swa"),
+            value_length_swa: one("attention.value_length_swa"),
+            sliding_window: one("attention.sliding_window"),
+            sliding_window_pattern: all("attention.sliding_window_pattern"),
+            shared_kv_layers: one("attention.shared_kv_layers"),
+            kv_lora_rank: one("attention.kv_lora_rank"),
+            state_size: one("ssm.state_size").or_else(|| one("wkv.head_size")),
             file_type: match pairs.get("general.file_type") {
                 Some(Kept::Numbers(numbers)) => numbers.first().copied(),
                 _ => None,
@@ -234,6 +256,14 @@ fn is_wanted(key: &str) -> bool {
         ".attention.head_count_kv",
         ".attention.key_length",
         ".attention.value_length",
+        ".attention.key_length_swa",
+        ".attention.value_length_swa",
+        ".attention.sliding_window",
+        ".attention.sliding_window_pattern",
+        ".attention.shared_kv_layers",
+        ".attention.kv_lora_rank",
+        ".ssm.state_size",
+        ".wkv.head_size",
     ];
     WHOLE.contains(&key) || ENDS.iter().any(|end| key.ends_with(end))
 }
@@ -418,6 +448,40 @@ pub(super) mod tests {
         assert_eq!(metadata.head_count_kv, [3, 1]);
         assert_eq!(metadata.weights(), Some("Q4_1"));
         assert_eq!(metadata.chat_template.as_deref(), Some("{{ messages }}"));
+    }
+
+    /// A made-up file in the form of one with sliding windows: one number each, and a truth value a layer.
+    #[test]
+    fn sliding_windows_are_read() {
+        let mut out = b"GGUF\x03\0\0\0".to_vec();
+        out.extend(0_u64.to_le_bytes());
+        out.extend(8_u64.to_le_bytes());
+        text(&mut out, "general.architecture");
+        out.extend(STRING.to_le_bytes());
+        text(&mut out, "windowed");
+        for (key, value) in [
+            ("windowed.block_count", 4_u32),
+            ("windowed.attention.head_count", 8),
+            ("windowed.attention.head_count_kv", 2),
+            ("windowed.attention.key_length", 128),
+            ("windowed.attention.value_length", 64),
+            ("windowed.attention.sliding_window", 1024),
+        ] {
+            text(&mut out, key);
+            out.extend(4_u32.to_le_bytes());
+            out.extend(value.to_le_bytes());
+        }
+        text(&mut out, "windowed.attention.sliding_window_pattern");
+        out.extend(ARRAY.to_le_bytes());
+        out.extend(7_u32.to_le_bytes());
+        out.extend(4_u64.to_le_bytes());
+        out.extend([1, 1, 1, 0]);
+        let metadata = parse(&out[..]).unwrap();
+        assert_eq!(metadata.sliding_window_pattern, [1, 1, 1, 0]);
+        let shape = crate::model::kv::KvShape::of(&metadata).unwrap();
+        let layers: Vec<(u32, u32, u32, Option<u32>)> =
+            shape.groups.iter().map(|g| (g.layers, g.k_values, g.v_values, g.window)).collect();
+        assert_eq!(layers, [(3, 256, 128, Some(1024)), (1, 256, 128, None)]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::suite::ModelSpec;
 mod derive;
 mod fetch;
 pub mod gguf;
+pub mod kv;
 pub mod packages;
 mod store;
 

@@ -1,11 +1,12 @@
 //! What must be on the machine before the first server starts: the engine's binary and the model files.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::analysis::summary::{EngineInfo, ModelInfo};
 use crate::engine::{self, Build, Engine};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, chain};
+use crate::model::kv::KvShape;
 use crate::model::{self, EngineFiles, Location, Store};
 use crate::suite::{ModelSpec, Setting, Suite};
 
@@ -57,6 +58,7 @@ pub async fn prepare(suite: &Suite, store: &Store<'_>) -> Result<Prepared> {
         }
         let spec = spec_of(suite, setting)?;
         let file = model::weights(spec, &setting.weights, store)?;
+        let kv = kv_shape(&file.path);
         model_infos.push(ModelInfo {
             name: setting.model.clone(),
             weights: setting.weights.clone(),
@@ -64,6 +66,8 @@ pub async fn prepare(suite: &Suite, store: &Store<'_>) -> Result<Prepared> {
             derived: file.derived,
             sha256: file.sha256,
             bytes: file.bytes,
+            kv_unknown: kv.as_ref().err().cloned(),
+            kv: kv.ok(),
         });
         weights.insert(key, file.path);
     }
@@ -81,6 +85,12 @@ pub async fn prepare(suite: &Suite, store: &Store<'_>) -> Result<Prepared> {
         model_infos,
         gpu: crate::probe::machine::has_gpu(),
     })
+}
+
+/// What the KV cache of a model file holds, or why that is not known: no reason not to run it.
+fn kv_shape(path: &Path) -> Result<KvShape, String> {
+    let metadata = model::gguf::read(path).map_err(|error| chain(&error))?;
+    KvShape::of(&metadata).map_err(|error| error.to_string())
 }
 
 fn spec_of<'a>(suite: &'a Suite, setting: &Setting) -> Result<&'a ModelSpec> {
