@@ -16,6 +16,7 @@ pub mod mock;
 pub mod model;
 pub mod plan;
 pub mod probe;
+pub mod quantity;
 pub mod report;
 pub mod runner;
 pub mod suite;

@@ -3,11 +3,11 @@
 //! Gross energy is what the counters of the cards and of the processor packages moved during a trial. The idle
 //! power, watched before the first server started, times the trial's time is taken off where it is known.
 
+use super::Run;
 use super::frame::{self, Visit};
 use super::pareto::Draws;
 use super::speed;
 use super::summary::{CellSummary, EnergySummary};
-use super::{Resampling, Run};
 use crate::error::Result;
 
 /// Fills in the energy of a cell and its draws.
@@ -15,7 +15,8 @@ pub(crate) fn measure(run: &Run<'_>, cell: &mut CellSummary, draws: &mut Draws) 
     let setting = cell.setting.clone();
     let visit = Visit { setting: &setting, context: cell.context, replicate: 0 };
     let visits = run.frame.by_launch(visit, frame::ENERGY)?;
-    let Some((per_request_j, drawn)) = per_request(&visits, run.resampling, &setting, visit.context) else {
+    let purpose = format!("energy {} {setting}", visit.context);
+    let Some((per_request_j, drawn)) = speed::estimate(&visits, run.resampling, &purpose) else {
         return Ok(());
     };
     draws.energy = drawn;
@@ -32,13 +33,4 @@ pub(crate) fn measure(run: &Run<'_>, cell: &mut CellSummary, draws: &mut Draws) 
         idle_w: run.journal.header.machine.idle_gpu_w,
     });
     Ok(())
-}
-
-fn per_request(
-    visits: &[Vec<f64>],
-    resampling: Resampling,
-    setting: &str,
-    context: u32,
-) -> Option<(super::summary::Estimate, Vec<super::pareto::Draw>)> {
-    speed::estimate(visits, resampling, &format!("energy {context} {setting}"))
 }

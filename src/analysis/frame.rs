@@ -139,8 +139,9 @@ pub(crate) fn arm_name(arm: Option<Arm>) -> &'static str {
     arm.map_or("", Arm::name)
 }
 
-/// Energy of a trial beyond the idle cards (J); never below 0, where the idle power was watched at a warmer time.
-fn net_energy(trial: &Trial, idle_w: f64) -> Option<f64> {
+/// Energy of a trial beyond cards that draw `idle_w` (W) when idle (J); never below 0, where the idle power was
+/// watched at a warmer time.
+pub(crate) fn net_energy(trial: &Trial, idle_w: f64) -> Option<f64> {
     let gpu = [Source::Nvml, Source::Sysfs]
         .into_iter()
         .find_map(|source| trial.measured(metric::GPU_ENERGY_J, source));

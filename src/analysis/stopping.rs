@@ -220,6 +220,7 @@ fn meets(a: &CellSummary, b: &CellSummary, objective: Objective) -> bool {
         Objective::Decode => cell.decode_tps,
         Objective::Prefill => cell.prefill_tps,
         Objective::Ttft => cell.ttft_s,
+        Objective::Energy => cell.energy.as_ref().map(|energy| energy.per_request_j),
         _ => None,
     };
     let figures = pareto::value(a, objective).zip(pareto::value(b, objective));

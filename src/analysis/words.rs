@@ -29,6 +29,33 @@ pub(crate) fn thousands(n: u64) -> String {
     text
 }
 
+/// Bytes with a binary unit.
+pub(crate) fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{bytes} B") } else { format!("{} {}", significant(value), UNITS[unit]) }
+}
+
+/// Three significant digits, no exponent; whole numbers above 100.
+pub(crate) fn significant(value: f64) -> String {
+    let size = value.abs();
+    let digits = if size >= 100.0 || size == 0.0 {
+        0
+    } else if size >= 10.0 {
+        1
+    } else if size >= 1.0 {
+        2
+    } else {
+        (2.0 - size.log10().floor()).min(9.0) as usize
+    };
+    format!("{value:.digits$}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -61,7 +61,6 @@ pub(super) fn mean_score_of(strata: &[ClusterSums], draws: &[Draw], confidence: 
 }
 
 /// Mean paired difference over strata, from differences added up by cluster, with draws of its own.
-#[cfg(test)]
 pub(crate) fn paired_difference(
     strata: &[ClusterSums],
     resampling: Resampling,

@@ -17,9 +17,7 @@ use crate::trial::{Prompt, Reply, Trial};
 
 mod interval;
 
-#[cfg(test)]
-pub(crate) use interval::paired_difference;
-pub(crate) use interval::{Difference, contrast_of, mean_score, pooled};
+pub(crate) use interval::{Difference, contrast_of, mean_score, paired_difference, pooled};
 use interval::{anytime_difference, anytime_score, difference_of, mean_of_means, mean_score_of};
 
 /// The items of one primary task (and arm) at one context length, by cluster.

@@ -1,0 +1,240 @@
+//! One cell in both runs.
+
+use std::collections::BTreeMap;
+
+use super::items::{Item, Items};
+use super::{ComparedCell, Pair, Ratio};
+use crate::analysis::frame::{self, Visit};
+use crate::analysis::quality::{Difference, paired_difference};
+use crate::analysis::stats::{ClusterSums, holm, median, nested_median_draws, percentile_interval, rng};
+use crate::analysis::summary::Estimate;
+use crate::analysis::{Resampling, Run};
+use crate::error::Result;
+use crate::trial::{Arm, Source, Trial, metric};
+
+/// Peak memory of two starts of one server differs by about as much (relative).
+const MEMORY_NOISE: f64 = 0.01;
+
+/// Peaks that memory is compared by: the first that both runs have.
+const PEAKS: &[&str] = &[metric::PEAK_VRAM_BYTES, metric::PEAK_PSS_BYTES, metric::PEAK_RSS_BYTES];
+
+/// Where peaks come from.
+const PEAK_SOURCES: &[Source] = &[Source::Nvml, Source::Sysfs, Source::Procfs];
+
+/// Fewer trials than this in a run have no interval.
+const MIN_TRIALS: usize = 3;
+
+/// The cell, and the p-value of its quality difference before adjustment.
+pub(super) fn compare(
+    runs: &Pair<'_>,
+    setting: &str,
+    context: u32,
+    items: &Items<'_>,
+    floor: Option<f64>,
+) -> Result<(ComparedCell, Option<f64>)> {
+    let mut cell = blank(setting, context);
+    cell.void = void(runs, setting, context);
+    if cell.void.is_some() {
+        return Ok((cell, None));
+    }
+    let primary: Vec<&Item<'_>> = items.paired.iter().filter(|item| item.primary).collect();
+    cell.pairs = primary.len() as u32;
+    cell.unpaired = items.unpaired;
+    cell.lost = primary.iter().filter(|item| item.b < item.a).count() as u32;
+    cell.gained = primary.iter().filter(|item| item.b > item.a).count() as u32;
+    cell.floor = floor;
+    let strata = Strata::of(&primary);
+    cell.quality_a = strata.mean(|item| item.a);
+    cell.quality_b = strata.mean(|item| item.b);
+    let difference = strata.difference(runs.resampling(), &format!("compare {context} {setting}"));
+    cell.quality = difference.as_ref().map(|difference| difference.estimate);
+    let speed = |column: &str| speed(runs, setting, context, column);
+    cell.decode = speed(frame::DECODE)?;
+    cell.prefill = speed(frame::PREFILL)?;
+    cell.ttft = speed(frame::TTFT)?;
+    cell.energy = speed(frame::ENERGY)?;
+    cell.memory = memory(runs, setting, context);
+    Ok((cell, difference.map(|difference| difference.p_value)))
+}
+
+/// Puts the p-values in, adjusted over all cells.
+pub(super) fn adjust(cells: Vec<(ComparedCell, Option<f64>)>) -> Vec<ComparedCell> {
+    let tested: Vec<f64> = cells.iter().filter_map(|(_, p_value)| *p_value).collect();
+    let mut adjusted = holm(&tested).into_iter();
+    let put = |(cell, p_value): (ComparedCell, Option<f64>)| ComparedCell {
+        p_holm: p_value.and_then(|_| adjusted.next()),
+        ..cell
+    };
+    cells.into_iter().map(put).collect()
+}
+
+fn blank(setting: &str, context: u32) -> ComparedCell {
+    ComparedCell {
+        setting: setting.into(),
+        context,
+        void: None,
+        pairs: 0,
+        unpaired: 0,
+        lost: 0,
+        gained: 0,
+        quality_a: None,
+        quality_b: None,
+        quality: None,
+        p_holm: None,
+        floor: None,
+        decode: None,
+        prefill: None,
+        ttft: None,
+        energy: None,
+        memory: None,
+    }
+}
+
+fn void(runs: &Pair<'_>, setting: &str, context: u32) -> Option<String> {
+    let of = |run: &Run<'_>, name: &str| {
+        run.void.get(&(setting, context)).map(|reason| format!("in {name}: {reason}"))
+    };
+    of(&runs.a, "A").or_else(|| of(&runs.b, "B"))
+}
+
+/// Items by task and arm. Tasks at which both runs score 0 can show nothing, and would only dilute the others.
+struct Strata<'i, 'a>(Vec<Vec<&'i Item<'a>>>);
+
+impl<'i, 'a> Strata<'i, 'a> {
+    fn of(items: &[&'i Item<'a>]) -> Self {
+        let mut strata: BTreeMap<(&str, Option<Arm>), Vec<&'i Item<'a>>> = BTreeMap::new();
+        for &item in items {
+            strata.entry((item.task, item.arm)).or_default().push(item);
+        }
+        let shows = |items: &Vec<&Item<'_>>| items.iter().any(|item| item.a > 0.0 || item.b > 0.0);
+        Self(strata.into_values().filter(shows).collect())
+    }
+
+    fn sums(&self, of: impl Fn(&Item<'_>) -> f64) -> Vec<ClusterSums> {
+        let one = |items: &Vec<&Item<'_>>| {
+            let mut clusters = BTreeMap::new();
+            for item in items {
+                let next = clusters.len();
+                clusters.entry(item.cluster).or_insert(next);
+            }
+            let mut sums = ClusterSums::new(clusters.len());
+            items.iter().for_each(|item| sums.add(clusters[item.cluster], of(item)));
+            sums
+        };
+        self.0.iter().map(one).collect()
+    }
+
+    fn mean(&self, of: impl Fn(&Item<'_>) -> f64) -> Option<f64> {
+        let means: Vec<f64> = self.sums(of).iter().filter_map(ClusterSums::mean).collect();
+        (!means.is_empty()).then(|| means.iter().sum::<f64>() / means.len() as f64)
+    }
+
+    fn difference(&self, resampling: Resampling, purpose: &str) -> Option<Difference> {
+        paired_difference(&self.sums(|item| item.b - item.a), resampling, purpose)
+    }
+}
+
+/// The ratio of the medians of a figure.
+fn speed(runs: &Pair<'_>, setting: &str, context: u32, column: &str) -> Result<Option<Ratio>> {
+    let visit = Visit { setting, context, replicate: 0 };
+    let (a, b) = (runs.a.frame.by_launch(visit, column)?, runs.b.frame.by_launch(visit, column)?);
+    let name = |run| format!("compare {run} {column} {context} {setting}");
+    Ok(ratio(&a, &b, runs.resampling(), &name("a"), &name("b")))
+}
+
+/// The two runs are drawn apart: nothing pairs their times.
+fn ratio(a: &[Vec<f64>], b: &[Vec<f64>], resampling: Resampling, for_a: &str, for_b: &str) -> Option<Ratio> {
+    let (mut all_a, mut all_b) = (a.concat(), b.concat());
+    let n = all_a.len().min(all_b.len());
+    let (value_a, value_b) = (median(&mut all_a)?, median(&mut all_b)?);
+    let draws =
+        |visits, purpose| nested_median_draws(visits, resampling.draws, &mut rng(resampling.seed, purpose));
+    let ratios = draws(b, for_b).into_iter().zip(draws(a, for_a)).map(|(b, a)| b / a);
+    let interval = percentile_interval(ratios.filter(|ratio| ratio.is_finite()), resampling.confidence);
+    let interval = interval.filter(|_| n >= MIN_TRIALS);
+    let value = value_b / value_a;
+    let estimate = Estimate {
+        value,
+        low: interval.map(|(low, _)| low),
+        high: interval.map(|(_, high)| high),
+        n: n as u32,
+    };
+    value.is_finite().then_some(Ratio { a: value_a, b: value_b, ratio: estimate })
+}
+
+/// The ratio of the largest peaks. Its interval is the hull over all pairs of server processes, widened by
+/// what two starts of one server differ by: there are too few of them for a bootstrap.
+fn memory(runs: &Pair<'_>, setting: &str, context: u32) -> Option<Ratio> {
+    let of = |name: &&str| (peaks(&runs.a, setting, context, name), peaks(&runs.b, setting, context, name));
+    let in_both = |(a, b): &(Vec<f64>, Vec<f64>)| !a.is_empty() && !b.is_empty();
+    let (a, b) = PEAKS.iter().map(of).find(in_both)?;
+    let least = |peaks: &[f64]| peaks.iter().copied().min_by(f64::total_cmp);
+    let most = |peaks: &[f64]| peaks.iter().copied().max_by(f64::total_cmp);
+    let (low_a, high_a, low_b, high_b) = (least(&a)?, most(&a)?, least(&b)?, most(&b)?);
+    let ratio = Estimate {
+        value: high_b / high_a,
+        low: Some(low_b / high_a * (1.0 - MEMORY_NOISE)),
+        high: Some(high_b / low_a * (1.0 + MEMORY_NOISE)),
+        n: a.len().min(b.len()) as u32,
+    };
+    (low_a > 0.0).then_some(Ratio { a: high_a, b: high_b, ratio })
+}
+
+/// Peak of each server process (bytes), by one name of measurement.
+fn peaks(run: &Run<'_>, setting: &str, context: u32, name: &str) -> Vec<f64> {
+    let here = |trial: &&Trial| {
+        trial.key.setting == setting && trial.key.context == context && trial.key.replicate == 0
+    };
+    let mut peaks: BTreeMap<u32, f64> = BTreeMap::new();
+    for trial in run.journal.trials.iter().filter(here) {
+        if let Some(bytes) = PEAK_SOURCES.iter().find_map(|source| trial.measured(name, *source)) {
+            let peak = peaks.entry(trial.launch).or_default();
+            *peak = peak.max(bytes);
+        }
+    }
+    peaks.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RESAMPLING: Resampling = Resampling { seed: 3, draws: 400, confidence: 0.95 };
+
+    #[test]
+    fn ratios_of_medians_have_intervals_around_them() {
+        let visits =
+            |centre: f64| vec![(0..20).map(|i| centre + f64::from(i % 5) - 2.0).collect::<Vec<_>>(); 4];
+        let ratio = ratio(&visits(50.0), &visits(40.0), RESAMPLING, "a", "b").unwrap();
+        assert_eq!((ratio.a, ratio.b, ratio.ratio.value), (50.0, 40.0, 0.8));
+        assert!(ratio.ratio.low.unwrap() > 0.7 && ratio.ratio.high.unwrap() < 0.9, "{ratio:?}");
+    }
+
+    #[test]
+    fn two_trials_have_no_interval() {
+        let ratio = ratio(&[vec![1.0, 1.0]], &[vec![2.0, 2.0]], RESAMPLING, "a", "b").unwrap();
+        assert_eq!((ratio.ratio.value, ratio.ratio.low), (2.0, None));
+        assert!(super::ratio(&[], &[vec![1.0]], RESAMPLING, "a", "b").is_none());
+    }
+
+    #[test]
+    fn equal_speeds_are_rarely_told_apart() {
+        use rand::Rng;
+
+        // Two runs of one truth: three visits of eight trials each, every time 1 + 20% noise.
+        const WORLDS: u32 = 200;
+        let resampling = Resampling { seed: 3, draws: 150, confidence: 0.95 };
+        let mut noise = rng(11, "worlds");
+        let mut alarms = 0;
+        for _ in 0..WORLDS {
+            let mut visits = || -> Vec<Vec<f64>> {
+                let mut trial = || 1.0 + 0.2 * f64::from(noise.next_u32()) / f64::from(u32::MAX);
+                (0..3).map(|_| (0..8).map(|_| trial()).collect()).collect()
+            };
+            let (a, b) = (visits(), visits());
+            let ratio = ratio(&a, &b, resampling, "a", "b").unwrap().ratio;
+            alarms += u32::from(ratio.low > Some(1.0) || ratio.high < Some(1.0));
+        }
+        assert!(alarms <= WORLDS * 7 / 100, "{alarms} false alarms of {WORLDS}");
+    }
+}

@@ -1,0 +1,100 @@
+//! What differs between two runs beside their trials.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::analysis::summary::ModelInfo;
+use crate::journal::Header;
+use crate::suite::Suite;
+
+/// Something that differs between two runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Difference {
+    /// What.
+    pub what: String,
+    /// In A.
+    pub a: String,
+    /// In B.
+    pub b: String,
+    /// Whether it makes other items: those do not pair.
+    pub changes_items: bool,
+}
+
+/// Everything that differs.
+pub(super) fn differences(a: &Header, b: &Header) -> Vec<Difference> {
+    let mut found = Vec::new();
+    let mut compare = |what: &str, a: String, b: String, changes_items: bool| {
+        if a != b {
+            found.push(Difference { what: what.into(), a, b, changes_items });
+        }
+    };
+    compare("suite", a.suite.name.clone(), b.suite.name.clone(), false);
+    compare("seed", a.suite.seed.to_string(), b.suite.seed.to_string(), true);
+    compare("tasks", tasks(&a.suite), tasks(&b.suite), true);
+    compare("context lengths", join(&a.suite.contexts), join(&b.suite.contexts), false);
+    compare("sampling", sampling(&a.suite), sampling(&b.suite), false);
+    compare("rounds", a.suite.rounds.to_string(), b.suite.rounds.to_string(), false);
+    compare("reference", a.suite.reference().label.clone(), b.suite.reference().label.clone(), false);
+    compare("engine", engines(a), engines(b), false);
+    compare("server arguments", a.suite.engine.args.join(" "), b.suite.engine.args.join(" "), false);
+    compare("threads", threads(&a.suite), threads(&b.suite), false);
+    compare("machine", machine(a), machine(b), false);
+    compare("kneepoint", a.tool_version.clone(), b.tool_version.clone(), false);
+    for model in &a.models {
+        let same_name = |other: &&ModelInfo| other.name == model.name && other.weights == model.weights;
+        if let Some(other) = b.models.iter().find(same_name) {
+            let what = format!("file of {} {}", model.name, model.weights);
+            compare(&what, short(&model.sha256), short(&other.sha256), false);
+        }
+    }
+    compare("models", models(a), models(b), true);
+    found
+}
+
+/// A task by everything that decides its cases.
+fn tasks(suite: &Suite) -> String {
+    let one = |task: &crate::suite::TaskSpec| {
+        let options: Vec<String> =
+            task.options.iter().map(|(name, value)| format!(" {name}={value}")).collect();
+        format!("{} x{}{}", task.name, task.samples, options.concat())
+    };
+    suite.tasks.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+fn sampling(suite: &Suite) -> String {
+    let s = &suite.sampling;
+    format!(
+        "temperature {} top_k {} top_p {} min_p {} repeat_penalty {} seed {}",
+        s.temperature, s.top_k, s.top_p, s.min_p, s.repeat_penalty, s.seed
+    )
+}
+
+fn engines(header: &Header) -> String {
+    header.engines.iter().map(|e| format!("{} {}", e.name, e.version)).collect::<Vec<_>>().join(", ")
+}
+
+fn threads(suite: &Suite) -> String {
+    suite.engine.threads.map_or("the server's choice".into(), |threads| threads.to_string())
+}
+
+fn machine(header: &Header) -> String {
+    let m = &header.machine;
+    let gpus = m.gpus.iter().map(|gpu| format!(", {gpu}")).collect::<String>();
+    format!("{}, {} CPUs, {} bytes, {}{gpus}", m.cpu, m.cpus, m.memory_bytes, m.os)
+}
+
+fn models(header: &Header) -> String {
+    let mut names: Vec<&str> = header.models.iter().map(|model| model.name.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.join(", ")
+}
+
+/// The first digits of a hash.
+fn short(hash: &str) -> String {
+    hash.chars().take(12).collect()
+}
+
+fn join(numbers: &[u32]) -> String {
+    numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
+}

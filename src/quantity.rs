@@ -1,0 +1,104 @@
+//! Amounts as people write them on a command line: `32k` tokens, `24GiB`, `98%`.
+
+/// Tokens: a whole number, or one with `k` (1024) or `m` (1024 x 1024) behind it.
+///
+/// # Errors
+/// A message for anything else, and for 0.
+pub fn tokens(text: &str) -> Result<u32, String> {
+    const UNITS: &[(&str, f64)] = &[("", 1.0), ("k", 1024.0), ("m", 1024.0 * 1024.0)];
+    let number = amount(text, UNITS).ok_or("write tokens as 32768 or 32k (k is 1024)")?;
+    whole(number).and_then(|tokens| u32::try_from(tokens).ok()).ok_or_else(|| "not a number of tokens".into())
+}
+
+/// Bytes: `24GiB`, `24G` (the same), `24GB` (decimal), and so on from K to T, or plain bytes.
+///
+/// # Errors
+/// A message for anything else, and for 0.
+pub fn bytes(text: &str) -> Result<u64, String> {
+    const KIB: f64 = 1024.0;
+    const UNITS: &[(&str, f64)] = &[
+        ("", 1.0),
+        ("b", 1.0),
+        ("k", KIB),
+        ("kib", KIB),
+        ("kb", 1e3),
+        ("m", KIB * KIB),
+        ("mib", KIB * KIB),
+        ("mb", 1e6),
+        ("g", KIB * KIB * KIB),
+        ("gib", KIB * KIB * KIB),
+        ("gb", 1e9),
+        ("t", KIB * KIB * KIB * KIB),
+        ("tib", KIB * KIB * KIB * KIB),
+        ("tb", 1e12),
+    ];
+    let number = amount(text, UNITS).ok_or("write memory as 24GiB, 24GB (decimal) or 800MiB")?;
+    whole(number.round()).ok_or_else(|| "not an amount of memory".into())
+}
+
+/// A share: `10%` is 0.1, `2pp` (percentage points) is 0.02, a plain number stays itself.
+///
+/// # Errors
+/// A message for anything that is no number, or negative.
+pub fn share(text: &str) -> Result<f64, String> {
+    const UNITS: &[(&str, f64)] = &[("", 1.0), ("%", 0.01), ("pp", 0.01)];
+    amount(text, UNITS).ok_or_else(|| format!("`{text}` is no share: write 10%, 2pp or 0.1"))
+}
+
+/// A number that is not negative, with one of the units behind it.
+fn amount(text: &str, units: &[(&str, f64)]) -> Option<f64> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit = unit.trim().to_ascii_lowercase();
+    let &(_, scale) = units.iter().find(|(name, _)| *name == unit)?;
+    let number: f64 = number.parse().ok()?;
+    Some(number * scale).filter(|value| value.is_finite())
+}
+
+/// A positive whole number that a `f64` holds exactly.
+fn whole(value: f64) -> Option<u64> {
+    const LARGEST: f64 = 9_007_199_254_740_992.0;
+    ((1.0..=LARGEST).contains(&value) && value.fract() == 0.0).then_some(value as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn amounts_are_read_with_their_units() {
+        assert_eq!(tokens("32k"), Ok(32_768));
+        assert_eq!(tokens("1.5K"), Ok(1536));
+        assert_eq!(tokens("1000"), Ok(1000));
+        assert_eq!(bytes("24GiB"), Ok(24 << 30));
+        assert_eq!(bytes("24G"), Ok(24 << 30));
+        assert_eq!(bytes("24 gb"), Ok(24_000_000_000));
+        assert_eq!(bytes("1.1GB"), Ok(1_100_000_000));
+        assert!((share("98%").unwrap() - 0.98).abs() < 1e-12);
+        assert!((share("2pp").unwrap() - 0.02).abs() < 1e-12);
+        assert_eq!(share("0.1"), Ok(0.1));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for text in ["", "k", "32q", "-1", "0", "1e9", "nan", "inf", "99999999999k", "0.3"] {
+            assert!(tokens(text).is_err(), "{text}");
+        }
+        for text in ["", "GiB", "-1G", "0", "1XB"] {
+            assert!(bytes(text).is_err(), "{text}");
+        }
+        for text in ["", "%", "-1%", "1e-3", "half"] {
+            assert!(share(text).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in ".{0,20}") {
+            let _ = (tokens(&text), bytes(&text), share(&text));
+        }
+    }
+}
