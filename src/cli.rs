@@ -4,8 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::analysis::compare::Threshold;
+use crate::analysis::pick::{Goal, MinQuality};
 use crate::import::Matching;
 use crate::mock::MockArgs;
+use crate::quantity;
 use crate::trial::Arm;
 
 /// What a faster, smaller setting of a local LLM costs in quality
@@ -49,6 +52,12 @@ pub enum Command {
     Report(ReportArgs),
     /// Look after the runs folder: list, show, trend, export, prune
     History(HistoryArgs),
+    /// Choose a setting of a run for a context length and the memory there is
+    Pick(PickArgs),
+    /// Compare two runs, item by item
+    Compare(CompareArgs),
+    /// Say whether routing between a fast and a smart setting would beat every single one
+    Route(RouteArgs),
     /// Score replies again: a run's, or any made elsewhere; no server is needed
     Score(ScoreArgs),
     /// Print the cases of a suite's task, one JSON value a line
@@ -282,6 +291,94 @@ pub struct PruneArgs {
     pub dry_run: bool,
 }
 
+/// Arguments of `pick`.
+#[derive(Debug, Args)]
+pub struct PickArgs {
+    /// Run folder, a unique prefix of its name, or `latest`
+    #[arg(default_value = "latest")]
+    pub run: String,
+    /// Context length that it is for, in tokens, such as 32k (k is 1024)
+    #[arg(long, value_name = "TOKENS", value_parser = quantity::tokens)]
+    pub context: u32,
+    /// Memory that there is, such as 24GiB or 24GB (decimal)
+    #[arg(long, value_name = "BYTES", value_parser = quantity::bytes)]
+    pub memory: Option<u64>,
+    /// The least quality: a share of the reference's, such as 98%, or a score, such as 0.8; 0 for any
+    /// [default: within the suite's margin of the reference]
+    #[arg(long, value_name = "SHARE|SCORE", value_parser = min_quality)]
+    pub min_quality: Option<MinQuality>,
+    /// The least decode rate, in tokens/s
+    #[arg(long, value_name = "RATE")]
+    pub min_decode: Option<f64>,
+    /// What to be the best in
+    #[arg(long, value_enum, default_value_t)]
+    pub objective: Goal,
+    /// Weights of tasks in the quality, by name; others have 1
+    #[arg(long, value_name = "TASK=WEIGHT,..", value_delimiter = ',', value_parser = task_weight)]
+    pub task_weights: Vec<(String, f64)>,
+    /// Answer for a context length that was not measured, from the nearest ones; memory by formula
+    #[arg(long)]
+    pub extrapolate: bool,
+    /// Require what is required of the whole interval, not of the estimate
+    #[arg(long)]
+    pub strict: bool,
+    /// Print as JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `98%` or `0.8`.
+fn min_quality(text: &str) -> Result<MinQuality, String> {
+    let value = quantity::share(text)?;
+    match text.trim().ends_with('%') {
+        true => Ok(MinQuality::OfReference(value)),
+        false if value <= 1.0 => Ok(MinQuality::Score(value)),
+        false => Err("write a share such as 98%, or a score from 0 to 1".into()),
+    }
+}
+
+/// `TASK=WEIGHT`.
+fn task_weight(text: &str) -> Result<(String, f64), String> {
+    let (task, weight) = text.split_once('=').ok_or("write weights as TASK=2,OTHER=0.5")?;
+    Ok((task.trim().to_owned(), quantity::share(weight)?))
+}
+
+/// Arguments of `compare`.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// The run to compare with: a folder, a unique prefix of its name, or `latest`
+    pub a: String,
+    /// The run that is judged
+    pub b: String,
+    /// Fail (exit code 100) when a whole interval lies beyond one of these: quality (points), decode,
+    /// prefill, ttft, energy, memory (shares)
+    #[arg(long, value_name = "quality=2pp,decode=10%,..", value_delimiter = ',')]
+    pub fail_on: Vec<Threshold>,
+    /// Items with changed scores to list, losses first
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub flips: usize,
+    /// Print as JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `route`.
+#[derive(Debug, Args)]
+pub struct RouteArgs {
+    /// Run folder, a unique prefix of its name, or `latest`
+    #[arg(default_value = "latest")]
+    pub run: String,
+    /// Label of the fast setting; default: the one with the lowest mean latency
+    #[arg(long, value_name = "SETTING")]
+    pub fast: Option<String>,
+    /// Label of the smart setting; default: the reference
+    #[arg(long, value_name = "SETTING")]
+    pub smart: Option<String>,
+    /// Print as JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Arguments of `validate`.
 #[derive(Debug, Args)]
 pub struct ValidateArgs {
@@ -348,6 +445,12 @@ pub enum Schema {
     Case,
     /// The output of `run --pilot --json`
     Pilot,
+    /// The output of `pick --json`
+    Pick,
+    /// The output of `compare --json`
+    Compare,
+    /// The output of `route --json`
+    Route,
     /// The output of `history --json`
     History,
     /// The output of `history trend --json`

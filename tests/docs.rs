@@ -39,7 +39,7 @@ fn the_command_line_reference_is_current() {
 fn the_schemas_are_current() {
     for name in [
         "suite", "journal", "summary", "plan", "list", "doctor", "validate", "score", "case", "pilot",
-        "history", "trends",
+        "pick", "compare", "route", "history", "trends",
     ] {
         assert_current(&format!("docs/schema/{name}.schema.json"), &stdout(&["schema", name]));
     }
@@ -65,12 +65,17 @@ fn every_shipped_suite_is_valid_and_described_in_the_readme_or_docs() {
 fn printed_json_follows_its_schema() {
     let quickstart = root().join("suites/quickstart.toml");
     let quickstart = quickstart.to_str().unwrap();
+    let published = root().join("reports/quickstart");
+    let published = published.to_str().unwrap();
     for (schema, args) in [
         ("list", vec!["list", "tasks", "--json"]),
         ("list", vec!["list", "engines", "--json"]),
         ("doctor", vec!["doctor", "--json"]),
         ("validate", vec!["validate", quickstart, "--json"]),
         ("plan", vec!["run", quickstart, "--dry-run", "--json"]),
+        ("pick", vec!["pick", published, "--context", "1k", "--min-quality", "0", "--json"]),
+        ("pick", vec!["pick", published, "--context", "2k", "--min-quality", "0", "--extrapolate", "--json"]),
+        ("compare", vec!["compare", published, published, "--fail-on", "quality=2pp,decode=10%", "--json"]),
     ] {
         let schema: serde_json::Value = serde_json::from_str(&stdout(&["schema", schema])).unwrap();
         let data: serde_json::Value = serde_json::from_str(&stdout(&args)).unwrap();

@@ -9,14 +9,17 @@ use crate::cli::{Cli, Command, Global};
 use crate::error::{self, Context, EXIT_OK, Error, Result};
 
 mod cases;
+mod compare;
 mod docs;
 mod doctor;
 mod history;
 mod list;
 mod mock;
+mod pick;
 mod pilot;
 mod progress;
 mod report;
+mod route;
 mod run;
 mod runs;
 mod schema;
@@ -35,6 +38,9 @@ pub fn dispatch(cli: Cli) -> Result<u8> {
         Command::Run(args) => run::run(args, global),
         Command::Resume(args) => run::resume(args, global),
         Command::Report(args) => report::report(args, global),
+        Command::Pick(args) => pick::pick(args, global),
+        Command::Compare(args) => compare::compare(args, global),
+        Command::Route(args) => route::route(args, global),
         Command::History(args) => history::history(args, global),
         Command::Score(args) => score::score(args, global),
         Command::Cases(args) => cases::cases(args, global),

@@ -25,6 +25,9 @@ fn text_of(of: Schema) -> Result<String> {
         Schema::History => text::<super::history::History>(),
         Schema::Trends => text::<super::history::Trends>(),
         Schema::Pilot => text::<super::pilot::Pilot>(),
+        Schema::Pick => text::<crate::analysis::pick::Pick>(),
+        Schema::Compare => text::<crate::analysis::compare::Comparison>(),
+        Schema::Route => text::<crate::analysis::route::Route>(),
     }
 }
 

@@ -4,17 +4,24 @@
 use crate::analysis::summary::{Estimate, Summary};
 use crate::error::Result;
 
+mod blocks;
+mod compare;
 mod effective;
 mod exports;
 mod junit;
 mod markdown;
+mod pick;
+mod route;
 mod svg;
 mod terminal;
 mod text;
 
+pub use compare::comparison;
 pub use exports::{cells_csv, effective_csv, json, schema, tasks_csv, trends_csv};
 pub use junit::junit;
 pub use markdown::render_markdown;
+pub use pick::pick;
+pub use route::route;
 pub use svg::{front, heatmap};
 pub use terminal::{Look, table};
 pub(crate) use text::{bytes, plain, plain_whole, significant};

@@ -7,6 +7,7 @@ use kneepoint::analysis::summary::{EngineInfo, Machine, ModelInfo, Objective};
 use kneepoint::analysis::{PositionKld, Tasks};
 use kneepoint::engine::{Argv, Effective};
 use kneepoint::journal::{FORMAT, Header, Journal, LaunchRecord};
+use kneepoint::model::kv::{KvGroup, KvShape};
 use kneepoint::suite::{EngineSpec, FlashAttention, ModelSpec, Sampling, Setting, Suite, TaskSpec};
 use kneepoint::task::Weight;
 use kneepoint::trial::{
@@ -54,7 +55,7 @@ const TRUTHS: &[Truth] = &[
 ];
 
 /// Repeatable numbers in 0..1 from a name.
-fn chance(name: &str) -> f64 {
+pub(crate) fn chance(name: &str) -> f64 {
     let digits = u64::from_str_radix(&short_hash(name.as_bytes())[..12], 16).expect("hex digits");
     digits as f64 / (1_u64 << 48) as f64
 }
@@ -146,6 +147,11 @@ fn model(weights: &str, derived: bool) -> ModelInfo {
         derived,
         sha256: "b".repeat(64),
         bytes: 98_765_432,
+        // 30 layers of 3 KV heads of 64 values: 11,520 bytes a token and side in f16, as `launch` has it.
+        kv: Some(KvShape {
+            groups: vec![KvGroup { layers: 30, k_values: 192, v_values: 192, window: None }],
+        }),
+        kv_unknown: None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! From a made-up journal to every file of a report, byte for byte.
 
+mod choosing;
 mod coherence;
 mod journal;
 mod truncation;

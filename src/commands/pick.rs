@@ -1,0 +1,28 @@
+//! `pick`: the setting to use, from a run's journal alone.
+
+use std::collections::BTreeMap;
+
+use super::{print, print_json, runs};
+use crate::analysis::pick::{self, MinQuality, Request};
+use crate::cli::{Global, PickArgs};
+use crate::error::Result;
+use crate::{journal, report};
+
+pub(super) fn pick(args: &PickArgs, global: &Global) -> Result<u8> {
+    let folder = runs::find(&global.runs_dir, &args.run)?;
+    let picked = pick::pick(&journal::load(&folder)?, &request(args))?;
+    if args.json { print_json(&picked) } else { print(&report::pick(&picked)) }
+}
+
+fn request(args: &PickArgs) -> Request {
+    Request {
+        context: args.context,
+        memory: args.memory,
+        min_quality: args.min_quality.unwrap_or(MinQuality::WithinMargin),
+        min_decode: args.min_decode,
+        goal: args.objective,
+        task_weights: args.task_weights.iter().cloned().collect::<BTreeMap<_, _>>(),
+        extrapolate: args.extrapolate,
+        strict: args.strict,
+    }
+}

@@ -1,0 +1,14 @@
+//! `route`: what routing between two settings would bring, from a run's journal alone.
+
+use super::{print, print_json, runs};
+use crate::analysis::route::{self, Request};
+use crate::cli::{Global, RouteArgs};
+use crate::error::Result;
+use crate::{journal, report};
+
+pub(super) fn route(args: &RouteArgs, global: &Global) -> Result<u8> {
+    let folder = runs::find(&global.runs_dir, &args.run)?;
+    let request = Request { fast: args.fast.clone(), smart: args.smart.clone() };
+    let routed = route::route(&journal::load(&folder)?, &request)?;
+    if args.json { print_json(&routed) } else { print(&report::route(&routed)) }
+}
