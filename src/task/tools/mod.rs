@@ -10,7 +10,6 @@
 
 pub mod abstention;
 pub mod arguments;
-mod asked;
 mod asking;
 pub mod context_pressure;
 pub mod data;

@@ -70,18 +70,35 @@ impl Schema {
 
     /// Judges a value.
     pub fn judge(&self, value: &Value) -> Judgement {
-        if Walk::new(&self.schema, &self.anchors).visit(&self.schema, value, 0).is_err() {
-            return Judgement::OverLimit;
+        match self.first_error(value, fault_of) {
+            Ok(None) => Judgement::Valid,
+            Ok(Some(fault)) => Judgement::Invalid(fault),
+            Err(OverLimit) => Judgement::OverLimit,
         }
-        let mut worst = None;
+    }
+
+    /// The kind of a value's errors that comes first of all; `None`: it is valid.
+    ///
+    /// # Errors
+    /// When finding out would take more work than the limits allow.
+    pub fn first_error<K: Ord>(
+        &self,
+        value: &Value,
+        kind: impl Fn(&ValidationErrorKind) -> K,
+    ) -> Result<Option<K>, OverLimit> {
+        Walk::new(&self.schema, &self.anchors).visit(&self.schema, value, 0)?;
+        let mut first = None;
         for error in self.validator.iter_errors(value) {
             if is_limit(error.kind()) {
-                return Judgement::OverLimit;
+                return Err(OverLimit);
             }
-            let fault = fault_of(error.kind());
-            worst = Some(worst.map_or(fault, |worst: Fault| worst.min(fault)));
+            let found = kind(error.kind());
+            first = Some(match first {
+                Some(first) => found.min(first),
+                None => found,
+            });
         }
-        worst.map_or(Judgement::Valid, Judgement::Invalid)
+        Ok(first)
     }
 }
 
@@ -129,7 +146,8 @@ fn anchors(schema: &Value) -> HashMap<String, String> {
 }
 
 /// The work is more than is allowed.
-struct OverLimit;
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OverLimit;
 
 type Step = Result<(), OverLimit>;
 

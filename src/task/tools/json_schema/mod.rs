@@ -10,7 +10,6 @@
 use std::sync::LazyLock;
 
 use jsonschema::error::ValidationErrorKind;
-use jsonschema::{Draft, Validator};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -19,9 +18,11 @@ use crate::task::sizing::too_small;
 use crate::task::{Params, Task, TaskOption, TokenCounter, Weight};
 use crate::trial::{Arm, Case, FinishReason, Message, Outcome, Prompt, Reply, Score};
 
-use crate::task::tools::asked;
+use crate::task::tools::asking::{OUTPUT_TOKENS, arm, drawn, output_tokens};
 use crate::task::tools::extract::MAX_BYTES;
 use crate::task::tools::ladder::{has_monstrous_number, same_json};
+use crate::task::tools::marking::{self, to_json};
+use crate::task::tools::schema::Schema;
 
 static DATA: LazyLock<std::result::Result<Vec<Collection>, String>> = LazyLock::new(|| {
     [
@@ -37,14 +38,10 @@ static DATA: LazyLock<std::result::Result<Vec<Collection>, String>> = LazyLock::
 });
 
 static OPTIONS: &[TaskOption] = &[
-    TaskOption {
-        name: "output_tokens",
-        help: "output budget in tokens (the longest right value has some 120, more when it is indented)",
-        default: 512,
-        min: 16,
-        max: 65_536,
-        difficulty: None,
-    },
+    output_tokens(
+        "output budget in tokens (the longest right value has some 120, more when it is indented)",
+        512,
+    ),
     TaskOption {
         name: "from_level",
         help: "easiest schemas taken: 1 flat, 2 bounded, 3 nested, 4 composed, 5 nasty",
@@ -134,27 +131,27 @@ impl Task for JsonSchema {
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {
-        params.option(self, "output_tokens")
+        params.option(self, OUTPUT_TOKENS)
     }
 
     fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
-        let arm = asked::arm(self, params)?;
+        let arm = arm(self, params)?;
         let easier = params.option(self, "from_level").saturating_sub(1) as usize;
         let hard_enough = data()?.iter().skip(easier);
         let entries: Vec<(&str, &Entry)> = hard_enough
             .flat_map(|level| level.schemas.iter().map(|entry| (level.level.as_str(), entry)))
             .collect();
-        let chosen = asked::sample(self, params, seed, &entries)?;
-        let case = |(index, (level, entry)): (u32, &(&str, &Entry))| {
-            self.case(params, arm, index, (level, entry), tokens)
-        };
+        let chosen = drawn(self, params, seed, entries)?;
+        let case = |(index, entry)| self.case(params, arm, index, entry, tokens);
         (0..).zip(chosen).map(case).collect()
     }
 
     fn score(&self, case: &Case, reply: &Reply) -> Outcome {
-        let target = serde_json::from_value::<Target>(case.target.clone())
-            .map_err(|error| format!("the case has no target of this task: {error}"));
-        match target.and_then(|target| score(&target, reply)) {
+        let target: Target = match marking::read(case) {
+            Ok(target) => target,
+            Err(outcome) => return outcome,
+        };
+        match score(&target, reply) {
             Ok(score) if case.arm == Some(Arm::Constrained) => Outcome::Scored(score.with("compiled", 1.0)),
             Ok(score) => Outcome::Scored(score),
             Err(reason) => Outcome::Unscored { reason },
@@ -213,7 +210,7 @@ impl JsonSchema {
             },
             max_tokens,
             prompt_tokens,
-            target: Target::new(level, entry).to_json()?,
+            target: to_json(&Target::new(level, entry))?,
         }
         .seal())
     }
@@ -227,11 +224,6 @@ impl Target {
             schema: entry.schema.clone(),
             answer: entry.answer.clone(),
         }
-    }
-
-    fn to_json(&self) -> Result<Value> {
-        serde_json::to_value(self)
-            .map_err(|error| Error::runtime("a case cannot be written as JSON").with_source(error))
     }
 }
 
@@ -332,6 +324,7 @@ enum Violation {
     Bounds,
     Combination,
     Other,
+    OverLimit,
 }
 
 impl Violation {
@@ -346,6 +339,7 @@ impl Violation {
             Self::Bounds => "bounds",
             Self::Combination => "combination",
             Self::Other => "value",
+            Self::OverLimit => "over_limit",
         }
     }
 
@@ -387,15 +381,8 @@ fn violation(schema: &Value, value: &Value) -> std::result::Result<Option<Violat
     if has_monstrous_number(value) {
         return Ok(Some(Violation::Other));
     }
-    Ok(validator(schema)?.iter_errors(value).map(|error| Violation::of(error.kind())).min())
-}
-
-fn validator(schema: &Value) -> std::result::Result<Validator, String> {
-    jsonschema::options()
-        .with_draft(Draft::Draft202012)
-        .should_validate_formats(true)
-        .build(schema)
-        .map_err(|error| format!("the case's schema is not one: {error}"))
+    let schema = Schema::compile(schema).map_err(|error| format!("the case's schema is not one: {error}"))?;
+    Ok(schema.first_error(value, Violation::of).unwrap_or(Some(Violation::OverLimit)))
 }
 
 /// How many leaves (texts, numbers, booleans, nulls, empty lists and objects) of the answer a value has at the

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::task::conformance::{WordCounter, params};
+use crate::task::tools::schema::Judgement;
 
 /// Keywords of Draft 2020-12 that the data set has to use somewhere.
 const KEYWORDS: [&str; 52] = [
@@ -87,13 +88,12 @@ fn every_instance_passes_or_fails_as_it_says() {
     for Entry { id, schema, answer, valid, invalid, .. } in entries() {
         assert!(jsonschema::meta::is_valid(schema), "{id}");
         assert!(!valid.is_empty() && invalid.len() >= 2, "{id}: the answer and 1 more pass, 2 fail");
-        let validator = validator(schema).unwrap();
+        let compiled = Schema::compile(schema).unwrap();
         for instance in valid.iter().chain([answer]) {
-            let errors: Vec<_> = validator.iter_errors(instance).map(|error| error.to_string()).collect();
-            assert!(errors.is_empty(), "{id}: {instance}: {errors:?}");
+            assert_eq!(compiled.judge(instance), Judgement::Valid, "{id}: {instance}");
         }
         for instance in invalid {
-            assert!(!validator.is_valid(instance), "{id}: {instance} passes");
+            assert!(matches!(compiled.judge(instance), Judgement::Invalid(_)), "{id}: {instance} passes");
         }
         let all: Vec<_> = valid.iter().chain(invalid).chain([answer]).collect();
         let repeated = (1..all.len()).any(|at| all[..at].iter().any(|other| same_json(other, all[at])));
@@ -245,6 +245,19 @@ fn a_whole_number_is_an_integer_however_it_is_written() {
     assert_eq!(scored(&case, &says(r#"{"article": "KX-20", "pieces": 0.0}"#)).label, None);
     let monstrous = format!(r#"{{"article": "KX-20", "pieces": 1e{}}}"#, "9".repeat(30));
     assert_eq!(scored(&case, &says(&monstrous)).label.as_deref(), Some("value"));
+}
+
+/// A journal may come from anywhere, and `score` judges its replies again.
+#[test]
+fn a_planted_schema_takes_bounded_time() {
+    let start = std::time::Instant::now();
+    let mut case = case_of(Arm::Prompted, "licence_plate");
+    case.target["schema"] = json!({"pattern": "^(a|a)*\\1b"});
+    let reply = says(&json!("a".repeat(40) + "!").to_string());
+    assert_eq!(scored(&case, &reply).label.as_deref(), Some("over_limit"));
+    case.target["schema"] = json!({"$ref": "#"});
+    assert!(matches!(JsonSchema.score(&case, &reply), Outcome::Unscored { .. }));
+    assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
 }
 
 #[test]

@@ -10,7 +10,8 @@ use crate::task::sizing::too_small;
 use crate::task::{Params, Step, Task, TaskOption, TokenCounter, Weight};
 use crate::trial::{Arm, Case, FinishReason, Outcome, Prompt, Reply, ToolCall, ToolChoice};
 
-use super::asked;
+use super::asking::{OUTPUT_TOKENS, arm, drawn, output_tokens, random_of};
+use super::marking::to_json;
 use play::{Player, Room};
 use scenario::{Collection, Scenario, Target, Turn};
 
@@ -20,14 +21,7 @@ mod scenario;
 mod speech;
 
 static OPTIONS: &[TaskOption] = &[
-    TaskOption {
-        name: "output_tokens",
-        help: "output budget in tokens, of every reply of a conversation",
-        default: 192,
-        min: 16,
-        max: 65_536,
-        difficulty: None,
-    },
+    output_tokens("output budget in tokens, of every reply of a conversation", 192),
     TaskOption {
         name: "calls_per_turn",
         help: "calls that one turn of the person may take (a right way takes 3 at most); then the conversation ends",
@@ -68,18 +62,17 @@ impl Task for MultiTurn {
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {
-        params.option(self, "output_tokens")
+        params.option(self, OUTPUT_TOKENS)
     }
 
     fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
-        let arm = asked::arm(self, params)?;
+        let arm = arm(self, params)?;
         let all: Vec<_> = scenario::data()?.iter().flat_map(entries).collect();
-        let chosen = asked::sample(self, params, seed, &all)?;
+        let chosen = drawn(self, params, seed, all)?;
         (0..)
             .zip(chosen)
             .map(|(index, (collection, scenario))| {
-                let random = Random::of_case(seed, self.name(), 0, index);
-                let target = self.target(params, collection, scenario, random);
+                let target = self.target(params, collection, scenario, random_of(self, seed, index));
                 self.case(params, arm, index, &target, tokens)
             })
             .collect()
@@ -152,7 +145,7 @@ impl MultiTurn {
             },
             max_tokens,
             prompt_tokens,
-            target: target.to_json()?,
+            target: to_json(target)?,
         }
         .seal();
         self.check_room(&case, arm, target)?;

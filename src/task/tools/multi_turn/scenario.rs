@@ -70,12 +70,6 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// The target in a case.
-    pub(super) fn to_json(&self) -> Result<Value> {
-        serde_json::to_value(self)
-            .map_err(|error| Error::runtime("a case cannot be written as JSON").with_source(error))
-    }
-
     /// The target of a case.
     ///
     /// # Errors
