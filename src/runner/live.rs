@@ -164,7 +164,8 @@ impl Live {
     /// Runs one case and judges the reply.
     pub(super) async fn run(&mut self, key: &TrialKey, case: &Case, sampling: &Sampling) -> Trial {
         let started = crate::clock::now();
-        if key.arm == Some(Arm::Native) && self.template_drops_tools(case).await {
+        // In the constrained arm the server forces a call, but of tools that the model was not told of.
+        if key.arm.is_some_and(|arm| arm != Arm::Prompted) && self.template_drops_tools(case).await {
             let reason = "the chat template drops the tools".to_owned();
             return self.trial(key, &case.id, started, None, Vec::new(), Outcome::Unscored { reason });
         }
@@ -245,12 +246,16 @@ impl Live {
         self.trial(key, "", crate::clock::now(), None, Vec::new(), outcome)
     }
 
-    /// Whether the prompt is the same with and without tools: then the model cannot know of them.
+    /// Whether the prompt is the same with and without the case's tools: then the model cannot know of them. No for
+    /// a case without tools.
     async fn template_drops_tools(&mut self, case: &Case) -> bool {
+        let Prompt::Chat { messages, tools, .. } = &case.prompt else { return false };
+        if tools.is_empty() {
+            return false;
+        }
         if let Some(known) = self.drops_tools {
             return known;
         }
-        let Prompt::Chat { messages, tools, .. } = &case.prompt else { return false };
         let drops = self.renders_alike(messages, tools).await;
         self.drops_tools = drops;
         drops.unwrap_or(false)
