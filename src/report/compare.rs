@@ -50,7 +50,7 @@ fn regressions(regressions: &[Regression]) -> String {
         format!(
             "- {} at {} tokens: {} worse by {} (threshold {})\n",
             text::code(&regression.setting),
-            text::thousands(u64::from(regression.context)),
+            text::tokens(regression.context),
             regression.threshold.measure.name(),
             text::estimate(Some(regression.worse_by), shown),
             regression.threshold,
@@ -101,7 +101,7 @@ fn cell(cell: &ComparedCell) -> Vec<String> {
         None => text::code(&cell.setting),
     };
     vec![
-        text::thousands(u64::from(cell.context)),
+        text::tokens(cell.context),
         setting,
         cell.pairs.to_string(),
         format!("{} / {}", cell.lost, cell.gained),
@@ -141,7 +141,7 @@ fn flips(comparison: &Comparison) -> String {
 fn flip(flip: &Flip) -> Vec<String> {
     let arm = flip.arm.map_or(String::new(), |arm| format!(" {arm}"));
     vec![
-        text::thousands(u64::from(flip.context)),
+        text::tokens(flip.context),
         text::code(&flip.setting),
         text::markdown(&format!("{}{arm} {}", flip.task, flip.index)),
         format!("{} → {}", text::score(flip.score_a), text::score(flip.score_b)),

@@ -36,7 +36,7 @@ fn answer(pick: &Pick) -> String {
     });
     format!(
         "At {} tokens this setting has the {goal} of those with {}. {sure}; {second}.",
-        text::thousands(u64::from(pick.context)),
+        text::tokens(pick.context),
         text::markdown_whole(&pick.requirements.join(", ")),
     )
 }
@@ -103,7 +103,7 @@ fn memory(memory: &MemoryPrediction) -> String {
         part(memory.compute_bytes),
         memory.other_bytes.map_or(text::NONE.into(), signed_bytes),
         part(memory.total_bytes),
-        text::thousands(u64::from(memory.context)),
+        text::tokens(memory.context),
     );
     let rows: Vec<Vec<String>> = memory.checks.iter().map(check).collect();
     if !rows.is_empty() {
@@ -121,7 +121,7 @@ fn memory(memory: &MemoryPrediction) -> String {
 fn check(check: &MemoryCheck) -> Vec<String> {
     let part = |bytes: Option<u64>| bytes.map_or(text::NONE.into(), text::bytes);
     vec![
-        text::thousands(u64::from(check.context)),
+        text::tokens(check.context),
         part(check.kv_reported_bytes),
         part(check.kv_formula_bytes),
         part(check.peak_bytes),
