@@ -67,7 +67,7 @@ fn check() -> Result<String, String> {
         let mig = if has_mig(device) { ", split by MIG" } else { "" };
         found.push(format!("{name} ({:.1} GiB{mig})", total as f64 / f64::from(1 << 30)));
         let others: Vec<String> =
-            pids(device).into_iter().map(|(pid, _)| format!("{} ({pid})", process_name(pid))).collect();
+            pids(device).into_keys().map(|pid| format!("{} ({pid})", process_name(pid))).collect();
         if !others.is_empty() {
             found.push(format!("in use by {}", others.join(", ")));
         }
