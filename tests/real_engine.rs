@@ -37,7 +37,7 @@ top_k = 32
 [[task]]
 name = "tools/arguments"
 samples = 1
-arms = ["native"]
+arms = ["native", "constrained"]
 "#;
 
 #[test]
@@ -85,7 +85,9 @@ fn the_main_job_runs_on_a_real_server() {
 
     // SmolLM2's template drops the tools: said so, not scored 0.
     let tasks = summary["tasks"].as_array().unwrap();
-    let native = tasks.iter().find(|task| task["arm"] == "native").unwrap();
-    assert_eq!(native["unscored"]["the chat template drops the tools"], 1, "{native}");
-    assert_eq!(native["scored"], 0);
+    for arm in ["native", "constrained"] {
+        let row = tasks.iter().find(|task| task["arm"] == arm).unwrap();
+        assert_eq!(row["unscored"]["the chat template drops the tools"], 1, "{row}");
+        assert_eq!(row["scored"], 0, "{row}");
+    }
 }
