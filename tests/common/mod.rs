@@ -11,6 +11,7 @@ pub(crate) const MOCK_SUITE: &str = r#"
 name = "mock"
 contexts = [512]
 rounds = 2
+draws = 1000
 objectives = ["quality", "decode", "memory"]
 
 [engine]
