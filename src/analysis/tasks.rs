@@ -69,21 +69,13 @@ fn row(run: &Run<'_>, (task, arm): (&str, Option<Arm>), setting: &str, context: 
 
 /// Wilson's interval for independent pass/fail scores, the cell's procedure for others.
 fn estimate(scored: &[Scored], resampling: Resampling, context: u32) -> Option<Estimate> {
-    let mut clusters = BTreeMap::new();
-    for item in scored {
-        let next = clusters.len();
-        clusters.entry(item.cluster.as_str()).or_insert(next);
-    }
+    let sums = ClusterSums::of(scored.iter().map(|item| (item.cluster.as_str(), item.quality)));
     let pass_fail = scored.iter().all(|item| item.quality == 0.0 || item.quality == 1.0);
-    if pass_fail && clusters.len() == scored.len() {
+    if pass_fail && sums.counts.len() == scored.len() {
         let right = scored.iter().map(|item| item.quality).sum::<f64>();
         let n = scored.len() as f64;
         let (low, high) = wilson(right, n, resampling.confidence)?;
         return Some(Estimate { value: right / n, low: Some(low), high: Some(high), n: n as u32 });
-    }
-    let mut sums = ClusterSums::new(clusters.len());
-    for item in scored {
-        sums.add(clusters[item.cluster.as_str()], item.quality);
     }
     mean_score(&[sums], resampling, context)
 }

@@ -111,16 +111,7 @@ impl<'i, 'a> Strata<'i, 'a> {
     }
 
     fn sums(&self, of: impl Fn(&Item<'_>) -> f64) -> Vec<ClusterSums> {
-        let one = |items: &Vec<&Item<'_>>| {
-            let mut clusters = BTreeMap::new();
-            for item in items {
-                let next = clusters.len();
-                clusters.entry(item.cluster).or_insert(next);
-            }
-            let mut sums = ClusterSums::new(clusters.len());
-            items.iter().for_each(|item| sums.add(clusters[item.cluster], of(item)));
-            sums
-        };
+        let one = |items: &Vec<&Item<'_>>| ClusterSums::of(items.iter().map(|item| (item.cluster, of(item))));
         self.0.iter().map(one).collect()
     }
 

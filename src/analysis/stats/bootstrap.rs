@@ -1,5 +1,7 @@
 //! Seeded bootstraps: stratified by task, by cluster, and nested by group.
 
+use std::collections::HashMap;
+
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
@@ -33,6 +35,22 @@ impl ClusterSums {
     /// An empty stratum of so many clusters.
     pub fn new(clusters: usize) -> Self {
         Self { sums: vec![0.0; clusters], counts: vec![0.0; clusters] }
+    }
+
+    /// Items with the names of their clusters, added up; clusters in the order in which they first come.
+    pub fn of<'n>(items: impl IntoIterator<Item = (&'n str, f64)>) -> Self {
+        let mut numbers = HashMap::new();
+        let mut all = Self::default();
+        for (cluster, value) in items {
+            let next = numbers.len();
+            let number = *numbers.entry(cluster).or_insert(next);
+            if number == next {
+                all.sums.push(0.0);
+                all.counts.push(0.0);
+            }
+            all.add(number, value);
+        }
+        all
     }
 
     /// Adds one item to its cluster.
