@@ -98,7 +98,8 @@ fn estimate(numbers: &[f64], interval: Option<Interval>) -> Option<Estimate> {
     })
 }
 
-fn mean(values: &[f64], confidence: f64) -> Option<Estimate> {
+/// Mean of a figure, with Wilson's interval where all are 0 or 1, else Student's; `None` without any.
+pub(super) fn mean(values: &[f64], confidence: f64) -> Option<Estimate> {
     let interval = if values.iter().all(|value| is_flag(*value)) {
         wilson(values.iter().sum(), values.len() as f64, confidence)
     } else {

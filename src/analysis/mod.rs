@@ -11,6 +11,7 @@ use crate::task::coherence::greedy_divergence::{self, GreedyDivergence};
 use crate::task::{self, Task as _, Weight};
 use crate::trial::{Arm, Case, Reply, Trial};
 
+mod arms;
 pub mod compare;
 mod conversations;
 mod divergence;
@@ -186,6 +187,7 @@ pub fn summarise_with(journal: &Journal, tasks: &dyn Tasks) -> Result<Summary> {
         figures,
         effective: Vec::new(),
         triggers: triggers::rows(&run),
+        arms: arms::rows(&run),
         fronts,
         interactions,
         stopping: stopping::summary(run.suite, &journal.decisions, run.saved()),

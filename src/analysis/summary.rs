@@ -536,6 +536,49 @@ pub struct TriggerRow {
     pub valid_calls: u32,
 }
 
+/// What the arms of a tool task show on a cell: the same requests, asked in other ways.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ArmRow {
+    /// Task name.
+    pub task: String,
+    /// Setting label.
+    pub setting: String,
+    /// Context length (tokens).
+    pub context: u32,
+    /// Mean score of the native arm minus that of the prompted one, over the requests that both scored (points of
+    /// the 0..1 scale): what the engine's template, grammar and parser contribute. `None` without such requests.
+    pub native: Option<Estimate>,
+    /// What holding the output to a form does; `None` where the arm has no answer.
+    pub constrained: Option<ConstrainedArm>,
+}
+
+/// What holding the output to a form brings, and costs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ConstrainedArm {
+    /// Mean score of the constrained arm minus that of the prompted one, over the requests that both scored (points
+    /// of the 0..1 scale). `None` without such requests.
+    pub difference: Option<Estimate>,
+    /// Share of the requests that the server took (0..1), with Wilson's interval. Not taken are those whose schema it
+    /// could not compile and, where the task does not tell, those that it refused.
+    pub coverage: Estimate,
+    /// Share of what came for those that is valid against the schema (0..1), calls of a request averaged; with
+    /// Wilson's interval where all are 0 or 1, else Student's. `None` where the task does not say.
+    pub compliance: Option<Estimate>,
+    /// What it costs; `None` where neither other arm was timed on the same requests.
+    pub cost: Option<ConstraintCost>,
+}
+
+/// Time and speed of the constrained arm, as ratios to those of another arm on the same requests (client's clock).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ConstraintCost {
+    /// The other arm: native, or prompted where native was not timed.
+    pub against: Arm,
+    /// Median over requests of the ratio of the times to first token; above 1 is slower.
+    pub ttft: Option<Estimate>,
+    /// Median over requests of the ratio of the decode rates; below 1 is slower.
+    pub decode: Option<Estimate>,
+}
+
 /// The front of one context length.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FrontSummary {
@@ -817,6 +860,9 @@ pub struct Summary {
     /// A user's own requests against the reference; empty when no suite task imports any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub triggers: Vec<TriggerRow>,
+    /// What the arms of tool tasks show; left out where no two arms answered the same requests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub arms: Vec<ArmRow>,
     /// The fronts, by context.
     #[serde(default)]
     pub fronts: Vec<FrontSummary>,

@@ -92,6 +92,7 @@ pub(crate) fn summary() -> Summary {
         figures: Vec::new(),
         effective: Vec::new(),
         triggers: Vec::new(),
+        arms: Vec::new(),
         fronts: Vec::new(),
         interactions: Vec::new(),
         stopping: None,

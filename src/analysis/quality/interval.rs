@@ -103,7 +103,7 @@ pub(crate) fn contrast_of(strata: &[ClusterSums], draws: &[Draw], confidence: f6
 ///
 /// Units are cluster means, equally many of every task (see [`Differences`]); what a task has beyond that
 /// counts in the estimate but not in the evidence.
-pub(super) fn anytime_difference(strata: &[ClusterSums], confidence: f64) -> Option<Difference> {
+pub(crate) fn anytime_difference(strata: &[ClusterSums], confidence: f64) -> Option<Difference> {
     let value = mean_of_means(strata)?;
     let units = pooled(strata);
     let pairs = units.len() as u32;

@@ -8,6 +8,7 @@ use super::text;
 use crate::analysis::summary::Summary;
 use crate::error::{Error, Result};
 
+mod arms;
 mod coherence;
 mod conversations;
 mod energy;

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::super::effective::Reach;
 use super::super::{FRONT_FILE, HEATMAP_FILE, front, heatmap, text};
+use super::arms::{self, ArmsView};
 use super::coherence::{self, BandLevelView, DivergenceView, FiguresView};
 use super::conversations::{self, ConversationsView};
 use super::energy::EnergyView;
@@ -44,6 +45,7 @@ pub(super) struct View<'a> {
     divergence: Option<DivergenceView>,
     figures: Vec<FiguresView>,
     triggers: Vec<TriggerView>,
+    arms: Option<ArmsView>,
     aa: Vec<AaView>,
     gates: Vec<GateView>,
     fronts: Vec<FrontView>,
@@ -213,6 +215,7 @@ impl<'a> View<'a> {
             divergence: coherence::divergence(summary),
             figures: coherence::figures(summary),
             triggers: triggers(summary),
+            arms: arms::tables(summary),
             aa: aa(summary),
             gates: judging::gates(summary),
             fronts: judging::fronts(summary),
