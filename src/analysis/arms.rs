@@ -103,8 +103,8 @@ impl<'a> Answers<'_, 'a> {
         let trials: Vec<&Trial> = self.of(Arm::Constrained).collect();
         let confidence = self.run.resampling.confidence;
         Some(ConstrainedArm {
-            coverage: figures::mean(&covered(&trials), confidence)?,
-            compliance: figures::mean(&compliant(&trials), confidence),
+            coverage: share(&covered(&trials), confidence)?,
+            compliance: share(&compliant(&trials), confidence),
             difference: self.difference(Arm::Constrained),
             cost: [Arm::Native, Arm::Prompted].into_iter().find_map(|against| self.cost(against)),
         })
@@ -135,6 +135,13 @@ impl<'a> Answers<'_, 'a> {
         let Visit { setting, context, .. } = self.visit;
         format!("arms {what} {context} {} {setting}", self.task)
     }
+}
+
+/// A mean of shares (0..1); Student's interval knows nothing of their range.
+fn share(values: &[f64], confidence: f64) -> Option<Estimate> {
+    let within = |end: Option<f64>| end.map(|end| end.clamp(0.0, 1.0));
+    let mean = figures::mean(values, confidence)?;
+    Some(Estimate { low: within(mean.low), high: within(mean.high), ..mean })
 }
 
 /// For every request that the server answered or refused: 1 where it could hold the output to the form, else 0.
@@ -298,6 +305,13 @@ mod tests {
         let row = found(&journal).remove(0);
         let cost = row.constrained.unwrap().cost.unwrap();
         assert_eq!((row.native, cost.against, cost.ttft.unwrap().value), (None, Arm::Prompted, 2.5));
+    }
+
+    #[test]
+    fn shares_stay_within_their_range() {
+        let graded = share(&[1.0, 1.0, 0.5, 1.0], 0.95).unwrap();
+        assert_eq!((graded.value, graded.high), (0.875, Some(1.0)));
+        assert!(graded.low.is_some_and(|low| 0.4 < low && low < 0.7), "{graded:?}");
     }
 
     #[test]
