@@ -97,8 +97,9 @@ fn the_man_page_and_completions_are_made() {
 #[test]
 fn every_published_report_is_what_its_journal_says() {
     let reports = std::fs::read_dir(root().join("reports")).unwrap();
-    for folder in
-        reports.map(|entry| entry.unwrap().path()).filter(|path| path.join("journal.jsonl").exists())
+    for folder in reports
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| ["journal.jsonl", "journal.jsonl.gz"].iter().any(|name| path.join(name).exists()))
     {
         let out = tempfile::tempdir().unwrap();
         stdout(&["report", folder.to_str().unwrap(), "--out", out.path().to_str().unwrap()]);

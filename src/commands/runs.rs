@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Error, Result};
-use crate::journal::FILE_NAME;
+use crate::journal;
 use crate::suite::Suite;
 
 /// Makes the folder of a new run: `<utc time>-<suite>-<short id>`.
@@ -21,7 +21,7 @@ pub(super) fn create(runs_dir: &Path, suite: &Suite) -> Result<PathBuf> {
 /// Finds a run: a folder with a journal, a unique prefix of a name, or `latest`.
 pub(super) fn find(runs_dir: &Path, name: &str) -> Result<PathBuf> {
     let direct = Path::new(name);
-    if direct.join(FILE_NAME).is_file() {
+    if journal::is_in(&direct) {
         return Ok(direct.to_path_buf());
     }
     let names = names(runs_dir);
@@ -53,7 +53,7 @@ fn none_there(runs_dir: &Path) -> Error {
 pub(super) fn names(runs_dir: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(runs_dir).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries
-        .filter(|entry| entry.path().join(FILE_NAME).is_file())
+        .filter(|entry| journal::is_in(&entry.path()))
         .filter_map(|entry| entry.file_name().into_string().ok())
         .collect();
     names.sort();

@@ -16,6 +16,13 @@ pub use write::JournalWriter;
 
 /// Name of the journal in a run folder.
 pub const FILE_NAME: &str = "journal.jsonl";
+/// Name of a journal that was packed with gzip to be published; it is only read.
+pub const PACKED_NAME: &str = "journal.jsonl.gz";
+
+/// Whether a folder holds a journal, packed or not.
+pub fn is_in(folder: &std::path::Path) -> bool {
+    [FILE_NAME, PACKED_NAME].iter().any(|name| folder.join(name).is_file())
+}
 
 /// Version of the journal's format.
 pub const FORMAT: u32 = 1;

@@ -5,9 +5,10 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
+use flate2::read::MultiGzDecoder;
 use serde_json::Value;
 
-use super::{FILE_NAME, FORMAT, Journal, Record};
+use super::{FILE_NAME, FORMAT, Journal, PACKED_NAME, Record};
 use crate::error::{Context, Error, Result};
 use crate::trial::{Case, Prompt, Trial, TrialKey};
 
@@ -20,17 +21,22 @@ pub(super) enum Keep {
     Progress,
 }
 
-/// Reads the journal of a run folder. A torn last line (a crash while writing) is left out.
+/// Reads the journal of a run folder, or the packed one of a published report. A torn last line (a crash while writing) is left out.
 ///
 /// # Errors
 /// When the file cannot be read, does not start with a header of this format, or a line in its middle
 /// is damaged (named by number).
 pub fn load(folder: &Path) -> Result<Journal> {
-    let path = folder.join(FILE_NAME);
+    let path = [FILE_NAME, PACKED_NAME].map(|name| folder.join(name)).into_iter().find(|path| path.exists());
+    let path = path.unwrap_or_else(|| folder.join(FILE_NAME));
     let file = File::open(&path)
         .context(|| format!("cannot read {}", path.display()))
         .map_err(|error| error.hint("name a run folder, a unique prefix of its name, or `latest`"))?;
-    read(BufReader::new(file), Keep::All).map(|(journal, _)| journal).map_err(|reason| {
+    let reader: Box<dyn BufRead> = match path.extension() {
+        Some(packed) if packed == "gz" => Box::new(BufReader::new(MultiGzDecoder::new(file))),
+        _ => Box::new(BufReader::new(file)),
+    };
+    read(reader, Keep::All).map(|(journal, _)| journal).map_err(|reason| {
         Error::runtime(format!("{}: {reason}", path.display())).hint(
             "a line in the middle of a journal is never damaged by a crash: restore the file from a copy",
         )
