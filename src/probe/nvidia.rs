@@ -177,8 +177,9 @@ impl Nvidia {
             .into_iter()
             .filter_map(|pid| u32::try_from(pid).ok())
             .collect();
-        let (mut server, mut found) = (0, false);
-        for (device, card) in devices(nvml)?.iter().zip(&mut self.cards) {
+        let mut found = false;
+        let mut held = vec![0_u64; self.cards.len()];
+        for ((device, card), held) in devices(nvml)?.iter().zip(&mut self.cards).zip(&mut held) {
             card.joules.add(Instant::now(), energy(device)?);
             card.used = card.used.max(device.memory_info().map_err(|error| error.to_string())?.used);
             card.throttled |= device.current_throttle_reasons().is_ok_and(|why| why.intersects(SLOW));
@@ -191,15 +192,20 @@ impl Nvidia {
                     card.others.insert(pid);
                     continue;
                 }
-                (card.ours, found) = (true, true);
+                found = true;
                 match used {
-                    Some(bytes) => server += bytes,
+                    Some(bytes) => *held += bytes,
                     None => self.hidden = Some("the driver does not say what single processes hold".into()),
                 }
             }
         }
+        // A server opens every card to look at it: those that it works on hold far more.
+        let most = held.iter().copied().max().unwrap_or_default();
+        for (card, held) in self.cards.iter_mut().zip(&held) {
+            card.ours |= *held > 0 && held * 10 >= most;
+        }
         if found {
-            self.seen.server = self.seen.server.max(Some(server));
+            self.seen.server = self.seen.server.max(Some(held.iter().sum()));
         }
         self.seen.sampled = true;
         Ok(())
