@@ -25,6 +25,12 @@ const LOG_TAIL_LINES: usize = 12;
 const ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Tokens that a warm-up request generates.
 const WARM_UP_TOKENS: u32 = 4;
+/// Most warm-up requests of a server on a graphics card.
+const WARM_UP_ROUNDS: u32 = 5;
+/// Words of such a request: more than a batch of any server.
+const WARM_UP_WORDS: usize = 3000;
+/// Two warm-up requests whose times differ by less than this share are steady.
+const STEADY: f64 = 0.2;
 
 /// What became of a launch.
 pub(super) enum Up {
@@ -118,7 +124,7 @@ pub(super) async fn launch(
     }
     let sampler = Sampler::start(Subject { server_pid: server.pid() })?;
     let live = Live { server, client, engine: prepared.engine, sampler, launch: id, drops_tools: None };
-    live.warm_up(&suite.sampling).await;
+    live.warm_up(&suite.sampling, prepared.gpu, visit.cell.context).await;
     Ok((record, Up::Ready(Box::new(live))))
 }
 
@@ -151,13 +157,26 @@ impl Live {
         self.server.stop().await
     }
 
-    /// A short request whose result does not count: the first one pays for lazily made buffers. If it
-    /// fails, the first trial will say so.
-    async fn warm_up(&self, sampling: &Sampling) {
-        let messages = [Message::user("Say hello.")];
-        let asked = self.client.chat(&Conversation::of(&messages), sampling, WARM_UP_TOKENS).await;
-        if let Err(failure) = asked {
-            tracing::debug!("warm-up failed: {}", failure.message);
+    /// Requests whose results do not count: the first one pays for lazily made buffers, and on a graphics card for
+    /// kernels that are compiled for each shape of work, so there it is long enough to have them all, and repeated
+    /// until its time is steady. If it fails, the first trial will say so.
+    async fn warm_up(&self, sampling: &Sampling, gpu: bool, context: u32) {
+        let (words, rounds) = if gpu { (context as usize / 4, WARM_UP_ROUNDS) } else { (0, 1) };
+        let text = format!("{}Say hello.", "One more word. ".repeat(words.min(WARM_UP_WORDS) / 3));
+        let messages = [Message::user(text)];
+        let mut before = f64::INFINITY;
+        for _ in 0..rounds {
+            let began = std::time::Instant::now();
+            let asked = self.client.chat(&Conversation::of(&messages), sampling, WARM_UP_TOKENS).await;
+            if let Err(failure) = asked {
+                tracing::debug!("warm-up failed: {}", failure.message);
+                return;
+            }
+            let took = began.elapsed().as_secs_f64();
+            if (took / before - 1.0).abs() < STEADY {
+                return;
+            }
+            before = took;
         }
     }
 
