@@ -159,7 +159,9 @@ impl Assembly {
         if let Some(reason) = choice.get("finish_reason").and_then(Value::as_str) {
             self.finish_reason = Some(finish_reason(reason));
         }
-        let Some(delta) = choice.get("delta").or_else(|| choice.get("message")) else {
+        let (delta, message) = (choice.get("delta"), choice.get("message"));
+        let whole = delta.is_none();
+        let Some(delta) = delta.or(message) else {
             return false;
         };
         let content = text_of(delta.get("content"));
@@ -168,18 +170,22 @@ impl Assembly {
             .into_iter()
             .find(|text| !text.is_empty())
             .unwrap_or_default();
-        let calls = self.add_calls(delta);
+        let calls = self.add_calls(delta, whole);
         self.content.push_str(&content);
         self.reasoning.push_str(&reasoning);
         calls || !content.is_empty() || !reasoning.is_empty()
     }
 
-    fn add_calls(&mut self, delta: &Value) -> bool {
+    /// In a whole message every entry of the list is a call, even where a server gives two of them one id.
+    fn add_calls(&mut self, delta: &Value, whole: bool) -> bool {
         let mut any = false;
         let pieces = delta.get("tool_calls").and_then(Value::as_array);
         for (position, piece) in pieces.into_iter().flatten().enumerate() {
             let index = piece.get("index").and_then(Value::as_u64);
-            let index = index.unwrap_or_else(|| self.unnumbered(piece, position));
+            let index = index.unwrap_or_else(|| match whole {
+                true => position as u64,
+                false => self.unnumbered(piece, position),
+            });
             let function = piece.get("function").unwrap_or(&Value::Null);
             any |= self.calls.entry(index).or_default().add(piece, function);
         }
@@ -498,6 +504,13 @@ mod tests {
         }
         let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();
         (deltas(&pieces).reply, from_whole(whole.to_string().as_bytes()).unwrap().reply)
+    }
+
+    #[test]
+    fn two_calls_of_one_id_are_two_in_both_forms() {
+        let call = || ("f".to_owned(), "{}".to_owned());
+        let (streamed, whole) = both_forms(&[call(), call()], 1);
+        assert_eq!((streamed.tool_calls.len(), whole.tool_calls.len()), (2, 2));
     }
 
     proptest! {
