@@ -21,7 +21,7 @@ pub(super) fn create(runs_dir: &Path, suite: &Suite) -> Result<PathBuf> {
 /// Finds a run: a folder with a journal, a unique prefix of a name, or `latest`.
 pub(super) fn find(runs_dir: &Path, name: &str) -> Result<PathBuf> {
     let direct = Path::new(name);
-    if journal::is_in(&direct) {
+    if journal::is_in(direct) {
         return Ok(direct.to_path_buf());
     }
     let names = names(runs_dir);
