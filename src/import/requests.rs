@@ -15,7 +15,7 @@ use crate::task::retrieval::ran_out;
 use crate::task::tools::extract::{Call, Extraction, from_text, read_server};
 use crate::task::tools::ladder::{Fault, schema_fault};
 use crate::task::tools::schema::Schema;
-use crate::task::{Emit, Params, STREAM_CHECK, Task, TaskOption, TokenCounter, Weight};
+use crate::task::{Emit, Params, STREAM_CHECK, Task, TaskOption, TokenCounter, Weight, collected};
 use crate::trial::{
     Arm, Case, FinishReason, Message, Outcome, Prompt, Reply, Role, Score, Tool, ToolCall, ToolChoice,
 };
@@ -267,12 +267,7 @@ impl Task for Requests {
     }
 
     fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
-        let mut cases = Vec::new();
-        self.each_case(params, seed, tokens, &mut |case| {
-            cases.push(case);
-            Ok(())
-        })?;
-        Ok(cases)
+        collected(|emit| self.each_case(params, seed, tokens, emit))
     }
 
     /// The first requests with tools, as many as the suite asks for: nothing is drawn, the seed is not used.

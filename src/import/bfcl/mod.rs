@@ -14,7 +14,7 @@ use super::{
 };
 use crate::error::Result;
 use crate::task::retrieval::ran_out;
-use crate::task::{Emit, Params, STREAM_CHECK, Task, TaskOption, TokenCounter, Weight};
+use crate::task::{Emit, Params, STREAM_CHECK, Task, TaskOption, TokenCounter, Weight, collected};
 use crate::trial::{
     Arm, Case, FinishReason, Message, Outcome, Prompt, Reply, Role, Score, ToolCall, ToolChoice,
 };
@@ -215,12 +215,7 @@ impl Task for Bfcl {
     }
 
     fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
-        let mut cases = Vec::new();
-        self.each_case(params, seed, tokens, &mut |case| {
-            cases.push(case);
-            Ok(())
-        })?;
-        Ok(cases)
+        collected(|emit| self.each_case(params, seed, tokens, emit))
     }
 
     /// The first questions of the file, as many as the suite asks for: nothing is drawn, the seed is not used.
