@@ -77,6 +77,18 @@ fn a_run_that_stopped_early_is_complete() {
     assert_eq!(read(&bench, "journal.jsonl"), journal, "there is nothing to resume");
 }
 
+/// Between rounds the analysis runs amid the runtime that drives the requests.
+#[test]
+fn verdicts_are_drawn_between_rounds() {
+    let bench = bench("\n[stopping]\nrule = \"sequential\"\n");
+    let out = output(&bench, &["run", "suite.toml"]);
+    assert_eq!(out.status.code(), Some(0), "{}", said(&out));
+    let report = read(&bench, "report.md");
+    // The mock's answers are all wrong: nothing is settled, and both rounds run.
+    assert!(report.contains("a cell stops when its verdict is settled"), "{report}");
+    assert_eq!(read(&bench, "journal.jsonl").matches("{\"trial\":").count(), 18);
+}
+
 #[test]
 fn runs_are_listed_and_deleted_only_when_told() {
     let bench = bench("");

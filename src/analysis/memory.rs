@@ -3,6 +3,7 @@
 use super::Run;
 use super::frame::{self, Visit};
 use super::summary::MemorySummary;
+use crate::engine::Effective;
 use crate::error::Result;
 
 /// The largest of the peaks of the cell's trials, and the buffers that the engine reported.
@@ -13,10 +14,14 @@ pub(crate) fn measure(run: &Run<'_>, visit: Visit<'_>) -> Result<MemorySummary> 
     let peak_rss_bytes = peak(frame::RSS)?;
     let peak_pss_bytes = peak(frame::PSS)?;
     let launches: Vec<_> = run.launches(visit.setting, visit.context).collect();
-    let reported = |of: &dyn Fn(&crate::engine::Effective) -> Option<u64>| {
+    let reported = |of: &dyn Fn(&Effective) -> Option<u64>| {
         launches.iter().filter_map(|launch| of(&launch.effective)).max()
     };
     let peak_vram_bytes = peak(frame::VRAM)?;
+    // Where the peak is that of graphics cards, only what lies on them is a part of it.
+    let part = |on_cards: &dyn Fn(&Effective) -> Option<u64>, all: &dyn Fn(&Effective) -> Option<u64>| {
+        peak_vram_bytes.and_then(|_| reported(on_cards)).or_else(|| reported(all))
+    };
     Ok(MemorySummary {
         peak_bytes: peak_vram_bytes.or(peak_pss_bytes).or(peak_rss_bytes),
         peak_vram_bytes,
@@ -26,7 +31,7 @@ pub(crate) fn measure(run: &Run<'_>, visit: Visit<'_>) -> Result<MemorySummary> 
         peak_anon_bytes: peak(frame::ANON)?,
         peak_file_bytes: peak(frame::FILE)?,
         kv_bytes: reported(&|effective| Some(effective.k_bytes? + effective.v_bytes?)),
-        compute_bytes: reported(&|effective| effective.compute_bytes),
-        model_bytes: reported(&|effective| effective.model_bytes),
+        compute_bytes: part(&|effective| effective.compute_gpu_bytes, &|effective| effective.compute_bytes),
+        model_bytes: part(&|effective| effective.model_gpu_bytes, &|effective| effective.model_bytes),
     })
 }

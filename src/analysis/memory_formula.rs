@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::frame::Visit;
-use super::summary::{MemorySummary, ModelInfo};
+use super::summary::{CellSummary, MemoryFit, MemorySummary, ModelInfo};
 use super::{Run, memory};
 use crate::error::Result;
 use crate::journal::LaunchRecord;
@@ -72,27 +72,32 @@ pub(crate) struct MemoryFormula<'a> {
 impl<'a> MemoryFormula<'a> {
     /// Gathers what the journal knows.
     pub(crate) fn of(run: &Run<'a>, setting: &'a Setting) -> Result<Self> {
-        let models = &run.journal.header.models;
-        let model = models.iter().find(|m| m.name == setting.model && m.weights == setting.weights);
         let mut points = Vec::new();
         for &context in &run.suite.contexts {
             let visit = Visit { setting: &setting.label, context, replicate: 0 };
-            let measured = memory::measure(run, visit)?;
-            let is_void = run.void.contains_key(&(setting.label.as_str(), context));
-            if !is_void && (measured.peak_bytes.is_some() || measured.kv_bytes.is_some()) {
-                points.push(Point { context, measured });
-            }
+            points.push(Point { context, measured: memory::measure(run, visit)? });
         }
+        Ok(Self::through(run, setting, points))
+    }
+
+    /// From the memory of the setting's cells; those that do not count are left out.
+    fn through(run: &Run<'a>, setting: &'a Setting, mut points: Vec<Point>) -> Self {
+        points.retain(|Point { context, measured }| {
+            let is_void = run.void.contains_key(&(setting.label.as_str(), *context));
+            !is_void && (measured.peak_bytes.is_some() || measured.kv_bytes.is_some())
+        });
+        let models = &run.journal.header.models;
+        let model = models.iter().find(|m| m.name == setting.model && m.weights == setting.weights);
         let launch = run.journal.launches.iter().find(|launch| launch.setting == setting.label);
         let has = |flag: &str| launch.is_some_and(|launch| launch.argv.args.iter().any(|arg| arg == flag));
         let ubatch = launch.and_then(|launch| number_after(launch, &["-ub", "--ubatch-size"]));
-        Ok(Self {
+        Self {
             setting,
             model,
             points,
             ubatch: ubatch.unwrap_or(DEFAULT_UBATCH),
             full_window: has("--swa-full"),
-        })
+        }
     }
 
     /// Memory at a context length (tokens).
@@ -192,6 +197,21 @@ impl<'a> MemoryFormula<'a> {
         let points = self.points.iter();
         points.filter_map(|point| Some((f64::from(point.context), of(&point.measured)? as f64))).collect()
     }
+}
+
+/// The formula against the measured cells, for every setting whose model's cache is known.
+pub(crate) fn fits(run: &Run<'_>, cells: &[CellSummary]) -> Vec<MemoryFit> {
+    run.suite.settings.iter().filter_map(|setting| fit(run, setting, cells)).collect()
+}
+
+fn fit(run: &Run<'_>, setting: &Setting, cells: &[CellSummary]) -> Option<MemoryFit> {
+    let own = cells.iter().filter(|cell| cell.setting == setting.label);
+    let points = own.map(|cell| Point { context: cell.context, measured: cell.memory.clone() }).collect();
+    let formula = MemoryFormula::through(run, setting, points);
+    let last = formula.points.last()?.context;
+    formula.kv_formula(last).ok()?;
+    let MemoryPrediction { other_bytes, checks, .. } = formula.at(last);
+    Some(MemoryFit { setting: setting.label.clone(), other_bytes, checks })
 }
 
 /// A straight line by least squares.

@@ -185,6 +185,7 @@ pub fn summarise_with(journal: &Journal, tasks: &dyn Tasks) -> Result<Summary> {
         kld_bands,
         divergence: parted,
         figures,
+        memory_fits: Vec::new(),
         effective: Vec::new(),
         triggers: triggers::rows(&run),
         arms: arms::rows(&run),
@@ -196,6 +197,7 @@ pub fn summarise_with(journal: &Journal, tasks: &dyn Tasks) -> Result<Summary> {
         flags: Vec::new(),
         not_measured: Vec::new(),
     };
+    summary.memory_fits = memory_formula::fits(&run, &summary.cells);
     summary.effective = effective::lengths(&summary);
     summary.gates = gates::check(&run.suite.gates, &summary, &exact);
     summary.flags = flags::flags(&run, &summary)?;

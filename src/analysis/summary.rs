@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::memory_formula::MemoryCheck;
 use crate::engine::Effective;
 use crate::model::kv::KvShape;
 use crate::trial::{Arm, Stage, TrialKey};
@@ -300,10 +301,21 @@ pub struct MemorySummary {
     pub peak_vram_device_bytes: Option<u64>,
     /// KV cache, as the engine reports it.
     pub kv_bytes: Option<u64>,
-    /// Compute buffers, as the engine reports them.
+    /// Compute buffers, as the engine reports them: those on graphics cards where `peak_bytes` is of these.
     pub compute_bytes: Option<u64>,
-    /// Model buffers, as the engine reports them.
+    /// Model buffers, as the engine reports them: those on graphics cards where `peak_bytes` is of these.
     pub model_bytes: Option<u64>,
+}
+
+/// How well the memory formula of `pick` meets what was measured on the cells of a setting.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MemoryFit {
+    /// Setting label.
+    pub setting: String,
+    /// What the server takes beside weights, KV cache and compute buffers (bytes): the largest excess.
+    pub other_bytes: Option<i64>,
+    /// Its cells by context length.
+    pub checks: Vec<MemoryCheck>,
 }
 
 /// Energy of a cell's chat requests (J).
@@ -854,6 +866,9 @@ pub struct Summary {
     /// Tasks' own figures.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub figures: Vec<FigureRow>,
+    /// Memory by formula against measured memory, for settings whose model's KV cache is known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub memory_fits: Vec<MemoryFit>,
     /// How far each setting goes; empty with fewer than two context lengths.
     #[serde(default)]
     pub effective: Vec<EffectiveLength>,

@@ -90,6 +90,7 @@ pub(crate) fn summary() -> Summary {
         kld_bands: Vec::new(),
         divergence: Vec::new(),
         figures: Vec::new(),
+        memory_fits: Vec::new(),
         effective: Vec::new(),
         triggers: Vec::new(),
         arms: Vec::new(),

@@ -171,6 +171,12 @@ pub struct Effective {
     pub compute_bytes: Option<u64>,
     /// Bytes of the model buffers, all devices together.
     pub model_bytes: Option<u64>,
+    /// Of the compute buffers, the bytes on graphics cards; `None` where all of them are in main memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compute_gpu_bytes: Option<u64>,
+    /// Of the model buffers, the bytes on graphics cards; `None` where all of them are in main memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_gpu_bytes: Option<u64>,
 }
 
 /// A model server. Engines describe; the runner acts.

@@ -101,7 +101,7 @@ fn memory(memory: &MemoryPrediction) -> String {
         text::bytes(memory.weights_bytes),
         part(memory.kv_bytes),
         part(memory.compute_bytes),
-        memory.other_bytes.map_or(text::NONE.into(), signed_bytes),
+        memory.other_bytes.map_or(text::NONE.into(), text::signed_bytes),
         part(memory.total_bytes),
         text::tokens(memory.context),
     );
@@ -126,11 +126,6 @@ fn check(check: &MemoryCheck) -> Vec<String> {
         part(check.kv_formula_bytes),
         part(check.peak_bytes),
         part(check.formula_bytes),
-        check.residual_bytes.map_or(text::NONE.into(), signed_bytes),
+        check.residual_bytes.map_or(text::NONE.into(), text::signed_bytes),
     ]
-}
-
-fn signed_bytes(bytes: i64) -> String {
-    let size = text::bytes(bytes.unsigned_abs());
-    if bytes < 0 { format!("−{size}") } else { size }
 }

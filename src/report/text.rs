@@ -212,6 +212,12 @@ pub(crate) fn xml(text: &str) -> String {
         .replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}")
 }
 
+/// A difference of bytes, such as `−6.00 MiB`.
+pub(crate) fn signed_bytes(difference: i64) -> String {
+    let size = bytes(difference.unsigned_abs());
+    if difference < 0 { format!("−{size}") } else { size }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -65,7 +65,7 @@ impl Pace {
         let mut decisions = Vec::new();
         while self.round < round {
             if self.so_far.header.suite.stopping.is_some() {
-                let decided = stopping::decide(&self.so_far, self.round)?;
+                let decided = on_its_own_thread(|| stopping::decide(&self.so_far, self.round))?;
                 self.so_far.decisions.extend(decided.iter().cloned());
                 decisions.extend(decided);
             }
@@ -73,6 +73,12 @@ impl Pace {
         }
         Ok(decisions)
     }
+}
+
+/// The frames of the analysis refuse to block a thread that drives requests, as the runner's does.
+fn on_its_own_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    let outcome = std::thread::scope(|scope| scope.spawn(work).join());
+    outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Replies are large, and no decision reads them.

@@ -26,6 +26,8 @@ pub(super) fn effective(log: &str, props: &Value) -> Effective {
         v_bytes: total(caches.iter().map(|cache| cache.v_bytes)),
         compute_bytes: total(sizes(main, "compute buffer size =")),
         model_bytes: total(sizes(main, "model buffer size =")),
+        compute_gpu_bytes: total(gpu_sizes(main, "compute buffer size =")),
+        model_gpu_bytes: total(gpu_sizes(main, "model buffer size =")),
     }
 }
 
@@ -99,6 +101,17 @@ fn mebibytes(text: &str) -> Option<u64> {
 
 fn sizes<'a>(log: &'a str, marker: &'a str) -> impl Iterator<Item = u64> + 'a {
     log.lines().filter_map(move |line| line.split_once(marker)).filter_map(|(_, rest)| mebibytes(rest))
+}
+
+/// As [`sizes`], of the buffers on graphics cards: not `CPU`, `CPU_Mapped`, .. and not `Vulkan_Host`, `CUDA_Host`, ..,
+/// which are main memory that a card can read.
+fn gpu_sizes<'a>(log: &'a str, marker: &'a str) -> impl Iterator<Item = u64> + 'a {
+    log.lines().filter_map(move |line| {
+        let (before, after) = line.split_once(marker)?;
+        let device = before.split_whitespace().next_back()?;
+        let main_memory = device.starts_with("CPU") || device.ends_with("_Host") || device == "AMX";
+        if main_memory { None } else { mebibytes(after) }
+    })
 }
 
 /// The sum; `None` when there is nothing to add.

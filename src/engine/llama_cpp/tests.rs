@@ -218,6 +218,20 @@ fn two_caches_of_a_sliding_window_are_added() {
 }
 
 #[test]
+fn buffers_on_cards_are_told_from_those_in_main_memory() {
+    let log = "load_tensors:   CPU_Mapped model buffer size =    89.00 MiB\n\
+               load_tensors:      Vulkan0 model buffer size =   373.00 MiB\n\
+               llama_context: Vulkan_Host  output buffer size =     0.58 MiB\n\
+               sched_reserve:    Vulkan0 compute buffer size =    34.00 MiB\n\
+               sched_reserve: Vulkan_Host compute buffer size =     6.00 MiB\n";
+    let effective = LlamaCpp.effective(log, &Value::Null);
+    assert_eq!((effective.model_bytes, effective.model_gpu_bytes), (Some(462 << 20), Some(373 << 20)));
+    assert_eq!((effective.compute_bytes, effective.compute_gpu_bytes), (Some(40 << 20), Some(34 << 20)));
+    let on_the_processor = LlamaCpp.effective(LOG_F16, &Value::Null);
+    assert_eq!((on_the_processor.model_gpu_bytes, on_the_processor.compute_gpu_bytes), (None, None));
+}
+
+#[test]
 fn properties_of_a_later_build() {
     let effective = LlamaCpp.effective("", &props(PROPS_10434));
     assert_eq!(effective.weights.as_deref(), Some("Q4_K - Medium"));

@@ -13,6 +13,7 @@ mod coherence;
 mod conversations;
 mod energy;
 mod judging;
+mod memory;
 mod view;
 
 use view::View;

@@ -11,6 +11,7 @@ use super::coherence::{self, BandLevelView, DivergenceView, FiguresView};
 use super::conversations::{self, ConversationsView};
 use super::energy::EnergyView;
 use super::judging::{self, FrontView, GateView, InteractionView, StoppingView};
+use super::memory::MemoryView;
 use crate::analysis::summary::{CellSummary, DepthRow, KldSummary, Summary, TaskRow};
 
 /// Failures that are listed one by one.
@@ -41,6 +42,7 @@ pub(super) struct View<'a> {
     kld: Vec<KldLevelView>,
     energy: Vec<EnergyView>,
     energy_words: Option<String>,
+    memory: Vec<MemoryView>,
     kld_bands: Vec<BandLevelView>,
     divergence: Option<DivergenceView>,
     figures: Vec<FiguresView>,
@@ -210,6 +212,7 @@ impl<'a> View<'a> {
             ruler_line: text::ruler_line(),
             energy: super::energy::rows(summary),
             energy_words: super::energy::words(summary),
+            memory: super::memory::rows(summary),
             kld: contexts.iter().filter_map(|&context| kld_level(summary, context)).collect(),
             kld_bands: contexts.iter().filter_map(|&context| coherence::bands(summary, context)).collect(),
             divergence: coherence::divergence(summary),
