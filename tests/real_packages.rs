@@ -57,6 +57,8 @@ fn cell(k: &str, v: &str, speculation: &str) -> Cell {
         v: v.into(),
         speculation: speculation.into(),
         flash_attention: FlashAttention::On,
+        draft: None,
+        options: Default::default(),
         extra_args: Vec::new(),
     };
     setting.label = setting.label_of(false);
@@ -94,6 +96,7 @@ async fn the_real_server_runs_what_it_was_asked_for() {
             binary: &binary,
             library_path,
             model: &model,
+            draft: None,
             port,
             threads: None,
             gpu: false,

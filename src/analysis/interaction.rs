@@ -119,12 +119,20 @@ fn changes(setting: &Setting, reference: &Setting) -> Changes {
             ("v", setting.v.clone()),
             ("speculation", setting.speculation.clone()),
             ("flash attention", setting.flash_attention.name().to_owned()),
+            ("draft", setting.draft.as_ref().map(ToString::to_string).unwrap_or_default()),
+            ("options", options(setting)),
             ("arguments", setting.extra_args.join(" ")),
             ("engine", setting.engine.clone()),
         ]
     };
     let pairs = factors(setting).into_iter().zip(factors(reference));
     pairs.filter(|(own, usual)| own != usual).map(|(own, _)| own).collect()
+}
+
+/// `name=value`, with spaces between.
+fn options(setting: &Setting) -> String {
+    let options = setting.options.iter().map(|(name, value)| format!("{name}={value}"));
+    options.collect::<Vec<_>>().join(" ")
 }
 
 fn words(changes: &Changes) -> String {
@@ -153,6 +161,8 @@ mod tests {
             v: kv.into(),
             speculation: speculation.into(),
             flash_attention: FlashAttention::On,
+            draft: None,
+            options: Default::default(),
             extra_args: Vec::new(),
         };
         setting.label = setting.label_of(false);

@@ -2,17 +2,21 @@
 //!
 //! A new engine is one file and one line in [`ENGINES`].
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::suite::{Cell, Setting};
+use crate::suite::{Cell, FlashAttention, Setting};
 use crate::trial::Measurement;
 
 pub mod llama_cpp;
+pub mod option;
 pub mod supervise;
+
+pub use option::{OptionKind, ServerOption};
 
 /// Every engine that kneepoint knows.
 pub static ENGINES: &[&dyn Engine] = &[&llama_cpp::LlamaCpp];
@@ -31,6 +35,8 @@ pub struct Launch<'a> {
     pub library_path: Option<&'a Path>,
     /// The weights.
     pub model: &'a Path,
+    /// The weights of the draft model, when the setting names one.
+    pub draft: Option<&'a Path>,
     /// Loopback port to listen on.
     pub port: u16,
     /// Threads for computing; `None` leaves it to the server.
@@ -113,6 +119,11 @@ impl Build {
     pub fn has(&self, flag: &str) -> bool {
         self.flags.binary_search_by(|known| known.as_str().cmp(flag)).is_ok()
     }
+
+    /// The first of these flags that the help names.
+    pub fn first_of<'a>(&self, flags: &[&'a str]) -> Option<&'a str> {
+        flags.iter().copied().find(|flag| self.has(flag))
+    }
 }
 
 /// The environment variable with the folders that the loader searches first.
@@ -177,6 +188,15 @@ pub struct Effective {
     /// Of the model buffers, the bytes on graphics cards; `None` where all of them are in main memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_gpu_bytes: Option<u64>,
+    /// Options that the server names, by their names in suites.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, String>,
+    /// Bytes of the draft model's buffers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draft_model_bytes: Option<u64>,
+    /// Bytes of the draft model's KV cache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draft_kv_bytes: Option<u64>,
 }
 
 /// A model server. Engines describe; the runner acts.
@@ -196,14 +216,37 @@ pub trait Engine: Sync {
     /// Speculation types that a setting may name, `off` among them.
     fn speculation_types(&self) -> &'static [&'static str];
 
+    /// Cache type of a setting that names none.
+    fn default_cache_type(&self) -> &'static str {
+        "f16"
+    }
+
+    /// Flash attention of a setting that does not speak of it.
+    fn default_flash_attention(&self) -> FlashAttention {
+        FlashAttention::On
+    }
+
+    /// Whether a speculation type (one, not a list) drafts with a second model; then a setting must name one.
+    fn takes_draft(&self, _speculation: &str) -> bool {
+        false
+    }
+
+    /// Options that a setting may name, in the order in which they go onto the command line.
+    fn options(&self) -> &'static [ServerOption] {
+        &[]
+    }
+
     /// Why this setting cannot run here, before anything is started; `None` when it can.
     fn impossible(&self, setting: &Setting) -> Option<String>;
 
     /// Reads what the binary says of itself from its `--version` and `--help` output.
     fn build(&self, version: &str, help: &str) -> Build;
 
-    /// What the pinned package's build can do: for showing a command line before the package is fetched.
-    fn pinned_build(&self) -> Build;
+    /// What the pinned package's build can do, for engines that have one: kneepoint's own tests hold it against the
+    /// real one.
+    fn pinned_build(&self) -> Build {
+        Build::default()
+    }
 
     /// The server's command line.
     ///

@@ -63,6 +63,7 @@ pub fn argv(suite: &Suite, prepared: &Prepared, visit: &Visit, port: u16) -> Res
             binary: &prepared.files.binary,
             library_path: prepared.files.library_path.as_deref(),
             model: prepared.model(&visit.cell.setting)?,
+            draft: prepared.draft(&visit.cell.setting)?,
             port,
             threads: suite.engine.threads,
             extra_args: &suite.engine.args,

@@ -34,10 +34,37 @@ impl Prepared {
     /// # Errors
     /// When the setting is not of the suite that was prepared.
     pub fn model(&self, setting: &Setting) -> Result<&PathBuf> {
-        self.weights.get(&(setting.model.clone(), setting.weights.clone())).ok_or_else(|| {
-            Error::runtime(format!("weights {} of {} were not prepared", setting.weights, setting.model))
-        })
+        self.file(&setting.model, &setting.weights)
     }
+
+    /// The weights of a setting's draft model, if it has one.
+    ///
+    /// # Errors
+    /// As [`Prepared::model`].
+    pub fn draft(&self, setting: &Setting) -> Result<Option<&Path>> {
+        let draft = setting.draft.as_ref();
+        draft.map(|draft| self.file(&draft.model, &draft.weights).map(PathBuf::as_path)).transpose()
+    }
+
+    fn file(&self, model: &str, weights: &str) -> Result<&PathBuf> {
+        self.weights
+            .get(&(model.to_owned(), weights.to_owned()))
+            .ok_or_else(|| Error::runtime(format!("weights {weights} of {model} were not prepared")))
+    }
+}
+
+/// Model and quant of every file that the suite's settings need, drafts among them, each once.
+fn needed(suite: &Suite) -> Vec<(&str, &str)> {
+    let mut needed = Vec::new();
+    for setting in &suite.settings {
+        let draft = setting.draft.as_ref().map(|draft| (draft.model.as_str(), draft.weights.as_str()));
+        for file in std::iter::once((setting.model.as_str(), setting.weights.as_str())).chain(draft) {
+            if !needed.contains(&file) {
+                needed.push(file);
+            }
+        }
+    }
+    needed
 }
 
 /// Finds, fetches or derives everything that the suite names.
@@ -51,17 +78,12 @@ pub async fn prepare(suite: &Suite, store: &Store<'_>) -> Result<Prepared> {
     let build = engine::supervise::ask(engine, &files.binary, files.library_path.as_deref()).await?;
     let mut weights = HashMap::new();
     let mut model_infos = Vec::new();
-    for setting in &suite.settings {
-        let key = (setting.model.clone(), setting.weights.clone());
-        if weights.contains_key(&key) {
-            continue;
-        }
-        let spec = spec_of(suite, setting)?;
-        let file = model::weights(spec, &setting.weights, store)?;
+    for (name, quant) in needed(suite) {
+        let file = model::weights(spec_of(suite, name)?, quant, store)?;
         let kv = kv_shape(&file.path);
         model_infos.push(ModelInfo {
-            name: setting.model.clone(),
-            weights: setting.weights.clone(),
+            name: name.to_owned(),
+            weights: quant.to_owned(),
             origin: file.origin,
             derived: file.derived,
             sha256: file.sha256,
@@ -69,7 +91,7 @@ pub async fn prepare(suite: &Suite, store: &Store<'_>) -> Result<Prepared> {
             kv_unknown: kv.as_ref().err().cloned(),
             kv: kv.ok(),
         });
-        weights.insert(key, file.path);
+        weights.insert((name.to_owned(), quant.to_owned()), file.path);
     }
     let engine_info = EngineInfo {
         name: engine.name().to_owned(),
@@ -93,9 +115,9 @@ fn kv_shape(path: &Path) -> Result<KvShape, String> {
     KvShape::of(&metadata).map_err(|error| error.to_string())
 }
 
-fn spec_of<'a>(suite: &'a Suite, setting: &Setting) -> Result<&'a ModelSpec> {
-    let spec = suite.models.iter().find(|model| model.name == setting.model);
-    spec.ok_or_else(|| Error::usage(format!("the suite has no model {}", setting.model)))
+fn spec_of<'a>(suite: &'a Suite, name: &str) -> Result<&'a ModelSpec> {
+    let spec = suite.models.iter().find(|model| model.name == name);
+    spec.ok_or_else(|| Error::usage(format!("the suite has no model {name}")))
 }
 
 /// What [`prepare`] would fetch or make first, one line each; empty when everything is here.
@@ -117,8 +139,8 @@ pub fn preparations(suite: &Suite, store: &Store<'_>) -> Result<Vec<String>> {
         }
     };
     note(model::locate_server(engine, suite.engine.binary.as_deref(), store)?);
-    for setting in &suite.settings {
-        note(model::locate_weights(spec_of(suite, setting)?, &setting.weights, store)?);
+    for (name, quant) in needed(suite) {
+        note(model::locate_weights(spec_of(suite, name)?, quant, store)?);
     }
     Ok(lines)
 }

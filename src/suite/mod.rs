@@ -15,11 +15,12 @@ mod load;
 mod overrides;
 pub mod raw;
 mod resolve;
+mod scalar;
 mod setting;
 
 pub use judging::{Gate, GateMetric, Stopping, StoppingRule};
 pub use load::{load, parse};
-pub use setting::{Cell, FlashAttention, Setting};
+pub use setting::{Cell, DraftModel, FlashAttention, Setting};
 
 /// A suite with every default filled in and the matrix expanded. This is what the journal's header holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::scalar::Scalar;
 use super::{FlashAttention, GateMetric, Sampling, StoppingRule};
 use crate::analysis::summary::Objective;
 use crate::trial::{Arm, Mode};
@@ -227,6 +228,12 @@ pub struct RawSetting {
     /// Flash attention: `on`, `off`, `auto`.
     #[schemars(with = "Option<FlashAttention>")]
     pub flash_attention: Option<Spanned<FlashAttention>>,
+    /// The model that drafts, for speculation that takes one: a `[[model]]` of the suite, or `MODEL:QUANT`.
+    #[schemars(with = "Option<String>")]
+    pub draft: Option<Spanned<String>>,
+    /// Options of the engine by name; `kneepoint list engines` and docs/engines.md show them.
+    #[schemars(with = "BTreeMap<String, Scalar>")]
+    pub options: BTreeMap<Spanned<String>, Spanned<Scalar>>,
     /// Further arguments of the server.
     pub extra_args: Vec<String>,
 }
@@ -256,6 +263,12 @@ pub struct RawMatrix {
     /// Flash attention.
     #[schemars(with = "Vec<FlashAttention>")]
     pub flash_attention: Vec<Spanned<FlashAttention>>,
+    /// Models that draft; left out of combinations whose speculation takes none.
+    #[schemars(with = "Vec<String>")]
+    pub draft: Vec<Spanned<String>>,
+    /// Options of the engine, a list of values each; left out of combinations in which they mean nothing.
+    #[schemars(with = "BTreeMap<String, Vec<Scalar>>")]
+    pub options: BTreeMap<Spanned<String>, Vec<Spanned<Scalar>>>,
     /// Combinations to leave out: those that match every key given.
     #[schemars(with = "Vec<RawSetting>")]
     pub exclude: Vec<Spanned<RawSetting>>,

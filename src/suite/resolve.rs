@@ -1,13 +1,15 @@
 //! From raw settings and the matrix to settings of one engine.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use toml::Spanned;
 
 use super::load::Checker;
 use super::raw::{RawMatrix, RawSetting};
-use super::{ModelSpec, Setting};
-use crate::engine::Engine;
+use super::scalar::Scalar;
+use super::{DraftModel, ModelSpec, Setting};
+use crate::engine::{Engine, ServerOption};
 use crate::error::Result;
 
 /// Turns raw settings into settings of one engine.
@@ -33,7 +35,7 @@ impl Resolver<'_> {
         let (k, v) = self.caches(raw)?;
         let speculation = match &raw.speculation {
             None => "off".to_owned(),
-            Some(word) => self.of_engine(word, "speculation type", self.engine.speculation_types())?,
+            Some(word) => self.speculation(word)?,
         };
         let mut setting = Setting {
             label: String::new(),
@@ -43,7 +45,12 @@ impl Resolver<'_> {
             k,
             v,
             speculation,
-            flash_attention: raw.flash_attention.as_ref().map(|fa| *fa.get_ref()).unwrap_or_default(),
+            flash_attention: match &raw.flash_attention {
+                Some(wanted) => *wanted.get_ref(),
+                None => self.engine.default_flash_attention(),
+            },
+            draft: raw.draft.as_ref().map(|word| self.draft(word)).transpose()?,
+            options: self.options(&raw.options)?,
             extra_args: raw.extra_args.clone(),
         };
         setting.label = setting.label_of(self.models.len() > 1);
@@ -53,6 +60,57 @@ impl Resolver<'_> {
                 Err(self.checker.error(span, format!("impossible setting: {reason}"), "this setting"))
             }
         }
+    }
+
+    /// One type, or a list of types.
+    fn speculation(&self, word: &Spanned<String>) -> Result<String> {
+        for name in word.get_ref().split(',') {
+            let part = Spanned::new(word.span(), name.to_owned());
+            self.of_engine(&part, "speculation type", self.engine.speculation_types())?;
+        }
+        Ok(word.get_ref().clone())
+    }
+
+    /// `MODEL`, or `MODEL:QUANT`.
+    fn draft(&self, word: &Spanned<String>) -> Result<DraftModel> {
+        let text = word.get_ref();
+        let known = |name: &str| self.models.iter().any(|model| model.name == name);
+        let (name, quant) = match text.rsplit_once(':') {
+            Some((name, quant)) if !known(text) => (name, Some(quant)),
+            _ => (text.as_str(), None),
+        };
+        let part = |text: &str| Spanned::new(word.span(), text.to_owned());
+        let model = self.model(Some(&part(name)))?;
+        let weights = match quant {
+            None => model.weights.clone(),
+            Some(quant) => self.weights(&part(quant), model)?,
+        };
+        Ok(DraftModel { model: model.name.clone(), weights })
+    }
+
+    fn options(&self, raw: &BTreeMap<Spanned<String>, Spanned<Scalar>>) -> Result<BTreeMap<String, String>> {
+        raw.iter()
+            .map(|(name, value)| {
+                let option = self.option(name)?;
+                let value = option
+                    .check(&value.get_ref().0)
+                    .map_err(|message| self.checker.error(value.span(), message, "this value"))?;
+                Ok((option.name.to_owned(), value))
+            })
+            .collect()
+    }
+
+    fn option(&self, name: &Spanned<String>) -> Result<&'static ServerOption> {
+        let table = self.engine.options();
+        table.iter().find(|option| option.name == name.get_ref()).ok_or_else(|| {
+            let what = format!("option of {}", self.engine.name());
+            self.checker.unknown(name, &what, table.iter().map(|option| option.name))
+        })
+    }
+
+    /// Whether this speculation drafts with a second model.
+    fn takes_draft(&self, speculation: &str) -> bool {
+        speculation.split(',').any(|name| self.engine.takes_draft(name))
     }
 
     fn model(&self, name: Option<&Spanned<String>>) -> Result<&ModelSpec> {
@@ -94,7 +152,7 @@ impl Resolver<'_> {
 
     fn cache(&self, word: Option<&Spanned<String>>) -> Result<String> {
         match word {
-            None => Ok("f16".to_owned()),
+            None => Ok(self.engine.default_cache_type().to_owned()),
             Some(word) => self.of_engine(word, "cache type", self.engine.cache_types()),
         }
     }
@@ -117,8 +175,10 @@ impl Resolver<'_> {
         }
         let excluded = lists.exclude.iter().map(|raw| self.pattern(raw)).collect::<Result<Vec<_>>>()?;
         let mut settings = Vec::new();
-        for raw in self.product(lists) {
-            if excluded.iter().any(|pattern| pattern.matches(&raw)) {
+        for mut raw in self.product(lists) {
+            self.leave_out_what_means_nothing(&mut raw);
+            let draft = raw.draft.as_ref().map(|word| self.draft(word)).transpose()?;
+            if excluded.iter().any(|pattern| pattern.matches(&raw, draft.as_ref())) {
                 continue;
             }
             settings.push(self.one(&raw, matrix.span()).map_err(|error| {
@@ -148,6 +208,8 @@ impl Resolver<'_> {
             kv: None,
             speculation: Some(Spanned::new(0..0, reference.speculation.clone())),
             flash_attention: Some(Spanned::new(0..0, reference.flash_attention)),
+            draft: reference.draft.as_ref().map(|draft| Spanned::new(0..0, draft.to_string())),
+            options: reference.options.iter().map(|(name, value)| unplaced(name, value)).collect(),
             extra_args: reference.extra_args.clone(),
         });
         let mut product = vec![base.unwrap_or_default()];
@@ -165,7 +227,27 @@ impl Resolver<'_> {
         expand(&mut product, &lists.v, |raw, word| raw.v = Some(word));
         expand(&mut product, &lists.speculation, |raw, word| raw.speculation = Some(word));
         expand(&mut product, &lists.flash_attention, |raw, word| raw.flash_attention = Some(word));
+        expand(&mut product, &lists.draft, |raw, word| raw.draft = Some(word));
+        for (name, values) in &lists.options {
+            expand(&mut product, values, |raw, value| {
+                raw.options.insert(name.clone(), value);
+            });
+        }
         product
+    }
+
+    /// A draft model and options of speculation are for the combinations that can use them.
+    fn leave_out_what_means_nothing(&self, raw: &mut RawSetting) {
+        let speculation = raw.speculation.as_ref().map_or("off", |word| word.get_ref().as_str());
+        let drafts = self.takes_draft(speculation);
+        let table = self.engine.options();
+        raw.options.retain(|name, _| {
+            let option = table.iter().find(|option| option.name == name.get_ref());
+            option.is_none_or(|option| option.applies(speculation, drafts))
+        });
+        if !drafts {
+            raw.draft = None;
+        }
     }
 
     fn pattern(&self, raw: &Spanned<RawSetting>) -> Result<Pattern> {
@@ -179,6 +261,8 @@ impl Resolver<'_> {
             v: kv.map(|(_, v)| v).or(text(&setting.v)),
             speculation: text(&setting.speculation),
             flash_attention: setting.flash_attention.as_ref().map(|fa| *fa.get_ref()),
+            draft: setting.draft.as_ref().map(|word| self.draft(word)).transpose()?,
+            options: self.options(&setting.options)?,
         };
         if pattern == Pattern::default() {
             let label = "name at least one key to match";
@@ -216,10 +300,16 @@ struct Pattern {
     v: Option<String>,
     speculation: Option<String>,
     flash_attention: Option<super::FlashAttention>,
+    draft: Option<DraftModel>,
+    options: BTreeMap<String, String>,
+}
+
+fn unplaced(name: &str, value: &str) -> (Spanned<String>, Spanned<Scalar>) {
+    (Spanned::new(0..0, name.to_owned()), Spanned::new(0..0, Scalar(value.to_owned())))
 }
 
 impl Pattern {
-    fn matches(&self, raw: &RawSetting) -> bool {
+    fn matches(&self, raw: &RawSetting, draft: Option<&DraftModel>) -> bool {
         let same = |wanted: &Option<String>, got: Option<&str>| {
             wanted.as_deref().is_none_or(|wanted| got.is_some_and(|got| got == wanted))
         };
@@ -239,5 +329,10 @@ impl Pattern {
             && same(&self.v, v.as_deref())
             && same(&self.speculation, word(&raw.speculation).as_deref().or(Some("off")))
             && self.flash_attention.is_none_or(|wanted| wanted == flash_attention)
+            && (self.draft.is_none() || self.draft.as_ref() == draft)
+            && self.options.iter().all(|(name, wanted)| {
+                let found = raw.options.iter().find(|(own, _)| own.get_ref() == name);
+                found.is_some_and(|(_, value)| value.get_ref().0 == *wanted)
+            })
     }
 }

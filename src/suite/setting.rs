@@ -1,5 +1,6 @@
 //! What is compared: settings, and cells (a setting at a context length).
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use schemars::JsonSchema;
@@ -31,6 +32,21 @@ impl FlashAttention {
     }
 }
 
+/// The second model of a setting, which drafts for the first.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct DraftModel {
+    /// Model name, a `[[model]]` of the suite.
+    pub model: String,
+    /// Weight quant of that model.
+    pub weights: String,
+}
+
+impl fmt::Display for DraftModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.model, self.weights)
+    }
+}
+
 /// One way to run a model. Everything in it belongs to what is compared.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Setting {
@@ -50,14 +66,20 @@ pub struct Setting {
     pub speculation: String,
     /// Flash attention.
     pub flash_attention: FlashAttention,
+    /// The model that drafts, for types of speculation that take one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draft: Option<DraftModel>,
+    /// Options of the engine by name, such as `ubatch` = `128`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, String>,
     /// Further arguments of the server, as they are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extra_args: Vec<String>,
 }
 
 impl Setting {
-    /// The short name of a setting: what differs from the usual (`f16` cache, no speculation, flash
-    /// attention on) is spelled out. `with_model` puts the model in front (suites with several models).
+    /// The short name of a setting: what differs from the engine's usual (no speculation, flash attention on) is
+    /// spelled out, the cache types always. `with_model` puts the model in front (suites with several models).
     pub fn label_of(&self, with_model: bool) -> String {
         let mut parts = Vec::new();
         if with_model {
@@ -72,9 +94,12 @@ impl Setting {
         if self.speculation != "off" {
             parts.push(format!("spec={}", self.speculation));
         }
-        if self.flash_attention != FlashAttention::On {
+        parts.extend(self.draft.iter().map(|draft| format!("draft={draft}")));
+        let usual = crate::engine::find(&self.engine).map(|engine| engine.default_flash_attention());
+        if self.flash_attention != usual.unwrap_or_default() {
             parts.push(format!("fa={}", self.flash_attention.name()));
         }
+        parts.extend(self.options.iter().map(|(name, value)| format!("{name}={value}")));
         parts.extend(self.extra_args.iter().cloned());
         parts.join(" ")
     }

@@ -166,6 +166,8 @@ fn suite() -> Suite {
             v: truth.kv.into(),
             speculation: truth.speculation.into(),
             flash_attention: FlashAttention::On,
+            draft: None,
+            options: Default::default(),
             extra_args: Vec::new(),
         };
         setting.label = setting.label_of(false);

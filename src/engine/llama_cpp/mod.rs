@@ -8,11 +8,13 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::option::{self, ServerOption};
 use super::{Argv, Build, Effective, Endpoints, Engine, LIBRARY_PATH, Launch};
 use crate::error::{Error, Result, nearest};
 use crate::suite::{Cell, FlashAttention, Setting};
 use crate::trial::{Measurement, Source, metric};
 
+mod options;
 mod readback;
 
 /// The engine `llama.cpp`.
@@ -82,20 +84,27 @@ impl Engine for LlamaCpp {
         SPECULATION_TYPES
     }
 
+    fn takes_draft(&self, speculation: &str) -> bool {
+        NEED_DRAFT_MODEL.contains(&speculation)
+    }
+
+    fn options(&self) -> &'static [ServerOption] {
+        options::OPTIONS
+    }
+
     fn impossible(&self, setting: &Setting) -> Option<String> {
         unknown_cache_type("k", &setting.k)
             .or_else(|| unknown_cache_type("v", &setting.v))
             .or_else(|| quantised_v_without_flash_attention(setting))
             .or_else(|| unknown_speculation(setting))
+            .or_else(|| unfit_draft(setting))
+            .or_else(|| unfit_options(setting))
     }
 
     fn build(&self, version: &str, help: &str) -> Build {
-        let mut flags: Vec<String> = help.lines().flat_map(flags_of).map(str::to_owned).collect();
-        flags.sort();
-        flags.dedup();
         Build {
             version: version_of(version),
-            flags,
+            flags: flags(help),
             speculation: speculation_of(help),
             flash_attention_value: help
                 .lines()
@@ -162,11 +171,12 @@ fn unknown_cache_type(side: &str, name: &str) -> Option<String> {
 }
 
 fn quantised_v_without_flash_attention(setting: &Setting) -> Option<String> {
-    let quantised = !PLAIN_CACHE_TYPES.contains(&setting.v.as_str());
-    (quantised && setting.flash_attention == FlashAttention::Off).then(|| {
+    let drafts = setting.options.get("draft_v").map(|kind| ("draft_v", kind));
+    let sides = std::iter::once(("v", &setting.v)).chain(drafts);
+    let (side, kind) = sides.into_iter().find(|(_, kind)| !PLAIN_CACHE_TYPES.contains(&kind.as_str()))?;
+    (setting.flash_attention == FlashAttention::Off).then(|| {
         format!(
-            "a quantised V cache (`{}`) needs flash attention: set `flash_attention = \"on\"`, or `v` to f16",
-            setting.v
+            "a quantised V cache (`{kind}`) needs flash attention: set `flash_attention = \"on\"`, or `{side}` to f16"
         )
     })
 }
@@ -183,16 +193,67 @@ fn unknown_speculation(setting: &Setting) -> Option<String> {
         if name == "off" && setting.speculation != "off" {
             return Some("speculation `off` cannot be combined with other types".to_owned());
         }
-        let names_draft_model =
-            setting.extra_args.iter().any(|arg| DRAFT_MODEL_FLAGS.contains(&arg.as_str()));
-        if NEED_DRAFT_MODEL.contains(&name) && !names_draft_model {
-            return Some(format!(
-                "speculation `{name}` needs a draft model: add `\"-md\", \"FILE.gguf\"` to the setting's `args`, \
-                 or take an n-gram type such as `ngram-simple`"
-            ));
-        }
     }
     None
+}
+
+/// A type that drafts with a model needs one, and no other type has a use for it.
+fn unfit_draft(setting: &Setting) -> Option<String> {
+    let needs = setting.speculation.split(',').find(|name| NEED_DRAFT_MODEL.contains(name));
+    let by_flag = setting.extra_args.iter().any(|arg| DRAFT_MODEL_FLAGS.contains(&arg.as_str()));
+    match (needs, &setting.draft) {
+        (Some(name), None) if !by_flag => Some(format!(
+            "speculation `{name}` needs a draft model: name one, `draft = \"MODEL\"` or `\"MODEL:QUANT\"` (a [[model]] \
+             of the suite), or take an n-gram type such as `ngram-simple`"
+        )),
+        (Some(_), Some(_)) if by_flag => {
+            Some("the setting names two draft models, in `draft` and in `extra_args`".to_owned())
+        }
+        (None, Some(draft)) => Some(format!(
+            "speculation `{}` drafts without a second model: leave `draft = \"{draft}\"` out{}",
+            setting.speculation,
+            if setting.speculation == "off" { ", or set `speculation = \"draft-simple\"`" } else { "" }
+        )),
+        _ => None,
+    }
+}
+
+/// Options that belong elsewhere, or that contradict each other.
+fn unfit_options(setting: &Setting) -> Option<String> {
+    let drafts = setting.speculation.split(',').any(|name| NEED_DRAFT_MODEL.contains(&name));
+    let number = |name: &str| setting.options.get(name).and_then(|value| value.parse::<u64>().ok());
+    let is = |name: &str, word: &str| setting.options.get(name).is_some_and(|value| value == word);
+    let above = |small: &str, large: &str| {
+        let (low, high) = (number(small)?, number(large)?);
+        (low > high).then(|| format!("option `{small}` ({low}) is larger than `{large}` ({high})"))
+    };
+    option::misplaced(options::OPTIONS, setting, drafts)
+        .or_else(|| above("ubatch", "batch"))
+        .or_else(|| above("draft_min", "draft_max"))
+        .or_else(|| above("ngram_mod_min", "ngram_mod_max"))
+        .or_else(|| {
+            (is("cpu_moe", "true") && setting.options.contains_key("n_cpu_moe"))
+                .then(|| "options `cpu_moe` and `n_cpu_moe` say two things about the same experts".to_owned())
+        })
+        .or_else(|| {
+            (is("split_mode", "none") && setting.options.contains_key("tensor_split")).then(|| {
+                "option `tensor_split` splits what `split_mode = \"none\"` keeps on one GPU".to_owned()
+            })
+        })
+}
+
+/// The flags that a help text defines, sorted; those that it names only to say that they are gone are left out.
+fn flags(help: &str) -> Vec<String> {
+    let lines: Vec<&str> = help.lines().collect();
+    let gone = |at: usize| {
+        let more = lines[at + 1..].iter().take_while(|line| line.starts_with(' '));
+        std::iter::once(&lines[at]).chain(more).any(|line| line.contains("argument has been removed"))
+    };
+    let known = (0..lines.len()).filter(|&at| !gone(at)).flat_map(|at| flags_of(lines[at]));
+    let mut flags: Vec<String> = known.map(str::to_owned).collect();
+    flags.sort();
+    flags.dedup();
+    flags
 }
 
 /// The flags that a line of `--help` defines. Definitions start in the first column, descriptions do not.
@@ -244,10 +305,14 @@ fn arguments(cell: &Cell, launch: &Launch<'_>) -> Result<Vec<String>> {
     args.pair("-ctk", &setting.k);
     args.pair("-ctv", &setting.v);
     args.extend(speculation(&setting.speculation, launch.build)?);
-    if let Some(threads) = launch.threads {
+    if let Some(draft) = launch.draft {
+        args.pair("-md", draft.to_string_lossy());
+    }
+    if let Some(threads) = launch.threads.filter(|_| !setting.options.contains_key("threads")) {
         args.pair("-t", threads.to_string());
     }
-    args.extend(devices(launch));
+    args.extend(devices(launch, setting));
+    args.extend(option::words(options::OPTIONS, setting, launch.build)?);
     args.extend(fixed_behaviour(launch.build));
     args.extend(launch.extra_args.iter().cloned());
     args.extend(setting.extra_args.iter().cloned());
@@ -309,8 +374,11 @@ fn speculation(wanted: &str, build: &Build) -> Result<Vec<String>> {
 }
 
 /// Without a GPU the server is kept from probing for one; with one, every layer goes there (old builds
-/// would leave them all on the CPU).
-fn devices(launch: &Launch<'_>) -> Vec<String> {
+/// would leave them all on the CPU), unless the setting says how many.
+fn devices(launch: &Launch<'_>, setting: &Setting) -> Vec<String> {
+    if launch.gpu && setting.options.contains_key("gpu_layers") {
+        return Vec::new();
+    }
     let (flag, value) = if launch.gpu { ("--n-gpu-layers", "999") } else { ("--device", "none") };
     if launch.build.has(flag) { vec![flag.to_owned(), value.to_owned()] } else { Vec::new() }
 }

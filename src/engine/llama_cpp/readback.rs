@@ -1,5 +1,7 @@
 //! What a running `llama-server` says of itself: its log (at verbosity 4) and `/props`.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::engine::Effective;
@@ -8,7 +10,7 @@ use crate::trial::short_hash;
 
 /// Reads the log and the properties; whatever is not found stays `None`.
 pub(super) fn effective(log: &str, props: &Value) -> Effective {
-    let main = main_context(log);
+    let (main, draft) = contexts(log);
     let caches: Vec<Cache> = main.lines().filter_map(cache).collect();
     Effective {
         build: text(props, "/build_info").or_else(|| build_line(log)),
@@ -28,7 +30,30 @@ pub(super) fn effective(log: &str, props: &Value) -> Effective {
         model_bytes: total(sizes(main, "model buffer size =")),
         compute_gpu_bytes: total(gpu_sizes(main, "compute buffer size =")),
         model_gpu_bytes: total(gpu_sizes(main, "model buffer size =")),
+        options: options(log, main),
+        draft_model_bytes: total(sizes(draft, "model buffer size =")),
+        draft_kv_bytes: total(draft.lines().filter_map(cache).map(|cache| cache.k_bytes + cache.v_bytes)),
     }
+}
+
+/// What the log says of options, by their names in suites.
+fn options(log: &str, main: &str) -> BTreeMap<String, String> {
+    let word = |text: &str, marker: &str| {
+        let (_, rest) = text.lines().find_map(|line| line.split_once(marker))?;
+        let value = rest.trim_start().trim_start_matches('=').split_whitespace().next()?;
+        Some(value.trim_end_matches([',', ')']).to_owned())
+    };
+    [
+        ("batch", word(main, "llama_context: n_batch ")),
+        ("ubatch", word(main, "llama_context: n_ubatch ")),
+        ("rope_freq_base", word(main, "llama_context: freq_base ")),
+        ("rope_freq_scale", word(main, "llama_context: freq_scale ")),
+        ("threads_batch", word(log, "(n_threads_batch =")),
+        ("draft_max", word(log, "common_specu: - n_max=")),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+    .collect()
 }
 
 /// One line a setting that the server runs otherwise than asked. What it does not say is no deviation.
@@ -57,15 +82,31 @@ pub(super) fn deviations(cell: &Cell, effective: &Effective) -> Vec<String> {
     if let Some(running) = running.filter(|running| !same_types(&setting.speculation, running)) {
         differs("speculation", &setting.speculation, running);
     }
+    for (name, asked) in &setting.options {
+        // A batch larger than the context is cut to it, which changes nothing.
+        let whole = |got: &str| name == "batch" && got == cell.context.to_string();
+        let running = effective.options.get(name).filter(|got| !same_value(asked, got) && !whole(got));
+        if let Some(running) = running {
+            differs(&format!("option {name}"), asked, running);
+        }
+    }
     lines
 }
 
-/// The log up to the point where a second model or context (of a draft model) is loaded.
-fn main_context(log: &str) -> &str {
+/// Whether two values are the same text or the same number.
+fn same_value(asked: &str, running: &str) -> bool {
+    let number = |text: &str| text.parse::<f64>().ok();
+    let close = |a: f64, b: f64| (a - b).abs() <= 1e-4 * a.abs().max(b.abs());
+    asked == running
+        || number(asked).zip(number(running)).is_some_and(|(asked, running)| close(asked, running))
+}
+
+/// The log up to the point where a second model or context (of a draft model) is loaded, and the rest.
+fn contexts(log: &str) -> (&str, &str) {
     let second = |marker| log.match_indices(marker).nth(1).map(|(at, _)| at);
     let ends = [second("loaded meta data with"), second("constructing llama_context")];
     let end = ends.into_iter().flatten().min().unwrap_or(log.len());
-    log.get(..end).unwrap_or(log)
+    log.split_at_checked(end).unwrap_or((log, ""))
 }
 
 /// Types and bytes of one KV cache.

@@ -1,6 +1,8 @@
 use std::path::Path;
 
 use super::*;
+use crate::engine::option::Place;
+use crate::suite::DraftModel;
 
 const HELP: &str = include_str!("../../../tests/fixtures/llama-server-b10068/help-flags.txt");
 const VERSION: &str = include_str!("../../../tests/fixtures/llama-server-b10068/version.txt");
@@ -9,6 +11,7 @@ const PROPS_10434: &str = include_str!("../../../tests/fixtures/llama-server-b10
 const LOG_F16: &str = include_str!("../../../tests/fixtures/llama-server-b10068/f16.log");
 const LOG_Q8Q4: &str = include_str!("../../../tests/fixtures/llama-server-b10068/q8q4.log");
 const LOG_NGRAM: &str = include_str!("../../../tests/fixtures/llama-server-b10068/ngram.log");
+const LOG_DRAFT: &str = include_str!("../../../tests/fixtures/llama-server-b10068/draft.log");
 const LOG_FA_AUTO: &str = include_str!("../../../tests/fixtures/llama-server-b10068/faauto.log");
 const LOG_FA_OFF: &str = include_str!("../../../tests/fixtures/llama-server-b10068/faoff.log");
 
@@ -35,6 +38,8 @@ fn cell(k: &str, v: &str, speculation: &str) -> Cell {
         v: v.into(),
         speculation: speculation.into(),
         flash_attention: FlashAttention::On,
+        draft: None,
+        options: Default::default(),
         extra_args: Vec::new(),
     };
     setting.label = setting.label_of(false);
@@ -46,6 +51,7 @@ fn argv(cell: &Cell, build: &Build, gpu: bool) -> Result<Argv> {
         binary: Path::new("/opt/llama/llama-server"),
         library_path: Some(Path::new("/opt/llama")),
         model: Path::new("/models/small model.gguf"),
+        draft: cell.setting.draft.as_ref().map(|_| Path::new("/models/draft.gguf")),
         port: 8080,
         threads: Some(2),
         gpu,
@@ -132,13 +138,107 @@ fn impossible_settings_say_what_to_do() {
     assert_eq!(reason(&cell("q8_0", "q4_0", "ngram-simple")), None);
     assert!(reason(&cell("q8", "f16", "off")).unwrap().contains("did you mean `q8_0`"));
     assert!(reason(&cell("f16", "f16", "ngram-simpel")).unwrap().contains("ngram-simple"));
-    assert!(reason(&cell("f16", "f16", "draft-simple")).unwrap().contains("-md"));
+    assert!(reason(&cell("f16", "f16", "draft-simple")).unwrap().contains("needs a draft model"));
     let mut off = cell("f16", "q8_0", "off");
     off.setting.flash_attention = FlashAttention::Off;
     assert!(reason(&off).unwrap().contains("needs flash attention"));
     off.setting.v = "f16".into();
     off.setting.k = "q8_0".into();
     assert_eq!(reason(&off), None);
+}
+
+fn with(mut cell: Cell, options: &[(&str, &str)]) -> Cell {
+    let pairs = options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    cell.setting.options = pairs.collect();
+    cell
+}
+
+fn drafting(options: &[(&str, &str)]) -> Cell {
+    let mut cell = with(cell("q8_0", "q8_0", "draft-simple"), options);
+    cell.setting.draft = Some(DraftModel { model: "tiny".into(), weights: "Q4_0".into() });
+    cell
+}
+
+#[test]
+fn options_become_the_flags_that_this_build_has() {
+    let build = LlamaCpp.build(VERSION, HELP);
+    let options =
+        [("gpu_layers", "20"), ("threads", "6"), ("ubatch", "128"), ("mmap", "false"), ("mlock", "false")];
+    let wide = with(cell("f16", "f16", "off"), &options);
+    insta::assert_snapshot!(shell(&wide, &build, true), @"LD_LIBRARY_PATH=/opt/llama /opt/llama/llama-server -m '/models/small model.gguf' --host 127.0.0.1 --port 8080 -c 2048 -np 1 -fa on -ctk f16 -ctv f16 -ub 128 -t 6 -ngl 20 --no-mmap --no-context-shift --cache-ram 0 --fit off --jinja --metrics --slots --no-ui --log-verbosity 4 --mlock");
+    let line = shell(&drafting(&[("draft_max", "4"), ("draft_k", "q8_0")]), &build, false);
+    assert!(line.contains("--spec-type draft-simple -md /models/draft.gguf"), "{line}");
+    assert!(line.contains("--spec-draft-n-max 4 --spec-draft-type-k q8_0"), "{line}");
+    let old = LlamaCpp.build("version: 6000 (a)", &format!("{OLD_HELP}--spec-type none,draft-simple\n"));
+    let line = shell(&drafting(&[("draft_max", "4")]), &old, false);
+    assert!(line.contains("--draft-max 4"), "{line}");
+    let error = argv(&with(cell("f16", "f16", "off"), &[("repack", "false")]), &old, false).unwrap_err();
+    assert!(error.to_string().contains("no option `repack`"), "{error}");
+}
+
+#[test]
+fn every_option_is_known_to_the_pinned_build() {
+    let build = LlamaCpp.build(VERSION, HELP);
+    for option in LlamaCpp.options() {
+        let lists = match option.place {
+            Place::Flag(flags) => vec![flags],
+            Place::Switch { on, off } => vec![on, off],
+            Place::Speculation(_) | Place::Env(_) => panic!("{} has no flag", option.name),
+        };
+        for flags in lists.into_iter().filter(|flags| !flags.is_empty()) {
+            assert!(build.first_of(flags).is_some(), "{}: {flags:?}", option.name);
+        }
+    }
+    assert!(!build.has("--draft-max"), "the help names it only to say that it is gone");
+}
+
+#[test]
+fn drafts_and_options_that_do_not_fit_are_impossible() {
+    let reason = |cell: Cell| LlamaCpp.impossible(&cell.setting);
+    assert_eq!(reason(drafting(&[("draft_max", "8"), ("draft_v", "q4_0")])), None);
+    let mut twice = drafting(&[]);
+    twice.setting.extra_args = vec!["-md".into(), "x.gguf".into()];
+    let mut unused = drafting(&[]);
+    unused.setting.speculation = "draft-mtp".into();
+    let mut unquantised = drafting(&[("draft_v", "q8_0")]);
+    unquantised.setting.v = "f16".into();
+    unquantised.setting.flash_attention = FlashAttention::Off;
+    let plain = |options| with(cell("f16", "f16", "off"), options);
+    for (cell, expected) in [
+        (twice, "two draft models"),
+        (unused, "without a second model"),
+        (unquantised, "`draft_v` to f16"),
+        (drafting(&[("draft_max", "2"), ("draft_min", "4")]), "larger than"),
+        (drafting(&[("ngram_mod_max", "2")]), "belongs to speculation ngram-mod"),
+        (plain(&[("draft_max", "2")]), "belongs to speculation draft-simple"),
+        (plain(&[("batch", "128"), ("ubatch", "512")]), "larger than"),
+        (plain(&[("cpu_moe", "true"), ("n_cpu_moe", "4")]), "two things"),
+        (plain(&[("split_mode", "none"), ("tensor_split", "1,1")]), "on one GPU"),
+    ] {
+        let found = reason(cell).unwrap_or_default();
+        assert!(found.contains(expected), "{expected}: {found}");
+    }
+}
+
+#[test]
+fn a_draft_model_and_options_are_read_back() {
+    let effective = LlamaCpp.effective(LOG_DRAFT, &Value::Null);
+    assert_eq!(effective.speculation.as_deref(), Some("draft-simple"));
+    assert_eq!(effective.draft_model_bytes, effective.model_bytes, "the model drafted for itself");
+    assert_eq!(effective.draft_kv_bytes.unwrap(), effective.k_bytes.unwrap() + effective.v_bytes.unwrap());
+    let asked = [("batch", "1024"), ("ubatch", "128"), ("draft_max", "4"), ("rope_freq_base", "90000")];
+    assert_eq!(LlamaCpp.deviations(&drafting(&asked), &effective), Vec::<String>::new());
+    let other = drafting(&[("ubatch", "512"), ("draft_max", "8")]);
+    assert_eq!(
+        LlamaCpp.deviations(&other, &effective),
+        [
+            "option draft_max: asked for 8, the server runs 4",
+            "option ubatch: asked for 512, the server runs 128"
+        ]
+    );
+    let mut narrow = drafting(&[("batch", "4096")]);
+    narrow.context = 1024;
+    assert!(LlamaCpp.deviations(&narrow, &effective).is_empty(), "a batch is never larger than the context");
 }
 
 #[test]

@@ -94,3 +94,73 @@ fn mistakes_in_stopping_and_gates_are_shown_where_they_are() {
         assert!(error.location().is_some(), "{keys}");
     }
 }
+
+fn settings(keys: &str) -> Result<Vec<String>> {
+    let text = format!(
+        "name = \"t\"\ncontexts = [2048]\n[[model]]\nname = \"m\"\npath = \"m.gguf\"\nweights = \"Q8_0\"\nderive = [\"Q4_0\"]\n\
+         [[task]]\nname = \"retrieval/niah_multikey_2\"\nsamples = 1\n{keys}\n"
+    );
+    let suite = parse(&text, Path::new("suite.toml"), &[])?;
+    let written = serde_json::to_string(&suite).unwrap();
+    assert_eq!(serde_json::from_str::<Suite>(&written).unwrap(), suite);
+    Ok(suite.settings.into_iter().map(|setting| setting.label).collect())
+}
+
+#[test]
+fn options_and_drafts_are_part_of_a_setting() {
+    let found = settings(
+        "[reference]\n[[setting]]\nspeculation = \"draft-simple\"\ndraft = \"m:Q4_0\"\noptions = { draft_max = 4, ubatch = 128 }\n\
+         [[setting]]\nspeculation = \"ngram-simple,draft-simple\"\ndraft = \"m\"\noptions.mlock = true\n",
+    );
+    assert_eq!(
+        found.unwrap(),
+        [
+            "m kv=f16",
+            "m kv=f16 spec=draft-simple draft=m:Q4_0 draft_max=4 ubatch=128",
+            "m kv=f16 spec=ngram-simple,draft-simple draft=m:Q8_0 mlock=true",
+        ]
+        .map(|label| label.replace("m kv", "Q8_0 kv"))
+    );
+}
+
+#[test]
+fn a_matrix_leaves_drafts_and_options_out_where_they_mean_nothing() {
+    let found = settings(
+        "[reference]\n[matrix]\nspeculation = [\"off\", \"draft-simple\"]\ndraft = [\"m:Q4_0\"]\n\
+         exclude = [{ options = { draft_max = 8, ubatch = 128 } }]\n\
+         [matrix.options]\ndraft_max = [4, 8]\nubatch = [128, 512]\n",
+    );
+    let expected = [
+        "Q8_0 kv=f16",
+        "Q8_0 kv=f16 ubatch=128",
+        "Q8_0 kv=f16 ubatch=512",
+        "Q8_0 kv=f16 spec=draft-simple draft=m:Q4_0 draft_max=4 ubatch=128",
+        "Q8_0 kv=f16 spec=draft-simple draft=m:Q4_0 draft_max=4 ubatch=512",
+        "Q8_0 kv=f16 spec=draft-simple draft=m:Q4_0 draft_max=8 ubatch=512",
+    ];
+    assert_eq!(found.unwrap(), expected);
+}
+
+#[test]
+fn mistakes_in_options_point_at_them() {
+    for (keys, expected, hint) in [
+        ("options.ubach = 128", "unknown option of llama.cpp `ubach`", "did you mean `ubatch`"),
+        ("options.ubatch = 0", "takes a whole number from 1", ""),
+        ("options.ubatch = \"many\"", "not `many`", ""),
+        ("options.split_mode = \"layers\"", "did you mean `layer`", ""),
+        ("options.draft_max = 4", "belongs to speculation draft-simple", ""),
+        ("options.ubatch = [1]", "a number, a text", ""),
+        ("draft = \"m\"", "drafts without a second model", ""),
+        ("speculation = \"draft-simple\"\ndraft = \"n\"", "unknown model `n`", ""),
+        (
+            "speculation = \"draft-simple\"\ndraft = \"m:Q5_0\"",
+            "unknown weight quant of this model `Q5_0`",
+            "",
+        ),
+    ] {
+        let error = settings(&format!("[reference]\n[[setting]]\n{keys}\n")).unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+        assert!(error.location().is_some_and(|place| !place.span.is_empty()), "{keys}");
+        assert!(error.hints().join(" ").contains(hint), "{:?}", error.hints());
+    }
+}
