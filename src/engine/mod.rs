@@ -130,6 +130,20 @@ impl Build {
 pub(crate) const LIBRARY_PATH: &str =
     if cfg!(target_os = "macos") { "DYLD_LIBRARY_PATH" } else { "LD_LIBRARY_PATH" };
 
+/// Whose names and habits a server's HTTP interface has. All of them speak OpenAI's chat completions; they differ in
+/// what else they understand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// llama.cpp's llama-server, and its forks.
+    LlamaCpp,
+    /// vLLM.
+    Vllm,
+    /// SGLang.
+    Sglang,
+    /// Nothing but what OpenAI's interface has.
+    OpenAi,
+}
+
 /// Paths of a server's HTTP interface; `None` where it has no such thing.
 #[derive(Debug, Clone, Copy)]
 pub struct Endpoints {
@@ -253,6 +267,9 @@ pub trait Engine: Sync {
     /// # Errors
     /// When this build of the server cannot run the setting.
     fn argv(&self, cell: &Cell, launch: &Launch<'_>) -> Result<Argv>;
+
+    /// How requests to it are written.
+    fn dialect(&self) -> Dialect;
 
     /// Paths of its HTTP interface.
     fn endpoints(&self) -> Endpoints;

@@ -192,6 +192,9 @@ impl Checker {
             start_timeout_s: seconds(&raw.start_timeout_s, "start_timeout_s")?,
             request_timeout_s: seconds(&raw.request_timeout_s, "request_timeout_s")?,
             idle_timeout_s: seconds(&raw.idle_timeout_s, "idle_timeout_s")?,
+            url: raw.url.as_ref().map(|url| url.get_ref().clone()),
+            api_key_env: raw.api_key_env.as_ref().map(|name| name.get_ref().clone()),
+            served_model: raw.served_model.as_ref().map(|name| name.get_ref().clone()),
         };
         Ok((spec, engine))
     }

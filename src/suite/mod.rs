@@ -97,6 +97,15 @@ pub struct EngineSpec {
     pub request_timeout_s: f64,
     /// How long a stream may be silent (s).
     pub idle_timeout_s: f64,
+    /// Address of a server that runs already: nothing is started. `None`: kneepoint starts its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Name of the environment variable that holds the key for `url`; its value is never kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key_env: Option<String>,
+    /// What the server at `url` calls the model; `None`: the only one that it lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served_model: Option<String>,
 }
 
 /// Where a model comes from.

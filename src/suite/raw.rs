@@ -129,6 +129,15 @@ pub struct RawEngine {
     /// How long a stream may be silent (s).
     #[schemars(with = "f64")]
     pub idle_timeout_s: Spanned<f64>,
+    /// Address of a server that runs already, such as `http://127.0.0.1:11434/v1`: nothing is started.
+    #[schemars(with = "Option<String>")]
+    pub url: Option<Spanned<String>>,
+    /// Name of the environment variable that holds the key for `url`; its value is never kept.
+    #[schemars(with = "Option<String>")]
+    pub api_key_env: Option<Spanned<String>>,
+    /// What the server at `url` calls the model; default: the only one that it lists.
+    #[schemars(with = "Option<String>")]
+    pub served_model: Option<Spanned<String>>,
 }
 
 impl Default for RawEngine {
@@ -141,6 +150,9 @@ impl Default for RawEngine {
             start_timeout_s: unplaced(120.0),
             request_timeout_s: unplaced(900.0),
             idle_timeout_s: unplaced(300.0),
+            url: None,
+            api_key_env: None,
+            served_model: None,
         }
     }
 }

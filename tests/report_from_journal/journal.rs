@@ -201,6 +201,9 @@ fn suite() -> Suite {
             start_timeout_s: 60.0,
             request_timeout_s: 120.0,
             idle_timeout_s: 60.0,
+            url: None,
+            api_key_env: None,
+            served_model: None,
         },
         models: vec![ModelSpec {
             name: "tiny".into(),

@@ -9,7 +9,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::option::{self, ServerOption};
-use super::{Argv, Build, Effective, Endpoints, Engine, LIBRARY_PATH, Launch};
+use super::{Argv, Build, Dialect, Effective, Endpoints, Engine, LIBRARY_PATH, Launch};
 use crate::error::{Error, Result, nearest};
 use crate::suite::{Cell, FlashAttention, Setting};
 use crate::trial::{Measurement, Source, metric};
@@ -131,6 +131,10 @@ impl Engine for LlamaCpp {
             args: arguments(cell, launch)?,
             env: launch.library_path.map(library_path).into_iter().collect(),
         })
+    }
+
+    fn dialect(&self) -> Dialect {
+        Dialect::LlamaCpp
     }
 
     fn endpoints(&self) -> Endpoints {
