@@ -456,7 +456,7 @@ impl Figures {
 
     /// Tokens of the whole prompt; `prompt_n` alone leaves out what came from the cache.
     fn prompt_tokens(&self) -> Option<f64> {
-        self.usage_prompt.or(Some(self.prompt_n? + self.cached?))
+        self.usage_prompt.or_else(|| Some(self.prompt_n? + self.cached?))
     }
 
     fn count(&self, name: &'static str, value: Option<f64>, missing: &str) -> Measurement {
