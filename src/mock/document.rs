@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::script::Script;
+use super::script::{Likeness, Script};
 
 /// What is said in reply to one request.
 #[derive(Debug, Clone)]
@@ -38,7 +38,8 @@ pub(super) struct Usage {
     pub completion_tokens: u64,
     pub prompt_tokens: u64,
     pub total_tokens: u64,
-    pub prompt_tokens_details: PromptDetails,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_tokens_details: Option<PromptDetails>,
 }
 
 /// The part of [`Usage`] about caching.
@@ -108,14 +109,15 @@ impl Speech<'_> {
         }
     }
 
-    /// `usage` of the whole reply.
-    pub(super) fn usage(&self) -> Usage {
+    /// `usage` after `count` tokens. A server with nothing but OpenAI's interface keeps its cache to itself.
+    pub(super) fn usage(&self, script: &Script, count: u64) -> Usage {
         let prompt = self.cached + self.processed;
+        let tells_cache = script.like != Likeness::Openai;
         Usage {
-            completion_tokens: self.count(),
+            completion_tokens: count,
             prompt_tokens: prompt,
-            total_tokens: prompt + self.count(),
-            prompt_tokens_details: PromptDetails { cached_tokens: self.cached },
+            total_tokens: prompt + count,
+            prompt_tokens_details: tells_cache.then_some(PromptDetails { cached_tokens: self.cached }),
         }
     }
 
@@ -216,7 +218,7 @@ mod tests {
         let timings = speech().timings(&script, 10);
         assert_eq!(timings.prompt_per_second, Some(1000.0));
         assert_eq!(timings.predicted_ms, 180.0);
-        assert_eq!(speech().usage().prompt_tokens, 120);
+        assert_eq!(speech().usage(&script, 2).prompt_tokens, 120);
         let instant = Script { decode_ms_per_token: 0.0, ..script };
         assert_eq!(speech().timings(&instant, 10).predicted_per_second, None);
     }

@@ -1,8 +1,8 @@
 //! A server with scripted timing and scripted faults, for what a real one can't be made to show.
 //!
 //! It speaks llama-server's dialect: `/health`, `/v1/chat/completions` (streamed or not), `/completion` (not
-//! streamed; with `n_probs`), `/tokenize`, `/apply-template`, `/props`, `/slots`, `/metrics`. Every reply
-//! follows from the request and the [`Script`] alone.
+//! streamed; with `n_probs`), `/tokenize`, `/apply-template`, `/props`, `/slots`, `/metrics`; or vLLM's, or nothing but
+//! OpenAI's (see [`Likeness`]). Every reply follows from the request and the [`Script`] alone.
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,12 +15,13 @@ use crate::engine::Endpoints;
 use crate::error::{Context, Error, Result};
 
 mod document;
+mod others;
 mod plan;
 mod script;
 mod server;
 mod tokens;
 
-pub use script::{Fault, FaultKind, MockArgs, Script};
+pub use script::{Fault, FaultKind, Likeness, MockArgs, Script};
 
 /// Paths of the mock's HTTP interface; they are llama-server's.
 pub const ENDPOINTS: Endpoints = Endpoints {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::document::{Document, Speech};
-use super::script::{FaultKind, Script};
+use super::script::{FaultKind, Likeness, Script};
 
 /// A piece of a reply's body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +41,8 @@ pub(super) struct Plan {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wanted {
     pub usage: bool,
+    /// Token counts with every event.
+    pub continuous_usage: bool,
     pub timings_per_token: bool,
 }
 
@@ -58,18 +60,26 @@ pub(super) fn streamed(speech: &Speech<'_>, script: &Script, wanted: Wanted) -> 
         if wanted.timings_per_token && script.per_token_timings {
             chunk.timings = Some(speech.timings(script, said));
         }
+        if wanted.continuous_usage {
+            chunk.usage = Some(speech.usage(script, said));
+        }
         writes.push(event(ready(said), &chunk));
     }
     let mut last = speech.finish();
     if script.usage_chunk && wanted.usage {
         writes.push(event(ready(said), &last));
         last = speech.bare();
-        last.usage = Some(speech.usage());
+        last.usage = Some(speech.usage(script, said));
     }
-    last.timings = Some(speech.timings(script, said));
+    last.timings = times(script).then(|| speech.timings(script, said));
     writes.push(event(ready(said), &last));
     writes.push(Write { at: ready(said), bytes: Bytes::from_static(b"data: [DONE]\n\n") });
     Plan { writes, end: End::Complete, media_type: "text/event-stream" }
+}
+
+/// Whether the server tells how long things took.
+fn times(script: &Script) -> bool {
+    script.like == Likeness::LlamaServer
 }
 
 fn event(at: Duration, document: &Document) -> Write {
@@ -87,8 +97,8 @@ fn written(document: &impl Serialize) -> Vec<u8> {
 /// A chat completion in one piece.
 pub(super) fn whole(speech: &Speech<'_>, script: &Script) -> Plan {
     let mut document = speech.whole();
-    document.usage = Some(speech.usage());
-    document.timings = Some(speech.timings(script, speech.count()));
+    document.usage = Some(speech.usage(script, speech.count()));
+    document.timings = times(script).then(|| speech.timings(script, speech.count()));
     single(script.ready(speech.processed, speech.count()), &document)
 }
 
@@ -196,7 +206,7 @@ mod tests {
     }
 
     fn plan(script: &Script) -> Plan {
-        let wanted = Wanted { usage: true, timings_per_token: true };
+        let wanted = Wanted { usage: true, continuous_usage: false, timings_per_token: true };
         streamed(&speech(), script, wanted)
     }
 

@@ -4,16 +4,36 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{ArgAction, Args};
+use clap::{ArgAction, Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, nearest};
+
+/// Whose interface the mock server has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Likeness {
+    /// llama-server.
+    #[default]
+    LlamaServer,
+    /// A server with OpenAI's interface and nothing else: no tokenizer, no timings, no word about its cache.
+    Openai,
+    /// vLLM: a tokenizer that takes chats, probabilities of the prompt's tokens, salted prefix cache.
+    Vllm,
+}
 
 /// How the mock server behaves. Token `i` (from 1) is ready `prefill + i * decode` after a request came in;
 /// a chunk leaves when its last token is ready.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Script {
+    /// Whose interface it has.
+    pub like: Likeness,
+    /// The key that every request must bring.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_key: Option<String>,
+    /// Whether a prompt that is longer than the context is cut, silently, instead of refused.
+    pub cut_prompts: bool,
     /// Time per prompt token that is not cached (ms).
     pub prefill_ms_per_token: f64,
     /// Time per generated token (ms).
@@ -43,6 +63,9 @@ pub struct Script {
 impl Default for Script {
     fn default() -> Self {
         Self {
+            like: Likeness::default(),
+            api_key: None,
+            cut_prompts: false,
             prefill_ms_per_token: 0.1,
             decode_ms_per_token: 20.0,
             tokens_per_chunk: 1,
@@ -251,6 +274,15 @@ pub struct MockArgs {
     /// Loopback port to listen on; 0 takes a free one
     #[arg(long, default_value_t = 0)]
     pub port: u16,
+    /// Whose interface it has
+    #[arg(long, value_enum, default_value_t = Likeness::default())]
+    pub like: Likeness,
+    /// Key that every request must bring
+    #[arg(long, value_name = "KEY")]
+    pub api_key: Option<String>,
+    /// Cut a prompt that is longer than the context instead of refusing it
+    #[arg(long)]
+    pub cut_prompts: bool,
     /// Time per prompt token (ms)
     #[arg(long, value_name = "MS", default_value_t = Script::default().prefill_ms_per_token)]
     pub prefill_ms: f64,
@@ -297,6 +329,9 @@ impl MockArgs {
     pub fn script(&self) -> Result<Script> {
         let faults: Result<Vec<Fault>> = self.faults.iter().map(|fault| fault.parse()).collect();
         let script = Script {
+            like: self.like,
+            api_key: self.api_key.clone(),
+            cut_prompts: self.cut_prompts,
             prefill_ms_per_token: self.prefill_ms,
             decode_ms_per_token: self.decode_ms,
             tokens_per_chunk: self.tokens_per_chunk,

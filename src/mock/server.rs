@@ -10,6 +10,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::stream;
@@ -19,8 +20,9 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::document::Speech;
+use super::others;
 use super::plan::{self, End, Plan, Wanted, Write};
-use super::script::{FaultKind, Script};
+use super::script::{FaultKind, Likeness, Script};
 use super::tokens;
 
 /// Largest request (bytes).
@@ -40,37 +42,52 @@ pub(super) fn router(script: Script) -> Router {
         prompt_tokens: AtomicU64::new(0),
         output_tokens: AtomicU64::new(0),
         slot: Mutex::new(Vec::new()),
+        salt: Mutex::new(None),
     });
-    Router::new()
-        .route("/health", get(async || json_response(&json!({ "status": "ok" }))))
-        .route("/v1/chat/completions", post(chat))
-        .route("/completion", post(completion))
-        .route("/tokenize", post(tokenize))
-        .route("/apply-template", post(apply_template))
-        .route("/props", get(props))
-        .route("/slots", get(slots))
-        .route("/metrics", get(metrics))
+    let health = get(async || json_response(&json!({ "status": "ok" })));
+    let shared =
+        Router::new().route("/v1/chat/completions", post(chat)).route("/v1/models", get(others::models));
+    let routes = match state.script.like {
+        Likeness::LlamaServer => shared
+            .route("/health", health)
+            .route("/completion", post(completion))
+            .route("/tokenize", post(tokenize))
+            .route("/apply-template", post(apply_template))
+            .route("/props", get(props))
+            .route("/slots", get(slots))
+            .route("/metrics", get(metrics)),
+        Likeness::Openai => shared,
+        Likeness::Vllm => shared
+            .route("/health", health)
+            .route("/version", get(async || json_response(&json!({ "version": "0.32.0+mock" }))))
+            .route("/tokenize", post(others::tokenize))
+            .route("/v1/completions", post(others::completions)),
+    };
+    routes
+        .layer(middleware::from_fn_with_state(Arc::clone(&state), others::want_key))
         .layer(DefaultBodyLimit::max(REQUEST_BYTES))
         .with_state(state)
 }
 
-struct Server {
-    script: Script,
+pub(super) struct Server {
+    pub(super) script: Script,
     /// Generating requests so far.
     requests: AtomicU64,
     prompt_tokens: AtomicU64,
     output_tokens: AtomicU64,
     /// Prompt of the last completion: what its cache holds.
     slot: Mutex<Vec<u32>>,
+    /// Salt of that completion.
+    salt: Mutex<Option<String>>,
 }
 
-type Shared = State<Arc<Server>>;
+pub(super) type Shared = State<Arc<Server>>;
 
 /// A request that is answered with an error.
-struct Refused(StatusCode, Value);
+pub(super) struct Refused(pub(super) StatusCode, pub(super) Value);
 
 impl Refused {
-    fn invalid(message: impl std::fmt::Display) -> Self {
+    pub(super) fn invalid(message: impl std::fmt::Display) -> Self {
         Self(
             StatusCode::BAD_REQUEST,
             json!({ "code": 400, "message": message.to_string(), "type": "invalid_request_error" }),
@@ -86,17 +103,18 @@ impl IntoResponse for Refused {
     }
 }
 
-fn json_response(value: &Value) -> Response {
+pub(super) fn json_response(value: &Value) -> Response {
     let header = (header::CONTENT_TYPE, "application/json; charset=utf-8");
     ([header], value.to_string()).into_response()
 }
 
-fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refused> {
+pub(super) fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refused> {
     serde_json::from_slice(body).map_err(Refused::invalid)
 }
 
 #[derive(Deserialize)]
 struct ChatRequest {
+    model: Option<String>,
     messages: Vec<ChatMessage>,
     #[serde(default)]
     tools: Vec<Value>,
@@ -106,15 +124,17 @@ struct ChatRequest {
     stream_options: StreamOptions,
     #[serde(default)]
     timings_per_token: bool,
+    #[serde(alias = "max_completion_tokens")]
     max_tokens: Option<u32>,
     #[serde(default = "yes")]
     cache_prompt: bool,
+    cache_salt: Option<String>,
     #[serde(default)]
     response_format: Value,
 }
 
 #[derive(Deserialize)]
-struct ChatMessage {
+pub(super) struct ChatMessage {
     role: String,
     #[serde(default)]
     content: Value,
@@ -124,19 +144,25 @@ struct ChatMessage {
 struct StreamOptions {
     #[serde(default)]
     include_usage: bool,
+    #[serde(default)]
+    continuous_usage_stats: bool,
 }
 
 async fn chat(State(server): Shared, body: Bytes) -> Result<Response, Refused> {
     let start = Instant::now();
     let (number, fault) = server.next_request();
     let request: ChatRequest = parse(&body)?;
+    others::check_model(&server.script, request.model.as_deref())?;
     let mut prompt = tokens::ids(&render(&request.messages, &request.tools));
+    if server.script.cut_prompts {
+        prompt.truncate(server.script.context as usize);
+    }
     server.check_context(prompt.len() as u64)?;
     check_schema(&request.response_format)?;
     let seen = seen(prompt.len() as u64, fault);
     prompt.truncate(seen as usize);
     let script = &server.script;
-    let reused = server.reuse(&prompt, request.cache_prompt);
+    let reused = server.reuse(&prompt, server.may_reuse(&request));
     let cached = u64::from(script.cached_tokens).max(reused).min(seen.saturating_sub(1));
     let (tokens, complete) = server.say(number, request.max_tokens);
     let speech = Speech { request: number, tokens, complete, processed: seen - cached, cached };
@@ -144,7 +170,8 @@ async fn chat(State(server): Shared, body: Bytes) -> Result<Response, Refused> {
     let plan = if request.stream {
         let wanted = Wanted {
             usage: request.stream_options.include_usage,
-            timings_per_token: request.timings_per_token,
+            continuous_usage: script.like == Likeness::Vllm && request.stream_options.continuous_usage_stats,
+            timings_per_token: script.like == Likeness::LlamaServer && request.timings_per_token,
         };
         plan::streamed(&speech, script, wanted)
     } else {
@@ -272,7 +299,7 @@ async fn apply_template(body: Bytes) -> Result<Response, Refused> {
 }
 
 /// Tools, one a line, in a system turn; then the conversation; then the start of the reply.
-fn render(messages: &[ChatMessage], tools: &[Value]) -> String {
+pub(super) fn render(messages: &[ChatMessage], tools: &[Value]) -> String {
     let turn = |role: &str, content: &str| format!("<|im_start|>{role}\n{content}<|im_end|>\n");
     let mut prompt = String::new();
     if !tools.is_empty() {
@@ -343,7 +370,7 @@ impl Server {
         (number, self.script.fault(number))
     }
 
-    fn check_context(&self, prompt: u64) -> Result<(), Refused> {
+    pub(super) fn check_context(&self, prompt: u64) -> Result<(), Refused> {
         let context = u64::from(self.script.context);
         if prompt <= context {
             return Ok(());
@@ -358,6 +385,17 @@ impl Server {
             "n_ctx": context,
         });
         Err(Refused(StatusCode::BAD_REQUEST, error))
+    }
+
+    /// Whether a chat may go on from what the cache holds: as llama-server is told, or for the same salt as before.
+    fn may_reuse(&self, request: &ChatRequest) -> bool {
+        if self.script.like != Likeness::Vllm {
+            return request.cache_prompt;
+        }
+        let mut salt = self.salt.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = *salt == request.cache_salt;
+        salt.clone_from(&request.cache_salt);
+        same
     }
 
     /// Tokens of the n-th reply, and whether it is complete.
