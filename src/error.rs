@@ -36,6 +36,8 @@ pub enum Kind {
     EngineStart,
     /// Some planned trials have no outcome.
     Incomplete,
+    /// The server cannot do what was asked, whatever the case: what needs it is not scored.
+    Unsupported,
     /// Stopped by the user.
     Interrupted,
 }
@@ -44,7 +46,7 @@ impl Kind {
     /// The exit code of the process for this kind of failure.
     pub const fn exit_code(self) -> u8 {
         match self {
-            Self::Runtime => EXIT_RUNTIME,
+            Self::Runtime | Self::Unsupported => EXIT_RUNTIME,
             Self::Usage => EXIT_USAGE,
             Self::NothingSelected => EXIT_NOTHING_SELECTED,
             Self::GateFailed => EXIT_GATE_FAILED,

@@ -4,10 +4,10 @@ use serde_json::{Map, Value, json};
 
 use super::http::Answer;
 use super::reply::{self, Decoded};
-use super::timeline::{Timeline, TokenEvent};
-use super::{Exchange, Failure, Limits, sse, text};
+use super::timeline::{Counts, Timeline, TokenEvent};
+use super::{Exchange, Failure, Limits, merged, sse, text};
 use crate::suite::Sampling;
-use crate::trial::{Measurement, Message, Source, Tool, ToolCall, ToolChoice, metric, prefill};
+use crate::trial::{FinishReason, Measurement, Message, Source, Tool, ToolCall, ToolChoice, metric, prefill};
 
 /// What is asked of the model in one turn.
 #[derive(Debug, Clone, Copy, Default)]
@@ -35,21 +35,12 @@ impl<'a> Conversation<'a> {
 /// The body of a streamed chat completion. Every sampling parameter is there: a server's own defaults (for
 /// llama-server temperature 0.8, top-k 40, ..) never apply. Names are llama.cpp's.
 pub fn body(conversation: &Conversation<'_>, sampling: &Sampling, max_tokens: u32) -> Value {
-    let Conversation { messages, tools, tool_choice, response_schema, reuse_cache } = *conversation;
-    let mut body = template_body(messages, tools);
-    if let Some(choice) = tool_choice.filter(|_| !tools.is_empty()) {
-        body["tool_choice"] = json!(choice);
-    }
-    if let Some(schema) = response_schema {
-        let named = json!({ "name": "reply", "strict": true, "schema": schema });
-        body["response_format"] = json!({ "type": "json_schema", "json_schema": named });
-    }
     let rest = json!({
         "max_tokens": max_tokens,
         "stream": true,
         "stream_options": { "include_usage": true },
         "timings_per_token": true,
-        "cache_prompt": reuse_cache,
+        "cache_prompt": conversation.reuse_cache,
         "temperature": sampling.temperature,
         "dynatemp_range": 0.0,
         "top_k": sampling.top_k,
@@ -65,15 +56,25 @@ pub fn body(conversation: &Conversation<'_>, sampling: &Sampling, max_tokens: u3
         "dry_multiplier": 0.0,
         "seed": sampling.seed,
     });
-    if let (Value::Object(body), Value::Object(rest)) = (&mut body, rest) {
-        body.extend(rest);
+    merged(said(conversation), rest)
+}
+
+/// What is asked, in the words that all servers share: messages, tools, the choice among them, the reply's schema.
+pub(super) fn said(conversation: &Conversation<'_>) -> Value {
+    let Conversation { messages, tools, tool_choice, response_schema, .. } = *conversation;
+    let mut body = template_body(messages, tools);
+    if let Some(choice) = tool_choice.filter(|_| !tools.is_empty()) {
+        body["tool_choice"] = json!(choice);
+    }
+    if let Some(schema) = response_schema {
+        let named = json!({ "name": "reply", "strict": true, "schema": schema });
+        body["response_format"] = json!({ "type": "json_schema", "json_schema": named });
     }
     body
 }
 
-/// As [`body`], for a reply in one piece.
-pub fn whole_body(conversation: &Conversation<'_>, sampling: &Sampling, max_tokens: u32) -> Value {
-    let mut body = body(conversation, sampling, max_tokens);
+/// The same request for a reply in one piece.
+pub(super) fn in_one_piece(mut body: Value) -> Value {
     if let Value::Object(body) = &mut body {
         body.insert("stream".into(), false.into());
         body.shift_remove("stream_options");
@@ -160,14 +161,29 @@ fn streamed(answer: &Answer, limits: &Limits) -> Result<Exchange, Failure> {
         let at = answer.recording.arrival(events[event.index].end)?;
         Some(TokenEvent { at_s: at.as_secs_f64(), tokens: event.tokens })
     });
-    let timeline =
-        Timeline { events: arrived.collect(), counts: decoded.counts, total_s: answer.total.as_secs_f64() };
+    let timeline = Timeline {
+        events: arrived.collect(),
+        counts: Counts { output: shown_tokens(&decoded), ..decoded.counts },
+        total_s: answer.total.as_secs_f64(),
+    };
     Ok(Exchange {
         measurements: timeline.measurements(),
         reply: decoded.reply,
         last: decoded.last,
         timeline: Some(timeline),
     })
+}
+
+/// Tokens of the reply that events carried. Where a server counts only at the end, a reply that the model ended itself
+/// has one more than it shows: the token that ended it.
+fn shown_tokens(decoded: &Decoded) -> Option<u64> {
+    let events = decoded.token_events.len() as u64;
+    let uncounted = decoded.token_events.iter().all(|event| event.tokens.is_none());
+    let ended = matches!(decoded.reply.finish_reason, Some(FinishReason::Stop | FinishReason::ToolCalls));
+    match decoded.counts.output {
+        Some(output) if uncounted && ended && output == events + 1 => Some(events),
+        output => output,
+    }
 }
 
 /// A server that ignores `stream` answers all the same; there is just little to measure.
@@ -196,7 +212,7 @@ mod tests {
 
     use super::*;
     use crate::client::timeline::Recording;
-    use crate::trial::{FinishReason, Role, Stage};
+    use crate::trial::{Role, Stage};
 
     #[test]
     fn body_names_every_parameter() {
@@ -255,8 +271,8 @@ mod tests {
     #[test]
     fn a_body_for_one_piece_differs_in_nothing_but_streaming() {
         let messages = [Message::user("Hello")];
-        let bodies =
-            [body, whole_body].map(|make| make(&Conversation::of(&messages), &Sampling::default(), 8));
+        let streamed = body(&Conversation::of(&messages), &Sampling::default(), 8);
+        let bodies = [streamed.clone(), in_one_piece(streamed)];
         let [streamed, whole] = bodies.map(|body| body.as_object().unwrap().clone());
         for (key, value) in &streamed {
             let expected = match key.as_str() {
@@ -300,6 +316,25 @@ mod tests {
         assert_eq!(measured(&exchange, metric::TTFT_S), Some(0.2));
         assert_eq!(measured(&exchange, metric::PREFILL_TPS), Some(50.0));
         assert_eq!(exchange.last["usage"]["prompt_tokens"], 10);
+    }
+
+    #[test]
+    fn the_token_that_ends_a_reply_is_not_among_those_shown() {
+        let (one, two) = (token("a"), token("b"));
+        let rate = |end: &str| {
+            let chunks = [(100, ROLE), (200, &*one), (300, &*two), (400, end)];
+            let exchange = exchange(&answer("text/event-stream", &chunks), &Limits::default()).unwrap();
+            measured(&exchange, metric::DECODE_TPS).map(f64::round)
+        };
+        let counted = |output: u32, finish: &str| {
+            END.replace("\"completion_tokens\":2", &format!("\"completion_tokens\":{output}"))
+                .replace("stop", finish)
+        };
+        assert_eq!(rate(&counted(2, "stop")), Some(10.0));
+        assert_eq!(rate(&counted(3, "stop")), Some(10.0));
+        // Here one event held two tokens, and nobody knows which.
+        assert_eq!(rate(&counted(3, "length")), None);
+        assert_eq!(rate(&counted(4, "stop")), None);
     }
 
     #[test]

@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{CONNECTION, CONTENT_TYPE, HeaderMap};
-use reqwest::{RequestBuilder, Response, StatusCode, Url};
+use reqwest::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderMap};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::key::ApiKey;
 use super::text::shown;
 use super::timeline::Recording;
 use super::{Failure, Limits};
@@ -42,6 +43,7 @@ pub(super) struct Http {
     client: reqwest::Client,
     base: Arc<str>,
     limits: Limits,
+    key: Option<ApiKey>,
 }
 
 impl Http {
@@ -51,7 +53,13 @@ impl Http {
             client: build(&url).context(|| "the HTTP client could not be set up".to_owned())?,
             base: base_url.trim_end_matches('/').into(),
             limits,
+            key: None,
         })
+    }
+
+    /// The same, with a key sent along.
+    pub(super) fn with_key(self, key: ApiKey) -> Self {
+        Self { key: Some(key), ..self }
     }
 
     /// The same with room for replies of at least so many bytes.
@@ -78,9 +86,17 @@ impl Http {
 
     /// Opens a connection with a request that costs the server nothing, for the timed one that follows at once:
     /// whatever becomes of it, the timed one says so.
-    pub(super) async fn connect(&self, path: &str) {
-        let hello = async { self.client.get(self.url(path)).send().await?.bytes().await };
+    pub(super) async fn connect(&self, method: Method, path: &str) {
+        let request = self.signed(self.client.request(method, self.url(path)));
+        let hello = async { request.send().await?.bytes().await };
         let _ = timeout(HELLO_TIMEOUT.min(self.limits.request_timeout), hello).await;
+    }
+
+    fn signed(&self, request: RequestBuilder) -> RequestBuilder {
+        match &self.key {
+            Some(key) => request.header(AUTHORIZATION, key.header()),
+            None => request,
+        }
     }
 
     fn url(&self, path: &str) -> String {
@@ -92,10 +108,11 @@ impl Http {
         let limits = &self.limits;
         let sent = Instant::now();
         let deadline = after(sent, limits.request_timeout);
+        let request = self.signed(request);
         let response = timeout_at(deadline, request.header(CONNECTION, "close").send()).await;
         let mut response = response.map_err(|_| late(limits))?.map_err(|error| self.unsent(&error))?;
         if !response.status().is_success() {
-            return Err(refusal(response).await);
+            return Err(self.refusal(response).await);
         }
         let mut recording = Recording::default();
         let mut next_by = deadline;
@@ -109,6 +126,7 @@ impl Http {
                 }
                 Ok(Ok(Some(chunk))) => recording.push(now - sent, &chunk),
                 Ok(Ok(None)) => {
+                    self.hide_key(recording.bytes_mut());
                     return Ok(Answer {
                         media_type: media_type(response.headers()),
                         recording,
@@ -130,12 +148,63 @@ impl Http {
         }
         Failure::stream(format!("the connection broke before a reply came: {causes}"))
     }
+
+    fn hide_key(&self, bytes: &mut [u8]) {
+        if let Some(key) = &self.key {
+            key.redact(bytes);
+        }
+    }
+
+    async fn refusal(&self, response: Response) -> Failure {
+        let status = response.status();
+        let mut body = refusal_body(response).await;
+        self.hide_key(&mut body);
+        let message = refusal_message(status, &body);
+        match advice(status, self.key.as_ref()) {
+            Some(advice) => Failure::request(format!("{message} ({advice})")),
+            None => Failure::request(message),
+        }
+    }
+}
+
+/// What to do about refusals that say nothing about the request itself.
+fn advice(status: StatusCode, key: Option<&ApiKey>) -> Option<String> {
+    Some(match (status, key) {
+        (StatusCode::UNAUTHORIZED, None) => {
+            "it wants a key: name the variable that holds it with `engine.api_key_env`".to_owned()
+        }
+        (StatusCode::UNAUTHORIZED, Some(key)) => {
+            format!("it does not accept the key in {}", key.variable())
+        }
+        (StatusCode::FORBIDDEN, Some(key)) => {
+            format!("the key in {} does not allow this", key.variable())
+        }
+        (StatusCode::FORBIDDEN, None) => "it does not allow this without a key, or from here".to_owned(),
+        (StatusCode::NOT_FOUND, _) => {
+            "no such path or model here: check `engine.url` and `engine.served_model`".to_owned()
+        }
+        (StatusCode::TOO_MANY_REQUESTS, _) => {
+            "it limits how much may be asked; nothing is tried again by itself".to_owned()
+        }
+        _ => return None,
+    })
 }
 
 /// `start + wait`; a wait that the clock cannot express is as good as a year.
 fn after(start: Instant, wait: Duration) -> Instant {
     const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
     start + wait.min(YEAR)
+}
+
+/// Whether this is the address of a server.
+pub(super) fn check_address(base_url: &str) -> Result<()> {
+    parse_base(base_url).map(drop)
+}
+
+/// The port of a server on this machine's loopback interface; `None` for any other.
+pub(super) fn loopback_port(base_url: &str) -> Option<u16> {
+    let url = parse_base(base_url).ok()?;
+    is_loopback(&url).then(|| url.port_or_known_default()).flatten()
 }
 
 fn parse_base(base_url: &str) -> Result<Url> {
@@ -232,8 +301,7 @@ fn causes(error: &reqwest::Error) -> String {
     shown(&chain.join(": "))
 }
 
-async fn refusal(mut response: Response) -> Failure {
-    let status = response.status();
+async fn refusal_body(mut response: Response) -> Vec<u8> {
     let mut body = Vec::new();
     let read = async {
         while let Ok(Some(chunk)) = response.chunk().await {
@@ -245,7 +313,7 @@ async fn refusal(mut response: Response) -> Failure {
     };
     // Whatever came in time is enough for a message.
     let _ = timeout(REFUSAL_TIMEOUT, read).await;
-    Failure::request(refusal_message(status, &body))
+    body
 }
 
 fn refusal_message(status: StatusCode, body: &[u8]) -> String {
@@ -357,6 +425,24 @@ mod tests {
             assert!(Http::new(right, limits).is_ok(), "{right}");
         }
         assert_eq!(Http::new("http://h/p/", limits).unwrap().url("/props"), "http://h/p/props");
+    }
+
+    #[test]
+    fn refusals_that_a_user_can_do_something_about_say_what() {
+        let words = |status| advice(status, None).unwrap_or_default();
+        assert!(words(StatusCode::UNAUTHORIZED).contains("api_key_env"));
+        assert!(words(StatusCode::NOT_FOUND).contains("served_model"));
+        assert!(words(StatusCode::TOO_MANY_REQUESTS).contains("limits"));
+        assert!(words(StatusCode::FORBIDDEN).contains("without a key"));
+        assert_eq!(words(StatusCode::BAD_REQUEST), "");
+    }
+
+    #[test]
+    fn ports_of_this_machine_only() {
+        assert_eq!(loopback_port("http://127.0.0.1:8080"), Some(8080));
+        assert_eq!(loopback_port("http://localhost"), Some(80));
+        assert_eq!(loopback_port("https://example.org:8080"), None);
+        assert_eq!(loopback_port("nonsense"), None);
     }
 
     #[test]

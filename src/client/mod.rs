@@ -5,17 +5,22 @@
 
 use std::time::Duration;
 
+use reqwest::Method;
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::engine::Endpoints;
-use crate::error::{Error, Result};
+use crate::engine::{Dialect, Endpoints};
+use crate::error::{Error, Kind, Result};
 use crate::suite::Sampling;
 use crate::trial::{Measurement, Message, Prompt, Reply, Stage, Tool};
 
+pub mod abilities;
 pub mod chat;
+mod counting;
+pub mod dialect;
 pub mod distributions;
 mod http;
+mod key;
 pub mod prompt_logprobs;
 pub mod reply;
 pub mod sse;
@@ -23,7 +28,12 @@ pub mod text;
 pub mod timeline;
 
 pub use chat::Conversation;
+pub use key::ApiKey;
 
+pub(crate) use counting::is_unsupported;
+
+use counting::Counts;
+use dialect::Manner;
 use http::Http;
 
 /// How long to wait and how much to take.
@@ -105,16 +115,45 @@ impl Failure {
 pub struct Client {
     http: Http,
     endpoints: Endpoints,
+    manner: Manner,
+    /// What was counted before; clones share it.
+    counts: Counts,
 }
 
 impl Client {
-    /// A client of the server at `base_url`, such as `http://127.0.0.1:8080`. Nothing is sent yet.
+    /// A client of the server at `base_url`, such as `http://127.0.0.1:8080`, that speaks llama.cpp's dialect. Nothing
+    /// is sent yet.
     ///
     /// # Errors
     /// A usage error when `base_url` is not an http or https address.
     pub fn new(base_url: &str, endpoints: Endpoints, limits: Limits) -> Result<Self> {
         let http = Http::new(base_url, limits)?;
-        Ok(Self { http, endpoints })
+        Ok(Self { http, endpoints, manner: Manner::new(Dialect::LlamaCpp), counts: Counts::default() })
+    }
+
+    /// The same in another dialect.
+    #[must_use]
+    pub fn speaking(self, dialect: Dialect) -> Self {
+        Self { manner: Manner { dialect, ..self.manner }, ..self }
+    }
+
+    /// The same for one of several models that the server knows, by its name for it.
+    #[must_use]
+    pub fn of_model(self, name: &str) -> Self {
+        Self { manner: Manner { model: Some(name.into()), ..self.manner }, ..self }
+    }
+
+    /// The same with a key sent along with every request.
+    #[must_use]
+    pub fn with_key(self, key: ApiKey) -> Self {
+        Self { http: self.http.with_key(key), ..self }
+    }
+
+    /// The same for one conversation: where the server takes a salt for its prefix cache, all requests of this client
+    /// have the same one, which no other request has. Without it every cold request has its own.
+    #[must_use]
+    pub fn conversation(&self) -> Self {
+        Self { manner: self.manner.of_conversation(), ..self.clone() }
     }
 
     /// Sends what a case asks for. `max_tokens` and `sampling` do not apply to distributions.
@@ -155,8 +194,8 @@ impl Client {
         sampling: &Sampling,
         max_tokens: u32,
     ) -> Result<Exchange, Failure> {
-        let body = chat::body(conversation, sampling, max_tokens);
-        self.http.connect(self.endpoints.health).await;
+        let body = self.manner.chat(conversation, sampling, max_tokens)?;
+        self.hello().await;
         let answer = self.http.post(self.endpoints.chat, &body).await?;
         chat::exchange(&answer, self.http.limits())
     }
@@ -171,7 +210,7 @@ impl Client {
         sampling: &Sampling,
         max_tokens: u32,
     ) -> Result<Exchange, Failure> {
-        let body = chat::whole_body(conversation, sampling, max_tokens);
+        let body = self.manner.whole(conversation, sampling, max_tokens)?;
         let answer = self.http.post(self.endpoints.chat, &body).await?;
         chat::exchange(&answer, self.http.limits())
     }
@@ -190,7 +229,9 @@ impl Client {
         distributions::check(tokens, positions, top_k)?;
         match (self.endpoints.completion, self.endpoints.prompt_logprobs) {
             (Some(path), _) => distributions::collect(&self.http, path, tokens, positions, top_k).await,
-            (None, Some(path)) => prompt_logprobs::collect(&self.http, path, tokens, positions, top_k).await,
+            (None, Some(path)) => {
+                prompt_logprobs::collect(&self.http, &self.manner, path, tokens, positions, top_k).await
+            }
             (None, None) => Err(Failure::unsupported("this engine lists no token probabilities")),
         }
     }
@@ -202,7 +243,7 @@ impl Client {
     /// When the engine has no tokenizer endpoint or the server does not answer with token ids.
     pub async fn tokenize(&self, text: &str, add_special: bool) -> Result<Vec<u32>> {
         let path = endpoint(self.endpoints.tokenize, "tokenizer")?;
-        let body = chat::tokenize_body(text, add_special);
+        let body = self.manner.tokenize(text, add_special);
         let value = self.post_json(path, &body).await?;
         reply::token_ids(&value).ok_or_else(|| unexpected(path, "a list of token ids"))
     }
@@ -238,6 +279,16 @@ impl Client {
         Ok(String::from_utf8_lossy(answer.recording.bytes()).into_owned())
     }
 
+    /// Opens the connection of the timed request that follows. Where the path for it is a list of models, which may be
+    /// long, only its head is asked for.
+    async fn hello(&self) {
+        let method = match self.manner.dialect {
+            Dialect::OpenAi => Method::HEAD,
+            Dialect::LlamaCpp | Dialect::Vllm | Dialect::Sglang => Method::GET,
+        };
+        self.http.connect(method, self.endpoints.health).await;
+    }
+
     /// Whether the server says that it is ready; a server that takes longer than two seconds is not.
     pub async fn healthy(&self) -> bool {
         let ready = self.http.get(self.endpoints.health);
@@ -253,14 +304,44 @@ impl Client {
     }
 }
 
+/// `http://host:8080/v1/` -> `http://host:8080`: the paths that are asked bring `/v1` along.
+pub fn base_of(url: &str) -> &str {
+    let url = url.trim_end_matches('/');
+    url.strip_suffix("/v1").unwrap_or(url).trim_end_matches('/')
+}
+
+/// Whether this can be the address of a server.
+///
+/// # Errors
+/// A usage error that says what is wrong with it; a password in it is not repeated.
+pub fn check_address(url: &str) -> Result<()> {
+    http::check_address(url)
+}
+
+/// The port of a server on this machine's loopback interface; `None` for any other address.
+pub fn loopback_port(url: &str) -> Option<u16> {
+    http::loopback_port(url)
+}
+
+/// One JSON object with the keys of both; those of `more` come last, and win.
+fn merged(mut body: Value, more: Value) -> Value {
+    if let (Value::Object(body), Value::Object(more)) = (&mut body, more) {
+        body.extend(more);
+    }
+    body
+}
+
 fn endpoint(path: Option<&'static str>, what: &str) -> Result<&'static str> {
     path.ok_or_else(|| {
-        Error::runtime(format!("this engine has no {what} endpoint"))
+        Error::new(Kind::Unsupported, format!("this server has no {what} that can be asked"))
             .hint("choose tasks that need none, or another engine")
     })
 }
 
 fn wrap(path: &str, failure: Failure) -> Error {
+    if failure.unsupported {
+        return Error::new(Kind::Unsupported, failure.message);
+    }
     Error::runtime(format!("request to {path} failed: {failure}"))
         .hint("look at the server's log; is the address that of the right server?")
 }

@@ -8,6 +8,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::dialect::Manner;
 use super::distributions::{log_probability, sort};
 use super::http::{Answer, Http};
 use super::text::shown;
@@ -21,12 +22,17 @@ const CAP: &str = "logprobs";
 
 #[derive(Debug, Serialize)]
 struct Request<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<&'a str>,
     prompt: &'a [u32],
     /// The fewest that a completion may have; what it generates is thrown away.
     max_tokens: u32,
     temperature: f64,
     prompt_logprobs: usize,
     stream: bool,
+    /// Keeps the prompt from being found in a prefix cache.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_salt: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -45,13 +51,21 @@ struct Choice {
 
 pub(super) async fn collect(
     http: &Http,
+    manner: &Manner,
     path: &str,
     tokens: &[u32],
     positions: &[usize],
     top_k: usize,
 ) -> Result<Exchange, Failure> {
-    let request =
-        Request { prompt: tokens, max_tokens: 1, temperature: 0.0, prompt_logprobs: top_k, stream: false };
+    let request = Request {
+        model: manner.model.as_deref(),
+        prompt: tokens,
+        max_tokens: 1,
+        temperature: 0.0,
+        prompt_logprobs: top_k,
+        stream: false,
+        cache_salt: manner.salt(false),
+    };
     let room = tokens.len().saturating_mul(top_k.saturating_add(1)).saturating_mul(ENTRY_BYTES);
     let answer = http.with_room(room).post(path, &request).await.map_err(explained)?;
     let lists = read(answer.recording.bytes(), tokens.len(), positions, top_k)?;

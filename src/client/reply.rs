@@ -349,6 +349,81 @@ mod tests {
         assert!(whole.token_events.is_empty());
     }
 
+    /// As SGLang's documentation has it: counts on every event, fields that are null, calls in pieces without an id.
+    #[test]
+    fn sglangs_streams_are_read() {
+        let event = |delta: Value, finish: Option<&str>, output: u32| {
+            serde_json::json!({
+                "id": "7", "object": "chat.completion.chunk",
+                "choices": [{
+                    "index": 0, "delta": delta, "logprobs": null, "finish_reason": finish, "matched_stop": null,
+                }],
+                "usage": {
+                    "prompt_tokens": 11, "total_tokens": 11 + output, "completion_tokens": output,
+                    "prompt_tokens_details": { "cached_tokens": 4 }, "reasoning_tokens": 0,
+                },
+            })
+        };
+        let call = |id: Option<&str>, name: Option<&str>, arguments: &str| {
+            let function = serde_json::json!({ "name": name, "arguments": arguments });
+            let call = serde_json::json!({ "id": id, "index": 0, "type": "function", "function": function });
+            serde_json::json!({ "role": null, "content": null, "reasoning_content": null, "tool_calls": [call] })
+        };
+        let nothing = serde_json::json!({ "content": null, "reasoning_content": null, "tool_calls": null });
+        let decoded = streamed(&[
+            event(serde_json::json!({ "role": "assistant", "content": "" }), None, 0),
+            event(serde_json::json!({ "role": null, "content": null, "reasoning_content": "Hm" }), None, 1),
+            event(call(Some("call_1"), Some("get_weather"), ""), None, 4),
+            event(call(None, None, "{}"), None, 6),
+            event(nothing, Some("tool_calls"), 7),
+        ]);
+        assert_eq!(decoded.reply.reasoning, "Hm");
+        let calls = &decoded.reply.tool_calls;
+        assert_eq!(
+            (calls.len(), calls[0].name.as_str(), calls[0].arguments.as_str()),
+            (1, "get_weather", "{}")
+        );
+        assert_eq!(decoded.reply.finish_reason, Some(FinishReason::ToolCalls));
+        assert_eq!(decoded.counts, Counts { prompt: Some(11), output: Some(7), cached: Some(4) });
+        let counted: Vec<_> = decoded.token_events.iter().map(|event| event.tokens).collect();
+        assert_eq!(counted, [Some(1), Some(4), Some(6)]);
+    }
+
+    /// As Ollama and LM Studio document it: a role with every event, reasoning under either name, a whole call in one
+    /// event, usage in an event without choices.
+    #[test]
+    fn streams_of_desktop_servers_are_read() {
+        let event = |delta: Value, finish: Option<&str>| {
+            let choice = serde_json::json!({ "index": 0, "delta": delta, "finish_reason": finish });
+            serde_json::json!({ "id": "chatcmpl-1", "created": 1, "model": "m", "choices": [choice], "usage": null })
+        };
+        let function = serde_json::json!({ "name": "f", "arguments": "{\"x\":1}" });
+        let call =
+            serde_json::json!({ "id": "call_a", "index": 0, "type": "function", "function": function });
+        let decoded = streamed(&[
+            event(serde_json::json!({ "role": "assistant", "content": "", "reasoning": "Well" }), None),
+            event(serde_json::json!({ "role": "assistant", "reasoning_content": ", " }), None),
+            event(serde_json::json!({ "role": "assistant", "content": "Hi" }), None),
+            event(serde_json::json!({ "role": "assistant", "content": "", "tool_calls": [call] }), None),
+            event(serde_json::json!({ "role": "assistant", "content": "" }), Some("stop")),
+            serde_json::json!({
+                "choices": [], "usage": { "prompt_tokens": 30, "completion_tokens": 5, "total_tokens": 35 },
+            }),
+        ]);
+        let reply = &decoded.reply;
+        assert_eq!((reply.reasoning.as_str(), reply.content.as_str()), ("Well, ", "Hi"));
+        assert_eq!(reply.tool_calls[0].arguments, "{\"x\":1}");
+        assert_eq!(reply.finish_reason, Some(FinishReason::Stop));
+        assert_eq!(decoded.counts, Counts { prompt: Some(30), output: Some(5), cached: None });
+        assert_eq!(decoded.token_events.len(), 4);
+    }
+
+    /// The stream of these events, with a comment in front.
+    fn streamed(events: &[Value]) -> Decoded {
+        let lines: Vec<String> = events.iter().map(|event| format!("data: {event}\n\n")).collect();
+        stream(format!(": keep-alive\n\n{}data: [DONE]\n\n", lines.concat()).as_bytes()).unwrap()
+    }
+
     #[test]
     fn parallel_calls_are_told_apart() {
         let decoded = deltas(&[

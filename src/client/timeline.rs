@@ -34,6 +34,11 @@ impl Recording {
         &self.bytes
     }
 
+    /// All bytes so far, to be overwritten in place.
+    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+
     /// Whether nothing arrived.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()

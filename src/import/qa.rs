@@ -208,8 +208,7 @@ impl<'a> Library<'a> {
         if let Some(&known) = self.counts.get(&at) {
             return Ok(known);
         }
-        let ids = self.tokens.tokenize(&framed(100, self.documents[at]))?;
-        let count = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+        let count = self.tokens.count_text(&framed(100, self.documents[at]))?;
         self.counts.insert(at, count);
         Ok(count)
     }

@@ -132,11 +132,11 @@ struct ServerTokens {
 
 impl TokenCounter for ServerTokens {
     fn count_chat(&self, messages: &[Message], tools: &[Tool]) -> Result<u32> {
-        self.runtime.block_on(async {
-            let rendered = self.client.apply_template(messages, tools).await?;
-            let tokens = self.client.tokenize(&rendered, true).await?;
-            Ok(u32::try_from(tokens.len()).unwrap_or(u32::MAX))
-        })
+        self.runtime.block_on(self.client.count_chat(messages, tools))
+    }
+
+    fn count_text(&self, text: &str) -> Result<u32> {
+        self.runtime.block_on(self.client.count_text(text))
     }
 
     fn tokenize(&self, text: &str) -> Result<Vec<u32>> {

@@ -33,6 +33,7 @@ impl Talk {
         sampling: &Sampling,
     ) -> Self {
         let mut turns = Turns::default();
+        let client = &client.conversation();
         let failure = match &case.prompt {
             Prompt::Chat { .. } => turns.converse(client, engine, task, case, sampling).await.err(),
             Prompt::Distributions { .. } => turns.single(client, engine, case, sampling).await.err(),

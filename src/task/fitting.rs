@@ -231,8 +231,8 @@ impl Fitter {
 /// Tokens that the units `from..to` add.
 fn added_tokens(from: usize, to: usize, draft: &mut dyn Draft, tokens: &dyn TokenCounter) -> Result<i64> {
     let Piece { lead, added } = draft.piece(from, to);
-    let without = tokens.tokenize(&lead)?.len() as i64;
-    let with = tokens.tokenize(&(lead + &added))?.len() as i64;
+    let without = i64::from(tokens.count_text(&lead)?);
+    let with = i64::from(tokens.count_text(&(lead + &added))?);
     Ok((with - without).max(0))
 }
 

@@ -165,6 +165,14 @@ pub trait TokenCounter {
     /// # Errors
     /// When the server does not answer.
     fn tokenize(&self, text: &str) -> Result<Vec<u32>>;
+
+    /// Tokens of a text without any template, where the ids do not matter: a server that gives no ids may still count.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    fn count_text(&self, text: &str) -> Result<u32> {
+        Ok(u32::try_from(self.tokenize(text)?.len()).unwrap_or(u32::MAX))
+    }
 }
 
 /// Takes cases one by one.

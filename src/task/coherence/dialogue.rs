@@ -189,7 +189,7 @@ fn check_output<F>(
         return Ok(());
     };
     // One more ends the turn.
-    let needed = tokens.tokenize(longest)?.len() + 1;
+    let needed = tokens.count_text(longest)? as usize + 1;
     let output = params.option(task, "output_tokens");
     if needed <= output as usize {
         return Ok(());
@@ -292,7 +292,7 @@ impl<'a> Sizer<'a> {
     }
 
     fn text<D: Draft>(&self, draft: &D, unit: usize) -> Result<i64> {
-        Ok(self.tokens.tokenize(&draft.added(unit))?.len() as i64)
+        Ok(i64::from(self.tokens.count_text(&draft.added(unit))?))
     }
 
     /// How many units should just fit, counting those between there and here one by one.

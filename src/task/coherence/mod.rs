@@ -68,7 +68,7 @@ fn does_not_fit(task: &dyn Task, params: &Params, prompt_tokens: u32) -> Error {
 fn check_answer(task: &dyn Task, case: &Case, tokens: &dyn TokenCounter) -> Result<()> {
     let Some(reply) = task.perfect(case) else { return Ok(()) };
     // One more ends the turn.
-    let needed = tokens.tokenize(&reply.content)?.len() + 1;
+    let needed = tokens.count_text(&reply.content)? as usize + 1;
     if needed <= case.max_tokens as usize {
         return Ok(());
     }

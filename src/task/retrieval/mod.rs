@@ -227,7 +227,7 @@ fn check_answer(draw: &Draw<'_>, case: &Case, tokens: &dyn TokenCounter) -> Resu
     let right = draw.task.perfect(case).filter(|_| draw.params.mode == Mode::Chat);
     let Some(right) = right else { return Ok(()) };
     // One more ends the turn.
-    let needed = tokens.tokenize(&right.content)?.len() + 1;
+    let needed = tokens.count_text(&right.content)? as usize + 1;
     let kept = case.max_tokens.saturating_sub(draw.option(THINKING_TOKENS));
     if needed <= kept as usize {
         return Ok(());
