@@ -1,6 +1,13 @@
 //! A two-cell suite on the real llama-server with the real model, both fetched by kneepoint itself.
 
-use std::process::Command;
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use kneepoint::client::{Client, Limits};
+use kneepoint::engine::{self, Argv, supervise};
 
 const SUITE: &str = r#"
 name = "two-cells"
@@ -90,4 +97,119 @@ fn the_main_job_runs_on_a_real_server() {
         assert_eq!(row["unscored"]["the chat template drops the tools"], 1, "{row}");
         assert_eq!(row["scored"], 0, "{row}");
     }
+}
+
+/// A llama-server that ends with the test.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn kneepoint(dir: &Path, args: &[&str]) -> serde_json::Value {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kneepoint"));
+    let out = command.current_dir(dir).args(args).env_remove("KNEEPOINT_RUNS_DIR").output().unwrap();
+    assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
+    serde_json::from_slice(&out.stdout).unwrap()
+}
+
+/// The reference's server of [`SUITE`], by the command that a dry run prints.
+fn serve(dir: &Path) -> (Server, u16) {
+    std::fs::write(dir.join("suite.toml"), SUITE).unwrap();
+    let plan = kneepoint(dir, &["run", "suite.toml", "--dry-run", "--json"]);
+    let argv: Argv = serde_json::from_value(plan["visits"][0]["argv"].clone()).unwrap();
+    let port = supervise::free_port().unwrap();
+    let mut args = argv.args.clone();
+    let at = args.iter().position(|word| word == "--port").unwrap();
+    args[at + 1] = port.to_string();
+    let child = Command::new(&argv.program)
+        .args(args)
+        .envs(argv.env.iter().map(|(name, value)| (name, value)))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let server = Server(child);
+    let endpoints = engine::find("llama.cpp").unwrap().endpoints();
+    let client = Client::new(&format!("http://127.0.0.1:{port}"), endpoints, Limits::default()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        for _ in 0..240 {
+            if client.healthy().await {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+    });
+    (server, port)
+}
+
+/// What an attached run makes of the server, under this name.
+fn attached(dir: &Path, engine: &str, port: u16) -> serde_json::Value {
+    let text = format!(
+        r#"
+name = "attached"
+contexts = [512]
+rounds = 1
+draws = 200
+
+[engine]
+name = "{engine}"
+url = "http://127.0.0.1:{port}/v1"
+
+[[model]]
+name = "SmolLM2"
+weights = "Q4_1"
+
+[reference]
+
+[[task]]
+name = "retrieval/niah_single_1"
+samples = 1
+options.output_tokens = 16
+
+[[task]]
+name = "coherence/kld"
+samples = 1
+options.positions = 8
+options.top_k = 8
+
+[[task]]
+name = "tools/arguments"
+samples = 1
+arms = ["native"]
+options.output_tokens = 64
+"#
+    );
+    std::fs::write(dir.join("attached.toml"), text).unwrap();
+    kneepoint(dir, &["run", "attached.toml", "--json"])
+}
+
+#[test]
+fn a_real_server_is_attached_under_its_own_name_and_as_any() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut server, port) = serve(dir.path());
+    let known = attached(dir.path(), "llama.cpp", port);
+    let any = attached(dir.path(), "openai", port);
+    assert!(server.0.try_wait().unwrap().is_none(), "it is left running");
+    let row = |summary: &serde_json::Value, task: &str| -> serde_json::Value {
+        summary["tasks"].as_array().unwrap().iter().find(|row| row["task"] == task).unwrap().clone()
+    };
+    for summary in [&known, &any] {
+        let cell = &summary["cells"][0];
+        assert_eq!(row(summary, "retrieval/niah_single_1")["scored"], 1, "{summary}");
+        assert!(cell["memory"]["peak_rss_bytes"].as_u64().unwrap() > 50_000_000, "{cell}");
+        assert!(cell["decode_tps"]["value"].as_f64().unwrap() > 0.0);
+        // The template drops the tools: seen in the prompt's text by the one, in its length by the other.
+        let tools = row(summary, "tools/arguments");
+        assert_eq!(tools["unscored"]["the chat template drops the tools"], 1, "{tools}");
+    }
+    assert_eq!(row(&known, "coherence/kld")["scored"], 1);
+    assert_eq!(row(&any, "coherence/kld")["scored"], 0);
+    assert_eq!(known["aa"][0]["max_kld"].as_f64(), Some(0.0));
+    assert_eq!(known["cells"][0]["effective"]["context"], 512);
+    assert!(any["flags"].to_string().contains("not sent: top_k"), "{}", any["flags"]);
 }

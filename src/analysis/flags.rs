@@ -35,6 +35,7 @@ pub(crate) fn flags(run: &Run<'_>, summary: &Summary) -> Result<Vec<String>> {
     no_noise_floor(summary, &mut flags);
     uninformative(run, summary, &mut flags);
     launches(run, &mut flags);
+    attached(run, &mut flags);
     broken(summary, &mut flags);
     truncated(summary, &mut flags);
     derived(summary, &mut flags);
@@ -45,6 +46,23 @@ pub(crate) fn flags(run: &Run<'_>, summary: &Summary) -> Result<Vec<String>> {
     cards(run, &mut flags)?;
     few_visits(run, summary, &mut flags);
     Ok(flags)
+}
+
+/// What was measured ran already: nobody set it, and it may not take or tell everything.
+fn attached(run: &Run<'_>, flags: &mut Vec<String>) {
+    let servers = run.journal.launches.iter().filter_map(|launch| launch.attached.as_ref());
+    let mut said = BTreeSet::new();
+    for server in servers {
+        let first = format!(
+            "the server at {} was running already: its settings are not kneepoint's, and other requests may have met it",
+            server.url
+        );
+        for line in std::iter::once(first).chain(server.notes.iter().map(|note| format!("server: {note}"))) {
+            if said.insert(line.clone()) {
+                flags.push(line);
+            }
+        }
+    }
 }
 
 fn incomplete(summary: &Summary, flags: &mut Vec<String>) {

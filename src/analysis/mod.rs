@@ -368,7 +368,7 @@ impl<'a> Run<'a> {
             energy: None,
             front: FrontStatus::NotMeasured,
             front_frequency: None,
-            command: first.map(|launch| launch.argv.shell()),
+            command: first.and_then(LaunchRecord::command),
             effective: ready.map(|launch| launch.effective.clone()),
         }
     }

@@ -246,6 +246,9 @@ pub(super) struct DryRun {
     pub tokens_at_most: u64,
     /// Time in all by a rule of thumb for this machine (s); see `docs/suites.md`.
     pub estimate_s: Option<f64>,
+    /// Address of the server, where one is attached: nothing is started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attached: Option<String>,
     /// What would be fetched or made first.
     pub preparations: Vec<String>,
     /// Which drop of quality the suite can see, with which chance.
@@ -273,7 +276,7 @@ pub(super) struct DryVisit {
 
 fn dry_run(suite: &Suite, plan: &Plan, json: bool) -> Result<u8> {
     let preparations = runner::preparations(suite, &Store::open(&Silent)?)?;
-    let prepared = match preparations.is_empty() {
+    let prepared = match preparations.is_empty() && suite.engine.url.is_none() {
         true => Some(prepare(suite, &Silent)?),
         false => None,
     };
@@ -293,6 +296,7 @@ fn dry_run(suite: &Suite, plan: &Plan, json: bool) -> Result<u8> {
         suite: suite.name.clone(),
         trials: plan.trials(),
         tokens_at_most: plan.keys().map(|key| u64::from(key.context)).sum(),
+        attached: suite.engine.url.clone(),
         estimate_s: prepared.as_ref().map(|prepared| runner::estimate_s(plan, prepared)),
         preparations,
         power: analysis::power::rows(suite),
@@ -321,9 +325,10 @@ fn dry_text(dry: &DryRun) -> String {
         let again = if visit.replicate > 0 { " (A/A)" } else { "" };
         let (round, setting, context) = (visit.round + 1, &visit.setting, visit.context);
         text.push_str(&format!("\nround {round}: {setting} at {context}{again}: {} trials\n", visit.trials));
-        match &visit.argv {
-            Some(argv) => text.push_str(&format!("  {}\n", argv.shell())),
-            None => text.push_str("  (the command is known once the files above are there)\n"),
+        match (&visit.argv, &dry.attached) {
+            (Some(argv), _) => text.push_str(&format!("  {}\n", argv.shell())),
+            (None, Some(url)) => text.push_str(&format!("  attached to {url}: nothing is started\n")),
+            (None, None) => text.push_str("  (the command is known once the files above are there)\n"),
         }
     }
     text

@@ -13,13 +13,14 @@ use crate::suite::{Cell, FlashAttention, Setting};
 use crate::trial::Measurement;
 
 pub mod llama_cpp;
+pub mod openai;
 pub mod option;
 pub mod supervise;
 
 pub use option::{OptionKind, ServerOption};
 
 /// Every engine that kneepoint knows.
-pub static ENGINES: &[&dyn Engine] = &[&llama_cpp::LlamaCpp];
+pub static ENGINES: &[&dyn Engine] = &[&llama_cpp::LlamaCpp, &openai::OpenAi];
 
 /// The engine of that name.
 pub fn find(name: &str) -> Option<&'static dyn Engine> {
@@ -49,8 +50,8 @@ pub struct Launch<'a> {
     pub build: &'a Build,
 }
 
-/// A server's command line, before it is started.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// A server's command line, before it is started; empty for a server that runs already.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Argv {
     /// The binary.
     pub program: PathBuf,

@@ -103,8 +103,33 @@ pub struct LaunchRecord {
     /// Why it did not come up, with the end of its log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
-    /// Its log, relative to the run folder.
+    /// Its log, relative to the run folder; empty when there is none.
     pub log: String,
+    /// The server that ran already, where none was started: then `argv` and `log` are empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attached: Option<AttachedServer>,
+}
+
+impl LaunchRecord {
+    /// The command that started the server; `None` for one that ran already.
+    pub fn command(&self) -> Option<String> {
+        self.attached.is_none().then(|| self.argv.shell())
+    }
+}
+
+/// A server that was running before kneepoint, and still is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AttachedServer {
+    /// Its address.
+    pub url: String,
+    /// What it calls the model.
+    pub model: String,
+    /// Its process on this machine; `None` where that cannot be known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// What it was found not to take or not to tell, one a line.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// A whole journal in memory.

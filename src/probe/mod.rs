@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::trial::{Measurement, Source};
 
 mod joules;
+pub mod listener;
 pub mod machine;
 pub mod memory;
 pub mod noise;

@@ -17,6 +17,8 @@ const TICK: Duration = Duration::from_millis(50);
 pub struct Sampler {
     commands: Option<Sender<Command>>,
     thread: Option<JoinHandle<()>>,
+    /// Why there is nothing to be sampled.
+    absent: Option<String>,
 }
 
 enum Command {
@@ -35,6 +37,11 @@ impl Sampler {
         Self::with_probes(PROBES, subject)
     }
 
+    /// For a server whose processes cannot be looked at: everything is absent with this reason.
+    pub fn absent(reason: String) -> Self {
+        Self { commands: None, thread: None, absent: Some(reason) }
+    }
+
     fn with_probes(entries: &'static [ProbeEntry], subject: Subject) -> Result<Self> {
         let (commands, received) = channel();
         let thread = std::thread::Builder::new()
@@ -44,7 +51,7 @@ impl Sampler {
                 serve(slots, &received);
             })
             .context(|| "cannot start the sampling thread".to_owned())?;
-        Ok(Self { commands: Some(commands), thread: Some(thread) })
+        Ok(Self { commands: Some(commands), thread: Some(thread), absent: None })
     }
 
     /// A trial starts. Returns when the first samples are taken, so that they do not fall into its time.
@@ -60,9 +67,8 @@ impl Sampler {
     pub fn end(&self) -> Vec<Measurement> {
         let (done, wait) = channel();
         let measured = if self.send(Command::End(done)) { wait.recv().ok() } else { None };
-        measured.unwrap_or_else(|| {
-            PROBES.iter().flat_map(|entry| absent(entry, "the sampling thread is gone")).collect()
-        })
+        let reason = self.absent.as_deref().unwrap_or("the sampling thread is gone");
+        measured.unwrap_or_else(|| PROBES.iter().flat_map(|entry| absent(entry, reason)).collect())
     }
 
     fn send(&self, command: Command) -> bool {
@@ -256,6 +262,15 @@ mod tests {
                 assert_eq!(broken.absent.as_deref(), Some("probe `fake` panicked"));
             }
         }
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_is_absent_with_the_reason() {
+        let sampler = Sampler::absent("elsewhere".into());
+        sampler.begin();
+        let measured = sampler.end();
+        assert!(!measured.is_empty());
+        assert!(measured.iter().all(|m| m.value.is_none() && m.absent.as_deref() == Some("elsewhere")));
     }
 
     #[test]

@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::host::Host;
 use super::talk::Talk;
-use super::{Interrupt, Prepared};
-use crate::client::{Client, Conversation, Limits};
-use crate::engine::supervise::{self, Launcher, Server};
+use super::{Interrupt, Prepared, attach};
+use crate::client::{self, Client, Conversation, Limits};
+use crate::engine::supervise::{self, Launcher};
 use crate::engine::{Argv, Effective, Engine, Launch};
 use crate::error::{self, Error, Result};
 use crate::journal::LaunchRecord;
@@ -16,7 +17,7 @@ use crate::probe::sampler::Sampler;
 use crate::suite::{Sampling, Suite};
 use crate::task::{self, Task};
 use crate::trial::{
-    Arm, Case, Measurement, Message, Outcome, Prompt, Reply, Source, Stage, Tool, Trial, TrialKey, metric,
+    Arm, Case, Measurement, Message, Outcome, Prompt, Reply, Source, Stage, Trial, TrialKey, metric,
 };
 
 /// Lines of a server's log that go into an error.
@@ -44,24 +45,27 @@ pub(super) enum Up {
 
 /// A server that answers.
 pub(super) struct Live {
-    server: Server,
+    server: Host,
     client: Client,
     engine: &'static dyn Engine,
     sampler: Sampler,
     launch: u32,
     drops_tools: Option<bool>,
+    /// Why tools cannot be sent, where that is known.
+    no_tools: Option<String>,
 }
 
 /// The server's command line for a visit.
 ///
 /// # Errors
-/// When this build cannot run the setting.
+/// When this build cannot run the setting, or the server is one that runs already.
 pub fn argv(suite: &Suite, prepared: &Prepared, visit: &Visit, port: u16) -> Result<Argv> {
+    let files = prepared.files.as_ref().ok_or_else(|| Error::usage("an attached server is not started"))?;
     prepared.engine.argv(
         &visit.cell,
         &Launch {
-            binary: &prepared.files.binary,
-            library_path: prepared.files.library_path.as_deref(),
+            binary: &files.binary,
+            library_path: files.library_path.as_deref(),
             model: prepared.model(&visit.cell.setting)?,
             draft: prepared.draft(&visit.cell.setting)?,
             port,
@@ -82,6 +86,9 @@ pub(super) async fn launch(
     folder: &Path,
     interrupt: &Interrupt,
 ) -> Result<(LaunchRecord, Up)> {
+    if let Some(attachment) = &prepared.attached {
+        return attach::visit(suite, prepared, attachment, visit, id, interrupt).await;
+    }
     let port = supervise::free_port()?;
     let log = format!("engine/{id:03}.log");
     let argv = argv(suite, prepared, visit, port)?;
@@ -98,8 +105,9 @@ pub(super) async fn launch(
         deviations: Vec::new(),
         failure: None,
         log: log.clone(),
+        attached: None,
     };
-    let client = client_of(suite, prepared.engine, port)?;
+    let client = client_of(suite, prepared.engine, &format!("http://127.0.0.1:{port}"))?;
     let launcher = Launcher::new(Duration::from_secs_f64(suite.engine.start_timeout_s));
     let health = prepared.engine.endpoints().health;
     let log_path = folder.join(&log);
@@ -116,7 +124,8 @@ pub(super) async fn launch(
         }
     };
     record.load_s = Some(server.load_time().as_secs_f64());
-    record.effective = read_back(prepared.engine, &client, &server).await;
+    let log = server.read_log().unwrap_or_default();
+    record.effective = read_back(prepared.engine, &client, &log).await;
     record.deviations = prepared.engine.deviations(&visit.cell, &record.effective);
     if !record.deviations.is_empty() {
         server.stop().await?;
@@ -124,31 +133,42 @@ pub(super) async fn launch(
         return Ok((record, Up::Refused(Outcome::Unscored { reason })));
     }
     let sampler = Sampler::start(Subject { server_pid: server.pid() })?;
-    let live = Live { server, client, engine: prepared.engine, sampler, launch: id, drops_tools: None };
+    let live = Live::new(Host::Started(server), client, prepared.engine, sampler, id, None);
     live.warm_up(&suite.sampling, prepared.gpu, visit.cell.context).await;
     Ok((record, Up::Ready(Box::new(live))))
 }
 
-fn client_of(suite: &Suite, engine: &dyn Engine, port: u16) -> Result<Client> {
+/// A client for a server of that address, in the engine's dialect.
+pub(super) fn client_of(suite: &Suite, engine: &dyn Engine, base: &str) -> Result<Client> {
     let limits = Limits {
         request_timeout: Duration::from_secs_f64(suite.engine.request_timeout_s),
         idle_timeout: Duration::from_secs_f64(suite.engine.idle_timeout_s),
         ..Limits::default()
     };
-    Client::new(&format!("http://127.0.0.1:{port}"), engine.endpoints(), limits)
+    Ok(Client::new(base, engine.endpoints(), limits)?.speaking(engine.dialect()))
 }
 
 /// What the server really runs, from its log and its properties; what cannot be read stays unknown.
-async fn read_back(engine: &dyn Engine, client: &Client, server: &Server) -> Effective {
-    let log = server.read_log().unwrap_or_default();
+async fn read_back(engine: &dyn Engine, client: &Client, log: &str) -> Effective {
     let props = match engine.endpoints().props {
         Some(path) => client.get_json(path).await.unwrap_or_default(),
         None => serde_json::Value::Null,
     };
-    engine.effective(&log, &props)
+    engine.effective(log, &props)
 }
 
 impl Live {
+    pub(super) fn new(
+        server: Host,
+        client: Client,
+        engine: &'static dyn Engine,
+        sampler: Sampler,
+        launch: u32,
+        no_tools: Option<String>,
+    ) -> Self {
+        Self { server, client, engine, sampler, launch, drops_tools: None, no_tools }
+    }
+
     pub(super) fn client(&self) -> &Client {
         &self.client
     }
@@ -161,7 +181,7 @@ impl Live {
     /// Requests whose results do not count: the first one pays for lazily made buffers, and on a graphics card for
     /// kernels that are compiled for each shape of work, so there it is long enough to have them all, and repeated
     /// until its time is steady. If it fails, the first trial will say so.
-    async fn warm_up(&self, sampling: &Sampling, gpu: bool, context: u32) {
+    pub(super) async fn warm_up(&self, sampling: &Sampling, gpu: bool, context: u32) {
         let (words, rounds) = if gpu { (context as usize / 4, WARM_UP_ROUNDS) } else { (0, 1) };
         let text = format!("{}Say hello.", "One more word. ".repeat(words.min(WARM_UP_WORDS) / 3));
         let messages = [Message::user(text)];
@@ -187,6 +207,9 @@ impl Live {
         // In the constrained arm the server forces a call, but of tools that the model was not told of.
         if key.arm.is_some_and(|arm| arm != Arm::Prompted) && self.template_drops_tools(case).await {
             let reason = "the chat template drops the tools".to_owned();
+            return self.trial(key, &case.id, started, None, Vec::new(), Outcome::Unscored { reason });
+        }
+        if let Some(reason) = self.cannot_send_tools(key, case) {
             return self.trial(key, &case.id, started, None, Vec::new(), Outcome::Unscored { reason });
         }
         let Some(task) = task::find(&case.task) else {
@@ -254,13 +277,17 @@ impl Live {
         if self.server.is_alive() && answers {
             return Outcome::Failed { stage, error };
         }
-        let state = if self.server.is_alive() { "hangs" } else { "died" };
+        let state = self.server.broken();
         let tail = self.server.log_tail(LOG_TAIL_LINES);
         Outcome::Failed { stage: Stage::Server, error: format!("the server {state}: {error}\n{tail}") }
     }
 
     /// The outcome of a trial whose case could not be made.
     pub(super) async fn no_case(&mut self, key: &TrialKey, error: &Error) -> Trial {
+        if client::is_unsupported(error) {
+            let outcome = Outcome::Unscored { reason: error::chain(error) };
+            return self.trial(key, "", crate::clock::now(), None, Vec::new(), outcome);
+        }
         let message = format!("cannot make the case: {}", error::chain(error));
         let outcome = self.blame(Stage::Request, message).await;
         self.trial(key, "", crate::clock::now(), None, Vec::new(), outcome)
@@ -276,15 +303,17 @@ impl Live {
         if let Some(known) = self.drops_tools {
             return known;
         }
-        let drops = self.renders_alike(messages, tools).await;
+        let drops = self.client.drops_tools(messages, tools).await;
         self.drops_tools = drops;
         drops.unwrap_or(false)
     }
 
-    async fn renders_alike(&self, messages: &[Message], tools: &[Tool]) -> Option<bool> {
-        let with = self.client.apply_template(messages, tools).await.ok()?;
-        let without = self.client.apply_template(messages, &[]).await.ok()?;
-        Some(with == without)
+    /// Why a case with tools cannot be sent to this server.
+    fn cannot_send_tools(&self, key: &TrialKey, case: &Case) -> Option<String> {
+        let Prompt::Chat { tools, .. } = &case.prompt else { return None };
+        let sends = !tools.is_empty() && key.arm.is_some_and(|arm| arm != Arm::Prompted);
+        let reason = self.no_tools.as_ref().filter(|_| sends)?;
+        Some(format!("this server takes no tools: {reason}"))
     }
 
     fn trial(

@@ -13,9 +13,11 @@ use crate::suite::Suite;
 use crate::task::STREAM_CHECK;
 use crate::trial::{Arm, Case, Outcome, Stage, Trial, TrialKey};
 
+mod attach;
 mod cases;
 mod desk;
 mod estimate;
+mod host;
 mod interrupt;
 mod live;
 mod pace;
@@ -23,6 +25,7 @@ mod prepare;
 mod spool;
 mod talk;
 
+pub use attach::Attachment;
 pub use desk::Desk;
 pub use estimate::estimate_s;
 pub use interrupt::Interrupt;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use super::attach::{self, Attachment};
 use crate::analysis::summary::{EngineInfo, ModelInfo};
 use crate::engine::{self, Build, Engine};
 use crate::error::{Error, Result, chain};
@@ -14,8 +15,8 @@ use crate::suite::{ModelSpec, Setting, Suite};
 pub struct Prepared {
     /// The engine.
     pub engine: &'static dyn Engine,
-    /// Its binary.
-    pub files: EngineFiles,
+    /// Its binary; `None` where the server runs already.
+    pub files: Option<EngineFiles>,
     /// What the binary says of itself.
     pub build: Build,
     /// Weights by model name and quant.
@@ -26,6 +27,8 @@ pub struct Prepared {
     pub model_infos: Vec<ModelInfo>,
     /// Whether this machine has a GPU that an engine may use.
     pub gpu: bool,
+    /// The server, where it runs already.
+    pub attached: Option<Attachment>,
 }
 
 impl Prepared {
@@ -67,13 +70,16 @@ fn needed(suite: &Suite) -> Vec<(&str, &str)> {
     needed
 }
 
-/// Finds, fetches or derives everything that the suite names.
+/// Finds, fetches or derives everything that the suite names; for a server that runs already, only looks for it.
 ///
 /// # Errors
 /// When something cannot be found, fetched, checked or derived; hints say what to do by hand.
 pub async fn prepare(suite: &Suite, store: &Store<'_>) -> Result<Prepared> {
     let engine = engine::find(&suite.engine.name)
         .ok_or_else(|| Error::usage(format!("unknown engine {}", suite.engine.name)))?;
+    if let Some(url) = &suite.engine.url {
+        return attach::prepare(suite, engine, url).await;
+    }
     let files = model::server(engine, suite.engine.binary.as_deref(), store)?;
     let build = engine::supervise::ask(engine, &files.binary, files.library_path.as_deref()).await?;
     let mut weights = HashMap::new();
@@ -100,12 +106,13 @@ pub async fn prepare(suite: &Suite, store: &Store<'_>) -> Result<Prepared> {
     };
     Ok(Prepared {
         engine,
-        files,
+        files: Some(files),
         build,
         weights,
         engine_info,
         model_infos,
         gpu: crate::probe::machine::has_gpu(),
+        attached: None,
     })
 }
 
@@ -127,6 +134,9 @@ fn spec_of<'a>(suite: &'a Suite, name: &str) -> Result<&'a ModelSpec> {
 pub fn preparations(suite: &Suite, store: &Store<'_>) -> Result<Vec<String>> {
     let engine = engine::find(&suite.engine.name)
         .ok_or_else(|| Error::usage(format!("unknown engine {}", suite.engine.name)))?;
+    if suite.engine.url.is_some() {
+        return Ok(Vec::new());
+    }
     let mut lines = Vec::new();
     let mut note = |location: Location| {
         let line = match location {

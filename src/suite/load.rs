@@ -102,8 +102,14 @@ impl Checker {
         let draws = self.within(&raw.draws, 100, 1_000_000, "draws")?;
         let contexts = self.contexts(&raw.contexts)?;
         let (engine_spec, engine) = self.engine(&raw.engine)?;
-        let models = self.models(&raw.models)?;
+        let models = match engine_spec.url {
+            Some(_) => self.attached_models(&raw.models)?,
+            None => self.models(&raw.models)?,
+        };
         let settings = self.settings(&raw, engine, &models)?;
+        if engine_spec.url.is_some() {
+            self.one_setting(&raw, &settings)?;
+        }
         let tasks = self.tasks(&raw.tasks, &contexts)?;
         let stopping = raw.stopping.as_ref().map(|stopping| self.stopping(stopping)).transpose()?;
         let gates: Vec<Gate> = raw
@@ -178,6 +184,7 @@ impl Checker {
         let engine = engine::find(name).ok_or_else(|| {
             self.unknown(&raw.name, "engine", names()).hint("`kneepoint list engines` shows them all")
         })?;
+        self.attachment(raw, engine)?;
         let seconds = |value: &Spanned<f64>, what: &str| self.within_f64(value, 0.1, 86_400.0, what);
         if let Some(threads) = &raw.threads
             && *threads.get_ref() == 0
@@ -274,7 +281,8 @@ impl Checker {
 
     /// The reference, then the matrix, then the explicit ones; the same setting counts once.
     fn settings(&self, raw: &RawSuite, engine: &dyn Engine, models: &[ModelSpec]) -> Result<Vec<Setting>> {
-        let resolver = Resolver { checker: self, engine, models, raw_reference: None };
+        let attached = raw.engine.url.is_some();
+        let resolver = Resolver { checker: self, engine, models, attached, raw_reference: None };
         let reference = resolver.setting(&raw.reference)?;
         let resolver = Resolver { raw_reference: Some(&reference), ..resolver };
         let mut settings = vec![reference.clone()];
@@ -465,6 +473,7 @@ fn unknown_field_hint(message: &str) -> Option<String> {
     }
 }
 
+mod attach;
 mod judging;
 #[cfg(test)]
 mod tests;

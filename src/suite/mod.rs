@@ -20,7 +20,7 @@ mod setting;
 
 pub use judging::{Gate, GateMetric, Stopping, StoppingRule};
 pub use load::{load, parse};
-pub use setting::{Cell, DraftModel, FlashAttention, Setting};
+pub use setting::{Cell, DraftModel, FlashAttention, Setting, UNKNOWN};
 
 /// A suite with every default filled in and the matrix expanded. This is what the journal's header holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

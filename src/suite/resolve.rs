@@ -8,7 +8,7 @@ use toml::Spanned;
 use super::load::Checker;
 use super::raw::{RawMatrix, RawSetting};
 use super::scalar::Scalar;
-use super::{DraftModel, ModelSpec, Setting};
+use super::{DraftModel, FlashAttention, ModelSpec, Setting, UNKNOWN};
 use crate::engine::{Engine, ServerOption};
 use crate::error::Result;
 
@@ -17,6 +17,8 @@ pub(super) struct Resolver<'a> {
     pub(super) checker: &'a Checker,
     pub(super) engine: &'a dyn Engine,
     pub(super) models: &'a [ModelSpec],
+    /// Whether the server runs already: what the suite does not name is whatever it runs.
+    pub(super) attached: bool,
     /// What a matrix leaves out is taken from here.
     pub(super) raw_reference: Option<&'a Setting>,
 }
@@ -34,9 +36,12 @@ impl Resolver<'_> {
         };
         let (k, v) = self.caches(raw)?;
         let speculation = match &raw.speculation {
+            None if self.attached => UNKNOWN.to_owned(),
             None => "off".to_owned(),
             Some(word) => self.speculation(word)?,
         };
+        let usual =
+            if self.attached { FlashAttention::Auto } else { self.engine.default_flash_attention() };
         let mut setting = Setting {
             label: String::new(),
             engine: self.engine.name().to_owned(),
@@ -45,15 +50,15 @@ impl Resolver<'_> {
             k,
             v,
             speculation,
-            flash_attention: match &raw.flash_attention {
-                Some(wanted) => *wanted.get_ref(),
-                None => self.engine.default_flash_attention(),
-            },
+            flash_attention: raw.flash_attention.as_ref().map_or(usual, |wanted| *wanted.get_ref()),
             draft: raw.draft.as_ref().map(|word| self.draft(word)).transpose()?,
             options: self.options(&raw.options)?,
             extra_args: raw.extra_args.clone(),
         };
         setting.label = setting.label_of(self.models.len() > 1);
+        if self.attached {
+            return Ok(setting);
+        }
         match self.engine.impossible(&setting) {
             None => Ok(setting),
             Some(reason) => {
@@ -152,6 +157,7 @@ impl Resolver<'_> {
 
     fn cache(&self, word: Option<&Spanned<String>>) -> Result<String> {
         match word {
+            None if self.attached => Ok(UNKNOWN.to_owned()),
             None => Ok(self.engine.default_cache_type().to_owned()),
             Some(word) => self.of_engine(word, "cache type", self.engine.cache_types()),
         }

@@ -6,6 +6,9 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// What stands for a part of a setting that nobody named and kneepoint did not set: that of an attached server.
+pub const UNKNOWN: &str = "unknown";
+
 /// Whether the server uses flash attention.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
@@ -79,24 +82,27 @@ pub struct Setting {
 
 impl Setting {
     /// The short name of a setting: what differs from the engine's usual (no speculation, flash attention on) is
-    /// spelled out, the cache types always. `with_model` puts the model in front (suites with several models).
+    /// spelled out, the cache types always, and what is [`UNKNOWN`] never. `with_model` puts the model in front
+    /// (suites with several models).
     pub fn label_of(&self, with_model: bool) -> String {
         let mut parts = Vec::new();
         if with_model {
             parts.push(self.model.clone());
         }
         parts.push(self.weights.clone());
-        parts.push(if self.k == self.v {
-            format!("kv={}", self.k)
-        } else {
-            format!("kv={}/{}", self.k, self.v)
-        });
-        if self.speculation != "off" {
+        let unknown = self.k == UNKNOWN && self.v == UNKNOWN;
+        if !unknown && self.k == self.v {
+            parts.push(format!("kv={}", self.k));
+        } else if !unknown {
+            parts.push(format!("kv={}/{}", self.k, self.v));
+        }
+        if self.speculation != "off" && self.speculation != UNKNOWN {
             parts.push(format!("spec={}", self.speculation));
         }
         parts.extend(self.draft.iter().map(|draft| format!("draft={draft}")));
         let usual = crate::engine::find(&self.engine).map(|engine| engine.default_flash_attention());
-        if self.flash_attention != usual.unwrap_or_default() {
+        let unsaid = unknown && self.flash_attention == FlashAttention::Auto;
+        if self.flash_attention != usual.unwrap_or_default() && !unsaid {
             parts.push(format!("fa={}", self.flash_attention.name()));
         }
         parts.extend(self.options.iter().map(|(name, value)| format!("{name}={value}")));

@@ -328,6 +328,7 @@ fn launch(
         deviations: if void { vec!["context per slot is 1024, not 2048".into()] } else { Vec::new() },
         failure: None,
         log: format!("engine/{id}.log"),
+        attached: None,
     }
 }
 

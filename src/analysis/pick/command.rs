@@ -20,6 +20,10 @@ pub(super) fn of(
         launch.setting == setting && contexts.contains(&launch.context) && launch.failure.is_none()
     };
     let launch = journal.launches.iter().find(of_setting)?;
+    if launch.attached.is_some() {
+        notes.push("no command: the server was running already".into());
+        return None;
+    }
     if launch.context == context {
         return Some(launch.argv.shell());
     }
