@@ -19,6 +19,7 @@ pub mod chat;
 mod counting;
 pub mod dialect;
 pub mod distributions;
+mod drafts;
 mod http;
 mod key;
 pub mod prompt_logprobs;
@@ -258,6 +259,15 @@ impl Client {
         let value = self.post_json(path, &body).await?;
         let prompt = value.get("prompt").and_then(Value::as_str);
         prompt.map(str::to_owned).ok_or_else(|| unexpected(path, "a prompt"))
+    }
+
+    /// The tokens of the prompt that the server makes of a conversation.
+    ///
+    /// # Errors
+    /// As [`Client::apply_template`] and [`Client::tokenize`].
+    pub async fn prompt_tokens(&self, messages: &[Message], tools: &[Tool]) -> Result<Vec<u32>> {
+        let prompt = self.apply_template(messages, tools).await?;
+        self.tokenize(&prompt, true).await
     }
 
     /// The JSON document at a path such as `/props`.

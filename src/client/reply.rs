@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::drafts::DraftCounter;
 use super::http::server_words;
 use super::sse::Event;
 use super::text::shown;
@@ -41,6 +42,7 @@ pub struct Tokens {
 pub fn from_events(events: &[Event]) -> Result<Decoded, String> {
     let mut assembly = Assembly::default();
     let mut token_events = Vec::new();
+    let mut drafts = DraftCounter::default();
     let mut done = false;
     for (index, event) in events.iter().enumerate() {
         if event.is_done() {
@@ -52,6 +54,7 @@ pub fn from_events(events: &[Event]) -> Result<Decoded, String> {
             let tokens = counts(&value).output;
             token_events.push(Tokens { index, tokens });
         }
+        drafts.see(&value);
         if carries_counts(&value) {
             assembly.last = value;
         }
@@ -62,7 +65,9 @@ pub fn from_events(events: &[Event]) -> Result<Decoded, String> {
             events.len()
         ));
     }
-    Ok(assembly.decoded(token_events))
+    let mut decoded = assembly.decoded(token_events);
+    decoded.reply.drafts = drafts.finish();
+    Ok(decoded)
 }
 
 /// Reads a chat completion that came in one piece.

@@ -184,7 +184,8 @@ pub(super) async fn visit(
         Err(reason) => Sampler::absent(reason),
     };
     let no_tools = found.abilities.tools.err();
-    let live = Live::new(Host::Attached, found.client, prepared.engine, sampler, id, no_tools);
+    let mut live = Live::new(Host::Attached, found.client, prepared.engine, sampler, id, no_tools);
+    live.counts_drafts = visit.cell.setting.speculates();
     live.warm_up(&suite.sampling, prepared.gpu, visit.cell.context).await;
     Ok((record, Up::Ready(Box::new(live))))
 }

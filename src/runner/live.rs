@@ -45,6 +45,8 @@ pub(super) enum Up {
 
 /// A server that answers.
 pub(super) struct Live {
+    /// Whether the server may keep counters of its drafts.
+    pub(super) counts_drafts: bool,
     server: Host,
     client: Client,
     engine: &'static dyn Engine,
@@ -133,7 +135,8 @@ pub(super) async fn launch(
         return Ok((record, Up::Refused(Outcome::Unscored { reason })));
     }
     let sampler = Sampler::start(Subject { server_pid: server.pid() })?;
-    let live = Live::new(Host::Started(server), client, prepared.engine, sampler, id, None);
+    let mut live = Live::new(Host::Started(server), client, prepared.engine, sampler, id, None);
+    live.counts_drafts = visit.cell.setting.speculates();
     live.warm_up(&suite.sampling, prepared.gpu, visit.cell.context).await;
     Ok((record, Up::Ready(Box::new(live))))
 }
@@ -166,11 +169,15 @@ impl Live {
         launch: u32,
         no_tools: Option<String>,
     ) -> Self {
-        Self { server, client, engine, sampler, launch, drops_tools: None, no_tools }
+        Self { counts_drafts: false, server, client, engine, sampler, launch, drops_tools: None, no_tools }
     }
 
     pub(super) fn client(&self) -> &Client {
         &self.client
+    }
+
+    pub(super) fn engine(&self) -> &'static dyn Engine {
+        self.engine
     }
 
     /// Ends the server and waits for it.
@@ -205,7 +212,7 @@ impl Live {
     pub(super) async fn run(&mut self, key: &TrialKey, case: &Case, sampling: &Sampling) -> Trial {
         let started = crate::clock::now();
         // In the constrained arm the server forces a call, but of tools that the model was not told of.
-        if key.arm.is_some_and(|arm| arm != Arm::Prompted) && self.template_drops_tools(case).await {
+        if key.arm != Some(Arm::Prompted) && self.template_drops_tools(case).await {
             let reason = "the chat template drops the tools".to_owned();
             return self.trial(key, &case.id, started, None, Vec::new(), Outcome::Unscored { reason });
         }
@@ -216,6 +223,7 @@ impl Live {
             let reason = format!("unknown task {}", case.task);
             return self.trial(key, &case.id, started, None, Vec::new(), Outcome::Unscored { reason });
         };
+        let counters = self.draft_counters().await;
         self.sampler.begin();
         let mut talk = Talk::hold(&self.client, self.engine, task, case, sampling).await;
         let mut probed = self.sampler.end();
@@ -230,7 +238,9 @@ impl Live {
             (Some(reply), None) => task.score(case, reply),
             (None, None) => Outcome::Unscored { reason: "nothing was asked".to_owned() },
         };
-        self.trial(key, &case.id, started, talk.reply, measurements, outcome)
+        let mut trial = self.trial(key, &case.id, started, talk.reply, measurements, outcome);
+        self.add_drafts(counters.as_ref(), &mut trial).await;
+        trial
     }
 
     /// Asks once more without streaming and notes whether the tool calls are others: then one of the server's two

@@ -16,6 +16,7 @@ use crate::trial::{Arm, Case, Outcome, Stage, Trial, TrialKey};
 mod attach;
 mod cases;
 mod desk;
+mod drafts;
 mod estimate;
 mod host;
 mod interrupt;

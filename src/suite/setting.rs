@@ -111,6 +111,13 @@ impl Setting {
     }
 }
 
+impl Setting {
+    /// Whether tokens are drafted in front of the model.
+    pub fn speculates(&self) -> bool {
+        self.speculation != "off"
+    }
+}
+
 impl fmt::Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.label)

@@ -13,8 +13,10 @@ use sha2::{Digest, Sha256};
 
 mod distributions;
 mod measurement;
+mod served;
 
 pub use measurement::{Measurement, Source, metric};
+pub use served::{DraftPoint, DraftPosition, DraftTrace, Served};
 
 /// Who speaks a chat message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -366,6 +368,13 @@ pub struct Reply {
     /// that [read them](crate::task::Task::reads_tokens).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tokens: Vec<u32>,
+    /// How its tokens were drafted, where the engine says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drafts: Option<DraftTrace>,
+    /// What of the prompt came from the server's cache: only for tasks that
+    /// [watch it](crate::task::Task::watches_cache).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served: Option<Served>,
     /// For a conversation of several turns: the replies before this one, in order (with no earlier ones
     /// of their own).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
