@@ -25,6 +25,7 @@ mod pace;
 mod prepare;
 mod spool;
 mod talk;
+mod watch;
 
 pub use attach::Attachment;
 pub use desk::Desk;

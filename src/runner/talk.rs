@@ -1,12 +1,14 @@
 //! What is said in one trial: a request and its reply, or a conversation that goes on until its task is done.
 //!
 //! A conversation is only ever appended to. Its first turn is cold; the later ones go on from what the server's
-//! cache holds, as they would for a person who talks to it.
+//! cache holds, as they would for a person who talks to it. Tasks that watch the cache make several requests of their
+//! own instead, each of which may use it or not.
 
+use super::watch::CacheWatch;
 use crate::client::{Client, Conversation, Exchange, Failure, timeline};
 use crate::engine::Engine;
 use crate::suite::Sampling;
-use crate::task::{Step, Task};
+use crate::task::{Ask, Step, Task};
 use crate::trial::{Case, FinishReason, Measurement, Prompt, Reply, Source, metric};
 
 /// Turns after which a conversation does not count as one that will end.
@@ -41,6 +43,17 @@ impl Talk {
         let measurements = turns.measurements();
         Self { reply: Reply::of_conversation(turns.replies), measurements, failure }
     }
+}
+
+/// How many tokens a prompt has that was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    /// So many.
+    Exactly(u32),
+    /// No fewer than the one before.
+    MoreThanBefore,
+    /// Nobody counted.
+    Unknown,
 }
 
 /// The turns so far.
@@ -78,22 +91,45 @@ impl Turns {
         let Prompt::Chat { messages, tools, tool_choice, response_schema } = &case.prompt else {
             return Ok(());
         };
-        let mut said = messages.clone();
+        let mut watch = task.watches_cache().then(CacheWatch::default);
+        let mut ask =
+            Ask { messages: messages.clone(), tools: tools.clone(), reuse_cache: task.watches_cache() };
+        let mut sent = Sent::Exactly(case.prompt_tokens);
         while self.replies.len() < MAX_TURNS {
+            if let Some(watch) = &mut watch {
+                watch.before(client, &ask.messages, &ask.tools).await;
+            }
+            if let (Sent::Unknown, Some(tokens)) = (sent, watch.as_ref().and_then(CacheWatch::prompt_tokens))
+            {
+                sent = Sent::Exactly(tokens);
+            }
             let conversation = Conversation {
-                messages: &said,
-                tools,
+                messages: &ask.messages,
+                tools: &ask.tools,
                 tool_choice: *tool_choice,
                 response_schema: response_schema.as_ref(),
-                reuse_cache: !self.replies.is_empty(),
+                reuse_cache: ask.reuse_cache,
             };
             let asked = client.chat(&conversation, sampling, case.max_tokens).await;
             let exchange = asked.map_err(|failure| self.in_turn(failure, self.replies.len()))?;
             self.push(exchange, engine);
-            self.check(case).map_err(|failure| self.in_turn(failure, self.replies.len() - 1))?;
+            if let (Some(watch), Some(reply), Some(figures)) =
+                (&mut watch, self.replies.last_mut(), self.figures.last())
+            {
+                reply.served = Some(watch.after(client, reply, figures, ask.reuse_cache).await);
+            }
+            self.check(case, sent).map_err(|failure| self.in_turn(failure, self.replies.len() - 1))?;
             match task.step(case, &self.replies) {
                 Step::Done => return Ok(()),
-                Step::Say(messages) => said.extend(messages),
+                Step::Say(messages) => {
+                    ask.messages.extend(messages);
+                    ask.reuse_cache = true;
+                    sent = Sent::MoreThanBefore;
+                }
+                Step::Ask(next) => {
+                    ask = next;
+                    sent = Sent::Unknown;
+                }
             }
         }
         let message = format!("the conversation did not end after {MAX_TURNS} turns");
@@ -118,30 +154,28 @@ impl Turns {
 
     /// The last reply counts only if the server read the whole prompt (some cut an over-long one silently) and
     /// had room for the reply.
-    fn check(&self, case: &Case) -> Result<(), Failure> {
+    fn check(&self, case: &Case, sent: Sent) -> Result<(), Failure> {
         let integrity = |message| Err(Failure::integrity(message));
-        let seen: Vec<Option<f64>> = self
-            .figures
-            .iter()
-            .rev()
-            .take(2)
-            .map(|turn| engine_figure(turn, metric::PROMPT_TOKENS))
-            .collect();
-        match seen.as_slice() {
-            [Some(seen)] if *seen != f64::from(case.prompt_tokens) => {
-                integrity(format!("{} prompt tokens were sent, the server saw {seen}", case.prompt_tokens))
+        let mut seen = self.figures.iter().rev().map(|turn| engine_figure(turn, metric::PROMPT_TOKENS));
+        let (now, before) = (seen.next().flatten(), seen.next().flatten());
+        match (sent, now, before) {
+            (Sent::Exactly(tokens), Some(seen), _) if seen != f64::from(tokens) => {
+                return integrity(format!("{tokens} prompt tokens were sent, the server saw {seen}"));
             }
-            [Some(seen), Some(before)] if seen < before => integrity(format!(
-                "the conversation grew, but the server saw {seen} prompt tokens after {before} in the turn before"
+            (Sent::MoreThanBefore, Some(seen), Some(before)) if seen < before => {
+                return integrity(format!(
+                    "the conversation grew, but the server saw {seen} prompt tokens after {before} in the turn before"
+                ));
+            }
+            _ => {}
+        }
+        // The first request of a case has room for its reply by construction.
+        match self.cut_off(case.max_tokens).filter(|_| self.figures.len() > 1) {
+            Some(tokens) => integrity(format!(
+                "the reply ended after {tokens} of {} tokens: the server's context is full",
+                case.max_tokens
             )),
-            [_, _] => match self.cut_off(case.max_tokens) {
-                Some(tokens) => integrity(format!(
-                    "the reply ended after {tokens} of {} tokens: the server's context is full",
-                    case.max_tokens
-                )),
-                None => Ok(()),
-            },
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 
@@ -416,7 +450,7 @@ mod tests {
     fn a_full_context_is_told_from_a_used_budget() {
         let check = |later| {
             let (replies, figures) = [turn(FinishReason::Stop, 13.0, Some(3.0)), later].into_iter().unzip();
-            Turns { replies, figures, timelines: Vec::new() }.check(&case(13))
+            Turns { replies, figures, timelines: Vec::new() }.check(&case(13), Sent::MoreThanBefore)
         };
         assert!(check(turn(FinishReason::Length, 20.0, Some(8.0))).is_ok());
         assert!(check(turn(FinishReason::Stop, 20.0, Some(3.0))).is_ok());

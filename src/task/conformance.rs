@@ -10,6 +10,8 @@ use crate::trial::{FinishReason, PackedDistributions, Packing, Prompt, ToolCall}
 
 /// Largest unit of any haystack (tokens of [`WordCounter`]): how far below its context a case may stay.
 const UNIT: u32 = 48;
+/// Tokens that a case of several requests may keep for what changes from one to the next.
+const CHANGES: u32 = 128;
 const CONTEXTS: [u32; 5] = [512, 1024, 2048, 4096, 8192];
 
 /// A tokenizer for tests: a token is a run of at most four letters or digits, or any other character;
@@ -181,13 +183,28 @@ fn turns(task: &dyn Task, case: &Case) -> usize {
     task.perfect(case).map_or(1, |reply| reply.turns().count())
 }
 
+fn counted(messages: &[Message], tools: &[Tool]) -> u32 {
+    WordCounter::default().count_chat(messages, tools).unwrap()
+}
+
 /// Every message until the last reply where each reply says so, and what the longest turn adds (tokens).
 fn held(task: &dyn Task, case: &Case, says: &str) -> (Vec<Message>, u32) {
     let Prompt::Chat { messages, .. } = &case.prompt else { panic!("{} is no chat", case.task) };
     let (mut messages, mut replies, mut longest) = (messages.clone(), Vec::new(), 0);
     loop {
         replies.push(Reply { content: says.to_owned(), ..Reply::default() });
-        let Step::Say(more) = task.step(case, &replies) else { return (messages, longest) };
+        let more = match task.step(case, &replies) {
+            Step::Done => return (messages, longest),
+            Step::Say(more) => more,
+            // The longest request of a case counts.
+            Step::Ask(ask) => {
+                let tokens = counted(&ask.messages, &ask.tools);
+                assert!(tokens + case.max_tokens <= case.context, "{}: {tokens}", task.name());
+                messages = if tokens > counted(&messages, &[]) { ask.messages } else { messages };
+                longest = longest.max(CHANGES);
+                continue;
+            }
+        };
         let added = WordCounter::default().count_chat(&more, &[]).unwrap();
         longest = longest.max(added);
         messages.extend(more);
@@ -222,8 +239,10 @@ fn conversations_end_where_their_right_replies_do() {
             let replies: Vec<Reply> =
                 perfect.turns().map(|turn| Reply { earlier: Vec::new(), ..turn.clone() }).collect();
             for said in 1..replies.len() {
-                let Step::Say(more) = task.step(&case, &replies[..said]) else {
-                    panic!("{} ends after {said} of {} turns", task.name(), replies.len())
+                let more = match task.step(&case, &replies[..said]) {
+                    Step::Say(more) => more,
+                    Step::Ask(ask) => ask.messages,
+                    Step::Done => panic!("{} ends after {said} of {} turns", task.name(), replies.len()),
                 };
                 assert!(!more.is_empty() && crate::trial::prefill(&more).is_none(), "{}", task.name());
             }

@@ -80,6 +80,11 @@ impl Fitter {
         Self { budget, min, max, guess: min, unit_tokens: None }
     }
 
+    /// Tokens that the prompt may have.
+    pub(crate) const fn budget(&self) -> u32 {
+        self.budget
+    }
+
     /// The next prompts may have so many tokens.
     pub(crate) const fn set_budget(&mut self, budget: u32) {
         self.budget = budget;

@@ -21,6 +21,7 @@ pub(crate) mod options;
 mod prose;
 pub(crate) mod random;
 pub mod retrieval;
+pub mod serving;
 pub(crate) mod sizing;
 pub mod text;
 pub mod tools;
@@ -61,6 +62,7 @@ pub static TASKS: &[&dyn Task] = &[
     &tools::context_pressure::ContextPressure,
     &tools::json_schema::JsonSchema,
     &tools::multi_turn::MultiTurn,
+    &serving::prefix_cache::PrefixCache,
     &import::ruler::Ruler,
     &import::qa::Qa,
     &import::bfcl::Bfcl,
@@ -210,6 +212,19 @@ pub enum Step {
     /// These messages are appended, and the model is asked again: its own turn first (as it wrote it, or as it
     /// should have been where the history is gold), then what is said or returned to it next.
     Say(Vec<Message>),
+    /// A request of its own follows, whatever was said before.
+    Ask(Ask),
+}
+
+/// A whole request within a case.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Ask {
+    /// The conversation.
+    pub messages: Vec<Message>,
+    /// Tools for the `tools` field; empty: the field is not sent.
+    pub tools: Vec<Tool>,
+    /// Whether the server may take from its cache what it holds of it.
+    pub reuse_cache: bool,
 }
 
 /// A generator of cases with a pure scorer.
@@ -261,6 +276,12 @@ pub trait Task: Sync {
         false
     }
 
+    /// Whether it is about the server's cache: already the first request of a case may use it, and each reply of a
+    /// case says [how it was served](Reply::served).
+    fn watches_cache(&self) -> bool {
+        false
+    }
+
     /// Names of those figures (of [`Score`](crate::trial::Score) and of [`Task::compare`]) that the report shows a
     /// mean of for each setting, beside the reference's on the same cases.
     fn figures(&self) -> &'static [&'static str] {
@@ -293,7 +314,8 @@ pub trait Task: Sync {
     }
 
     /// How the conversation of a case goes on after the replies so far (at least one). Pure; what was said
-    /// before is never changed, only appended to. Tasks of one turn are done after the first.
+    /// before is never changed, only appended to, unless a [new request](Step::Ask) is made. Tasks of one turn are
+    /// done after the first.
     fn step(&self, _case: &Case, _replies: &[Reply]) -> Step {
         Step::Done
     }

@@ -348,6 +348,7 @@ pub(super) mod testing {
             match task.step(case, &replies) {
                 Step::Done => return (messages, Reply::of_conversation(replies).unwrap()),
                 Step::Say(more) => messages.extend(more),
+                Step::Ask(ask) => messages = ask.messages,
             }
         }
     }

@@ -1,0 +1,6 @@
+//! Serving: what a server keeps from one request to the next, and whether the answers stay what they were.
+
+pub mod prefix_cache;
+mod variants;
+
+pub use variants::Variant;
