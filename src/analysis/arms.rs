@@ -5,11 +5,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::figures::share;
 use super::frame::Visit;
 use super::quality::{anytime_difference, paired_difference};
 use super::stats::ClusterSums;
 use super::summary::{ArmRow, ConstrainedArm, ConstraintCost, Estimate};
-use super::{Run, figures, speed};
+use super::{Run, speed};
 use crate::trial::{Arm, Outcome, Score, Source, Stage, Trial, metric};
 
 /// 1 where the server could hold the output to the schema, 0 where not; tasks that do not say leave it out.
@@ -135,13 +136,6 @@ impl<'a> Answers<'_, 'a> {
         let Visit { setting, context, .. } = self.visit;
         format!("arms {what} {context} {} {setting}", self.task)
     }
-}
-
-/// A mean of shares (0..1); Student's interval knows nothing of their range.
-fn share(values: &[f64], confidence: f64) -> Option<Estimate> {
-    let within = |end: Option<f64>| end.map(|end| end.clamp(0.0, 1.0));
-    let mean = figures::mean(values, confidence)?;
-    Some(Estimate { low: within(mean.low), high: within(mean.high), ..mean })
 }
 
 /// For every request that the server answered or refused: 1 where it could hold the output to the form, else 0.

@@ -78,6 +78,54 @@ fn task_rows(run: &Run<'_>, task: &str, context: u32) -> Vec<DivergenceRow> {
     rows
 }
 
+/// A greedy reply beside another setting's.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Parting {
+    /// Accepted share of drafted tokens (0..1); `None` when nothing was drafted.
+    pub(crate) acceptance: Option<f64>,
+    /// Whether it parts from the other at all.
+    pub(crate) parted: bool,
+}
+
+/// The greedy replies of a visit beside another setting's, and the reference's beside its own.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Beside {
+    pub(crate) ours: Vec<Parting>,
+    pub(crate) noise: Vec<Parting>,
+    /// Never [`DivergenceVerdict::BeyondNoise`]: that is for the test to say.
+    pub(crate) verdict: DivergenceVerdict,
+    /// Two-sided p-value of the paired log-rank test, where it is not settled by counting.
+    pub(crate) p: Option<f64>,
+}
+
+/// Whether a task of the suite compares greedy replies at a context length.
+pub(crate) fn is_asked(run: &Run<'_>, context: u32) -> bool {
+    run.task_arms(context).iter().any(|(task, _)| run.tasks.compares_greedy(task))
+}
+
+/// Compares the greedy replies of all tasks that ask for them with those of another setting than the reference.
+/// `None` when both answered none of the same requests.
+pub(crate) fn beside(run: &Run<'_>, ours: Visit<'_>, other: Visit<'_>) -> Option<Beside> {
+    let reference = Visit { setting: &run.suite.reference().label, context: ours.context, replicate: 0 };
+    let mut tasks: Vec<&str> = run.task_arms(ours.context).into_iter().map(|(task, _)| task).collect();
+    tasks.dedup();
+    let all = |of: Visit<'_>, than: Visit<'_>| -> Vec<Pair<'_>> {
+        tasks.iter().flat_map(|task| pairs(run, task, of, than)).collect()
+    };
+    let (ours, again) = (all(ours, other), all(Visit { replicate: 1, ..reference }, reference));
+    if ours.is_empty() {
+        return None;
+    }
+    let verdict = verdict_by_counts(&ours, &again);
+    let p = (verdict == DivergenceVerdict::Unclear).then(|| log_rank(run, &ours, &again).unwrap_or(1.0));
+    let partings = |pairs: &[Pair<'_>]| -> Vec<Parting> {
+        let parting =
+            |pair: &Pair<'_>| Parting { acceptance: pair.acceptance(), parted: pair.parted.first.is_some() };
+        pairs.iter().map(parting).collect()
+    };
+    Some(Beside { ours: partings(&ours), noise: partings(&again), verdict, p })
+}
+
 /// The replies that this visit and the reference's first both have.
 fn pairs<'a>(run: &Run<'a>, task: &str, visit: Visit<'_>, reference: Visit<'_>) -> Vec<Pair<'a>> {
     let theirs = run.scored(reference);

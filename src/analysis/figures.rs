@@ -108,6 +108,13 @@ pub(super) fn mean(values: &[f64], confidence: f64) -> Option<Estimate> {
     estimate(values, interval)
 }
 
+/// A mean of shares (0..1); Student's interval knows nothing of their range.
+pub(super) fn share(values: &[f64], confidence: f64) -> Option<Estimate> {
+    let within = |end: Option<f64>| end.map(|end| end.clamp(0.0, 1.0));
+    let mean = mean(values, confidence)?;
+    Some(Estimate { low: within(mean.low), high: within(mean.high), ..mean })
+}
+
 fn difference(pairs: &[(f64, f64)], confidence: f64) -> Option<Estimate> {
     let differences: Vec<f64> = pairs.iter().map(|(ours, theirs)| ours - theirs).collect();
     let interval = if pairs.iter().all(|(ours, theirs)| is_flag(*ours) && is_flag(*theirs)) {

@@ -29,8 +29,10 @@ pub mod memory_formula;
 mod pareto;
 pub mod pick;
 pub mod power;
+mod prefix_cache;
 mod quality;
 pub mod route;
+mod speculation;
 mod speed;
 pub mod stats;
 pub mod stopping;
@@ -67,6 +69,11 @@ pub trait Tasks {
         None
     }
 
+    /// Whether the task asks where greedy replies part.
+    fn compares_greedy(&self, _task: &str) -> bool {
+        false
+    }
+
     /// The figures that the report shows, by name; see [`Task::figures`](crate::task::Task::figures).
     fn figures(&self, _task: &str) -> &'static [&'static str] {
         &[]
@@ -94,6 +101,10 @@ impl Tasks for Registry {
     fn divergence(&self, case: &Case, reply: &Reply, reference: &Reply) -> Option<Divergence> {
         let asks = case.task == GreedyDivergence.name();
         asks.then(|| greedy_divergence::divergence(reply, reference)).flatten()
+    }
+
+    fn compares_greedy(&self, task: &str) -> bool {
+        task == GreedyDivergence.name()
     }
 
     fn figures(&self, task: &str) -> &'static [&'static str] {
@@ -184,6 +195,8 @@ pub fn summarise_with(journal: &Journal, tasks: &dyn Tasks) -> Result<Summary> {
         conversations: conversations::rows(&run),
         kld_bands,
         divergence: parted,
+        speculation: Vec::new(),
+        prefix_cache: prefix_cache::rows(&run),
         figures,
         memory_fits: Vec::new(),
         effective: Vec::new(),
@@ -199,6 +212,7 @@ pub fn summarise_with(journal: &Journal, tasks: &dyn Tasks) -> Result<Summary> {
     };
     summary.memory_fits = memory_formula::fits(&run, &summary.cells);
     summary.effective = effective::lengths(&summary);
+    summary.speculation = speculation::rows(&run, &summary);
     summary.gates = gates::check(&run.suite.gates, &summary, &exact);
     summary.flags = flags::flags(&run, &summary)?;
     summary.not_measured = flags::not_measured(&run, &summary);

@@ -10,6 +10,13 @@ use crate::engine::Effective;
 use crate::model::kv::KvShape;
 use crate::trial::{Arm, Stage, TrialKey};
 
+mod serving;
+
+pub use serving::{
+    AcceptanceHalf, DraftFigures, DraftMemory, DraftPositionRate, DraftStretch, LosslessFinding,
+    Losslessness, PrefixCacheRow, SpeculationRow, SpeculationTask, SpeculationVerdict,
+};
+
 /// Version of the JSON form of [`Summary`].
 pub const SUMMARY_SCHEMA_VERSION: u32 = 1;
 
@@ -863,6 +870,12 @@ pub struct Summary {
     /// Where greedy replies part from the reference's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub divergence: Vec<DivergenceRow>,
+    /// What speculation does, on every cell that speculates.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub speculation: Vec<SpeculationRow>,
+    /// What keeps the server's prefix cache, where `serving/prefix_cache` ran.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prefix_cache: Vec<PrefixCacheRow>,
     /// Tasks' own figures.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub figures: Vec<FigureRow>,

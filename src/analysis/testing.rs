@@ -89,6 +89,8 @@ pub(crate) fn summary() -> Summary {
         conversations: Vec::new(),
         kld_bands: Vec::new(),
         divergence: Vec::new(),
+        speculation: Vec::new(),
+        prefix_cache: Vec::new(),
         figures: Vec::new(),
         memory_fits: Vec::new(),
         effective: Vec::new(),

@@ -114,7 +114,7 @@ impl Setting {
 impl Setting {
     /// Whether tokens are drafted in front of the model.
     pub fn speculates(&self) -> bool {
-        self.speculation != "off"
+        self.speculation != "off" && self.speculation != UNKNOWN
     }
 }
 

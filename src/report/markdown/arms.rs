@@ -69,7 +69,8 @@ fn constrained(row: &ArmRow) -> Option<ConstrainedView> {
     })
 }
 
-fn ratio(of: Option<Estimate>) -> String {
+/// `1.4× [1.3, 1.5]`, of a ratio.
+pub(super) fn ratio(of: Option<Estimate>) -> String {
     text::estimate(of, |value| format!("{}×", text::significant(value)))
 }
 

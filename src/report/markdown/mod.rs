@@ -14,6 +14,8 @@ mod conversations;
 mod energy;
 mod judging;
 mod memory;
+mod serving;
+mod speculation;
 mod view;
 
 use view::View;

@@ -12,6 +12,8 @@ use super::conversations::{self, ConversationsView};
 use super::energy::EnergyView;
 use super::judging::{self, FrontView, GateView, InteractionView, StoppingView};
 use super::memory::MemoryView;
+use super::serving::{self, PrefixCacheView};
+use super::speculation::{self, SpeculationView};
 use crate::analysis::summary::{CellSummary, DepthRow, KldSummary, Summary, TaskRow};
 
 /// Failures that are listed one by one.
@@ -45,6 +47,8 @@ pub(super) struct View<'a> {
     memory: Vec<MemoryView>,
     kld_bands: Vec<BandLevelView>,
     divergence: Option<DivergenceView>,
+    speculation: Option<SpeculationView>,
+    prefix_cache: Vec<PrefixCacheView>,
     figures: Vec<FiguresView>,
     triggers: Vec<TriggerView>,
     arms: Option<ArmsView>,
@@ -216,6 +220,8 @@ impl<'a> View<'a> {
             kld: contexts.iter().filter_map(|&context| kld_level(summary, context)).collect(),
             kld_bands: contexts.iter().filter_map(|&context| coherence::bands(summary, context)).collect(),
             divergence: coherence::divergence(summary),
+            speculation: speculation::tables(summary),
+            prefix_cache: serving::tables(summary),
             figures: coherence::figures(summary),
             triggers: triggers(summary),
             arms: arms::tables(summary),
