@@ -22,8 +22,8 @@ pub enum Likeness {
     Vllm,
 }
 
-/// How the mock server behaves. Token `i` (from 1) is ready `prefill + i * decode` after a request came in;
-/// a chunk leaves when its last token is ready.
+/// How the mock server behaves. Token `i` (from 1) is ready `prefill + i * decode` after a request came in and had a
+/// slot; a chunk leaves when its last token is ready.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Script {
@@ -52,6 +52,8 @@ pub struct Script {
     pub cached_tokens: u32,
     /// Context length (tokens): a longer prompt is refused.
     pub context: u32,
+    /// Requests that are worked on at the same time, the others wait; 0: any number.
+    pub slots: u32,
     /// Texts of the replies, in turn; empty: filler words.
     pub replies: Vec<String>,
     /// Length of the line that [`FaultKind::HugeLine`] sends (bytes).
@@ -75,6 +77,7 @@ impl Default for Script {
             per_token_timings: true,
             cached_tokens: 0,
             context: 8192,
+            slots: 0,
             replies: Vec::new(),
             huge_line_bytes: 2 << 20,
             faults: Vec::new(),
@@ -310,6 +313,9 @@ pub struct MockArgs {
     /// Context length (tokens)
     #[arg(long, value_name = "N", default_value_t = Script::default().context)]
     pub context: u32,
+    /// Requests that are worked on at the same time, the others wait; 0: any number
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub slots: u32,
     /// Text of a reply; several are given in turn
     #[arg(long = "reply", value_name = "TEXT")]
     pub replies: Vec<String>,
@@ -341,6 +347,7 @@ impl MockArgs {
             per_token_timings: self.per_token_timings,
             cached_tokens: self.cached_tokens,
             context: self.context,
+            slots: self.slots,
             replies: self.replies.clone(),
             huge_line_bytes: self.huge_line_bytes,
             faults: faults?,

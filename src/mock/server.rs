@@ -17,6 +17,7 @@ use futures_util::stream;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::document::Speech;
@@ -36,6 +37,10 @@ const TEMPLATE: &str = "{% for message in messages %}<|im_start|>{{ message.role
                         {% endfor %}<|im_start|>assistant\n";
 
 pub(super) fn router(script: Script) -> Router {
+    let room = match script.slots as usize {
+        0 => Semaphore::MAX_PERMITS,
+        slots => slots,
+    };
     let state = Arc::new(Server {
         script,
         requests: AtomicU64::new(0),
@@ -43,6 +48,7 @@ pub(super) fn router(script: Script) -> Router {
         output_tokens: AtomicU64::new(0),
         slot: Mutex::new(Vec::new()),
         salt: Mutex::new(None),
+        free: Arc::new(Semaphore::new(room)),
     });
     let health = get(async || json_response(&json!({ "status": "ok" })));
     let shared =
@@ -79,6 +85,8 @@ pub(super) struct Server {
     slot: Mutex<Vec<u32>>,
     /// Salt of that completion.
     salt: Mutex<Option<String>>,
+    /// Slots without a request.
+    free: Arc<Semaphore>,
 }
 
 pub(super) type Shared = State<Arc<Server>>;
@@ -131,6 +139,8 @@ struct ChatRequest {
     cache_salt: Option<String>,
     #[serde(default)]
     response_format: Value,
+    #[serde(default)]
+    ignore_eos: bool,
 }
 
 #[derive(Deserialize)]
@@ -149,6 +159,7 @@ struct StreamOptions {
 }
 
 async fn chat(State(server): Shared, body: Bytes) -> Result<Response, Refused> {
+    let slot = server.take_slot().await?;
     let start = Instant::now();
     let (number, fault) = server.next_request();
     let request: ChatRequest = parse(&body)?;
@@ -164,7 +175,10 @@ async fn chat(State(server): Shared, body: Bytes) -> Result<Response, Refused> {
     let script = &server.script;
     let reused = server.reuse(&prompt, server.may_reuse(&request));
     let cached = u64::from(script.cached_tokens).max(reused).min(seen.saturating_sub(1));
-    let (tokens, complete) = server.say(number, request.max_tokens);
+    let (tokens, complete) = match request.max_tokens.filter(|_| request.ignore_eos) {
+        Some(budget) => (tokens::filler(budget), false),
+        None => server.say(number, request.max_tokens),
+    };
     let speech = Speech { request: number, tokens, complete, processed: seen - cached, cached };
     server.count(&speech);
     let plan = if request.stream {
@@ -177,7 +191,7 @@ async fn chat(State(server): Shared, body: Bytes) -> Result<Response, Refused> {
     } else {
         plan::whole(&speech, script)
     };
-    respond(start, plan, fault, script).await
+    respond(start, plan, fault, script, slot).await
 }
 
 /// Like a server whose grammars know no dynamic references.
@@ -217,6 +231,7 @@ enum PromptField {
 }
 
 async fn completion(State(server): Shared, body: Bytes) -> Result<Response, Refused> {
+    let slot = server.take_slot().await?;
     let start = Instant::now();
     let (number, fault) = server.next_request();
     let request: CompletionRequest = parse(&body)?;
@@ -254,7 +269,7 @@ async fn completion(State(server): Shared, body: Bytes) -> Result<Response, Refu
         document["completion_probabilities"] = probabilities(&prompt, request.n_probs, &speech.tokens);
     }
     let at = server.script.ready(speech.processed, speech.count());
-    respond(start, plan::single(at, &document), fault, &server.script).await
+    respond(start, plan::single(at, &document), fault, &server.script, slot).await
 }
 
 /// One entry a generated token; generated tokens join the prefix of the next.
@@ -322,7 +337,7 @@ async fn props(State(server): Shared) -> Response {
             "n_ctx": server.script.context,
             "params": { "speculative.types": "none" },
         },
-        "total_slots": 1,
+        "total_slots": server.script.slots.max(1),
         "model_alias": "mock",
         "model_path": "mock.gguf",
         "model_ftype": "F16",
@@ -365,6 +380,11 @@ fn seen(sent: u64, fault: Option<FaultKind>) -> u64 {
 }
 
 impl Server {
+    /// Waits for a slot, which is free again when what is returned is dropped.
+    async fn take_slot(&self) -> Result<OwnedSemaphorePermit, Refused> {
+        Arc::clone(&self.free).acquire_owned().await.map_err(Refused::invalid)
+    }
+
     fn next_request(&self) -> (u64, Option<FaultKind>) {
         let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
         (number, self.script.fault(number))
@@ -451,6 +471,7 @@ async fn respond(
     plan: Plan,
     fault: Option<FaultKind>,
     script: &Script,
+    slot: OwnedSemaphorePermit,
 ) -> Result<Response, Refused> {
     let plan = match fault {
         Some(FaultKind::Http500) => {
@@ -475,21 +496,22 @@ async fn respond(
         punctual(start + first.at).await;
     }
     let media_type = [(header::CONTENT_TYPE, plan.media_type)];
-    Ok((media_type, body(start, plan)).into_response())
+    Ok((media_type, body(start, plan, slot)).into_response())
 }
 
-fn body(start: Instant, plan: Plan) -> Body {
+/// The slot is held as long as there is something to write.
+fn body(start: Instant, plan: Plan, slot: OwnedSemaphorePermit) -> Body {
     let writes = plan.writes.into_iter();
-    Body::from_stream(stream::unfold((writes, plan.end), move |(mut writes, end)| async move {
+    Body::from_stream(stream::unfold((writes, plan.end, slot), move |(mut writes, end, slot)| async move {
         if let Some(Write { at, bytes }) = writes.next() {
             sleep_until(start + at).await;
-            return Some((Ok(bytes), (writes, end)));
+            return Some((Ok(bytes), (writes, end, slot)));
         }
         match end {
             End::Complete => None,
             End::Abort => {
                 sleep(FLUSH).await;
-                Some((Err(io::Error::other("scripted end")), (writes, End::Complete)))
+                Some((Err(io::Error::other("scripted end")), (writes, End::Complete, slot)))
             }
             End::Hang => pending().await,
         }
