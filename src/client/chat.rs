@@ -73,6 +73,12 @@ pub(super) fn said(conversation: &Conversation<'_>) -> Value {
     body
 }
 
+/// Makes every reply as long as its budget: tokens that end it are never chosen. llama.cpp, vLLM and SGLang know the
+/// key; elsewhere replies may be shorter.
+pub(super) fn ignore_end(body: &mut Value) {
+    body["ignore_eos"] = true.into();
+}
+
 /// The same request for a reply in one piece.
 pub(super) fn in_one_piece(mut body: Value) -> Value {
     if let Value::Object(body) = &mut body {

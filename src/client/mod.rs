@@ -201,6 +201,29 @@ impl Client {
         chat::exchange(&answer, self.http.limits())
     }
 
+    /// As [`Client::chat`] for one of many requests at the same time. Opening the connection is in its time, as it is
+    /// for every user; the reply is decoded on another thread, so that other streams are stamped when they arrive.
+    /// `to_the_end`: the model must not stop before `max_tokens` (`ignore_eos`), where the engine knows that.
+    ///
+    /// # Errors
+    /// As [`Client::chat`].
+    pub async fn chat_under_load(
+        &self,
+        conversation: &Conversation<'_>,
+        sampling: &Sampling,
+        max_tokens: u32,
+        to_the_end: bool,
+    ) -> Result<Exchange, Failure> {
+        let mut body = self.manner.chat(conversation, sampling, max_tokens)?;
+        if to_the_end {
+            chat::ignore_end(&mut body);
+        }
+        let answer = self.http.post(self.endpoints.chat, &body).await?;
+        let limits = *self.http.limits();
+        let decoded = tokio::task::spawn_blocking(move || chat::exchange(&answer, &limits)).await;
+        decoded.unwrap_or_else(|_| Err(Failure::stream("decoding the reply panicked")))
+    }
+
     /// As [`Client::chat`], with the reply in one piece: nothing is timed but its end.
     ///
     /// # Errors
