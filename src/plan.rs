@@ -3,14 +3,20 @@
 use serde::Serialize;
 
 use crate::error::{Error, Kind, Result};
-use crate::suite::{Cell, Setting, Suite, TaskSpec};
+use crate::suite::{Cell, LoadSpec, Setting, Suite, TaskSpec};
 use crate::trial::TrialKey;
+
+/// What filters call the load phase: `--filter task=load` runs it alone.
+pub const LOAD: &str = "load";
 
 /// Everything that a run will do.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Plan {
     /// Server processes in run order, none without trials.
     pub visits: Vec<Visit>,
+    /// Server processes of the load phase, in run order behind the visits; they have no trials.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub load: Vec<Visit>,
 }
 
 impl Plan {
@@ -34,6 +40,8 @@ pub struct Visit {
     pub round: u32,
     /// 1 for the reference's second visit.
     pub replicate: u32,
+    /// Requests that the server works on at the same time: 1 for trials, which run one at a time.
+    pub slots: u16,
     /// What it answers, in order.
     pub trials: Vec<TrialKey>,
 }
@@ -144,11 +152,31 @@ pub fn plan(suite: &Suite, filter: &Filter) -> Result<Plan> {
         }
         visits.extend(one_round);
     }
-    if visits.is_empty() {
+    let load = load_of(suite, filter);
+    if visits.is_empty() && load.is_empty() {
         return Err(Error::new(Kind::NothingSelected, "the filter leaves no trial to run")
             .hint("`--dry-run` without the filter shows what there is"));
     }
-    Ok(Plan { visits })
+    Ok(Plan { visits, load })
+}
+
+/// One server a setting. Filters see the load phase as a task of the name [`LOAD`].
+fn load_of(suite: &Suite, filter: &Filter) -> Vec<Visit> {
+    let wanted = |load: &&LoadSpec| filter.keeps(LOAD, load.context);
+    let Some(load) = suite.load.as_ref().filter(wanted) else {
+        return Vec::new();
+    };
+    let reference = suite.reference();
+    let chosen = suite.settings.iter().filter(|setting| filter.passes_setting(setting, reference));
+    chosen
+        .map(|setting| Visit {
+            cell: Cell { setting: setting.clone(), context: load.context },
+            round: 0,
+            replicate: 0,
+            slots: load.slots,
+            trials: Vec::new(),
+        })
+        .collect()
 }
 
 fn round_of(suite: &Suite, filter: &Filter, round: u32) -> Vec<Visit> {
@@ -167,6 +195,7 @@ fn round_of(suite: &Suite, filter: &Filter, round: u32) -> Vec<Visit> {
                     cell: Cell { setting: setting.clone(), context },
                     round,
                     replicate,
+                    slots: 1,
                     trials,
                 });
             }

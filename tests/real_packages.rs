@@ -98,6 +98,7 @@ async fn the_real_server_runs_what_it_was_asked_for() {
             model: &model,
             draft: None,
             port,
+            slots: 1,
             threads: None,
             gpu: false,
             extra_args: &[],

@@ -40,6 +40,8 @@ pub struct Launch<'a> {
     pub draft: Option<&'a Path>,
     /// Loopback port to listen on.
     pub port: u16,
+    /// Requests that the server works on at the same time, each with the cell's whole context.
+    pub slots: u16,
     /// Threads for computing; `None` leaves it to the server.
     pub threads: Option<u16>,
     /// Whether the machine has a GPU that the server may use.

@@ -71,6 +71,7 @@ pub fn argv(suite: &Suite, prepared: &Prepared, visit: &Visit, port: u16) -> Res
             model: prepared.model(&visit.cell.setting)?,
             draft: prepared.draft(&visit.cell.setting)?,
             port,
+            slots: visit.slots,
             threads: suite.engine.threads,
             extra_args: &suite.engine.args,
             build: &prepared.build,
@@ -129,6 +130,7 @@ pub(super) async fn launch(
     let log = server.read_log().unwrap_or_default();
     record.effective = read_back(prepared.engine, &client, &log).await;
     record.deviations = prepared.engine.deviations(&visit.cell, &record.effective);
+    record.deviations.extend(too_few_slots(visit, &record.effective));
     if !record.deviations.is_empty() {
         server.stop().await?;
         let reason = format!("void cell: the server changed {}", record.deviations.join("; "));
@@ -139,6 +141,13 @@ pub(super) async fn launch(
     live.counts_drafts = visit.cell.setting.speculates();
     live.warm_up(&suite.sampling, prepared.gpu, visit.cell.context).await;
     Ok((record, Up::Ready(Box::new(live))))
+}
+
+/// Where several requests are to be answered at the same time, a server with fewer slots would queue them.
+fn too_few_slots(visit: &Visit, effective: &Effective) -> Option<String> {
+    let wanted = u32::from(visit.slots);
+    let running = effective.slots.filter(|slots| *slots < wanted && wanted > 1)?;
+    Some(format!("slots: asked for {wanted}, the server runs {running}"))
 }
 
 /// A client for a server of that address, in the engine's dialect.

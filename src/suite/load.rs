@@ -112,6 +112,7 @@ impl Checker {
         }
         let tasks = self.tasks(&raw.tasks, &contexts)?;
         let stopping = raw.stopping.as_ref().map(|stopping| self.stopping(stopping)).transpose()?;
+        let load = raw.load.as_ref().map(|load| self.load(load, &tasks, &contexts)).transpose()?;
         let gates: Vec<Gate> = raw
             .gates
             .iter()
@@ -135,6 +136,7 @@ impl Checker {
             tasks,
             sampling: self.sampling(&raw.sampling)?,
             stopping,
+            load,
             gates,
         })
     }
@@ -475,5 +477,6 @@ fn unknown_field_hint(message: &str) -> Option<String> {
 
 mod attach;
 mod judging;
+mod serving;
 #[cfg(test)]
 mod tests;

@@ -16,10 +16,12 @@ mod overrides;
 pub mod raw;
 mod resolve;
 mod scalar;
+mod serving;
 mod setting;
 
 pub use judging::{Gate, GateMetric, Stopping, StoppingRule};
 pub use load::{load, parse};
+pub use serving::{Arrivals, LoadLimits, LoadQuality, LoadSpec};
 pub use setting::{Cell, DraftModel, FlashAttention, Setting, UNKNOWN};
 
 /// A suite with every default filled in and the matrix expanded. This is what the journal's header holds.
@@ -56,6 +58,9 @@ pub struct Suite {
     /// Stopping early.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopping: Option<Stopping>,
+    /// Many requests at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<LoadSpec>,
     /// Limits that a run must keep.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<Gate>,
@@ -73,9 +78,11 @@ impl Suite {
         self.stopping.is_some_and(|stopping| stopping.rule.is_some())
     }
 
-    /// Hash of everything that makes trials comparable: the whole resolved suite but its description and gates.
+    /// Hash of everything that makes trials comparable: the whole resolved suite but its description and what
+    /// only judges them (gates, limits of the goodput).
     pub fn fingerprint(&self) -> String {
-        let bare = Self { description: String::new(), gates: Vec::new(), ..self.clone() };
+        let load = self.load.clone().map(|load| LoadSpec { limits: None, ..load });
+        let bare = Self { description: String::new(), gates: Vec::new(), load, ..self.clone() };
         short_hash(&serde_json::to_vec(&bare).unwrap_or_default())
     }
 }

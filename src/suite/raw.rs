@@ -12,6 +12,8 @@ use super::{FlashAttention, GateMetric, Sampling, StoppingRule};
 use crate::analysis::summary::Objective;
 use crate::trial::{Arm, Mode};
 
+pub mod load;
+
 /// A suite file (TOML).
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -72,6 +74,9 @@ pub struct RawSuite {
     /// Stopping early; default: every cell sees every item.
     #[schemars(with = "Option<RawStopping>")]
     pub stopping: Option<Spanned<RawStopping>>,
+    /// Many requests at once; default: none, trials run one at a time.
+    #[schemars(with = "Option<load::RawLoad>")]
+    pub load: Option<Spanned<load::RawLoad>>,
     /// Limits that a run must keep, else its exit code is 100.
     #[serde(default, rename = "gate")]
     #[schemars(with = "Vec<RawGate>")]

@@ -221,6 +221,7 @@ fn suite() -> Suite {
         ],
         sampling: Sampling::default(),
         stopping: None,
+        load: None,
         gates: Vec::new(),
     }
 }

@@ -58,6 +58,7 @@ const PINNED_FLAGS: &[&str] = &[
     "--metrics",
     "--n-gpu-layers",
     "--no-context-shift",
+    "--no-kv-unified",
     "--no-ui",
     "--slots",
     "--spec-type",
@@ -303,8 +304,7 @@ fn arguments(cell: &Cell, launch: &Launch<'_>) -> Result<Vec<String>> {
     args.pair("-m", launch.model.to_string_lossy());
     args.pair("--host", "127.0.0.1");
     args.pair("--port", launch.port.to_string());
-    args.pair("-c", cell.context.to_string());
-    args.pair("-np", "1");
+    args.extend(slots(cell.context, launch));
     args.extend(flash_attention(setting.flash_attention, launch.build)?);
     args.pair("-ctk", &setting.k);
     args.pair("-ctv", &setting.v);
@@ -335,6 +335,19 @@ impl Args {
     fn extend(&mut self, more: impl IntoIterator<Item = String>) {
         self.0.extend(more);
     }
+}
+
+/// The server divides its context evenly among its slots, unless they share one cache: then a slot may take what
+/// another needs.
+fn slots(context: u32, launch: &Launch<'_>) -> Vec<String> {
+    let whole = u64::from(context) * u64::from(launch.slots);
+    let mut args = Args(Vec::new());
+    args.pair("-c", whole.to_string());
+    args.pair("-np", launch.slots.to_string());
+    if launch.slots > 1 && launch.build.has("--no-kv-unified") {
+        args.0.push("--no-kv-unified".to_owned());
+    }
+    args.0
 }
 
 /// `-fa on|off|auto`; builds before autumn 2025 only have the switch `-fa`.

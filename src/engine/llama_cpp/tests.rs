@@ -47,12 +47,17 @@ fn cell(k: &str, v: &str, speculation: &str) -> Cell {
 }
 
 fn argv(cell: &Cell, build: &Build, gpu: bool) -> Result<Argv> {
+    argv_with_slots(cell, build, gpu, 1)
+}
+
+fn argv_with_slots(cell: &Cell, build: &Build, gpu: bool, slots: u16) -> Result<Argv> {
     let launch = Launch {
         binary: Path::new("/opt/llama/llama-server"),
         library_path: Some(Path::new("/opt/llama")),
         model: Path::new("/models/small model.gguf"),
         draft: cell.setting.draft.as_ref().map(|_| Path::new("/models/draft.gguf")),
         port: 8080,
+        slots,
         threads: Some(2),
         gpu,
         extra_args: &["--mlock".to_owned()],
@@ -63,6 +68,17 @@ fn argv(cell: &Cell, build: &Build, gpu: bool) -> Result<Argv> {
 
 fn shell(cell: &Cell, build: &Build, gpu: bool) -> String {
     argv(cell, build, gpu).unwrap().shell()
+}
+
+#[test]
+fn every_slot_has_the_whole_context() {
+    let cell = cell("f16", "f16", "off");
+    let build = LlamaCpp.build(VERSION, HELP);
+    let line = argv_with_slots(&cell, &build, false, 8).unwrap().shell();
+    assert!(line.contains(" -c 16384 -np 8 --no-kv-unified "), "{line}");
+    let old = argv_with_slots(&cell, &LlamaCpp.build("", OLD_HELP), false, 8).unwrap().shell();
+    assert!(old.contains(" -c 16384 -np 8 -fa "), "{old}");
+    assert!(!shell(&cell, &build, false).contains("unified"));
 }
 
 fn props(text: &str) -> Value {

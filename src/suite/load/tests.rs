@@ -1,4 +1,5 @@
 use super::*;
+use crate::suite::{Arrivals, LoadSpec};
 
 fn task(folder: &Path, keys: &str) -> Result<TaskSpec> {
     let text = format!(
@@ -162,5 +163,86 @@ fn mistakes_in_options_point_at_them() {
         assert!(error.to_string().contains(expected), "{error}");
         assert!(error.location().is_some_and(|place| !place.span.is_empty()), "{keys}");
         assert!(error.hints().join(" ").contains(hint), "{:?}", error.hints());
+    }
+}
+
+fn loaded(keys: &str) -> Result<LoadSpec> {
+    let text = format!(
+        "name = \"t\"\ncontexts = [512, 2048]\n[[model]]\nname = \"m\"\npath = \"m.gguf\"\nweights = \"Q8_0\"\n[reference]\n\
+         [[task]]\nname = \"retrieval/niah_multikey_2\"\nsamples = 8\n\
+         [[task]]\nname = \"coherence/kld\"\nsamples = 1\n\
+         [[task]]\nname = \"tools/arguments\"\nsamples = 5\ncontexts = [2048]\narms = [\"native\", \"prompted\"]\n\
+         [load]\n{keys}\n"
+    );
+    Ok(parse(&text, Path::new("suite.toml"), &[])?.load.unwrap())
+}
+
+#[test]
+fn a_load_phase_has_what_it_needs_filled_in() {
+    let load = loaded("concurrency = [1, 8, 4]\nrates = [0.5]\nrequests = 100\n").unwrap();
+    assert_eq!((load.context, load.slots, load.requests), (512, 8, Some(100)));
+    let steps: Vec<String> = load.steps().into_iter().map(Arrivals::words).collect();
+    assert_eq!(steps, ["1 stream", "8 streams", "4 streams", "0.5 requests/s"]);
+    // The longest prompt may come out a tenth longer.
+    let long =
+        loaded("rates = [2]\nduration_s = 30\nprompt_tokens = [64, 400]\noutput_tokens = 80\n").unwrap();
+    assert_eq!((long.context, long.slots), (2048, 4));
+    assert_eq!([0, 1, 2].map(|number| long.sizes(number)), [(64, 80), (400, 80), (64, 80)]);
+
+    let quality =
+        "concurrency = [2]\nrequests = 4\n[load.quality]\ntask = \"tools/arguments\"\nsamples = 3\n";
+    let load = loaded(quality).unwrap();
+    let asked = load.quality.clone().unwrap();
+    assert_eq!((asked.samples, asked.context, asked.arm), (3, 2048, Some(crate::trial::Arm::Native)));
+    assert_eq!(load.context, 2048, "the items must fit, too");
+    let text = serde_json::to_string(&load).unwrap();
+    assert_eq!(serde_json::from_str::<LoadSpec>(&text).unwrap(), load);
+}
+
+#[test]
+fn limits_judge_a_load_and_change_no_request() {
+    let fingerprint = |keys: &str| judged(&format!("[load]\n{keys}")).unwrap().fingerprint();
+    let bare = fingerprint("concurrency = [2]\nrequests = 4\n");
+    assert_eq!(bare, fingerprint("concurrency = [2]\nrequests = 4\n[load.limits]\nttft_s = 0.5\n"));
+    assert_ne!(bare, fingerprint("concurrency = [4]\nrequests = 4\n"));
+    assert_ne!(bare, judged("").unwrap().fingerprint());
+}
+
+#[test]
+fn mistakes_in_a_load_phase_are_shown_where_they_are() {
+    let step = "concurrency = [2]\nrequests = 4\n";
+    for (keys, expected) in [
+        ("requests = 4".to_owned(), "neither how many streams"),
+        ("concurrency = [2]".to_owned(), "how long a step is"),
+        ("concurrency = [0]\nrequests = 4".to_owned(), "concurrency (streams) is 0"),
+        ("concurrency = [2, 2]\nrequests = 4".to_owned(), "named twice"),
+        ("rates = [0]\nrequests = 4".to_owned(), "rate (requests/s) is 0"),
+        ("rates = [1]\nrequests = 1".to_owned(), "requests is 1"),
+        (format!("{step}prompt_tokens = []"), "prompt_tokens is empty"),
+        (format!("{step}prompt_tokens = [64, 5]"), "prompt_tokens is 5"),
+        (format!("{step}prompt_tokens = 2000"), "no context of the suite holds"),
+        (format!("{step}context = 512\nprompt_tokens = 1000"), "does not hold a request"),
+        (format!("{step}context = 1024"), "not one of the suite's"),
+        (format!("{step}shared_prefix_tokens = 250"), "shared_prefix_tokens is 250"),
+        (format!("{step}slots = 0"), "slots is 0"),
+        (format!("{step}slotz = 3"), "slotz"),
+        (format!("{step}[load.limits]"), "limits nothing"),
+        (format!("{step}[load.limits]\nttft_s = 0"), "ttft_s is 0"),
+        (format!("{step}[load.quality]\ntask = \"x\""), "unknown task"),
+        (format!("{step}[load.quality]\ntask = \"coherence/kld\""), "no scores of its own"),
+        (format!("{step}[load.quality]\ntask = \"retrieval/niah_multikey_2\"\nsamples = 9"), "samples"),
+        (format!("{step}[load.quality]\ntask = \"tools/arguments\"\ncontext = 512"), "does not run at 512"),
+        (
+            format!("{step}[load.quality]\ntask = \"tools/arguments\"\narm = \"constrained\""),
+            "arm constrained",
+        ),
+        (
+            "rates = [1]\nrequests = 4\n[load.quality]\ntask = \"retrieval/niah_multikey_2\"".to_owned(),
+            "without a load",
+        ),
+    ] {
+        let error = loaded(&keys).unwrap_err();
+        assert!(error.to_string().contains(expected), "{keys}: {error}");
+        assert!(error.location().is_some(), "{keys}");
     }
 }
