@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::cli::Global;
 use crate::error::Result;
+use crate::journal::LaunchRecord;
 use crate::model::Progress;
 use crate::runner::{Event, Subscriber};
 use crate::trial::Outcome;
@@ -29,6 +30,18 @@ impl Display {
     /// Takes the bar away.
     pub(super) fn finish(&self) {
         self.bar.finish_and_clear();
+    }
+
+    fn note_launch(&self, launch: &LaunchRecord) {
+        match (&launch.failure, launch.deviations.as_slice()) {
+            (Some(failure), _) => self.bar.suspend(|| tracing::warn!("{}: {failure}", launch.setting)),
+            (None, []) => {}
+            (None, changed) => {
+                let changed = changed.join("; ");
+                self.bar
+                    .suspend(|| tracing::warn!("{} is void: the server changed {changed}", launch.setting));
+            }
+        }
     }
 
     fn say(&self, text: &str) {
@@ -60,16 +73,7 @@ impl Subscriber for Display {
                 self.bar.set_message(cell.clone());
                 self.say(&format!("round {}: {cell}: {remaining} trials", visit.round + 1));
             }
-            Event::Launched(launch) => match (&launch.failure, launch.deviations.as_slice()) {
-                (Some(failure), _) => self.bar.suspend(|| tracing::warn!("{}: {failure}", launch.setting)),
-                (None, []) => {}
-                (None, changed) => {
-                    let changed = changed.join("; ");
-                    self.bar.suspend(|| {
-                        tracing::warn!("{} is void: the server changed {changed}", launch.setting)
-                    });
-                }
-            },
+            Event::Launched(launch) => self.note_launch(launch),
             Event::Trial(trial) => {
                 self.bar.inc(1);
                 if let Outcome::Failed { error, .. } = &trial.outcome {
@@ -84,7 +88,22 @@ impl Subscriber for Display {
                 self.say(&format!("{setting} at {context} stops: {}", decision.because));
             }
             Event::Note(note) => self.bar.suspend(|| tracing::warn!("{note}")),
-            Event::Case(_) | Event::TrialStarted(_) => {}
+            Event::LoadVisit { visit, steps } => {
+                self.say(&format!("load: {} at {}: {steps} steps", visit.cell.setting, visit.cell.context));
+            }
+            Event::LoadWork { setting, what } => {
+                self.bar.set_message(format!("{setting} under load: {what}"));
+                self.say(&format!("load: {setting}: {what}"));
+            }
+            Event::LoadServer(server) => self.note_launch(&server.launch),
+            Event::LoadStep(step) => {
+                if let Some(reason) = &step.broke {
+                    let (setting, words) = (&step.setting, step.arrivals.words());
+                    let first = reason.lines().next().unwrap_or_default();
+                    self.bar.suspend(|| tracing::warn!("{setting} under load, {words}: {first}"));
+                }
+            }
+            Event::LoadTrial(_) | Event::Case(_) | Event::TrialStarted(_) => {}
         }
         Ok(())
     }

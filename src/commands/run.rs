@@ -16,7 +16,7 @@ use crate::journal::{self, FORMAT, Header, Journal, JournalWriter, Record};
 use crate::model::{Progress, Silent, Store};
 use crate::plan::{self, Filter, Plan};
 use crate::runner::{self, Ending, Event, Interrupt, Prepared, Runner, Subscriber};
-use crate::suite::{self, Suite};
+use crate::suite::{self, Arrivals, Suite};
 
 /// The one runtime: on this thread, which lives as long as the process (a server's parent-death signal
 /// follows the thread that started it).
@@ -200,9 +200,15 @@ impl Sitting {
         let kept = report::tell_gates(&summary);
         let planned = plan.keys().filter(|key| !journal.is_stopped(key)).count();
         let done = summary.done as usize;
-        if done < planned || !summary.failures.is_empty() {
+        let unloaded = unloaded(plan, &journal);
+        if done < planned || !summary.failures.is_empty() || unloaded > 0 {
             let failed = summary.failures.len();
-            eprintln!("incomplete: {failed} of {planned} trials failed; see {}", report.display());
+            let under_load = match unloaded {
+                0 => String::new(),
+                steps => format!(" and {steps} steps under load were broken off or left out"),
+            };
+            let report = report.display();
+            eprintln!("incomplete: {failed} of {planned} trials failed{under_load}; see {report}");
             eprintln!(
                 "\nhint: {} (with --retry-failed: tries the failed ones again)",
                 self.resume_hint(global)
@@ -212,6 +218,18 @@ impl Sitting {
         }
         Ok(if kept { EXIT_OK } else { EXIT_GATE_FAILED })
     }
+}
+
+/// Planned steps of the load phase that show nothing.
+fn unloaded(plan: &Plan, journal: &Journal) -> usize {
+    let Some(load) = &journal.header.suite.load else { return 0 };
+    let shown = |setting: &str, arrivals: Arrivals| {
+        let mut steps = journal.load.steps.iter();
+        steps.any(|step| step.setting == setting && step.arrivals == arrivals && step.broke.is_none())
+    };
+    let settings = plan.load.iter().map(|visit| visit.cell.setting.label.as_str());
+    let missing = |setting| load.steps().into_iter().filter(|step| !shown(setting, *step)).count();
+    settings.map(missing).sum()
 }
 
 /// Writes every event that belongs into the journal, before anybody else sees the next one.
@@ -228,6 +246,9 @@ impl Subscriber for Recorder<'_> {
             Event::Stopped { decision, .. } => {
                 self.writer.append(&Record::Decision(Box::new((*decision).clone())))
             }
+            Event::LoadServer(server) => self.writer.append(&Record::LoadServer(Box::new((*server).clone()))),
+            Event::LoadStep(step) => self.writer.append(&Record::LoadStep(Box::new((*step).clone()))),
+            Event::LoadTrial(asked) => self.writer.append(&Record::LoadTrial(Box::new((*asked).clone()))),
             _ => Ok(()),
         }
     }
@@ -255,6 +276,24 @@ pub(super) struct DryRun {
     pub power: Vec<PowerRow>,
     /// Server processes in run order.
     pub visits: Vec<DryVisit>,
+    /// Server processes of the load phase.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub load: Vec<DryLoad>,
+}
+
+/// A server process of the load phase in a dry run.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct DryLoad {
+    /// Setting label.
+    pub setting: String,
+    /// Context length of a slot (tokens).
+    pub context: u32,
+    /// Requests that the server works on at the same time.
+    pub slots: u16,
+    /// What it goes through, in words.
+    pub steps: Vec<String>,
+    /// The command, when everything that it names is on this machine.
+    pub argv: Option<Argv>,
 }
 
 /// A server process of a dry run.
@@ -297,12 +336,39 @@ fn dry_run(suite: &Suite, plan: &Plan, json: bool) -> Result<u8> {
         trials: plan.trials(),
         tokens_at_most: plan.keys().map(|key| u64::from(key.context)).sum(),
         attached: suite.engine.url.clone(),
-        estimate_s: prepared.as_ref().map(|prepared| runner::estimate_s(plan, prepared)),
+        estimate_s: prepared.as_ref().map(|prepared| runner::estimate_s(plan, prepared, suite.load.as_ref())),
         preparations,
         power: analysis::power::rows(suite),
         visits: visits.collect::<Result<_>>()?,
+        load: dry_load(suite, plan, prepared.as_ref())?,
     };
     if json { print_json(&dry) } else { print(&dry_text(&dry)) }
+}
+
+fn dry_load(suite: &Suite, plan: &Plan, prepared: Option<&Prepared>) -> Result<Vec<DryLoad>> {
+    let Some(spec) = &suite.load else { return Ok(Vec::new()) };
+    let length = match (spec.requests, spec.duration_s) {
+        (Some(requests), Some(seconds)) => format!("{requests} requests or {seconds} s"),
+        (Some(requests), None) => format!("{requests} requests"),
+        (None, seconds) => format!("{} s", seconds.unwrap_or_default()),
+    };
+    let mut steps: Vec<String> =
+        spec.steps().into_iter().map(|step| format!("{}, {length}", step.words())).collect();
+    steps.extend(spec.quality.as_ref().map(|quality| {
+        let crowds: Vec<String> = spec.crowds().map(|streams| streams.to_string()).collect();
+        let (samples, task) = (quality.samples, &quality.task);
+        format!("{samples} items of {task}: alone twice, and {} at a time", crowds.join(", "))
+    }));
+    let servers = plan.load.iter().map(|visit| {
+        Ok(DryLoad {
+            setting: visit.cell.setting.label.clone(),
+            context: visit.cell.context,
+            slots: visit.slots,
+            steps: steps.clone(),
+            argv: prepared.map(|prepared| runner::argv(suite, prepared, visit, 0)).transpose()?,
+        })
+    });
+    servers.collect()
 }
 
 fn dry_text(dry: &DryRun) -> String {
@@ -325,13 +391,23 @@ fn dry_text(dry: &DryRun) -> String {
         let again = if visit.replicate > 0 { " (A/A)" } else { "" };
         let (round, setting, context) = (visit.round + 1, &visit.setting, visit.context);
         text.push_str(&format!("\nround {round}: {setting} at {context}{again}: {} trials\n", visit.trials));
-        match (&visit.argv, &dry.attached) {
-            (Some(argv), _) => text.push_str(&format!("  {}\n", argv.shell())),
-            (None, Some(url)) => text.push_str(&format!("  attached to {url}: nothing is started\n")),
-            (None, None) => text.push_str("  (the command is known once the files above are there)\n"),
-        }
+        text.push_str(&command_text(visit.argv.as_ref(), dry.attached.as_deref()));
+    }
+    for load in &dry.load {
+        let (setting, context, slots) = (&load.setting, load.context, load.slots);
+        let steps = load.steps.join("; ");
+        text.push_str(&format!("\nload: {setting} at {context}, {slots} slots: {steps}\n"));
+        text.push_str(&command_text(load.argv.as_ref(), dry.attached.as_deref()));
     }
     text
+}
+
+fn command_text(argv: Option<&Argv>, attached: Option<&str>) -> String {
+    match (argv, attached) {
+        (Some(argv), _) => format!("  {}\n", argv.shell()),
+        (None, Some(url)) => format!("  attached to {url}: nothing is started\n"),
+        (None, None) => "  (the command is known once the files above are there)\n".to_owned(),
+    }
 }
 
 fn power_text(rows: &[PowerRow]) -> String {

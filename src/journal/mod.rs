@@ -8,9 +8,11 @@ use crate::engine::{Argv, Effective};
 use crate::suite::Suite;
 use crate::trial::{Case, Trial, TrialKey};
 
+pub mod load;
 mod read;
 mod write;
 
+use load::{LoadJournal, LoadServer, LoadStep, LoadTrial};
 pub use read::{load, parse};
 pub use write::JournalWriter;
 
@@ -43,6 +45,12 @@ pub enum Record {
     Trial(Box<Trial>),
     /// A cell was stopped between two rounds.
     Decision(Box<Decision>),
+    /// A server of the load phase was started and warmed up.
+    LoadServer(Box<LoadServer>),
+    /// A step of the load phase ended.
+    LoadStep(Box<LoadStep>),
+    /// An item that was asked under load, or alone on the same server, ended.
+    LoadTrial(Box<LoadTrial>),
 }
 
 /// What a run is.
@@ -145,12 +153,21 @@ pub struct Journal {
     pub trials: Vec<Trial>,
     /// Cells that were stopped, in order.
     pub decisions: Vec<Decision>,
+    /// The load phase.
+    pub load: LoadJournal,
 }
 
 impl Journal {
     /// The journal of a run that has just begun.
     pub fn new(header: Header) -> Self {
-        Self { header, cases: Vec::new(), launches: Vec::new(), trials: Vec::new(), decisions: Vec::new() }
+        Self {
+            header,
+            cases: Vec::new(),
+            launches: Vec::new(),
+            trials: Vec::new(),
+            decisions: Vec::new(),
+            load: LoadJournal::default(),
+        }
     }
 
     /// Whether a planned trial is not wanted any more, because its cell was stopped before its round.
@@ -165,7 +182,8 @@ impl Journal {
 
     /// The number that the next launch gets.
     pub fn next_launch(&self) -> u32 {
-        self.launches.iter().map(|launch| launch.id + 1).max().unwrap_or(0)
+        let of_load = self.load.servers.iter().map(|server| &server.launch);
+        self.launches.iter().chain(of_load).map(|launch| launch.id + 1).max().unwrap_or(0)
     }
 }
 

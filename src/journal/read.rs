@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::hash::Hash;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
 use serde_json::Value;
 
+use super::load::{LoadStep, LoadTrial};
 use super::{FILE_NAME, FORMAT, Journal, PACKED_NAME, Record};
 use crate::error::{Context, Error, Result};
 use crate::trial::{Case, Prompt, Trial, TrialKey};
@@ -55,6 +57,7 @@ pub fn parse(bytes: &[u8]) -> Result<(Journal, usize), String> {
 pub(super) fn read(mut reader: impl BufRead, keep: Keep) -> Result<(Journal, usize), String> {
     let mut journal: Option<Journal> = None;
     let mut places: HashMap<TrialKey, usize> = HashMap::new();
+    let mut load_places: HashMap<(u32, TrialKey), usize> = HashMap::new();
     let mut whole = 0;
     let mut line = Vec::new();
     for number in 1.. {
@@ -79,7 +82,15 @@ pub(super) fn read(mut reader: impl BufRead, keep: Keep) -> Result<(Journal, usi
             (Some(journal), Record::Launch(launch)) => journal.launches.push(*launch),
             (Some(journal), Record::Decision(decision)) => journal.decisions.push(*decision),
             (Some(journal), Record::Trial(trial)) => {
-                replace_or_push(&mut journal.trials, &mut places, keep.trial(*trial));
+                let trial = keep.trial(*trial);
+                replace_or_push(&mut journal.trials, &mut places, trial.key.clone(), trial);
+            }
+            (Some(journal), Record::LoadServer(server)) => journal.load.servers.push(*server),
+            (Some(journal), Record::LoadStep(step)) => journal.load.add_step(keep.load_step(*step)),
+            (Some(journal), Record::LoadTrial(asked)) => {
+                let asked = LoadTrial { trial: keep.trial(asked.trial), ..*asked };
+                let key = (asked.streams, asked.trial.key.clone());
+                replace_or_push(&mut journal.load.trials, &mut load_places, key, asked);
             }
         }
         whole += line.len();
@@ -101,15 +112,22 @@ impl Keep {
             Self::Progress => Trial { reply: None, measurements: Vec::new(), ..trial },
         }
     }
+
+    fn load_step(self, step: LoadStep) -> LoadStep {
+        match self {
+            Self::All => step,
+            Self::Progress => LoadStep { requests: Vec::new(), measurements: Vec::new(), ..step },
+        }
+    }
 }
 
 /// A later record of the same key supersedes (`resume --retry-failed`).
-fn replace_or_push(trials: &mut Vec<Trial>, places: &mut HashMap<TrialKey, usize>, trial: Trial) {
-    match places.get(&trial.key) {
-        Some(&place) => trials[place] = trial,
+fn replace_or_push<K: Hash + Eq, T>(all: &mut Vec<T>, places: &mut HashMap<K, usize>, key: K, new: T) {
+    match places.get(&key) {
+        Some(&place) => all[place] = new,
         None => {
-            places.insert(trial.key.clone(), trials.len());
-            trials.push(trial);
+            places.insert(key, all.len());
+            all.push(new);
         }
     }
 }

@@ -189,6 +189,29 @@ impl Live {
         self.engine
     }
 
+    /// Number of its launch.
+    pub(super) const fn launch_id(&self) -> u32 {
+        self.launch
+    }
+
+    /// The probes measure from now on.
+    pub(super) fn watch(&self) {
+        self.sampler.begin();
+    }
+
+    /// What the probes measured since [`Live::watch`].
+    pub(super) fn watched(&self) -> Vec<Measurement> {
+        self.sampler.end()
+    }
+
+    /// Whether the server died or hangs, and what its log says; `error` is what was noticed of it.
+    pub(super) async fn gone(&mut self, error: String) -> Option<String> {
+        match self.blame(Stage::Stream, error).await {
+            Outcome::Failed { stage: Stage::Server, error } => Some(error),
+            _ => None,
+        }
+    }
+
     /// Ends the server and waits for it.
     pub(super) async fn stop(self) -> Result<()> {
         self.server.stop().await
@@ -314,7 +337,7 @@ impl Live {
 
     /// Whether the prompt is the same with and without the case's tools: then the model cannot know of them. No for
     /// a case without tools.
-    async fn template_drops_tools(&mut self, case: &Case) -> bool {
+    pub(super) async fn template_drops_tools(&mut self, case: &Case) -> bool {
         let Prompt::Chat { messages, tools, .. } = &case.prompt else { return false };
         if tools.is_empty() {
             return false;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use crate::analysis::summary::Decision;
 use crate::error::{Error, Kind, Result};
+use crate::journal::load::{LoadServer, LoadStep, LoadTrial};
 use crate::journal::{Journal, LaunchRecord};
 use crate::plan::{Plan, Visit};
 use crate::suite::Suite;
@@ -21,6 +22,7 @@ mod estimate;
 mod host;
 mod interrupt;
 mod live;
+mod load;
 mod pace;
 mod prepare;
 mod spool;
@@ -70,6 +72,26 @@ pub enum Event<'a> {
         /// Planned trials that are not run because of it.
         saved: usize,
     },
+    /// A setting enters the load phase.
+    LoadVisit {
+        /// Its server.
+        visit: &'a Visit,
+        /// Steps and rounds of items that remain.
+        steps: usize,
+    },
+    /// A server of the load phase came up and is warm, or did not come up.
+    LoadServer(&'a LoadServer),
+    /// A step, or a round of items, starts under load.
+    LoadWork {
+        /// Setting label.
+        setting: &'a str,
+        /// Which, in words.
+        what: &'a str,
+    },
+    /// A step of the load phase ended.
+    LoadStep(&'a LoadStep),
+    /// An item that was asked in the load phase ended.
+    LoadTrial(&'a LoadTrial),
     /// Something that the user should know.
     Note(&'a str),
 }
@@ -106,6 +128,7 @@ pub struct Runner<'a> {
     journalled_cases: HashSet<String>,
     launches_up: usize,
     last_launch_failure: Option<String>,
+    load_done: load::Done,
 }
 
 impl<'a> Runner<'a> {
@@ -138,6 +161,7 @@ impl<'a> Runner<'a> {
             journalled_cases: journal.cases.iter().map(|case| case.id.clone()).collect(),
             launches_up: 0,
             last_launch_failure: None,
+            load_done: load::Done::of(journal, retry_failed),
         })
     }
 
@@ -163,6 +187,10 @@ impl<'a> Runner<'a> {
             if self.interrupt.requested() {
                 return Ok(Ending::Interrupted);
             }
+        }
+        self.load_phase(plan).await?;
+        if self.interrupt.requested() {
+            return Ok(Ending::Interrupted);
         }
         match &self.last_launch_failure {
             Some(failure) if self.launches_up == 0 => Err(Error::new(

@@ -18,7 +18,7 @@ pub mod coherence;
 pub(crate) mod conformance;
 mod fitting;
 pub(crate) mod options;
-mod prose;
+pub(crate) mod prose;
 pub(crate) mod random;
 pub mod retrieval;
 pub mod serving;

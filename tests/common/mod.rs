@@ -85,6 +85,8 @@ impl MockBench {
 }
 
 fn wrapper(mock_args: &str) -> String {
+    // A server of one slot is asked one thing at a time.
+    let slots = if mock_args.contains("--slots") { "" } else { "--slots \"$slots\"" };
     format!(
         r#"#!/bin/sh
 # Takes llama-server's command line, runs the mock.
@@ -95,10 +97,11 @@ for arg in "$@"; do
   esac
 done
 while [ $# -gt 0 ]; do
-  case "$1" in --port) port=$2 ;; esac
+  case "$1" in --port) port=$2 ;; -np) slots=$2 ;; esac
   shift
 done
-exec {KNEEPOINT} mock-server --port "$port" {mock_args}
+[ "$slots" -gt 1 ] || slots=0
+exec {KNEEPOINT} mock-server --port "$port" {slots} {mock_args}
 "#
     )
 }
