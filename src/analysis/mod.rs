@@ -24,6 +24,7 @@ mod gates;
 pub mod history;
 mod interaction;
 mod kld;
+pub mod load;
 mod memory;
 pub mod memory_formula;
 mod pareto;
@@ -202,6 +203,7 @@ pub fn summarise_with(journal: &Journal, tasks: &dyn Tasks) -> Result<Summary> {
         effective: Vec::new(),
         triggers: triggers::rows(&run),
         arms: arms::rows(&run),
+        load: load::summary(&run),
         fronts,
         interactions,
         stopping: stopping::summary(run.suite, &journal.decisions, run.saved()),
@@ -215,6 +217,7 @@ pub fn summarise_with(journal: &Journal, tasks: &dyn Tasks) -> Result<Summary> {
     summary.speculation = speculation::rows(&run, &summary);
     summary.gates = gates::check(&run.suite.gates, &summary, &exact);
     summary.flags = flags::flags(&run, &summary)?;
+    summary.flags.extend(summary.load.iter().flat_map(load::flags).collect::<Vec<_>>());
     summary.not_measured = flags::not_measured(&run, &summary);
     summary.verdict = verdict::sentences(&summary);
     Ok(summary)

@@ -891,6 +891,9 @@ pub struct Summary {
     /// What the arms of tool tasks show; left out where no two arms answered the same requests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub arms: Vec<ArmRow>,
+    /// Many requests at once; left out when there was no load phase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<super::load::summary::LoadSummary>,
     /// The fronts, by context.
     #[serde(default)]
     pub fronts: Vec<FrontSummary>,

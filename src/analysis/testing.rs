@@ -96,6 +96,7 @@ pub(crate) fn summary() -> Summary {
         effective: Vec::new(),
         triggers: Vec::new(),
         arms: Vec::new(),
+        load: None,
         fronts: Vec::new(),
         interactions: Vec::new(),
         stopping: None,

@@ -2,8 +2,10 @@
 
 use super::text;
 use crate::analysis::history::Trend;
+use crate::analysis::load::summary::LoadRow;
 use crate::analysis::summary::{CellSummary, Estimate, Summary, TaskRow};
 use crate::error::{Context, Result};
+use crate::suite::Arrivals;
 
 /// The summary as indented JSON; `schema_version` says which form it has.
 ///
@@ -306,6 +308,83 @@ impl Field<'_> {
     fn count(estimate: Option<Estimate>) -> Self {
         Field::Whole(estimate.map(|estimate| u64::from(estimate.n)))
     }
+}
+
+/// One row a setting and step under load; `None` without a load phase. Figures as in [`cells_csv`].
+pub fn load_csv(summary: &Summary) -> Option<Vec<u8>> {
+    const HEADER: &[&str] = &[
+        "setting",
+        "loop",
+        "streams",
+        "rate_per_s",
+        "broke",
+        "requests",
+        "failed",
+        "not_sent",
+        "window_s",
+        "output_tps",
+        "prompt_tps",
+        "requests_per_s",
+        "within_limits",
+        "within_limits_low",
+        "within_limits_high",
+        "goodput_per_s",
+        "peak_in_flight",
+        "cached",
+        "ttft_n",
+        "ttft_p50_s",
+        "ttft_p90_s",
+        "ttft_p95_s",
+        "ttft_p99_s",
+        "itl_n",
+        "itl_p50_s",
+        "itl_p90_s",
+        "itl_p95_s",
+        "itl_p99_s",
+        "e2e_n",
+        "e2e_p50_s",
+        "e2e_p90_s",
+        "e2e_p95_s",
+        "e2e_p99_s",
+        "late_p95_s",
+    ];
+    let load = summary.load.as_ref()?;
+    let mut csv = Csv::new(HEADER);
+    load.steps.iter().for_each(|row| csv.row(load_fields(row)));
+    Some(csv.bytes())
+}
+
+fn load_fields(row: &LoadRow) -> Vec<Field<'_>> {
+    let (kind, streams, rate) = match row.arrivals {
+        Arrivals::Closed(streams) => ("closed", Some(u64::from(streams)), None),
+        Arrivals::Poisson(rate) => ("poisson", None, Some(rate)),
+    };
+    let mut fields = vec![
+        Field::Text(&row.setting),
+        Field::Text(kind),
+        Field::Whole(streams),
+        Field::Number(rate),
+        Field::Text(row.broke.as_deref().unwrap_or_default()),
+        Field::whole(row.requests),
+        Field::whole(row.failed),
+        Field::whole(row.not_sent),
+        Field::Number(row.window_s),
+        Field::Number(row.output_tps),
+        Field::Number(row.prompt_tps),
+        Field::Number(row.requests_per_s),
+    ];
+    fields.extend(with_interval(row.within_limits));
+    fields.extend([
+        Field::Number(row.goodput_per_s),
+        Field::whole(row.peak_in_flight),
+        Field::Number(row.cached),
+    ]);
+    for percentiles in [&row.ttft_s, &row.itl_s, &row.e2e_s] {
+        fields.push(Field::whole(percentiles.n));
+        fields.extend(percentiles.all().map(Field::Number));
+    }
+    fields.push(Field::Number(row.late_s.p95));
+    fields
 }
 
 /// RFC 4180 with line feeds. Texts that a spreadsheet would take for a formula get an apostrophe in front.

@@ -17,12 +17,12 @@ mod terminal;
 mod text;
 
 pub use compare::comparison;
-pub use exports::{cells_csv, effective_csv, json, schema, tasks_csv, trends_csv};
+pub use exports::{cells_csv, effective_csv, json, load_csv, schema, tasks_csv, trends_csv};
 pub use junit::junit;
 pub use markdown::render_markdown;
 pub use pick::pick;
 pub use route::route;
-pub use svg::{front, heatmap};
+pub use svg::{front, heatmap, load_curve};
 pub use terminal::{Look, table};
 pub(crate) use text::{bytes, plain, plain_whole, significant};
 
@@ -36,6 +36,9 @@ pub const FRONT_FILE: &str = "front.svg";
 
 /// File name of the picture of scores by depth and context length.
 pub const HEATMAP_FILE: &str = "heatmap.svg";
+
+/// File name of the picture of throughput against latency; there is none without a load phase.
+pub const LOAD_FILE: &str = "load.svg";
 
 /// File name of the gates as JUnit XML; there is none without gates.
 pub const JUNIT_FILE: &str = "junit.xml";
@@ -63,6 +66,8 @@ pub fn render_with(summary: &Summary, template: Option<&str>) -> Result<Vec<(Str
     if !summary.effective.is_empty() {
         files.push(("effective.csv".into(), effective_csv(summary)));
     }
+    files.extend(load_curve(summary).map(|picture| (LOAD_FILE.to_owned(), picture.into_bytes())));
+    files.extend(load_csv(summary).map(|rows| ("load.csv".to_owned(), rows)));
     files.extend(junit(summary).map(|gates| (JUNIT_FILE.to_owned(), gates.into_bytes())));
     Ok(files)
 }

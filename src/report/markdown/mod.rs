@@ -16,6 +16,7 @@ mod judging;
 mod memory;
 mod serving;
 mod speculation;
+mod load;
 mod view;
 
 use view::View;

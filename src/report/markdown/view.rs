@@ -14,6 +14,7 @@ use super::judging::{self, FrontView, GateView, InteractionView, StoppingView};
 use super::memory::MemoryView;
 use super::serving::{self, PrefixCacheView};
 use super::speculation::{self, SpeculationView};
+use super::load::{self, LoadView};
 use crate::analysis::summary::{CellSummary, DepthRow, KldSummary, Summary, TaskRow};
 
 /// Failures that are listed one by one.
@@ -52,6 +53,7 @@ pub(super) struct View<'a> {
     figures: Vec<FiguresView>,
     triggers: Vec<TriggerView>,
     arms: Option<ArmsView>,
+    load: Option<LoadView>,
     aa: Vec<AaView>,
     gates: Vec<GateView>,
     fronts: Vec<FrontView>,
@@ -225,6 +227,7 @@ impl<'a> View<'a> {
             figures: coherence::figures(summary),
             triggers: triggers(summary),
             arms: arms::tables(summary),
+            load: load::view(summary),
             aa: aa(summary),
             gates: judging::gates(summary),
             fronts: judging::fronts(summary),

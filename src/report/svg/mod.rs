@@ -6,10 +6,12 @@ use std::fmt::Write as _;
 mod axis;
 mod heatmap;
 mod labels;
+mod load;
 
 use axis::Axis;
 pub use heatmap::heatmap;
 use labels::Rect;
+pub use load::load_curve;
 
 use super::text;
 use crate::analysis::summary::{CellSummary, Direction, Estimate, FrontStatus, Objective, Summary, Verdict};
