@@ -67,7 +67,7 @@ pub enum Command {
     /// List what there is
     List(ListArgs),
     /// Say what was found on this machine, and what that means
-    Doctor(JsonArgs),
+    Doctor(DoctorArgs),
     /// Print a JSON Schema
     Schema(SchemaArgs),
     /// Serve scripted replies in llama-server's dialect, for tests of clients
@@ -414,9 +414,11 @@ pub struct ListArgs {
     pub json: bool,
 }
 
-/// Arguments of commands that only choose their output.
+/// Arguments of `doctor`.
 #[derive(Debug, Args)]
-pub struct JsonArgs {
+pub struct DoctorArgs {
+    /// Also look at what this suite needs, and say what a run of it would fetch
+    pub suite: Option<PathBuf>,
     /// Print as JSON on stdout
     #[arg(long)]
     pub json: bool,

@@ -116,7 +116,7 @@ impl Filter {
 }
 
 /// Whether `pattern` with `*` for any run of characters covers all of `text`.
-fn glob(pattern: &str, text: &str) -> bool {
+pub(crate) fn glob(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
     let Some(mut rest) = text.strip_prefix(parts.next().unwrap_or_default()) else {
         return false;

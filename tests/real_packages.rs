@@ -19,9 +19,9 @@ fn smollm2(quant: &str) -> ModelFile {
     let spec = ModelSpec {
         name: "smollm2".into(),
         package: Some(SMOLLM2.name.into()),
-        path: None,
         weights: "Q4_1".into(),
         derive: vec!["Q8_0".into()],
+        ..ModelSpec::default()
     };
     weights(&spec, quant, &store).unwrap()
 }

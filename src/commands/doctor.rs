@@ -1,15 +1,17 @@
 //! `doctor`: what is on this machine, and what that means for a run.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{plain_table, print, print_json};
-use crate::cli::{Global, JsonArgs};
+use crate::cli::{DoctorArgs, Global};
 use crate::error::{Result, chain};
 use crate::model::{self, Location, Silent, Store, packages::PACKAGES, packages::Package};
-use crate::{engine, probe};
+use crate::runner::megabytes;
+use crate::{engine, probe, suite};
 
 /// What `doctor --json` prints.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -55,7 +57,7 @@ impl State {
     }
 }
 
-pub(super) fn doctor(args: &JsonArgs, global: &Global) -> Result<u8> {
+pub(super) fn doctor(args: &DoctorArgs, global: &Global) -> Result<u8> {
     let store = Store::open(&Silent)?;
     let mut checks = vec![machine(), gpus()];
     for engine in engine::ENGINES {
@@ -63,6 +65,10 @@ pub(super) fn doctor(args: &JsonArgs, global: &Global) -> Result<u8> {
     }
     checks.extend(PACKAGES.iter().map(|package| package_check(package, &store)));
     checks.push(python(&store));
+    checks.push(hub(&store));
+    if let Some(path) = &args.suite {
+        checks.extend(suite_checks(path, &store)?);
+    }
     checks.extend(probe::PROBES.iter().map(probe_check));
     checks.push(folder("cache", store.root(), "fetched engines, models and derived quants are kept here"));
     checks.push(folder("runs", &global.runs_dir, "runs go here; --runs-dir or KNEEPOINT_RUNS_DIR change it"));
@@ -118,9 +124,9 @@ fn engine_check(engine: &'static dyn engine::Engine, store: &Store<'_>) -> Resul
                 }
             })
         }
-        Ok(Location::WouldFetch { what, .. } | Location::WouldDerive { what, .. }) => {
+        Ok(Location::WouldFetch { what, bytes } | Location::WouldDerive { what, bytes }) => {
             let found = format!("no {} on PATH", engine.binaries().join(" or "));
-            Ok(check(&name, State::Absent, found, format!("a run fetches {what}")))
+            Ok(check(&name, State::Absent, found, format!("a run fetches {what} ({})", megabytes(bytes))))
         }
         Err(error) => Ok(check(&name, State::Absent, chain(&error), "name a `binary` in the suite")),
     }
@@ -145,6 +151,44 @@ fn python(store: &Store<'_>) -> Check {
             check("Python with pip", State::Absent, chain(&error), meaning)
         }
     }
+}
+
+/// Where models of a `from = "hf:.."` come from. The Hub is not asked anything, and the token is not shown.
+fn hub(store: &Store<'_>) -> Check {
+    let hub = store.hub();
+    let token = if hub.has_token() { "with a token" } else { "without a token" };
+    let offline = if hub.is_offline() { ", offline: only what was fetched before" } else { "" };
+    let found = format!("{}, {token}{offline}", hub.endpoint());
+    check("model hub", State::Ok, found, "asked when a suite names a model `from = \"hf:OWNER/REPO\"`")
+}
+
+/// The weights that a suite names: here, or what a run would fetch or make.
+fn suite_checks(path: &Path, store: &Store<'_>) -> Result<Vec<Check>> {
+    let suite = suite::load(path, &[])?;
+    let mut seen = BTreeSet::new();
+    let wanted = suite.settings.iter().filter(|setting| seen.insert((&setting.model, &setting.weights)));
+    Ok(wanted
+        .filter_map(|setting| {
+            let spec = suite.models.iter().find(|spec| spec.name == setting.model)?;
+            let name = format!("model {} {}", setting.model, setting.weights);
+            Some(match model::locate_weights(spec, &setting.weights, store) {
+                Ok(Location::Present(file)) => {
+                    check(&name, State::Ok, file.display().to_string(), "a run finds it here")
+                }
+                Ok(Location::WouldFetch { what, bytes }) => {
+                    check(&name, State::Absent, what, format!("a run fetches it ({})", megabytes(bytes)))
+                }
+                Ok(Location::WouldDerive { what, bytes }) => {
+                    let meaning = format!("a run makes it, after fetching {}", megabytes(bytes));
+                    check(&name, State::Absent, what, meaning)
+                }
+                Err(error) => {
+                    let hint = error.hints().first().cloned().unwrap_or_default();
+                    check(&name, State::Problem, chain(&error), hint)
+                }
+            })
+        })
+        .collect())
 }
 
 fn probe_check(entry: &probe::ProbeEntry) -> Check {

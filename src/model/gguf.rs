@@ -93,6 +93,10 @@ pub struct Metadata {
     pub state_size: Option<u64>,
     /// `general.file_type`; see [`quant_name`].
     pub file_type: Option<u64>,
+    /// Which part of a split model this file is, from 0.
+    pub split_no: Option<u64>,
+    /// Files that the model is split into.
+    pub split_count: Option<u64>,
     /// The chat template.
     pub chat_template: Option<String>,
 }
@@ -117,6 +121,10 @@ impl Metadata {
             _ => Vec::new(),
         };
         let one = |key: &str| all(key).first().copied();
+        let whole = |key: &str| match pairs.get(key) {
+            Some(Kept::Numbers(numbers)) => numbers.first().copied(),
+            _ => None,
+        };
         Self {
             name,
             context_length: one("context_length"),
@@ -133,10 +141,9 @@ impl Metadata {
             shared_kv_layers: one("attention.shared_kv_layers"),
             kv_lora_rank: one("attention.kv_lora_rank"),
             state_size: one("ssm.state_size").or_else(|| one("wkv.head_size")),
-            file_type: match pairs.get("general.file_type") {
-                Some(Kept::Numbers(numbers)) => numbers.first().copied(),
-                _ => None,
-            },
+            file_type: whole("general.file_type"),
+            split_no: whole("split.no"),
+            split_count: whole("split.count"),
             architecture,
             chat_template,
         }
@@ -185,6 +192,11 @@ pub fn quant_name(file_type: u64) -> Option<&'static str> {
     FILE_TYPES.iter().find(|(number, _)| *number == file_type).map(|&(_, name)| name)
 }
 
+/// Whether a name is one of a standard quant, in any case of letters.
+pub fn is_standard_quant(name: &str) -> bool {
+    FILE_TYPES.iter().any(|(_, known)| known.eq_ignore_ascii_case(name))
+}
+
 /// Reads a file's metadata.
 ///
 /// # Errors
@@ -205,12 +217,10 @@ pub fn read(path: &Path) -> Result<Metadata> {
 /// # Errors
 /// A usage error with a hint when they differ.
 pub fn check_weights(metadata: &Metadata, named: &str, path: &Path) -> Result<()> {
-    let standard = FILE_TYPES.iter().any(|(_, name)| name.eq_ignore_ascii_case(named));
     match metadata.weights() {
-        Some(real) if standard && !real.eq_ignore_ascii_case(named) => Err(Error::usage(format!(
-            "the suite calls the weights `{named}`, but {} holds {real}",
-            path.display()
-        ))
+        Some(real) if is_standard_quant(named) && !real.eq_ignore_ascii_case(named) => Err(Error::usage(
+            format!("the suite calls the weights `{named}`, but {} holds {real}", path.display()),
+        )
         .hint(format!("write `weights = \"{real}\"`, or name another file"))),
         _ => Ok(()),
     }
@@ -246,8 +256,14 @@ pub fn parse(reader: impl Read) -> Result<Metadata, GgufError> {
 
 /// Keys that [`Metadata`] holds; the architecture in front of some is not known yet.
 fn is_wanted(key: &str) -> bool {
-    const WHOLE: &[&str] =
-        &["general.name", "general.architecture", "general.file_type", "tokenizer.chat_template"];
+    const WHOLE: &[&str] = &[
+        "general.name",
+        "general.architecture",
+        "general.file_type",
+        "tokenizer.chat_template",
+        "split.no",
+        "split.count",
+    ];
     const ENDS: &[&str] = &[
         ".context_length",
         ".block_count",
@@ -394,6 +410,37 @@ pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// Adds keys to a GGUF file without tensors.
+    pub(in crate::model) struct Builder(Vec<u8>);
+
+    impl Default for Builder {
+        fn default() -> Self {
+            let mut out = b"GGUF\x03\0\0\0".to_vec();
+            out.extend([0; 16]);
+            Self(out)
+        }
+    }
+
+    impl Builder {
+        /// Goes on with a file that has no tensors.
+        pub(in crate::model) fn of(bytes: Vec<u8>) -> Self {
+            Self(bytes)
+        }
+
+        pub(in crate::model) fn u16(mut self, key: &str, value: u16) -> Self {
+            text(&mut self.0, key);
+            self.0.extend(2_u32.to_le_bytes());
+            self.0.extend(value.to_le_bytes());
+            let pairs = u64::from_le_bytes(self.0[16..24].try_into().unwrap()) + 1;
+            self.0[16..24].copy_from_slice(&pairs.to_le_bytes());
+            self
+        }
+
+        pub(in crate::model) fn bytes(self) -> Vec<u8> {
+            self.0
+        }
+    }
 
     fn text(out: &mut Vec<u8>, text: &str) {
         out.extend((text.len() as u64).to_le_bytes());

@@ -1,4 +1,4 @@
-//! Where models and engine binaries come from: paths, pinned packages, derived quants.
+//! Where models and engine binaries come from: paths, a Hub, pinned packages, derived quants.
 
 use std::env;
 use std::ffi::OsStr;
@@ -6,17 +6,23 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::engine::Engine;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, chain};
 use crate::suite::ModelSpec;
 
+pub mod config;
 mod derive;
 mod fetch;
+pub(crate) mod folder;
 pub mod gguf;
+mod hub;
 pub mod kv;
 pub mod packages;
+mod parts;
+mod quant_name;
 mod store;
 
 pub use derive::DERIVABLE;
+pub use hub::{DEFAULT_ENDPOINT, Hub, HubError, Reference};
 pub use store::{Progress, Silent, Store};
 
 /// A server's binary on this machine.
@@ -33,11 +39,11 @@ pub struct EngineFiles {
 /// Weights on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelFile {
-    /// The file.
+    /// The file (the first of several parts), or the folder.
     pub path: PathBuf,
-    /// Its SHA-256 (hex).
+    /// Its SHA-256 (hex); of several files: that of the lines `HASH  NAME`, by name.
     pub sha256: String,
-    /// Its size (bytes).
+    /// Its size (bytes), of all its files.
     pub bytes: u64,
     /// Where it came from, in words.
     pub origin: String,
@@ -52,7 +58,7 @@ pub enum Location {
     Present(PathBuf),
     /// It would be fetched.
     WouldFetch {
-        /// Package name and version.
+        /// Package name and version, or repository, commit and file.
         what: String,
         /// Size of the download.
         bytes: u64,
@@ -94,57 +100,162 @@ pub fn locate_server(engine: &dyn Engine, named: Option<&Path>, store: &Store<'_
     Ok(location(packaged_server(engine)?, store))
 }
 
-/// The weights of a model in one quant: the model's own file, else derived from it.
+/// The weights of a model in one quant: a file (or folder) of its own, else derived from the model's usual one.
 ///
 /// # Errors
 /// When the file is not there or is of another quant than the suite says, or when fetching or deriving fails.
 pub fn weights(spec: &ModelSpec, quant: &str, store: &Store<'_>) -> Result<ModelFile> {
-    let source = source(spec, store)?;
-    if quant == spec.weights {
-        return Ok(source);
+    if let Some(source) = Source::of(spec, quant)? {
+        return source.get(quant, store);
     }
     check_derivable(spec, quant)?;
-    derive::derive(&source, &spec.weights, quant, store)
+    derive::derive(&Source::usual(spec)?.get(&spec.weights, store)?, &spec.weights, quant, store)
 }
 
-/// What [`weights`] would do, without doing it.
+/// What [`weights`] would do, without doing it. For a model of a Hub, the list of its files is asked for.
 ///
 /// # Errors
 /// When the file is not there, or when the model has no such quant.
 pub fn locate_weights(spec: &ModelSpec, quant: &str, store: &Store<'_>) -> Result<Location> {
-    let source = match (&spec.path, &spec.package) {
-        (Some(path), _) => Location::Present(existing(path, "model")?),
-        (None, Some(name)) => location(packages::model(name).map_err(Error::usage)?, store),
-        (None, None) => return Err(no_source(spec)),
-    };
-    if quant == spec.weights {
-        return Ok(source);
+    if let Some(source) = Source::of(spec, quant)? {
+        return source.locate(quant, store);
     }
     check_derivable(spec, quant)?;
-    derive::locate(&source, &spec.weights, quant, store)
+    derive::locate(&Source::usual(spec)?.locate(&spec.weights, store)?, &spec.weights, quant, store)
 }
 
-fn source(spec: &ModelSpec, store: &Store<'_>) -> Result<ModelFile> {
-    let (path, origin) = match (&spec.path, &spec.package) {
-        (Some(path), _) => (existing(path, "model")?, "file named in the suite".to_owned()),
-        (None, Some(name)) => {
-            let package = packages::model(name).map_err(Error::usage)?;
-            (store.fetch(package)?, format!("package {}", package.title()))
-        }
-        (None, None) => return Err(no_source(spec)),
+/// What the KV cache of a model holds, from the file's metadata or the folder's `config.json`.
+///
+/// # Errors
+/// Why that is not known.
+pub fn kv_shape(path: &Path) -> Result<kv::KvShape, String> {
+    let metadata = if path.is_dir() {
+        config::read(&path.join(folder::CONFIG)).map(|config| config.metadata)
+    } else {
+        gguf::read(path)
     };
-    gguf::check_weights(&gguf::read(&path)?, &spec.weights, &path)?;
-    model_file(path, origin, false, store)
+    kv::KvShape::of(&metadata.map_err(|error| chain(&error))?).map_err(|error| error.to_string())
+}
+
+/// Where weights in one quant come from.
+enum Source<'a> {
+    Path(&'a Path),
+    Package(&'static packages::Package),
+    Hub(Reference),
+}
+
+impl<'a> Source<'a> {
+    /// The source of a quant; `None` when it has no file of its own.
+    fn of(spec: &'a ModelSpec, quant: &str) -> Result<Option<Self>> {
+        if quant == spec.weights {
+            return Self::usual(spec).map(Some);
+        }
+        let Some(own) = spec.quants.iter().find(|own| own.weights == quant) else {
+            return Ok(None);
+        };
+        match (&own.path, &spec.from) {
+            (Some(path), _) => Ok(Some(Self::Path(path))),
+            (None, Some(from)) => Ok(Some(Self::Hub(reference(from)?.without_selector()))),
+            (None, None) => Err(no_source(spec)),
+        }
+    }
+
+    /// The source of the quant that the model is usually used in.
+    fn usual(spec: &'a ModelSpec) -> Result<Self> {
+        match (&spec.path, &spec.package, &spec.from) {
+            (Some(path), ..) => Ok(Self::Path(path)),
+            (None, Some(name), _) => packages::model(name).map(Self::Package).map_err(Error::usage),
+            (None, None, Some(from)) => reference(from).map(Self::Hub),
+            (None, None, None) => Err(no_source(spec)),
+        }
+    }
+
+    fn get(&self, quant: &str, store: &Store<'_>) -> Result<ModelFile> {
+        let (path, origin) = match self {
+            Self::Path(path) => {
+                let path = existing_model(path)?;
+                let what = if path.is_dir() { "folder" } else { "file" };
+                (path, format!("{what} named in the suite"))
+            }
+            Self::Package(package) => (store.fetch(package)?, format!("package {}", package.title())),
+            Self::Hub(reference) => {
+                let fetched = hub::fetch(reference, quant, store)?;
+                (fetched.path, fetched.origin)
+            }
+        };
+        checked(path, quant, origin, store)
+    }
+
+    fn locate(&self, quant: &str, store: &Store<'_>) -> Result<Location> {
+        match self {
+            Self::Path(path) => Ok(Location::Present(existing_model(path)?)),
+            Self::Package(package) => Ok(location(package, store)),
+            Self::Hub(reference) => hub::locate(reference, quant, store),
+        }
+    }
+}
+
+fn reference(text: &str) -> Result<Reference> {
+    Reference::parse(text).map_err(Error::usage)
+}
+
+/// The absolute path of a model that must be there; a folder's `config.json` stands for the folder.
+fn existing_model(path: &Path) -> Result<PathBuf> {
+    if path.is_dir() {
+        return std::path::absolute(path).context(|| format!("cannot find {}", path.display()));
+    }
+    let file = existing(path, "model")?;
+    match file.parent() {
+        Some(folder) if file.ends_with(folder::CONFIG) => Ok(folder.to_owned()),
+        _ => Ok(file),
+    }
+}
+
+/// Checks that the weights are what they are called and all there, and hashes them.
+fn checked(path: PathBuf, quant: &str, origin: String, store: &Store<'_>) -> Result<ModelFile> {
+    if path.is_dir() {
+        folder::check_weights(&config::read(&path.join(folder::CONFIG))?, quant, &path)?;
+        let files = folder::files(&path)?;
+        return model_files(path.clone(), &files, &path, origin, store);
+    }
+    let metadata = gguf::read(&path)?;
+    gguf::check_weights(&metadata, quant, &path)?;
+    match parts::parts(&path, &metadata)?.as_slice() {
+        [_] => model_file(path, origin, false, store),
+        parts => {
+            let folder = path.parent().map(Path::to_owned).unwrap_or_default();
+            model_files(path, parts, &folder, origin, store)
+        }
+    }
 }
 
 fn model_file(path: PathBuf, origin: String, derived: bool, store: &Store<'_>) -> Result<ModelFile> {
-    let metadata = fs::metadata(&path).context(|| format!("cannot read {}", path.display()))?;
-    Ok(ModelFile { sha256: store.sha256(&path)?, bytes: metadata.len(), path, origin, derived })
+    Ok(ModelFile { sha256: store.sha256(&path)?, bytes: size_of(&path)?, path, origin, derived })
+}
+
+/// One model of several files.
+fn model_files(
+    path: PathBuf,
+    files: &[PathBuf],
+    folder: &Path,
+    origin: String,
+    store: &Store<'_>,
+) -> Result<ModelFile> {
+    let mut bytes = 0;
+    for file in files {
+        bytes += size_of(file)?;
+    }
+    Ok(ModelFile { sha256: parts::joint_sha256(files, folder, store)?, bytes, path, origin, derived: false })
+}
+
+fn size_of(path: &Path) -> Result<u64> {
+    Ok(fs::metadata(path).context(|| format!("cannot read {}", path.display()))?.len())
 }
 
 fn no_source(spec: &ModelSpec) -> Error {
-    Error::usage(format!("model `{}` has neither a `path` nor a `package`", spec.name))
-        .hint("give it `path = \"FILE.gguf\"` or `package = \"smollm2-135m-instruct\"`")
+    Error::usage(format!("model `{}` has neither `path` nor `from` nor `package`", spec.name)).hint(
+        "give it `path = \"FILE.gguf\"`, `from = \"hf:OWNER/REPO:QUANT\"` or `package = \"smollm2-135m-instruct\"`",
+    )
 }
 
 fn check_derivable(spec: &ModelSpec, quant: &str) -> Result<()> {
@@ -152,8 +263,8 @@ fn check_derivable(spec: &ModelSpec, quant: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::usage(format!("model `{}` has no weights `{quant}`", spec.name)).hint(format!(
-        "its file is {}; kneepoint can derive {} when `derive` lists them",
-        spec.weights,
+        "it offers {}; kneepoint can derive {} when `derive` lists them",
+        spec.offered().collect::<Vec<_>>().join(", "),
         DERIVABLE.join(", ")
     )))
 }

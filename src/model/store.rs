@@ -8,6 +8,7 @@ use std::time::UNIX_EPOCH;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::hub::Hub;
 use super::packages::Package;
 use crate::error::{Context, Error, Result};
 use crate::trial::{hex, short_hash};
@@ -56,6 +57,7 @@ impl Drop for Step<'_> {
 pub struct Store<'a> {
     pub(super) root: PathBuf,
     pub(super) python: PathBuf,
+    pub(super) hub: Hub,
     pub(super) progress: &'a dyn Progress,
 }
 
@@ -68,12 +70,24 @@ impl<'a> Store<'a> {
     pub fn open(progress: &'a dyn Progress) -> Result<Self> {
         let root = cache_dir(&|name| std::env::var_os(name).map(PathBuf::from))?;
         let python = std::env::var_os("KNEEPOINT_PYTHON").unwrap_or_else(|| "python3".into());
-        Ok(Self::at(root, python, progress))
+        let hub = Hub::from_env(&|name| std::env::var_os(name));
+        Ok(Self { hub, ..Self::at(root, python, progress) })
     }
 
     /// A cache in this folder.
     pub fn at(root: impl Into<PathBuf>, python: impl Into<PathBuf>, progress: &'a dyn Progress) -> Self {
-        Self { root: root.into(), python: python.into(), progress }
+        Self { root: root.into(), python: python.into(), hub: Hub::default(), progress }
+    }
+
+    /// The same with another Hub.
+    #[must_use]
+    pub fn with_hub(self, hub: Hub) -> Self {
+        Self { hub, ..self }
+    }
+
+    /// The Hub that models come from.
+    pub fn hub(&self) -> &Hub {
+        &self.hub
     }
 
     /// The cache folder.
@@ -117,9 +131,7 @@ impl<'a> Store<'a> {
     /// When the file cannot be read.
     pub fn sha256(&self, path: &Path) -> Result<String> {
         let seen = Seen::of(path)?;
-        let memory = self
-            .folder("hashes")?
-            .join(format!("{}.json", short_hash(seen.path.as_os_str().as_encoded_bytes())));
+        let memory = self.memory(&seen)?;
         if let Some(remembered) = Remembered::load(&memory).filter(|remembered| remembered.file == seen) {
             return Ok(remembered.sha256);
         }
@@ -128,6 +140,21 @@ impl<'a> Store<'a> {
         // Not being able to remember only costs time.
         let _ = Remembered { file: seen, sha256: sha256.clone() }.save(&memory);
         Ok(sha256)
+    }
+
+    /// Remembers the SHA-256 (hex) of a file that was just computed otherwise.
+    pub(super) fn remember_sha256(&self, path: &Path, sha256: &str) {
+        let Ok(file) = Seen::of(path) else { return };
+        if let Ok(memory) = self.memory(&file) {
+            // Not being able to remember only costs time.
+            let _ = Remembered { file, sha256: sha256.to_owned() }.save(&memory);
+        }
+    }
+
+    /// Where the hash of a file is remembered.
+    fn memory(&self, seen: &Seen) -> Result<PathBuf> {
+        let name = short_hash(seen.path.as_os_str().as_encoded_bytes());
+        Ok(self.folder("hashes")?.join(format!("{name}.json")))
     }
 }
 

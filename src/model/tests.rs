@@ -17,10 +17,10 @@ fn program(path: &Path, script: &str) {
 fn spec(path: &Path, weights: &str) -> ModelSpec {
     ModelSpec {
         name: "tiny".into(),
-        package: None,
         path: Some(path.to_owned()),
         weights: weights.into(),
         derive: vec!["Q8_0".into(), "Q4_0".into()],
+        ..ModelSpec::default()
     }
 }
 

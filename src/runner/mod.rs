@@ -34,7 +34,7 @@ pub use desk::Desk;
 pub use estimate::estimate_s;
 pub use interrupt::Interrupt;
 pub use live::argv;
-pub use prepare::{Prepared, preparations, prepare};
+pub use prepare::{Prepared, megabytes, preparations, prepare};
 
 use cases::CaseBook;
 use live::{Live, Up};

@@ -1,13 +1,12 @@
 //! What must be on the machine before the first server starts: the engine's binary and the model files.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::attach::{self, Attachment};
 use crate::analysis::summary::{EngineInfo, ModelInfo};
 use crate::engine::{self, Build, Engine};
-use crate::error::{Error, Result, chain};
-use crate::model::kv::KvShape;
+use crate::error::{Error, Result};
 use crate::model::{self, EngineFiles, Location, Store};
 use crate::suite::{ModelSpec, Setting, Suite};
 
@@ -86,7 +85,8 @@ pub async fn prepare(suite: &Suite, store: &Store<'_>) -> Result<Prepared> {
     let mut model_infos = Vec::new();
     for (name, quant) in needed(suite) {
         let file = model::weights(spec_of(suite, name)?, quant, store)?;
-        let kv = kv_shape(&file.path);
+        // Not to know is no reason not to run it.
+        let kv = model::kv_shape(&file.path);
         model_infos.push(ModelInfo {
             name: name.to_owned(),
             weights: quant.to_owned(),
@@ -116,12 +116,6 @@ pub async fn prepare(suite: &Suite, store: &Store<'_>) -> Result<Prepared> {
     })
 }
 
-/// What the KV cache of a model file holds, or why that is not known: no reason not to run it.
-fn kv_shape(path: &Path) -> Result<KvShape, String> {
-    let metadata = model::gguf::read(path).map_err(|error| chain(&error))?;
-    KvShape::of(&metadata).map_err(|error| error.to_string())
-}
-
 fn spec_of<'a>(suite: &'a Suite, name: &str) -> Result<&'a ModelSpec> {
     let spec = suite.models.iter().find(|model| model.name == name);
     spec.ok_or_else(|| Error::usage(format!("the suite has no model {name}")))
@@ -141,7 +135,7 @@ pub fn preparations(suite: &Suite, store: &Store<'_>) -> Result<Vec<String>> {
     let mut note = |location: Location| {
         let line = match location {
             Location::Present(_) => return,
-            Location::WouldFetch { what, bytes } => format!("fetch {what} ({} MB)", bytes / 1_000_000),
+            Location::WouldFetch { what, bytes } => format!("fetch {what} ({})", megabytes(bytes)),
             Location::WouldDerive { what, .. } => what,
         };
         if !lines.contains(&line) {
@@ -153,4 +147,13 @@ pub fn preparations(suite: &Suite, store: &Store<'_>) -> Result<Vec<String>> {
         note(model::locate_weights(spec_of(suite, name)?, quant, store)?);
     }
     Ok(lines)
+}
+
+/// The size of a download as people read it (decimal): `93 MB`, `18.3 GB`, `2 kB`.
+pub fn megabytes(bytes: u64) -> String {
+    match bytes {
+        0..1_000_000 => format!("{} kB", bytes.div_ceil(1000)),
+        1_000_000..10_000_000_000 => format!("{} MB", bytes / 1_000_000),
+        _ => format!("{:.1} GB", bytes as f64 / 1e9),
+    }
 }

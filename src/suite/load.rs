@@ -7,12 +7,11 @@ use std::sync::Arc;
 
 use toml::Spanned;
 
-use super::raw::{RawEngine, RawModel, RawSampling, RawSuite, RawTask};
+use super::raw::{RawEngine, RawSampling, RawSuite, RawTask};
 use super::resolve::Resolver;
 use super::{EngineSpec, Gate, ModelSpec, Sampling, Setting, Suite, TaskSpec};
 use crate::engine::{self, Engine};
 use crate::error::{Context, Error, Location, Result, nearest};
-use crate::model::{DERIVABLE, packages};
 use crate::task;
 use crate::task::text::TextSource;
 use crate::trial::Mode;
@@ -219,68 +218,6 @@ impl Checker {
         })
     }
 
-    fn models(&self, raw: &[RawModel]) -> Result<Vec<ModelSpec>> {
-        if raw.is_empty() {
-            return Err(self
-                .error(0..0, "the suite names no model", "")
-                .hint("add [[model]] with `name` and either `package` or `path` and `weights`"));
-        }
-        let mut seen = BTreeSet::new();
-        raw.iter()
-            .map(|model| {
-                if !seen.insert(model.name.get_ref()) {
-                    return Err(self.error(model.name.span(), "two models have this name", "used before"));
-                }
-                self.model(model)
-            })
-            .collect()
-    }
-
-    fn model(&self, raw: &RawModel) -> Result<ModelSpec> {
-        let name = raw.name.get_ref().clone();
-        let (package, path, weights) = match (&raw.package, &raw.path) {
-            (Some(package), None) => {
-                let known = packages::model(package.get_ref())
-                    .map_err(|message| self.error(package.span(), message, "not known"))?;
-                let weights = known.weights().unwrap_or_default().to_owned();
-                (Some(package.get_ref().clone()), None, weights)
-            }
-            (None, Some(path)) => {
-                let weights = raw.weights.as_ref().ok_or_else(|| {
-                    self.error(
-                        raw.name.span(),
-                        format!("model {name} does not say its weight quant"),
-                        "this model",
-                    )
-                    .hint("add weights = \"Q4_K_M\" (or whatever the file is) beside `path`")
-                })?;
-                (None, Some(self.folder.join(path.get_ref())), weights.get_ref().clone())
-            }
-            _ => {
-                let message = format!("model {name} must have exactly one of `package` and `path`");
-                return Err(self.error(raw.name.span(), message, "this model"));
-            }
-        };
-        if let Some(given) = &raw.weights
-            && *given.get_ref() != weights
-        {
-            return Err(self.error(given.span(), format!("the package holds {weights}"), "leave this out"));
-        }
-        let derive = raw.derive.iter().map(|quant| self.derivable(quant, &weights)).collect::<Result<_>>()?;
-        Ok(ModelSpec { name, package, path, weights, derive })
-    }
-
-    fn derivable(&self, quant: &Spanned<String>, source: &str) -> Result<String> {
-        if quant.get_ref() == source {
-            let label = "the file is this already";
-            return Err(self.error(quant.span(), format!("cannot derive {source} from itself"), label));
-        }
-        if !DERIVABLE.contains(&quant.get_ref().as_str()) {
-            return Err(self.unknown(quant, "quant that can be derived", DERIVABLE.iter().copied()));
-        }
-        Ok(quant.get_ref().clone())
-    }
-
     /// The reference, then the matrix, then the explicit ones; the same setting counts once.
     fn settings(&self, raw: &RawSuite, engine: &dyn Engine, models: &[ModelSpec]) -> Result<Vec<Setting>> {
         let attached = raw.engine.url.is_some();
@@ -477,6 +414,7 @@ fn unknown_field_hint(message: &str) -> Option<String> {
 
 mod attach;
 mod judging;
+mod models;
 mod serving;
 #[cfg(test)]
 mod tests;

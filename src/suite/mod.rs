@@ -116,18 +116,42 @@ pub struct EngineSpec {
 }
 
 /// Where a model comes from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ModelSpec {
     /// Name used by settings.
     pub name: String,
     /// A pinned package that holds the weights, such as `smollm2-135m-instruct`.
     pub package: Option<String>,
-    /// A file, when it is not a package.
+    /// A file or folder, when it is not a package.
     pub path: Option<PathBuf>,
+    /// A repository of a Hub, `hf:OWNER/REPO[@REVISION][:QUANT or FILE]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
     /// Weight quant of that file, such as `Q4_1`.
     pub weights: String,
+    /// Further quants that have files of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quants: Vec<QuantFile>,
     /// Further quants that kneepoint makes from that file with the packaged quantiser.
     pub derive: Vec<String>,
+}
+
+impl ModelSpec {
+    /// Every quant that a setting may name: the file's, those with files of their own, those that are made.
+    pub fn offered(&self) -> impl Iterator<Item = &str> {
+        let own = self.quants.iter().map(|quant| quant.weights.as_str());
+        std::iter::once(self.weights.as_str()).chain(own).chain(self.derive.iter().map(String::as_str))
+    }
+}
+
+/// A quant of a model with a file of its own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct QuantFile {
+    /// Weight quant.
+    pub weights: String,
+    /// The file; `None`: found by its name in the Hub's repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
 }
 
 /// One task of a suite.

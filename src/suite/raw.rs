@@ -198,7 +198,7 @@ impl Default for RawSampling {
     }
 }
 
-/// `[[model]]`: a pinned package or a file.
+/// `[[model]]`: a pinned package, a file or folder, or a repository of a Hub.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawModel {
@@ -208,12 +208,21 @@ pub struct RawModel {
     /// A pinned package that holds the weights; see `kneepoint doctor`.
     #[schemars(with = "Option<String>")]
     pub package: Option<Spanned<String>>,
-    /// A GGUF file, relative to the suite's folder.
+    /// Relative to the suite's folder: a GGUF file (the first of several parts), a folder or a pattern with `*` that
+    /// offers every quant in it, or a folder with `config.json` and safetensors.
     #[schemars(with = "Option<PathBuf>")]
     pub path: Option<Spanned<PathBuf>>,
-    /// Weight quant of the file, such as `Q4_K_M`; a package knows its own.
+    /// A repository of a Hub: `hf:OWNER/REPO`, `hf:OWNER/REPO:Q4_K_M`, `hf:OWNER/REPO@REVISION:FILE.gguf`.
+    #[schemars(with = "Option<String>")]
+    pub from: Option<Spanned<String>>,
+    /// Weight quant of the file, such as `Q4_K_M`; a package knows its own, of several quants it is the usual one
+    /// (default: the largest).
     #[schemars(with = "Option<String>")]
     pub weights: Option<Spanned<String>>,
+    /// Further quants of the Hub's repository, found by their names; a folder or pattern offers its own.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub quants: Vec<Spanned<String>>,
     /// Further quants to make from the file with the packaged quantiser, such as `Q8_0`.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
@@ -262,7 +271,7 @@ pub struct RawMatrix {
     /// Model names.
     #[schemars(with = "Vec<String>")]
     pub model: Vec<Spanned<String>>,
-    /// Weight quants.
+    /// Weight quants; `all`: every one that the model offers.
     #[schemars(with = "Vec<String>")]
     pub weights: Vec<Spanned<String>>,
     /// Types of both caches, or `K/V`.

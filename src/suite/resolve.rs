@@ -12,6 +12,9 @@ use super::{DraftModel, FlashAttention, ModelSpec, Setting, UNKNOWN};
 use crate::engine::{Engine, ServerOption};
 use crate::error::Result;
 
+/// In a matrix: every quant that the model offers.
+const ALL: &str = "all";
+
 /// Turns raw settings into settings of one engine.
 pub(super) struct Resolver<'a> {
     pub(super) checker: &'a Checker,
@@ -130,12 +133,11 @@ impl Resolver<'_> {
     }
 
     fn weights(&self, quant: &Spanned<String>, model: &ModelSpec) -> Result<String> {
-        let known = || std::iter::once(&model.weights).chain(&model.derive).map(String::as_str);
-        if known().any(|name| name == quant.get_ref()) {
+        if model.offered().any(|name| name == quant.get_ref()) {
             return Ok(quant.get_ref().clone());
         }
         let hint = format!("add it to `derive` of model {} to make it from {}", model.name, model.weights);
-        Err(self.checker.unknown(quant, "weight quant of this model", known()).hint(hint))
+        Err(self.checker.unknown(quant, "weight quant of this model", model.offered()).hint(hint))
     }
 
     fn caches(&self, raw: &RawSetting) -> Result<(String, String)> {
@@ -223,7 +225,7 @@ impl Resolver<'_> {
             raw.model = Some(word);
             raw.weights = None;
         });
-        expand(&mut product, &lists.weights, |raw, word| raw.weights = Some(word));
+        product = product.into_iter().flat_map(|raw| self.with_weights(raw, &lists.weights)).collect();
         expand(&mut product, &lists.kv, |raw, word| {
             raw.kv = Some(word);
             raw.k = None;
@@ -254,6 +256,21 @@ impl Resolver<'_> {
         if !drafts {
             raw.draft = None;
         }
+    }
+
+    /// A setting in every quant of the list; `all` stands for those that its model offers.
+    fn with_weights(&self, raw: RawSetting, words: &[Spanned<String>]) -> Vec<RawSetting> {
+        if words.is_empty() {
+            return vec![raw];
+        }
+        let quants =
+            words.iter().flat_map(|word| match (word.get_ref().as_str(), self.model(raw.model.as_ref())) {
+                (ALL, Ok(model)) => {
+                    model.offered().map(|quant| Spanned::new(word.span(), quant.to_owned())).collect()
+                }
+                _ => vec![word.clone()],
+            });
+        quants.map(|quant| RawSetting { weights: Some(quant), ..raw.clone() }).collect()
     }
 
     fn pattern(&self, raw: &Spanned<RawSetting>) -> Result<Pattern> {

@@ -208,9 +208,9 @@ fn suite() -> Suite {
         models: vec![ModelSpec {
             name: "tiny".into(),
             package: Some("tiny".into()),
-            path: None,
             weights: "Q8_0".into(),
             derive: vec!["Q4_1".into(), "Q2_K".into()],
+            ..ModelSpec::default()
         }],
         settings: settings.collect(),
         tasks: vec![

@@ -67,6 +67,7 @@ impl Checker {
         let files = [
             model.package.as_ref().map(|package| ("package", package.span())),
             model.path.as_ref().map(|path| ("path", path.span())),
+            model.from.as_ref().map(|from| ("from", from.span())),
             model.derive.first().map(|quant| ("derive", quant.span())),
         ];
         if let Some((key, span)) = files.into_iter().flatten().next() {
@@ -78,7 +79,7 @@ impl Checker {
         let weights =
             model.weights.as_ref().map_or_else(|| UNKNOWN.to_owned(), |label| label.get_ref().clone());
         let name = model.name.get_ref().clone();
-        Ok(vec![ModelSpec { name, package: None, path: None, weights, derive: Vec::new() }])
+        Ok(vec![ModelSpec { name, weights, ..ModelSpec::default() }])
     }
 
     /// An attached server runs one setting: another would need another server.

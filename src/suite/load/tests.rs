@@ -246,3 +246,95 @@ fn mistakes_in_a_load_phase_are_shown_where_they_are() {
         assert!(error.location().is_some(), "{keys}");
     }
 }
+    }
+}
+
+/// A GGUF file that says its quant and nothing else.
+fn gguf(file_type: u32) -> Vec<u8> {
+    let key = "general.file_type";
+    let mut out = b"GGUF\x03\0\0\0".to_vec();
+    out.extend([0; 8]);
+    out.extend(1_u64.to_le_bytes());
+    out.extend((key.len() as u64).to_le_bytes());
+    out.extend(key.as_bytes());
+    out.extend(4_u32.to_le_bytes());
+    out.extend(file_type.to_le_bytes());
+    out
+}
+
+fn with_model(folder: &Path, model: &str, matrix: &str) -> Result<Suite> {
+    let text = format!(
+        "name = \"t\"\ncontexts = [2048]\n[reference]\n[matrix]\n{matrix}\n[[model]]\nname = \"m\"\n{model}\n\
+         [[task]]\nname = \"retrieval/niah_single_1\"\nsamples = 1\n"
+    );
+    parse(&text, &folder.join("suite.toml"), &[])
+}
+
+#[test]
+fn a_pattern_offers_every_quant_of_a_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    std::fs::write(at.join("Foo-Q8_0.gguf"), [gguf(7), vec![0; 50]].concat()).unwrap();
+    std::fs::write(at.join("Foo-Q4_0.gguf"), gguf(2)).unwrap();
+    std::fs::write(at.join("Foo-Q4_1.gguf"), [gguf(3), vec![0; 10]].concat()).unwrap();
+    let labels = |model: &str, matrix: &str| -> Vec<String> {
+        let suite = with_model(at, model, matrix).unwrap();
+        suite.settings.iter().map(|setting| setting.weights.clone()).collect()
+    };
+    let pattern = "path = \"Foo-*.gguf\"";
+    assert_eq!(
+        labels(pattern, "weights = [\"all\"]"),
+        ["Q8_0", "Q4_1", "Q4_0"],
+        "the largest is the reference's"
+    );
+    let chosen = format!("{pattern}\nweights = \"q4_1\"\nderive = [\"Q6_K\"]");
+    assert_eq!(labels(&chosen, "weights = [\"all\"]"), ["Q4_1", "Q8_0", "Q4_0", "Q6_K"]);
+    assert_eq!(labels("path = \".\"", "weights = [\"Q4_0\"]"), ["Q8_0", "Q4_0"]);
+    let suite = with_model(at, pattern, "weights = [\"Q4_0\"]").unwrap();
+    assert_eq!(suite.models[0].path, Some(at.join("Foo-Q8_0.gguf")));
+    assert_eq!(suite.models[0].quants[1].path, Some(at.join("Foo-Q4_0.gguf")));
+    let text = serde_json::to_string(&suite).unwrap();
+    assert_eq!(serde_json::from_str::<Suite>(&text).unwrap(), suite);
+    for (model, matrix, expected) in [
+        (pattern, "weights = [\"Q5_0\"]", "unknown weight quant"),
+        ("path = \"Bar-*.gguf\"", "", "no GGUF file matches"),
+        ("path = \"Foo-*.gguf\"\nweights = \"Q5_0\"", "", "unknown weight quant here"),
+        ("path = \"Foo-*.gguf\"\nquants = [\"Q4_0\"]", "", "has no `from`"),
+        ("path = \"Foo-*.gguf\"\nderive = [\"Q4_0\"]", "", "it is there already"),
+        ("path = \"Foo.gguf\"", "", "does not say its weight quant"),
+    ] {
+        let error = with_model(at, model, matrix).unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+        assert!(error.location().is_some());
+    }
+}
+
+#[test]
+fn a_model_of_a_hub_is_named_and_nothing_is_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let load = |model: &str, matrix: &str| with_model(folder.path(), model, matrix);
+    let suite = load("from = \"hf:owner/repo:q4_k_m\"\nquants = [\"Q8_0\"]", "weights = [\"all\"]").unwrap();
+    let weights: Vec<&str> = suite.settings.iter().map(|setting| setting.weights.as_str()).collect();
+    assert_eq!(weights, ["Q4_K_M", "Q8_0"]);
+    assert_eq!(suite.models[0].from.as_deref(), Some("hf:owner/repo:q4_k_m"));
+    assert_eq!(load("from = \"hf:o/r:a/m-IQ4_XS.gguf\"", "").unwrap().models[0].weights, "IQ4_XS");
+    assert_eq!(load("from = \"hf:o/r\"\nweights = \"awq-4bit\"", "").unwrap().models[0].weights, "awq-4bit");
+    for (model, expected) in [
+        ("from = \"owner/repo\"", "does not begin with `hf:`"),
+        ("from = \"hf:owner/repo\"", "does not say its weight quant"),
+        ("from = \"hf:o/r:Q4_0\"\nquants = [\"Q4_0\"]", "named twice"),
+        ("from = \"hf:o/r:Q4_0\"\npath = \"m.gguf\"", "exactly one of"),
+    ] {
+        let error = load(model, "").unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+        assert!(error.location().is_some());
+    }
+}
+
+/// What an existing suite resolves to is written as before, so that its fingerprint stays.
+#[test]
+fn a_plain_model_is_written_as_before() {
+    let suite = with_model(Path::new("x"), "path = \"m.gguf\"\nweights = \"Q8_0\"", "").unwrap();
+    let written = serde_json::to_string(&suite.models[0]).unwrap();
+    assert_eq!(written, r#"{"name":"m","package":null,"path":"x/m.gguf","weights":"Q8_0","derive":[]}"#);
+}
