@@ -3,7 +3,8 @@
 //! Every layer keeps `K heads x head width` values a token for K and the same for V, in blocks of the cache
 //! type. A layer with a sliding window keeps only the window and one batch. The rules are llama.cpp's (builds
 //! of 2026: `llama-context.cpp` pads the context to 256 cells, `llama-kv-cache-iswa.cpp` sizes the cache of
-//! windowed layers); other engines allocate in pages and are not described here.
+//! windowed layers); other engines allocate in pages and are not described here. `tests/real_kv.rs` compares with
+//! what the pinned server reports: to the byte wherever its log of two decimals of a MiB is exact.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -340,7 +341,7 @@ mod tests {
 
     #[test]
     fn windowed_layers_keep_the_window_and_one_batch() {
-        // Not measured: llama.cpp's rule on made-up metadata. 26 layers, every sixth sees everything: 4 do.
+        // 26 layers, every sixth sees everything: 4 do. The real server does the same (tests/real_kv.rs).
         let shape = KvShape::of(&gemma_like()).unwrap();
         let layers = |window| shape.groups.iter().find(|g| g.window == window).map(|g| g.layers);
         assert_eq!((layers(None), layers(Some(512))), (Some(4), Some(22)));
