@@ -284,6 +284,8 @@ fn as_named(cell: &Cell, effective: &Effective) -> Cell {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn spec(served: Option<&str>) -> EngineSpec {
@@ -332,6 +334,8 @@ mod tests {
             v: "q8_0".into(),
             speculation: UNKNOWN.into(),
             flash_attention: crate::suite::FlashAttention::Auto,
+            draft: None,
+            options: BTreeMap::new(),
             extra_args: Vec::new(),
         };
         let cell = Cell { setting, context: 512 };

@@ -1,7 +1,7 @@
 //! What must be on the machine before the first server starts: the engine's binary and the model files.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::attach::{self, Attachment};
 use crate::analysis::summary::{EngineInfo, ModelInfo};

@@ -43,8 +43,7 @@ impl Resolver<'_> {
             None => "off".to_owned(),
             Some(word) => self.speculation(word)?,
         };
-        let usual =
-            if self.attached { FlashAttention::Auto } else { self.engine.default_flash_attention() };
+        let usual = if self.attached { FlashAttention::Auto } else { self.engine.default_flash_attention() };
         let mut setting = Setting {
             label: String::new(),
             engine: self.engine.name().to_owned(),

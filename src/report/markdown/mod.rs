@@ -13,10 +13,10 @@ mod coherence;
 mod conversations;
 mod energy;
 mod judging;
+mod load;
 mod memory;
 mod serving;
 mod speculation;
-mod load;
 mod view;
 
 use view::View;

@@ -11,10 +11,10 @@ use super::coherence::{self, BandLevelView, DivergenceView, FiguresView};
 use super::conversations::{self, ConversationsView};
 use super::energy::EnergyView;
 use super::judging::{self, FrontView, GateView, InteractionView, StoppingView};
+use super::load::{self, LoadView};
 use super::memory::MemoryView;
 use super::serving::{self, PrefixCacheView};
 use super::speculation::{self, SpeculationView};
-use super::load::{self, LoadView};
 use crate::analysis::summary::{CellSummary, DepthRow, KldSummary, Summary, TaskRow};
 
 /// Failures that are listed one by one.

@@ -246,9 +246,6 @@ fn mistakes_in_a_load_phase_are_shown_where_they_are() {
         assert!(error.location().is_some(), "{keys}");
     }
 }
-    }
-}
-
 /// A GGUF file that says its quant and nothing else.
 fn gguf(file_type: u32) -> Vec<u8> {
     let key = "general.file_type";
