@@ -41,16 +41,15 @@ impl Checker {
                 .error(raw.name.span(), message, "where does it run?")
                 .hint("name the address of a running one: engine.url = \"http://127.0.0.1:11434/v1\""));
         }
-        let beside = [("served_model", &raw.served_model)];
         if raw.api_key_env.is_some() {
             // Not shown: it may hold the key itself.
             return Err(Error::usage("`engine.api_key_env` without `engine.url`")
                 .hint("only a server that runs already is given a key"));
         }
-        match beside.iter().find_map(|(key, value)| value.as_ref().map(|value| (key, value))) {
-            Some((key, value)) => {
-                let message = format!("`engine.{key}` without `engine.url`");
-                Err(self.error(value.span(), message, "leave this out, or name the server's address"))
+        match &raw.served_model {
+            Some(name) => {
+                let label = "leave this out, or name the server's address";
+                Err(self.error(name.span(), "`engine.served_model` without `engine.url`", label))
             }
             None => Ok(()),
         }
