@@ -11,7 +11,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::gguf::Metadata;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, chain};
 
 /// Bytes that the file may have: some list every module that is not quantised.
 const MAX_BYTES: u64 = 16 << 20;
@@ -39,7 +39,7 @@ pub struct Config {
 /// Reads the file.
 ///
 /// # Errors
-/// When it cannot be read, is too large, or holds no JSON object; the source may be a [`ConfigError`].
+/// When it cannot be read, is too large, or holds no JSON object.
 pub fn read(path: &Path) -> Result<Config> {
     let failed = || format!("cannot read {}", path.display());
     let mut bytes = Vec::new();
@@ -48,7 +48,7 @@ pub fn read(path: &Path) -> Result<Config> {
         return Err(Error::runtime(format!("{} is larger than {MAX_BYTES} bytes", path.display())));
     }
     parse(&bytes).map_err(|source| {
-        Error::runtime(format!("{} does not describe a model: {source}", path.display())).with_source(source)
+        Error::runtime(format!("{} does not describe a model: {}", path.display(), chain(&source)))
     })
 }
 

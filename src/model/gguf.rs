@@ -204,7 +204,7 @@ pub fn is_standard_quant(name: &str) -> bool {
 pub fn read(path: &Path) -> Result<Metadata> {
     let file = File::open(path).context(|| format!("cannot open {}", path.display()))?;
     parse(BufReader::with_capacity(1 << 16, file)).map_err(|source| {
-        Error::runtime(format!("{} is no readable GGUF file: {source}", path.display()))
+        Error::runtime(format!("{} is no readable GGUF file", path.display()))
             .hint("a download may have been cut off: compare its size and SHA-256 with the publisher's")
             .with_source(source)
     })

@@ -80,8 +80,8 @@ impl HubError {
 
     /// For the user: what was wanted, and what to try.
     pub(super) fn explain(self, reference: &Reference, hub: &Hub) -> Error {
-        let error = Error::runtime(format!("cannot fetch {reference}: {self}"));
-        let error = match (&self, hub.has_token()) {
+        let error = Error::runtime(format!("cannot fetch {reference}: {}", chain(&self)));
+        match (&self, hub.has_token()) {
             (Self::Unreachable { .. }, _) => error
                 .hint("is this machine online? what was fetched already is kept: the same command goes on there")
                 .hint("HF_ENDPOINT names another hub"),
@@ -97,8 +97,7 @@ impl HubError {
             (Self::Answer(_), _) => error.hint("is HF_ENDPOINT a hub?"),
             (Self::Content(_), _) => error.hint("it was deleted; run the command again"),
             (Self::Write { .. }, _) => error.hint("is there room? KNEEPOINT_CACHE_DIR names another folder"),
-        };
-        error.with_source(self)
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use toml::Spanned;
 use super::super::raw::RawModel;
 use super::super::{ModelSpec, QuantFile};
 use super::Checker;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, chain};
 use crate::model::folder::{self, Found, Offer};
 use crate::model::{DERIVABLE, Reference, packages};
 
@@ -152,7 +152,7 @@ impl Checker {
     /// The same error, shown at a place of the suite.
     fn pointed(&self, span: std::ops::Range<usize>, error: Error) -> Error {
         let hints = error.hints().to_vec();
-        let pointed = self.error(span, error.to_string(), "this path");
-        hints.into_iter().fold(pointed.with_source(error), Error::hint)
+        let pointed = self.error(span, chain(&error), "this path");
+        hints.into_iter().fold(pointed, Error::hint)
     }
 }
