@@ -48,6 +48,8 @@ fn a_failed_gate_is_the_exit_code_of_run_and_report() {
     let junit = read(&bench, "junit.xml");
     assert!(junit.contains(r#"tests="3" failures="1""#), "{junit}");
     assert!(read(&bench, "report.md").contains("**failed**"));
+    assert!(read(&bench, "journal.jsonl").contains("memory_copy_bytes_per_s"), "a run measures its machine");
+    assert!(read(&bench, "report.md").contains("GB/s"), "and the report says it");
     let again = output(&bench, &["report"]);
     assert_eq!(again.status.code(), Some(100), "{}", said(&again));
     let xml = output(&bench, &["report", "--format", "junit"]);

@@ -147,7 +147,8 @@ pub(crate) fn net_energy(trial: &Trial, idle_w: f64) -> Option<f64> {
         .find_map(|source| trial.measured(metric::GPU_ENERGY_J, source));
     let cpu = trial.measured(metric::CPU_ENERGY_J, Source::Rapl);
     let time = trial.measured(metric::TOTAL_S, Source::Client)?;
-    let cards = trial.measured(metric::GPU_CARDS, Source::Nvml).unwrap_or(1.0);
+    let counted = |source| trial.measured(metric::GPU_CARDS, source);
+    let cards = counted(Source::Nvml).or_else(|| counted(Source::Sysfs)).unwrap_or(1.0);
     let net = gpu.map(|joules| (joules - idle_w * cards * time).max(0.0));
     match (net, cpu) {
         (None, None) => None,

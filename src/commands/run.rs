@@ -7,7 +7,6 @@ use serde::Serialize;
 
 use super::progress::Display;
 use super::{look, print, print_json, report, runs};
-use crate::analysis::summary::Machine;
 use crate::analysis::{self, power::PowerRow};
 use crate::cli::{Global, ResumeArgs, RunArgs};
 use crate::engine::Argv;
@@ -108,18 +107,11 @@ fn header_of(args: &RunArgs, suite: &Suite, prepared: &Prepared, folder: &Path) 
         fingerprint: journal::fingerprint(suite, &args.filters, &engines, &models),
         suite: suite.clone(),
         repeat: repeat_command(args),
-        machine: machine(),
+        machine: crate::probe::machine::measured(),
         engines,
         models,
         filters: args.filters.clone(),
     }
-}
-
-/// This machine, and what its cards use before the first server starts.
-fn machine() -> Machine {
-    let machine = crate::probe::machine::machine();
-    let idle_gpu_w = crate::probe::nvidia::idle_power_w().ok();
-    Machine { idle_gpu_w, ..machine }
 }
 
 fn repeat_command(args: &RunArgs) -> String {

@@ -1,6 +1,30 @@
 //! Energy from what sources give: a counter that may wrap, or a power that has to be summed over time.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long idle power is watched.
+const IDLE_WATCH: Duration = Duration::from_secs(2);
+
+/// Mean power of a card (W), from two readings of all of them two seconds apart.
+///
+/// # Errors
+/// When a reading fails, or the cards report no energy.
+pub(super) fn idle_watts(mut read: impl FnMut() -> Result<Vec<Reading>, String>) -> Result<f64, String> {
+    let start = Instant::now();
+    let mut cards: Vec<Joules> = Vec::new();
+    for pause in [Duration::ZERO, IDLE_WATCH] {
+        std::thread::sleep(pause);
+        let readings = read()?;
+        cards.resize(readings.len(), Joules::default());
+        for (card, reading) in cards.iter_mut().zip(readings) {
+            card.add(Instant::now(), reading);
+        }
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    let used: Option<f64> = cards.iter_mut().map(Joules::take).sum();
+    let per_card = used.map(|joules| joules / seconds / cards.len() as f64);
+    per_card.filter(|_| !cards.is_empty()).ok_or_else(|| "the cards report no energy".to_owned())
+}
 
 /// Energy used between the first and the last reading of a trial (J).
 #[derive(Debug, Clone, Default)]

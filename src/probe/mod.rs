@@ -7,6 +7,10 @@ use std::time::Duration;
 use crate::error::Result;
 use crate::trial::{Measurement, Source};
 
+pub mod amd;
+pub mod bandwidth;
+mod drm;
+pub mod intel;
 mod joules;
 pub mod listener;
 pub mod machine;
@@ -56,4 +60,5 @@ pub struct ProbeEntry {
 }
 
 /// Every probe that kneepoint knows.
-pub static PROBES: &[ProbeEntry] = &[memory::ENTRY, noise::ENTRY, nvidia::ENTRY, rapl::ENTRY];
+pub static PROBES: &[ProbeEntry] =
+    &[memory::ENTRY, noise::ENTRY, nvidia::ENTRY, amd::ENTRY, intel::ENTRY, rapl::ENTRY];

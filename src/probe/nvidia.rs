@@ -6,11 +6,13 @@ use std::ffi::OsStr;
 use std::time::{Duration, Instant};
 
 use nvml_wrapper::bitmasks::device::ThrottleReasons;
+use nvml_wrapper::enum_wrappers::device::Clock;
 use nvml_wrapper::enums::device::UsedGpuMemory;
 use nvml_wrapper::{Device, Nvml};
 
-use super::joules::{Joules, Reading};
+use super::joules::{Joules, Reading, idle_watts};
 use super::{Probe, ProbeEntry, Subject, memory};
+use crate::analysis::summary::GpuCard;
 use crate::error::{Error, Result};
 use crate::trial::{Measurement, Source, metric};
 
@@ -33,8 +35,8 @@ pub const ENTRY: ProbeEntry = ProbeEntry {
 const INTERVAL: Duration = Duration::from_millis(100);
 /// The name that the driver installs; the one without a number comes with development files only.
 const LIBRARY: &str = "libnvidia-ml.so.1";
-/// How long the idle power is watched.
-const IDLE_WATCH: Duration = Duration::from_secs(2);
+/// Why an instance of a card has no energy of its own.
+const SPLIT: &str = "the card is split by MIG: its energy is that of all its instances together";
 
 /// Reasons for low clocks that make a measurement slower than the card is.
 const SLOW: ThrottleReasons = ThrottleReasons::SW_POWER_CAP
@@ -58,16 +60,12 @@ fn devices(nvml: &Nvml) -> Result<Vec<Device<'_>>, String> {
 
 fn check() -> Result<String, String> {
     let nvml = open()?;
-    let devices = devices(&nvml)?;
     let driver = nvml.sys_driver_version().unwrap_or_else(|_| "unknown".to_owned());
     let mut found = vec![format!("driver {driver}")];
-    for device in &devices {
-        let name = device.name().unwrap_or_else(|_| "a GPU".to_owned());
-        let total = device.memory_info().map(|info| info.total).unwrap_or_default();
-        let mig = if has_mig(device) { ", split by MIG" } else { "" };
-        found.push(format!("{name} ({:.1} GiB{mig})", total as f64 / f64::from(1 << 30)));
+    for place in places(&nvml)? {
+        found.push(place.title());
         let others: Vec<String> =
-            pids(device).into_keys().map(|pid| format!("{} ({pid})", process_name(pid))).collect();
+            pids(&place.device).into_keys().map(|pid| format!("{} ({pid})", process_name(pid))).collect();
         if !others.is_empty() {
             found.push(format!("in use by {}", others.join(", ")));
         }
@@ -81,26 +79,91 @@ fn check() -> Result<String, String> {
 /// Why there is no figure.
 pub fn idle_power_w() -> Result<f64, String> {
     let nvml = open()?;
-    let devices = devices(&nvml)?;
-    let mut joules = vec![Joules::default(); devices.len()];
-    let mut read = || -> Result<(), String> {
-        for (device, joules) in devices.iter().zip(&mut joules) {
-            joules.add(Instant::now(), energy(device)?);
-        }
-        Ok(())
-    };
-    let start = Instant::now();
-    read()?;
-    std::thread::sleep(IDLE_WATCH);
-    read()?;
-    let seconds = start.elapsed().as_secs_f64();
-    let used: Option<f64> = joules.iter_mut().map(Joules::take).sum();
-    let per_card = used.map(|joules| joules / seconds / devices.len() as f64);
-    per_card.ok_or_else(|| "the cards report no energy".to_owned())
+    let places = places(&nvml)?;
+    idle_watts(|| places.iter().map(Place::energy).collect())
+}
+
+/// What the driver says of its cards; none where there is no driver.
+pub fn cards() -> Vec<GpuCard> {
+    let Ok(nvml) = open() else { return Vec::new() };
+    let driver = nvml.sys_driver_version().ok();
+    devices(&nvml).unwrap_or_default().iter().map(|device| facts(device, driver.as_deref())).collect()
+}
+
+fn facts(device: &Device<'_>, driver: Option<&str>) -> GpuCard {
+    let hertz = |megahertz: u32| f64::from(megahertz) * 1e6;
+    let link = device.current_pcie_link_gen().ok().zip(device.current_pcie_link_width().ok());
+    let most = device.max_pcie_link_gen().ok().zip(device.max_pcie_link_width().ok());
+    let words = |(generation, width): (u32, u32)| format!("gen {generation} x{width}");
+    let pcie = link.map(|link| match most {
+        Some(most) if most != link => format!("{} of {}", words(link), words(most)),
+        _ => words(link),
+    });
+    GpuCard {
+        name: name_of(device),
+        driver: driver.map(|version| format!("NVIDIA {version}")),
+        memory_bytes: device.memory_info().ok().map(|info| info.total),
+        clock_hz: device.clock_info(Clock::SM).ok().map(hertz),
+        max_clock_hz: device.max_clock_info(Clock::SM).ok().map(hertz),
+        max_memory_clock_hz: device.max_clock_info(Clock::Memory).ok().map(hertz),
+        power_limit_w: device.enforced_power_limit().ok().map(|milliwatts| f64::from(milliwatts) / 1e3),
+        pcie,
+        instances: instances(device).iter().map(name_of).collect(),
+    }
+}
+
+fn name_of(device: &Device<'_>) -> String {
+    device.name().unwrap_or_else(|_| "a GPU".to_owned())
 }
 
 fn has_mig(device: &Device<'_>) -> bool {
     device.mig_mode().is_ok_and(|mode| mode.current != 0)
+}
+
+/// What MIG has split a card into; none when it has not.
+fn instances<'nvml>(device: &Device<'nvml>) -> Vec<Device<'nvml>> {
+    if !has_mig(device) {
+        return Vec::new();
+    }
+    let count = device.mig_device_count().unwrap_or_default();
+    (0..count).filter_map(|index| device.mig_device_by_index(index).ok()).collect()
+}
+
+/// Where a server can work: a card, or an instance of one that MIG has split.
+struct Place<'nvml> {
+    /// Memory and processes are of this.
+    device: Device<'nvml>,
+    is_instance: bool,
+    throttled: bool,
+}
+
+/// Every place. A split card itself is none: nothing can run on the whole of it.
+fn places(nvml: &Nvml) -> Result<Vec<Place<'_>>, String> {
+    let mut places = Vec::new();
+    for card in devices(nvml)? {
+        // Only the whole card knows why its clocks are low.
+        let throttled = card.current_throttle_reasons().is_ok_and(|why| why.intersects(SLOW));
+        let instances = instances(&card);
+        if instances.is_empty() {
+            places.push(Place { device: card, is_instance: false, throttled });
+        } else {
+            let place = |device| Place { device, is_instance: true, throttled };
+            places.extend(instances.into_iter().map(place));
+        }
+    }
+    Ok(places)
+}
+
+impl Place<'_> {
+    fn title(&self) -> String {
+        let total = self.device.memory_info().map(|info| info.total).unwrap_or_default();
+        let mig = if self.is_instance { ", an instance by MIG: no energy of its own" } else { "" };
+        format!("{} ({:.1} GiB{mig})", name_of(&self.device), total as f64 / f64::from(1 << 30))
+    }
+
+    fn energy(&self) -> Result<Reading, String> {
+        if self.is_instance { Err(SPLIT.to_owned()) } else { energy(&self.device) }
+    }
 }
 
 /// Processes on a card and what they hold of its memory (bytes), where the driver says so.
@@ -135,6 +198,8 @@ fn energy(device: &Device<'_>) -> Result<Reading, String> {
 #[derive(Debug, Clone, Default)]
 struct Card {
     joules: Joules,
+    /// Why there is no energy.
+    no_energy: Option<String>,
     /// Peak memory in use, by whomever (bytes).
     used: u64,
     throttled: bool,
@@ -165,9 +230,10 @@ struct Nvidia {
 impl Nvidia {
     fn new(subject: Subject) -> Self {
         let nvml = open();
-        let devices = nvml.as_ref().ok().and_then(|nvml| devices(nvml).ok());
-        let cards = vec![Card::default(); devices.map_or(0, |devices| devices.len())];
-        Self { server: subject.server_pid, nvml, cards, seen: Seen::default(), hidden: None }
+        let places = nvml.as_ref().ok().and_then(|nvml| places(nvml).ok());
+        let cards = vec![Card::default(); places.map_or(0, |places| places.len())];
+        let seen = Seen::default();
+        Self { server: subject.server_pid, nvml, cards, seen, hidden: None }
     }
 
     fn look(&mut self) -> Result<(), String> {
@@ -179,15 +245,14 @@ impl Nvidia {
             .collect();
         let mut found = false;
         let mut held = vec![0_u64; self.cards.len()];
-        for ((device, card), held) in devices(nvml)?.iter().zip(&mut self.cards).zip(&mut held) {
-            card.joules.add(Instant::now(), energy(device)?);
-            card.used = card.used.max(device.memory_info().map_err(|error| error.to_string())?.used);
-            card.throttled |= device.current_throttle_reasons().is_ok_and(|why| why.intersects(SLOW));
-            if has_mig(device) {
-                self.hidden =
-                    Some("the card is split by MIG: it tells its processes apart by instance".into());
+        for ((place, card), held) in places(nvml)?.iter().zip(&mut self.cards).zip(&mut held) {
+            match place.energy() {
+                Ok(reading) => card.joules.add(Instant::now(), reading),
+                Err(reason) => card.no_energy = Some(reason),
             }
-            for (pid, used) in pids(device) {
+            card.used = card.used.max(place.device.memory_info().map_err(|error| error.to_string())?.used);
+            card.throttled |= place.throttled;
+            for (pid, used) in pids(&place.device) {
                 if !ours.contains(&pid) {
                     card.others.insert(pid);
                     continue;
@@ -256,6 +321,10 @@ impl Probe for Nvidia {
         let server = seen.server.filter(|_| self.hidden.is_none()).map(|bytes| bytes as f64);
         let sampled = |value: f64| seen.sampled.then_some(value);
         let joules: Option<f64> = cards.iter_mut().map(|card| card.joules.take()).sum();
+        // A reading that failed in between is a hole that nobody can fill.
+        let no_energy = cards.iter().find_map(|card| card.no_energy.clone());
+        let joules = joules.filter(|_| seen.sampled && no_energy.is_none());
+        let no_energy = no_energy.unwrap_or_else(|| reason.clone());
         let used: u64 = cards.iter().map(|card| card.used).sum();
         let throttled = cards.iter().any(|card| card.throttled);
         let others: BTreeSet<&u32> = cards.iter().flat_map(|card| &card.others).collect();
@@ -263,7 +332,7 @@ impl Probe for Nvidia {
             measured(metric::PEAK_VRAM_BYTES, server, &hidden),
             measured(metric::PEAK_VRAM_DEVICE_BYTES, sampled(used as f64), &reason),
             measured(metric::GPU_CARDS, sampled(cards.len() as f64), &reason),
-            measured(metric::GPU_ENERGY_J, joules.filter(|_| seen.sampled), &reason),
+            measured(metric::GPU_ENERGY_J, joules, &no_energy),
             measured(metric::GPU_THROTTLED, sampled(f64::from(u8::from(throttled))), &reason),
             measured(metric::GPU_OTHERS, sampled(others.len() as f64), &reason),
         ]

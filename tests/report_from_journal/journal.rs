@@ -115,8 +115,7 @@ pub(crate) fn journal() -> Journal {
             cpu: "Made-up CPU at 2.5 GHz".into(),
             cpus: 2,
             memory_bytes: 8 << 30,
-            gpus: Vec::new(),
-            idle_gpu_w: None,
+            ..Machine::default()
         },
         engines: vec![EngineInfo {
             name: "llama.cpp".into(),

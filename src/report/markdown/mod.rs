@@ -14,6 +14,7 @@ mod conversations;
 mod energy;
 mod judging;
 mod load;
+mod machine;
 mod memory;
 mod serving;
 mod speculation;

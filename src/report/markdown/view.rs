@@ -12,6 +12,7 @@ use super::conversations::{self, ConversationsView};
 use super::energy::EnergyView;
 use super::judging::{self, FrontView, GateView, InteractionView, StoppingView};
 use super::load::{self, LoadView};
+use super::machine;
 use super::memory::MemoryView;
 use super::serving::{self, PrefixCacheView};
 use super::speculation::{self, SpeculationView};
@@ -243,7 +244,7 @@ impl<'a> View<'a> {
             started: text::markdown(&summary.started),
             duration: text::duration(summary.duration_s),
             trials: format!("{} of {} planned", summary.done, summary.planned),
-            machine: machine(summary),
+            machine: machine::words(&summary.machine),
             engines: engines(summary),
             models: models(summary),
             fingerprint: text::code(&summary.fingerprint),
@@ -536,18 +537,6 @@ fn failure_words(summary: &Summary) -> String {
         n if n > LISTED_FAILURES => format!("{n} trials broke; the first {LISTED_FAILURES}:"),
         n => format!("{n} trials broke."),
     }
-}
-
-fn machine(summary: &Summary) -> String {
-    let machine = &summary.machine;
-    let mut parts = vec![
-        text::markdown(&machine.cpu),
-        format!("{} logical processors", machine.cpus),
-        format!("{} memory", text::bytes(machine.memory_bytes)),
-    ];
-    parts.extend(machine.gpus.iter().map(|gpu| text::markdown(gpu)));
-    parts.push(text::markdown(&machine.os));
-    joined(parts.into_iter().filter(|part| !part.is_empty()))
 }
 
 fn engines(summary: &Summary) -> Vec<String> {
