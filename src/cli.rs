@@ -357,6 +357,12 @@ pub struct CompareArgs {
     /// Items with changed scores to list, losses first
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub flips: usize,
+    /// Price of the first run's machine for an hour: what a million tokens cost is shown
+    #[arg(long, value_name = "PRICE", value_parser = quantity::price)]
+    pub price_a: Option<f64>,
+    /// Price of the second run's machine for an hour, in the same currency
+    #[arg(long, value_name = "PRICE", value_parser = quantity::price)]
+    pub price_b: Option<f64>,
     /// Print as JSON on stdout
     #[arg(long)]
     pub json: bool,

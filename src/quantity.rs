@@ -45,6 +45,15 @@ pub fn share(text: &str) -> Result<f64, String> {
     amount(text, UNITS).ok_or_else(|| format!("`{text}` is no share: write 10%, 2pp or 0.1"))
 }
 
+/// A price: a positive number.
+///
+/// # Errors
+/// A message for anything else.
+pub fn price(text: &str) -> Result<f64, String> {
+    let price = amount(text, &[("", 1.0)]).filter(|price| *price > 0.0);
+    price.ok_or_else(|| format!("`{text}` is no price: write 2.5"))
+}
+
 /// A number that is not negative, with one of the units behind it.
 fn amount(text: &str, units: &[(&str, f64)]) -> Option<f64> {
     let text = text.trim();

@@ -1,14 +1,15 @@
 //! `compare`: two runs, from their journals alone.
 
 use super::{print, print_json, runs};
-use crate::analysis::compare::{self, Request};
+use crate::analysis::compare::{self, Prices, Request};
 use crate::cli::{CompareArgs, Global};
 use crate::error::{EXIT_GATE_FAILED, Result};
 use crate::{journal, report};
 
 pub(super) fn compare(args: &CompareArgs, global: &Global) -> Result<u8> {
     let load = |name: &str| journal::load(&runs::find(&global.runs_dir, name)?);
-    let request = Request { thresholds: args.fail_on.clone(), flips: args.flips };
+    let prices = Prices { a: args.price_a, b: args.price_b };
+    let request = Request { thresholds: args.fail_on.clone(), flips: args.flips, prices };
     let comparison = compare::compare(&load(&args.a)?, &load(&args.b)?, &request)?;
     let code = if args.json { print_json(&comparison)? } else { print(&report::comparison(&comparison))? };
     Ok(if comparison.regressions.is_empty() { code } else { EXIT_GATE_FAILED })

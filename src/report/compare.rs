@@ -2,7 +2,9 @@
 
 use super::blocks::{change, list, section, table};
 use super::text;
-use crate::analysis::compare::{ComparedCell, Comparison, Flip, Measure, Ratio, Regression, RunName};
+use crate::analysis::compare::{
+    ComparedCell, Comparison, Cost, CostRow, Flip, Measure, Ratio, Regression, RunName,
+};
 
 /// What changed from run A to run B.
 pub fn comparison(comparison: &Comparison) -> String {
@@ -12,6 +14,7 @@ pub fn comparison(comparison: &Comparison) -> String {
     out.push_str(&section("Regressions", &regressions(&comparison.regressions)));
     out.push_str(&section("What else differs", &differences(comparison)));
     out.push_str(&section("Cells", &cells(comparison)));
+    out.push_str(&section("The machines side by side", &costs(comparison)));
     out.push_str(&section("Flips", &flips(comparison)));
     let notes: Vec<String> = comparison.unpaired.iter().chain(&comparison.notes).cloned().collect();
     out.push_str(&section("Notes", &list(&notes)));
@@ -115,6 +118,41 @@ fn cell(cell: &ComparedCell) -> Vec<String> {
         ratio(cell.energy),
         ratio(cell.memory),
     ]
+}
+
+/// What each machine does with a request at a time, and what that costs.
+fn costs(comparison: &Comparison) -> String {
+    let both = |row: &CostRow, of: fn(&Cost) -> Option<f64>| {
+        let shown = |value: Option<f64>| value.map_or(text::NONE.into(), text::significant);
+        format!("{} / {}", shown(of(&row.a)), shown(of(&row.b)))
+    };
+    let row = |row: &CostRow| {
+        vec![
+            text::tokens(row.context),
+            text::code(&row.setting),
+            both(row, |cost| cost.decode_tps),
+            both(row, |cost| cost.prefill_tps),
+            both(row, |cost| cost.token_j),
+            both(row, |cost| cost.million_output),
+            both(row, |cost| cost.million_prompt),
+        ]
+    };
+    let rows: Vec<Vec<String>> = comparison.costs.iter().map(row).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let header = [
+        "context",
+        "setting",
+        "decode A / B (tokens/s)",
+        "prefill A / B (tokens/s)",
+        "energy of an output token A / B (J)",
+        "price of a million output tokens A / B",
+        "price of a million prompt tokens A / B",
+    ];
+    let words = "One request at a time: a server that batches makes each token cheaper. Energy has the prefill in it. \
+                 Prices are those of `--price-a` and `--price-b` for an hour, divided by the rates.";
+    format!("{}\n{words}\n", table(&header, &rows))
 }
 
 fn p_value(p: f64) -> String {

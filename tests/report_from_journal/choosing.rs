@@ -154,8 +154,12 @@ fn the_knee_is_no_extreme_that_others_surround() {
 }
 
 fn compare(b: &Journal, fail_on: &[&str]) -> Result<Comparison> {
+    compare_at(b, fail_on, compare::Prices::default())
+}
+
+fn compare_at(b: &Journal, fail_on: &[&str], prices: compare::Prices) -> Result<Comparison> {
     let thresholds = fail_on.iter().map(|text| text.parse().expect("a threshold")).collect();
-    compare_with(&journal(), b, &MadeUp, &compare::Request { thresholds, flips: 4 })
+    compare_with(&journal(), b, &MadeUp, &compare::Request { thresholds, flips: 4, prices })
 }
 
 const FAIL_ON: &[&str] = &["quality=2pp", "decode=10%", "ttft=10%", "memory=5%"];
@@ -228,6 +232,36 @@ fn what_got_worse_is_found_and_nothing_else() {
     assert_eq!(comparison.differences[0].what, "engine");
     assert_eq!(comparison.flips.len(), 4);
     assert!(comparison.flips.iter().all(|flip| flip.setting == FAST && flip.score_b < flip.score_a));
+}
+
+/// The same suite on another machine: twice as fast, four times as expensive.
+#[test]
+fn two_machines_stand_side_by_side_with_what_a_token_costs() {
+    let mut other = journal();
+    other.header.machine.cpu = "Another CPU".into();
+    other.header.machine.memory_copy_bytes_per_s = Some(4e10);
+    other.trials.iter_mut().for_each(|trial| scale(trial, metric::DECODE_TPS, 2.0));
+    let plain = compare(&other, &[]).unwrap();
+    assert_eq!(plain.differences.len(), 1, "a speed that only one of them knows is no difference");
+    let row = plain.costs.iter().find(|row| row.setting == FAST).unwrap();
+    assert_eq!(row.b.decode_tps, row.a.decode_tps.map(|rate| rate * 2.0));
+    assert_eq!((row.a.prefill_tps, row.a.token_j), (row.b.prefill_tps, row.b.token_j));
+    assert_eq!(row.a.million_output, None);
+    let void = plain.cells.iter().find(|cell| cell.void.is_some()).unwrap();
+    assert!(!plain.costs.iter().any(|row| (&row.setting, row.context) == (&void.setting, void.context)));
+
+    let prices = compare::Prices { a: Some(1.0), b: Some(4.0) };
+    let priced = compare_at(&other, &[], prices).unwrap();
+    let row = priced.costs.iter().find(|row| row.setting == FAST).unwrap();
+    let hour = row.a.decode_tps.unwrap() * 3600.0;
+    assert!((row.a.million_output.unwrap() - 1e6 / hour).abs() < 1e-9);
+    assert!((row.b.million_output.unwrap() / row.a.million_output.unwrap() - 2.0).abs() < 1e-9);
+    assert!((row.b.million_prompt.unwrap() / row.a.million_prompt.unwrap() - 4.0).abs() < 1e-9);
+    let text = report::comparison(&priced);
+    assert!(text.contains("## The machines side by side") && text.contains("Another CPU"), "{text}");
+
+    assert!(compare(&journal(), &[]).unwrap().costs.is_empty(), "one machine, no price: nothing to say");
+    assert!(!compare_at(&journal(), &[], prices).unwrap().costs.is_empty());
 }
 
 #[test]

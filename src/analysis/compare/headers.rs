@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::analysis::summary::ModelInfo;
+use crate::analysis::summary::{GpuCard, ModelInfo};
+use crate::analysis::words;
 use crate::journal::Header;
 use crate::suite::Suite;
 
@@ -39,6 +40,11 @@ pub(super) fn differences(a: &Header, b: &Header) -> Vec<Difference> {
     compare("server arguments", a.suite.engine.args.join(" "), b.suite.engine.args.join(" "), false);
     compare("threads", threads(&a.suite), threads(&b.suite), false);
     compare("machine", machine(a), machine(b), false);
+    compare("graphics cards", cards(a), cards(b), false);
+    compare("CPU governor", governor(a), governor(b), false);
+    if let Some((a, b)) = copies(a, b) {
+        compare("memory copied by all processors", a, b, false);
+    }
     compare("kneepoint", a.tool_version.clone(), b.tool_version.clone(), false);
     for model in &a.models {
         let same_name = |other: &&ModelInfo| other.name == model.name && other.weights == model.weights;
@@ -81,6 +87,38 @@ fn machine(header: &Header) -> String {
     let m = &header.machine;
     let gpus = m.gpus.iter().map(|gpu| format!(", {gpu}")).collect::<String>();
     format!("{}, {} CPUs, {} bytes, {}{gpus}", m.cpu, m.cpus, m.memory_bytes, m.os)
+}
+
+/// Whether two runs were made on machines of one description.
+pub(super) fn same_machine(a: &Header, b: &Header) -> bool {
+    machine(a) == machine(b) && cards(a) == cards(b)
+}
+
+/// What stays the same from run to run of the drivers' figures.
+fn cards(header: &Header) -> String {
+    let one = |card: &GpuCard| {
+        let bytes = card.memory_bytes.map_or(String::new(), |bytes| format!(", {}", words::bytes(bytes)));
+        let driver = card.driver.as_ref().map_or(String::new(), |driver| format!(", driver {driver}"));
+        let limit = card.power_limit_w.map_or(String::new(), |watts| format!(", limit {watts:.0} W"));
+        let instances = match card.instances.len() {
+            0 => String::new(),
+            count => format!(", {count} instances by MIG"),
+        };
+        format!("{}{bytes}{driver}{limit}{instances}", card.name)
+    };
+    header.machine.cards.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+fn governor(header: &Header) -> String {
+    header.machine.cpu_governor.clone().unwrap_or_else(|| "not known".into())
+}
+
+/// How fast both machines copy memory, when they differ by more than one machine from run to run.
+fn copies(a: &Header, b: &Header) -> Option<(String, String)> {
+    const NOISE: f64 = 1.2;
+    let (a, b) = (a.machine.memory_copy_bytes_per_s?, b.machine.memory_copy_bytes_per_s?);
+    let words = |speed: f64| format!("{} GB/s", words::significant(speed / 1e9));
+    (a / b > NOISE || b / a > NOISE).then(|| (words(a), words(b)))
 }
 
 fn models(header: &Header) -> String {

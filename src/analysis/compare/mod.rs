@@ -18,11 +18,13 @@ use crate::journal::Journal;
 use crate::trial::Arm;
 
 mod cell;
+mod costs;
 mod flips;
 mod headers;
 mod items;
 mod thresholds;
 
+pub use costs::{Cost, CostRow, Prices};
 pub use headers::Difference;
 pub use thresholds::{Measure, Regression, Threshold};
 
@@ -38,6 +40,8 @@ pub struct Request {
     pub thresholds: Vec<Threshold>,
     /// How many flips to list; the losses come first.
     pub flips: usize,
+    /// What the machines cost, where that is known.
+    pub prices: Prices,
 }
 
 /// Run B against run A.
@@ -59,6 +63,9 @@ pub struct Comparison {
     pub cells: Vec<ComparedCell>,
     /// Cells that only one run has, in words.
     pub unpaired: Vec<String>,
+    /// What speed costs on each machine; there when the machines differ or a price is given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub costs: Vec<CostRow>,
     /// Items whose score changed, losses first; at most as many as asked for.
     pub flips: Vec<Flip>,
     /// Items whose score changed, all of them.
@@ -197,6 +204,7 @@ pub fn compare_with(a: &Journal, b: &Journal, tasks: &dyn Tasks, request: &Reque
         confidence: runs.a.suite.confidence,
         draws: runs.a.suite.draws,
         unpaired: runs.unpaired_cells(),
+        costs: costs::rows(&runs, &shared, request.prices)?,
         flips: flips::first(flips, request.flips),
         flips_in_all,
         regressions: thresholds::regressions(&cells, &request.thresholds),
