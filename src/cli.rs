@@ -81,7 +81,15 @@ pub enum Command {
     ExecServer(ExecServerArgs),
     /// Print the command-line reference (docs/cli.md)
     #[command(name = "__reference", hide = true)]
-    Reference,
+    Reference(ReferenceArgs),
+}
+
+/// Arguments of `__reference`.
+#[derive(Debug, Args)]
+pub struct ReferenceArgs {
+    /// The engines and their options (docs/engines.md) instead
+    #[arg(long)]
+    pub engines: bool,
 }
 
 /// Arguments of `run`.

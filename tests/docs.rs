@@ -36,6 +36,11 @@ fn the_command_line_reference_is_current() {
 }
 
 #[test]
+fn the_table_of_engines_is_current() {
+    assert_current("docs/engines.md", &stdout(&["__reference", "--engines"]));
+}
+
+#[test]
 fn the_schemas_are_current() {
     for name in [
         "suite", "journal", "summary", "plan", "list", "doctor", "validate", "score", "case", "pilot",

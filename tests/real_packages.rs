@@ -11,7 +11,7 @@ use kneepoint::model::packages::{QUANTISER, SERVER, SMOLLM2};
 use kneepoint::model::{ModelFile, Silent, Store, gguf, weights};
 use kneepoint::probe::Subject;
 use kneepoint::probe::sampler::Sampler;
-use kneepoint::suite::{Cell, FlashAttention, ModelSpec, Setting};
+use kneepoint::suite::{Cell, DraftModel, FlashAttention, ModelSpec, Setting};
 use kneepoint::trial::metric;
 
 fn smollm2(quant: &str) -> ModelFile {
@@ -65,6 +65,15 @@ fn cell(k: &str, v: &str, speculation: &str) -> Cell {
     Cell { setting, context: 1024 }
 }
 
+/// The model drafts for itself.
+fn drafting() -> Cell {
+    let mut cell = cell("q8_0", "q8_0", "draft-simple");
+    cell.setting.draft = Some(DraftModel { model: "smollm2".into(), weights: "Q4_1".into() });
+    let options = [("draft_max", "4"), ("ubatch", "128"), ("draft_k", "q8_0"), ("rope_freq_base", "90000")];
+    cell.setting.options = options.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    cell
+}
+
 /// The body of `GET path`, by a bare request.
 fn get(port: u16, path: &str) -> String {
     use std::io::{Read, Write};
@@ -90,13 +99,13 @@ async fn the_real_server_runs_what_it_was_asked_for() {
         reexec: Some(env!("CARGO_BIN_EXE_kneepoint").into()),
         start_timeout: Duration::from_secs(120),
     };
-    for cell in [cell("f16", "f16", "off"), cell("q8_0", "q4_0", "ngram-simple")] {
+    for cell in [cell("f16", "f16", "off"), cell("q8_0", "q4_0", "ngram-simple"), drafting()] {
         let port = free_port().unwrap();
         let launch = Launch {
             binary: &binary,
             library_path,
             model: &model,
-            draft: None,
+            draft: cell.setting.draft.as_ref().map(|_| model.as_path()),
             port,
             slots: 1,
             threads: None,
@@ -117,6 +126,7 @@ async fn the_real_server_runs_what_it_was_asked_for() {
         assert_eq!(effective.v.as_deref(), Some(cell.setting.v.as_str()));
         assert_eq!(effective.flash_attention, Some(true));
         assert_eq!(effective.context, Some(1024));
+        assert_eq!(effective.draft_kv_bytes.is_some(), cell.setting.draft.is_some());
         assert!(
             effective.threads.is_some()
                 && effective.template_hash.is_some()

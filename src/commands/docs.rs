@@ -4,6 +4,8 @@ use clap_complete::generate;
 
 use super::{command, print};
 use crate::cli::CompletionsArgs;
+use crate::engine::option::{Only, Place};
+use crate::engine::{Capability, ENGINES, Engine, ServerOption};
 use crate::error::{Context, Result};
 
 pub(super) fn completions(args: &CompletionsArgs) -> Result<u8> {
@@ -59,4 +61,75 @@ fn exit_codes() -> String {
     }
     text.push('\n');
     text
+}
+
+/// `docs/engines.md`: what every engine can do and which options it has. A test fails when the file drifts from this.
+pub fn engines() -> String {
+    let mut text = String::from(
+        "# Engines\n\n<!-- made by `kneepoint __reference --engines`; a test fails when this file drifts from it -->\n\n\
+         What each engine can do for kneepoint. A task that needs what is missing is unscored, with the reason; it does not\n\
+         fail. Engines are added as [adding.md](adding.md) says.\n\n",
+    );
+    text.push_str(&capabilities());
+    for engine in ENGINES {
+        text.push_str(&of_engine(*engine));
+    }
+    text
+}
+
+fn capabilities() -> String {
+    let names: Vec<&str> = ENGINES.iter().map(|engine| engine.name()).collect();
+    let mut text =
+        format!("| | {} | without it |\n|---|{}---|\n", names.join(" | "), "---|".repeat(names.len()));
+    for capability in Capability::ALL {
+        let cells: Vec<String> = ENGINES.iter().map(|engine| engine.supports(capability).words()).collect();
+        text.push_str(&format!(
+            "| {} | {} | {} |\n",
+            capability.name(),
+            cells.join(" | "),
+            capability.without()
+        ));
+    }
+    text
+}
+
+fn of_engine(engine: &dyn Engine) -> String {
+    let code = |names: &[&str]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let drafting: Vec<&str> =
+        engine.speculation_types().iter().copied().filter(|kind| engine.takes_draft(kind)).collect();
+    let mut text = format!("\n## {}\n\n{}.\n\n", engine.name(), engine.summary());
+    text.push_str(&format!(
+        "- Cache types: {} (default `{}`)\n",
+        code(engine.cache_types()),
+        engine.default_cache_type()
+    ));
+    text.push_str(&format!("- Speculation: {}\n", code(engine.speculation_types())));
+    if !drafting.is_empty() {
+        text.push_str(&format!("- With a draft model (`draft`): {}\n", code(&drafting)));
+    }
+    if !engine.options().is_empty() {
+        text.push_str("\n| option | takes | on the command line | what it does |\n|---|---|---|---|\n");
+        engine.options().iter().for_each(|option| text.push_str(&option_row(option)));
+    }
+    text
+}
+
+fn option_row(option: &ServerOption) -> String {
+    let flags =
+        |flags: &[&str]| flags.iter().map(|flag| format!("`{flag}`")).collect::<Vec<_>>().join(" or ");
+    let place = match option.place {
+        Place::Flag(names) => flags(names),
+        Place::Switch { on: [], off } => format!("false: {}", flags(off)),
+        Place::Switch { on, off: [] } => format!("true: {}", flags(on)),
+        Place::Switch { on, off } => format!("true: {}, false: {}", flags(on), flags(off)),
+        Place::Speculation(key) => format!("`{key}` of the speculation"),
+        Place::Env(name) => format!("environment `{name}`"),
+    };
+    let only = match option.only {
+        Only::Always => String::new(),
+        Only::Speculating => " (when speculating)".to_owned(),
+        Only::Types(types) => format!(" ({})", types.join(", ")),
+        Only::Draft => " (with a draft model)".to_owned(),
+    };
+    format!("| `{}` | {} | {place} | {}{only} |\n", option.name, option.kind.describe(), option.summary)
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{plain_table, print, print_json};
 use crate::cli::{DoctorArgs, Global};
-use crate::error::{Result, chain};
+use crate::error::{Kind, Result, chain};
 use crate::model::{self, Location, Silent, Store, packages::PACKAGES, packages::Package};
 use crate::runner::megabytes;
 use crate::{engine, probe, suite};
@@ -119,6 +119,13 @@ fn engine_check(engine: &'static dyn engine::Engine, store: &Store<'_>) -> Resul
             let asked = engine::supervise::ask(engine, &files.binary, files.library_path.as_deref());
             Ok(match super::run::runtime()?.block_on(asked) {
                 Ok(build) => check(&name, State::Ok, found, format!("it runs: {}", build.version)),
+                // Two engines' servers have the same name.
+                Err(error) if error.kind() == Kind::Usage => check(
+                    &name,
+                    State::Absent,
+                    found,
+                    format!("{}: name a `binary` in the suite", chain(&error)),
+                ),
                 Err(error) => {
                     check(&name, State::Problem, found, format!("it does not run: {}", chain(&error)))
                 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{plain_table, print, print_json};
 use crate::cli::{ListArgs, Listed};
+use crate::engine::Capability;
 use crate::error::Result;
 use crate::task::Weight;
 use crate::{engine, suite, task};
@@ -81,13 +82,20 @@ fn tasks() -> Vec<Item> {
 }
 
 fn engines() -> Vec<Item> {
-    let items = engine::ENGINES.iter().map(|engine| Item {
-        name: engine.name().to_owned(),
-        summary: engine.summary().to_owned(),
-        details: vec![
+    let items = engine::ENGINES.iter().map(|engine| {
+        let mut details = vec![
             format!("cache types: {}", engine.cache_types().join(" ")),
             format!("speculation: {}", engine.speculation_types().join(" ")),
-        ],
+        ];
+        let options: Vec<&str> = engine.options().iter().map(|option| option.name).collect();
+        if !options.is_empty() {
+            details.push(format!("options: {}", options.join(" ")));
+        }
+        let supports = |capability: &Capability| {
+            format!("{}: {}", capability.name(), engine.supports(*capability).words())
+        };
+        details.extend(Capability::ALL.iter().map(supports));
+        Item { name: engine.name().to_owned(), summary: engine.summary().to_owned(), details }
     });
     items.collect()
 }

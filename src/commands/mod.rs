@@ -26,7 +26,7 @@ mod schema;
 mod score;
 mod validate;
 
-pub use docs::reference;
+pub use docs::{engines, reference};
 
 /// Runs a command; the exit code when nothing failed.
 ///
@@ -52,7 +52,8 @@ pub fn dispatch(cli: Cli) -> Result<u8> {
         Command::Completions(args) => docs::completions(args),
         Command::Man => docs::man(),
         Command::ExecServer(args) => Err(exec_server(args)),
-        Command::Reference => print(&docs::reference()),
+        Command::Reference(args) if args.engines => print(&docs::engines()),
+        Command::Reference(_) => print(&docs::reference()),
     }
 }
 

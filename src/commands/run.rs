@@ -303,6 +303,9 @@ pub(super) struct DryVisit {
     pub trials: usize,
     /// The command, when everything that it names is on this machine.
     pub argv: Option<Argv>,
+    /// Why this build cannot run the setting.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unsupported: Option<String>,
 }
 
 fn dry_run(suite: &Suite, plan: &Plan, json: bool) -> Result<u8> {
@@ -312,7 +315,13 @@ fn dry_run(suite: &Suite, plan: &Plan, json: bool) -> Result<u8> {
         false => None,
     };
     let visits = plan.visits.iter().map(|visit| {
-        let argv = prepared.as_ref().map(|prepared| runner::argv(suite, prepared, visit, 0)).transpose()?;
+        let (argv, unsupported) =
+            match prepared.as_ref().map(|p| runner::argv(suite, p, visit, 0)).transpose() {
+                Ok(argv) => (argv, None),
+                // As in a run: without the reference nothing can be compared.
+                Err(error) if visit.cell.setting == *suite.reference() => return Err(error),
+                Err(error) => (None, Some(crate::error::chain(&error))),
+            };
         Ok(DryVisit {
             round: visit.round,
             setting: visit.cell.setting.label.clone(),
@@ -320,6 +329,7 @@ fn dry_run(suite: &Suite, plan: &Plan, json: bool) -> Result<u8> {
             replicate: visit.replicate,
             trials: visit.trials.len(),
             argv,
+            unsupported,
         })
     });
     let dry = DryRun {
@@ -383,7 +393,10 @@ fn dry_text(dry: &DryRun) -> String {
         let again = if visit.replicate > 0 { " (A/A)" } else { "" };
         let (round, setting, context) = (visit.round + 1, &visit.setting, visit.context);
         text.push_str(&format!("\nround {round}: {setting} at {context}{again}: {} trials\n", visit.trials));
-        text.push_str(&command_text(visit.argv.as_ref(), dry.attached.as_deref()));
+        text.push_str(&match &visit.unsupported {
+            Some(why) => format!("  unsupported: {why}\n"),
+            None => command_text(visit.argv.as_ref(), dry.attached.as_deref()),
+        });
     }
     for load in &dry.load {
         let (setting, context, slots) = (&load.setting, load.context, load.slots);

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,15 +13,19 @@ use crate::error::Result;
 use crate::suite::{Cell, FlashAttention, Setting};
 use crate::trial::Measurement;
 
+mod arguments;
+mod capability;
+pub mod ik_llama;
 pub mod llama_cpp;
 pub mod openai;
 pub mod option;
 pub mod supervise;
 
+pub use capability::{Capability, Support};
 pub use option::{OptionKind, ServerOption};
 
 /// Every engine that kneepoint knows.
-pub static ENGINES: &[&dyn Engine] = &[&llama_cpp::LlamaCpp, &openai::OpenAi];
+pub static ENGINES: &[&dyn Engine] = &[&llama_cpp::LlamaCpp, &ik_llama::IkLlama, &openai::OpenAi];
 
 /// The engine of that name.
 pub fn find(name: &str) -> Option<&'static dyn Engine> {
@@ -73,7 +78,8 @@ impl Argv {
         }
         let shorten = |text: &str| match text.strip_prefix(&home) {
             Some(rest) if rest.starts_with('/') => format!("~{rest}"),
-            _ => text.to_owned(),
+            // Within JSON.
+            _ => text.replace(&format!("\"{home}/"), "\"~/"),
         };
         self.program = shorten(&self.program.to_string_lossy()).into();
         self.args = self.args.iter().map(|arg| shorten(arg)).collect();
@@ -112,6 +118,9 @@ pub struct Build {
     /// Speculation types that its help names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub speculation: Vec<String>,
+    /// Types of the KV cache that its help names, where it does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cache_types: Vec<String>,
     /// Whether its flag for flash attention takes a value (`on`, `off`, `auto`) or is a mere switch.
     #[serde(default)]
     pub flash_attention_value: bool,
@@ -214,6 +223,38 @@ pub struct Effective {
     /// Bytes of the draft model's KV cache.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub draft_kv_bytes: Option<u64>,
+    /// Bytes set aside for the KV caches of all requests together, where the server takes them at its start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kv_pool_bytes: Option<u64>,
+    /// Tokens that fit into them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kv_pool_tokens: Option<u64>,
+}
+
+/// What form of weights a server reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ModelForm {
+    /// A GGUF file.
+    File,
+    /// A folder with `config.json` and safetensors, or a GGUF file.
+    FolderOrFile,
+}
+
+/// How a binary is asked about itself.
+#[derive(Debug, Clone)]
+pub struct Questions {
+    /// Arguments that make it print its version.
+    pub version: Vec<&'static str>,
+    /// Arguments that make it print its flags.
+    pub help: Vec<&'static str>,
+    /// How long either may take.
+    pub limit: Duration,
+}
+
+impl Default for Questions {
+    fn default() -> Self {
+        Self { version: vec!["--version"], help: vec!["--help"], limit: Duration::from_secs(20) }
+    }
 }
 
 /// A model server. Engines describe; the runner acts.
@@ -255,6 +296,36 @@ pub trait Engine: Sync {
 
     /// Why this setting cannot run here, before anything is started; `None` when it can.
     fn impossible(&self, setting: &Setting) -> Option<String>;
+
+    /// How much of a thing it can do, and what is missing. The default follows from the endpoints.
+    fn supports(&self, capability: Capability) -> Support {
+        capability::of_endpoints(capability, self.endpoints(), self.binaries())
+    }
+
+    /// What form of weights it reads.
+    fn takes(&self) -> ModelForm {
+        ModelForm::File
+    }
+
+    /// How this binary is asked about itself.
+    fn questions(&self, _binary: &Path) -> Questions {
+        Questions::default()
+    }
+
+    /// Whether a binary with this help text is this engine's: binaries of two engines have the same name.
+    fn owns(&self, _help: &str) -> bool {
+        true
+    }
+
+    /// The line of a log in which the server says that it cannot run the setting.
+    fn refusal<'a>(&self, log: &'a str) -> Option<&'a str> {
+        arguments::refusal(log, &[])
+    }
+
+    /// Paths that are asked in turn for the settings in force, until one answers.
+    fn properties(&self) -> Vec<&'static str> {
+        self.endpoints().props.into_iter().collect()
+    }
 
     /// Reads what the binary says of itself from its `--version` and `--help` output.
     fn build(&self, version: &str, help: &str) -> Build;

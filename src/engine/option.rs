@@ -3,6 +3,8 @@
 //! Each engine has a table of them. What a name becomes on the command line depends on the build: the first of
 //! its flags that the binary's help names is taken, so a suite outlives a flag that was renamed.
 
+use std::collections::BTreeMap;
+
 use super::Build;
 use crate::error::{Error, Result, nearest};
 use crate::suite::Setting;
@@ -89,6 +91,42 @@ pub enum Only {
 }
 
 impl ServerOption {
+    /// An option that is a flag and a value.
+    pub const fn flag(
+        name: &'static str,
+        kind: OptionKind,
+        flags: &'static [&'static str],
+        summary: &'static str,
+    ) -> Self {
+        Self { name, kind, place: Place::Flag(flags), only: Only::Always, summary }
+    }
+
+    /// An option that is a flag alone, one for `true` and one for `false`.
+    pub const fn switch(
+        name: &'static str,
+        on: &'static [&'static str],
+        off: &'static [&'static str],
+        summary: &'static str,
+    ) -> Self {
+        Self { name, kind: OptionKind::Switch, place: Place::Switch { on, off }, only: Only::Always, summary }
+    }
+
+    /// A parameter of speculation, by the server's name for it.
+    pub const fn speculation(
+        name: &'static str,
+        kind: OptionKind,
+        key: &'static str,
+        summary: &'static str,
+    ) -> Self {
+        Self { name, kind, place: Place::Speculation(key), only: Only::Speculating, summary }
+    }
+
+    /// The same, for some types of speculation.
+    #[must_use]
+    pub const fn only(self, only: Only) -> Self {
+        Self { only, ..self }
+    }
+
     /// Whether it means something with this speculation; `drafts`: it takes a draft model.
     pub fn applies(&self, speculation: &str, drafts: bool) -> bool {
         match self.only {
@@ -189,15 +227,36 @@ pub fn words(table: &[ServerOption], setting: &Setting, build: &Build) -> Result
     Ok(words)
 }
 
-/// The setting's parameters of speculation by the server's names, in the order of the table.
+/// The setting's parameters for one type of speculation, by the server's names, in the order of the table; `drafts`:
+/// the type takes a draft model.
 pub fn speculation<'a>(
     table: &'a [ServerOption],
     setting: &'a Setting,
+    kind: &'a str,
+    drafts: bool,
 ) -> impl Iterator<Item = (&'static str, &'a ServerOption, &'a str)> {
-    table.iter().filter_map(|option| match option.place {
+    table.iter().filter(move |option| option.applies(kind, drafts)).filter_map(|option| match option.place {
         Place::Speculation(key) => Some((key, option, setting.options.get(option.name)?.as_str())),
         _ => None,
     })
+}
+
+/// What the server runs otherwise than a setting's options ask, one line each. What it does not say is no deviation,
+/// and `auto` asks for nothing.
+pub fn deviations(setting: &Setting, running: &BTreeMap<String, String>) -> Vec<String> {
+    let differs = |(name, asked): (&String, &String)| {
+        let got = running.get(name).filter(|got| asked != "auto" && !same_value(asked, got))?;
+        Some(format!("option {name}: asked for {asked}, the server runs {got}"))
+    };
+    setting.options.iter().filter_map(differs).collect()
+}
+
+/// Whether two values are the same text or the same number.
+fn same_value(asked: &str, running: &str) -> bool {
+    let number = |text: &str| text.parse::<f64>().ok();
+    let close = |a: f64, b: f64| (a - b).abs() <= 1e-4 * a.abs().max(b.abs());
+    asked == running
+        || number(asked).zip(number(running)).is_some_and(|(asked, running)| close(asked, running))
 }
 
 /// The setting's environment variables, in the order of the table.

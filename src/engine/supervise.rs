@@ -35,8 +35,6 @@ const REAP: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(50);
 /// How long one readiness request may take.
 const PROBE: Duration = Duration::from_secs(2);
-/// How long `--version` and `--help` may take.
-const ASK: Duration = Duration::from_secs(20);
 /// Lines of the log that an error shows.
 const TAIL_LINES: usize = 15;
 /// Characters of a log line that are shown.
@@ -286,18 +284,42 @@ pub fn free_port() -> Result<u16> {
 /// # Errors
 /// [`Kind::EngineStart`] when the binary does not run.
 pub async fn ask(engine: &dyn Engine, binary: &Path, library_path: Option<&Path>) -> Result<Build> {
-    let version = output(binary, library_path, "--version").await?;
-    let help = output(binary, library_path, "--help").await?;
+    let questions = engine.questions(binary);
+    let version = output(binary, library_path, &questions.version, questions.limit).await?;
+    let help = output(binary, library_path, &questions.help, questions.limit).await?;
+    if !engine.owns(&help) {
+        return Err(of_another(engine, binary, &help));
+    }
     Ok(engine.build(&version, &help))
 }
 
-async fn output(binary: &Path, library_path: Option<&Path>, arg: &str) -> Result<String> {
+/// Two engines call their binary `llama-server`: what it says of itself tells whose it is.
+fn of_another(engine: &dyn Engine, binary: &Path, help: &str) -> Error {
+    let same_name = |other: &&&dyn Engine| {
+        other.name() != engine.name() && other.binaries() == engine.binaries() && other.owns(help)
+    };
+    let error = Error::usage(format!("{} is no server of {}", binary.display(), engine.name()));
+    match super::ENGINES.iter().find(same_name) {
+        Some(owner) => error
+            .hint(format!("it is one of {0}: set engine.name = \"{0}\"", owner.name()))
+            .hint(format!("or name a binary of {} with engine.binary", engine.name())),
+        None => error.hint(format!("name a binary of {} with engine.binary", engine.name())),
+    }
+}
+
+async fn output(
+    binary: &Path,
+    library_path: Option<&Path>,
+    args: &[&str],
+    limit: Duration,
+) -> Result<String> {
+    let arg = args.join(" ");
     let mut command = Command::new(binary);
-    command.arg(arg).stdin(Stdio::null()).kill_on_drop(true);
+    command.args(args).stdin(Stdio::null()).kill_on_drop(true);
     if let Some(folder) = library_path {
         command.env(LIBRARY_PATH, folder);
     }
-    let output = timeout(ASK, command.output())
+    let output = timeout(limit, command.output())
         .await
         .map_err(|_| engine_start(format!("{} {arg} does not end", binary.display())))?
         .map_err(|source| cannot_run(binary, source))?;

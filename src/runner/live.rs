@@ -22,6 +22,8 @@ use crate::trial::{
 
 /// Lines of a server's log that go into an error.
 const LOG_TAIL_LINES: usize = 12;
+/// Characters of a server's refusal that are kept.
+const REFUSAL_CHARS: usize = 300;
 /// How long a server may take to answer `/health` before it counts as hung.
 const ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Tokens that a warm-up request generates.
@@ -94,7 +96,6 @@ pub(super) async fn launch(
     }
     let port = supervise::free_port()?;
     let log = format!("engine/{id:03}.log");
-    let argv = argv(suite, prepared, visit, port)?;
     let mut record = LaunchRecord {
         id,
         setting: visit.cell.setting.label.clone(),
@@ -102,7 +103,7 @@ pub(super) async fn launch(
         round: visit.round,
         replicate: visit.replicate,
         started: crate::clock::now(),
-        argv: argv.clone().portable(),
+        argv: Argv { program: prepared.files.binary.clone(), args: Vec::new(), env: Vec::new() }.portable(),
         load_s: None,
         effective: Effective::default(),
         deviations: Vec::new(),
@@ -110,6 +111,17 @@ pub(super) async fn launch(
         log: log.clone(),
         attached: None,
     };
+    // Without the reference nothing can be compared; that another setting cannot run is a result.
+    let is_reference = visit.cell.setting == *suite.reference();
+    let argv = match argv(suite, prepared, visit, port) {
+        Ok(argv) => argv,
+        Err(error) if is_reference => return Err(error),
+        Err(error) => {
+            let hints = error.hints().iter().map(|hint| format!("; {hint}"));
+            return Ok(unsupported(record, format!("{}{}", error::chain(&error), hints.collect::<String>())));
+        }
+    };
+    record.argv = argv.clone().portable();
     let client = client_of(suite, prepared.engine, &format!("http://127.0.0.1:{port}"))?;
     let launcher = Launcher::new(Duration::from_secs_f64(suite.engine.start_timeout_s));
     let health = prepared.engine.endpoints().health;
@@ -122,6 +134,9 @@ pub(super) async fn launch(
         Ok(server) => server,
         Err(error) => {
             let failure = error::chain(&error);
+            if let (false, Some(said)) = (is_reference, refusal(prepared.engine, &log_path)) {
+                return Ok(unsupported(record, format!("the server says: {said}")));
+            }
             record.failure = Some(failure.clone());
             return Ok((record, Up::Refused(Outcome::Failed { stage: Stage::Launch, error: failure })));
         }
@@ -143,6 +158,21 @@ pub(super) async fn launch(
     Ok((record, Up::Ready(Box::new(live))))
 }
 
+/// A setting that this build or this machine cannot run: known, and no failure.
+fn unsupported(mut record: LaunchRecord, why: String) -> (LaunchRecord, Up) {
+    let reason = format!("unsupported: {why}");
+    record.failure = Some(reason.clone());
+    (record, Up::Refused(Outcome::Unscored { reason }))
+}
+
+/// What the log of a server that did not come up says of its setting, without control characters.
+fn refusal(engine: &dyn Engine, log: &Path) -> Option<String> {
+    let bytes = std::fs::read(log).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    let line = engine.refusal(&text)?;
+    Some(line.chars().filter(|c| !c.is_control()).take(REFUSAL_CHARS).collect())
+}
+
 /// Where several requests are to be answered at the same time, a server with fewer slots would queue them.
 fn too_few_slots(visit: &Visit, effective: &Effective) -> Option<String> {
     let wanted = u32::from(visit.slots);
@@ -162,10 +192,13 @@ pub(super) fn client_of(suite: &Suite, engine: &dyn Engine, base: &str) -> Resul
 
 /// What the server really runs, from its log and its properties; what cannot be read stays unknown.
 async fn read_back(engine: &dyn Engine, client: &Client, log: &str) -> Effective {
-    let props = match engine.endpoints().props {
-        Some(path) => client.get_json(path).await.unwrap_or_default(),
-        None => serde_json::Value::Null,
-    };
+    let mut props = serde_json::Value::Null;
+    for path in engine.properties() {
+        if let Ok(answer) = client.get_json(path).await {
+            props = answer;
+            break;
+        }
+    }
     engine.effective(log, &props)
 }
 

@@ -4,13 +4,12 @@
 //! made. Everything that the server would otherwise choose by itself (slots, context shift, prompt cache,
 //! fitting to the device) is fixed, and what it really runs is read back from its log.
 
-use std::path::Path;
-
 use serde_json::Value;
 
+use super::arguments::{self, Args};
 use super::option::{self, ServerOption};
-use super::{Argv, Build, Dialect, Effective, Endpoints, Engine, LIBRARY_PATH, Launch};
-use crate::error::{Error, Result, nearest};
+use super::{Argv, Build, Capability, Dialect, Effective, Endpoints, Engine, Launch, Support};
+use crate::error::{Error, Result};
 use crate::suite::{Cell, FlashAttention, Setting};
 use crate::trial::{Measurement, Source, metric};
 
@@ -44,6 +43,14 @@ const SPECULATION_TYPES: &[&str] = &[
 
 /// Speculation types that need a second model.
 const NEED_DRAFT_MODEL: &[&str] = &["draft-simple", "draft-eagle3", "draft-dflash", "draft-dspark"];
+
+/// What its log says of a combination that it refuses.
+pub(super) const REFUSALS: &[&str] = &[
+    "requires flash_attn",
+    "requires flash attention",
+    "does not support speculative",
+    "vocabs are not compatible",
+];
 
 /// Flags that name a second model.
 const DRAFT_MODEL_FLAGS: &[&str] = &["-md", "--model-draft", "--spec-draft-model"];
@@ -85,6 +92,26 @@ impl Engine for LlamaCpp {
         SPECULATION_TYPES
     }
 
+    fn supports(&self, capability: Capability) -> Support {
+        match capability {
+            Capability::PromptLogprobs => {
+                Support::Partly("one position a request, each from the server's cache")
+            }
+            Capability::Effective => {
+                Support::Partly("all from its log; a server that is attached to shows its properties only")
+            }
+            _ => Support::Yes,
+        }
+    }
+
+    fn refusal<'a>(&self, log: &'a str) -> Option<&'a str> {
+        arguments::refusal(log, REFUSALS)
+    }
+
+    fn owns(&self, help: &str) -> bool {
+        !super::ik_llama::is_its_help(help)
+    }
+
     fn takes_draft(&self, speculation: &str) -> bool {
         NEED_DRAFT_MODEL.contains(&speculation)
     }
@@ -94,8 +121,7 @@ impl Engine for LlamaCpp {
     }
 
     fn impossible(&self, setting: &Setting) -> Option<String> {
-        unknown_cache_type("k", &setting.k)
-            .or_else(|| unknown_cache_type("v", &setting.v))
+        arguments::unknown_cache_type(self, setting)
             .or_else(|| quantised_v_without_flash_attention(setting))
             .or_else(|| unknown_speculation(setting))
             .or_else(|| unfit_draft(setting))
@@ -104,9 +130,10 @@ impl Engine for LlamaCpp {
 
     fn build(&self, version: &str, help: &str) -> Build {
         Build {
-            version: version_of(version),
+            version: arguments::version_of(version),
             flags: flags(help),
             speculation: speculation_of(help),
+            cache_types: Vec::new(),
             flash_attention_value: help
                 .lines()
                 .any(|line| flags_of(line).any(|flag| flag == "--flash-attn") && line.contains("on|off")),
@@ -122,6 +149,7 @@ impl Engine for LlamaCpp {
                 .filter(|&&name| name != "off" && name != "draft-dspark")
                 .map(|&name| name.to_owned())
                 .collect(),
+            cache_types: Vec::new(),
             flash_attention_value: true,
         }
     }
@@ -130,7 +158,7 @@ impl Engine for LlamaCpp {
         Ok(Argv {
             program: launch.binary.to_owned(),
             args: arguments(cell, launch)?,
-            env: launch.library_path.map(library_path).into_iter().collect(),
+            env: launch.library_path.map(arguments::library_path).into_iter().collect(),
         })
     }
 
@@ -164,17 +192,6 @@ impl Engine for LlamaCpp {
     }
 }
 
-fn unknown_cache_type(side: &str, name: &str) -> Option<String> {
-    if CACHE_TYPES.contains(&name) {
-        return None;
-    }
-    let guess = match nearest(name, CACHE_TYPES.iter().copied()) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("known are {}", CACHE_TYPES.join(", ")),
-    };
-    Some(format!("llama.cpp has no cache type `{name}` for `{side}`: {guess}"))
-}
-
 fn quantised_v_without_flash_attention(setting: &Setting) -> Option<String> {
     let drafts = setting.options.get("draft_v").map(|kind| ("draft_v", kind));
     let sides = std::iter::once(("v", &setting.v)).chain(drafts);
@@ -189,11 +206,7 @@ fn quantised_v_without_flash_attention(setting: &Setting) -> Option<String> {
 fn unknown_speculation(setting: &Setting) -> Option<String> {
     for name in setting.speculation.split(',') {
         if !SPECULATION_TYPES.contains(&name) {
-            let guess = match nearest(name, SPECULATION_TYPES.iter().copied()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("known are {}", SPECULATION_TYPES.join(", ")),
-            };
-            return Some(format!("llama.cpp has no speculation type `{name}`: {guess}"));
+            return Some(arguments::unknown("llama.cpp", "speculation type", name, SPECULATION_TYPES));
         }
         if name == "off" && setting.speculation != "off" {
             return Some("speculation `off` cannot be combined with other types".to_owned());
@@ -282,25 +295,10 @@ fn speculation_of(help: &str) -> Vec<String> {
         .collect()
 }
 
-/// `version: 1 (571d0d5)` -> `1 (571d0d5)`; else the first line that is not empty, cut to 120 characters.
-fn version_of(text: &str) -> String {
-    let line = text
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("version:"))
-        .or_else(|| text.lines().find(|line| !line.trim().is_empty()))
-        .unwrap_or_default();
-    line.trim().chars().filter(|c| !c.is_control()).take(120).collect()
-}
-
-/// The loader looks into this folder before any other.
-fn library_path(folder: &Path) -> (String, String) {
-    (LIBRARY_PATH.to_owned(), folder.to_string_lossy().into_owned())
-}
-
 /// The server's arguments. Later arguments win, so the suite's and the setting's come last.
 fn arguments(cell: &Cell, launch: &Launch<'_>) -> Result<Vec<String>> {
     let setting = &cell.setting;
-    let mut args = Args(Vec::new());
+    let mut args = Args::default();
     args.pair("-m", launch.model.to_string_lossy());
     args.pair("--host", "127.0.0.1");
     args.pair("--port", launch.port.to_string());
@@ -320,21 +318,7 @@ fn arguments(cell: &Cell, launch: &Launch<'_>) -> Result<Vec<String>> {
     args.extend(fixed_behaviour(launch.build));
     args.extend(launch.extra_args.iter().cloned());
     args.extend(setting.extra_args.iter().cloned());
-    Ok(args.0)
-}
-
-/// A growing list of arguments.
-struct Args(Vec<String>);
-
-impl Args {
-    fn pair(&mut self, flag: &str, value: impl AsRef<str>) {
-        self.0.push(flag.to_owned());
-        self.0.push(value.as_ref().to_owned());
-    }
-
-    fn extend(&mut self, more: impl IntoIterator<Item = String>) {
-        self.0.extend(more);
-    }
+    Ok(args.into())
 }
 
 /// The server divides its context evenly among its slots, unless they share one cache: then a slot may take what

@@ -3,7 +3,7 @@
 //! Flags as in the help of builds 4800 to 10434; a flag that was renamed has its newest name first.
 
 use super::CACHE_TYPES;
-use crate::engine::option::{Only, OptionKind, Place, ServerOption};
+use crate::engine::option::{Only, OptionKind, ServerOption};
 
 /// Speculation types that draft with a model or with heads of the model, and so share their parameters.
 pub(super) const DRAFTING: &[&str] =
@@ -16,37 +16,13 @@ const LAYERS: OptionKind = OptionKind::IntOr { min: 0, max: 9999, words: &["auto
 const SHARE: OptionKind = OptionKind::Number { min: 0.0, max: 1.0 };
 const FACTOR: OptionKind = OptionKind::Number { min: 0.0, max: 1e9 };
 
-const fn flag(
-    name: &'static str,
-    kind: OptionKind,
-    flags: &'static [&'static str],
-    summary: &'static str,
-) -> ServerOption {
-    ServerOption { name, kind, place: Place::Flag(flags), only: Only::Always, summary }
-}
-
-const fn switch(
-    name: &'static str,
-    on: &'static [&'static str],
-    off: &'static [&'static str],
-    summary: &'static str,
-) -> ServerOption {
-    ServerOption {
-        name,
-        kind: OptionKind::Switch,
-        place: Place::Switch { on, off },
-        only: Only::Always,
-        summary,
-    }
-}
-
 const fn draft(
     name: &'static str,
     kind: OptionKind,
     flags: &'static [&'static str],
     summary: &'static str,
 ) -> ServerOption {
-    ServerOption { name, kind, place: Place::Flag(flags), only: Only::Types(DRAFTING), summary }
+    flag(name, kind, flags, summary).only(Only::Types(DRAFTING))
 }
 
 const fn ngram(
@@ -55,7 +31,25 @@ const fn ngram(
     flags: &'static [&'static str],
     summary: &'static str,
 ) -> ServerOption {
-    ServerOption { name, kind: COUNT, place: Place::Flag(flags), only: Only::Types(types), summary }
+    flag(name, COUNT, flags, summary).only(Only::Types(types))
+}
+
+const fn flag(
+    name: &'static str,
+    kind: OptionKind,
+    flags: &'static [&'static str],
+    summary: &'static str,
+) -> ServerOption {
+    ServerOption::flag(name, kind, flags, summary)
+}
+
+const fn switch(
+    name: &'static str,
+    on: &'static [&'static str],
+    off: &'static [&'static str],
+    summary: &'static str,
+) -> ServerOption {
+    ServerOption::switch(name, on, off, summary)
 }
 
 /// The table, in the order of the command line.

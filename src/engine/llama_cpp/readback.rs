@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::engine::Effective;
+use crate::engine::{Effective, option};
 use crate::suite::{Cell, FlashAttention};
 use crate::trial::short_hash;
 
@@ -33,6 +33,7 @@ pub(super) fn effective(log: &str, props: &Value) -> Effective {
         options: options(log, main),
         draft_model_bytes: total(sizes(draft, "model buffer size =")),
         draft_kv_bytes: total(draft.lines().filter_map(cache).map(|cache| cache.k_bytes + cache.v_bytes)),
+        ..Effective::default()
     }
 }
 
@@ -82,23 +83,13 @@ pub(super) fn deviations(cell: &Cell, effective: &Effective) -> Vec<String> {
     if let Some(running) = running.filter(|running| !same_types(&setting.speculation, running)) {
         differs("speculation", &setting.speculation, running);
     }
-    for (name, asked) in &setting.options {
-        // A batch larger than the context is cut to it, which changes nothing.
-        let whole = |got: &str| name == "batch" && got == cell.context.to_string();
-        let running = effective.options.get(name).filter(|got| !same_value(asked, got) && !whole(got));
-        if let Some(running) = running {
-            differs(&format!("option {name}"), asked, running);
-        }
+    let mut running = effective.options.clone();
+    // A batch larger than the context is cut to it, which changes nothing.
+    if running.get("batch").is_some_and(|batch| *batch == cell.context.to_string()) {
+        running.remove("batch");
     }
+    lines.extend(option::deviations(setting, &running));
     lines
-}
-
-/// Whether two values are the same text or the same number.
-fn same_value(asked: &str, running: &str) -> bool {
-    let number = |text: &str| text.parse::<f64>().ok();
-    let close = |a: f64, b: f64| (a - b).abs() <= 1e-4 * a.abs().max(b.abs());
-    asked == running
-        || number(asked).zip(number(running)).is_some_and(|(asked, running)| close(asked, running))
 }
 
 /// The log up to the point where a second model or context (of a draft model) is loaded, and the rest.

@@ -293,6 +293,13 @@ fn speculation_is_read_from_the_log_because_props_denies_it() {
 }
 
 #[test]
+fn the_server_says_what_it_cannot_run() {
+    let log = include_str!("../../../tests/fixtures/llama-server-b10068/vbad.log");
+    assert!(LlamaCpp.refusal(log).unwrap().ends_with("V cache quantization requires flash_attn"));
+    assert_eq!(LlamaCpp.refusal(LOG_F16), None);
+}
+
+#[test]
 fn flash_attention_in_every_state() {
     let of = |log| LlamaCpp.effective(log, &Value::Null).flash_attention;
     assert_eq!(of(LOG_F16), Some(true));
