@@ -20,12 +20,14 @@ pub mod llama_cpp;
 pub mod openai;
 pub mod option;
 pub mod supervise;
+pub mod vllm;
 
 pub use capability::{Capability, Support};
 pub use option::{OptionKind, ServerOption};
 
 /// Every engine that kneepoint knows.
-pub static ENGINES: &[&dyn Engine] = &[&llama_cpp::LlamaCpp, &ik_llama::IkLlama, &openai::OpenAi];
+pub static ENGINES: &[&dyn Engine] =
+    &[&llama_cpp::LlamaCpp, &ik_llama::IkLlama, &vllm::Vllm, &openai::OpenAi];
 
 /// The engine of that name.
 pub fn find(name: &str) -> Option<&'static dyn Engine> {
