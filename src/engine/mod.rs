@@ -19,6 +19,7 @@ pub mod ik_llama;
 pub mod llama_cpp;
 pub mod openai;
 pub mod option;
+pub mod sglang;
 pub mod supervise;
 pub mod vllm;
 
@@ -27,7 +28,7 @@ pub use option::{OptionKind, ServerOption};
 
 /// Every engine that kneepoint knows.
 pub static ENGINES: &[&dyn Engine] =
-    &[&llama_cpp::LlamaCpp, &ik_llama::IkLlama, &vllm::Vllm, &openai::OpenAi];
+    &[&llama_cpp::LlamaCpp, &ik_llama::IkLlama, &vllm::Vllm, &sglang::Sglang, &openai::OpenAi];
 
 /// The engine of that name.
 pub fn find(name: &str) -> Option<&'static dyn Engine> {
