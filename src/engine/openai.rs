@@ -59,10 +59,6 @@ impl Engine for OpenAi {
         Build::default()
     }
 
-    fn pinned_build(&self) -> Build {
-        Build::default()
-    }
-
     fn argv(&self, _: &Cell, _: &Launch<'_>) -> Result<Argv> {
         Err(Error::usage("the engine openai starts no server")
             .hint("name a running one: engine.url = \"http://..\""))

@@ -103,7 +103,7 @@ pub(super) async fn launch(
         round: visit.round,
         replicate: visit.replicate,
         started: crate::clock::now(),
-        argv: Argv { program: prepared.files.binary.clone(), args: Vec::new(), env: Vec::new() }.portable(),
+        argv: Argv::default(),
         load_s: None,
         effective: Effective::default(),
         deviations: Vec::new(),

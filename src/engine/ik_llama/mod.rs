@@ -259,8 +259,9 @@ fn arguments(cell: &Cell, launch: &Launch<'_>) -> Result<Vec<String>> {
     args.pair("-m", launch.model.to_string_lossy());
     args.pair("--host", "127.0.0.1");
     args.pair("--port", launch.port.to_string());
-    args.pair("-c", cell.context.to_string());
-    args.pair("-np", "1");
+    // Each slot has its share of the whole.
+    args.pair("-c", (u64::from(cell.context) * u64::from(launch.slots)).to_string());
+    args.pair("-np", launch.slots.to_string());
     args.extend(flash_attention(setting.flash_attention, build));
     args.pair("-ctk", &setting.k);
     args.pair("-ctv", &setting.v);

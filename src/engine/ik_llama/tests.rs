@@ -49,6 +49,7 @@ fn argv(cell: &Cell, build: &Build, gpu: bool) -> Result<Argv> {
         model: Path::new("/models/m.gguf"),
         draft: cell.setting.draft.as_ref().map(|_| Path::new("/models/tiny.gguf")),
         port: 8080,
+        slots: 1,
         threads: Some(8),
         gpu,
         extra_args: &[],

@@ -325,13 +325,13 @@ fn arguments(cell: &Cell, launch: &Launch<'_>) -> Result<Vec<String>> {
 /// another needs.
 fn slots(context: u32, launch: &Launch<'_>) -> Vec<String> {
     let whole = u64::from(context) * u64::from(launch.slots);
-    let mut args = Args(Vec::new());
+    let mut args = Args::default();
     args.pair("-c", whole.to_string());
     args.pair("-np", launch.slots.to_string());
     if launch.slots > 1 && launch.build.has("--no-kv-unified") {
-        args.0.push("--no-kv-unified".to_owned());
+        args.word("--no-kv-unified");
     }
-    args.0
+    args.into()
 }
 
 /// `-fa on|off|auto`; builds before autumn 2025 only have the switch `-fa`.

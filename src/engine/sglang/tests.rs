@@ -39,6 +39,7 @@ fn shell(cell: &Cell, binary: &str) -> String {
         model: Path::new("/models/m"),
         draft: cell.setting.draft.as_ref().map(|_| Path::new("/models/head")),
         port: 30000,
+        slots: 1,
         threads: None,
         gpu: true,
         extra_args: &[],

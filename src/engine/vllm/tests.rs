@@ -45,6 +45,7 @@ fn argv(cell: &Cell, build: &Build) -> Result<Argv> {
         model: Path::new("/models/smollm2"),
         draft: cell.setting.draft.as_ref().map(|_| Path::new("/models/head")),
         port: 8000,
+        slots: 1,
         threads: Some(2),
         gpu: false,
         extra_args: &[],
