@@ -33,6 +33,10 @@ use schedule::{Extent, Schedule, Shot};
 const WARM_UP_ROUNDS: u32 = 8;
 /// Two rounds whose times differ by less than this share are steady.
 const STEADY: f64 = 0.1;
+/// Prompts that are fitted for a step which does not say how many it needs.
+const FITTED: u32 = 128;
+/// Most prompts that are fitted for a step.
+const MOST_FITTED: u32 = 4096;
 /// Tokens of a reply while warming up: a few show whether decoding is steady.
 const WARM_UP_TOKENS: u32 = 16;
 
@@ -240,7 +244,10 @@ impl Runner<'_> {
             Extent { requests: spec.requests, duration: spec.duration_s.map(Duration::from_secs_f64) };
         let purpose = format!("load arrivals {words}");
         let mut schedule = Schedule::new(arrivals, extent, spec.max_in_flight, self.suite.seed, &purpose);
-        let requests = Requests::new(serving, self.suite.sampling, words, spec, arrivals);
+        let requests = tokio::select! {
+            requests = Requests::of(serving, self.suite.sampling, words, spec, arrivals) => requests,
+            () = self.interrupt.asked(1) => return None,
+        };
         let started = crate::clock::now();
         serving.live.watch();
         let driven = tokio::select! {
@@ -445,7 +452,7 @@ impl Serving {
     }
 }
 
-/// The requests of a step. Prompts that will surely be needed are made before it begins.
+/// The requests of a step. Prompts that will surely be needed are fitted before it begins.
 struct Requests {
     asker: Asker,
     step: String,
@@ -453,10 +460,16 @@ struct Requests {
 }
 
 impl Requests {
-    fn new(serving: &Serving, sampling: Sampling, step: String, spec: &LoadSpec, arrivals: Arrivals) -> Self {
+    async fn of(
+        serving: &Serving,
+        sampling: Sampling,
+        step: String,
+        spec: &LoadSpec,
+        arrivals: Arrivals,
+    ) -> Self {
         let streams = if let Arrivals::Closed(streams) = arrivals { streams } else { spec.slots.into() };
-        let needed = spec.requests.unwrap_or(0).saturating_add(2 * streams);
-        let made = (0..needed).map(|number| serving.prompts.make(&step, number)).collect();
+        let needed = spec.requests.unwrap_or(FITTED).saturating_add(2 * streams).min(MOST_FITTED);
+        let made = serving.prompts.fitted(serving.live.client(), &step, needed).await;
         Self { asker: serving.asker(sampling), step, made }
     }
 

@@ -1,4 +1,6 @@
-//! Prompts of a wanted length: prose from a seed, every one another, sized by what the server counts.
+//! Prompts of a wanted length: prose from a seed, every one another, sized by what the server counts. With a tokenizer
+//! at hand they are fitted one by one before a step begins; without, or where a step needs more than were fitted, the
+//! number of words follows from what words cost on average.
 
 use crate::client::{Client, Conversation};
 use crate::error::{Error, Result};
@@ -14,8 +16,10 @@ const REQUEST: &str = "\n\nGo on with this story in as much detail as you can.";
 const FEW_WORDS: usize = 16;
 /// Words of the longer one at most: the price of a word does not depend on where it stands.
 const MANY_WORDS: usize = 2000;
-/// Words that a token has at most, roughly: what is counted must fit into a slot.
-const WORDS_PER_TOKEN: f64 = 0.5;
+/// Words for a token of context, so few that the longer text surely fits into a slot.
+const WORDS_PER_TOKEN: f64 = 0.4;
+/// How often the words of a prompt are counted to find their number.
+const FITS: u32 = 5;
 
 /// What a request asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +35,8 @@ pub(super) struct Prompts {
     seed: u64,
     spec: LoadSpec,
     scale: Scale,
+    /// Tokens of a prompt beside its text, exactly; `None` when the server has no tokenizer.
+    frame: Option<i64>,
 }
 
 /// What words cost (tokens).
@@ -52,26 +58,64 @@ impl Prompts {
         spec: &LoadSpec,
         seed: u64,
     ) -> Result<Self> {
-        let longest = spec.prompt_tokens.iter().copied().max().unwrap_or_default();
-        let many = (f64::from(longest) * WORDS_PER_TOKEN) as usize;
+        let many = (f64::from(spec.context) * WORDS_PER_TOKEN) as usize;
         let mut counted = Vec::new();
+        let mut frame = None;
         for words in [FEW_WORDS, many.clamp(FEW_WORDS + 1, MANY_WORDS)] {
-            let text = prose(Random::of_task(seed, "load scale"), words);
-            let messages = [Message::user(text + REQUEST)];
+            let text = prose(Random::of_task(seed, "load scale"), words) + REQUEST;
+            let alone = client.tokenize(&text, false).await.ok();
+            let messages = [Message::user(text)];
             let asked = client.chat(&Conversation::of(&messages), sampling, 1).await;
             let exchange = asked.map_err(|failure| Error::runtime(failure.message))?;
             let tokens = exchange.timeline.and_then(|timeline| timeline.counts.prompt).ok_or_else(|| {
                 Error::runtime("the engine does not count the tokens of prompts, so none can be sized")
             })?;
             counted.push((words as f64, tokens as f64));
+            frame = alone.map(|alone| tokens as i64 - alone.len() as i64);
         }
-        Ok(Self { seed, spec: spec.clone(), scale: Scale::through(counted[0], counted[1])? })
+        Ok(Self { seed, spec: spec.clone(), scale: Scale::through(counted[0], counted[1])?, frame })
     }
 
-    /// Request `number` (from 0) of a step.
+    /// The first so many requests of a step, each fitted by the server's tokenizer where it has one.
+    pub(super) async fn fitted(&self, client: &Client, step: &str, count: u32) -> Vec<Ask> {
+        let mut made = Vec::new();
+        for number in 0..count {
+            made.push(self.fit(client, step, number).await);
+        }
+        made
+    }
+
+    async fn fit(&self, client: &Client, step: &str, number: u32) -> Ask {
+        let (wanted, _) = self.spec.sizes(number);
+        let mut words = self.scale.words(wanted);
+        let mut best: Option<(i64, Ask)> = None;
+        for _ in 0..FITS {
+            let ask = self.of_words(step, number, words);
+            let counted = client.tokenize(&ask.messages[0].content, false).await;
+            let (Some(frame), Ok(tokens)) = (self.frame, counted) else { break };
+            let missing = i64::from(wanted) - frame - tokens.len() as i64;
+            if best.as_ref().is_none_or(|(least, _)| missing.abs() < *least) {
+                best = Some((missing.abs(), ask));
+            }
+            // Less than a word's worth of tokens cannot be made up for.
+            if missing.abs() as f64 <= self.scale.per_word / 2.0 {
+                break;
+            }
+            let step = (missing as f64 / self.scale.per_word).round() as isize;
+            let step = if step == 0 { missing.signum() as isize } else { step };
+            words = words.saturating_add_signed(step).max(1);
+        }
+        best.map_or_else(|| self.make(step, number), |(_, ask)| ask)
+    }
+
+    /// Request `number` (from 0) of a step, by what words cost on average.
     pub(super) fn make(&self, step: &str, number: u32) -> Ask {
+        let (prompt, _) = self.spec.sizes(number);
+        self.of_words(step, number, self.scale.words(prompt))
+    }
+
+    fn of_words(&self, step: &str, number: u32, words: usize) -> Ask {
         let (prompt, max_tokens) = self.spec.sizes(number);
-        let words = self.scale.words(prompt);
         let shared = match self.spec.shared_prefix_tokens {
             0 => 0,
             // What is fixed may stand behind the text, so it is not taken off.
@@ -131,6 +175,8 @@ fn prose(random: Random, words: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::Limits;
+    use crate::mock::{self, ENDPOINTS, Script};
 
     fn prompts(shared: u32) -> Prompts {
         let spec = LoadSpec {
@@ -148,7 +194,8 @@ mod tests {
             limits: None,
             quality: None,
         };
-        Prompts { seed: 1, spec, scale: Scale::through((16.0, 46.0), (216.0, 306.0)).unwrap() }
+        let scale = Scale::through((16.0, 46.0), (216.0, 306.0)).unwrap();
+        Prompts { seed: 1, spec, scale, frame: None }
     }
 
     fn words(ask: &Ask) -> usize {
@@ -186,6 +233,34 @@ mod tests {
         let common = texts[0].split(' ').zip(texts[1].split(' ')).take_while(|(a, b)| a == b).count();
         assert!((100..105).contains(&common), "{common}");
         assert_eq!(words(&one), 134);
+    }
+
+    #[test]
+    fn a_tokenizer_makes_prompts_as_long_as_asked() {
+        let asked = |shared| async move {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}", listener.local_addr().unwrap());
+            tokio::spawn(mock::serve(listener, Script::default(), std::future::pending()));
+            let client = Client::new(&url, ENDPOINTS, Limits::default()).unwrap();
+            let spec = prompts(shared).spec;
+            let made = Prompts::learn(&client, &Sampling::default(), &spec, 1).await.unwrap();
+            let fitted = made.fitted(&client, "a", 6).await;
+            let mut counted = Vec::new();
+            for ask in &fitted {
+                let chat =
+                    client.chat(&Conversation::of(&ask.messages), &Sampling::default(), 1).await.unwrap();
+                counted.push(chat.timeline.unwrap().counts.prompt.unwrap());
+            }
+            (counted, fitted)
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        for shared in [0, 60] {
+            let (counted, fitted) = runtime.block_on(asked(shared));
+            for (tokens, wanted) in counted.iter().zip([200, 400].into_iter().cycle()) {
+                assert!(tokens.abs_diff(wanted) <= 2, "asked for {wanted}, the server counts {tokens}");
+            }
+            assert_eq!(fitted[2].max_tokens, 16);
+        }
     }
 
     #[test]

@@ -13,8 +13,9 @@ use crate::trial::Arm;
 const SLOTS: u32 = 4;
 /// Most streams and slots.
 const MOST_STREAMS: u32 = 1024;
-/// Prompts are made by the word, and come out at most so much longer than asked.
+/// Prompts that could not be fitted by a tokenizer come out at most so much longer than asked (share and tokens).
 const SLACK: f64 = 1.1;
+const SLACK_TOKENS: u32 = 32;
 
 impl Checker {
     pub(super) fn load(
@@ -136,7 +137,7 @@ impl Checker {
         contexts: &[u32],
     ) -> Result<u32> {
         let most = |numbers: &[u32]| numbers.iter().copied().max().unwrap_or_default();
-        let prompt = (f64::from(most(prompt_tokens)) * SLACK).ceil() as u32;
+        let prompt = (f64::from(most(prompt_tokens)) * SLACK).ceil() as u32 + SLACK_TOKENS;
         let request = prompt.saturating_add(most(output_tokens));
         let needed = request.max(quality.map_or(0, |quality| quality.context));
         if let Some(named) = &raw.get_ref().context {
@@ -149,7 +150,7 @@ impl Checker {
                 let message = format!("context {context} does not hold a request of {needed} tokens");
                 return Err(self
                     .error(named.span(), message, "too small")
-                    .hint("prompt (10% longer at most) and reply together must fit, and the items of [load.quality]"));
+                    .hint("prompt (10% and 32 tokens longer at most) and reply together must fit, and the items of [load.quality]"));
             }
             return Ok(context);
         }
