@@ -9,7 +9,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::suite::{Cell, FlashAttention, Setting};
 use crate::trial::Measurement;
 
@@ -243,6 +243,18 @@ pub enum ModelForm {
     FolderOrFile,
 }
 
+/// Whether an engine reads weights of this form.
+///
+/// # Errors
+/// A usage error for a folder where only a file will do.
+pub fn check_form(engine: &dyn Engine, model: &Path) -> Result<()> {
+    if engine.takes() == ModelForm::FolderOrFile || !model.is_dir() {
+        return Ok(());
+    }
+    let message = format!("{} reads GGUF files, and {} is a folder", engine.name(), model.display());
+    Err(Error::usage(message).hint("name the file, or an engine that reads folders: vllm, sglang"))
+}
+
 /// How a binary is asked about itself.
 #[derive(Debug, Clone)]
 pub struct Questions {
@@ -359,4 +371,33 @@ pub trait Engine: Sync {
 
     /// What the server silently changed: one line a deviation of `effective` from the cell.
     fn deviations(&self, cell: &Cell, effective: &Effective) -> Vec<String>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_for_engines_that_read_folders() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("m.gguf");
+        std::fs::write(&file, "GGUF").unwrap();
+        for engine in ENGINES {
+            assert!(check_form(*engine, &file).is_ok());
+            let reads_folders = engine.takes() == ModelForm::FolderOrFile;
+            assert_eq!(check_form(*engine, folder.path()).is_ok(), reads_folders, "{}", engine.name());
+        }
+    }
+
+    #[test]
+    fn a_published_command_names_no_home() {
+        let Ok(home) = std::env::var("HOME") else { return };
+        let words =
+            [format!("{home}/m.gguf"), format!("{{\"model\":\"{home}/draft\"}}"), format!("{home}-other")];
+        let argv = Argv { program: format!("{home}/bin/s").into(), args: words.to_vec(), env: Vec::new() };
+        let argv = argv.portable();
+        assert_eq!(argv.program, PathBuf::from("~/bin/s"));
+        assert_eq!(argv.args[..2], ["~/m.gguf", "{\"model\":\"~/draft\"}"]);
+        assert_eq!(argv.args[2], words[2]);
+    }
 }

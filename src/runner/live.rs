@@ -8,7 +8,7 @@ use super::talk::Talk;
 use super::{Interrupt, Prepared, attach};
 use crate::client::{self, Client, Conversation, Limits};
 use crate::engine::supervise::{self, Launcher};
-use crate::engine::{Argv, Effective, Engine, Launch};
+use crate::engine::{self, Argv, Effective, Engine, Launch};
 use crate::error::{self, Error, Result};
 use crate::journal::LaunchRecord;
 use crate::plan::Visit;
@@ -65,12 +65,14 @@ pub(super) struct Live {
 /// When this build cannot run the setting, or the server is one that runs already.
 pub fn argv(suite: &Suite, prepared: &Prepared, visit: &Visit, port: u16) -> Result<Argv> {
     let files = prepared.files.as_ref().ok_or_else(|| Error::usage("an attached server is not started"))?;
+    let model = prepared.model(&visit.cell.setting)?;
+    engine::check_form(prepared.engine, model)?;
     prepared.engine.argv(
         &visit.cell,
         &Launch {
             binary: &files.binary,
             library_path: files.library_path.as_deref(),
-            model: prepared.model(&visit.cell.setting)?,
+            model,
             draft: prepared.draft(&visit.cell.setting)?,
             port,
             slots: visit.slots,
