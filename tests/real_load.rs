@@ -1,6 +1,5 @@
 //! Two streams on the real llama-server with the real model, both fetched by kneepoint itself.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::process::Command;
 

@@ -19,7 +19,7 @@ pub const ENTRY: ProbeEntry = ProbeEntry {
 
 static AMD: Maker = Maker {
     probe: "amd",
-    name: "AMD",
+    title: "AMD",
     vendor: "0x1002",
     memory: |card| drm::size(&card.device.join("mem_info_vram_total")).ok(),
     used: |card| drm::size(&card.device.join("mem_info_vram_used")),

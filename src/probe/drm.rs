@@ -32,7 +32,7 @@ pub(super) struct Maker {
     /// Name of the probe.
     pub probe: &'static str,
     /// Name in messages.
-    pub name: &'static str,
+    pub title: &'static str,
     /// PCI vendor.
     pub vendor: &'static str,
     /// Memory of the card (bytes).
@@ -74,7 +74,7 @@ impl Card {
         let model = first_line(&device.join("product_name"))
             .or_else(|| Some(format!("GPU {}", first_line(&device.join("device"))?)))?;
         let sensors = folders(&device.join("hwmon"));
-        Some(Self { device, sensors, address, name: format!("{} {model}", maker.name) })
+        Some(Self { device, sensors, address, name: format!("{} {model}", maker.title) })
     }
 
     /// A number in a file of the first sensor that has it.
@@ -120,7 +120,7 @@ pub(super) fn facts(root: &Path, maker: &Maker) -> Vec<GpuCard> {
 pub(super) fn check(root: &Path, maker: &Maker) -> Result<String, String> {
     let cards = Card::all(root, maker);
     if cards.is_empty() {
-        return Err(format!("no {} graphics card", maker.name));
+        return Err(format!("no {} graphics card", maker.title));
     }
     let line = |card: &Card| {
         let says = |what: &str, known: Result<(), String>| match known {
@@ -140,7 +140,7 @@ pub(super) fn check(root: &Path, maker: &Maker) -> Result<String, String> {
 pub(super) fn idle_power_w(root: &Path, maker: &Maker) -> Result<f64, String> {
     let cards = Card::all(root, maker);
     if cards.is_empty() {
-        return Err(format!("no {} graphics card", maker.name));
+        return Err(format!("no {} graphics card", maker.title));
     }
     idle_watts(|| cards.iter().map(|card| (maker.energy)(card)).collect())
 }

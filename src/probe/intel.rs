@@ -20,7 +20,7 @@ pub const ENTRY: ProbeEntry = ProbeEntry {
 
 static INTEL: Maker = Maker {
     probe: "intel",
-    name: "Intel",
+    title: "Intel",
     vendor: "0x8086",
     memory: |_| None,
     used: |_| Err("Intel's drivers do not say what is in use of a card's memory".to_owned()),

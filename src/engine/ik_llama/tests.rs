@@ -217,7 +217,7 @@ fn figure(last: &Value, name: &str) -> Option<f64> {
 
 #[test]
 fn figures_of_a_chat_a_cut_prompt_and_a_completion() {
-    let last = CHAT.lines().filter_map(|line| line.strip_prefix("data: {")).last().unwrap();
+    let last = CHAT.lines().filter_map(|line| line.strip_prefix("data: {")).next_back().unwrap();
     let last: Value = serde_json::from_str(&format!("{{{last}")).unwrap();
     assert_eq!(figure(&last, metric::PROMPT_TOKENS), Some(38.0));
     assert_eq!(figure(&last, metric::CACHED_TOKENS), Some(0.0));

@@ -223,7 +223,7 @@ fn figures(last: &Value) -> Vec<(String, Option<f64>)> {
 
 #[test]
 fn figures_of_a_reply_with_and_without_times() {
-    let last = CHAT.lines().filter_map(|line| line.strip_prefix("data: {")).last().unwrap();
+    let last = CHAT.lines().filter_map(|line| line.strip_prefix("data: {")).next_back().unwrap();
     let bare: Value = serde_json::from_str(&format!("{{{last}")).unwrap();
     insta::assert_debug_snapshot!("figures_bare", figures(&bare));
     let told = json!({

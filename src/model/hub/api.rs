@@ -320,7 +320,7 @@ impl<'a> Api<'a> {
     pub(super) fn unreachable(&self, error: &reqwest::Error) -> HubError {
         let why = std::error::Error::source(error).map_or_else(
             || if error.is_timeout() { "no answer in time" } else { "the connection broke" }.to_owned(),
-            |cause| chain(cause),
+            chain,
         );
         HubError::Unreachable { host: self.endpoint.host_str().unwrap_or("the hub").to_owned(), why }
     }

@@ -85,7 +85,7 @@ enum Source {
     /// Streams that are free, by the moment since when.
     Closed(VecDeque<Duration>),
     Open {
-        random: Random,
+        random: Box<Random>,
         rate: f64,
         due: Duration,
         most: u32,
@@ -102,7 +102,7 @@ impl Schedule {
             }
             Arrivals::Poisson(rate) => {
                 let random = Random::of_task(seed, purpose);
-                (Source::Open { random, rate, due: Duration::ZERO, most }, 1)
+                (Source::Open { random: Box::new(random), rate, due: Duration::ZERO, most }, 1)
             }
         };
         Self {

@@ -49,7 +49,7 @@ impl Checker {
                     Found::Quants(offers) => self.choice(raw, offers)?,
                 }
             }
-            (None, None, Some(from)) => self.from_hub(raw, from)?,
+            (None, None, Some(from)) => self.of_hub(raw, from)?,
             _ => {
                 let message = format!(
                     "model {} must have exactly one of `package`, `path` and `from`",
@@ -121,7 +121,7 @@ impl Checker {
     }
 
     /// Nothing is asked of the Hub here: names are checked when the files are wanted.
-    fn from_hub(&self, raw: &RawModel, from: &Spanned<String>) -> Result<ModelSpec> {
+    fn of_hub(&self, raw: &RawModel, from: &Spanned<String>) -> Result<ModelSpec> {
         let reference = Reference::parse(from.get_ref()).map_err(|message| {
             self.error(from.span(), message, "not a model of a hub")
                 .hint("write `hf:OWNER/REPO`, `hf:OWNER/REPO:Q4_K_M` or `hf:OWNER/REPO@REVISION:FILE.gguf`")
