@@ -1,6 +1,5 @@
 //! Two streams on the real llama-server with the real model, both fetched by kneepoint itself.
 
-
 use std::process::Command;
 
 const SUITE: &str = r#"
