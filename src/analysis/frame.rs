@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use polars::prelude::{Column, DataFrame, IntoLazy, LazyFrame, SortMultipleOptions, col, lit};
+use polars::prelude::{Column, DataFrame, DataType, IntoLazy, LazyFrame, Scalar, SortMultipleOptions, col, lit};
 
 use super::Tasks;
 use crate::error::{Context, Result};
@@ -347,7 +347,11 @@ fn number(name: &str, trials: &[&Trial], of: impl Fn(&Trial) -> u32) -> Column {
     Column::new(name.into(), trials.iter().map(|trial| of(trial)).collect::<Vec<_>>())
 }
 
+/// Most runs lack most figures (cards, energy, drafts): a column that nothing fills takes no room.
 fn optional(name: &str, trials: &[&Trial], of: impl Fn(&Trial) -> Option<f64>) -> Column {
+    if trials.iter().all(|trial| of(trial).is_none()) {
+        return Column::new_scalar(name.into(), Scalar::null(DataType::Float64), trials.len());
+    }
     Column::new(name.into(), trials.iter().map(|trial| of(trial)).collect::<Vec<_>>())
 }
 

@@ -162,7 +162,7 @@ mod tests {
                 launch: 0,
                 started: "2026-01-01T00:00:00Z".into(),
                 outcome: PrefixCache.score(&case, &reply),
-                reply: Some(reply),
+                reply: Some(Box::new(reply)),
                 measurements: Vec::new(),
             });
             journal.cases.push(case);

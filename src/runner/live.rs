@@ -407,7 +407,7 @@ impl Live {
             case: case.to_owned(),
             launch: self.launch,
             started,
-            reply,
+            reply: reply.map(Box::new),
             measurements,
             outcome,
         }

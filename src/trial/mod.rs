@@ -541,7 +541,7 @@ pub struct Trial {
     pub started: String,
     /// What came back; `None` when nothing did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reply: Option<Reply>,
+    pub reply: Option<Box<Reply>>,
     /// What was measured, each with its source.
     pub measurements: Vec<Measurement>,
     /// The judgement.

@@ -81,7 +81,7 @@ fn trial(case: &Case, setting: &str, replicate: u32, reply: Reply, score: Score)
         case: case.id.clone(),
         launch: 0,
         started: "2026-02-03T04:05:06Z".into(),
-        reply: Some(reply),
+        reply: Some(Box::new(reply)),
         measurements: vec![
             Measurement::new(metric::DRAFT_TOKENS, Source::Engine, 10.0),
             Measurement::new(metric::DRAFT_ACCEPTED, Source::Engine, 9.0),

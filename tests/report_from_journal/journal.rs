@@ -357,7 +357,7 @@ fn trial(
         started: format!("2026-02-03T{:02}:{:02}:{:02}Z", 4 + number / 3600, number / 60 % 60, number % 60),
         measurements: measurements(case, truth, &name),
         outcome: outcome(case, setting, truth, replicate),
-        reply: Some(reply),
+        reply: Some(Box::new(reply)),
     }
 }
 

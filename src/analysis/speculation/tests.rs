@@ -86,12 +86,12 @@ fn trial(label: &str, replicate: u32, case: &Case, made: &Made, launch: u32) -> 
         case: case.id.clone(),
         launch,
         started: "2026-01-01T00:00:00Z".into(),
-        reply: Some(Reply {
+        reply: Some(Box::new(Reply {
             content: if made.parts { "other".into() } else { "same".into() },
             tokens,
             drafts: made.drafts.map(traced),
             ..Reply::default()
-        }),
+        })),
         measurements: vec![
             Measurement::new(metric::DECODE_TPS, Source::Client, made.rate),
             Measurement::new(metric::TOTAL_S, Source::Client, 40.0 / made.rate),

@@ -394,7 +394,7 @@ impl Asked {
             case: self.case.id.clone(),
             launch,
             started: self.started,
-            reply: self.reply,
+            reply: self.reply.map(Box::new),
             measurements: self.measurements,
             outcome: self.outcome,
         };
