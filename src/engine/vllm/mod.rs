@@ -146,7 +146,7 @@ impl Engine for Vllm {
         // It imports half of Python before it answers.
         Questions {
             help: vec!["serve", "--help=all"],
-            limit: std::time::Duration::from_secs(240),
+            limit: std::time::Duration::from_secs(600),
             ..Questions::default()
         }
     }
