@@ -76,6 +76,7 @@ async fn a_real_vllm_runs_what_it_was_asked_for() {
         model: &model,
         draft: None,
         port,
+        slots: 1,
         threads: None,
         gpu: false,
         extra_args: &[],

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use polars::prelude::{Column, DataFrame, DataType, IntoLazy, LazyFrame, Scalar, SortMultipleOptions, col, lit};
+use polars::prelude::{
+    Column, DataFrame, DataType, IntoLazy, LazyFrame, Scalar, SortMultipleOptions, col, lit,
+};
 
 use super::Tasks;
 use crate::error::{Context, Result};

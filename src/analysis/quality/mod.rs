@@ -343,7 +343,8 @@ fn identical_replies(run: &Run<'_>, reference: &str, context: u32) -> Option<(u3
             reply.tool_calls.iter().map(|call| (call.name.clone(), call.arguments.clone())).collect();
         (reply.content.clone(), reply.reasoning.clone(), calls)
     };
-    let text = |trial: &Trial| -> Vec<_> { trial.reply.iter().flat_map(|reply| reply.turns()).map(turn).collect() };
+    let text =
+        |trial: &Trial| -> Vec<_> { trial.reply.iter().flat_map(|reply| reply.turns()).map(turn).collect() };
     let pairs: Vec<bool> = visit(1)
         .iter()
         .filter(is_chat)
