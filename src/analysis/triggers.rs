@@ -46,7 +46,7 @@ fn row(
     ours: &BTreeMap<&str, &Trial>,
     truth: &BTreeMap<&str, &Trial>,
 ) -> Option<TriggerRow> {
-    let called = |trial: &Trial| trial.reply.as_ref().is_some_and(triggered);
+    let called = |trial: &Trial| trial.reply.as_deref().is_some_and(triggered);
     let pairs: Vec<(&Trial, &Trial)> =
         ours.iter().filter_map(|(case, ours)| Some((*ours, *truth.get(case)?))).collect();
     let outcomes: Vec<(bool, bool)> =
