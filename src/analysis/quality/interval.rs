@@ -219,8 +219,12 @@ fn change_interval(units: &[f64], confidence: f64) -> Option<Interval> {
 /// What every cluster adds to the mean over strata.
 fn contributions(strata: &[ClusterSums]) -> Vec<f64> {
     let counted: Vec<&ClusterSums> = strata.iter().filter(|stratum| stratum.mean().is_some()).collect();
-    let share = |stratum: &ClusterSums| 1.0 / (stratum.counts.iter().sum::<f64>() * counted.len() as f64);
-    counted.iter().flat_map(|stratum| stratum.sums.iter().map(|sum| sum * share(stratum))).collect()
+    let mut all = Vec::new();
+    for stratum in &counted {
+        let share = 1.0 / (stratum.counts.iter().sum::<f64>() * counted.len() as f64);
+        all.extend(stratum.sums.iter().map(|sum| sum * share));
+    }
+    all
 }
 
 /// McNemar's exact test where every flip weighs the same, random signs else.
