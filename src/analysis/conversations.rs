@@ -1,6 +1,7 @@
 //! Conversations of many turns: where along them a setting loses hold, and whether it follows its own mistakes.
 
 use super::Run;
+use super::frame::Visit;
 use super::summary::ConversationRow;
 use crate::task::coherence::turns::metric;
 use crate::trial::Score;
@@ -26,10 +27,8 @@ fn scores<'a>(run: &Run<'a>, task: &str, cell: (&str, u32)) -> Vec<&'a Score> {
     if run.void.contains_key(&cell) {
         return Vec::new();
     }
-    let here = run.journal.trials.iter().filter(|trial| {
-        let key = &trial.key;
-        key.task == task && (key.setting.as_str(), key.context) == cell && key.replicate == 0
-    });
+    let visit = Visit { setting: cell.0, context: cell.1, replicate: 0 };
+    let here = run.trials(visit).iter().copied().filter(|trial| trial.key.task == task);
     here.filter_map(|trial| trial.outcome.score()).collect()
 }
 

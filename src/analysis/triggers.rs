@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Run;
+use super::frame::Visit;
 use super::stats::{Part, nested_mean_draws, percentile_interval, rng};
 use super::summary::{Estimate, TriggerRow};
 use crate::import::requests::{TASK, triggered};
@@ -32,10 +33,8 @@ fn answered<'a>(
     if run.void.contains_key(&(setting, context)) {
         return BTreeMap::new();
     }
-    let here = run.journal.trials.iter().filter(|trial| {
-        let key = &trial.key;
-        key.task == TASK && key.setting == setting && key.replicate == replicate && key.context == context
-    });
+    let here = run.trials(Visit { setting, context, replicate });
+    let here = here.iter().copied().filter(|trial| trial.key.task == TASK);
     let scored = here.filter(|trial| trial.outcome.score().is_some() && trial.reply.is_some());
     scored.map(|trial| (trial.case.as_str(), trial)).collect()
 }
