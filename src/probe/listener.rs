@@ -94,7 +94,7 @@ mod tests {
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         assert_eq!(owner(port), Ok(std::process::id()));
-        drop(listener);
-        assert!(owner(port).unwrap_err().contains("no process"), "port {port}");
+        // Nobody can listen there; a port that was freed may be another test's at once.
+        assert!(owner(0).unwrap_err().contains("no process"));
     }
 }
