@@ -1,0 +1,127 @@
+//! What was measured on a cell.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Estimate, FrontStatus, KldSummary, Verdict};
+use crate::analysis::memory_formula::MemoryCheck;
+use crate::engine::Effective;
+
+/// Peak memory of a cell (bytes), each `None` with a line in [`Summary::not_measured`].
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MemorySummary {
+    /// The objective `memory`: peak GPU memory of the server where it uses a GPU, else its peak proportional set
+    /// size, else its peak resident set size.
+    pub peak_bytes: Option<u64>,
+    /// Peak resident set size of the process tree.
+    pub peak_rss_bytes: Option<u64>,
+    /// Peak proportional set size.
+    pub peak_pss_bytes: Option<u64>,
+    /// Peak anonymous memory.
+    pub peak_anon_bytes: Option<u64>,
+    /// Peak file-mapped memory.
+    pub peak_file_bytes: Option<u64>,
+    /// Peak GPU memory of the server's processes, over all cards.
+    #[serde(default)]
+    pub peak_vram_bytes: Option<u64>,
+    /// Peak GPU memory in use on the server's cards, by whomever.
+    #[serde(default)]
+    pub peak_vram_device_bytes: Option<u64>,
+    /// KV cache, as the engine reports it.
+    pub kv_bytes: Option<u64>,
+    /// Compute buffers, as the engine reports them: those on graphics cards where `peak_bytes` is of these.
+    pub compute_bytes: Option<u64>,
+    /// Model buffers, as the engine reports them: those on graphics cards where `peak_bytes` is of these.
+    pub model_bytes: Option<u64>,
+}
+
+/// How well the memory formula of `pick` meets what was measured on the cells of a setting.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MemoryFit {
+    /// Setting label.
+    pub setting: String,
+    /// What the server takes beside weights, KV cache and compute buffers (bytes): the largest excess.
+    pub other_bytes: Option<i64>,
+    /// Its cells by context length.
+    pub checks: Vec<MemoryCheck>,
+}
+
+/// Energy of a cell's chat requests (J).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EnergySummary {
+    /// Median over requests, prefill included; the objective `energy`.
+    pub per_request_j: Estimate,
+    /// All energy over all tokens generated.
+    pub per_token_j: Option<f64>,
+    /// All energy over the sum of scores: what an answer that is right costs.
+    pub per_right_answer_j: Option<f64>,
+    /// Graphics cards are in it.
+    pub gpu: bool,
+    /// Processor packages are in it.
+    pub cpu: bool,
+    /// Power of an idle card that was taken off for each card in use (W); `None`: nothing was.
+    pub idle_w: Option<f64>,
+}
+
+/// One setting at one context length.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CellSummary {
+    /// Setting label.
+    pub setting: String,
+    /// Context length (tokens).
+    pub context: u32,
+    /// Why the cell does not count (the server silently changed something); no figures then.
+    pub void: Option<String>,
+    /// Trials planned, scored, unscored and failed (the A/A visit of the reference not counted).
+    pub planned: u32,
+    /// Trials with a score.
+    pub scored: u32,
+    /// Trials that do not apply.
+    pub unscored: u32,
+    /// Trials that broke.
+    pub failed: u32,
+    /// Replies that ran out of output budget.
+    pub truncated: u32,
+    /// Mean over primary tasks of the mean score (0..1); tasks at which the reference scores 0 are left out.
+    pub quality: Option<Estimate>,
+    /// Paired difference to the reference (points of the 0..1 scale).
+    pub difference: Option<Estimate>,
+    /// Smallest difference that this many items could show (0..1); see STATISTICS.
+    pub mde: Option<f64>,
+    /// Paired test of no difference (exact McNemar or sign flips), Holm-adjusted over the cells of this
+    /// context length (0..1).
+    pub p_holm: Option<f64>,
+    /// Whether the quality is kept.
+    pub verdict: Verdict,
+    /// Distance from the reference's distributions.
+    pub kld: Option<KldSummary>,
+    /// Time to first token (s), client's clock.
+    pub ttft_s: Option<Estimate>,
+    /// Cold prefill rate (tokens/s), engine's where it reports one.
+    pub prefill_tps: Option<Estimate>,
+    /// Decode rate (tokens/s), client's clock.
+    pub decode_tps: Option<Estimate>,
+    /// Decode rate as the engine reports it (tokens/s).
+    pub engine_decode_tps: Option<Estimate>,
+    /// Inter-token latency: median over trials of the 50th and 95th percentile, and the longest (s).
+    pub itl_p50_s: Option<f64>,
+    /// 95th percentile.
+    pub itl_p95_s: Option<f64>,
+    /// Longest gap in any trial.
+    pub itl_max_s: Option<f64>,
+    /// Accepted share of drafted tokens (0..1); `None` without speculation.
+    pub draft_acceptance: Option<f64>,
+    /// Peak memory.
+    pub memory: MemorySummary,
+    /// Energy, where this machine measures it.
+    #[serde(default)]
+    pub energy: Option<EnergySummary>,
+    /// Position relative to the front.
+    pub front: FrontStatus,
+    /// Share of joint bootstrap draws in which the cell is on the front (0..1).
+    pub front_frequency: Option<f64>,
+    /// Exact command of the server, for a shell.
+    pub command: Option<String>,
+    /// What the server really ran.
+    pub effective: Option<Effective>,
+}

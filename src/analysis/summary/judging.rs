@@ -1,0 +1,165 @@
+//! Fronts, interactions, stopping, gates and failures.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Estimate, Objective};
+use crate::trial::{Stage, TrialKey};
+
+/// The front of one context length.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct FrontSummary {
+    /// Context length (tokens).
+    pub context: u32,
+    /// What it trades off: the suite's objectives that any cell has.
+    pub objectives: Vec<Objective>,
+    /// Settings that are the knee in at least 1% of the joint draws, most often first. The knee is the point of
+    /// the front with the largest distance to the chord, on normalised objectives.
+    pub knees: Vec<KneeShare>,
+    /// Share of draws in which the front has no knee: fewer than three points, or straight or hollow (0..1).
+    pub no_knee: Option<f64>,
+    /// Volume that the front dominates, every objective as a ratio to the reference's figure (better is larger,
+    /// at most 2; a KLD counts as exp(-KLD)): the reference alone has 1. For trends.
+    pub hypervolume: Option<Estimate>,
+}
+
+/// How often a setting is the knee.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct KneeShare {
+    /// Setting label.
+    pub setting: String,
+    /// Share of the joint draws (0..1).
+    pub frequency: f64,
+}
+
+/// Two changes of the reference, each alone and both together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Interaction {
+    /// Context length (tokens).
+    pub context: u32,
+    /// Setting with the first change alone.
+    pub one: String,
+    /// Setting with the other change alone.
+    pub other: String,
+    /// Setting with both changes.
+    pub both: String,
+    /// What differs in `one`, such as `kv=q4_0`.
+    pub first_change: String,
+    /// What differs in `other`.
+    pub second_change: String,
+    /// `both - one - other + reference` over the items that all four scored (points of the 0..1 scale): below zero
+    /// both together cost more than the sum of each.
+    pub contrast: Estimate,
+    /// What it amounts to.
+    pub finding: InteractionFinding,
+}
+
+/// What an interaction amounts to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum InteractionFinding {
+    /// Each alone is not worse than the reference, both together are, and the interval of the contrast lies below
+    /// zero.
+    BrokenTogether,
+    /// The interval of the contrast lies below zero.
+    CostsMore,
+    /// The interval of the contrast lies above zero: the damages overlap.
+    CostsLess,
+    /// The data cannot tell.
+    NotSeparable,
+}
+
+/// What `[stopping]` did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StoppingSummary {
+    /// The rule, in the suite's words.
+    pub rule: String,
+    /// Why the claims hold although the run looked at its results.
+    pub guarantee: String,
+    /// Cells that were stopped, in order.
+    pub decisions: Vec<Decision>,
+    /// Trials that were not run because of that.
+    pub saved: u32,
+}
+
+/// A cell that was stopped between two rounds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Decision {
+    /// The last round that it was part of, from 0.
+    pub after_round: u32,
+    /// Setting label.
+    pub setting: String,
+    /// Context length (tokens).
+    pub context: u32,
+    /// Why.
+    pub reason: StopReason,
+    /// The figures behind it, in words.
+    pub because: String,
+}
+
+impl Decision {
+    /// Whether a planned trial is not wanted any more because of it.
+    pub fn stops(&self, key: &TrialKey) -> bool {
+        key.round > self.after_round && key.context == self.context && key.setting == self.setting
+    }
+}
+
+/// Why a cell was stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StopReason {
+    /// Its verdict cannot change any more.
+    Settled,
+    /// Another setting is better, and no worse on speed and memory.
+    Dominated,
+    /// The budget is spent.
+    Budget,
+    /// It is the reference, and no other cell of its context length goes on.
+    NothingLeft,
+}
+
+/// A `[[gate]]` of the suite on one cell.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct GateResult {
+    /// The gate, in words.
+    pub gate: String,
+    /// Setting label.
+    pub setting: String,
+    /// Context length (tokens).
+    pub context: u32,
+    /// The figure, with its exact interval where it is a rate of independent pass/fail items.
+    pub value: Option<Estimate>,
+    /// Whether it holds.
+    pub status: GateStatus,
+    /// What that rests on, in words.
+    pub because: String,
+}
+
+/// Whether a gate holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum GateStatus {
+    /// The whole interval lies within the limits.
+    Passed,
+    /// The whole interval lies beyond a limit, there is no figure, or the gate is strict and not shown to hold.
+    Failed,
+    /// The interval reaches over a limit: the data cannot tell.
+    Open,
+}
+
+/// A trial that broke.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct FailureRow {
+    /// Setting label.
+    pub setting: String,
+    /// Context length (tokens).
+    pub context: u32,
+    /// Task name.
+    pub task: String,
+    /// Index of the case.
+    pub index: u32,
+    /// Where it broke.
+    pub stage: Stage,
+    /// What happened.
+    pub error: String,
+}
