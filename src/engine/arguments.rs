@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use super::{Engine, LIBRARY_PATH};
+use super::{Build, Engine, LIBRARY_PATH};
 use crate::error::nearest;
-use crate::suite::Setting;
+use crate::suite::{FlashAttention, Setting};
 
 /// A growing list of arguments.
 #[derive(Debug, Default)]
@@ -101,6 +101,65 @@ pub(super) fn unknown(engine: &str, what: &str, name: &str, known: &[&str]) -> S
     format!("{engine} has no {what} `{name}`: {guess}")
 }
 
+/// Why two types of KV cache are one too many; `more` names types of the engine that hold two, or is empty.
+pub(super) fn two_cache_types(engine: &str, setting: &Setting, more: &str) -> Option<String> {
+    (setting.k != setting.v).then(|| {
+        format!(
+            "{engine} has one type for both caches, not `{}` for K and `{}` for V: name one with `kv`{more}",
+            setting.k, setting.v
+        )
+    })
+}
+
+/// Why flash attention cannot be asked for of an engine that chooses kernels by name; `kernels` are two of them.
+pub(super) fn no_flash_attention(engine: &str, setting: &Setting, kernels: &str) -> Option<String> {
+    (setting.flash_attention != FlashAttention::Auto).then(|| {
+        format!(
+            "{engine} has no switch for flash attention: leave `flash_attention` out and choose kernels with the \
+             option attention_backend, such as {kernels}"
+        )
+    })
+}
+
+/// Why the speculation of an engine that has one type at a time is not one of its types; `shown` is the engine's name
+/// in sentences.
+pub(super) fn unknown_speculation(engine: &dyn Engine, shown: &str, setting: &Setting) -> Option<String> {
+    let (name, known) = (setting.speculation.as_str(), engine.speculation_types());
+    if known.contains(&name) {
+        return None;
+    }
+    Some(match name.contains(',') {
+        true => format!("{shown} speculates in one way at a time, not `{name}`"),
+        false => unknown(engine.name(), "speculation type", name, known),
+    })
+}
+
+/// A type that drafts with a second model needs one, and no other type has a use for it; `by_flag`: the setting's own
+/// arguments name it.
+pub(super) fn unfit_draft(engine: &dyn Engine, setting: &Setting, by_flag: bool) -> Option<String> {
+    let needs = setting.speculation.split(',').find(|name| engine.takes_draft(name));
+    match (needs, &setting.draft) {
+        (Some(name), None) if !by_flag => Some(format!(
+            "speculation `{name}` needs a draft model: name one, `draft = \"MODEL\"` or `\"MODEL:QUANT\"` (a [[model]] \
+             of the suite), or take a type that drafts without one"
+        )),
+        (Some(_), Some(_)) if by_flag => {
+            Some("the setting names two draft models, in `draft` and in `extra_args`".to_owned())
+        }
+        (None, Some(draft)) => Some(format!(
+            "speculation `{}` drafts without a second model: leave `draft = \"{draft}\"` out",
+            setting.speculation
+        )),
+        _ => None,
+    }
+}
+
+/// Arguments of which the build knows the first word.
+pub(super) fn known_to<const N: usize>(build: &Build, words: [&[&str]; N]) -> Vec<String> {
+    let known = words.into_iter().filter(|words| build.has(words[0]));
+    known.flatten().map(|&word| word.to_owned()).collect()
+}
+
 /// Words of a log line by which a server says that it cannot run what it was asked.
 const REFUSALS: &[&str] = &[
     "is not supported",
@@ -124,7 +183,13 @@ pub(super) fn refusal<'a>(log: &'a str, more: &[&str]) -> Option<&'a str> {
         let error = lower.contains("error") || line.contains(" E ");
         more.iter().any(has) || (error && REFUSALS.iter().any(has))
     };
-    log.lines().find(says).map(str::trim)
+    log.lines().find(says).map(|line| without_place(line.trim()))
+}
+
+/// `(Worker pid=1) ERROR 11-22 18:04:53 [executor.py:1063] what` -> `what`: the rest is another one each time.
+fn without_place(line: &str) -> &str {
+    let said = line.split_once(".py:").and_then(|(_, rest)| rest.split_once("] "));
+    said.map_or(line, |(_, said)| said.trim())
 }
 
 /// What follows a marker, up to a comma, a bracket or a space, without quotes: `dtype=torch.bfloat16, ..`.
@@ -197,6 +262,9 @@ usage: vllm serve [model_tag] [options]
         let log = "INFO up\nWARNING: fp8 is not supported here, using bf16\nValueError: dtype fp8 is not supported\n";
         assert_eq!(refusal(log, &[]), Some("ValueError: dtype fp8 is not supported"));
         assert_eq!(refusal("out of memory", &[]), None);
+        let placed =
+            "(Worker pid=7) ERROR 11-22 18:04:53 [executor.py:1063] ValueError: fp8 is not supported";
+        assert_eq!(refusal(placed, &[]), Some("ValueError: fp8 is not supported"));
         assert!(refusal("V cache quantization requires flash_attn", &["requires flash_attn"]).is_some());
     }
 

@@ -15,8 +15,10 @@ use crate::trial::Measurement;
 
 mod arguments;
 mod capability;
+mod figures;
 pub mod ik_llama;
 pub mod llama_cpp;
+mod llama_options;
 pub mod openai;
 pub mod option;
 pub mod sglang;

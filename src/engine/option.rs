@@ -90,37 +90,51 @@ pub enum Only {
     Draft,
 }
 
+impl OptionKind {
+    /// A number of things, one at least.
+    pub const COUNT: Self = Self::Int { min: 1, max: 1 << 30 };
+    /// A number of things, or none.
+    pub const COUNT_OR_NONE: Self = Self::Int { min: 0, max: 1 << 30 };
+    /// A number of threads.
+    pub const THREADS: Self = Self::Int { min: 1, max: 4096 };
+    /// A share or a probability (0..=1).
+    pub const SHARE: Self = Self::Number { min: 0.0, max: 1.0 };
+    /// A factor that is not negative.
+    pub const FACTOR: Self = Self::Number { min: 0.0, max: 1e9 };
+}
+
+/// An option that is a flag and a value.
+pub const fn flag(
+    name: &'static str,
+    kind: OptionKind,
+    flags: &'static [&'static str],
+    summary: &'static str,
+) -> ServerOption {
+    ServerOption { name, kind, place: Place::Flag(flags), only: Only::Always, summary }
+}
+
+/// An option that is a flag alone, one for `true` and one for `false`.
+pub const fn switch(
+    name: &'static str,
+    on: &'static [&'static str],
+    off: &'static [&'static str],
+    summary: &'static str,
+) -> ServerOption {
+    let place = Place::Switch { on, off };
+    ServerOption { name, kind: OptionKind::Switch, place, only: Only::Always, summary }
+}
+
+/// A parameter of speculation, by the server's name for it.
+pub const fn parameter(
+    name: &'static str,
+    kind: OptionKind,
+    key: &'static str,
+    summary: &'static str,
+) -> ServerOption {
+    ServerOption { name, kind, place: Place::Speculation(key), only: Only::Speculating, summary }
+}
+
 impl ServerOption {
-    /// An option that is a flag and a value.
-    pub const fn flag(
-        name: &'static str,
-        kind: OptionKind,
-        flags: &'static [&'static str],
-        summary: &'static str,
-    ) -> Self {
-        Self { name, kind, place: Place::Flag(flags), only: Only::Always, summary }
-    }
-
-    /// An option that is a flag alone, one for `true` and one for `false`.
-    pub const fn switch(
-        name: &'static str,
-        on: &'static [&'static str],
-        off: &'static [&'static str],
-        summary: &'static str,
-    ) -> Self {
-        Self { name, kind: OptionKind::Switch, place: Place::Switch { on, off }, only: Only::Always, summary }
-    }
-
-    /// A parameter of speculation, by the server's name for it.
-    pub const fn speculation(
-        name: &'static str,
-        kind: OptionKind,
-        key: &'static str,
-        summary: &'static str,
-    ) -> Self {
-        Self { name, kind, place: Place::Speculation(key), only: Only::Speculating, summary }
-    }
-
     /// The same, for some types of speculation.
     #[must_use]
     pub const fn only(self, only: Only) -> Self {

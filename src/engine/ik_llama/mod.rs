@@ -100,7 +100,7 @@ impl Engine for IkLlama {
         arguments::unknown_cache_type(self, setting)
             .or_else(|| quantised_v_without_flash_attention(setting))
             .or_else(|| unfit_stages(setting))
-            .or_else(|| unfit_draft(setting))
+            .or_else(|| arguments::unfit_draft(self, setting, names_draft(setting)))
             .or_else(|| unfit_options(setting))
     }
 
@@ -207,23 +207,9 @@ fn unfit_stages(setting: &Setting) -> Option<String> {
     }
 }
 
-fn unfit_draft(setting: &Setting) -> Option<String> {
-    let needs = setting.speculation.split(',').find(|name| NEED_DRAFT_MODEL.contains(name));
-    match (needs, &setting.draft) {
-        (Some(name), None)
-            if !setting.extra_args.iter().any(|arg| arg == "-md" || arg == "--model-draft") =>
-        {
-            Some(format!(
-                "speculation `{name}` needs a draft model: name one, `draft = \"MODEL\"` or `\"MODEL:QUANT\"` (a [[model]] \
-                 of the suite)"
-            ))
-        }
-        (None, Some(draft)) => Some(format!(
-            "speculation `{}` drafts without a second model: leave `draft = \"{draft}\"` out",
-            setting.speculation
-        )),
-        _ => None,
-    }
+/// Whether the setting's own arguments name a draft model.
+fn names_draft(setting: &Setting) -> bool {
+    setting.extra_args.iter().any(|arg| arg == "-md" || arg == "--model-draft")
 }
 
 fn unfit_options(setting: &Setting) -> Option<String> {
@@ -328,7 +314,7 @@ fn speculation(setting: &Setting, build: &Build) -> Result<Vec<String>> {
 
 /// What would otherwise be chosen by the server, where this build has the choice.
 fn fixed_behaviour(build: &Build) -> Vec<String> {
-    [
+    let words = [
         // A full context is an error of its own, never a silently shifted one.
         &["--no-context-shift"][..],
         // Every trial computes its own prompt.
@@ -336,12 +322,8 @@ fn fixed_behaviour(build: &Build) -> Vec<String> {
         &["--jinja"],
         &["--metrics"],
         &["--webui", "none"],
-    ]
-    .into_iter()
-    .filter(|words| build.has(words[0]))
-    .flatten()
-    .map(|&word| word.to_owned())
-    .collect()
+    ];
+    arguments::known_to(build, words)
 }
 
 #[cfg(test)]

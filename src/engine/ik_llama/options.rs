@@ -4,29 +4,16 @@
 //! same name have the same name here.
 
 use super::CACHE_TYPES;
-use crate::engine::option::{Only, OptionKind, ServerOption};
+use crate::engine::llama_options as shared;
+use crate::engine::option::{Only, OptionKind, ServerOption, flag, parameter, switch};
 
-const COUNT: OptionKind = OptionKind::Int { min: 1, max: 1 << 20 };
-const COUNT_OR_NONE: OptionKind = OptionKind::Int { min: 0, max: 1 << 20 };
-const THREADS: OptionKind = OptionKind::Int { min: 1, max: 4096 };
 const LAYERS: OptionKind = OptionKind::Int { min: 0, max: 9999 };
-const SHARE: OptionKind = OptionKind::Number { min: 0.0, max: 1.0 };
-const FACTOR: OptionKind = OptionKind::Number { min: 0.0, max: 1e9 };
 
 /// Types that look into the tokens so far.
 pub(super) const NGRAM: &[&str] =
     &["ngram-cache", "ngram-simple", "ngram-map-k", "ngram-map-k4v", "ngram-mod"];
 const DRAFTING: Only = Only::Types(&["draft", "mtp", "dflash"]);
 const SUFFIX: Only = Only::Types(&["suffix"]);
-
-const fn flag(
-    name: &'static str,
-    kind: OptionKind,
-    flags: &'static [&'static str],
-    summary: &'static str,
-) -> ServerOption {
-    ServerOption::flag(name, kind, flags, summary)
-}
 
 const fn stage(
     name: &'static str,
@@ -35,15 +22,15 @@ const fn stage(
     only: Only,
     summary: &'static str,
 ) -> ServerOption {
-    ServerOption::speculation(name, kind, key, summary).only(only)
+    parameter(name, kind, key, summary).only(only)
 }
 
 /// The table, in the order of the command line.
 pub(super) static OPTIONS: &[ServerOption] = &[
-    flag("batch", COUNT, &["-b", "--batch-size"], "tokens of a logical batch"),
-    flag("ubatch", COUNT, &["-ub", "--ubatch-size"], "tokens of a physical batch (micro-batch)"),
-    flag("threads", THREADS, &["-t", "--threads"], "threads that generate; wins over engine.threads"),
-    flag("threads_batch", THREADS, &["-tb", "--threads-batch"], "threads that read prompts"),
+    shared::BATCH,
+    shared::UBATCH,
+    shared::THREADS,
+    shared::THREADS_BATCH,
     flag("gpu_layers", LAYERS, &["-ngl", "--gpu-layers"], "layers on the GPU"),
     flag(
         "split_mode",
@@ -51,37 +38,27 @@ pub(super) static OPTIONS: &[ServerOption] = &[
         &["-sm", "--split-mode"],
         "how several GPUs share the model",
     ),
-    flag("tensor_split", OptionKind::Text, &["-ts", "--tensor-split"], "share of each GPU, such as 3,1"),
-    flag(
-        "main_gpu",
-        OptionKind::Int { min: 0, max: 255 },
-        &["-mg", "--main-gpu"],
-        "the GPU that does the rest",
-    ),
+    shared::TENSOR_SPLIT,
+    shared::MAIN_GPU,
     flag(
         "max_gpu",
         OptionKind::Int { min: 1, max: 255 },
         &["--max-gpu"],
         "GPUs a layer may use with split mode graph",
     ),
-    ServerOption::switch("cpu_moe", &["--cpu-moe"], &[], "experts of every layer stay in main memory"),
-    flag("n_cpu_moe", COUNT_OR_NONE, &["--n-cpu-moe"], "experts of the first N layers stay in main memory"),
-    flag("override_tensor", OptionKind::Text, &["-ot", "--override-tensor"], "where tensors go by name"),
-    ServerOption::switch(
-        "kv_offload",
-        &[],
-        &["-nkvo", "--no-kv-offload"],
-        "the KV cache goes to the GPU (the default)",
-    ),
-    ServerOption::switch("mmap", &[], &["--no-mmap"], "the file is mapped into memory (the default)"),
-    ServerOption::switch("mlock", &["--mlock"], &[], "the model is kept in main memory"),
+    switch("cpu_moe", &["--cpu-moe"], &[], "experts of every layer stay in main memory"),
     flag(
-        "numa",
-        OptionKind::Words(&["distribute", "isolate", "numactl"]),
-        &["--numa"],
-        "memory of several sockets",
+        "n_cpu_moe",
+        OptionKind::COUNT_OR_NONE,
+        &["--n-cpu-moe"],
+        "experts of the first N layers stay in main memory",
     ),
-    ServerOption::switch(
+    flag("override_tensor", OptionKind::Text, &["-ot", "--override-tensor"], "where tensors go by name"),
+    shared::KV_OFFLOAD,
+    shared::MMAP,
+    shared::MLOCK,
+    shared::NUMA,
+    switch(
         "rtr",
         &["-rtr", "--run-time-repack"],
         &[],
@@ -99,41 +76,26 @@ pub(super) static OPTIONS: &[ServerOption] = &[
         &["-amb", "--attention-max-batch"],
         "largest K*Q product of attention (MiB)",
     ),
-    ServerOption::switch("fmoe", &[], &["-no-fmoe", "--no-fused-moe"], "fused experts (the default)"),
-    ServerOption::switch(
-        "fused_up_gate",
-        &[],
-        &["-no-fug", "--no-fused-up-gate"],
-        "fused up and gate (the default)",
-    ),
-    ServerOption::switch(
+    switch("fmoe", &[], &["-no-fmoe", "--no-fused-moe"], "fused experts (the default)"),
+    switch("fused_up_gate", &[], &["-no-fug", "--no-fused-up-gate"], "fused up and gate (the default)"),
+    switch(
         "fused_mmad",
         &[],
         &["-no-mmad", "--no-fused-mul-multiadd"],
         "fused multiply and add (the default)",
     ),
-    ServerOption::switch(
-        "graph_reuse",
-        &[],
-        &["-no-gr", "--no-graph-reuse"],
-        "graphs are used again (the default)",
-    ),
-    ServerOption::switch(
-        "grouped_experts",
-        &["-ger", "--grouped-expert-routing"],
-        &[],
-        "grouped routing to experts",
-    ),
+    switch("graph_reuse", &[], &["-no-gr", "--no-graph-reuse"], "graphs are used again (the default)"),
+    switch("grouped_experts", &["-ger", "--grouped-expert-routing"], &[], "grouped routing to experts"),
     flag("ser", OptionKind::Text, &["-ser", "--smart-expert-reduction"], "fewer experts: K,t such as 6,1"),
-    ServerOption::switch("merge_qkv", &["-mqkv", "--merge-qkv"], &[], "Q, K and V in one product"),
-    ServerOption::switch(
+    switch("merge_qkv", &["-mqkv", "--merge-qkv"], &[], "Q, K and V in one product"),
+    switch(
         "merge_up_gate",
         &["-muge", "--merge-up-gate-experts"],
         &[],
         "experts' up and gate in one product",
     ),
-    ServerOption::switch("khad", &["-khad", "--k-cache-hadamard"], &[], "Hadamard transform of the K cache"),
-    ServerOption::switch("vhad", &["-vhad", "--v-cache-hadamard"], &[], "Hadamard transform of the V cache"),
+    switch("khad", &["-khad", "--k-cache-hadamard"], &[], "Hadamard transform of the K cache"),
+    switch("vhad", &["-vhad", "--v-cache-hadamard"], &[], "Hadamard transform of the V cache"),
     // The help of 2026 swaps the short names of `last`; the long ones are right.
     flag(
         "k_first",
@@ -150,40 +112,15 @@ pub(super) static OPTIONS: &[ServerOption] = &[
         &["-grt", "--graph-reduce-type"],
         "type in which GPUs exchange data",
     ),
-    flag(
-        "rope_scaling",
-        OptionKind::Words(&["none", "linear", "yarn"]),
-        &["--rope-scaling"],
-        "how positions are scaled beyond the trained context",
-    ),
-    flag("rope_scale", FACTOR, &["--rope-scale"], "factor by which the context grows"),
-    flag("rope_freq_base", FACTOR, &["--rope-freq-base"], "base frequency"),
-    flag("rope_freq_scale", FACTOR, &["--rope-freq-scale"], "frequencies times this"),
-    flag("yarn_orig_ctx", COUNT_OR_NONE, &["--yarn-orig-ctx"], "YaRN: trained context (tokens)"),
-    flag(
-        "yarn_ext_factor",
-        OptionKind::Number { min: -1.0, max: 1e6 },
-        &["--yarn-ext-factor"],
-        "YaRN: extrapolation mix",
-    ),
-    flag(
-        "yarn_attn_factor",
-        OptionKind::Number { min: -1.0, max: 1e6 },
-        &["--yarn-attn-factor"],
-        "YaRN: scale of attention",
-    ),
-    flag(
-        "yarn_beta_slow",
-        OptionKind::Number { min: -1.0, max: 1e6 },
-        &["--yarn-beta-slow"],
-        "YaRN: high correction",
-    ),
-    flag(
-        "yarn_beta_fast",
-        OptionKind::Number { min: -1.0, max: 1e6 },
-        &["--yarn-beta-fast"],
-        "YaRN: low correction",
-    ),
+    shared::ROPE_SCALING,
+    shared::ROPE_SCALE,
+    shared::ROPE_FREQ_BASE,
+    shared::ROPE_FREQ_SCALE,
+    shared::YARN_ORIG_CTX,
+    shared::YARN_EXT_FACTOR,
+    shared::YARN_ATTN_FACTOR,
+    shared::YARN_BETA_SLOW,
+    shared::YARN_BETA_FAST,
     flag(
         "draft_k",
         OptionKind::Words(CACHE_TYPES),
@@ -198,7 +135,7 @@ pub(super) static OPTIONS: &[ServerOption] = &[
         "type of the draft model's V cache",
     )
     .only(Only::Draft),
-    flag("draft_ctx", COUNT, &["-cd", "--ctx-size-draft"], "context of the draft model (tokens)")
+    flag("draft_ctx", OptionKind::COUNT, &["-cd", "--ctx-size-draft"], "context of the draft model (tokens)")
         .only(Only::Draft),
     flag(
         "draft_gpu_layers",
@@ -207,26 +144,39 @@ pub(super) static OPTIONS: &[ServerOption] = &[
         "layers of the draft model on the GPU",
     )
     .only(Only::Draft),
-    flag("draft_threads", THREADS, &["-td", "--threads-draft"], "threads of the draft model")
+    flag("draft_threads", OptionKind::THREADS, &["-td", "--threads-draft"], "threads of the draft model")
         .only(Only::Draft),
-    ServerOption::switch(
-        "spec_autotune",
-        &["--spec-autotune"],
-        &[],
-        "the server tunes speculation while it runs",
-    )
-    .only(Only::Speculating),
-    stage("draft_max", COUNT, "n_max", DRAFTING, "tokens drafted at most"),
-    stage("draft_min", COUNT_OR_NONE, "n_min", DRAFTING, "tokens drafted at least"),
-    stage("draft_p_min", SHARE, "p_min", DRAFTING, "probability below which drafting stops"),
-    stage("ngram_max", COUNT, "n_max", Only::Types(NGRAM), "tokens drafted at most"),
-    stage("ngram_min", COUNT_OR_NONE, "n_min", Only::Types(NGRAM), "tokens drafted at least"),
-    stage("ngram_size_n", COUNT, "ngram_size_n", Only::Types(NGRAM), "tokens that are looked up"),
-    stage("ngram_size_m", COUNT, "ngram_size_m", Only::Types(NGRAM), "tokens drafted from a match"),
-    stage("ngram_min_hits", COUNT, "ngram_min_hits", Only::Types(NGRAM), "times that it must have been seen"),
-    stage("suffix_max", COUNT, "n_max", SUFFIX, "tokens drafted at most"),
-    stage("suffix_min", COUNT_OR_NONE, "n_min", SUFFIX, "tokens drafted at least"),
-    stage("suffix_min_match_len", COUNT, "suffix_min_match_len", SUFFIX, "tokens that must match"),
-    stage("suffix_max_depth", COUNT, "suffix_max_depth", SUFFIX, "depth of the tree of suffixes"),
+    switch("spec_autotune", &["--spec-autotune"], &[], "the server tunes speculation while it runs")
+        .only(Only::Speculating),
+    stage("draft_max", OptionKind::COUNT, "n_max", DRAFTING, "tokens drafted at most"),
+    stage("draft_min", OptionKind::COUNT_OR_NONE, "n_min", DRAFTING, "tokens drafted at least"),
+    stage("draft_p_min", OptionKind::SHARE, "p_min", DRAFTING, "probability below which drafting stops"),
+    stage("ngram_max", OptionKind::COUNT, "n_max", Only::Types(NGRAM), "tokens drafted at most"),
+    stage("ngram_min", OptionKind::COUNT_OR_NONE, "n_min", Only::Types(NGRAM), "tokens drafted at least"),
+    stage("ngram_size_n", OptionKind::COUNT, "ngram_size_n", Only::Types(NGRAM), "tokens that are looked up"),
+    stage(
+        "ngram_size_m",
+        OptionKind::COUNT,
+        "ngram_size_m",
+        Only::Types(NGRAM),
+        "tokens drafted from a match",
+    ),
+    stage(
+        "ngram_min_hits",
+        OptionKind::COUNT,
+        "ngram_min_hits",
+        Only::Types(NGRAM),
+        "times that it must have been seen",
+    ),
+    stage("suffix_max", OptionKind::COUNT, "n_max", SUFFIX, "tokens drafted at most"),
+    stage("suffix_min", OptionKind::COUNT_OR_NONE, "n_min", SUFFIX, "tokens drafted at least"),
+    stage(
+        "suffix_min_match_len",
+        OptionKind::COUNT,
+        "suffix_min_match_len",
+        SUFFIX,
+        "tokens that must match",
+    ),
+    stage("suffix_max_depth", OptionKind::COUNT, "suffix_max_depth", SUFFIX, "depth of the tree of suffixes"),
     stage("suffix_corpus", OptionKind::Text, "suffix_corpus", SUFFIX, "a file with text to look into"),
 ];

@@ -7,11 +7,12 @@
 use serde_json::Value;
 
 use super::arguments::{self, Args};
+use super::figures;
 use super::option::{self, ServerOption};
 use super::{Argv, Build, Capability, Dialect, Effective, Endpoints, Engine, Launch, Support};
 use crate::error::{Error, Result};
 use crate::suite::{Cell, FlashAttention, Setting};
-use crate::trial::{Measurement, Source, metric};
+use crate::trial::{Measurement, metric};
 
 mod options;
 mod readback;
@@ -124,7 +125,7 @@ impl Engine for LlamaCpp {
         arguments::unknown_cache_type(self, setting)
             .or_else(|| quantised_v_without_flash_attention(setting))
             .or_else(|| unknown_speculation(setting))
-            .or_else(|| unfit_draft(setting))
+            .or_else(|| arguments::unfit_draft(self, setting, names_draft(setting)))
             .or_else(|| unfit_options(setting))
     }
 
@@ -215,25 +216,9 @@ fn unknown_speculation(setting: &Setting) -> Option<String> {
     None
 }
 
-/// A type that drafts with a model needs one, and no other type has a use for it.
-fn unfit_draft(setting: &Setting) -> Option<String> {
-    let needs = setting.speculation.split(',').find(|name| NEED_DRAFT_MODEL.contains(name));
-    let by_flag = setting.extra_args.iter().any(|arg| DRAFT_MODEL_FLAGS.contains(&arg.as_str()));
-    match (needs, &setting.draft) {
-        (Some(name), None) if !by_flag => Some(format!(
-            "speculation `{name}` needs a draft model: name one, `draft = \"MODEL\"` or `\"MODEL:QUANT\"` (a [[model]] \
-             of the suite), or take an n-gram type such as `ngram-simple`"
-        )),
-        (Some(_), Some(_)) if by_flag => {
-            Some("the setting names two draft models, in `draft` and in `extra_args`".to_owned())
-        }
-        (None, Some(draft)) => Some(format!(
-            "speculation `{}` drafts without a second model: leave `draft = \"{draft}\"` out{}",
-            setting.speculation,
-            if setting.speculation == "off" { ", or set `speculation = \"draft-simple\"`" } else { "" }
-        )),
-        _ => None,
-    }
+/// Whether the setting's own arguments name a draft model.
+fn names_draft(setting: &Setting) -> bool {
+    setting.extra_args.iter().any(|arg| DRAFT_MODEL_FLAGS.contains(&arg.as_str()))
 }
 
 /// Options that belong elsewhere, or that contradict each other.
@@ -387,7 +372,7 @@ fn devices(launch: &Launch<'_>, setting: &Setting) -> Vec<String> {
 /// What would otherwise be chosen by the server, where this build has the choice.
 fn fixed_behaviour(build: &Build) -> Vec<String> {
     let no_ui = if build.has("--no-ui") { "--no-ui" } else { "--no-webui" };
-    [
+    let words = [
         // A full context is an error of its own, never a silently shifted one.
         &["--no-context-shift"][..],
         // Every trial computes its own prompt.
@@ -400,94 +385,30 @@ fn fixed_behaviour(build: &Build) -> Vec<String> {
         &[no_ui],
         // At the default of 3 the log does not name cache types, buffers and flash attention.
         &["--log-verbosity", "4"],
-    ]
-    .into_iter()
-    .filter(|words| build.has(words[0]))
-    .flatten()
-    .map(|&word| word.to_owned())
-    .collect()
+    ];
+    arguments::known_to(build, words)
 }
 
 /// The engine's own figures from `timings` (llama.cpp) and `usage` (OpenAI-style).
 fn measurements(last: &Value) -> Vec<Measurement> {
-    let figures = Figures::of(last);
+    let number = |pointer: &str| last.pointer(pointer).and_then(Value::as_f64).filter(|n| *n >= 0.0);
+    let read = number("/timings/prompt_n");
+    let made = number("/timings/predicted_n");
+    let cached = number("/timings/cache_n").or(number("/usage/prompt_tokens_details/cached_tokens"));
+    // `prompt_n` alone leaves out what came from the cache.
+    let prompt = number("/usage/prompt_tokens").or_else(|| Some(read? + cached?));
+    let output = number("/usage/completion_tokens").or(made);
     vec![
-        figures.count(metric::PROMPT_TOKENS, figures.prompt_tokens(), "the reply counts no prompt tokens"),
-        figures.count(metric::CACHED_TOKENS, figures.cached, "the reply does not say what came from a cache"),
-        figures.prefill(),
-        figures.decode(),
-        figures.count(metric::OUTPUT_TOKENS, figures.output, "the reply counts no output tokens"),
-        figures.count(metric::DRAFT_TOKENS, figures.drafted, "the reply names no drafted tokens"),
-        figures.count(metric::DRAFT_ACCEPTED, figures.accepted, "the reply names no drafted tokens"),
+        figures::count(metric::PROMPT_TOKENS, prompt, figures::NO_PROMPT_COUNT),
+        figures::count(metric::CACHED_TOKENS, cached, figures::NO_CACHE_COUNT),
+        figures::prefill(read, cached, number("/timings/prompt_ms")),
+        // The server's clock starts when the first token is there, so its own `predicted_per_second` counts one token
+        // too many: 5% at 20 tokens.
+        figures::decode(made, number("/timings/predicted_ms")),
+        figures::count(metric::OUTPUT_TOKENS, output, figures::NO_OUTPUT_COUNT),
+        figures::count(metric::DRAFT_TOKENS, number("/timings/draft_n"), figures::NO_DRAFT_COUNT),
+        figures::count(metric::DRAFT_ACCEPTED, number("/timings/draft_n_accepted"), figures::NO_DRAFT_COUNT),
     ]
-}
-
-/// Numbers of the last event, as they came.
-struct Figures {
-    usage_prompt: Option<f64>,
-    prompt_n: Option<f64>,
-    prompt_ms: Option<f64>,
-    cached: Option<f64>,
-    output: Option<f64>,
-    timed_tokens: Option<f64>,
-    predicted_ms: Option<f64>,
-    drafted: Option<f64>,
-    accepted: Option<f64>,
-}
-
-impl Figures {
-    fn of(last: &Value) -> Self {
-        let number = |pointer: &str| last.pointer(pointer).and_then(Value::as_f64).filter(|n| *n >= 0.0);
-        Self {
-            usage_prompt: number("/usage/prompt_tokens"),
-            prompt_n: number("/timings/prompt_n"),
-            prompt_ms: number("/timings/prompt_ms"),
-            cached: number("/timings/cache_n").or(number("/usage/prompt_tokens_details/cached_tokens")),
-            output: number("/usage/completion_tokens").or(number("/timings/predicted_n")),
-            timed_tokens: number("/timings/predicted_n"),
-            predicted_ms: number("/timings/predicted_ms"),
-            drafted: number("/timings/draft_n"),
-            accepted: number("/timings/draft_n_accepted"),
-        }
-    }
-
-    /// Tokens of the whole prompt; `prompt_n` alone leaves out what came from the cache.
-    fn prompt_tokens(&self) -> Option<f64> {
-        self.usage_prompt.or_else(|| Some(self.prompt_n? + self.cached?))
-    }
-
-    fn count(&self, name: &'static str, value: Option<f64>, missing: &str) -> Measurement {
-        match value {
-            Some(value) => Measurement::new(name, Source::Engine, value),
-            None => Measurement::absent(name, Source::Engine, missing),
-        }
-    }
-
-    /// Prompt tokens over their time (tokens/s), only when nothing came from a cache.
-    fn prefill(&self) -> Measurement {
-        let absent = |reason: String| Measurement::absent(metric::PREFILL_TPS, Source::Engine, reason);
-        match (self.cached, self.prompt_n, self.prompt_ms) {
-            (None, ..) => absent("the reply does not say what came from a cache".to_owned()),
-            (Some(cached), ..) if cached > 0.0 => absent(format!("{cached} prompt tokens came from a cache")),
-            (_, Some(tokens), Some(ms)) if tokens > 0.0 && ms > 0.0 => {
-                Measurement::new(metric::PREFILL_TPS, Source::Engine, tokens / (ms / 1000.0))
-            }
-            _ => absent("the reply does not time the prompt".to_owned()),
-        }
-    }
-
-    /// Tokens after the first over their time (tokens/s). The server's clock starts when the first token is
-    /// there, so its own `predicted_per_second` counts one token too many: 5% at 20 tokens.
-    fn decode(&self) -> Measurement {
-        let absent = |reason| Measurement::absent(metric::DECODE_TPS, Source::Engine, reason);
-        match (self.timed_tokens, self.predicted_ms) {
-            (Some(tokens), Some(_)) if tokens < 2.0 => absent("fewer than two tokens were generated"),
-            (Some(tokens), Some(ms)) if ms > 0.0 => {
-                Measurement::new(metric::DECODE_TPS, Source::Engine, (tokens - 1.0) / (ms / 1000.0))
-            }
-            _ => absent("the reply does not time the generation"),
-        }
-    }
 }
 
 #[cfg(test)]

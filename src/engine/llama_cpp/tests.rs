@@ -3,6 +3,7 @@ use std::path::Path;
 use super::*;
 use crate::engine::option::Place;
 use crate::suite::DraftModel;
+use crate::trial::Source;
 
 const HELP: &str = include_str!("../../../tests/fixtures/llama-server-b10068/help-flags.txt");
 const VERSION: &str = include_str!("../../../tests/fixtures/llama-server-b10068/version.txt");

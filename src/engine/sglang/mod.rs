@@ -8,6 +8,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::arguments::{self, Args};
+use super::figures;
 use super::option::{self, ServerOption};
 use super::{
     Argv, Build, Capability, Dialect, Effective, Endpoints, Engine, Launch, ModelForm, Questions, Support,
@@ -88,9 +89,10 @@ impl Engine for Sglang {
 
     fn impossible(&self, setting: &Setting) -> Option<String> {
         arguments::unknown_cache_type(self, setting)
-            .or_else(|| two_cache_types(setting))
-            .or_else(|| flash_attention(setting))
-            .or_else(|| unfit_speculation(setting))
+            .or_else(|| arguments::two_cache_types("SGLang", setting, ""))
+            .or_else(|| arguments::no_flash_attention("SGLang", setting, "fa3 or flashinfer"))
+            .or_else(|| arguments::unknown_speculation(self, "SGLang", setting))
+            .or_else(|| arguments::unfit_draft(self, setting, names_draft(setting)))
             .or_else(|| {
                 let drafts = self.takes_draft(&setting.speculation);
                 option::misplaced(options::OPTIONS, setting, drafts)
@@ -171,41 +173,9 @@ fn is_python(binary: &Path) -> bool {
     binary.file_name().is_some_and(|name| name.to_string_lossy().starts_with("python"))
 }
 
-fn two_cache_types(setting: &Setting) -> Option<String> {
-    (setting.k != setting.v).then(|| {
-        format!(
-            "SGLang has one type for both caches, not `{}` for K and `{}` for V: name one with `kv`",
-            setting.k, setting.v
-        )
-    })
-}
-
-fn flash_attention(setting: &Setting) -> Option<String> {
-    (setting.flash_attention != FlashAttention::Auto).then(|| {
-        "SGLang has no switch for flash attention: leave `flash_attention` out and choose kernels with the option \
-         attention_backend, such as fa3 or flashinfer"
-            .to_owned()
-    })
-}
-
-fn unfit_speculation(setting: &Setting) -> Option<String> {
-    let name = setting.speculation.as_str();
-    if !SPECULATION_TYPES.contains(&name) {
-        return Some(match name.contains(',') {
-            true => format!("SGLang speculates in one way at a time, not `{name}`"),
-            false => arguments::unknown("sglang", "speculation type", name, SPECULATION_TYPES),
-        });
-    }
-    let by_flag = setting.extra_args.iter().any(|arg| arg.starts_with("--speculative-draft-model"));
-    match (NEED_DRAFT_MODEL.contains(&name), &setting.draft) {
-        (true, None) if !by_flag => Some(format!(
-            "speculation `{name}` needs a draft model: name one, `draft = \"MODEL\"` (a [[model]] of the suite)"
-        )),
-        (false, Some(draft)) => Some(format!(
-            "speculation `{name}` drafts without a second model: leave `draft = \"{draft}\"` out"
-        )),
-        _ => None,
-    }
+/// Whether the setting's own arguments name a draft model.
+fn names_draft(setting: &Setting) -> bool {
+    setting.extra_args.iter().any(|arg| arg.starts_with("--speculative-draft-model"))
 }
 
 /// The server's arguments. Later arguments win, so the suite's and the setting's come last.
@@ -237,61 +207,37 @@ fn arguments(cell: &Cell, launch: &Launch<'_>) -> Result<Vec<String>> {
 
 /// What would otherwise be chosen by the server or by the model's folder, where this build has the choice.
 fn fixed_behaviour(build: &Build) -> Vec<String> {
-    [
+    let words = [
         // What came from the cache.
         &["--enable-cache-report"][..],
         &["--enable-metrics"],
         // Sampling parameters come with every request, not from the model's folder.
         &["--sampling-defaults", "openai"],
-    ]
-    .into_iter()
-    .filter(|words| build.has(words[0]))
-    .flatten()
-    .map(|&word| word.to_owned())
-    .collect()
+    ];
+    arguments::known_to(build, words)
 }
 
 /// The engine's own figures: counts from `usage`, or from `meta_info` of a reply of `/generate`. Names of the counts of
 /// drafts changed between versions.
 fn measurements(last: &Value) -> Vec<Measurement> {
-    let number = |pointers: &[&str]| {
+    let first = |pointers: &[&str]| {
         let found = pointers.iter().find_map(|pointer| last.pointer(pointer)?.as_f64());
         found.filter(|n| *n >= 0.0)
     };
-    let count = |name, pointers: &[&str], missing: &str| match number(pointers) {
-        Some(value) => Measurement::new(name, Source::Engine, value),
-        None => Measurement::absent(name, Source::Engine, missing),
-    };
-    let untold = "the reply names no drafted tokens";
+    let prompt = first(&["/usage/prompt_tokens", "/meta_info/prompt_tokens"]);
+    let cached = first(&["/usage/prompt_tokens_details/cached_tokens", "/meta_info/cached_tokens"]);
+    let output = first(&["/usage/completion_tokens", "/meta_info/completion_tokens"]);
+    let drafted = first(&["/meta_info/spec_num_proposed_drafts", "/meta_info/spec_draft_token_num"]);
+    let accepted = first(&["/meta_info/spec_num_correct_drafts", "/meta_info/spec_accept_token_num"]);
     let untimed = "the reply holds no times";
     vec![
-        count(
-            metric::PROMPT_TOKENS,
-            &["/usage/prompt_tokens", "/meta_info/prompt_tokens"],
-            "the reply counts no prompt tokens",
-        ),
-        count(
-            metric::CACHED_TOKENS,
-            &["/usage/prompt_tokens_details/cached_tokens", "/meta_info/cached_tokens"],
-            "the reply does not say what came from a cache",
-        ),
+        figures::count(metric::PROMPT_TOKENS, prompt, figures::NO_PROMPT_COUNT),
+        figures::count(metric::CACHED_TOKENS, cached, figures::NO_CACHE_COUNT),
         Measurement::absent(metric::PREFILL_TPS, Source::Engine, untimed),
         Measurement::absent(metric::DECODE_TPS, Source::Engine, untimed),
-        count(
-            metric::OUTPUT_TOKENS,
-            &["/usage/completion_tokens", "/meta_info/completion_tokens"],
-            "the reply counts no output tokens",
-        ),
-        count(
-            metric::DRAFT_TOKENS,
-            &["/meta_info/spec_num_proposed_drafts", "/meta_info/spec_draft_token_num"],
-            untold,
-        ),
-        count(
-            metric::DRAFT_ACCEPTED,
-            &["/meta_info/spec_num_correct_drafts", "/meta_info/spec_accept_token_num"],
-            untold,
-        ),
+        figures::count(metric::OUTPUT_TOKENS, output, figures::NO_OUTPUT_COUNT),
+        figures::count(metric::DRAFT_TOKENS, drafted, figures::NO_DRAFT_COUNT),
+        figures::count(metric::DRAFT_ACCEPTED, accepted, figures::NO_DRAFT_COUNT),
     ]
 }
 

@@ -2,21 +2,10 @@
 //!
 //! Source: `docs/advanced_features/server_arguments.md` of its repository (2026).
 
-use crate::engine::option::{Only, OptionKind, ServerOption};
+use crate::engine::option::{Only, OptionKind, ServerOption, flag, switch};
 
-const COUNT: OptionKind = OptionKind::Int { min: 1, max: 1 << 30 };
-const SHARE: OptionKind = OptionKind::Number { min: 0.0, max: 1.0 };
 const STEPS: Only = Only::Types(&["EAGLE", "EAGLE3", "NEXTN", "STANDALONE"]);
 const NGRAM: Only = Only::Types(&["NGRAM"]);
-
-const fn flag(
-    name: &'static str,
-    kind: OptionKind,
-    flags: &'static [&'static str],
-    summary: &'static str,
-) -> ServerOption {
-    ServerOption::flag(name, kind, flags, summary)
-}
 
 /// The table, in the order of the command line.
 pub(super) static OPTIONS: &[ServerOption] = &[
@@ -71,22 +60,22 @@ pub(super) static OPTIONS: &[ServerOption] = &[
         &["--grammar-backend"],
         "what keeps replies within a grammar",
     ),
-    ServerOption::switch(
+    switch(
         "radix_cache",
         &[],
         &["--disable-radix-cache"],
         "the prefix cache; on, since kneepoint keeps cold requests apart by a salt",
     ),
-    ServerOption::switch("cuda_graph", &[], &["--disable-cuda-graph"], "captured graphs (the default)"),
-    ServerOption::switch("torch_compile", &["--enable-torch-compile"], &[], "compiled graphs"),
-    ServerOption::switch(
+    switch("cuda_graph", &[], &["--disable-cuda-graph"], "captured graphs (the default)"),
+    switch("torch_compile", &["--enable-torch-compile"], &[], "compiled graphs"),
+    switch(
         "overlap_schedule",
         &[],
         &["--disable-overlap-schedule"],
         "the next step is planned while one runs (the default)",
     ),
-    ServerOption::switch("mixed_chunk", &["--enable-mixed-chunk"], &[], "prefill and decode in one step"),
-    ServerOption::switch(
+    switch("mixed_chunk", &["--enable-mixed-chunk"], &[], "prefill and decode in one step"),
+    switch(
         "deterministic",
         &["--enable-deterministic-inference"],
         &[],
@@ -94,20 +83,20 @@ pub(super) static OPTIONS: &[ServerOption] = &[
     ),
     flag(
         "mem_fraction_static",
-        SHARE,
+        OptionKind::SHARE,
         &["--mem-fraction-static"],
         "share of the GPU's memory for weights and KV cache",
     ),
-    flag("max_total_tokens", COUNT, &["--max-total-tokens"], "tokens of the KV cache's pool"),
-    flag("max_running_requests", COUNT, &["--max-running-requests"], "requests at a time"),
+    flag("max_total_tokens", OptionKind::COUNT, &["--max-total-tokens"], "tokens of the KV cache's pool"),
+    flag("max_running_requests", OptionKind::COUNT, &["--max-running-requests"], "requests at a time"),
     flag(
         "chunked_prefill_size",
         OptionKind::Int { min: -1, max: 1 << 30 },
         &["--chunked-prefill-size"],
         "tokens of a piece of a prompt; -1: in one",
     ),
-    flag("max_prefill_tokens", COUNT, &["--max-prefill-tokens"], "tokens of a prefill step"),
-    flag("page_size", COUNT, &["--page-size"], "tokens of a page of the KV cache"),
+    flag("max_prefill_tokens", OptionKind::COUNT, &["--max-prefill-tokens"], "tokens of a prefill step"),
+    flag("page_size", OptionKind::COUNT, &["--page-size"], "tokens of a page of the KV cache"),
     flag(
         "schedule_policy",
         OptionKind::Words(&["fcfs", "lpm", "random", "dfs-weight", "lof", "priority"]),
@@ -116,20 +105,30 @@ pub(super) static OPTIONS: &[ServerOption] = &[
     ),
     flag(
         "swa_full_tokens_ratio",
-        SHARE,
+        OptionKind::SHARE,
         &["--swa-full-tokens-ratio"],
         "a sliding window's cache against the full one's",
     ),
-    flag("tensor_parallel", COUNT, &["--tensor-parallel-size", "--tp-size"], "GPUs that share each layer"),
+    flag(
+        "tensor_parallel",
+        OptionKind::COUNT,
+        &["--tensor-parallel-size", "--tp-size"],
+        "GPUs that share each layer",
+    ),
     flag(
         "pipeline_parallel",
-        COUNT,
+        OptionKind::COUNT,
         &["--pipeline-parallel-size", "--pp-size"],
         "GPUs that share the layers",
     ),
-    flag("expert_parallel", COUNT, &["--expert-parallel-size", "--ep-size"], "GPUs that share the experts"),
-    flag("data_parallel", COUNT, &["--data-parallel-size", "--dp-size"], "copies of the model"),
-    flag("cpu_offload_gb", COUNT, &["--cpu-offload-gb"], "weights kept in main memory (GB)"),
+    flag(
+        "expert_parallel",
+        OptionKind::COUNT,
+        &["--expert-parallel-size", "--ep-size"],
+        "GPUs that share the experts",
+    ),
+    flag("data_parallel", OptionKind::COUNT, &["--data-parallel-size", "--dp-size"], "copies of the model"),
+    flag("cpu_offload_gb", OptionKind::COUNT, &["--cpu-offload-gb"], "weights kept in main memory (GB)"),
     flag("chat_template", OptionKind::Text, &["--chat-template"], "a chat template of your own"),
     flag(
         "tool_call_parser",
@@ -143,20 +142,21 @@ pub(super) static OPTIONS: &[ServerOption] = &[
         &["--reasoning-parser"],
         "how reasoning is parted from the answer",
     ),
-    flag("spec_steps", COUNT, &["--speculative-num-steps"], "steps drafted at a time").only(STEPS),
-    flag("spec_topk", COUNT, &["--speculative-eagle-topk"], "branches of a step").only(STEPS),
-    flag("spec_tokens", COUNT, &["--speculative-num-draft-tokens"], "tokens verified at a time")
+    flag("spec_steps", OptionKind::COUNT, &["--speculative-num-steps"], "steps drafted at a time")
+        .only(STEPS),
+    flag("spec_topk", OptionKind::COUNT, &["--speculative-eagle-topk"], "branches of a step").only(STEPS),
+    flag("spec_tokens", OptionKind::COUNT, &["--speculative-num-draft-tokens"], "tokens verified at a time")
         .only(Only::Speculating),
     flag(
         "spec_accept_single",
-        SHARE,
+        OptionKind::SHARE,
         &["--speculative-accept-threshold-single"],
         "probability above which a draft is taken (1: lossless)",
     )
     .only(Only::Speculating),
     flag(
         "spec_accept_acc",
-        SHARE,
+        OptionKind::SHARE,
         &["--speculative-accept-threshold-acc"],
         "how far acceptance is raised (1: lossless)",
     )
@@ -175,10 +175,20 @@ pub(super) static OPTIONS: &[ServerOption] = &[
         "how the draft model is quantised",
     )
     .only(Only::Draft),
-    flag("ngram_min_breadth", COUNT, &["--speculative-ngram-min-bfs-breadth"], "narrowest tree of drafts")
-        .only(NGRAM),
-    flag("ngram_max_breadth", COUNT, &["--speculative-ngram-max-bfs-breadth"], "widest tree of drafts")
-        .only(NGRAM),
+    flag(
+        "ngram_min_breadth",
+        OptionKind::COUNT,
+        &["--speculative-ngram-min-bfs-breadth"],
+        "narrowest tree of drafts",
+    )
+    .only(NGRAM),
+    flag(
+        "ngram_max_breadth",
+        OptionKind::COUNT,
+        &["--speculative-ngram-max-bfs-breadth"],
+        "widest tree of drafts",
+    )
+    .only(NGRAM),
     flag(
         "ngram_match_type",
         OptionKind::Words(&["BFS", "PROB"]),
@@ -186,7 +196,13 @@ pub(super) static OPTIONS: &[ServerOption] = &[
         "by recency or by frequency",
     )
     .only(NGRAM),
-    flag("ngram_max_depth", COUNT, &["--speculative-ngram-max-trie-depth"], "longest n-gram that is kept")
+    flag(
+        "ngram_max_depth",
+        OptionKind::COUNT,
+        &["--speculative-ngram-max-trie-depth"],
+        "longest n-gram that is kept",
+    )
+    .only(NGRAM),
+    flag("ngram_capacity", OptionKind::COUNT, &["--speculative-ngram-capacity"], "n-grams that are kept")
         .only(NGRAM),
-    flag("ngram_capacity", COUNT, &["--speculative-ngram-capacity"], "n-grams that are kept").only(NGRAM),
 ];

@@ -7,13 +7,14 @@
 use serde_json::{Map, Value, json};
 
 use super::arguments::{self, Args};
+use super::figures;
 use super::option::{self, OptionKind, ServerOption};
 use super::{
     Argv, Build, Capability, Dialect, Effective, Endpoints, Engine, Launch, ModelForm, Questions, Support,
 };
 use crate::error::{Error, Result, nearest};
 use crate::suite::{Cell, FlashAttention, Setting};
-use crate::trial::{Measurement, Source, metric};
+use crate::trial::{Measurement, metric};
 
 mod options;
 mod readback;
@@ -74,6 +75,9 @@ const ENV: &[(&str, &str)] = &[("HF_HUB_OFFLINE", "1"), ("VLLM_NO_USAGE_STATS", 
 /// Probabilities that a request may ask for at a position.
 const MAX_LOGPROBS: &str = "1024";
 
+/// Cache types that hold two, as the end of a sentence.
+const TWO_IN_ONE: &str = " (turboquant_k8v4 and turboquant_k3v4_nc are single names for two types)";
+
 impl Engine for Vllm {
     fn name(&self) -> &'static str {
         "vllm"
@@ -133,9 +137,11 @@ impl Engine for Vllm {
 
     fn impossible(&self, setting: &Setting) -> Option<String> {
         arguments::unknown_cache_type(self, setting)
-            .or_else(|| two_cache_types(setting))
-            .or_else(|| flash_attention(setting))
-            .or_else(|| unfit_speculation(setting))
+            .or_else(|| arguments::two_cache_types("vLLM", setting, TWO_IN_ONE))
+            .or_else(|| arguments::no_flash_attention("vLLM", setting, "FLASH_ATTN or FLASHINFER"))
+            .or_else(|| arguments::unknown_speculation(self, "vLLM", setting))
+            .or_else(|| arguments::unfit_draft(self, setting, by_flag(setting)))
+            .or_else(|| uncounted_drafts(setting))
             .or_else(|| {
                 let drafts = self.takes_draft(&setting.speculation);
                 option::misplaced(options::OPTIONS, setting, drafts)
@@ -203,45 +209,17 @@ impl Engine for Vllm {
     }
 }
 
-fn two_cache_types(setting: &Setting) -> Option<String> {
-    (setting.k != setting.v).then(|| {
-        format!(
-            "vLLM has one type for both caches, not `{}` for K and `{}` for V: name one with `kv` (turboquant_k8v4 and \
-             turboquant_k3v4_nc are single names for two types)",
-            setting.k, setting.v
-        )
-    })
+/// Whether the setting's own arguments say how to speculate.
+fn by_flag(setting: &Setting) -> bool {
+    setting.extra_args.iter().any(|arg| arg == "--speculative-config" || arg == "--spec-model")
 }
 
-fn flash_attention(setting: &Setting) -> Option<String> {
-    (setting.flash_attention != FlashAttention::Auto).then(|| {
-        "vLLM has no switch for flash attention: leave `flash_attention` out and choose kernels with the option \
-         attention_backend, such as FLASH_ATTN or FLASHINFER"
-            .to_owned()
-    })
-}
-
-fn unfit_speculation(setting: &Setting) -> Option<String> {
+fn uncounted_drafts(setting: &Setting) -> Option<String> {
     let name = setting.speculation.as_str();
-    if !SPECULATION_TYPES.contains(&name) {
-        return Some(match name.contains(',') {
-            true => format!("vLLM speculates in one way at a time, not `{name}`"),
-            false => arguments::unknown("vllm", "speculation type", name, SPECULATION_TYPES),
-        });
-    }
-    let by_flag = setting.extra_args.iter().any(|arg| arg == "--speculative-config" || arg == "--spec-model");
-    match (NEED_DRAFT_MODEL.contains(&name), &setting.draft) {
-        (true, None) if !by_flag => Some(format!(
-            "speculation `{name}` needs a draft model: name one, `draft = \"MODEL\"` (a [[model]] of the suite)"
-        )),
-        (false, Some(draft)) => Some(format!(
-            "speculation `{name}` drafts without a second model: leave `draft = \"{draft}\"` out"
-        )),
-        _ if NEED_TOKENS.contains(&name) && !setting.options.contains_key("spec_tokens") && !by_flag => Some(
-            format!("speculation `{name}` must say how many tokens it drafts: add `options.spec_tokens = 4`"),
-        ),
-        _ => None,
-    }
+    let told = setting.options.contains_key("spec_tokens") || by_flag(setting);
+    (NEED_TOKENS.contains(&name) && !told).then(|| {
+        format!("speculation `{name}` must say how many tokens it drafts: add `options.spec_tokens = 4`")
+    })
 }
 
 /// The server's arguments. Later arguments win, so the suite's and the setting's come last.
@@ -311,69 +289,45 @@ fn typed(kind: OptionKind, value: &str) -> Value {
 /// What would otherwise be chosen by the server or by the model's folder, where this build has the choice.
 fn fixed_behaviour(setting: &Setting, build: &Build) -> Vec<String> {
     let says = |option: &str| setting.options.contains_key(option);
-    [
-        (!says("prefix_caching"), &["--enable-prefix-caching"][..]),
-        (!says("max_logprobs"), &["--max-logprobs", MAX_LOGPROBS]),
+    let mut args = Vec::new();
+    if !says("prefix_caching") {
+        args.extend(arguments::known_to(build, [&["--enable-prefix-caching"]]));
+    }
+    if !says("max_logprobs") {
+        args.extend(arguments::known_to(build, [&["--max-logprobs", MAX_LOGPROBS]]));
+    }
+    let always = [
         // Sampling parameters come with every request, not from the model's folder.
-        (true, &["--generation-config", "vllm"]),
+        &["--generation-config", "vllm"][..],
         // What came from the cache, how long it took, what was drafted.
-        (true, &["--enable-prompt-tokens-details"]),
-        (true, &["--enable-per-request-metrics"]),
-        (setting.speculation != "off", &["--per-request-spec-decode-metrics", "summary"]),
-    ]
-    .into_iter()
-    .filter(|(wanted, words)| *wanted && build.has(words[0]))
-    .flat_map(|(_, words)| words)
-    .map(|&word| word.to_owned())
-    .collect()
+        &["--enable-prompt-tokens-details"],
+        &["--enable-per-request-metrics"],
+    ];
+    args.extend(arguments::known_to(build, always));
+    if setting.speculation != "off" {
+        args.extend(arguments::known_to(build, [&["--per-request-spec-decode-metrics", "summary"]]));
+    }
+    args
 }
 
 /// The engine's own figures: counts from `usage`, times and drafts from `metrics` where the build sends them.
 fn measurements(last: &Value) -> Vec<Measurement> {
     let number = |pointer: &str| last.pointer(pointer).and_then(Value::as_f64).filter(|n| *n >= 0.0);
-    let count = |name, value: Option<f64>, missing: &str| match value {
-        Some(value) => Measurement::new(name, Source::Engine, value),
-        None => Measurement::absent(name, Source::Engine, missing),
-    };
     let prompt = number("/usage/prompt_tokens");
     let output = number("/usage/completion_tokens");
     let cached = number("/usage/prompt_tokens_details/cached_tokens");
-    let untold = "the reply names no drafted tokens";
-    let drafts = "/metrics/speculative_decoding";
+    let drafted = number("/metrics/speculative_decoding/num_draft_tokens");
+    let accepted = number("/metrics/speculative_decoding/num_accepted_draft_tokens");
     vec![
-        count(metric::PROMPT_TOKENS, prompt, "the reply counts no prompt tokens"),
-        count(metric::CACHED_TOKENS, cached, "the reply does not say what came from a cache"),
-        prefill(prompt, cached, number("/metrics/time_to_first_token_ms")),
-        decode(output, number("/metrics/generation_time_ms")),
-        count(metric::OUTPUT_TOKENS, output, "the reply counts no output tokens"),
-        count(metric::DRAFT_TOKENS, number(&format!("{drafts}/num_draft_tokens")), untold),
-        count(metric::DRAFT_ACCEPTED, number(&format!("{drafts}/num_accepted_draft_tokens")), untold),
+        figures::count(metric::PROMPT_TOKENS, prompt, figures::NO_PROMPT_COUNT),
+        figures::count(metric::CACHED_TOKENS, cached, figures::NO_CACHE_COUNT),
+        // From scheduling to the first token.
+        figures::prefill(prompt, cached, number("/metrics/time_to_first_token_ms")),
+        figures::decode(output, number("/metrics/generation_time_ms")),
+        figures::count(metric::OUTPUT_TOKENS, output, figures::NO_OUTPUT_COUNT),
+        figures::count(metric::DRAFT_TOKENS, drafted, figures::NO_DRAFT_COUNT),
+        figures::count(metric::DRAFT_ACCEPTED, accepted, figures::NO_DRAFT_COUNT),
     ]
-}
-
-/// Prompt tokens over the time from scheduling to the first token (tokens/s), only when nothing came from a cache.
-fn prefill(prompt: Option<f64>, cached: Option<f64>, ms: Option<f64>) -> Measurement {
-    let absent = |reason: String| Measurement::absent(metric::PREFILL_TPS, Source::Engine, reason);
-    match (prompt, cached, ms) {
-        (_, None, _) => absent("the reply does not say what came from a cache".to_owned()),
-        (_, Some(cached), _) if cached > 0.0 => absent(format!("{cached} prompt tokens came from a cache")),
-        (Some(tokens), _, Some(ms)) if tokens > 0.0 && ms > 0.0 => {
-            Measurement::new(metric::PREFILL_TPS, Source::Engine, tokens / (ms / 1000.0))
-        }
-        _ => absent("the reply does not time the prompt".to_owned()),
-    }
-}
-
-/// Tokens after the first over the time from the first to the last (tokens/s).
-fn decode(output: Option<f64>, ms: Option<f64>) -> Measurement {
-    let absent = |reason| Measurement::absent(metric::DECODE_TPS, Source::Engine, reason);
-    match (output, ms) {
-        (Some(tokens), _) if tokens < 2.0 => absent("fewer than two tokens were generated"),
-        (Some(tokens), Some(ms)) if ms > 0.0 => {
-            Measurement::new(metric::DECODE_TPS, Source::Engine, (tokens - 1.0) / (ms / 1000.0))
-        }
-        _ => absent("the reply does not time the generation"),
-    }
 }
 
 #[cfg(test)]

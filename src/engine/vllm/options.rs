@@ -3,20 +3,9 @@
 //! Flags as in `vllm serve --help=all` of version 0.32; parameters of speculation as in its `SpeculativeConfig`.
 
 use super::CACHE_TYPES;
-use crate::engine::option::{Only, OptionKind, Place, ServerOption};
+use crate::engine::option::{Only, OptionKind, Place, ServerOption, flag, parameter, switch};
 
-const COUNT: OptionKind = OptionKind::Int { min: 1, max: 1 << 30 };
-const SHARE: OptionKind = OptionKind::Number { min: 0.0, max: 1.0 };
 const GIB: OptionKind = OptionKind::Number { min: 0.0, max: 100_000.0 };
-
-const fn flag(
-    name: &'static str,
-    kind: OptionKind,
-    flags: &'static [&'static str],
-    summary: &'static str,
-) -> ServerOption {
-    ServerOption::flag(name, kind, flags, summary)
-}
 
 /// The table, in the order of the command line.
 pub(super) static OPTIONS: &[ServerOption] = &[
@@ -46,31 +35,26 @@ pub(super) static OPTIONS: &[ServerOption] = &[
         &["--attention-backend"],
         "kernels of attention, such as FLASH_ATTN",
     ),
-    ServerOption::switch(
+    switch(
         "prefix_caching",
         &[],
         &["--no-enable-prefix-caching"],
         "the prefix cache; on, since kneepoint keeps cold requests apart by a salt",
     ),
-    ServerOption::switch(
+    switch(
         "chunked_prefill",
         &["--enable-chunked-prefill"],
         &["--no-enable-chunked-prefill"],
         "long prompts are read in pieces",
     ),
-    ServerOption::switch(
-        "enforce_eager",
-        &["--enforce-eager"],
-        &["--no-enforce-eager"],
-        "no compiled graphs",
-    ),
-    ServerOption::switch(
+    switch("enforce_eager", &["--enforce-eager"], &["--no-enforce-eager"], "no compiled graphs"),
+    switch(
         "async_scheduling",
         &["--async-scheduling"],
         &["--no-async-scheduling"],
         "the next step is planned while one runs",
     ),
-    flag("block_size", COUNT, &["--block-size"], "tokens of a block of the KV cache"),
+    flag("block_size", OptionKind::COUNT, &["--block-size"], "tokens of a block of the KV cache"),
     flag(
         "kv_skip_layers",
         OptionKind::Text,
@@ -79,23 +63,28 @@ pub(super) static OPTIONS: &[ServerOption] = &[
     ),
     flag(
         "kv_cache_memory_bytes",
-        COUNT,
+        OptionKind::COUNT,
         &["--kv-cache-memory-bytes"],
         "size of the KV cache (bytes), on a GPU",
     ),
     flag(
         "gpu_memory_utilization",
-        SHARE,
+        OptionKind::SHARE,
         &["--gpu-memory-utilization"],
         "share of the GPU's memory that it takes",
     ),
     flag("cpu_offload_gb", GIB, &["--cpu-offload-gb"], "weights kept in main memory (GiB)"),
-    flag("max_num_seqs", COUNT, &["--max-num-seqs"], "requests at a time"),
-    flag("max_num_batched_tokens", COUNT, &["--max-num-batched-tokens"], "tokens of a step"),
-    flag("max_logprobs", COUNT, &["--max-logprobs"], "most probabilities of a position (kneepoint: 1024)"),
-    flag("tensor_parallel", COUNT, &["--tensor-parallel-size"], "GPUs that share each layer"),
-    flag("pipeline_parallel", COUNT, &["--pipeline-parallel-size"], "GPUs that share the layers"),
-    ServerOption::switch(
+    flag("max_num_seqs", OptionKind::COUNT, &["--max-num-seqs"], "requests at a time"),
+    flag("max_num_batched_tokens", OptionKind::COUNT, &["--max-num-batched-tokens"], "tokens of a step"),
+    flag(
+        "max_logprobs",
+        OptionKind::COUNT,
+        &["--max-logprobs"],
+        "most probabilities of a position (kneepoint: 1024)",
+    ),
+    flag("tensor_parallel", OptionKind::COUNT, &["--tensor-parallel-size"], "GPUs that share each layer"),
+    flag("pipeline_parallel", OptionKind::COUNT, &["--pipeline-parallel-size"], "GPUs that share the layers"),
+    switch(
         "expert_parallel",
         &["--enable-expert-parallel"],
         &["--no-enable-expert-parallel"],
@@ -134,59 +123,54 @@ pub(super) static OPTIONS: &[ServerOption] = &[
         only: Only::Always,
         summary: "size of the KV cache on a CPU (GiB)",
     },
-    ServerOption::speculation("spec_tokens", COUNT, "num_speculative_tokens", "tokens drafted at a time"),
-    ServerOption::speculation(
+    parameter("spec_tokens", OptionKind::COUNT, "num_speculative_tokens", "tokens drafted at a time"),
+    parameter(
         "prompt_lookup_max",
-        COUNT,
+        OptionKind::COUNT,
         "prompt_lookup_max",
         "longest n-gram that is looked up",
     )
     .only(NGRAM),
-    ServerOption::speculation(
+    parameter(
         "prompt_lookup_min",
-        COUNT,
+        OptionKind::COUNT,
         "prompt_lookup_min",
         "shortest n-gram that is looked up",
     )
     .only(NGRAM),
-    ServerOption::speculation(
+    parameter(
         "suffix_max_tree_depth",
-        COUNT,
+        OptionKind::COUNT,
         "suffix_decoding_max_tree_depth",
         "depth of the tree of suffixes",
     )
     .only(SUFFIX),
-    ServerOption::speculation(
+    parameter(
         "suffix_max_spec_factor",
         OptionKind::Number { min: 0.0, max: 100.0 },
         "suffix_decoding_max_spec_factor",
         "tokens drafted for each that matched",
     )
     .only(SUFFIX),
-    ServerOption::speculation(
-        "draft_quantization",
-        OptionKind::Text,
-        "quantization",
-        "how the draft model is quantised",
-    )
-    .only(Only::Draft),
-    ServerOption::speculation(
+    parameter("draft_quantization", OptionKind::Text, "quantization", "how the draft model is quantised")
+        .only(Only::Draft),
+    parameter(
         "draft_kv",
         OptionKind::Words(CACHE_TYPES),
         "kv_cache_dtype",
         "type of the draft model's KV cache",
     )
     .only(Only::Draft),
-    ServerOption::speculation(
+    parameter(
         "draft_tensor_parallel",
-        COUNT,
+        OptionKind::COUNT,
         "draft_tensor_parallel_size",
         "GPUs that share the draft model",
     )
     .only(Only::Draft),
-    ServerOption::speculation(
+    parameter(
         "draft_max_model_len",
-        COUNT,
+        OptionKind::COUNT,
         "max_model_len",
         "context of the draft model (tokens)",
     )
