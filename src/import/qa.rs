@@ -12,7 +12,7 @@ use super::{Format, Imported, Line, Matching, bad_line, file_at, lines, name_of,
 use crate::error::Result;
 use crate::task::random::{Random, stratified_depth};
 use crate::task::sizing::too_small;
-use crate::task::{Approximate, Emit, Params, Task, TaskOption, TokenCounter, Weight, collected};
+use crate::task::{Approximate, Card, Emit, Params, Task, TaskOption, TokenCounter, collected};
 use crate::trial::{Case, Message, Outcome, Reply, short_hash};
 
 /// Name of the task that imported questions belong to.
@@ -118,24 +118,13 @@ impl Format for Qa {
 }
 
 impl Task for Qa {
-    fn name(&self) -> &'static str {
-        TASK
-    }
-
-    fn summary(&self) -> &'static str {
-        "questions about a user's own documents, hidden among the others of the file (import)"
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn weight(&self) -> Weight {
-        Weight::Primary
-    }
-
-    fn options(&self) -> &'static [TaskOption] {
-        OPTIONS
+    fn card(&self) -> Card {
+        Card {
+            name: TASK,
+            summary: "questions about a user's own documents, hidden among the others of the file (import)",
+            options: OPTIONS,
+            ..Card::PRIMARY
+        }
     }
 
     fn reads_file(&self) -> bool {

@@ -15,7 +15,7 @@ use crate::task::retrieval::ran_out;
 use crate::task::tools::extract::{Call, Extraction, from_text, read_server};
 use crate::task::tools::ladder::{Fault, schema_fault};
 use crate::task::tools::schema::Schema;
-use crate::task::{Emit, Params, STREAM_CHECK, Task, TaskOption, TokenCounter, Weight, collected};
+use crate::task::{Card, Emit, Params, STREAM_CHECK, Task, TaskOption, TokenCounter, collected};
 use crate::trial::{
     Arm, Case, FinishReason, Message, Outcome, Prompt, Reply, Role, Score, Tool, ToolCall, ToolChoice,
 };
@@ -234,28 +234,14 @@ impl Format for Requests {
 }
 
 impl Task for Requests {
-    fn name(&self) -> &'static str {
-        TASK
-    }
-
-    fn summary(&self) -> &'static str {
-        "your own requests: tools called where the reference calls them, arguments valid by the request's schemas"
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn weight(&self) -> Weight {
-        Weight::Primary
-    }
-
-    fn arms(&self) -> &'static [Arm] {
-        &[Arm::Native]
-    }
-
-    fn options(&self) -> &'static [TaskOption] {
-        OPTIONS
+    fn card(&self) -> Card {
+        Card {
+            name: TASK,
+            summary: "your own requests: tools called where the reference calls them, arguments valid by the request's schemas",
+            arms: &[Arm::Native],
+            options: OPTIONS,
+            ..Card::PRIMARY
+        }
     }
 
     fn reads_file(&self) -> bool {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::answers::{self, OUTPUT_TOKENS, output_tokens};
 use super::{Format, Imported, Line, Matching, bad_line, file_at, lines, name_of, references, size, too_few};
 use crate::error::Result;
-use crate::task::{Emit, Params, Task, TaskOption, TokenCounter, Weight, collected};
+use crate::task::{Card, Emit, Params, Task, TaskOption, TokenCounter, collected};
 use crate::trial::{Case, Message, Mode, Outcome, Reply};
 
 /// Name of the task that imported cases belong to.
@@ -98,28 +98,17 @@ impl Format for Ruler {
 }
 
 impl Task for Ruler {
-    fn name(&self) -> &'static str {
-        TASK
-    }
-
-    fn summary(&self) -> &'static str {
-        "cases of RULER's own files, scored as RULER does (the import of published tasks)"
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn weight(&self) -> Weight {
-        Weight::Primary
+    fn card(&self) -> Card {
+        Card {
+            name: TASK,
+            summary: "cases of RULER's own files, scored as RULER does (the import of published tasks)",
+            options: OPTIONS,
+            ..Card::PRIMARY
+        }
     }
 
     fn modes(&self) -> &'static [Mode] {
         &[Mode::Chat, Mode::Prefill]
-    }
-
-    fn options(&self) -> &'static [TaskOption] {
-        OPTIONS
     }
 
     fn reads_file(&self) -> bool {

@@ -262,7 +262,7 @@ mod tests {
     use crate::engine::ENGINES;
     use crate::error::Result;
     use crate::mock::{self, ENDPOINTS, Script};
-    use crate::task::{Params, TokenCounter, Weight};
+    use crate::task::{Card, Params, TokenCounter};
     use crate::trial::Stage;
     use crate::trial::{Message, Outcome, Role};
 
@@ -270,20 +270,8 @@ mod tests {
     struct Turnwise(usize);
 
     impl Task for Turnwise {
-        fn name(&self) -> &'static str {
-            "test/turnwise"
-        }
-
-        fn summary(&self) -> &'static str {
-            "a conversation"
-        }
-
-        fn version(&self) -> u32 {
-            1
-        }
-
-        fn weight(&self) -> Weight {
-            Weight::Primary
+        fn card(&self) -> Card {
+            Card { name: "test/turnwise", summary: "a conversation", ..Card::PRIMARY }
         }
 
         fn max_tokens(&self, _: &Params) -> u32 {

@@ -227,23 +227,77 @@ pub struct Ask {
     pub reuse_cache: bool,
 }
 
+/// What a task says of itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Card {
+    /// Name in suites: `family/name`.
+    pub name: &'static str,
+    /// One line for `kneepoint list tasks`: what damage it detects.
+    pub summary: &'static str,
+    /// Bumped when cases or scoring change.
+    pub version: u32,
+    /// How the result enters the report.
+    pub weight: Weight,
+    /// Arms that the task has; empty: it is not a tool task.
+    pub arms: &'static [Arm],
+    /// Options that suites may set.
+    pub options: &'static [TaskOption],
+    /// Names of those figures (of [`Score`](crate::trial::Score) and of [`Task::compare`]) that the report shows a mean
+    /// of for each setting, beside the reference's on the same cases.
+    pub figures: &'static [&'static str],
+}
+
+impl Card {
+    /// The first version of a task that counts in full and has nothing special; name and summary are for the task to say.
+    pub const PRIMARY: Self = Self {
+        name: "",
+        summary: "",
+        version: 1,
+        weight: Weight::Primary,
+        arms: &[],
+        options: &[],
+        figures: &[],
+    };
+}
+
 /// A generator of cases with a pure scorer.
 pub trait Task: Sync {
+    /// What it says of itself.
+    fn card(&self) -> Card;
+
     /// Name in suites: `family/name`.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &'static str {
+        self.card().name
+    }
 
     /// One line for `kneepoint list tasks`: what damage it detects.
-    fn summary(&self) -> &'static str;
+    fn summary(&self) -> &'static str {
+        self.card().summary
+    }
 
     /// Bumped when cases or scoring change.
-    fn version(&self) -> u32;
+    fn version(&self) -> u32 {
+        self.card().version
+    }
 
     /// How the result enters the report.
-    fn weight(&self) -> Weight;
+    fn weight(&self) -> Weight {
+        self.card().weight
+    }
 
     /// Arms that the task has; empty: it is not a tool task.
     fn arms(&self) -> &'static [Arm] {
-        &[]
+        self.card().arms
+    }
+
+    /// Options that suites may set.
+    fn options(&self) -> &'static [TaskOption] {
+        self.card().options
+    }
+
+    /// Names of those figures that the report shows; see [`Card::figures`].
+    fn figures(&self) -> &'static [&'static str] {
+        self.card().figures
     }
 
     /// How a reply may begin.
@@ -254,11 +308,6 @@ pub trait Task: Sync {
     /// Whether suites may name a text of their own for it to hide things in.
     fn takes_text(&self) -> bool {
         false
-    }
-
-    /// Options that suites may set.
-    fn options(&self) -> &'static [TaskOption] {
-        &[]
     }
 
     /// Whether the cases are read from a file of the user (`file` in the suite).
@@ -280,12 +329,6 @@ pub trait Task: Sync {
     /// case says [how it was served](Reply::served).
     fn watches_cache(&self) -> bool {
         false
-    }
-
-    /// Names of those figures (of [`Score`](crate::trial::Score) and of [`Task::compare`]) that the report shows a
-    /// mean of for each setting, beside the reference's on the same cases.
-    fn figures(&self) -> &'static [&'static str] {
-        &[]
     }
 
     /// Whether `file` may name a second file behind a comma: `QUESTIONS,ANSWERS`.

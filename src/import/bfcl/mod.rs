@@ -14,7 +14,7 @@ use super::{
 };
 use crate::error::Result;
 use crate::task::retrieval::ran_out;
-use crate::task::{Emit, Params, STREAM_CHECK, Task, TaskOption, TokenCounter, Weight, collected};
+use crate::task::{Card, Emit, Params, STREAM_CHECK, Task, TaskOption, TokenCounter, collected};
 use crate::trial::{
     Arm, Case, FinishReason, Message, Outcome, Prompt, Reply, Role, Score, ToolCall, ToolChoice,
 };
@@ -178,28 +178,14 @@ fn imported(line: &Line<'_>, file: &str, answers: &Answers) -> Result<Imported, 
 }
 
 impl Task for Bfcl {
-    fn name(&self) -> &'static str {
-        TASK
-    }
-
-    fn summary(&self) -> &'static str {
-        "single-turn cases of BFCL's published files, checked by its rules (the import of published tasks)"
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn weight(&self) -> Weight {
-        Weight::Primary
-    }
-
-    fn arms(&self) -> &'static [Arm] {
-        &[Arm::Native, Arm::Prompted, Arm::Constrained]
-    }
-
-    fn options(&self) -> &'static [TaskOption] {
-        OPTIONS
+    fn card(&self) -> Card {
+        Card {
+            name: TASK,
+            summary: "single-turn cases of BFCL's published files, checked by its rules (the import of published tasks)",
+            arms: &[Arm::Native, Arm::Prompted, Arm::Constrained],
+            options: OPTIONS,
+            ..Card::PRIMARY
+        }
     }
 
     fn reads_file(&self) -> bool {

@@ -9,7 +9,7 @@ use super::{option, ran_out, read_target, short_case};
 use crate::error::Result;
 use crate::task::random::Random;
 use crate::task::words::NOUNS;
-use crate::task::{Harder, Params, Task, TaskOption, TokenCounter, Weight};
+use crate::task::{Card, Harder, Params, Task, TaskOption, TokenCounter};
 use crate::trial::{Case, Outcome, Reply, Score};
 
 /// What a block begins with.
@@ -66,32 +66,18 @@ struct Target {
 }
 
 impl Task for BlockPlan {
-    fn name(&self) -> &'static str {
-        "coherence/block_plan"
-    }
-
-    fn summary(&self) -> &'static str {
-        "numbered blocks with code words once, in a range and every k-th: a plan kept over a long reply"
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn weight(&self) -> Weight {
-        Weight::Primary
-    }
-
-    fn options(&self) -> &'static [TaskOption] {
-        OPTIONS
+    fn card(&self) -> Card {
+        Card {
+            name: "coherence/block_plan",
+            summary: "numbered blocks with code words once, in a range and every k-th: a plan kept over a long reply",
+            options: OPTIONS,
+            figures: &["completion", "once", "range", "every"],
+            ..Card::PRIMARY
+        }
     }
 
     fn fills_context(&self) -> bool {
         false
-    }
-
-    fn figures(&self) -> &'static [&'static str] {
-        &["completion", "once", "range", "every"]
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {

@@ -11,7 +11,7 @@ use super::detect::{self, COMPRESSION_LIMIT};
 use super::{option, ran_out, short_case, without_tokens};
 use crate::error::Result;
 use crate::task::random::Random;
-use crate::task::{Params, Task, TaskOption, TokenCounter, Weight};
+use crate::task::{Card, Params, Task, TaskOption, TokenCounter, Weight};
 use crate::trial::{Case, Outcome, Reply, Score};
 
 static OPTIONS: &[TaskOption] = &[option("tokens", "tokens generated a case, at most", 1024, 64, 65_536)];
@@ -49,24 +49,27 @@ const TOPICS: &[&str] = &[
 pub struct Degeneration;
 
 impl Task for Degeneration {
-    fn name(&self) -> &'static str {
-        "coherence/degeneration"
-    }
-
-    fn summary(&self) -> &'static str {
-        "loops, repetition, broken characters and missing ends in long replies, beside the reference's rate"
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn weight(&self) -> Weight {
-        Weight::Comparative
-    }
-
-    fn options(&self) -> &'static [TaskOption] {
-        OPTIONS
+    fn card(&self) -> Card {
+        Card {
+            name: "coherence/degeneration",
+            summary: "loops, repetition, broken characters and missing ends in long replies, beside the reference's rate",
+            weight: Weight::Comparative,
+            options: OPTIONS,
+            figures: &[
+                "loop",
+                "loop_start",
+                "seq_rep_4",
+                "distinct_2",
+                "compression_ratio",
+                "repetitive",
+                "replacement_rate",
+                "script_switch_rate",
+                "no_eos",
+                "output_tokens",
+                "length_ratio",
+            ],
+            ..Card::PRIMARY
+        }
     }
 
     fn fills_context(&self) -> bool {
@@ -75,22 +78,6 @@ impl Task for Degeneration {
 
     fn reads_tokens(&self) -> bool {
         true
-    }
-
-    fn figures(&self) -> &'static [&'static str] {
-        &[
-            "loop",
-            "loop_start",
-            "seq_rep_4",
-            "distinct_2",
-            "compression_ratio",
-            "repetitive",
-            "replacement_rate",
-            "script_switch_rate",
-            "no_eos",
-            "output_tokens",
-            "length_ratio",
-        ]
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {

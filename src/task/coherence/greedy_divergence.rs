@@ -14,7 +14,7 @@ use crate::task::fitting::{Draft, Fitter, Piece};
 use crate::task::prose::Prose;
 use crate::task::random::Random;
 use crate::task::sizing::{Fit, too_small};
-use crate::task::{Params, Task, TaskOption, TokenCounter, Weight};
+use crate::task::{Card, Params, Task, TaskOption, TokenCounter, Weight};
 use crate::trial::{Case, Message, Outcome, Prompt, Reply, Score};
 
 /// Sentences that no context is larger than.
@@ -36,24 +36,14 @@ const REQUESTS: &[&str] = &[
 pub struct GreedyDivergence;
 
 impl Task for GreedyDivergence {
-    fn name(&self) -> &'static str {
-        "coherence/greedy_divergence"
-    }
-
-    fn summary(&self) -> &'static str {
-        "first token at which a greedy reply parts from the reference's (is this speculation lossless?)"
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn weight(&self) -> Weight {
-        Weight::Comparative
-    }
-
-    fn options(&self) -> &'static [TaskOption] {
-        OPTIONS
+    fn card(&self) -> Card {
+        Card {
+            name: "coherence/greedy_divergence",
+            summary: "first token at which a greedy reply parts from the reference's (is this speculation lossless?)",
+            weight: Weight::Comparative,
+            options: OPTIONS,
+            ..Card::PRIMARY
+        }
     }
 
     fn reads_tokens(&self) -> bool {

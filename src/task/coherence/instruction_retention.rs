@@ -5,7 +5,7 @@ use crate::task::options::{self, OUTPUT_HELP, THINKING, option, output_tokens, t
 use crate::task::random::Random;
 use crate::task::retrieval::ran_out;
 use crate::task::words::{ADJECTIVES, NOUNS};
-use crate::task::{Harder, Params, Step, Task, TaskOption, TokenCounter, Weight};
+use crate::task::{Card, Harder, Params, Step, Task, TaskOption, TokenCounter};
 use crate::trial::{Case, Outcome, Reply};
 
 use super::dialogue::{self, Draft, Target, Turn};
@@ -37,24 +37,13 @@ pub struct InstructionRetention;
 type Rules = Target<Vec<Rule>, ()>;
 
 impl Task for InstructionRetention {
-    fn name(&self) -> &'static str {
-        "coherence/instruction_retention"
-    }
-
-    fn summary(&self) -> &'static str {
-        "drift: rules of the system prompt kept over many turns about something else"
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn weight(&self) -> Weight {
-        Weight::Primary
-    }
-
-    fn options(&self) -> &'static [TaskOption] {
-        OPTIONS
+    fn card(&self) -> Card {
+        Card {
+            name: "coherence/instruction_retention",
+            summary: "drift: rules of the system prompt kept over many turns about something else",
+            options: OPTIONS,
+            ..Card::PRIMARY
+        }
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {

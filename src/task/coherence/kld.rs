@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::task::prose::Prose;
 use crate::task::random::Random;
-use crate::task::{Params, Task, TaskOption, TokenCounter, Weight};
+use crate::task::{Card, Params, Task, TaskOption, TokenCounter, Weight};
 use crate::trial::{Band, Case, Outcome, Prompt, Reply, Score};
 
 /// Fewest tokens in front of the first position.
@@ -61,24 +61,14 @@ const ROOM: u32 = 1;
 pub struct Kld;
 
 impl Task for Kld {
-    fn name(&self) -> &'static str {
-        "coherence/kld"
-    }
-
-    fn summary(&self) -> &'static str {
-        "any shift of the served next-token distributions, by position (an alarm, not a ranking)"
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn weight(&self) -> Weight {
-        Weight::Comparative
-    }
-
-    fn options(&self) -> &'static [TaskOption] {
-        OPTIONS
+    fn card(&self) -> Card {
+        Card {
+            name: "coherence/kld",
+            summary: "any shift of the served next-token distributions, by position (an alarm, not a ranking)",
+            weight: Weight::Comparative,
+            options: OPTIONS,
+            ..Card::PRIMARY
+        }
     }
 
     fn max_tokens(&self, _: &Params) -> u32 {

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{option, ran_out, read_target, short_case};
 use crate::error::Result;
 use crate::task::random::{Random, stratified_depth};
-use crate::task::{Harder, Params, Task, TaskOption, TokenCounter, Weight};
+use crate::task::{Card, Harder, Params, Task, TaskOption, TokenCounter};
 use crate::trial::{Case, Outcome, Reply, Score};
 
 /// Output tokens kept for a word, and for what the model may say around the run.
@@ -56,32 +56,18 @@ impl Target {
 }
 
 impl Task for RepeatedWords {
-    fn name(&self) -> &'static str {
-        "coherence/repeated_words"
-    }
-
-    fn summary(&self) -> &'static str {
-        "a long run of one word with one changed word inside is copied (copy stability)"
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn weight(&self) -> Weight {
-        Weight::Primary
-    }
-
-    fn options(&self) -> &'static [TaskOption] {
-        OPTIONS
+    fn card(&self) -> Card {
+        Card {
+            name: "coherence/repeated_words",
+            summary: "a long run of one word with one changed word inside is copied (copy stability)",
+            options: OPTIONS,
+            figures: &["present", "right_index", "length_ratio"],
+            ..Card::PRIMARY
+        }
     }
 
     fn fills_context(&self) -> bool {
         false
-    }
-
-    fn figures(&self) -> &'static [&'static str] {
-        &["present", "right_index", "length_ratio"]
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {

@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::task::options::{self, OUTPUT_HELP, THINKING, option, output_tokens, tuned};
 use crate::task::random::Random;
 use crate::task::words::Keys;
-use crate::task::{Harder, Params, Step, Task, TaskOption, TokenCounter, Weight};
+use crate::task::{Card, Harder, Params, Step, Task, TaskOption, TokenCounter};
 use crate::trial::{Case, Outcome, Reply};
 
 use super::dialogue::{self, Draft, Target, Turn};
@@ -29,24 +29,13 @@ pub struct RunningSum;
 type Sums = (i64, i64);
 
 impl Task for RunningSum {
-    fn name(&self) -> &'static str {
-        "coherence/running_sum"
-    }
-
-    fn summary(&self) -> &'static str {
-        "errors that pile up: a sum carried on from turn to turn, from its own replies and from right ones"
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn weight(&self) -> Weight {
-        Weight::Primary
-    }
-
-    fn options(&self) -> &'static [TaskOption] {
-        OPTIONS
+    fn card(&self) -> Card {
+        Card {
+            name: "coherence/running_sum",
+            summary: "errors that pile up: a sum carried on from turn to turn, from its own replies and from right ones",
+            options: OPTIONS,
+            ..Card::PRIMARY
+        }
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::task::options::{self, OUTPUT_HELP, THINKING, option, output_tokens};
 use crate::task::prose::{FOODS, NAMES, SURNAMES, TOWNS, TRADES};
 use crate::task::random::Random;
-use crate::task::{Params, Step, Task, TaskOption, TokenCounter, Weight};
+use crate::task::{Card, Params, Step, Task, TaskOption, TokenCounter};
 use crate::trial::{Case, Outcome, Reply};
 
 use super::dialogue::{self, Draft, Target, Turn};
@@ -71,24 +71,13 @@ enum Facts {
 type Book = Target<(), Facts>;
 
 impl Task for SelfConsistency {
-    fn name(&self) -> &'static str {
-        "coherence/self_consistency"
-    }
-
-    fn summary(&self) -> &'static str {
-        "entity drift: questions about people after a long text about them that the model wrote itself"
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn weight(&self) -> Weight {
-        Weight::Primary
-    }
-
-    fn options(&self) -> &'static [TaskOption] {
-        OPTIONS
+    fn card(&self) -> Card {
+        Card {
+            name: "coherence/self_consistency",
+            summary: "entity drift: questions about people after a long text about them that the model wrote itself",
+            options: OPTIONS,
+            ..Card::PRIMARY
+        }
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::task::options::{self, OUTPUT_HELP, THINKING, option, output_tokens, tuned};
 use crate::task::random::Random;
 use crate::task::words::NOUNS;
-use crate::task::{Harder, Params, Step, Task, TaskOption, TokenCounter, Weight};
+use crate::task::{Card, Harder, Params, Step, Task, TaskOption, TokenCounter};
 use crate::trial::{Case, Outcome, Reply, Score};
 
 use super::dialogue::{self, Draft, Target, Turn};
@@ -82,24 +82,13 @@ struct Facts {
 type Ledger = Target<Vec<String>, Facts>;
 
 impl Task for StateLedger {
-    fn name(&self) -> &'static str {
-        "coherence/state_ledger"
-    }
-
-    fn summary(&self) -> &'static str {
-        "lost updates: what a place holds after many turns of things put down, moved and exchanged"
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn weight(&self) -> Weight {
-        Weight::Primary
-    }
-
-    fn options(&self) -> &'static [TaskOption] {
-        OPTIONS
+    fn card(&self) -> Card {
+        Card {
+            name: "coherence/state_ledger",
+            summary: "lost updates: what a place holds after many turns of things put down, moved and exchanged",
+            options: OPTIONS,
+            ..Card::PRIMARY
+        }
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {

@@ -13,7 +13,7 @@ use crate::task::{Params, TaskOption, Weight};
 use crate::trial::{Case, Message, Mode, Outcome, Reply, Score};
 
 use super::matching::{all_answers, judged, plain_error, target};
-use super::{Card, Draw, Question, Retrieval, THINKING, conversation, output_tokens};
+use super::{About, Draw, Question, Retrieval, THINKING, conversation, output_tokens};
 
 /// Fewest other words.
 const MIN_UNITS: usize = 5;
@@ -74,8 +74,8 @@ impl Shape {
 pub struct CommonWords;
 
 impl Retrieval for CommonWords {
-    fn card(&self) -> Card {
-        Card {
+    fn about(&self) -> About {
+        About {
             name: "retrieval/common_words",
             summary: "the most common words of a list are found (aggregation over all of the context)",
             version: 2,

@@ -12,7 +12,7 @@ use crate::trial::{Case, Outcome, Reply, Score};
 
 use super::sheet::{Fixed, Sheet, share};
 use super::{
-    Card, Draw, OUTPUT_HELP, Question, Retrieval, THINKING, option, output_tokens, ran_out, read_target,
+    About, Draw, OUTPUT_HELP, Question, Retrieval, THINKING, option, output_tokens, ran_out, read_target,
     tuned,
 };
 
@@ -53,8 +53,8 @@ struct Target {
 }
 
 impl Retrieval for ConfusableKeys {
-    fn card(&self) -> Card {
-        Card {
+    fn about(&self) -> About {
+        About {
             name: "retrieval/confusable_keys",
             summary: "the value of a key is not taken from a key that is spelt nearly the same (K cache precision)",
             version: 1,

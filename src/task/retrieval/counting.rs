@@ -17,7 +17,7 @@ use crate::trial::{Case, Outcome, Reply, Score};
 
 use super::sheet::{Fixed, Sheet, share};
 use super::{
-    Card, Draw, OUTPUT_HELP, Question, Retrieval, THINKING, option, output_tokens, ran_out, read_target,
+    About, Draw, OUTPUT_HELP, Question, Retrieval, THINKING, option, output_tokens, ran_out, read_target,
     tuned,
 };
 
@@ -94,8 +94,8 @@ impl Ask {
 }
 
 impl Retrieval for Counting {
-    fn card(&self) -> Card {
-        Card {
+    fn about(&self) -> About {
+        About {
             name: "retrieval/counting",
             summary: "records with a label are counted and compared over the whole context (aggregation)",
             version: 1,

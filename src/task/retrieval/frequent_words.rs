@@ -13,7 +13,7 @@ use crate::task::{TaskOption, Weight};
 use crate::trial::{Case, Message, Mode, Outcome, Reply, Score};
 
 use super::matching::{all_answers, judged, plain_error, target};
-use super::{Card, Draw, Question, Retrieval, THINKING, conversation, output_tokens};
+use super::{About, Draw, Question, Retrieval, THINKING, conversation, output_tokens};
 
 /// What stands for the word of rank 1.
 const DOTS: &str = "....";
@@ -35,8 +35,8 @@ static OPTIONS: &[TaskOption] =
 pub struct FrequentWords;
 
 impl Retrieval for FrequentWords {
-    fn card(&self) -> Card {
-        Card {
+    fn about(&self) -> About {
+        About {
             name: "retrieval/frequent_words",
             summary: "the three most frequent words of a coded text are found (aggregation over all of the context)",
             version: 1,

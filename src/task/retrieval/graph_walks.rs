@@ -15,7 +15,7 @@ use crate::trial::{Case, Outcome, Reply, Score};
 
 use super::sheet::{Fixed, Sheet, share};
 use super::{
-    Card, Draw, OUTPUT_HELP, Question, Retrieval, THINKING, option, output_tokens, ran_out, read_target,
+    About, Draw, OUTPUT_HELP, Question, Retrieval, THINKING, option, output_tokens, ran_out, read_target,
     tuned,
 };
 
@@ -53,8 +53,8 @@ struct Target {
 }
 
 impl Retrieval for GraphWalks {
-    fn card(&self) -> Card {
-        Card {
+    fn about(&self) -> About {
+        About {
             name: "retrieval/graph_walks",
             summary: "edges scattered over the context are followed for several hops, and none is missed",
             version: 1,

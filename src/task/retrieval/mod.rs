@@ -13,7 +13,7 @@ use super::options::{
 };
 use super::random::{Random, stratified_depth};
 use super::sizing::{Fit, too_large, too_small};
-use super::{Emit, Params, Task, TaskOption, TokenCounter, Weight, collected};
+use super::{Card, Emit, Params, Task, TaskOption, TokenCounter, Weight, collected};
 use crate::error::{Error, Result};
 use crate::trial::{Case, Message, Mode, Outcome, Prompt, Reply, Score};
 
@@ -39,7 +39,7 @@ pub use matching::{match_all, match_part};
 
 /// What a task of this family says of itself.
 #[derive(Debug, Clone, Copy)]
-struct Card {
+struct About {
     name: &'static str,
     summary: &'static str,
     version: u32,
@@ -53,7 +53,7 @@ struct Card {
 /// A task that asks about a context that is filled.
 trait Retrieval: Sync {
     /// What it says of itself.
-    fn card(&self) -> Card;
+    fn about(&self) -> About;
 
     /// Whether suites may name a text of their own for it to hide things in.
     fn takes_text(&self) -> bool {
@@ -62,7 +62,7 @@ trait Retrieval: Sync {
 
     /// Tokens kept for an answer of which the suite says nothing.
     fn answer_tokens(&self, params: &Params) -> u32 {
-        self.card().answer_tokens(params.mode)
+        self.about().answer_tokens(params.mode)
     }
 
     /// Draws a case whose length is not decided yet.
@@ -123,24 +123,13 @@ impl Draw<'_> {
 }
 
 impl<T: Retrieval> Task for T {
-    fn name(&self) -> &'static str {
-        self.card().name
-    }
-
-    fn summary(&self) -> &'static str {
-        self.card().summary
-    }
-
-    fn version(&self) -> u32 {
-        self.card().version
-    }
-
-    fn weight(&self) -> Weight {
-        self.card().weight
+    fn card(&self) -> Card {
+        let About { name, summary, version, weight, options, .. } = self.about();
+        Card { name, summary, version, weight, options, ..Card::PRIMARY }
     }
 
     fn modes(&self) -> &'static [Mode] {
-        match self.card().prefill {
+        match self.about().prefill {
             Some(_) => &[Mode::Chat, Mode::Prefill],
             None => &[Mode::Chat],
         }
@@ -148,10 +137,6 @@ impl<T: Retrieval> Task for T {
 
     fn takes_text(&self) -> bool {
         Retrieval::takes_text(self)
-    }
-
-    fn options(&self) -> &'static [TaskOption] {
-        self.card().options
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {
@@ -248,7 +233,7 @@ fn conversation(question: String, mode: Mode, answer: impl FnOnce() -> String) -
     messages
 }
 
-impl Card {
+impl About {
     fn answer_tokens(&self, mode: Mode) -> u32 {
         let declared = self.options.iter().find(|option| option.name == OUTPUT_TOKENS);
         let chat = declared.map(|option| option.default).unwrap_or_default();

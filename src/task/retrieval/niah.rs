@@ -11,7 +11,7 @@ use crate::trial::{Case, Message, Mode, Outcome, Prompt, Reply, Score};
 
 use super::haystack::{Haystack, Kind, Needle, Needles, Pile, insert, place};
 use super::matching::{all_answers, answers, judged, plain_error, target, target_at};
-use super::{Card, Draw, Question, Retrieval, THINKING, conversation, option, output_tokens, tuned};
+use super::{About, Draw, Question, Retrieval, THINKING, conversation, option, output_tokens, tuned};
 
 /// Fewest units of haystack that still make a haystack.
 const MIN_UNITS: usize = 3;
@@ -136,8 +136,8 @@ pub struct Niah {
 }
 
 impl Retrieval for Niah {
-    fn card(&self) -> Card {
-        Card {
+    fn about(&self) -> About {
+        About {
             name: self.name,
             summary: self.summary,
             version: 2,

@@ -14,7 +14,7 @@ use crate::task::{Harder, TaskOption, Weight};
 use crate::trial::{Case, Message, Outcome, Reply, Role, Score};
 
 use super::{
-    Card, Draw, OUTPUT_HELP, Question, Retrieval, THINKING, option, output_tokens, ran_out, read_target,
+    About, Draw, OUTPUT_HELP, Question, Retrieval, THINKING, option, output_tokens, ran_out, read_target,
     tuned,
 };
 
@@ -88,8 +88,8 @@ struct Target {
 }
 
 impl Retrieval for OrdinalRecall {
-    fn card(&self) -> Card {
-        Card {
+    fn about(&self) -> About {
+        About {
             name: "retrieval/ordinal_recall",
             summary: "of several alike replies in a long chat the right one is repeated word for word",
             version: 1,

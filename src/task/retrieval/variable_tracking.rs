@@ -13,7 +13,7 @@ use crate::trial::{Case, Message, Mode, Outcome, Reply, Score};
 
 use super::haystack::{Haystack, Kind, Needles, Pile, insert, place};
 use super::matching::{all_answers, judged, plain_error, target_at};
-use super::{Card, Draw, Question, Retrieval, THINKING, conversation, option, output_tokens, tuned};
+use super::{About, Draw, Question, Retrieval, THINKING, conversation, option, output_tokens, tuned};
 
 /// Fewest sentences of noise.
 const MIN_UNITS: usize = 3;
@@ -53,8 +53,8 @@ static OPTIONS: &[TaskOption] = &[
 pub struct VariableTracking;
 
 impl Retrieval for VariableTracking {
-    fn card(&self) -> Card {
-        Card {
+    fn about(&self) -> About {
+        About {
             name: "retrieval/variable_tracking",
             summary: "a chain of assignments is followed over the whole context (multi-hop)",
             version: 1,

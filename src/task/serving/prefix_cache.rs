@@ -16,7 +16,7 @@ use crate::task::options::{OUTPUT_HELP, THINKING, answer_text, max_tokens, outpu
 use crate::task::random::Random;
 use crate::task::sizing::{Fit, too_small};
 use crate::task::words::{Keys, Numbers};
-use crate::task::{Ask, Params, Step, Task, TaskOption, TokenCounter, Weight};
+use crate::task::{Ask, Card, Params, Step, Task, TaskOption, TokenCounter, Weight};
 use crate::trial::{Case, Message, Outcome, Prompt, Reply, Role, Score, Served, Tool};
 
 /// Name of the task.
@@ -57,32 +57,19 @@ struct Target {
 }
 
 impl Task for PrefixCache {
-    fn name(&self) -> &'static str {
-        TASK
-    }
-
-    fn summary(&self) -> &'static str {
-        "what keeps and what breaks the server's prefix cache, and whether a warm answer is the cold one's"
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn weight(&self) -> Weight {
-        Weight::Sanity
-    }
-
-    fn options(&self) -> &'static [TaskOption] {
-        OPTIONS
+    fn card(&self) -> Card {
+        Card {
+            name: TASK,
+            summary: "what keeps and what breaks the server's prefix cache, and whether a warm answer is the cold one's",
+            weight: Weight::Sanity,
+            options: OPTIONS,
+            figures: &["possible", "reused", "same_text", "right_warm", "right_cold", "ttft_ratio"],
+            ..Card::PRIMARY
+        }
     }
 
     fn watches_cache(&self) -> bool {
         true
-    }
-
-    fn figures(&self) -> &'static [&'static str] {
-        &["possible", "reused", "same_text", "right_warm", "right_cold", "ttft_ratio"]
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {

@@ -2,11 +2,12 @@
 //! (escapes, unicode, paths, long numbers, nested lists, listed values, options that must stay out).
 
 use crate::error::Result;
-use crate::task::{Params, Task, TaskOption, TokenCounter, Weight};
-use crate::trial::{Arm, Case, Outcome, Reply};
+use crate::task::random::Random;
+use crate::task::{Card, Params, Task, TaskOption, TokenCounter};
+use crate::trial::{Case, Outcome, Reply};
 
-use super::asking::{ALL_ARMS, Item, Manner, OUTPUT_TOKENS, Offer, arm, drawn, output_tokens, random_of};
-use super::data::data;
+use super::asking::{ALL_ARMS, Manner, OUTPUT_TOKENS, output_tokens, single_requests};
+use super::data::{Request, data};
 use super::marking;
 
 static OPTIONS: &[TaskOption] = &[output_tokens(
@@ -19,28 +20,15 @@ static OPTIONS: &[TaskOption] = &[output_tokens(
 pub struct Arguments;
 
 impl Task for Arguments {
-    fn name(&self) -> &'static str {
-        "tools/arguments"
-    }
-
-    fn summary(&self) -> &'static str {
-        "tool calls keep exact arguments: escapes, unicode, paths, long numbers, nesting, absent options"
-    }
-
-    fn version(&self) -> u32 {
-        2
-    }
-
-    fn weight(&self) -> Weight {
-        Weight::Primary
-    }
-
-    fn arms(&self) -> &'static [Arm] {
-        ALL_ARMS
-    }
-
-    fn options(&self) -> &'static [TaskOption] {
-        OPTIONS
+    fn card(&self) -> Card {
+        Card {
+            name: "tools/arguments",
+            summary: "tool calls keep exact arguments: escapes, unicode, paths, long numbers, nesting, absent options",
+            version: 2,
+            arms: ALL_ARMS,
+            options: OPTIONS,
+            ..Card::PRIMARY
+        }
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {
@@ -49,16 +37,8 @@ impl Task for Arguments {
 
     fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
         let data = data()?;
-        let arm = arm(self, params)?;
-        let requests = drawn(self, params, seed, data.of_one_call())?;
-        let case = |(index, request): (u32, &super::data::Request)| {
-            let random = random_of(self, seed, index);
-            let offer = Offer::new(Manner::One, arm, data.named(&request.tools), random);
-            let target = marking::target(request, &offer)?;
-            Item { task: self, params, index, request: &request.id, offer, target }
-                .case(&request.user, tokens)
-        };
-        (0..).zip(requests).map(case).collect()
+        let tools = |request: &Request, _: &mut Random| data.named(&request.tools);
+        single_requests((self, params, seed), tokens, Manner::One, data.of_one_call(), tools)
     }
 
     fn score(&self, case: &Case, reply: &Reply) -> Outcome {
@@ -74,7 +54,7 @@ impl Task for Arguments {
 mod tests {
     use super::*;
     use crate::task::conformance::{WordCounter, params};
-    use crate::trial::{FinishReason, Prompt, ToolCall, ToolChoice};
+    use crate::trial::{Arm, FinishReason, Prompt, ToolCall, ToolChoice};
 
     fn most() -> u32 {
         data().unwrap().of_one_call().len() as u32

@@ -8,6 +8,9 @@ use crate::task::sizing::too_small;
 use crate::task::{Params, Task, TaskOption, TokenCounter};
 use crate::trial::{Arm, Case, Message, Prompt, Role, Tool, ToolChoice};
 
+use super::data::Request;
+use super::marking;
+
 /// The arms of a task whose right replies always have a call.
 pub(super) static ALL_ARMS: &[Arm] = &[Arm::Native, Arm::Prompted, Arm::Constrained];
 
@@ -208,6 +211,28 @@ pub(super) fn arm(task: &dyn Task, params: &Params) -> Result<Arm> {
         Error::usage(format!("{}: no such arm: {asked}", task.name()))
             .hint(format!("give the task `arms = [{}]` or some of them", all.join(", ")))
     })
+}
+
+/// Cases of one request each, as many as a suite asks for; `tools` are those that a request is offered.
+///
+/// # Errors
+/// When there are not so many requests, the data set does not hold together, or a case does not fit into the context.
+pub(super) fn single_requests(
+    (task, params, seed): (&dyn Task, &Params, u64),
+    tokens: &dyn TokenCounter,
+    manner: Manner,
+    requests: Vec<&Request>,
+    tools: impl Fn(&Request, &mut Random) -> Vec<Tool>,
+) -> Result<Vec<Case>> {
+    let arm = arm(task, params)?;
+    let case = |(index, request): (u32, &Request)| {
+        let mut random = random_of(task, seed, index);
+        let tools = tools(request, &mut random);
+        let offer = Offer::new(manner, arm, tools, random);
+        let target = marking::target(request, &offer)?;
+        Item { task, params, index, request: &request.id, offer, target }.case(&request.user, tokens)
+    };
+    (0..).zip(drawn(task, params, seed, requests)?).map(case).collect()
 }
 
 /// As many of the items as a suite asks for, in an order of the seed's: the same in every arm and at every

@@ -2,10 +2,11 @@
 //! matter. What low precision costs here is the last of the calls, or one made twice.
 
 use crate::error::Result;
-use crate::task::{Params, Task, TaskOption, TokenCounter, Weight};
-use crate::trial::{Arm, Case, Outcome, Reply};
+use crate::task::random::Random;
+use crate::task::{Card, Params, Task, TaskOption, TokenCounter};
+use crate::trial::{Case, Outcome, Reply};
 
-use super::asking::{ALL_ARMS, Item, Manner, OUTPUT_TOKENS, Offer, arm, drawn, output_tokens, random_of};
+use super::asking::{ALL_ARMS, Manner, OUTPUT_TOKENS, output_tokens, single_requests};
 use super::data::{Request, data};
 use super::marking;
 
@@ -17,28 +18,14 @@ static OPTIONS: &[TaskOption] =
 pub struct Parallel;
 
 impl Task for Parallel {
-    fn name(&self) -> &'static str {
-        "tools/parallel"
-    }
-
-    fn summary(&self) -> &'static str {
-        "two to six independent tool calls are all in one reply, in any order, and no other"
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn weight(&self) -> Weight {
-        Weight::Primary
-    }
-
-    fn arms(&self) -> &'static [Arm] {
-        ALL_ARMS
-    }
-
-    fn options(&self) -> &'static [TaskOption] {
-        OPTIONS
+    fn card(&self) -> Card {
+        Card {
+            name: "tools/parallel",
+            summary: "two to six independent tool calls are all in one reply, in any order, and no other",
+            arms: ALL_ARMS,
+            options: OPTIONS,
+            ..Card::PRIMARY
+        }
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {
@@ -47,16 +34,8 @@ impl Task for Parallel {
 
     fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
         let data = data()?;
-        let arm = arm(self, params)?;
-        let requests = drawn(self, params, seed, data.of_several_calls())?;
-        let case = |(index, request): (u32, &Request)| {
-            let random = random_of(self, seed, index);
-            let offer = Offer::new(Manner::Several, arm, data.named(&request.tools), random);
-            let target = marking::target(request, &offer)?;
-            Item { task: self, params, index, request: &request.id, offer, target }
-                .case(&request.user, tokens)
-        };
-        (0..).zip(requests).map(case).collect()
+        let tools = |request: &Request, _: &mut Random| data.named(&request.tools);
+        single_requests((self, params, seed), tokens, Manner::Several, data.of_several_calls(), tools)
     }
 
     fn score(&self, case: &Case, reply: &Reply) -> Outcome {
@@ -72,7 +51,7 @@ impl Task for Parallel {
 mod tests {
     use super::*;
     use crate::task::conformance::{WordCounter, params};
-    use crate::trial::FinishReason;
+    use crate::trial::{Arm, FinishReason};
 
     fn cases(arm: Arm) -> Vec<Case> {
         let most = data().unwrap().of_several_calls().len() as u32;

@@ -2,10 +2,10 @@
 
 use crate::error::Result;
 use crate::task::random::Random;
-use crate::task::{Harder, Params, Task, TaskOption, TokenCounter, Weight};
-use crate::trial::{Arm, Case, Outcome, Reply, Tool};
+use crate::task::{Card, Harder, Params, Task, TaskOption, TokenCounter};
+use crate::trial::{Case, Outcome, Reply, Tool};
 
-use super::asking::{ALL_ARMS, Item, Manner, OUTPUT_TOKENS, Offer, arm, drawn, output_tokens, random_of};
+use super::asking::{ALL_ARMS, Manner, OUTPUT_TOKENS, output_tokens, single_requests};
 use super::data::{DataSet, Listed, Request, data};
 use super::marking;
 use super::siblings::siblings;
@@ -27,28 +27,14 @@ static OPTIONS: &[TaskOption] = &[
 pub struct Selection;
 
 impl Task for Selection {
-    fn name(&self) -> &'static str {
-        "tools/selection"
-    }
-
-    fn summary(&self) -> &'static str {
-        "the right tool is chosen and filled in among 1, 8, 32 or 128 with near names"
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn weight(&self) -> Weight {
-        Weight::Primary
-    }
-
-    fn arms(&self) -> &'static [Arm] {
-        ALL_ARMS
-    }
-
-    fn options(&self) -> &'static [TaskOption] {
-        OPTIONS
+    fn card(&self) -> Card {
+        Card {
+            name: "tools/selection",
+            summary: "the right tool is chosen and filled in among 1, 8, 32 or 128 with near names",
+            arms: ALL_ARMS,
+            options: OPTIONS,
+            ..Card::PRIMARY
+        }
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {
@@ -57,18 +43,9 @@ impl Task for Selection {
 
     fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
         let data = data()?;
-        let arm = arm(self, params)?;
         let count = params.option(self, "tools") as usize;
-        let requests = drawn(self, params, seed, data.of_one_call())?;
-        let case = |(index, request): (u32, &Request)| {
-            let mut random = random_of(self, seed, index);
-            let tools = crowd(data, request, count, &mut random);
-            let offer = Offer::new(Manner::One, arm, tools, random);
-            let target = marking::target(request, &offer)?;
-            Item { task: self, params, index, request: &request.id, offer, target }
-                .case(&request.user, tokens)
-        };
-        (0..).zip(requests).map(case).collect()
+        let tools = |request: &Request, random: &mut Random| crowd(data, request, count, random);
+        single_requests((self, params, seed), tokens, Manner::One, data.of_one_call(), tools)
     }
 
     fn score(&self, case: &Case, reply: &Reply) -> Outcome {
@@ -113,7 +90,7 @@ mod tests {
 
     use super::*;
     use crate::task::conformance::{WordCounter, params};
-    use crate::trial::{Prompt, ToolCall};
+    use crate::trial::{Arm, Prompt, ToolCall};
 
     fn offered(tools: u32, samples: u32) -> Vec<(Case, Vec<String>)> {
         let mut params = params(262_144, samples, Some(Arm::Native));

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::task::random::Random;
-use crate::task::{Params, Task, TaskOption, TokenCounter, Weight};
+use crate::task::{Card, Params, Task, TaskOption, TokenCounter};
 use crate::trial::{Arm, Case, Outcome, Reply, Score, Tool};
 
 use super::asking::{Item, Manner, OUTPUT_TOKENS, Offer, arm, enough, output_tokens, random_of};
@@ -59,29 +59,15 @@ struct Asked<'a> {
 }
 
 impl Task for Abstain {
-    fn name(&self) -> &'static str {
-        "tools/abstention"
-    }
-
-    fn summary(&self) -> &'static str {
-        "a tool is called only where one is right; else the model asks, answers or says that it cannot"
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn weight(&self) -> Weight {
-        Weight::Primary
-    }
-
-    /// A forced call leaves nothing to decide: no constrained arm.
-    fn arms(&self) -> &'static [Arm] {
-        &[Arm::Native, Arm::Prompted]
-    }
-
-    fn options(&self) -> &'static [TaskOption] {
-        OPTIONS
+    fn card(&self) -> Card {
+        Card {
+            name: "tools/abstention",
+            summary: "a tool is called only where one is right; else the model asks, answers or says that it cannot",
+            // A forced call leaves nothing to decide: no constrained arm.
+            arms: &[Arm::Native, Arm::Prompted],
+            options: OPTIONS,
+            ..Card::PRIMARY
+        }
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {

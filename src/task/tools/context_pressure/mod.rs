@@ -4,8 +4,8 @@
 use crate::error::Result;
 use crate::task::fitting::{Draft, Fitter, Piece};
 use crate::task::sizing::{Fit, too_small};
-use crate::task::{Emit, Params, Task, TaskOption, TokenCounter, Weight};
-use crate::trial::{Arm, Case, Message, Outcome, Reply, Tool};
+use crate::task::{Card, Emit, Params, Task, TaskOption, TokenCounter};
+use crate::trial::{Case, Message, Outcome, Reply, Tool};
 
 use super::asking::{ALL_ARMS, Item, Manner, OUTPUT_TOKENS, Offer, arm, drawn, output_tokens, random_of};
 use super::data::{Request, data};
@@ -43,28 +43,14 @@ static OPTIONS: &[TaskOption] = &[
 pub struct ContextPressure;
 
 impl Task for ContextPressure {
-    fn name(&self) -> &'static str {
-        "tools/context_pressure"
-    }
-
-    fn summary(&self) -> &'static str {
-        "tool calls keep exact arguments when a long chat lies between the tools and the request"
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn weight(&self) -> Weight {
-        Weight::Primary
-    }
-
-    fn arms(&self) -> &'static [Arm] {
-        ALL_ARMS
-    }
-
-    fn options(&self) -> &'static [TaskOption] {
-        OPTIONS
+    fn card(&self) -> Card {
+        Card {
+            name: "tools/context_pressure",
+            summary: "tool calls keep exact arguments when a long chat lies between the tools and the request",
+            arms: ALL_ARMS,
+            options: OPTIONS,
+            ..Card::PRIMARY
+        }
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {
@@ -196,7 +182,7 @@ impl Draft for Pressed<'_> {
 mod tests {
     use super::*;
     use crate::task::conformance::{WordCounter, params};
-    use crate::trial::{Prompt, Role};
+    use crate::trial::{Arm, Prompt, Role};
 
     fn cases(context: u32, samples: u32, options: &[(&str, u32)], arm: Arm) -> Result<Vec<Case>> {
         let mut params = params(context, samples, Some(arm));

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::task::sizing::too_small;
-use crate::task::{Params, Task, TaskOption, TokenCounter, Weight};
+use crate::task::{Card, Params, Task, TaskOption, TokenCounter};
 use crate::trial::{Arm, Case, FinishReason, Message, Outcome, Prompt, Reply, Score};
 
 use crate::task::tools::asking::{OUTPUT_TOKENS, arm, drawn, output_tokens};
@@ -106,28 +106,14 @@ struct Target {
 }
 
 impl Task for JsonSchema {
-    fn name(&self) -> &'static str {
-        "tools/json_schema"
-    }
-
-    fn summary(&self) -> &'static str {
-        "replies keep to a JSON Schema, from flat to nasty, and hold the facts of the request"
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn weight(&self) -> Weight {
-        Weight::Primary
-    }
-
-    fn arms(&self) -> &'static [Arm] {
-        &[Arm::Prompted, Arm::Constrained]
-    }
-
-    fn options(&self) -> &'static [TaskOption] {
-        OPTIONS
+    fn card(&self) -> Card {
+        Card {
+            name: "tools/json_schema",
+            summary: "replies keep to a JSON Schema, from flat to nasty, and hold the facts of the request",
+            arms: &[Arm::Prompted, Arm::Constrained],
+            options: OPTIONS,
+            ..Card::PRIMARY
+        }
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {

@@ -7,7 +7,7 @@
 use crate::error::Result;
 use crate::task::random::Random;
 use crate::task::sizing::too_small;
-use crate::task::{Params, Step, Task, TaskOption, TokenCounter, Weight};
+use crate::task::{Card, Params, Step, Task, TaskOption, TokenCounter};
 use crate::trial::{Arm, Case, FinishReason, Outcome, Prompt, Reply, ToolCall, ToolChoice};
 
 use super::asking::{OUTPUT_TOKENS, arm, drawn, output_tokens, random_of};
@@ -37,28 +37,14 @@ static OPTIONS: &[TaskOption] = &[
 pub struct MultiTurn;
 
 impl Task for MultiTurn {
-    fn name(&self) -> &'static str {
-        "tools/multi_turn"
-    }
-
-    fn summary(&self) -> &'static str {
-        "conversations of tool calls end in the right state: ids carried on, errors handled, results told"
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn weight(&self) -> Weight {
-        Weight::Primary
-    }
-
-    fn arms(&self) -> &'static [Arm] {
-        &[Arm::Native, Arm::Prompted]
-    }
-
-    fn options(&self) -> &'static [TaskOption] {
-        OPTIONS
+    fn card(&self) -> Card {
+        Card {
+            name: "tools/multi_turn",
+            summary: "conversations of tool calls end in the right state: ids carried on, errors handled, results told",
+            arms: &[Arm::Native, Arm::Prompted],
+            options: OPTIONS,
+            ..Card::PRIMARY
+        }
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {
