@@ -123,3 +123,21 @@ fn a_schema_that_the_server_refuses_is_a_score_of_its_own() {
         assert_eq!((&row["scored"], &row["labels"]["not_compiled"]), (&24.into(), &1.into()), "{row}");
     }
 }
+
+#[test]
+fn a_task_that_does_not_fit_is_found_before_the_first_trial() {
+    let bench = MockBench::new("");
+    let impossible = r#"task=[{name="retrieval/niah_single_1", samples=2}, {name="tools/arguments", samples=1, arms=["prompted"], options={output_tokens=1024}}]"#;
+    let out = bench.command(&["run", "suite.toml", "--set", impossible]).output().unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(2), "{said}");
+    assert!(said.contains("tools/arguments") && said.contains("too small"), "{said}");
+    let runs = std::fs::read_dir(bench.dir.path().join("runs")).unwrap();
+    let journals =
+        runs.map(|run| std::fs::read_to_string(run.unwrap().path().join("journal.jsonl")).unwrap());
+    let journals: Vec<String> = journals.collect();
+    assert!(
+        !journals.is_empty() && journals.iter().all(|journal| !journal.contains("\"trial\"")),
+        "{journals:?}"
+    );
+}

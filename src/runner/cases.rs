@@ -56,13 +56,20 @@ impl CaseBook {
         (model, key.task.clone(), key.arm, key.context)
     }
 
-    /// The case of a trial. `server` counts tokens when the list has to be made.
-    pub(super) async fn case(&mut self, key: &TrialKey, server: &Live) -> Result<Case> {
+    /// Makes the list of a trial's case, unless it is there; `server` counts tokens.
+    pub(super) async fn ready(&mut self, key: &TrialKey, server: &Live) -> Result<()> {
         let list_key = self.list_key(key);
         if !self.lists.contains_key(&list_key) {
             let places = self.make(key, &list_key, server.client().clone()).await?;
-            self.lists.insert(list_key.clone(), places);
+            self.lists.insert(list_key, places);
         }
+        Ok(())
+    }
+
+    /// The case of a trial. `server` counts tokens when the list has to be made.
+    pub(super) async fn case(&mut self, key: &TrialKey, server: &Live) -> Result<Case> {
+        self.ready(key, server).await?;
+        let list_key = self.list_key(key);
         let place = self.lists[&list_key].get(key.index as usize).copied().ok_or_else(|| {
             Error::runtime(format!("{} made fewer cases than asked: no case {}", key.task, key.index))
         })?;

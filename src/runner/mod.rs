@@ -229,7 +229,10 @@ impl<'a> Runner<'a> {
             let mut server = match live.take() {
                 Some(server) => server,
                 None => match self.launch(visit).await? {
-                    Up::Ready(server) => *server,
+                    Up::Ready(server) => {
+                        self.make_cases(&keys[position..], &server).await?;
+                        *server
+                    }
                     Up::Interrupted => break,
                     Up::Refused(outcome) => return self.settle(&keys[position..], &outcome),
                 },
@@ -251,6 +254,22 @@ impl<'a> Runner<'a> {
         }
         if let Some(server) = live {
             server.stop().await?;
+        }
+        Ok(())
+    }
+
+    /// Makes the cases of a visit before its first trial: a task that does not fit is found out at once, not after the
+    /// trials of all others. What else goes wrong here is for the trials to say.
+    async fn make_cases(&mut self, keys: &[TrialKey], server: &Live) -> Result<()> {
+        for key in keys {
+            if self.interrupt.requested() {
+                break;
+            }
+            match self.cases.ready(key, server).await {
+                Err(error) if error.kind() == Kind::Usage => return Err(error),
+                Err(_) => break,
+                Ok(()) => {}
+            }
         }
         Ok(())
     }
