@@ -50,9 +50,15 @@ impl Pair<'_> {
 
 /// The rows of one context length by task: the reference against itself first, then the settings in suite order.
 pub(crate) fn rows(run: &Run<'_>, context: u32) -> Vec<DivergenceRow> {
+    asked(run, context).into_iter().flat_map(|task| task_rows(run, task, context)).collect()
+}
+
+/// The tasks of a context length that compare greedy replies, in suite order.
+fn asked<'a>(run: &Run<'a>, context: u32) -> Vec<&'a str> {
     let mut tasks: Vec<&str> = run.task_arms(context).into_iter().map(|(task, _)| task).collect();
     tasks.dedup();
-    tasks.into_iter().flat_map(|task| task_rows(run, task, context)).collect()
+    tasks.retain(|task| run.tasks.compares_greedy(task));
+    tasks
 }
 
 fn task_rows(run: &Run<'_>, task: &str, context: u32) -> Vec<DivergenceRow> {
@@ -100,15 +106,14 @@ pub(crate) struct Beside {
 
 /// Whether a task of the suite compares greedy replies at a context length.
 pub(crate) fn is_asked(run: &Run<'_>, context: u32) -> bool {
-    run.task_arms(context).iter().any(|(task, _)| run.tasks.compares_greedy(task))
+    !asked(run, context).is_empty()
 }
 
 /// Compares the greedy replies of all tasks that ask for them with those of another setting than the reference.
 /// `None` when both answered none of the same requests.
 pub(crate) fn beside(run: &Run<'_>, ours: Visit<'_>, other: Visit<'_>) -> Option<Beside> {
     let reference = Visit { setting: &run.suite.reference().label, context: ours.context, replicate: 0 };
-    let mut tasks: Vec<&str> = run.task_arms(ours.context).into_iter().map(|(task, _)| task).collect();
-    tasks.dedup();
+    let tasks = asked(run, ours.context);
     let all = |of: Visit<'_>, than: Visit<'_>| -> Vec<Pair<'_>> {
         tasks.iter().flat_map(|task| pairs(run, task, of, than)).collect()
     };

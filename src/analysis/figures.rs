@@ -115,7 +115,8 @@ pub(super) fn share(values: &[f64], confidence: f64) -> Option<Estimate> {
     Some(Estimate { low: within(mean.low), high: within(mean.high), ..mean })
 }
 
-fn difference(pairs: &[(f64, f64)], confidence: f64) -> Option<Estimate> {
+/// Mean difference of pairs, with Tango's interval where all are 0 or 1, else Student's; `None` without any.
+pub(super) fn difference(pairs: &[(f64, f64)], confidence: f64) -> Option<Estimate> {
     let differences: Vec<f64> = pairs.iter().map(|(ours, theirs)| ours - theirs).collect();
     let interval = if pairs.iter().all(|(ours, theirs)| is_flag(*ours) && is_flag(*theirs)) {
         let count = |sign: f64| differences.iter().filter(|difference| **difference == sign).count() as f64;

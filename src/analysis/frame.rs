@@ -1,12 +1,13 @@
 //! The trials as a table. Everything that knows polars is in this file.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use polars::prelude::{
     Column, DataFrame, DataType, IntoLazy, LazyFrame, Scalar, SortMultipleOptions, col, lit,
 };
 
-use super::Tasks;
+use super::{Tasks, Visits};
 use crate::error::{Context, Result};
 use crate::journal::Journal;
 use crate::task::Weight;
@@ -39,8 +40,8 @@ pub(crate) struct Counts {
 /// An item with its mean score.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Item {
-    pub(crate) task: String,
-    pub(crate) arm: String,
+    pub(crate) task: Arc<str>,
+    pub(crate) arm: Arc<str>,
     pub(crate) case: String,
     pub(crate) cluster: String,
     pub(crate) quality: f64,
@@ -49,6 +50,7 @@ pub(crate) struct Item {
 /// One scored trial of a task.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Scored {
+    pub(crate) case: String,
     pub(crate) cluster: String,
     pub(crate) quality: f64,
 }
@@ -164,48 +166,47 @@ impl Frame {
         journal: &Journal,
         tasks: &dyn Tasks,
         void: &BTreeMap<(&str, u32), String>,
+        visits: &Visits<'_>,
     ) -> Result<Self> {
-        let cases: HashMap<&str, &Case> = journal.cases.iter().map(|case| (case.id.as_str(), case)).collect();
-        let mut ordered: Vec<&Trial> = journal.trials.iter().collect();
-        ordered.sort_by(|a, b| visit_of(a).cmp(&visit_of(b)));
-        let trials = &ordered;
-        let case = |trial: &Trial| cases.get(trial.case.as_str()).copied();
+        let rows = &rows(journal, tasks, visits);
         let mut columns = vec![
-            number("round", trials, |trial| trial.key.round),
-            text("task", trials, |trial| &trial.key.task),
-            text("arm", trials, |trial| arm_name(trial.key.arm)),
-            number("index", trials, |trial| trial.key.index),
-            text("case", trials, |trial| &trial.case),
-            text("cluster", trials, |trial| case(trial).map_or(&trial.case, |case| &case.cluster)),
-            number("launch", trials, |trial| trial.launch),
-            text("weight", trials, |trial| weight_name(tasks.weight(&trial.key.task))),
-            text("outcome", trials, |trial| outcome_name(&trial.outcome)),
-            optional("quality", trials, |trial| trial.outcome.score().and_then(|score| score.quality)),
+            number("round", rows, |row| row.trial.key.round),
+            text("task", rows, |row| &row.trial.key.task),
+            text("arm", rows, |row| arm_name(row.trial.key.arm)),
+            number("index", rows, |row| row.trial.key.index),
+            text("case", rows, |row| &row.trial.case),
+            text("cluster", rows, |row| row.case.map_or(&row.trial.case, |case| &case.cluster)),
+            number("launch", rows, |row| row.trial.launch),
+            flag("primary", rows, |row| row.weight.unwrap_or(Weight::Primary) == Weight::Primary),
+            flag("scored", rows, |row| matches!(row.trial.outcome, Outcome::Scored(_))),
+            flag("unscored", rows, |row| matches!(row.trial.outcome, Outcome::Unscored { .. })),
+            optional("quality", rows, |row| row.trial.outcome.score().and_then(|score| score.quality)),
             // A comparative task asks for as long a reply as its budget allows.
-            flag("truncated", trials, |trial| {
-                tasks.weight(&trial.key.task) != Some(Weight::Comparative) && is_truncated(trial)
+            flag("truncated", rows, |row| row.weight != Some(Weight::Comparative) && is_truncated(row.trial)),
+            flag("chat", rows, |row| row.case.is_some_and(|case| matches!(case.prompt, Prompt::Chat { .. }))),
+            flag("void", rows, |row| {
+                void.contains_key(&(row.trial.key.setting.as_str(), row.trial.key.context))
             }),
-            flag("chat", trials, |trial| {
-                case(trial).is_some_and(|case| matches!(case.prompt, Prompt::Chat { .. }))
-            }),
-            flag("void", trials, |trial| void.contains_key(&(trial.key.setting.as_str(), trial.key.context))),
         ];
+        let taken = measured(journal);
         for figure in FIGURES {
-            columns.push(optional(figure.column, trials, |trial| {
-                let measured = |source: &Source| trial.measured(figure.metric, *source);
-                figure.sources.iter().find_map(measured)
+            let here = |source: &Source| taken.contains(&(figure.metric, *source));
+            let sources: Vec<Source> = figure.sources.iter().copied().filter(here).collect();
+            columns.push(optional(figure.column, rows, |row| {
+                sources.iter().find_map(|source| row.trial.measured(figure.metric, *source))
             }));
         }
         let idle_w = journal.header.machine.idle_gpu_w.unwrap_or_default();
-        columns.push(optional(ENERGY, trials, |trial| net_energy(trial, idle_w)));
+        columns.push(optional(ENERGY, rows, |row| net_energy(row.trial, idle_w)));
         let table =
-            DataFrame::new(trials.len(), columns).context(|| "cannot make a table of the trials".into())?;
-        let mut visits = BTreeMap::new();
-        for (row, key) in trials.iter().map(|trial| &trial.key).enumerate() {
-            let name = (key.setting.clone(), key.context, key.replicate);
-            visits.entry(name).or_insert((row as i64, 0)).1 += 1;
+            DataFrame::new(rows.len(), columns).context(|| "cannot make a table of the trials".into())?;
+        let mut first = 0;
+        let mut places = BTreeMap::new();
+        for ((setting, context, replicate), trials) in visits {
+            places.insert(((*setting).to_owned(), *context, *replicate), (first, trials.len()));
+            first += trials.len() as i64;
         }
-        Ok(Self { trials: table, visits })
+        Ok(Self { trials: table, visits: places })
     }
 
     /// The trials of a visit; none when it did not happen.
@@ -217,24 +218,17 @@ impl Frame {
 
     /// Trials of a visit by outcome, void or not.
     pub(crate) fn counts(&self, visit: Visit<'_>) -> Result<Counts> {
-        let rows = self.visit(visit).select([col("outcome"), col("truncated")]);
-        let rows = collect(rows)?;
-        let mut counts = Counts::default();
-        for outcome in texts(&rows, "outcome")? {
-            match outcome.as_str() {
-                "scored" => counts.scored += 1,
-                "unscored" => counts.unscored += 1,
-                _ => counts.failed += 1,
-            }
-        }
-        counts.truncated = flags(&rows, "truncated")?.into_iter().filter(|cut| *cut).count() as u32;
-        Ok(counts)
+        let rows = collect(self.visit(visit).select([col("scored"), col("unscored"), col("truncated")]))?;
+        let count = |name| Ok(flags(&rows, name)?.into_iter().filter(|set| *set).count() as u32);
+        let (scored, unscored) = (count("scored")?, count("unscored")?);
+        let failed = rows.height() as u32 - scored - unscored;
+        Ok(Counts { scored, unscored, failed, truncated: count("truncated")? })
     }
 
     /// The scored items of the primary endpoint, repeats averaged, in a fixed order.
     pub(crate) fn items(&self, visit: Visit<'_>) -> Result<Vec<Item>> {
         let rows = collect(self.primary(visit))?;
-        let tasks = texts(&rows, "task")?.into_iter().zip(texts(&rows, "arm")?);
+        let tasks = names(&rows, "task")?.into_iter().zip(names(&rows, "arm")?);
         let cases = texts(&rows, "case")?.into_iter().zip(texts(&rows, "cluster")?);
         let items = tasks.zip(cases).zip(present(&rows, "quality")?);
         Ok(items
@@ -243,8 +237,7 @@ impl Frame {
     }
 
     fn primary(&self, visit: Visit<'_>) -> LazyFrame {
-        let scored =
-            col("weight").eq(lit("primary")).and(col("quality").is_not_null()).and(col("void").not());
+        let scored = col("primary").and(col("quality").is_not_null()).and(col("void").not());
         self.visit(visit)
             .filter(scored)
             .group_by_stable([col("task"), col("arm"), col("case"), col("cluster")])
@@ -261,8 +254,9 @@ impl Frame {
             .filter(of_task.and(counted))
             .sort(["index", "round"], SortMultipleOptions::default());
         let rows = collect(rows)?;
-        let columns = texts(&rows, "cluster")?.into_iter().zip(present(&rows, "quality")?);
-        Ok(columns.map(|(cluster, quality)| Scored { cluster, quality }).collect())
+        let names = texts(&rows, "case")?.into_iter().zip(texts(&rows, "cluster")?);
+        let columns = names.zip(present(&rows, "quality")?);
+        Ok(columns.map(|((case, cluster), quality)| Scored { case, cluster, quality }).collect())
     }
 
     /// A figure of a visit's chat trials, one list a server process.
@@ -316,24 +310,29 @@ impl Frame {
     }
 }
 
-fn visit_of(trial: &Trial) -> (&str, u32, u32) {
-    (&trial.key.setting, trial.key.context, trial.key.replicate)
+/// What was measured on any trial, and by whom: a figure that nobody measured is not looked for a million times.
+fn measured(journal: &Journal) -> HashSet<(&str, Source)> {
+    let measurements = journal.trials.iter().flat_map(|trial| &trial.measurements);
+    measurements.map(|measurement| (measurement.name.as_ref(), measurement.source)).collect()
 }
 
-fn weight_name(weight: Option<Weight>) -> &'static str {
-    match weight.unwrap_or(Weight::Primary) {
-        Weight::Primary => "primary",
-        Weight::Sanity => "sanity",
-        Weight::Comparative => "comparative",
-    }
+/// A trial with what is known of its case and its task.
+struct Row<'a> {
+    trial: &'a Trial,
+    case: Option<&'a Case>,
+    weight: Option<Weight>,
 }
 
-fn outcome_name(outcome: &Outcome) -> &'static str {
-    match outcome {
-        Outcome::Scored(_) => "scored",
-        Outcome::Unscored { .. } => "unscored",
-        Outcome::Failed { .. } => "failed",
-    }
+/// A row a trial, visit by visit.
+fn rows<'a>(journal: &'a Journal, tasks: &dyn Tasks, visits: &Visits<'a>) -> Vec<Row<'a>> {
+    let cases: HashMap<&str, &Case> = journal.cases.iter().map(|case| (case.id.as_str(), case)).collect();
+    let mut weights: HashMap<&str, Option<Weight>> = HashMap::new();
+    let row = |&trial: &&'a Trial| {
+        let task = trial.key.task.as_str();
+        let weight = *weights.entry(task).or_insert_with(|| tasks.weight(task));
+        Row { trial, case: cases.get(trial.case.as_str()).copied(), weight }
+    };
+    visits.values().flatten().map(row).collect()
 }
 
 fn is_truncated(trial: &Trial) -> bool {
@@ -341,24 +340,24 @@ fn is_truncated(trial: &Trial) -> bool {
     reply.is_some_and(|reply| reply.turns().any(|turn| turn.finish_reason == Some(FinishReason::Length)))
 }
 
-fn text<'t>(name: &str, trials: &[&'t Trial], of: impl Fn(&'t Trial) -> &'t str) -> Column {
-    Column::new(name.into(), trials.iter().map(|trial| of(trial)).collect::<Vec<_>>())
+fn text<'t>(name: &str, rows: &'t [Row<'_>], of: impl Fn(&'t Row<'_>) -> &'t str) -> Column {
+    Column::new(name.into(), rows.iter().map(of).collect::<Vec<_>>())
 }
 
-fn number(name: &str, trials: &[&Trial], of: impl Fn(&Trial) -> u32) -> Column {
-    Column::new(name.into(), trials.iter().map(|trial| of(trial)).collect::<Vec<_>>())
+fn number(name: &str, rows: &[Row<'_>], of: impl Fn(&Row<'_>) -> u32) -> Column {
+    Column::new(name.into(), rows.iter().map(of).collect::<Vec<_>>())
 }
 
 /// Most runs lack most figures (cards, energy, drafts): a column that nothing fills takes no room.
-fn optional(name: &str, trials: &[&Trial], of: impl Fn(&Trial) -> Option<f64>) -> Column {
-    if trials.iter().all(|trial| of(trial).is_none()) {
-        return Column::new_scalar(name.into(), Scalar::null(DataType::Float64), trials.len());
+fn optional(name: &str, rows: &[Row<'_>], of: impl Fn(&Row<'_>) -> Option<f64>) -> Column {
+    if rows.iter().all(|row| of(row).is_none()) {
+        return Column::new_scalar(name.into(), Scalar::null(DataType::Float64), rows.len());
     }
-    Column::new(name.into(), trials.iter().map(|trial| of(trial)).collect::<Vec<_>>())
+    Column::new(name.into(), rows.iter().map(of).collect::<Vec<_>>())
 }
 
-fn flag(name: &str, trials: &[&Trial], of: impl Fn(&Trial) -> bool) -> Column {
-    Column::new(name.into(), trials.iter().map(|trial| of(trial)).collect::<Vec<_>>())
+fn flag(name: &str, rows: &[Row<'_>], of: impl Fn(&Row<'_>) -> bool) -> Column {
+    Column::new(name.into(), rows.iter().map(of).collect::<Vec<_>>())
 }
 
 fn collect(rows: LazyFrame) -> Result<DataFrame> {
@@ -372,6 +371,19 @@ fn broken(name: &str) -> String {
 fn texts(rows: &DataFrame, name: &str) -> Result<Vec<String>> {
     let column = rows.column(name).and_then(|column| column.str()).context(|| broken(name))?;
     Ok(column.iter().map(|value| value.unwrap_or_default().to_owned()).collect())
+}
+
+/// As [`texts`], of few different values that come in runs: each run is kept once.
+fn names(rows: &DataFrame, name: &str) -> Result<Vec<Arc<str>>> {
+    let column = rows.column(name).and_then(|column| column.str()).context(|| broken(name))?;
+    let mut last: Arc<str> = Arc::from("");
+    let mut of = |value: &str| {
+        if *last != *value {
+            last = Arc::from(value);
+        }
+        Arc::clone(&last)
+    };
+    Ok(column.iter().map(|value| of(value.unwrap_or_default())).collect())
 }
 
 fn numbers(rows: &DataFrame, name: &str) -> Result<Vec<Option<f64>>> {

@@ -2,7 +2,7 @@
 //!
 //! Pure: the same journal gives the same summary, whatever the machine, the clock or the number of threads.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::error::Result;
 use crate::journal::{Journal, LaunchRecord};
@@ -54,10 +54,14 @@ pub use crate::task::coherence::greedy_divergence::Divergence;
 pub use crate::task::coherence::kld::PositionKld;
 
 use frame::{Frame, Visit};
-use summary::{CellSummary, FrontStatus, SUMMARY_SCHEMA_VERSION, Summary, Verdict};
+use stats::parallel;
+use summary::{
+    AaSummary, CellSummary, DepthRow, DivergenceRow, FigureRow, FrontSummary, Interaction, KldBand,
+    SUMMARY_SCHEMA_VERSION, Summary, TaskRow,
+};
 
 /// What the analysis asks about tasks: the real table is [`Registry`], tests bring their own.
-pub trait Tasks {
+pub trait Tasks: Sync {
     /// How the task's result enters the report; `None` for a task that this build does not know.
     fn weight(&self, task: &str) -> Option<Weight>;
 
@@ -140,32 +144,12 @@ pub fn summarise(journal: &Journal) -> Result<Summary> {
 /// As [`summarise`].
 pub fn summarise_with(journal: &Journal, tasks: &dyn Tasks) -> Result<Summary> {
     let run = Run::new(journal, tasks)?;
-    let mut cells = Vec::new();
-    let mut aa = Vec::new();
-    let mut depths = Vec::new();
-    let (mut kld_bands, mut parted, mut figures) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut fronts, mut interactions, mut exact) = (Vec::new(), Vec::new(), BTreeMap::new());
-    for &context in &run.suite.contexts {
-        let level = quality::Level::new(&run, context)?;
-        let kld = kld::compare(&run, context);
-        let mut measured = run.level_cells(&level, &kld)?;
-        quality::judge(&mut measured, &level, run.suite);
-        fronts.extend(pareto::place(&mut measured, run.front_rule()));
-        interactions.extend(interaction::interactions(&run, &level, &measured));
-        // An exact interval is one that is looked at once.
-        let looked_at_once = !run.suite.gates.is_empty() && !run.suite.stops_by_outcome();
-        for setting in run.suite.settings.iter().filter(|_| looked_at_once) {
-            exact.extend(level.right_of(&setting.label).map(|right| ((&*setting.label, context), right)));
-        }
-        cells.extend(measured.into_iter().map(|cell| cell.summary));
-        aa.extend(level.aa(kld.max_aa));
-        depths.extend(tasks::depths(&run, context));
-        depths.extend(kld.depths);
-        kld_bands.extend(kld.bands);
-        parted.extend(divergence::rows(&run, context));
-        figures.extend(figures::rows(&run, context));
+    // Context lengths have nothing to do with each other.
+    let levels = parallel::map(&run.suite.contexts, |&context| Judged::of(&run, context));
+    let mut all = Judged::default();
+    for level in levels {
+        all.extend(level?);
     }
-    let rows = tasks::rows(&run)?;
     let header = &journal.header;
     let mut summary = Summary {
         schema_version: SUMMARY_SCHEMA_VERSION,
@@ -189,23 +173,23 @@ pub fn summarise_with(journal: &Journal, tasks: &dyn Tasks) -> Result<Summary> {
         draws: run.suite.draws,
         objectives: run.suite.objectives.clone(),
         verdict: String::new(),
-        cells,
-        aa,
-        tasks: rows,
-        depths,
+        cells: all.cells,
+        aa: all.aa,
+        tasks: all.tasks,
+        depths: all.depths,
         conversations: conversations::rows(&run),
-        kld_bands,
-        divergence: parted,
+        kld_bands: all.kld_bands,
+        divergence: all.divergence,
         speculation: Vec::new(),
         prefix_cache: prefix_cache::rows(&run),
-        figures,
+        figures: all.figures,
         memory_fits: Vec::new(),
         effective: Vec::new(),
         triggers: triggers::rows(&run),
         arms: arms::rows(&run),
         load: load::summary(&run),
-        fronts,
-        interactions,
+        fronts: all.fronts,
+        interactions: all.interactions,
         stopping: stopping::summary(run.suite, &journal.decisions, run.saved()),
         gates: Vec::new(),
         failures: tasks::failures(journal),
@@ -215,12 +199,72 @@ pub fn summarise_with(journal: &Journal, tasks: &dyn Tasks) -> Result<Summary> {
     summary.memory_fits = memory_formula::fits(&run, &summary.cells);
     summary.effective = effective::lengths(&summary);
     summary.speculation = speculation::rows(&run, &summary);
-    summary.gates = gates::check(&run.suite.gates, &summary, &exact);
+    summary.gates = gates::check(&run.suite.gates, &summary, &all.exact);
     summary.flags = flags::flags(&run, &summary)?;
     summary.flags.extend(summary.load.iter().flat_map(load::flags).collect::<Vec<_>>());
     summary.not_measured = flags::not_measured(&run, &summary);
     summary.verdict = verdict::sentences(&summary);
     Ok(summary)
+}
+
+/// What is said of one context length, or of all together.
+#[derive(Default)]
+struct Judged<'a> {
+    cells: Vec<CellSummary>,
+    aa: Vec<AaSummary>,
+    tasks: Vec<TaskRow>,
+    depths: Vec<DepthRow>,
+    kld_bands: Vec<KldBand>,
+    divergence: Vec<DivergenceRow>,
+    figures: Vec<FigureRow>,
+    fronts: Vec<FrontSummary>,
+    interactions: Vec<Interaction>,
+    /// Right answers and all, of cells whose gates may use an exact interval.
+    exact: BTreeMap<(&'a str, u32), (u32, u32)>,
+}
+
+impl<'a> Judged<'a> {
+    fn of(run: &Run<'a>, context: u32) -> Result<Self> {
+        let level = quality::Level::new(run, context)?;
+        let kld = kld::compare(run, context);
+        let mut measured = run.level_cells(&level, &kld)?;
+        quality::judge(&mut measured, &level, run.suite);
+        let fronts = pareto::place(&mut measured, run.front_rule()).into_iter().collect();
+        let interactions = interaction::interactions(run, &level, &measured);
+        // An exact interval is one that is looked at once.
+        let looked_at_once = !run.suite.gates.is_empty() && !run.suite.stops_by_outcome();
+        let settings = run.suite.settings.iter().filter(|_| looked_at_once);
+        let exact = settings
+            .filter_map(|setting| Some(((&*setting.label, context), level.right_of(&setting.label)?)))
+            .collect();
+        let mut depths = tasks::depths(run, context);
+        depths.extend(kld.depths);
+        Ok(Self {
+            cells: measured.into_iter().map(|cell| cell.summary).collect(),
+            aa: level.aa(kld.max_aa).into_iter().collect(),
+            tasks: tasks::rows(run, context)?,
+            depths,
+            kld_bands: kld.bands,
+            divergence: divergence::rows(run, context),
+            figures: figures::rows(run, context),
+            fronts,
+            interactions,
+            exact,
+        })
+    }
+
+    fn extend(&mut self, more: Self) {
+        self.cells.extend(more.cells);
+        self.aa.extend(more.aa);
+        self.tasks.extend(more.tasks);
+        self.depths.extend(more.depths);
+        self.kld_bands.extend(more.kld_bands);
+        self.divergence.extend(more.divergence);
+        self.figures.extend(more.figures);
+        self.fronts.extend(more.fronts);
+        self.interactions.extend(more.interactions);
+        self.exact.extend(more.exact);
+    }
 }
 
 /// A journal with what every part of the analysis looks up in it.
@@ -233,8 +277,11 @@ pub(crate) struct Run<'a> {
     /// Why cells do not count, by setting and context.
     pub(crate) void: BTreeMap<(&'a str, u32), String>,
     /// The trials of each visit (setting, context, replicate), in the order they ended.
-    visits: BTreeMap<(&'a str, u32, u32), Vec<&'a Trial>>,
+    visits: Visits<'a>,
 }
+
+/// Trials by setting, context and replicate.
+pub(crate) type Visits<'a> = BTreeMap<(&'a str, u32, u32), Vec<&'a Trial>>;
 
 /// A cell while it is being judged: what is published, and the draws that its place on the front needs.
 pub(crate) struct Measured {
@@ -247,14 +294,15 @@ impl<'a> Run<'a> {
     fn new(journal: &'a Journal, tasks: &'a dyn Tasks) -> Result<Self> {
         let suite = &journal.header.suite;
         let void = void_cells(&journal.launches);
+        let visits = by_visit(&journal.trials);
         Ok(Self {
             journal,
             suite,
             tasks,
-            frame: Frame::new(journal, tasks, &void)?,
+            frame: Frame::new(journal, tasks, &void, &visits)?,
             resampling: Resampling { seed: suite.seed, draws: suite.draws, confidence: suite.confidence },
             void,
-            visits: by_visit(&journal.trials),
+            visits,
         })
     }
 
@@ -359,34 +407,11 @@ impl<'a> Run<'a> {
             .filter(|launch| launch.failure.is_none())
             .or_else(|| launches.find(|l| l.failure.is_none()));
         CellSummary {
-            setting: setting.into(),
-            context,
             void: self.void.get(&(setting, context)).cloned(),
             planned: self.planned(context),
-            scored: 0,
-            unscored: 0,
-            failed: 0,
-            truncated: 0,
-            quality: None,
-            difference: None,
-            mde: None,
-            p_holm: None,
-            verdict: Verdict::NotMeasured,
-            kld: None,
-            ttft_s: None,
-            prefill_tps: None,
-            decode_tps: None,
-            engine_decode_tps: None,
-            itl_p50_s: None,
-            itl_p95_s: None,
-            itl_max_s: None,
-            draft_acceptance: None,
-            memory: summary::MemorySummary::default(),
-            energy: None,
-            front: FrontStatus::NotMeasured,
-            front_frequency: None,
             command: first.and_then(LaunchRecord::command),
             effective: ready.map(|launch| launch.effective.clone()),
+            ..CellSummary::unmeasured(setting, context)
         }
     }
 
@@ -405,13 +430,14 @@ impl<'a> Run<'a> {
     }
 }
 
-fn by_visit(trials: &[Trial]) -> BTreeMap<(&str, u32, u32), Vec<&Trial>> {
-    let mut visits: BTreeMap<(&str, u32, u32), Vec<&Trial>> = BTreeMap::new();
+fn by_visit(trials: &[Trial]) -> Visits<'_> {
+    // Hashed first: a million trials are found their place faster than by comparing long names.
+    let mut visits: HashMap<(&str, u32, u32), Vec<&Trial>> = HashMap::new();
     for trial in trials {
         let key = &trial.key;
         visits.entry((key.setting.as_str(), key.context, key.replicate)).or_default().push(trial);
     }
-    visits
+    visits.into_iter().collect()
 }
 
 /// Cells whose server silently changed something, and what.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::figures;
 use super::frame::{Scored, Visit};
 use super::quality::mean_score;
 use super::stats::{ClusterSums, wilson};
@@ -18,33 +19,37 @@ const CEILING: f64 = 0.97;
 /// Depth bins of scored tasks: quarters of the context.
 const DEPTH_BINS: u32 = 4;
 
-/// Every task and arm on every cell, by context, in suite order.
-pub(crate) fn rows(run: &Run<'_>) -> Result<Vec<TaskRow>> {
+/// Every task and arm on every cell of a context length, in suite order.
+pub(crate) fn rows(run: &Run<'_>, context: u32) -> Result<Vec<TaskRow>> {
     let mut rows = Vec::new();
-    for &context in &run.suite.contexts {
-        for (task, arm) in run.task_arms(context) {
-            let start = rows.len();
-            for setting in &run.suite.settings {
-                rows.push(row(run, (task, arm), &setting.label, context)?);
-            }
-            let on_reference = rows[start].quality.map(|quality| quality.value);
-            let uninformative = on_reference.is_some_and(|mean| mean > CEILING || mean <= 0.0);
-            rows[start..].iter_mut().for_each(|row| row.uninformative = uninformative);
+    let reference = &run.suite.reference().label;
+    let visit = |setting| Visit { setting, context, replicate: 0 };
+    for (task, arm) in run.task_arms(context) {
+        let start = rows.len();
+        let theirs = run.frame.scored(visit(reference), task, arm)?;
+        for setting in &run.suite.settings {
+            let scored = run.frame.scored(visit(&setting.label), task, arm)?;
+            let mut row = row(run, (task, arm), visit(&setting.label), &scored);
+            row.difference = difference(&scored, &theirs, run.resampling.confidence)
+                .filter(|_| setting.label != *reference);
+            rows.push(row);
         }
+        let on_reference = rows[start].quality.map(|quality| quality.value);
+        let uninformative = on_reference.is_some_and(|mean| mean > CEILING || mean <= 0.0);
+        rows[start..].iter_mut().for_each(|row| row.uninformative = uninformative);
     }
     Ok(rows)
 }
 
-fn row(run: &Run<'_>, (task, arm): (&str, Option<Arm>), setting: &str, context: u32) -> Result<TaskRow> {
-    let visit = Visit { setting, context, replicate: 0 };
-    let scored = run.frame.scored(visit, task, arm)?;
+fn row(run: &Run<'_>, (task, arm): (&str, Option<Arm>), visit: Visit<'_>, scored: &[Scored]) -> TaskRow {
     let mut row = TaskRow {
         task: task.into(),
         arm,
-        setting: setting.into(),
-        context,
+        setting: visit.setting.into(),
+        context: visit.context,
         sanity: run.weight(task) != Weight::Primary,
-        quality: estimate(&scored, run.resampling, context),
+        quality: estimate(scored, run.resampling, visit.context),
+        difference: None,
         uninformative: false,
         labels: BTreeMap::new(),
         scored: 0,
@@ -64,7 +69,28 @@ fn row(run: &Run<'_>, (task, arm): (&str, Option<Arm>), setting: &str, context: 
             Outcome::Failed { .. } => row.failed += 1,
         }
     }
-    Ok(row)
+    row
+}
+
+/// Scores minus the reference's on the same cases; the cases of a cluster are no independent evidence and count as one.
+fn difference(ours: &[Scored], theirs: &[Scored], confidence: f64) -> Option<Estimate> {
+    let mut reference: HashMap<&str, (f64, f64)> = HashMap::new();
+    for item in theirs {
+        let (sum, count) = reference.entry(&item.case).or_default();
+        (*sum, *count) = (*sum + item.quality, *count + 1.0);
+    }
+    let mut clusters: BTreeMap<&str, (f64, f64, f64)> = BTreeMap::new();
+    for item in ours {
+        let Some((sum, count)) = reference.get(item.case.as_str()) else { continue };
+        let (mine, its, items) = clusters.entry(&item.cluster).or_default();
+        (*mine, *its, *items) = (*mine + item.quality, *its + sum / count, *items + 1.0);
+    }
+    let pairs: Vec<(f64, f64)> =
+        clusters.values().map(|(ours, theirs, items)| (ours / items, theirs / items)).collect();
+    // Student's interval knows nothing of the range of scores.
+    let within = |end: Option<f64>| end.map(|end| end.clamp(-1.0, 1.0));
+    let difference = figures::difference(&pairs, confidence)?;
+    Some(Estimate { low: within(difference.low), high: within(difference.high), ..difference })
 }
 
 /// Wilson's interval for independent pass/fail scores, the cell's procedure for others.
@@ -80,40 +106,40 @@ fn estimate(scored: &[Scored], resampling: Resampling, context: u32) -> Option<E
     mean_score(&[sums], resampling, context)
 }
 
-/// Scores with the place of what they are about, by task, arm and setting.
-type Places<'a> = BTreeMap<(&'a str, Option<Arm>, &'a str), Vec<Part>>;
-
 /// Mean scores by quarter of the context, for tasks whose answers have a place. An answer of several parts counts
 /// part by part, each where it lies.
 pub(crate) fn depths(run: &Run<'_>, context: u32) -> Vec<DepthRow> {
-    let places = places(run, context);
+    let cases = run.journal.cases.iter().filter(|case| case.context == context);
+    let depths: HashMap<&str, f64> = cases.filter_map(|case| Some((case.id.as_str(), case.depth?))).collect();
     let mut rows = Vec::new();
-    for (task, arm) in run.task_arms(context) {
+    for task_arm in run.task_arms(context) {
         for setting in &run.suite.settings {
-            let Some(parts) = places.get(&(task, arm, setting.label.as_str())) else { continue };
             let visit = Visit { setting: &setting.label, context, replicate: 0 };
-            rows.extend((0..DEPTH_BINS).filter_map(|bin| depth_row(parts, task, visit, bin)));
+            let parts = parts(run, task_arm, visit, &depths);
+            rows.extend((0..DEPTH_BINS).filter_map(|bin| depth_row(&parts, task_arm.0, visit, bin)));
         }
     }
     rows
 }
 
-fn places<'a>(run: &Run<'a>, context: u32) -> Places<'a> {
-    let depths: HashMap<&str, f64> =
-        run.journal.cases.iter().filter_map(|case| Some((case.id.as_str(), case.depth?))).collect();
-    let mut places = Places::new();
-    for trial in &run.journal.trials {
-        let key = &trial.key;
-        let counts = key.context == context
-            && key.replicate == 0
-            && !run.void.contains_key(&(key.setting.as_str(), context));
-        let Some(score) = trial.outcome.score().filter(|_| counts) else { continue };
+/// The scores of a task on a cell with the place of what they are about; none of a void cell.
+fn parts(
+    run: &Run<'_>,
+    (task, arm): (&str, Option<Arm>),
+    visit: Visit<'_>,
+    depths: &HashMap<&str, f64>,
+) -> Vec<Part> {
+    if run.void.contains_key(&(visit.setting, visit.context)) {
+        return Vec::new();
+    }
+    let mut parts = Vec::new();
+    for trial in run.trials(visit).iter().filter(|trial| trial.key.task == task && trial.key.arm == arm) {
+        let Some(score) = trial.outcome.score() else { continue };
         let whole = depths.get(trial.case.as_str()).zip(score.quality);
         let whole = whole.map(|(&depth, quality)| Part { depth, quality });
-        let parts = places.entry((&key.task, key.arm, &key.setting)).or_default();
         parts.extend(if score.parts.is_empty() { whole.as_slice() } else { &score.parts });
     }
-    places
+    parts
 }
 
 fn depth_row(parts: &[Part], task: &str, visit: Visit<'_>, bin: u32) -> Option<DepthRow> {
@@ -149,4 +175,30 @@ pub(crate) fn failures(journal: &Journal) -> Vec<FailureRow> {
             error: error.clone(),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scored(case: &str, cluster: &str, quality: f64) -> Scored {
+        Scored { case: case.into(), cluster: cluster.into(), quality }
+    }
+
+    #[test]
+    fn a_cluster_counts_as_one_and_items_without_a_partner_not_at_all() {
+        let theirs = [scored("a", "x", 1.0), scored("b", "x", 1.0), scored("c", "y", 1.0)];
+        let ours =
+            [scored("a", "x", 0.0), scored("b", "x", 1.0), scored("c", "y", 1.0), scored("d", "z", 0.0)];
+        let difference = difference(&ours, &theirs, 0.95).unwrap();
+        assert_eq!((difference.value, difference.n), (-0.25, 2), "x lost half, y nothing");
+    }
+
+    #[test]
+    fn repeats_of_a_case_are_averaged() {
+        let theirs = [scored("a", "a", 1.0), scored("a", "a", 0.0)];
+        let difference = difference(&[scored("a", "a", 0.5)], &theirs, 0.95).unwrap();
+        assert_eq!((difference.value, difference.n), (0.0, 1));
+        assert_eq!(super::difference(&[], &theirs, 0.95), None);
+    }
 }

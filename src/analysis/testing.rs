@@ -1,43 +1,12 @@
 //! Small made-up summaries for unit tests.
 
-use super::summary::{
-    CellSummary, FrontStatus, Machine, MemorySummary, Objective, SUMMARY_SCHEMA_VERSION, Summary, Verdict,
-};
+use super::summary::{CellSummary, Machine, Objective, SUMMARY_SCHEMA_VERSION, Summary};
 use crate::journal::{FORMAT, Header};
 use crate::suite::Suite;
 
 /// A cell with nothing measured.
 pub(crate) fn cell(setting: &str, context: u32) -> CellSummary {
-    CellSummary {
-        setting: setting.into(),
-        context,
-        void: None,
-        planned: 0,
-        scored: 0,
-        unscored: 0,
-        failed: 0,
-        truncated: 0,
-        quality: None,
-        difference: None,
-        mde: None,
-        p_holm: None,
-        verdict: Verdict::NotMeasured,
-        kld: None,
-        ttft_s: None,
-        prefill_tps: None,
-        decode_tps: None,
-        engine_decode_tps: None,
-        itl_p50_s: None,
-        itl_p95_s: None,
-        itl_max_s: None,
-        draft_acceptance: None,
-        memory: MemorySummary::default(),
-        energy: None,
-        front: FrontStatus::NotMeasured,
-        front_frequency: None,
-        command: None,
-        effective: None,
-    }
+    CellSummary::unmeasured(setting, context)
 }
 
 /// The header of a run of a suite.

@@ -176,6 +176,10 @@ pub fn tasks_csv(summary: &Summary) -> Vec<u8> {
         "quality_low",
         "quality_high",
         "quality_n",
+        "difference",
+        "difference_low",
+        "difference_high",
+        "difference_n",
         "scored",
         "failed",
         "labels",
@@ -199,7 +203,9 @@ fn task_fields<'a>(row: &'a TaskRow, labels: &'a str, unscored: &'a str) -> Vec<
         yes_no(row.uninformative),
     ];
     fields.extend(with_interval(row.quality));
-    fields.extend([Field::count(row.quality), Field::whole(row.scored), Field::whole(row.failed)]);
+    fields.push(Field::count(row.quality));
+    fields.extend(with_interval(row.difference));
+    fields.extend([Field::count(row.difference), Field::whole(row.scored), Field::whole(row.failed)]);
     fields.extend([Field::Text(labels), Field::Text(unscored)]);
     fields
 }

@@ -305,12 +305,25 @@ fn runs_on_other_items_are_refused_by_name() {
     assert_eq!(error.kind(), Kind::Usage);
     assert!(error.hints().iter().any(|hint| hint == "seed differs: 7 in A, 8 in B"), "{:?}", error.hints());
 
-    let mut relabelled = journal();
-    for setting in &mut relabelled.header.suite.settings {
-        setting.label.push_str(" elsewhere");
+    let mut elsewhere = journal();
+    for context in &mut elsewhere.header.suite.contexts {
+        *context += 1;
     }
-    let error = compare(&relabelled, &[]).unwrap_err();
+    let error = compare(&elsewhere, &[]).unwrap_err();
     assert!(error.to_string().contains("no setting at the same context length"), "{error}");
+}
+
+#[test]
+fn runs_without_a_common_name_are_compared_by_their_references() {
+    let mut other = journal();
+    let labels = other.header.suite.settings.iter_mut().map(|setting| &mut setting.label);
+    let labels = labels.chain(other.trials.iter_mut().map(|trial| &mut trial.key.setting));
+    labels.for_each(|label| label.push_str(" elsewhere"));
+    let comparison = compare(&other, &[]).unwrap();
+    assert!(comparison.cells.iter().all(|cell| cell.setting == REFERENCE && cell.pairs > 0));
+    assert!(!comparison.cells.is_empty() && comparison.flips_in_all == 0);
+    let named = format!("`{REFERENCE}` in A with `{REFERENCE} elsewhere` in B");
+    assert!(comparison.notes[0].contains(&named), "{:?}", comparison.notes);
 }
 
 #[test]

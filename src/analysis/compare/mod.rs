@@ -177,7 +177,8 @@ pub fn compare(a: &Journal, b: &Journal, request: &Request) -> Result<Comparison
 /// # Errors
 /// As [`compare`].
 pub fn compare_with(a: &Journal, b: &Journal, tasks: &dyn Tasks, request: &Request) -> Result<Comparison> {
-    let runs = Pair { a: Run::new(a, tasks)?, b: Run::new(b, tasks)? };
+    let (renamed, note) = references_as_one(a, b);
+    let runs = Pair { a: Run::new(a, tasks)?, b: Run::new(renamed.as_ref().unwrap_or(b), tasks)? };
     let shared = runs.shared_cells()?;
     let mut cells = Vec::new();
     let mut flips = Vec::new();
@@ -192,7 +193,8 @@ pub fn compare_with(a: &Journal, b: &Journal, tasks: &dyn Tasks, request: &Reque
         return Err(runs.nothing_in_common());
     }
     let cells = cell::adjust(cells);
-    let mut notes = thresholds::unjudged(&cells, &request.thresholds);
+    let mut notes: Vec<String> = note.into_iter().collect();
+    notes.extend(thresholds::unjudged(&cells, &request.thresholds));
     notes.extend(runs.few_visits());
     notes.extend(runs.stopped_early());
     let flips_in_all = flips.len() as u32;
@@ -212,6 +214,26 @@ pub fn compare_with(a: &Journal, b: &Journal, tasks: &dyn Tasks, request: &Reque
         thresholds: request.thresholds.clone(),
         cells,
     })
+}
+
+/// Run B with its reference named as that of A, where no setting has the same name in both (two engines, two models),
+/// and what is to be said of it.
+fn references_as_one(a: &Journal, b: &Journal) -> (Option<Journal>, Option<String>) {
+    let (ours, theirs) = (&a.header.suite, &b.header.suite);
+    let known = |label: &str| theirs.settings.iter().any(|setting| setting.label == label);
+    if ours.settings.iter().any(|setting| known(&setting.label)) {
+        return (None, None);
+    }
+    let (new, old) = (ours.reference().label.clone(), theirs.reference().label.clone());
+    let note = format!(
+        "no setting has the same name in both runs: their references are compared, `{new}` in A with `{old}` in B"
+    );
+    let mut renamed = b.clone();
+    let labels = renamed.header.suite.settings.iter_mut().map(|setting| &mut setting.label);
+    let labels = labels.chain(renamed.trials.iter_mut().map(|trial| &mut trial.key.setting));
+    let labels = labels.chain(renamed.launches.iter_mut().map(|launch| &mut launch.setting));
+    labels.filter(|label| **label == old).for_each(|label| label.clone_from(&new));
+    (Some(renamed), Some(note))
 }
 
 fn name(journal: &Journal) -> RunName {

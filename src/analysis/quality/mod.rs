@@ -4,7 +4,8 @@
 //! one) of the task's mean score. A task at which the reference scores 0 cannot show a loss and would only
 //! dilute the others', so it is left out for every setting alike, and flagged.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use super::frame::{Item, Visit, arm_name};
 use super::stats::{CellDraws, ClusterSums, Differences, holm, joint_draws, rng};
@@ -25,8 +26,8 @@ use interval::{anytime_score, difference_of, mean_of_means, mean_score_of};
 /// The items of one primary task (and arm) at one context length, by cluster.
 #[derive(Debug, Clone)]
 struct Stratum {
-    task: String,
-    arm: String,
+    task: Arc<str>,
+    arm: Arc<str>,
     clusters: HashMap<String, usize>,
 }
 
@@ -267,7 +268,7 @@ fn informative(all: Vec<Stratum>, reference: &[Item]) -> (Vec<Stratum>, bool) {
 }
 
 fn score_sums(strata: &[Stratum], items: &[Item]) -> Vec<ClusterSums> {
-    sums(strata, items.iter().map(|item| (&*item.task, &*item.arm, &*item.cluster, item.quality)))
+    sums(strata, items.iter().map(|item| (item, item.quality)))
 }
 
 /// What identifies an item between visits: task, arm and case.
@@ -283,18 +284,21 @@ fn by_case(items: &[Item]) -> HashMap<ItemKey<'_>, f64> {
 
 /// What `of` makes of the items, added up; items for which it has nothing to compare with are left out.
 fn compared_sums(strata: &[Stratum], items: &[Item], of: impl Fn(&Item) -> Option<f64>) -> Vec<ClusterSums> {
-    let values = items.iter().filter_map(|item| Some((&*item.task, &*item.arm, &*item.cluster, of(item)?)));
-    sums(strata, values)
+    sums(strata, items.iter().filter_map(|item| Some((item, of(item)?))))
 }
 
 impl Change {
     fn of(strata: &[Stratum], items: &[Item], reference: &HashMap<ItemKey<'_>, f64>) -> Self {
         let change = |item: &Item| Some(item.quality - reference.get(&key_of(item))?);
-        let changes: Vec<f64> = items.iter().filter_map(change).collect();
-        let differing = changes.iter().filter(|change| **change != 0.0).count();
+        let changes: Vec<(&Item, f64)> =
+            items.iter().filter_map(|item| Some((item, change(item)?))).collect();
+        let differing = changes.iter().filter(|(_, change)| *change != 0.0).count();
+        let added = |size: &dyn Fn(f64) -> f64| {
+            sums(strata, changes.iter().map(|(item, change)| (*item, size(*change))))
+        };
         Self {
-            strata: compared_sums(strata, items, change),
-            sizes: compared_sums(strata, items, |item| change(item).map(f64::abs)),
+            strata: added(&|change| change),
+            sizes: added(&f64::abs),
             discordance: differing as f64 / changes.len().max(1) as f64,
         }
     }
@@ -310,15 +314,12 @@ impl Change {
     }
 }
 
-/// Adds items (task, arm, cluster, value) up by stratum and cluster; items of other strata are left out.
-fn sums<'i>(
-    strata: &[Stratum],
-    items: impl Iterator<Item = (&'i str, &'i str, &'i str, f64)>,
-) -> Vec<ClusterSums> {
+/// Adds values of items up by stratum and cluster; items of other strata are left out.
+fn sums<'i>(strata: &[Stratum], values: impl Iterator<Item = (&'i Item, f64)>) -> Vec<ClusterSums> {
     let mut all: Vec<ClusterSums> = strata.iter().map(|s| ClusterSums::new(s.clusters.len())).collect();
-    for (task, arm, cluster, value) in items {
-        let found = strata.iter().position(|stratum| stratum.task == task && stratum.arm == arm);
-        let place = found.and_then(|at| Some((at, *strata[at].clusters.get(cluster)?)));
+    for (item, value) in values {
+        let found = strata.iter().position(|stratum| stratum.task == item.task && stratum.arm == item.arm);
+        let place = found.and_then(|at| Some((at, *strata[at].clusters.get(&item.cluster)?)));
         if let Some((at, cluster)) = place {
             all[at].add(cluster, value);
         }
@@ -329,13 +330,13 @@ fn sums<'i>(
 /// How many chat replies of the reference's two visits are byte-identical, of how many.
 fn identical_replies(run: &Run<'_>, reference: &str, context: u32) -> Option<(u32, u32)> {
     let visit = |replicate| run.trials(Visit { setting: reference, context, replicate });
-    let chats: BTreeMap<&str, bool> = run
-        .journal
-        .cases
-        .iter()
-        .map(|case| (case.id.as_str(), matches!(case.prompt, Prompt::Chat { .. })))
-        .collect();
-    let is_chat = |trial: &&&Trial| trial.reply.is_some() && chats.get(trial.case.as_str()) == Some(&true);
+    if visit(1).is_empty() {
+        return None;
+    }
+    let here = run.journal.cases.iter().filter(|case| case.context == context);
+    let chats = here.filter(|case| matches!(case.prompt, Prompt::Chat { .. }));
+    let chats: HashSet<&str> = chats.map(|case| case.id.as_str()).collect();
+    let is_chat = |trial: &&&Trial| trial.reply.is_some() && chats.contains(trial.case.as_str());
     let first: BTreeMap<&str, &Trial> =
         visit(0).iter().filter(is_chat).map(|trial| (trial.case.as_str(), *trial)).collect();
     let turn = |reply: &Reply| {

@@ -8,7 +8,7 @@ mod changes;
 mod joint;
 mod medians;
 mod order;
-mod parallel;
+pub(crate) mod parallel;
 mod power;
 mod rates;
 mod sequential;

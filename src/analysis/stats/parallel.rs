@@ -39,9 +39,32 @@ pub(crate) fn fill_rows<T: Send, S>(
     });
 }
 
+/// What `of` makes of each item, in their order, over the machine's threads.
+pub(crate) fn map<T: Sync, R: Send>(items: &[T], of: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut results: Vec<Option<R>> = items.iter().map(|_| None).collect();
+    fill_rows(
+        &mut results,
+        1,
+        threads.min(items.len()),
+        || (),
+        |(), number, place| {
+            place[0] = Some(of(&items[number]));
+        },
+    );
+    results.into_iter().flatten().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_made_of_items_keeps_their_order() {
+        let items: Vec<usize> = (0..23).collect();
+        assert_eq!(map(&items, |item| item * 2), items.iter().map(|item| item * 2).collect::<Vec<_>>());
+        assert!(map(&[] as &[usize], |item| *item).is_empty());
+    }
 
     #[test]
     fn rows_are_the_same_on_any_number_of_threads() {

@@ -125,3 +125,39 @@ pub struct CellSummary {
     /// What the server really ran.
     pub effective: Option<Effective>,
 }
+
+impl CellSummary {
+    /// A cell of which nothing is known but its name.
+    pub(crate) fn unmeasured(setting: &str, context: u32) -> Self {
+        Self {
+            setting: setting.into(),
+            context,
+            void: None,
+            planned: 0,
+            scored: 0,
+            unscored: 0,
+            failed: 0,
+            truncated: 0,
+            quality: None,
+            difference: None,
+            mde: None,
+            p_holm: None,
+            verdict: Verdict::NotMeasured,
+            kld: None,
+            ttft_s: None,
+            prefill_tps: None,
+            decode_tps: None,
+            engine_decode_tps: None,
+            itl_p50_s: None,
+            itl_p95_s: None,
+            itl_max_s: None,
+            draft_acceptance: None,
+            memory: MemorySummary::default(),
+            energy: None,
+            front: FrontStatus::NotMeasured,
+            front_frequency: None,
+            command: None,
+            effective: None,
+        }
+    }
+}

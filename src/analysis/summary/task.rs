@@ -23,6 +23,10 @@ pub struct TaskRow {
     pub sanity: bool,
     /// Mean score (0..1) with its interval (Wilson for pass/fail scores, bootstrap else).
     pub quality: Option<Estimate>,
+    /// Setting minus reference over the independent groups of items that both scored: their mean with Tango's interval
+    /// (pass/fail) or Student's; nothing of it is adjusted for the number of tasks. `None` for the reference.
+    #[serde(default)]
+    pub difference: Option<Estimate>,
     /// Above 97% (nearly no room for a gain, and small damage hides) or at 0 on the reference (no damage can
     /// show): see [`Summary::flags`].
     pub uninformative: bool,

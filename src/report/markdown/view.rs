@@ -16,7 +16,7 @@ use super::machine;
 use super::memory::MemoryView;
 use super::serving::{self, PrefixCacheView};
 use super::speculation::{self, SpeculationView};
-use crate::analysis::summary::{CellSummary, DepthRow, KldSummary, Summary, TaskRow};
+use crate::analysis::summary::{CellSummary, DepthRow, Estimate, KldSummary, Summary, TaskRow};
 
 /// Failures that are listed one by one.
 const LISTED_FAILURES: usize = 50;
@@ -36,6 +36,7 @@ pub(super) struct View<'a> {
     figure_words: String,
     levels: Vec<LevelView>,
     tasks: Vec<TableView>,
+    task_differences: Vec<TableView>,
     sanity_note: bool,
     labels: Vec<LabelView>,
     depths: Vec<TableView>,
@@ -210,6 +211,10 @@ impl<'a> View<'a> {
             figure_words: format!("Pareto front of {}", text::markdown(&summary.suite)),
             levels: contexts.iter().map(|&context| level(summary, context)).collect(),
             tasks: contexts.iter().filter_map(|&context| task_table(summary, context)).collect(),
+            task_differences: contexts
+                .iter()
+                .filter_map(|&context| difference_table(summary, context))
+                .collect(),
             sanity_note: summary.tasks.iter().any(|row| row.sanity && row.quality.is_some()),
             labels: labels(summary),
             depths: depth_tables(summary),
@@ -335,27 +340,45 @@ fn column_name(row: &TaskRow) -> String {
 }
 
 fn task_table(summary: &Summary, context: u32) -> Option<TableView> {
-    let scored: Vec<&TaskRow> =
-        summary.tasks.iter().filter(|row| row.context == context && row.quality.is_some()).collect();
+    table_by_task(summary, context, |row| row.quality, |quality| text::estimate(Some(quality), text::score))
+}
+
+/// What each setting loses on each task; none where the tables above say it already.
+fn difference_table(summary: &Summary, context: u32) -> Option<TableView> {
+    let loss = |difference: Estimate| {
+        let words = format!("{} (n {})", text::estimate(Some(difference), text::signed_points), difference.n);
+        if difference.high.is_some_and(|high| high < 0.0) { format!("**{words}**") } else { words }
+    };
+    let mut table = table_by_task(summary, context, |row| row.difference, loss)?;
+    table.rows.retain(|row| row.cells.iter().any(|cell| cell != text::NONE));
+    (table.columns.len() > 1).then_some(table)
+}
+
+/// Settings by tasks, with a figure that rows have or have not.
+fn table_by_task(
+    summary: &Summary,
+    context: u32,
+    figure: impl Fn(&TaskRow) -> Option<Estimate>,
+    show: impl Fn(Estimate) -> String,
+) -> Option<TableView> {
+    let shown: Vec<&TaskRow> =
+        summary.tasks.iter().filter(|row| row.context == context && figure(row).is_some()).collect();
     let mut columns: Vec<String> = Vec::new();
-    for row in &scored {
+    for row in &shown {
         let name = column_name(row);
         if !columns.contains(&name) {
             columns.push(name);
         }
     }
+    let value = |setting: &str, column: &String| {
+        let row = shown.iter().find(|row| row.setting == setting && column_name(row) == *column);
+        or_none(row.and_then(|row| figure(row)).map(&show))
+    };
     let settings = summary.cells.iter().filter(|cell| cell.context == context).map(|cell| &cell.setting);
     let rows = settings
         .map(|setting| RowView {
             setting: text::code(setting),
-            cells: columns
-                .iter()
-                .map(|column| {
-                    let row =
-                        scored.iter().find(|row| row.setting == *setting && column_name(row) == *column);
-                    text::estimate(row.and_then(|row| row.quality), text::score)
-                })
-                .collect(),
+            cells: columns.iter().map(|column| value(setting, column)).collect(),
         })
         .collect();
     let context = text::tokens(context);

@@ -304,6 +304,7 @@ mod tests {
             context,
             sanity,
             quality,
+            difference: None,
             uninformative: false,
             labels: std::collections::BTreeMap::new(),
             scored: 8,
