@@ -341,13 +341,23 @@ impl<'a> Run<'a> {
         let rounds = self.suite.rounds;
         let slice =
             |samples: u32, after: u32| (0..samples).filter(|index| index % rounds > after).count() as u32;
-        let of = |decision: &summary::Decision| -> u32 {
-            let here = self.suite.tasks.iter().filter(|task| task.contexts.contains(&decision.context));
-            let trials = here.map(|t| slice(t.samples, decision.after_round) * t.arms.len().max(1) as u32);
-            let visits = if decision.setting == self.suite.reference().label { 2 } else { 1 };
-            trials.sum::<u32>() * visits
+        let after = |setting: &str, context: u32, replicate: u32| {
+            let decisions = self.journal.decisions.iter();
+            let about = decisions.filter(|decision| decision.covers(setting, context, replicate));
+            about.map(|decision| decision.after_round).min()
         };
-        self.journal.decisions.iter().map(of).sum()
+        let labels = self.suite.settings.iter().map(|setting| (setting.label.as_str(), 0));
+        let visits = labels.chain([(self.suite.reference().label.as_str(), 1)]);
+        let of = |(setting, replicate): (&str, u32)| -> u32 {
+            let stopped =
+                self.suite.contexts.iter().filter_map(|&c| Some((c, after(setting, c, replicate)?)));
+            let trials = stopped.map(|(context, after)| {
+                let here = self.suite.tasks.iter().filter(|task| task.contexts.contains(&context));
+                here.map(|t| slice(t.samples, after) * t.arms.len().max(1) as u32).sum::<u32>()
+            });
+            trials.sum()
+        };
+        visits.map(of).sum()
     }
 
     pub(crate) fn front_rule(&self) -> pareto::Rule<'a> {

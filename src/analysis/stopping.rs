@@ -76,13 +76,17 @@ struct Referee<'r, 'a> {
 
 impl Referee<'_, '_> {
     fn stopped(&self, setting: &str, context: u32) -> bool {
+        self.visit_stopped(setting, context, 0)
+    }
+
+    fn visit_stopped(&self, setting: &str, context: u32, replicate: u32) -> bool {
         let before = self.run.journal.decisions.iter().chain(&self.decisions);
-        before.into_iter().any(|decision| decision.setting == setting && decision.context == context)
+        before.into_iter().any(|decision| decision.covers(setting, context, replicate))
     }
 
     fn stop(&mut self, setting: &str, context: u32, reason: StopReason, because: String) {
-        let after_round = self.after_round;
-        self.decisions.push(Decision { after_round, setting: setting.into(), context, reason, because });
+        let (after_round, setting) = (self.after_round, setting.to_owned());
+        self.decisions.push(Decision { after_round, setting, context, replicate: None, reason, because });
     }
 
     fn judge_level(&mut self, context: u32) -> Result<()> {
@@ -99,10 +103,37 @@ impl Referee<'_, '_> {
                 self.stop(&cell.summary.setting, context, StopReason::Settled, because);
             }
         }
+        self.judge_floor(&level);
         if self.racing {
             self.race(&level, &cells);
         }
         Ok(())
+    }
+
+    /// The reference's second visit is there for the noise floor: once that is shown to be below the margin,
+    /// more of it can settle nothing.
+    fn judge_floor(&mut self, level: &Level<'_>) {
+        let suite = self.run.suite;
+        let reference = &suite.reference().label;
+        if self.visit_stopped(reference, level.context, 1) {
+            return;
+        }
+        let below = |(most, _): &(f64, usize)| *most < suite.margin;
+        if let Some((most, pairs)) = level.floor_at_most(suite.confidence).filter(below) {
+            self.decisions.push(Decision {
+                after_round: self.after_round,
+                setting: reference.clone(),
+                context: level.context,
+                replicate: Some(1),
+                reason: StopReason::Settled,
+                because: format!(
+                    "the reference differs from itself by at most {} on {} pairs, the margin is {}",
+                    points(most),
+                    thousands(pairs as u64),
+                    points(suite.margin)
+                ),
+            });
+        }
     }
 
     /// Why the verdict of a cell cannot change any more.

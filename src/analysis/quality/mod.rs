@@ -38,6 +38,8 @@ pub(crate) struct Level<'a> {
     strata: Vec<Stratum>,
     cells: BTreeMap<&'a str, Cell>,
     aa: Option<Difference>,
+    /// How far each item of the reference's second visit is from its first.
+    aa_sizes: Differences,
     aa_replies: Option<(u32, u32)>,
 }
 
@@ -75,6 +77,7 @@ impl<'a> Level<'a> {
         // The reference is compared with itself only by its second visit.
         let compared = std::iter::once([].as_slice()).chain(items[1..].iter().map(Vec::as_slice));
         let changes: Vec<Change> = compared.chain([again.as_slice()]).map(change).collect();
+        let aa_sizes = changes.last().map(|aa| pooled(&aa.sizes)).unwrap_or_default();
         let columns: Vec<&[ClusterSums]> =
             scores.iter().chain(changes.iter().map(|change| &change.strata)).map(Vec::as_slice).collect();
         let mut stream = rng(run.resampling.seed, &format!("items {context}"));
@@ -98,7 +101,7 @@ impl<'a> Level<'a> {
             cells.insert(*label, Cell { quality, draws, difference, items });
         }
         let aa_replies = identical_replies(run, reference, context);
-        Ok(Self { context, reference, strata, cells, aa, aa_replies })
+        Ok(Self { context, reference, strata, cells, aa, aa_sizes, aa_replies })
     }
 
     /// Fills in quality and difference of a cell; returns the difference for the verdict.
@@ -131,6 +134,13 @@ impl<'a> Level<'a> {
         let other = by_case(&self.cells.get(second)?.items);
         let difference = |item: &Item| Some(item.quality - other.get(&key_of(item))?);
         Some(pooled(&compared_sums(&self.strata, &self.cells.get(first)?.items, difference)))
+    }
+
+    /// The most that the noise floor can be, by a bound that may be looked at any time, and on how many pairs;
+    /// `None` without the reference's second visit.
+    pub(crate) fn floor_at_most(&self, confidence: f64) -> Option<(f64, usize)> {
+        let (_, most) = self.aa_sizes.confidence_sequence(confidence)?;
+        Some((most, self.aa_sizes.len()))
     }
 
     /// The pass/fail items of a cell when it has one primary task and independent items: right, and all.

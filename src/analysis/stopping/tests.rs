@@ -129,7 +129,8 @@ const RACING: &str = "[stopping]\nrule = \"racing\"";
 
 fn reason_of(journal: &Journal, place: usize) -> Option<(StopReason, u32)> {
     let label = &journal.header.suite.settings[place].label;
-    let decision = journal.decisions.iter().find(|decision| decision.setting == *label)?;
+    let mut whole_cells = journal.decisions.iter().filter(|decision| decision.replicate.is_none());
+    let decision = whole_cells.find(|decision| decision.setting == *label)?;
     Some((decision.reason, decision.after_round))
 }
 
@@ -156,6 +157,50 @@ fn what_is_open_goes_on() {
     let mut journal = run(1, 120, 3, SEQUENTIAL);
     play(&mut journal, &[Truth { loss: 0.1, gain: 0.05, decode_tps: 50.0 }], &mut rng(2, "open"));
     assert!(journal.decisions.is_empty(), "{:?}", journal.decisions);
+}
+
+/// After which round the reference's second visit stopped.
+fn floor_known(journal: &Journal) -> Option<u32> {
+    journal.decisions.iter().find(|decision| decision.replicate == Some(1)).map(|d| d.after_round)
+}
+
+#[test]
+fn the_second_visit_ends_when_the_floor_is_below_the_margin() {
+    let mut journal = run(1, 400, 4, SEQUENTIAL);
+    let unclear = Truth { loss: 0.12, gain: 0.08, decode_tps: 50.0 };
+    play(&mut journal, &[unclear], &mut rng(5, "floor"));
+    assert_eq!(floor_known(&journal), Some(1), "{:?}", journal.decisions);
+    assert_eq!(reason_of(&journal, 0), None, "the setting is open, so the reference itself goes on");
+    let visits = |replicate| {
+        journal
+            .trials
+            .iter()
+            .filter(|t| t.key.setting.ends_with("f16") && t.key.replicate == replicate)
+            .count()
+    };
+    assert_eq!((visits(0), visits(1)), (400, 200));
+    let summary = summarise_with(&journal, &OneTask).unwrap();
+    assert_eq!(summary.stopping.unwrap().saved, 200);
+    assert_eq!(summary.planned, summary.done);
+}
+
+#[test]
+fn a_reference_that_does_not_repeat_itself_keeps_its_second_visit() {
+    let mut journal = run(1, 400, 4, SEQUENTIAL);
+    let unclear = Truth { loss: 0.12, gain: 0.08, decode_tps: 50.0 };
+    for round in 0..3 {
+        measure(&mut journal, round, &[unclear], &mut rng(6, "flaky"));
+        // A fifth of the round's items comes out the other way.
+        for trial in journal.trials.iter_mut().filter(|t| t.key.round == round && t.key.replicate == 1) {
+            if trial.key.index % 20 == round {
+                let Outcome::Scored(Score { quality: Some(quality), .. }) = trial.outcome else { continue };
+                trial.outcome = Outcome::Scored(Score::of(1.0 - quality));
+            }
+        }
+        let decisions = decide_with(&journal, round, &OneTask).unwrap();
+        journal.decisions.extend(decisions);
+    }
+    assert_eq!(floor_known(&journal), None, "a fifth is more than 5 points: {:?}", journal.decisions);
 }
 
 #[test]

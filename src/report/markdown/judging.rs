@@ -5,8 +5,8 @@ use serde::Serialize;
 use super::super::text;
 use super::view::{joined, or_none};
 use crate::analysis::summary::{
-    FrontSummary, GateResult, GateStatus, Interaction, InteractionFinding, StopReason, StoppingSummary,
-    Summary,
+    Decision, FrontSummary, GateResult, GateStatus, Interaction, InteractionFinding, StopReason,
+    StoppingSummary, Summary,
 };
 
 #[derive(Serialize)]
@@ -118,7 +118,7 @@ pub(super) fn stopping(summary: &Summary) -> Option<StoppingView> {
             .iter()
             .map(|decision| StoppedView {
                 round: decision.after_round + 1,
-                setting: text::code(&decision.setting),
+                setting: visit(decision),
                 context: text::tokens(decision.context),
                 reason: match decision.reason {
                     StopReason::Settled => "settled",
@@ -130,6 +130,11 @@ pub(super) fn stopping(summary: &Summary) -> Option<StoppingView> {
             })
             .collect(),
     })
+}
+
+fn visit(decision: &Decision) -> String {
+    let setting = text::code(&decision.setting);
+    if decision.replicate == Some(1) { format!("{setting} (its second visit)") } else { setting }
 }
 
 fn saved(summary: &Summary, stopping: &StoppingSummary) -> String {
