@@ -111,7 +111,7 @@ impl Referee<'_, '_> {
     }
 
     /// The reference's second visit is there for the noise floor: once that is shown to be below the margin,
-    /// more of it can settle nothing.
+    /// more of it could only matter to differences that are smaller than the margin.
     fn judge_floor(&mut self, level: &Level<'_>) {
         let suite = self.run.suite;
         let reference = &suite.reference().label;

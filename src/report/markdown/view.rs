@@ -521,10 +521,15 @@ fn power(summary: &Summary) -> Vec<PowerView> {
             context: text::tokens(cell.context),
             setting: text::code(&cell.setting),
             pairs: or_none(cell.difference.map(|difference| difference.n.to_string())),
-            mde: or_none(cell.mde.map(text::points)),
+            mde: or_none(cell.mde.map(smallest_shown)),
             p: or_none(cell.p_holm.map(|p| if p < 0.001 { "< 0.001".into() } else { format!("{p:.3}") })),
         })
         .collect()
+}
+
+/// Scores differ by 100 points at most: so few items that only more could be shown show nothing.
+fn smallest_shown(difference: f64) -> String {
+    if difference < 1.0 { text::points(difference) } else { "none".into() }
 }
 
 fn voids(summary: &Summary) -> Vec<String> {
