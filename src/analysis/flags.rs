@@ -24,6 +24,9 @@ const STEAL_LIMIT: f64 = 0.05;
 /// Above this share of CPU time used by others a trial's speed is doubtful.
 const OTHER_CPU_LIMIT: f64 = 0.20;
 
+/// Above this share of memory that others map too, the proportional set size says too little of a server.
+const SHARED_LIMIT: f64 = 0.20;
+
 /// Fewer visits than this do not show drift.
 const MIN_VISITS: u32 = 3;
 
@@ -44,6 +47,7 @@ pub(crate) fn flags(run: &Run<'_>, summary: &Summary) -> Result<Vec<String>> {
     clocks(run, &mut flags)?;
     noise(run, &mut flags)?;
     cards(run, &mut flags)?;
+    shared_memory(summary, &mut flags);
     few_visits(run, summary, &mut flags);
     Ok(flags)
 }
@@ -256,6 +260,24 @@ fn cards(run: &Run<'_>, flags: &mut Vec<String>) -> Result<()> {
     Ok(())
 }
 
+/// A second server of the same model file halves what each is charged for it.
+fn shared_memory(summary: &Summary, flags: &mut Vec<String>) {
+    let shared = |cell: &&CellSummary| {
+        let memory = &cell.memory;
+        let sizes = memory.peak_pss_bytes.zip(memory.peak_rss_bytes);
+        let counts = memory.peak_vram_bytes.is_none();
+        counts && sizes.is_some_and(|(own, all)| (own as f64) < (1.0 - SHARED_LIMIT) * all as f64)
+    };
+    let cells = summary.cells.iter().filter(shared).count();
+    if cells > 0 {
+        flags.push(format!(
+            "processes shared more than {} of the memory of the servers in {cells} of {} cells (another server of the same model file?): memory counts only a part of that",
+            percent(SHARED_LIMIT),
+            summary.cells.len()
+        ));
+    }
+}
+
 fn few_visits(run: &Run<'_>, summary: &Summary, flags: &mut Vec<String>) {
     let rounds = run.suite.rounds;
     if rounds < MIN_VISITS && summary.cells.iter().any(|cell| cell.decode_tps.is_some()) {
@@ -366,4 +388,33 @@ fn cells<'a>(run: &Run<'a>) -> Vec<(&'a str, u32)> {
 
 fn task_name(row: &TaskRow) -> String {
     row.arm.map_or(row.task.clone(), |arm| format!("{} ({arm})", row.task))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+
+    fn flagged(pss: u64, rss: u64, vram: Option<u64>) -> Vec<String> {
+        let mut cell = testing::cell("q8_0", 512);
+        cell.memory.peak_pss_bytes = Some(pss);
+        cell.memory.peak_rss_bytes = Some(rss);
+        cell.memory.peak_vram_bytes = vram;
+        let summary = Summary { cells: vec![cell], ..testing::summary() };
+        let mut flags = Vec::new();
+        shared_memory(&summary, &mut flags);
+        flags
+    }
+
+    #[test]
+    fn memory_that_others_map_too_is_flagged() {
+        // SmolLM2 with and without a second server of the same file (MiB).
+        let both = flagged(104, 160, None);
+        assert!(
+            matches!(both.as_slice(), [flag] if flag.contains("20% of the memory") && flag.contains("1 of 1 cells")),
+            "{both:?}"
+        );
+        assert!(flagged(159, 160, None).is_empty());
+        assert!(flagged(104, 160, Some(500)).is_empty(), "the card's memory is the figure there");
+    }
 }
