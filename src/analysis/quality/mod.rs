@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::frame::{Item, Visit, arm_name};
+use super::pareto::Draw;
 use super::stats::{CellDraws, ClusterSums, Differences, holm, joint_draws, rng};
 use super::summary::{AaSummary, CellSummary, Estimate, Verdict};
 use super::{Measured, Run, pareto};
@@ -58,6 +59,56 @@ struct Change {
     discordance: f64,
 }
 
+/// The reference on all items that it answered.
+struct Whole {
+    items: usize,
+    mean: Option<f64>,
+    draws: Vec<Draw>,
+}
+
+impl Whole {
+    /// A cell that stopped before the reference saw only some of its items, perhaps the easier ones. Its quality is
+    /// adjusted by how far the reference did better on these than on all: own + slope (all - these), the slope of
+    /// its scores on the reference's (the regression estimator of survey sampling, Cochran 1977, chapter 7). So
+    /// cells of unlike items can be laid side by side; the interval stays the cell's own, which holds without that.
+    fn adjust(
+        &self,
+        quality: &mut Option<Estimate>,
+        draws: &mut CellDraws,
+        difference: Option<&Difference>,
+        (slope, changes): (f64, &CellDraws),
+    ) {
+        let (Some(quality), Some(difference), Some(mean)) = (quality, difference, self.mean) else { return };
+        let adjusted = |own: f64, change: f64, all: f64| own + slope * (all - (own - change));
+        quality.value = adjusted(quality.value, difference.estimate.value, mean).clamp(0.0, 1.0);
+        quality.low = quality.low.map(|low| low.min(quality.value));
+        quality.high = quality.high.map(|high| high.max(quality.value));
+        let beside = self.draws.iter().zip(&changes.means);
+        for ((own, smoothed), (all, change)) in draws.means.iter_mut().zip(&mut draws.smoothed).zip(beside) {
+            let (Some(now), Some(all), Some(change)) = (*own, *all, *change) else { continue };
+            let put = adjusted(now, change, all);
+            *own = Some(put);
+            *smoothed = smoothed.map(|smoothed| smoothed + put - now);
+        }
+    }
+}
+
+/// Slope (0..1) of a cell's scores on the reference's over the items that both answered, each about its task's mean.
+fn slope(strata: &[Stratum], items: &[Item], reference: &HashMap<ItemKey<'_>, f64>) -> f64 {
+    let (mut together, mut alone) = (0.0, 0.0);
+    for stratum in strata {
+        let here = items.iter().filter(|item| item.task == stratum.task && item.arm == stratum.arm);
+        let pairs: Vec<(f64, f64)> =
+            here.filter_map(|item| Some((item.quality, *reference.get(&key_of(item))?))).collect();
+        let n = pairs.len().max(1) as f64;
+        let own_mean = pairs.iter().map(|(own, _)| own).sum::<f64>() / n;
+        let their_mean = pairs.iter().map(|(_, theirs)| theirs).sum::<f64>() / n;
+        together += pairs.iter().map(|(own, theirs)| (own - own_mean) * (theirs - their_mean)).sum::<f64>();
+        alone += pairs.iter().map(|(_, theirs)| (theirs - their_mean).powi(2)).sum::<f64>();
+    }
+    if alone > 0.0 { (together / alone).clamp(0.0, 1.0) } else { 0.0 }
+}
+
 impl<'a> Level<'a> {
     /// Everything that the cells of a context length have in common is drawn at once.
     pub(crate) fn new(run: &Run<'a>, context: u32) -> Result<Self> {
@@ -90,14 +141,26 @@ impl<'a> Level<'a> {
             .map(|((change, draws), name)| change.difference(run, draws, &format!("{context} {name}")))
             .collect();
         let aa = differences.pop().flatten();
+        let whole_reference =
+            Whole { items: items[0].len(), mean: mean_of_means(&scores[0]), draws: draws[0].means.clone() };
         let mut cells = BTreeMap::new();
-        let whole = labels.iter().zip(items).zip(&scores).zip(draws).zip(differences);
-        for ((((label, items), scores), draws), difference) in whole {
-            let quality = if run.suite.stops_by_outcome() {
+        // Only cells that may stop early answer fewer items than the reference.
+        let slope_of = |items: &Vec<Item>| match run.suite.stops_by_outcome() {
+            true => slope(&strata, items, &of_reference),
+            false => 0.0,
+        };
+        let slopes: Vec<f64> = items.iter().map(slope_of).collect();
+        let changes = slopes.into_iter().zip(&of_changes);
+        let whole = labels.iter().zip(items).zip(&scores).zip(draws).zip(differences).zip(changes);
+        for (((((label, items), scores), mut draws), difference), changes) in whole {
+            let mut quality = if run.suite.stops_by_outcome() {
                 anytime_score(scores, run.resampling.confidence)
             } else {
                 mean_score_of(scores, &draws.means, run.resampling.confidence)
             };
+            if run.suite.stops_by_outcome() && items.len() < whole_reference.items {
+                whole_reference.adjust(&mut quality, &mut draws, difference.as_ref(), changes);
+            }
             cells.insert(*label, Cell { quality, draws, difference, items });
         }
         let aa_replies = identical_replies(run, reference, context);

@@ -153,6 +153,30 @@ fn clear_verdicts_stop_early_and_stay() {
 }
 
 #[test]
+fn the_quality_of_a_cell_of_easier_items_is_adjusted() {
+    let mut journal = run(1, 400, 4, SEQUENTIAL);
+    play(&mut journal, &[Truth { loss: 0.4, gain: 0.0, decode_tps: 50.0 }], &mut rng(7, "easy"));
+    assert_eq!(reason_of(&journal, 1), Some((StopReason::Settled, 0)), "{:?}", journal.decisions);
+    // The reference goes on, and finds half of the later items too hard.
+    journal.decisions.retain(|decision| decision.reason != StopReason::NothingLeft);
+    for round in 1..4 {
+        measure(&mut journal, round, &[EQUAL], &mut rng(7, "later"));
+    }
+    for trial in journal.trials.iter_mut().filter(|t| t.key.round > 0 && t.key.index % 8 < 4) {
+        trial.outcome = Outcome::Scored(Score::of(0.0));
+    }
+    let summary = summarise_with(&journal, &OneTask).unwrap();
+    let [reference, cell] = summary.cells.as_slice() else { panic!("{:?}", summary.cells) };
+    let (whole, own) = (reference.quality.unwrap(), cell.quality.unwrap());
+    assert_eq!((whole.n, own.n), (400, 100));
+    // It loses half of what the reference has, of any items.
+    assert!((own.value - whole.value / 2.0).abs() < 0.08, "{own:?} {whole:?}");
+    let seen = journal.trials.iter().filter(|t| t.key.setting == cell.setting);
+    let right = seen.filter(|t| matches!(&t.outcome, Outcome::Scored(s) if s.quality == Some(1.0))).count();
+    assert!(own.value + 0.1 < right as f64 / 100.0, "its own items were easier: {own:?}, {right} right");
+}
+
+#[test]
 fn what_is_open_goes_on() {
     let mut journal = run(1, 120, 3, SEQUENTIAL);
     play(&mut journal, &[Truth { loss: 0.1, gain: 0.05, decode_tps: 50.0 }], &mut rng(2, "open"));
