@@ -307,10 +307,11 @@ pub(crate) fn summary(suite: &Suite, decisions: &[Decision], saved: u32) -> Opti
     let guarantee = if suite.stops_by_outcome() {
         let level = (1.0 - suite.confidence) * 100.0;
         format!(
-            "Intervals of quality are confidence sequences and p-values are one over E-values: they hold after every \
+            "Intervals of a cell's quality are confidence sequences and p-values are one over E-values: they hold after every \
              round at once, whatever made a cell stop. The chance that any setting of a context length which in truth \
              equals the reference is ever called worse stays at most {level:.0}% (Holm over its settings). The \
-             quality of a cell that answered fewer items than the reference is adjusted for how hard those were to it."
+             quality of a cell that answered fewer items than the reference is adjusted for how hard those were to it. \
+             Intervals by task and by depth are the usual ones, which hold for one look."
         )
     } else {
         "A budget does not look at results, so the usual intervals hold.".to_owned()
