@@ -76,6 +76,9 @@ pub enum Command {
     Completions(CompletionsArgs),
     /// Print the manual page
     Man,
+    /// Start a server and end it with kneepoint (used by kneepoint itself)
+    #[command(name = "__watch-server", hide = true)]
+    WatchServer(WatchServerArgs),
     /// Set the parent-death signal, then become the server (used by kneepoint itself)
     #[command(name = "__exec-server", hide = true)]
     ExecServer(ExecServerArgs),
@@ -489,10 +492,18 @@ pub struct CompletionsArgs {
     pub shell: clap_complete::Shell,
 }
 
+/// Arguments of the hidden process that watches over a server.
+#[derive(Debug, Args)]
+pub struct WatchServerArgs {
+    /// The server's command line
+    #[arg(last = true, required = true)]
+    pub command: Vec<std::ffi::OsString>,
+}
+
 /// Arguments of the hidden step that becomes a server.
 #[derive(Debug, Args)]
 pub struct ExecServerArgs {
-    /// Process id of the kneepoint that starts the server
+    /// Process id of the watcher that starts the server
     #[arg(long)]
     pub parent: i32,
     /// The server's command line

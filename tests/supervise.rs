@@ -2,15 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
+mod common;
+
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use common::{KNEEPOINT, MockBench};
 use kneepoint::engine::Argv;
 use kneepoint::engine::supervise::{EXEC_SERVER, Launcher, Server, free_port};
 use kneepoint::error::{Error, Kind};
-
-const KNEEPOINT: &str = env!("CARGO_BIN_EXE_kneepoint");
+use kneepoint::probe::Subject;
+use kneepoint::probe::sampler::Sampler;
+use kneepoint::trial::metric;
 
 fn launcher(start_timeout: Duration) -> Launcher {
     Launcher { reexec: Some(KNEEPOINT.into()), start_timeout }
@@ -188,4 +192,279 @@ fn nothing_is_started_for_a_parent_that_is_gone() {
         .unwrap();
     assert!(!output.status.success());
     assert!(output.stdout.is_empty());
+}
+
+/// Scripts that start `$SERVER` in the ways that are out there.
+const WAYS: &[(&str, &str)] = &[
+    ("a wrapper without exec", "$SERVER; exit $?"),
+    ("two wrappers without exec", "sh -c '$SERVER; exit $?'; exit $?"),
+    ("a server in a session of its own", "setsid --fork $SERVER; sleep 300"),
+    ("a server that forks twice", "( $SERVER & ); sleep 300"),
+    ("a server that forks twice and calls setsid", "( setsid $SERVER & ); sleep 300"),
+    (
+        "workers in sessions of their own, deaf to SIGTERM",
+        "for i in 1 2; do setsid sh -c 'trap \"\" TERM; while :; do sleep 1; done' & done; $SERVER; exit $?",
+    ),
+    ("a worker without its environment", "env -i /usr/bin/setsid /bin/sleep 300 & $SERVER; exit $?"),
+];
+
+/// A web server that is started in one of the [`WAYS`].
+fn in_a_way(way: &str, folder: &Path, port: u16) -> Argv {
+    let web = web_server(folder, port);
+    let marker = folder.to_string_lossy().into_owned();
+    let server = format!("python3 {}", web.args.join(" "));
+    Argv { env: vec![("KNEEPOINT_TEST".into(), marker), ("SERVER".into(), server)], ..shell(way) }
+}
+
+/// Pids of processes, zombies left out, that a folder's name is in the environment of, or whose output goes there.
+fn processes_of(folder: &Path) -> Vec<u32> {
+    let marker = folder.to_str().unwrap();
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_string_lossy().parse::<u32>().ok());
+    pids.filter(|pid| runs(*pid))
+        .filter(|pid| {
+            let environ = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            let marked = String::from_utf8_lossy(&environ).contains(&format!("KNEEPOINT_TEST={marker}"));
+            let output = std::fs::read_link(format!("/proc/{pid}/fd/1")).unwrap_or_default();
+            marked || output.starts_with(folder)
+        })
+        .collect()
+}
+
+fn no_process_is_left(folder: &Path, way: &str) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !processes_of(folder).is_empty() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(processes_of(folder), Vec::<u32>::new(), "{way}: outlived its end");
+}
+
+#[tokio::test]
+async fn the_normal_stop_ends_every_process_of_a_server_however_it_was_started() {
+    for (name, way) in WAYS {
+        let folder = tempfile::tempdir().unwrap();
+        let port = free_port().unwrap();
+        let server = start(&in_a_way(way, folder.path(), port), port, folder.path(), LONG).await;
+        let mut server = server.unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(server.is_alive(), "{name}");
+        let before = processes_of(folder.path());
+        server.stop().await.unwrap();
+        let left: Vec<u32> = processes_of(folder.path());
+        assert!(left.is_empty(), "{name}: {left:?} of {before:?} are left when `stop` returns");
+    }
+}
+
+#[tokio::test]
+async fn dropping_ends_every_process_of_a_server_however_it_was_started() {
+    for (name, way) in WAYS {
+        let folder = tempfile::tempdir().unwrap();
+        let port = free_port().unwrap();
+        let server = start(&in_a_way(way, folder.path(), port), port, folder.path(), LONG).await.unwrap();
+        drop(server);
+        no_process_is_left(folder.path(), name);
+    }
+}
+
+/// A run whose server is started in one of the [`WAYS`].
+fn bench_in_a_way(way: &str, mock_args: &str) -> MockBench {
+    let bench = MockBench::new(mock_args);
+    let [binary, serve] = ["llama-server", "serve"].map(|name| bench.dir.path().join(name));
+    std::fs::rename(&binary, &serve).unwrap();
+    let serve = serve.display();
+    let script = format!(
+        "#!/bin/sh\ncase \"$1\" in --version|--help) exec {serve} \"$@\" ;; esac\nexport SERVER=\"{serve} $*\"\n{way}\n"
+    );
+    std::fs::write(&binary, script).unwrap();
+    std::fs::set_permissions(&binary, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    bench
+}
+
+/// Starts it and waits until its first trial has ended.
+fn in_the_middle(bench: &MockBench) -> Child {
+    let folder = bench.dir.path();
+    let mut child = bench
+        .command(&["run", "suite.toml"])
+        .env("KNEEPOINT_TEST", folder)
+        .stderr(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + LONG;
+    let measured = || {
+        let runs = std::fs::read_dir(folder.join("runs")).into_iter().flatten().flatten();
+        let mut texts = runs.filter_map(|run| std::fs::read_to_string(run.path().join("journal.jsonl")).ok());
+        texts.any(|text| text.contains("\"trial\""))
+    };
+    while !measured() {
+        assert!(child.try_wait().unwrap().is_none(), "the run ended before it could be killed");
+        assert!(Instant::now() < deadline, "no trial after a minute");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child
+}
+
+#[test]
+fn sigkill_of_kneepoint_leaves_no_process_of_the_server_however_it_was_started() {
+    for (name, way) in WAYS {
+        let bench = bench_in_a_way(way, "--decode-ms 20");
+        let mut child = in_the_middle(&bench);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        no_process_is_left(bench.dir.path(), name);
+    }
+}
+
+#[test]
+fn a_run_with_any_of_these_servers_is_whole_and_leaves_nothing() {
+    // The deaf workers take their whole time of grace in every visit.
+    for (name, way) in WAYS.iter().filter(|(_, way)| !way.contains("trap")) {
+        let bench = bench_in_a_way(way, "");
+        let out =
+            bench.command(&["run", "suite.toml"]).env("KNEEPOINT_TEST", bench.dir.path()).output().unwrap();
+        assert!(out.status.success(), "{name}: {}", String::from_utf8_lossy(&out.stderr));
+        assert!(bench.run_folder().join("report.md").is_file(), "{name}");
+        assert_eq!(processes_of(bench.dir.path()), Vec::<u32>::new(), "{name}");
+    }
+}
+
+/// The parent of a process.
+fn parent(pid: u32) -> u32 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit(") ").next().unwrap().split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_killed_watcher_takes_the_server_along_and_kneepoint_ends_what_is_left() {
+    for (name, way) in WAYS {
+        let folder = tempfile::tempdir().unwrap();
+        let port = free_port().unwrap();
+        let mut server = start(&in_a_way(way, folder.path(), port), port, folder.path(), LONG).await.unwrap();
+        let watcher = parent(server.pid());
+        assert_ne!(watcher, std::process::id(), "{name}: the server's parent is its watcher");
+        Command::new("kill").args(["-KILL", &watcher.to_string()]).status().unwrap();
+        let deadline = Instant::now() + LONG;
+        while server.is_alive() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let how = server.exit().unwrap();
+        assert!(how.contains("watcher") && how.contains("SIGKILL"), "{name}: {how}");
+        no_process_is_left(folder.path(), name);
+        server.stop().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn signals_to_the_whole_terminal_or_unit_do_not_end_the_watcher_before_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port().unwrap();
+    let way = "$SERVER; exit $?";
+    let mut server = start(&in_a_way(way, folder.path(), port), port, folder.path(), LONG).await.unwrap();
+    let watcher = parent(server.pid()).to_string();
+    for signal in ["-INT", "-TERM", "-HUP"] {
+        Command::new("kill").args([signal, &watcher]).status().unwrap();
+    }
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(server.is_alive(), "{:?}", server.exit());
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_behind_the_watcher_takes_sigterm_as_anywhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port().unwrap();
+    let web = web_server(folder.path(), port);
+    let script =
+        format!("trap 'echo ended softly; kill $!; exit 0' TERM; python3 {} & wait", web.args.join(" "));
+    let server = start(&shell(&script), port, folder.path(), LONG).await.unwrap();
+    let log = server.log().to_owned();
+    let began = Instant::now();
+    server.stop().await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(3), "it was not left to the end of its grace");
+    assert!(std::fs::read_to_string(log).unwrap().contains("ended softly"));
+}
+
+#[tokio::test]
+async fn the_exit_status_is_the_servers_own() {
+    let folder = tempfile::tempdir().unwrap();
+    for (script, how) in [("exit 7", "exit code 7"), ("kill -SEGV $$", "killed by SIGSEGV")] {
+        let port = free_port().unwrap();
+        let web = web_server(folder.path(), port);
+        let gone = folder.path().join("gone");
+        let _ = std::fs::remove_file(&gone);
+        let script = format!(
+            "python3 {} & while [ ! -e '{}' ]; do sleep 0.05; done; {script}",
+            web.args.join(" "),
+            gone.display()
+        );
+        let mut server = start(&shell(&script), port, folder.path(), LONG).await.unwrap();
+        assert_eq!(server.exit(), None);
+        std::fs::write(&gone, "").unwrap();
+        let deadline = Instant::now() + LONG;
+        while server.is_alive() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(server.exit().as_deref(), Some(how));
+    }
+}
+
+#[tokio::test]
+async fn a_script_that_leaves_its_server_behind_is_told_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port().unwrap();
+    let argv = in_a_way("setsid --fork $SERVER", folder.path(), port);
+    let error = start(&argv, port, folder.path(), LONG).await.unwrap_err();
+    assert!(error.to_string().contains("exit code 0"), "{error}");
+    assert!(error.hints().iter().any(|hint| hint.contains("`exec`")), "{:?}", error.hints());
+    no_process_is_left(folder.path(), "a server that was left behind");
+}
+
+#[tokio::test]
+async fn orphans_of_a_server_do_not_stay_as_zombies() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port().unwrap();
+    let argv = in_a_way("for i in 1 2 3; do ( sleep 0.1 & ); done; $SERVER; exit $?", folder.path(), port);
+    let server = start(&argv, port, folder.path(), LONG).await.unwrap();
+    let watcher = parent(server.pid());
+    std::thread::sleep(Duration::from_millis(500));
+    let children = std::fs::read_to_string(format!("/proc/{watcher}/task/{watcher}/children")).unwrap();
+    assert_eq!(children.trim(), server.pid().to_string(), "the orphans have ended and are reaped");
+    server.stop().await.unwrap();
+}
+
+/// A figure of what the probes measure of a server.
+fn probed(server: &Server, name: &str) -> f64 {
+    let sampler = Sampler::start(Subject { server_pid: server.pid() }).unwrap();
+    sampler.begin();
+    let measured = sampler.end();
+    measured.iter().find(|figure| figure.name == name).and_then(|figure| figure.value).unwrap()
+}
+
+#[tokio::test]
+async fn memory_counts_orphans_of_the_server_and_not_the_watcher() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port().unwrap();
+    let alone =
+        start(&in_a_way("exec $SERVER", folder.path(), port), port, folder.path(), LONG).await.unwrap();
+    let rss = probed(&alone, metric::PEAK_RSS_BYTES);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", alone.pid())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let kib: f64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(rss <= kib * 1024.0, "{rss} bytes of one process, whose peak is {kib} KiB: the watcher counts");
+    alone.stop().await.unwrap();
+
+    // 64 MiB in a process that forked twice and left the server's session.
+    let ballast = "import time; room = b'x' * (64 << 20); open('ballast', 'w').close(); time.sleep(300)";
+    let port = free_port().unwrap();
+    let way =
+        format!("cd '{}'; ( setsid python3 -c \"{ballast}\" & ); exec $SERVER", folder.path().display());
+    let server = start(&in_a_way(&way, folder.path(), port), port, folder.path(), LONG).await.unwrap();
+    let deadline = Instant::now() + LONG;
+    while !folder.path().join("ballast").exists() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    for name in [metric::PEAK_RSS_BYTES, metric::PEAK_PSS_BYTES, metric::PEAK_ANON_BYTES] {
+        let bytes = probed(&server, name);
+        assert!(bytes > f64::from(64 << 20), "{name} is {bytes}: the worker is missing");
+    }
+    server.stop().await.unwrap();
 }

@@ -51,10 +51,24 @@ pub fn dispatch(cli: Cli) -> Result<u8> {
         Command::MockServer(args) => mock::serve(args),
         Command::Completions(args) => docs::completions(args),
         Command::Man => docs::man(),
+        Command::WatchServer(args) => watch_server(args),
         Command::ExecServer(args) => Err(exec_server(args)),
         Command::Reference(args) if args.engines => print(&docs::engines()),
         Command::Reference(_) => print(&docs::reference()),
     }
+}
+
+#[cfg(target_os = "linux")]
+fn watch_server(args: &crate::cli::WatchServerArgs) -> Result<u8> {
+    match args.command.split_first() {
+        Some((program, rest)) => crate::engine::supervise::watch_server(program, rest).map(|()| EXIT_OK),
+        None => Err(Error::usage("no server to start")),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn watch_server(_: &crate::cli::WatchServerArgs) -> Result<u8> {
+    Err(Error::usage("servers can only be watched on Linux"))
 }
 
 fn exec_server(args: &crate::cli::ExecServerArgs) -> Error {

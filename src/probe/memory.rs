@@ -6,6 +6,7 @@ use std::time::Duration;
 use procfs::process::{Process, all_processes};
 
 use super::{Probe, ProbeEntry, Subject};
+use crate::engine::supervise::is_watcher;
 use crate::error::{Context, Error, Result};
 use crate::trial::{Measurement, Source, metric};
 
@@ -161,11 +162,27 @@ fn pss(process: &Process) -> Result<u64, String> {
         .ok_or_else(|| "the kernel reports no proportional set size".to_owned())
 }
 
+/// All processes of a server, itself first: its descendants, and those that lost their parent, which kneepoint's
+/// watcher has adopted. The watcher itself is none of them.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub(crate) fn tree(server: u32) -> Result<Vec<i32>> {
+    let mut found = descendants(server)?;
+    let parent = Process::new(found[0]).and_then(|process| process.stat()).map(|stat| stat.ppid);
+    if let Some(watcher) = parent.ok().and_then(|pid| u32::try_from(pid).ok()).filter(|pid| is_watcher(*pid))
+    {
+        let adopted: Vec<i32> = descendants(watcher)?.into_iter().skip(1).collect();
+        found.extend(adopted.into_iter().filter(|pid| !found.contains(pid)).collect::<Vec<_>>());
+    }
+    Ok(found)
+}
+
 /// The process and all its descendants, itself first.
 ///
 /// # Errors
 /// When `/proc` cannot be read.
-pub(crate) fn tree(root: u32) -> Result<Vec<i32>> {
+pub(crate) fn descendants(root: u32) -> Result<Vec<i32>> {
     let root = i32::try_from(root).context(|| format!("process id {root} is out of range"))?;
     let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
     let processes = all_processes().context(|| "cannot list processes".to_owned())?;

@@ -1,9 +1,11 @@
 //! Starts a server, waits until it is ready, and makes sure that it ends with us.
 //!
-//! A server runs in a process group of its own and is killed on every exit path: [`Server::stop`] in the
-//! normal case, `Drop` on errors and panics, and the kernel's parent-death signal when kneepoint itself is
-//! killed. That signal is set without `unsafe` by a detour: we start ourselves with `__exec-server`, which
-//! asks for the signal and then becomes the server (see [`exec_server`]).
+//! Between kneepoint and a server stands a watcher: kneepoint itself, started with `__watch-server`. It ends every
+//! process of the server on every exit path: when it is asked to by [`Server::stop`], and when the pipe to it closes,
+//! be it by `Drop` on errors and panics or because kneepoint was killed. Should the watcher be killed, the kernel's
+//! parent-death signal ends the server and kneepoint what the server left behind. That signal is set without `unsafe`
+//! by a detour: the watcher starts `__exec-server`, which asks for the signal and then becomes the server (see
+//! [`exec_server`]).
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -11,6 +13,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
@@ -24,11 +27,25 @@ use tokio::time::{sleep, timeout};
 use super::{Argv, Build, Engine, LIBRARY_PATH};
 use crate::error::{Context, Error, Kind, Result};
 
+#[cfg(target_os = "linux")]
+mod watcher;
+
+#[cfg(target_os = "linux")]
+use watcher::Line;
+#[cfg(target_os = "linux")]
+pub(crate) use watcher::is_watcher;
+#[cfg(target_os = "linux")]
+pub use watcher::{WATCH_SERVER, watch_server};
+
 /// The hidden subcommand that becomes a server; arguments: `--parent PID -- PROGRAM ARGS..`.
 pub const EXEC_SERVER: &str = "__exec-server";
 
 /// How long a server may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(3);
+/// How long a killed server may take to end: the watcher's own limit, and a little.
+const KILLED: Duration = Duration::from_secs(25);
+/// The variable that marks every process of a server, whoever started it.
+const MARK: &str = "KNEEPOINT_SERVER";
 /// How long a killed server may take to be reaped when we cannot wait asynchronously.
 const REAP: Duration = Duration::from_secs(1);
 /// How often readiness is asked for.
@@ -45,24 +62,24 @@ const LOG_BYTES: u64 = 8 << 20;
 /// How servers are started.
 #[derive(Debug, Clone)]
 pub struct Launcher {
-    /// The binary that understands [`EXEC_SERVER`]; `None` starts servers directly, so they survive a
-    /// SIGKILL of kneepoint.
+    /// The binary that understands `__watch-server` and [`EXEC_SERVER`]; `None` starts servers directly, so they
+    /// survive a SIGKILL of kneepoint, and what calls `setsid` survives every end.
     pub reexec: Option<PathBuf>,
     /// How long a server may take until it is ready.
     pub start_timeout: Duration,
 }
 
 impl Launcher {
-    /// Starts servers through our own binary where the parent-death signal exists (Linux).
+    /// Starts servers through our own binary where orphans can be adopted (Linux).
     pub fn new(start_timeout: Duration) -> Self {
-        let reexec = if cfg!(target_os = "linux") { std::env::current_exe().ok() } else { None };
+        #[cfg(target_os = "linux")]
+        let reexec = Some(PathBuf::from(watcher::MYSELF));
+        #[cfg(not(target_os = "linux"))]
+        let reexec = None;
         Self { reexec, start_timeout }
     }
 
     /// Starts a server and returns when `health` on `port` answers 200.
-    ///
-    /// The parent-death signal follows the thread that calls this, not the process: call it on a thread
-    /// that lives as long as kneepoint (its main thread, which runs the `current_thread` runtime).
     ///
     /// # Errors
     /// [`Kind::EngineStart`] with the end of the log when the server ends early, is not ready in time, or
@@ -72,8 +89,8 @@ impl Launcher {
         let mut server = self.spawn(argv, log)?;
         tokio::select! {
             status = server.child.wait() => {
-                server.bury();
-                return Err(server.ended_early(status));
+                let end = server.bury(status);
+                return Err(server.ended_early(&end));
             }
             () = ready(port, health) => {}
             () = sleep(self.start_timeout) => return Err(server.too_slow(self.start_timeout)),
@@ -85,11 +102,44 @@ impl Launcher {
         Ok(server)
     }
 
+    #[cfg(target_os = "linux")]
     fn spawn(&self, argv: &Argv, log: &Path) -> Result<Server> {
+        let Some(reexec) = &self.reexec else { return self.spawn_directly(argv, log) };
+        let failed = |source| cannot_run(&argv.program, source);
+        let (line, input, output) = Line::new().map_err(failed)?;
+        let mark = mark();
+        let mut command = Command::new(reexec);
+        command
+            .arg0(watcher::NAME)
+            .args([WATCH_SERVER, "--"])
+            .arg(&argv.program)
+            .args(&argv.args)
+            .envs(argv.env.iter().map(|(name, value)| (name, value)))
+            .env(MARK, &mark)
+            .stdin(input)
+            .stdout(output)
+            .stderr(log_file(log)?);
+        // What kneepoint keeps of the watcher's ends of the pipes is gone with the command.
+        let child = CommandWrap::from(command).wrap(ProcessGroup::leader()).spawn().map_err(failed)?;
+        let mut server = Server::of(child, log, Hold::Watched { line, mark });
+        if let Hold::Watched { line, .. } = &mut server.hold {
+            // Without a word of it there is no server; how that came is told by the watcher's end.
+            server.pid = line.server().unwrap_or(server.pid);
+        }
+        Ok(server)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn spawn(&self, argv: &Argv, log: &Path) -> Result<Server> {
+        self.spawn_directly(argv, log)
+    }
+
+    fn spawn_directly(&self, argv: &Argv, log: &Path) -> Result<Server> {
         let output = log_file(log)?;
         let errors = output.try_clone().context(|| format!("cannot write {}", log.display()))?;
-        let mut command = self.command(argv);
+        let mut command = Command::new(&argv.program);
         command
+            .args(&argv.args)
             .envs(argv.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(output)
@@ -98,23 +148,17 @@ impl Launcher {
             .wrap(ProcessGroup::leader())
             .spawn()
             .map_err(|source| cannot_run(&argv.program, source))?;
-        let pid = child.id().ok_or_else(|| engine_start("the server ended at once"))?;
-        Ok(Server { child, pid, log: log.to_owned(), load: Duration::ZERO, gone: false })
+        Ok(Server::of(child, log, Hold::Group))
     }
+}
 
-    fn command(&self, argv: &Argv) -> Command {
-        let Some(reexec) = &self.reexec else {
-            let mut command = Command::new(&argv.program);
-            command.args(&argv.args);
-            return command;
-        };
-        let mut command = Command::new(reexec);
-        command
-            .args([EXEC_SERVER, "--parent", &std::process::id().to_string(), "--"])
-            .arg(&argv.program)
-            .args(&argv.args);
-        command
-    }
+/// A value of [`MARK`] that no other server has.
+#[cfg(target_os = "linux")]
+fn mark() -> String {
+    static STARTED: AtomicU32 = AtomicU32::new(0);
+    let count = STARTED.fetch_add(1, Ordering::Relaxed);
+    let now = chrono::Utc::now().timestamp_micros();
+    format!("{}-{count}-{now}", std::process::id())
 }
 
 /// Becomes the server: asks the kernel to kill this process when the thread that started it dies, then
@@ -129,23 +173,72 @@ pub fn exec_server(parent: i32, program: &OsString, args: &[OsString]) -> Error 
     }
     // The parent may have died before the signal was asked for: then nobody will ever send it.
     if nix::unistd::getppid() != Pid::from_raw(parent) {
-        return engine_start(format!("kneepoint (process {parent}) is gone: the server is not started"));
+        return engine_start(format!("the watcher (process {parent}) is gone: the server is not started"));
     }
+    #[cfg(target_os = "linux")]
+    watcher::unblock_signals();
     let source = std::process::Command::new(program).args(args).exec();
     cannot_run(Path::new(program), source)
 }
 
-/// A running server; dropping it kills its whole process group.
+/// A running server; dropping it kills all of its processes.
 #[derive(Debug)]
 pub struct Server {
+    /// The watcher, or the server itself where there is none.
     child: Box<dyn ChildWrapper>,
+    hold: Hold,
     pid: u32,
     log: PathBuf,
     load: Duration,
-    gone: bool,
+    /// How it ended, once that is known.
+    end: Option<End>,
+}
+
+/// How a server's processes are reached.
+#[derive(Debug)]
+enum Hold {
+    /// By its process group.
+    Group,
+    /// By a watcher, and by the mark where that was killed.
+    #[cfg(target_os = "linux")]
+    Watched { line: Line, mark: String },
+}
+
+/// How a server ended.
+#[derive(Debug, Clone)]
+enum End {
+    /// As its exit status says.
+    Exited(ExitStatus),
+    /// Its watcher was killed, and it with that.
+    Unwatched(ExitStatus),
+    /// That cannot be known.
+    Unknown(String),
+}
+
+impl End {
+    fn words(&self) -> String {
+        match self {
+            Self::Exited(status) => exit_words(*status),
+            Self::Unwatched(status) => format!("its watcher was {}", exit_words(*status)),
+            Self::Unknown(reason) => format!("unknown end: {reason}"),
+        }
+    }
+
+    /// The exit status of the server itself.
+    fn status(&self) -> Option<ExitStatus> {
+        match self {
+            Self::Exited(status) => Some(*status),
+            Self::Unwatched(_) | Self::Unknown(_) => None,
+        }
+    }
 }
 
 impl Server {
+    fn of(child: Box<dyn ChildWrapper>, log: &Path, hold: Hold) -> Self {
+        let pid = child.id().unwrap_or_default();
+        Self { child, hold, pid, log: log.to_owned(), load: Duration::ZERO, end: None }
+    }
+
     /// Its process id, which is also the id of its process group.
     pub fn pid(&self) -> u32 {
         self.pid
@@ -168,12 +261,12 @@ impl Server {
 
     /// How it ended, in words; `None` while it runs.
     pub fn exit(&mut self) -> Option<String> {
+        if let Some(end) = &self.end {
+            return Some(end.words());
+        }
         match self.child.try_wait() {
             Ok(None) => None,
-            Ok(Some(status)) => {
-                self.bury();
-                Some(exit_words(status))
-            }
+            Ok(Some(status)) => Some(self.bury(Ok(status)).words()),
             Err(error) => Some(format!("its state cannot be read: {error}")),
         }
     }
@@ -195,45 +288,90 @@ impl Server {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Ends it: SIGTERM to the group, three seconds of grace, then SIGKILL.
+    /// Ends it: SIGTERM to all of its processes, three seconds of grace, then SIGKILL.
     ///
     /// # Errors
     /// When the process cannot be reaped.
     pub async fn stop(mut self) -> Result<()> {
-        self.signal(Signal::SIGTERM);
-        if timeout(GRACE, self.child.wait()).await.is_err() {
+        self.ask_to_end();
+        let mut waited = timeout(GRACE, self.child.wait()).await;
+        if waited.is_err() {
             tracing::warn!(pid = self.pid, "the server ignored SIGTERM: killing it");
-            self.signal(Signal::SIGKILL);
-            self.child.wait().await.context(|| format!("cannot end the server (process {})", self.pid))?;
+            self.kill();
+            waited = timeout(KILLED, self.child.wait()).await;
         }
-        self.bury();
+        let cannot_end = || format!("cannot end the server (process {})", self.pid);
+        let status = waited.context(cannot_end)?.context(cannot_end)?;
+        self.bury(Ok(status));
         Ok(())
     }
 
-    /// Once the leader is gone: kills what it left behind in its group.
-    fn bury(&mut self) {
-        if !self.gone {
-            self.signal(Signal::SIGKILL);
-            self.gone = true;
+    /// Once it is gone: kills what it left behind, and takes note of how it ended.
+    fn bury(&mut self, status: std::io::Result<ExitStatus>) -> End {
+        let end = match status {
+            Ok(status) => self.end_of(status),
+            Err(error) => End::Unknown(error.to_string()),
+        };
+        self.end.get_or_insert(end).clone()
+    }
+
+    /// How the server ended whose watcher (or who itself) ended so; nothing of it is left then.
+    fn end_of(&mut self, status: ExitStatus) -> End {
+        #[cfg(target_os = "linux")]
+        if let Hold::Watched { line, mark } = &mut self.hold {
+            let farewell = line.farewell();
+            if !farewell.left.is_empty() {
+                tracing::warn!("processes of the server cannot be ended: {:?}", farewell.left);
+            }
+            return match (farewell.ended, signal_of(status)) {
+                (Some(ended), _) => End::Exited(ended),
+                (None, Some(_)) => {
+                    watcher::kill_marked(mark, &self.log);
+                    End::Unwatched(status)
+                }
+                (None, None) if status.success() => End::Unknown("a signal without a name".into()),
+                (None, None) => End::Exited(status),
+            };
+        }
+        self.kill();
+        End::Exited(status)
+    }
+
+    fn ask_to_end(&mut self) {
+        match &mut self.hold {
+            Hold::Group => self.signal_group(Signal::SIGTERM),
+            #[cfg(target_os = "linux")]
+            Hold::Watched { line, .. } => line.stop(),
         }
     }
 
-    fn signal(&self, signal: Signal) {
+    fn kill(&mut self) {
+        match &mut self.hold {
+            Hold::Group => self.signal_group(Signal::SIGKILL),
+            #[cfg(target_os = "linux")]
+            Hold::Watched { line, .. } => line.kill(),
+        }
+    }
+
+    fn signal_group(&self, signal: Signal) {
         if let Ok(group) = i32::try_from(self.pid) {
             // An error means that nothing is left to be signalled.
             let _ = killpg(Pid::from_raw(group), signal);
         }
     }
 
-    fn ended_early(&self, status: std::io::Result<ExitStatus>) -> Error {
+    fn ended_early(&self, end: &End) -> Error {
         let tail = self.log_tail(TAIL_LINES);
-        let how = match &status {
-            Ok(status) => exit_words(*status),
-            Err(error) => format!("unknown end: {error}"),
-        };
-        let error = self.with_log(format!("the server ended before it was ready ({how})"), &tail);
-        let killed_by = status.ok().and_then(signal_of);
-        hints(killed_by, &tail).into_iter().fold(error, Error::hint)
+        let message = format!("the server ended before it was ready ({})", end.words());
+        let error = self.with_log(message, &tail);
+        let status = end.status();
+        let mut hints = hints(status.and_then(signal_of), &tail);
+        if status.is_some_and(|status| status.success()) {
+            hints.push(
+                "a script that starts the server must stay as long as the server: `exec` it, or `wait` for it".into(),
+            );
+        }
+        hints.into_iter().fold(error, Error::hint)
     }
 
     fn too_slow(&self, limit: Duration) -> Error {
@@ -257,10 +395,10 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if self.gone {
+        if self.end.is_some() {
             return;
         }
-        self.signal(Signal::SIGKILL);
+        self.kill();
         let deadline = Instant::now() + REAP;
         while self.is_alive() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(5));
@@ -512,7 +650,7 @@ mod tests {
         assert!(hints(Some(Signal::SIGILL), "")[0].contains("AVX-512"));
         assert!(hints(None, "x: error while loading shared libraries: libz.so")[0].contains("library"));
         assert!(hints(None, "couldn't bind HTTP server socket")[0].contains("port"));
-        let real = include_str!("../../tests/fixtures/llama-server-b10068/vbad.log");
+        let real = include_str!("../../../tests/fixtures/llama-server-b10068/vbad.log");
         assert!(
             hints(Some(Signal::SIGSEGV), &printable_tail(real, TAIL_LINES))[0].contains("flash attention")
         );
