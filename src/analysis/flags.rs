@@ -9,6 +9,7 @@ use super::stats::median;
 use super::summary::{CellSummary, DivergenceVerdict, Summary, TaskRow};
 use super::words::percent;
 use crate::error::Result;
+use crate::model::TrainedContext;
 use crate::task::Weight;
 use crate::trial::{Source, Trial, metric};
 
@@ -41,6 +42,7 @@ pub(crate) fn flags(run: &Run<'_>, summary: &Summary) -> Result<Vec<String>> {
     attached(run, &mut flags);
     broken(summary, &mut flags);
     truncated(summary, &mut flags);
+    beyond_trained(run, &mut flags);
     derived(summary, &mut flags);
     not_lossless(run, summary, &mut flags);
     streams(run, &mut flags);
@@ -82,6 +84,30 @@ fn void(summary: &Summary, flags: &mut Vec<String>) {
     for cell in &summary.cells {
         if let Some(reason) = &cell.void {
             flags.push(format!("{} at {} tokens does not count: {reason}", cell.setting, cell.context));
+        }
+    }
+}
+
+/// Contexts beyond the one that the model was made for: nothing there speaks of a quant alone.
+fn beyond_trained(run: &Run<'_>, flags: &mut Vec<String>) {
+    let header = &run.journal.header;
+    for model in &header.models {
+        let Some(longest) = model.trained.map(TrainedContext::longest) else { continue };
+        let used = header.suite.settings.iter().any(|setting| {
+            setting.model == model.name
+                && setting.weights == model.weights
+                && !header.suite.scales_positions(setting)
+        });
+        let beyond = header.suite.contexts.iter().filter(|&&context| u64::from(context) > longest);
+        let beyond: Vec<String> = beyond.map(u32::to_string).collect();
+        let flag = format!(
+            "{} was made for {longest} tokens: what is said of {} tokens is said of a model beyond its range",
+            model.name,
+            beyond.join(", ")
+        );
+        // One line a model, not one a quant.
+        if used && !beyond.is_empty() && !flags.contains(&flag) {
+            flags.push(flag);
         }
     }
 }

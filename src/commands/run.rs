@@ -15,7 +15,7 @@ use crate::journal::{self, FORMAT, Header, Journal, JournalWriter, Record};
 use crate::model::{Progress, Silent, Store};
 use crate::plan::{self, Filter, Plan};
 use crate::runner::{self, Ending, Event, Interrupt, Prepared, Runner, Subscriber};
-use crate::suite::{self, Arrivals, Suite};
+use crate::suite::{self, Arrivals, Suite, Warning};
 
 /// The one runtime: on this thread, which lives as long as the process (a server's parent-death signal
 /// follows the thread that started it).
@@ -38,6 +38,9 @@ pub(super) fn run(args: &RunArgs, global: &Global) -> Result<u8> {
     }
     let display = Display::new(global);
     let prepared = prepare(&suite, &display)?;
+    for warning in runner::beyond_trained(&suite, &Store::open(&Silent)?) {
+        tracing::warn!("{}", warning.text);
+    }
     let folder = runs::create(&global.runs_dir, &suite)?;
     let header = header_of(args, &suite, &prepared, &folder);
     let resolved = serde_json::to_string_pretty(&suite).context(|| "cannot write the suite".into())?;
@@ -264,6 +267,9 @@ pub(super) struct DryRun {
     pub attached: Option<String>,
     /// What would be fetched or made first.
     pub preparations: Vec<String>,
+    /// What the run would be sorry for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
     /// Which drop of quality the suite can see, with which chance.
     pub power: Vec<PowerRow>,
     /// Server processes in run order.
@@ -340,6 +346,7 @@ fn dry_run(suite: &Suite, plan: &Plan, json: bool) -> Result<u8> {
         attached: suite.engine.url.clone(),
         estimate_s: prepared.as_ref().map(|prepared| runner::estimate_s(plan, prepared, suite.load.as_ref())),
         preparations,
+        warnings: runner::beyond_trained(suite, &Store::open(&Silent)?),
         power: analysis::power::rows(suite),
         visits: visits.collect::<Result<_>>()?,
         load: dry_load(suite, plan, prepared.as_ref())?,
@@ -387,6 +394,9 @@ fn dry_text(dry: &DryRun) -> String {
     text.push('\n');
     for preparation in &dry.preparations {
         text.push_str(&format!("first: {preparation}\n"));
+    }
+    for warning in &dry.warnings {
+        text.push_str(&format!("{warning}\n"));
     }
     text.push_str(&power_text(&dry.power));
     for visit in &dry.visits {

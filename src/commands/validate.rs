@@ -6,8 +6,10 @@ use serde::Serialize;
 use super::{print, print_json};
 use crate::cli::ValidateArgs;
 use crate::error::Result;
+use crate::model::{Silent, Store};
 use crate::plan::{Filter, plan};
-use crate::suite::{self, Suite};
+use crate::runner;
+use crate::suite::{self, Suite, Warning};
 
 /// What `validate --json` prints.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -18,6 +20,9 @@ pub(super) struct Validated {
     pub fingerprint: String,
     /// Trials that a run plans, the reference's second visits included.
     pub trials: usize,
+    /// What a run would be sorry for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
     /// The suite with every default filled in.
     pub suite: Suite,
 }
@@ -26,8 +31,10 @@ pub(super) fn validate(args: &ValidateArgs) -> Result<u8> {
     let suite = suite::load(&args.suite, &args.overrides)?;
     let plan = plan(&suite, &Filter::default())?;
     let trials = plan.trials();
+    let warnings = runner::beyond_trained(&suite, &Store::open(&Silent)?);
     if args.json {
-        return print_json(&Validated { schema_version: 1, fingerprint: suite.fingerprint(), trials, suite });
+        let fingerprint = suite.fingerprint();
+        return print_json(&Validated { schema_version: 1, fingerprint, trials, warnings, suite });
     }
     print(&format!(
         "{} is valid: {} settings x {} context lengths, {} tasks, {trials} trials\n",
@@ -35,5 +42,6 @@ pub(super) fn validate(args: &ValidateArgs) -> Result<u8> {
         suite.settings.len(),
         suite.contexts.len(),
         suite.tasks.len(),
-    ))
+    ))?;
+    print(&warnings.iter().map(|warning| format!("{warning}\n")).collect::<String>())
 }

@@ -71,3 +71,9 @@ pub(super) const YARN_BETA_FAST: ServerOption = flag(
     &["--yarn-beta-fast"],
     "YaRN: low correction",
 );
+pub(super) const OVERRIDE_KV: ServerOption = flag(
+    "override_kv",
+    OptionKind::Text,
+    &["--override-kv"],
+    "metadata of the model file, such as llama.context_length=int:32768",
+);

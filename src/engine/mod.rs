@@ -314,6 +314,11 @@ pub trait Engine: Sync {
     /// Why this setting cannot run here, before anything is started; `None` when it can.
     fn impossible(&self, setting: &Setting) -> Option<String>;
 
+    /// What it does with a context beyond the one that the model was made for, in words.
+    fn beyond_trained(&self) -> &'static str {
+        "every setting answers worse there, whatever its quant"
+    }
+
     /// How much of a thing it can do, and what is missing. The default follows from the endpoints.
     fn supports(&self, capability: Capability) -> Support {
         capability::of_endpoints(capability, self.endpoints(), self.binaries())

@@ -11,6 +11,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::gguf::Metadata;
+use super::trained;
 use crate::error::{Context, Error, Result, chain};
 
 /// Bytes that the file may have: some list every module that is not quantised.
@@ -74,10 +75,12 @@ fn metadata(config: &Keys<'_>) -> Metadata {
     let heads = config.number(&["num_attention_heads", "n_head"]);
     let width = config.number(&["head_dim"]);
     let kinds = config.texts("layer_types");
+    let context = config.number(&["max_position_embeddings", "n_positions", "max_seq_len", "n_ctx"]);
     Metadata {
         name: config.text("_name_or_path"),
         architecture: config.text("model_type"),
-        context_length: config.number(&["max_position_embeddings", "n_positions", "max_seq_len", "n_ctx"]),
+        context_length: context,
+        scaled_context: scaled_context(config, context),
         block_count: layers,
         embedding_length: config.number(&["hidden_size", "n_embd", "d_model"]),
         head_count: heads.into_iter().collect(),
@@ -91,6 +94,15 @@ fn metadata(config: &Keys<'_>) -> Metadata {
         state_size: state_size(config, &kinds),
         ..Metadata::default()
     }
+}
+
+/// The length that `rope_scaling` (`rope_parameters` since transformers 5) stretches the model to.
+fn scaled_context(config: &Keys<'_>, context: Option<u64>) -> Option<u64> {
+    let names = ["rope_scaling", "rope_parameters"];
+    let scaling = Keys(names.iter().find_map(|name| config.0.get(name).filter(|found| found.is_object()))?);
+    let kind = scaling.text("rope_type").or_else(|| scaling.text("type"));
+    let factor = scaling.0.get("factor").and_then(Value::as_f64);
+    trained::scaled(context, kind.as_deref(), factor, scaling.number(&["original_max_position_embeddings"]))
 }
 
 /// Which layers slide, as [`Metadata::sliding_window_pattern`] has it; empty where only the architecture tells.

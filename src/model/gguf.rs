@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
+use super::trained;
 use crate::error::{Context, Error, Result};
 
 /// Key-value pairs that a file may have.
@@ -64,6 +65,8 @@ pub struct Metadata {
     pub architecture: Option<String>,
     /// Context length that it was trained for (tokens).
     pub context_length: Option<u64>,
+    /// Context length that the file's rope scaling stretches it to (tokens).
+    pub scaled_context: Option<u64>,
     /// Layers.
     pub block_count: Option<u64>,
     /// Width of the embedding.
@@ -116,6 +119,11 @@ impl Metadata {
         let name = text("general.name");
         let chat_template = text("tokenizer.chat_template");
         let prefix = architecture.clone().unwrap_or_default();
+        let scaling = text(&format!("{prefix}.rope.scaling.type"));
+        let factor = match pairs.get(&format!("{prefix}.rope.scaling.factor")) {
+            Some(&Kept::Real(factor)) => Some(factor),
+            _ => None,
+        };
         let all = |key: &str| match pairs.get(&format!("{prefix}.{key}")) {
             Some(Kept::Numbers(numbers)) => numbers.clone(),
             _ => Vec::new(),
@@ -128,6 +136,12 @@ impl Metadata {
         Self {
             name,
             context_length: one("context_length"),
+            scaled_context: trained::scaled(
+                one("context_length"),
+                scaling.as_deref(),
+                factor,
+                one("rope.scaling.original_context_length"),
+            ),
             block_count: one("block_count"),
             embedding_length: one("embedding_length"),
             head_count: all("attention.head_count"),
@@ -266,6 +280,9 @@ fn is_wanted(key: &str) -> bool {
     ];
     const ENDS: &[&str] = &[
         ".context_length",
+        ".rope.scaling.type",
+        ".rope.scaling.factor",
+        ".rope.scaling.original_context_length",
         ".block_count",
         ".embedding_length",
         ".attention.head_count",
@@ -284,11 +301,12 @@ fn is_wanted(key: &str) -> bool {
     WHOLE.contains(&key) || ENDS.iter().any(|end| key.ends_with(end))
 }
 
-/// A value that is kept: a text, or whole numbers (one, or an array's).
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A value that is kept: a text, whole numbers (one, or an array's), or a real number.
+#[derive(Debug, Clone, PartialEq)]
 enum Kept {
     Text(String),
     Numbers(Vec<u64>),
+    Real(f64),
 }
 
 struct Reader<R>(io::Take<R>);
@@ -339,6 +357,8 @@ impl<R: Read> Reader<R> {
         match kind {
             STRING => self.string(wanted),
             ARRAY => self.array(wanted, depth),
+            FLOAT32 => Ok(Some(Kept::Real(f32::from_le_bytes(self.bytes()?).into())).filter(|_| wanted)),
+            FLOAT64 => Ok(Some(Kept::Real(f64::from_le_bytes(self.bytes()?))).filter(|_| wanted)),
             _ => Ok(self.number(kind)?.filter(|_| wanted).map(|n| Kept::Numbers(vec![n]))),
         }
     }
@@ -385,13 +405,13 @@ impl<R: Read> Reader<R> {
             3 => u64::try_from(i16::from_le_bytes(self.bytes()?)).ok(),
             4 => Some(u64::from(self.u32()?)),
             5 => u64::try_from(i32::from_le_bytes(self.bytes()?)).ok(),
-            6 => {
+            FLOAT32 => {
                 self.bytes::<4>()?;
                 None
             }
             10 => Some(self.u64()?),
             11 => u64::try_from(i64::from_le_bytes(self.bytes()?)).ok(),
-            12 => {
+            FLOAT64 => {
                 self.bytes::<8>()?;
                 None
             }
@@ -404,6 +424,10 @@ impl<R: Read> Reader<R> {
 const STRING: u32 = 8;
 /// The format's number for an array.
 const ARRAY: u32 = 9;
+/// The format's number for a real number of 32 bits.
+const FLOAT32: u32 = 6;
+/// The format's number for a real number of 64 bits.
+const FLOAT64: u32 = 12;
 
 #[cfg(test)]
 pub(super) mod tests {

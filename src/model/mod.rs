@@ -20,10 +20,12 @@ pub mod packages;
 mod parts;
 mod quant_name;
 mod store;
+mod trained;
 
 pub use derive::DERIVABLE;
 pub use hub::{DEFAULT_ENDPOINT, Hub, HubError, Reference};
 pub use store::{Progress, Silent, Store};
+pub use trained::{TrainedContext, trained_context};
 
 /// A server's binary on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,6 +124,20 @@ pub fn locate_weights(spec: &ModelSpec, quant: &str, store: &Store<'_>) -> Resul
     }
     check_derivable(spec, quant)?;
     derive::locate(&Source::usual(spec)?.locate(&spec.weights, store)?, &spec.weights, quant, store)
+}
+
+/// The file or folder of a model's weights when it can be found without a network and without making anything;
+/// for a quant that would be derived, that of the quant it is made from.
+pub fn local_weights(spec: &ModelSpec, quant: &str, store: &Store<'_>) -> Option<PathBuf> {
+    let source = match Source::of(spec, quant).ok()? {
+        Some(source) => source,
+        None => Source::usual(spec).ok()?,
+    };
+    match source {
+        Source::Path(path) => existing_model(path).ok(),
+        Source::Package(package) => store.unpacked(package),
+        Source::Hub(reference) => hub::local(&reference, quant, store),
+    }
 }
 
 /// What the KV cache of a model holds, from the file's metadata or the folder's `config.json`.

@@ -46,8 +46,11 @@ impl Desk {
                 format!("the server of {setting} did not come up:\n{error}"),
             )
             .hint("`kneepoint run SUITE --dry-run` prints its exact command, to be tried by hand")),
-            Up::Refused(outcome) => {
-                Err(Error::new(Kind::EngineStart, format!("{setting} cannot be used: {outcome:?}")))
+            Up::Refused(Outcome::Unscored { reason }) => {
+                Err(Error::new(Kind::EngineStart, format!("{setting} cannot be used: {reason}")))
+            }
+            Up::Refused(Outcome::Scored(_)) => {
+                Err(Error::new(Kind::EngineStart, format!("{setting} cannot be used")))
             }
         }
     }

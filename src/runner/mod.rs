@@ -27,6 +27,7 @@ mod pace;
 mod prepare;
 mod spool;
 mod talk;
+mod trained;
 mod watch;
 
 pub use attach::Attachment;
@@ -35,6 +36,7 @@ pub use estimate::estimate_s;
 pub use interrupt::Interrupt;
 pub use live::argv;
 pub use prepare::{Prepared, megabytes, preparations, prepare};
+pub use trained::beyond_trained;
 
 use cases::CaseBook;
 use live::{Live, Up};

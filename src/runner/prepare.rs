@@ -96,6 +96,8 @@ pub async fn prepare(suite: &Suite, store: &Store<'_>) -> Result<Prepared> {
             bytes: file.bytes,
             kv_unknown: kv.as_ref().err().cloned(),
             kv: kv.ok(),
+            // Not to know is no reason not to run it.
+            trained: model::trained_context(&file.path).ok().flatten(),
         });
         weights.insert((name.to_owned(), quant.to_owned()), file.path);
     }

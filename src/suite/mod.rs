@@ -18,11 +18,13 @@ mod resolve;
 mod scalar;
 mod serving;
 mod setting;
+mod warning;
 
 pub use judging::{Gate, GateMetric, Stopping, StoppingRule};
 pub use load::{load, parse};
 pub use serving::{Arrivals, LoadLimits, LoadQuality, LoadSpec};
 pub use setting::{Cell, DraftModel, FlashAttention, Setting, UNKNOWN};
+pub use warning::Warning;
 
 /// A suite with every default filled in and the matrix expanded. This is what the journal's header holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -66,10 +68,35 @@ pub struct Suite {
     pub gates: Vec<Gate>,
 }
 
+/// Options (and, with dashes, flags) of the engines that say how positions are scaled or what the model's file says
+/// of its context.
+const SCALING_OPTIONS: &[&str] = &[
+    "rope_scaling",
+    "rope_scale",
+    "rope_freq_base",
+    "rope_freq_scale",
+    "yarn_orig_ctx",
+    "override_kv",
+    "hf_overrides",
+    "json_model_override_args",
+];
+
 impl Suite {
     /// The setting that the others are compared with.
     pub fn reference(&self) -> &Setting {
         &self.settings[0]
+    }
+
+    /// Whether the suite itself says how a setting's positions are scaled, so that the context named in the model's
+    /// file is not the longest.
+    pub fn scales_positions(&self, setting: &Setting) -> bool {
+        let named = setting.options.keys().any(|name| SCALING_OPTIONS.contains(&name.as_str()));
+        let flagged = |word: &String| {
+            let flag = word.split('=').next().unwrap_or_default();
+            let name = flag.trim_start_matches('-').replace('-', "_");
+            flag.starts_with("--") && SCALING_OPTIONS.contains(&name.as_str())
+        };
+        named || self.engine.args.iter().any(flagged)
     }
 
     /// Whether cells may be stopped because of what they showed: then only evidence that holds at any time

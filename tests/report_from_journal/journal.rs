@@ -151,6 +151,7 @@ fn model(weights: &str, derived: bool) -> ModelInfo {
             groups: vec![KvGroup { layers: 30, k_values: 192, v_values: 192, window: None }],
         }),
         kv_unknown: None,
+        trained: None,
     }
 }
 

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::model::TrainedContext;
 use crate::model::kv::KvShape;
 
 /// The machine that a run was made on.
@@ -91,6 +92,9 @@ pub struct ModelInfo {
     /// Why `kv` is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kv_unknown: Option<String>,
+    /// The longest context that it was made for, where its file says so; runs before it was kept have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trained: Option<TrainedContext>,
 }
 
 /// An engine build that was used.

@@ -121,6 +121,11 @@ impl Engine for LlamaCpp {
         options::OPTIONS
     }
 
+    /// Seen with builds 10068 and later: neither `--rope-scaling` nor `--rope-scale` lifts it.
+    fn beyond_trained(&self) -> &'static str {
+        "llama-server gives a slot no more than the file's own context length, whatever rope scaling says, so these cells would be void (the option override_kv = \"ARCH.context_length=int:N\" lifts it)"
+    }
+
     fn impossible(&self, setting: &Setting) -> Option<String> {
         arguments::unknown_cache_type(self, setting)
             .or_else(|| quantised_v_without_flash_attention(setting))

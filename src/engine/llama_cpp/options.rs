@@ -76,6 +76,7 @@ pub(super) static OPTIONS: &[ServerOption] = &[
         "slots share one KV cache",
     ),
     switch("swa_full", &["--swa-full"], &[], "a sliding window's cache has full size"),
+    shared::OVERRIDE_KV,
     shared::ROPE_SCALING,
     shared::ROPE_SCALE,
     shared::ROPE_FREQ_BASE,

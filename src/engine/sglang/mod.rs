@@ -87,6 +87,10 @@ impl Engine for Sglang {
         }
     }
 
+    fn beyond_trained(&self) -> &'static str {
+        "SGLang refuses to start unless json_model_override_args scales the positions"
+    }
+
     fn impossible(&self, setting: &Setting) -> Option<String> {
         arguments::unknown_cache_type(self, setting)
             .or_else(|| arguments::two_cache_types("SGLang", setting, ""))

@@ -135,6 +135,10 @@ impl Engine for Vllm {
         }
     }
 
+    fn beyond_trained(&self) -> &'static str {
+        "vLLM refuses to start unless hf_overrides scales the positions"
+    }
+
     fn impossible(&self, setting: &Setting) -> Option<String> {
         arguments::unknown_cache_type(self, setting)
             .or_else(|| arguments::two_cache_types("vLLM", setting, TWO_IN_ONE))

@@ -134,6 +134,14 @@ pub(super) fn fetch(reference: &Reference, quant: &str, store: &Store<'_>) -> Re
     Ok(Fetched { path: chosen.path(&folder), origin: origin(reference, &listing.commit, &chosen, store) })
 }
 
+/// The files of a model in a quant when they were fetched before; nothing is asked.
+pub(super) fn local(reference: &Reference, quant: &str, store: &Store<'_>) -> Option<PathBuf> {
+    let listing = Listing::load(&listing_path(reference, &reference.revision, store))?;
+    let chosen = choose::choose(&listing, reference.selector.as_deref(), quant).ok()?;
+    let folder = folder(reference, &listing.commit, store);
+    chosen.files.iter().all(|file| is_here(file, &folder)).then(|| chosen.path(&folder))
+}
+
 /// What [`fetch`] would do: it asks the Hub for the list of files, nothing more.
 pub(super) fn locate(reference: &Reference, quant: &str, store: &Store<'_>) -> Result<Location> {
     let listing = listing(reference, store)?;
