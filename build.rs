@@ -1,5 +1,7 @@
 //! Puts the git commit into the binary, for the journal's header. Without git there is none.
 
+#![allow(clippy::print_stdout, reason = "cargo reads it")]
+
 use std::process::Command;
 
 fn main() {

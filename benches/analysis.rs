@@ -8,6 +8,8 @@
 //!     cargo bench --bench analysis              # the table
 //!     cargo bench --bench analysis -- small     # a tenth of the items, for a first look
 
+#![allow(clippy::print_stdout, reason = "its results")]
+
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;

@@ -7,6 +7,8 @@
 //!
 //!     cargo bench --bench cases
 
+#![allow(clippy::print_stdout, reason = "its results")]
+
 use std::process::Command;
 
 use kneepoint::error::{Context, Error, Result};

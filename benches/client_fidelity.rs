@@ -6,6 +6,8 @@
 //!
 //!     cargo bench --bench client_fidelity
 
+#![allow(clippy::print_stdout, reason = "its results")]
+
 use std::io::{BufRead, BufReader};
 use std::net::Ipv4Addr;
 use std::process::{Child, Command, Stdio};

@@ -4,6 +4,8 @@
 //!
 //!     cargo bench --bench kld
 
+#![allow(clippy::print_stdout, reason = "its results")]
+
 use std::time::Instant;
 
 use kneepoint::task::coherence::kld;

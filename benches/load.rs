@@ -7,6 +7,8 @@
 //!     cargo bench --bench load                 # 1, 16, 64 and 256 streams of 100 tokens/s
 //!     cargo bench --bench load -- 8 32         # others
 
+#![allow(clippy::print_stdout, reason = "its results")]
+
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;

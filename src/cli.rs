@@ -74,8 +74,8 @@ pub enum Command {
     MockServer(MockArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
-    /// Print the manual page
-    Man,
+    /// Print a manual page
+    Man(ManArgs),
     /// Start a server and end it with kneepoint (used by kneepoint itself)
     #[command(name = "__watch-server", hide = true)]
     WatchServer(WatchServerArgs),
@@ -100,9 +100,12 @@ pub struct ReferenceArgs {
 pub struct RunArgs {
     /// Suite file
     pub suite: PathBuf,
+    /// Another model instead of the suite's: a GGUF file, a folder, a pattern, or hf:OWNER/REPO:QUANT
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<String>,
     /// Override a key of the suite, such as matrix.kv='["f16"]' or task.0.samples=10
     #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub overrides: Vec<String>,
+    pub sets: Vec<String>,
     /// Run only matching trials: task=, setting=, context= or arm= with * for anything
     #[arg(long = "filter", value_name = "KEY=PATTERN")]
     pub filters: Vec<String>,
@@ -121,6 +124,18 @@ pub struct RunArgs {
     /// Print the summary (or the plan, or the pilot's table) as JSON on stdout
     #[arg(long)]
     pub json: bool,
+}
+
+impl RunArgs {
+    /// What is changed of the suite, the model first.
+    pub fn overrides(&self) -> Vec<String> {
+        overrides(self.model.as_deref(), &self.sets)
+    }
+}
+
+/// `--model X` is short for `--set model=X`.
+fn overrides(model: Option<&str>, sets: &[String]) -> Vec<String> {
+    model.map(|model| format!("model={model}")).into_iter().chain(sets.iter().cloned()).collect()
 }
 
 /// Arguments of `score`.
@@ -149,8 +164,8 @@ pub struct CasesArgs {
     /// Task of the suite
     #[arg(long)]
     pub task: String,
-    /// Only this context length in tokens; default: all of the task's
-    #[arg(long)]
+    /// Only this context length in tokens, such as 32k (k is 1024); default: all of the task's
+    #[arg(long, value_parser = quantity::tokens)]
     pub context: Option<u32>,
     /// Only this arm of a tool task; default: all of the suite's
     #[arg(long, value_enum)]
@@ -158,9 +173,19 @@ pub struct CasesArgs {
     /// Count four characters a token instead of asking the reference's server: sizes are not exact
     #[arg(long)]
     pub approximate: bool,
+    /// Another model instead of the suite's, as of `run`
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<String>,
     /// Override a key of the suite
     #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub overrides: Vec<String>,
+    pub sets: Vec<String>,
+}
+
+impl CasesArgs {
+    /// What is changed of the suite.
+    pub fn overrides(&self) -> Vec<String> {
+        overrides(self.model.as_deref(), &self.sets)
+    }
 }
 
 /// Arguments of `resume`.
@@ -401,12 +426,22 @@ pub struct RouteArgs {
 pub struct ValidateArgs {
     /// Suite file
     pub suite: PathBuf,
+    /// Another model instead of the suite's, as of `run`
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<String>,
     /// Override a key of the suite
     #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub overrides: Vec<String>,
-    /// Print the resolved suite as JSON on stdout
+    pub sets: Vec<String>,
+    /// Print the resolved suite, or what is wrong with it, as JSON on stdout
     #[arg(long)]
     pub json: bool,
+}
+
+impl ValidateArgs {
+    /// What is changed of the suite.
+    pub fn overrides(&self) -> Vec<String> {
+        overrides(self.model.as_deref(), &self.sets)
+    }
 }
 
 /// What can be listed.
@@ -498,6 +533,17 @@ pub struct WatchServerArgs {
     /// The server's command line
     #[arg(last = true, required = true)]
     pub command: Vec<std::ffi::OsString>,
+}
+
+/// Arguments of `man`.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Command whose page is printed, such as `run`, `history trend` or `kneepoint-run`; default: kneepoint itself
+    #[arg(value_name = "COMMAND")]
+    pub command: Vec<String>,
+    /// Write the pages of all commands into this folder instead, one file each
+    #[arg(long, value_name = "DIR", conflicts_with = "command")]
+    pub out: Option<PathBuf>,
 }
 
 /// Arguments of the hidden step that becomes a server.

@@ -18,8 +18,10 @@ pub const EXIT_GATE_FAILED: u8 = 100;
 pub const EXIT_ENGINE_START: u8 = 101;
 /// Some planned trials have no outcome.
 pub const EXIT_INCOMPLETE: u8 = 106;
-/// Stopped by Ctrl-C or SIGTERM.
+/// Stopped by Ctrl-C, SIGTERM or SIGHUP.
 pub const EXIT_INTERRUPTED: u8 = 130;
+/// The reader of stdout closed it before all lines were printed: what SIGPIPE makes of a program.
+pub const EXIT_READER_GONE: u8 = 141;
 
 /// What class of failure this is; decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +42,8 @@ pub enum Kind {
     Unsupported,
     /// Stopped by the user.
     Interrupted,
+    /// Nobody reads stdout any more, and there is more to print.
+    ReaderGone,
 }
 
 impl Kind {
@@ -53,6 +57,7 @@ impl Kind {
             Self::EngineStart => EXIT_ENGINE_START,
             Self::Incomplete => EXIT_INCOMPLETE,
             Self::Interrupted => EXIT_INTERRUPTED,
+            Self::ReaderGone => EXIT_READER_GONE,
         }
     }
 }
@@ -174,16 +179,30 @@ impl<T, E: Into<Box<dyn std::error::Error + Send + Sync>>> Context<T> for std::r
     }
 }
 
-/// An error and what caused it, joined with colons.
+/// An error and what caused it, joined with colons. A cause that the text before quotes already is not said again:
+/// many errors show their source as well as have it.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
+        let said = error.to_string();
+        if !quotes(&text, &said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
         cause = error.source();
     }
     text
+}
+
+/// Whether a text ends with another one as a part of its own: after a colon, or in brackets.
+fn quotes(text: &str, said: &str) -> bool {
+    let open = text.trim_end_matches([')', '.']);
+    let ends = |text: &str| {
+        let before = text.strip_suffix(said)?;
+        Some(before.is_empty() || before.ends_with([' ', '(', ':', '\n', '`', '"']))
+    };
+    said.is_empty() || ends(text).or_else(|| ends(open)).unwrap_or(false)
 }
 
 /// Did-you-mean: the candidate nearest to `word`, if one is near enough to be a slip.
@@ -206,6 +225,19 @@ mod tests {
         let at = text.find("\"q3").unwrap();
         let location = Location { file: "s.toml".into(), text, span: at..at + 6, label: String::new() };
         assert_eq!(location.line_column(), (2, 7));
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let io = || std::io::Error::from_raw_os_error(2);
+        let doubled = Error::runtime(format!("cannot run x: {}", io())).with_source(io());
+        assert_eq!(chain(&doubled), "cannot run x: No such file or directory (os error 2)");
+        let wrapped = Error::runtime("cannot begin").with_source(std::io::Error::other(io()));
+        assert_eq!(chain(&wrapped), "cannot begin: No such file or directory (os error 2)");
+        let plain = Error::runtime("cannot read a").with_source(Error::runtime("a"));
+        assert_eq!(chain(&Error::runtime("no").with_source(plain)), "no: cannot read a");
+        let apart = Error::runtime("cannot grab").with_source(Error::runtime("ab"));
+        assert_eq!(chain(&apart), "cannot grab: ab");
     }
 
     #[test]

@@ -2,12 +2,14 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use kneepoint::cli::Cli;
-use kneepoint::commands;
+use kneepoint::{commands, console};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    console::clean_panics();
+    let cli = match commands::parse() {
+        Ok(cli) => cli,
+        Err(code) => return ExitCode::from(code),
+    };
     commands::set_up_logging(&cli.global);
     match commands::dispatch(cli) {
         Ok(code) => ExitCode::from(code),

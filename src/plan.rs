@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::error::{Error, Kind, Result};
+use crate::quantity;
 use crate::suite::{Cell, LoadSpec, Setting, Suite, TaskSpec};
 use crate::trial::TrialKey;
 
@@ -77,6 +78,7 @@ impl Filter {
                 let (key, pattern) = term.split_once('=').unwrap_or((term, ""));
                 let known = FilterKey::ALL.iter().find(|(name, _)| *name == key);
                 match (known, term.contains('=')) {
+                    (Some((_, FilterKey::Context)), true) => Ok((FilterKey::Context, context(pattern))),
                     (Some((_, key)), true) => Ok((*key, pattern.to_owned())),
                     _ => Err(Error::usage(format!("--filter {term}: not a KEY=PATTERN"))
                         .hint("keys are task, setting, context and arm; `*` stands for anything")
@@ -113,6 +115,11 @@ impl Filter {
     fn passes_setting(&self, setting: &Setting, reference: &Setting) -> bool {
         setting == reference || self.passes(FilterKey::Setting, &setting.label)
     }
+}
+
+/// `32k` is `32768`; patterns stay.
+fn context(pattern: &str) -> String {
+    quantity::tokens(pattern).map_or_else(|_| pattern.to_owned(), |tokens| tokens.to_string())
 }
 
 /// Whether `pattern` with `*` for any run of characters covers all of `text`.
@@ -312,7 +319,9 @@ mod tests {
 
     #[test]
     fn filters_keep_the_reference() {
-        let filter = Filter::parse(&["setting=*q4_0*".into(), "context=512".into()]).unwrap();
+        let of = |term: &str| Filter::parse(&[term.to_owned()]).unwrap();
+        assert_eq!(of("context=0.5k"), of("context=512"));
+        let filter = Filter::parse(&["setting=*q4_0*".into(), "context=0.5k".into()]).unwrap();
         let plan = plan(&suite(), &filter).unwrap();
         let labels: HashSet<_> = plan.keys().map(|key| key.setting.as_str()).collect();
         assert_eq!(labels, HashSet::from(["Q8_0 kv=f16", "Q8_0 kv=q4_0"]));

@@ -7,7 +7,9 @@
 pub fn tokens(text: &str) -> Result<u32, String> {
     const UNITS: &[(&str, f64)] = &[("", 1.0), ("k", 1024.0), ("m", 1024.0 * 1024.0)];
     let number = amount(text, UNITS).ok_or("write tokens as 32768 or 32k (k is 1024)")?;
-    whole(number).and_then(|tokens| u32::try_from(tokens).ok()).ok_or_else(|| "not a number of tokens".into())
+    whole(number)
+        .and_then(|tokens| u32::try_from(tokens).ok())
+        .ok_or_else(|| "no number of tokens: write 32768 or 32k (k is 1024)".into())
 }
 
 /// Bytes: `24GiB`, `24G` (the same), `24GB` (decimal), and so on from K to T, or plain bytes.

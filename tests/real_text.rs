@@ -1,5 +1,7 @@
 //! Can a needle be found by its style alone? The real model's own surprise at single sentences says: a needle in
 //! prose is as likely as the sentences around it.
+
+#![allow(clippy::print_stdout, reason = "what a person who runs it by hand reads")]
 #![expect(clippy::unwrap_used, reason = "helpers of a test")]
 
 use std::collections::BTreeSet;

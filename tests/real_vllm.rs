@@ -1,6 +1,7 @@
 //! A real vLLM, when there is one: `KNEEPOINT_VLLM=.../bin/vllm KNEEPOINT_VLLM_MODEL=FOLDER cargo test --test real_vllm --
 //! --ignored`. It takes minutes on a CPU, so it is not part of the usual tests.
 
+#![allow(clippy::print_stderr, reason = "what a person who runs it by hand reads")]
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 use std::io::{Read, Write};

@@ -160,7 +160,7 @@ pub fn summarise_with(journal: &Journal, tasks: &dyn Tasks) -> Result<Summary> {
         run: header.run.clone(),
         started: header.started.clone(),
         duration_s: duration_s(journal),
-        repeat: header.repeat.clone(),
+        repeat: crate::secrets::Secrets::in_suite(&header.suite).text(&header.repeat),
         planned: run.planned_in_all().saturating_sub(run.saved()),
         done: journal.trials.len() as u32,
         machine: header.machine.clone(),

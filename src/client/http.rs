@@ -288,17 +288,7 @@ fn broken(received: usize, error: &reqwest::Error) -> Failure {
 
 /// The innermost causes of an error; the outer ones only repeat the address.
 fn causes(error: &reqwest::Error) -> String {
-    let mut chain = Vec::new();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        chain.push(cause.to_string());
-        next = cause.source();
-    }
-    if chain.is_empty() {
-        chain.push(error.to_string());
-    }
-    chain.dedup();
-    shown(&chain.join(": "))
+    shown(&error.source().map_or_else(|| error.to_string(), crate::error::chain))
 }
 
 async fn refusal_body(mut response: Response) -> Vec<u8> {

@@ -1,5 +1,7 @@
 //! Making text that a server sent fit to be shown.
 
+use crate::console::is_unsafe;
+
 /// Longest piece of a server's own words in a message (characters).
 const SHOWN: usize = 300;
 
@@ -24,12 +26,6 @@ pub fn shown(text: &str) -> String {
         }
     }
     line
-}
-
-/// Control characters, and those invisible ones that reorder or hide their neighbours.
-fn is_unsafe(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}')
 }
 
 #[cfg(test)]

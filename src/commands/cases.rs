@@ -1,21 +1,24 @@
 //! `cases`: what a task of a suite sends, without running it.
 
 use super::progress::Display;
-use super::{print, run};
+use super::{print_json_line, run};
 use crate::cli::{CasesArgs, Global};
-use crate::error::{Context, EXIT_OK, Error, Result, nearest};
+use crate::console;
+use crate::error::{EXIT_OK, Error, Result, nearest};
 use crate::runner::{Desk, Interrupt};
 use crate::suite::{self, Suite, TaskSpec};
 use crate::task::{self, Approximate, Params};
 use crate::trial::{Arm, Case};
 
 pub(super) fn cases(args: &CasesArgs, global: &Global) -> Result<u8> {
-    let suite = suite::load(&args.suite, &args.overrides)?;
+    let suite = suite::load(&args.suite, &args.overrides())?;
     let spec = spec_of(&suite, &args.task)?;
     let contexts = contexts(spec, args.context)?;
     let arms = arms(spec, args.arm)?;
     if args.approximate {
-        eprintln!("counted four characters a token: the sizes are not exact, and other cases than a run's");
+        console::note(
+            "counted four characters a token: the sizes are not exact, and other cases than a run's",
+        );
         approximate(&suite, spec, &contexts, &arms)
     } else {
         exact(&suite, spec, &contexts, &arms, global)
@@ -52,8 +55,7 @@ fn arms(spec: &TaskSpec, only: Option<Arm>) -> Result<Vec<Option<Arm>>> {
 }
 
 fn emit(case: &Case) -> Result<()> {
-    let line = serde_json::to_string(case).context(|| "cannot write a case as JSON".into())?;
-    print(&format!("{line}\n")).map(drop)
+    print_json_line(case)
 }
 
 fn approximate(suite: &Suite, spec: &TaskSpec, contexts: &[u32], arms: &[Option<Arm>]) -> Result<u8> {

@@ -3,10 +3,11 @@
 use clap_complete::generate;
 
 use super::{command, print};
-use crate::cli::CompletionsArgs;
+use crate::cli::{CompletionsArgs, ManArgs};
 use crate::engine::option::{Only, Place};
 use crate::engine::{Capability, ENGINES, Engine, ServerOption};
-use crate::error::{Context, Result};
+use crate::error::{Context, EXIT_OK, Error, Result, nearest};
+use crate::files;
 
 pub(super) fn completions(args: &CompletionsArgs) -> Result<u8> {
     let mut script = Vec::new();
@@ -14,10 +15,65 @@ pub(super) fn completions(args: &CompletionsArgs) -> Result<u8> {
     print(&String::from_utf8_lossy(&script))
 }
 
-pub(super) fn man() -> Result<u8> {
-    let mut page = Vec::new();
-    clap_mangen::Man::new(command()).render(&mut page).context(|| "cannot make the manual page".into())?;
+/// The page of a command, or files with the pages of all.
+pub(super) fn man(args: &ManArgs) -> Result<u8> {
+    // Built, every command knows its whole name, by which the pages refer to each other.
+    let mut root = command().disable_help_subcommand(true);
+    root.build();
+    if let Some(folder) = &args.out {
+        std::fs::create_dir_all(folder).context(|| format!("cannot create {}", folder.display()))?;
+        for path in files::write_all(folder, &pages(&root)?)? {
+            print(&format!("{}\n", path.display()))?;
+        }
+        return Ok(EXIT_OK);
+    }
+    let page = page(named(&root, &args.command)?)?;
     print(&String::from_utf8_lossy(&page))
+}
+
+/// The command that is meant: `run`, `history trend`, `kneepoint-history-trend` or `kneepoint-run(1)`.
+fn named<'a>(root: &'a clap::Command, words: &[String]) -> Result<&'a clap::Command> {
+    let joined = words.join("-");
+    let wanted = joined.strip_suffix("(1)").unwrap_or(&joined);
+    let wanted = wanted.strip_prefix("kneepoint").map_or(wanted, |rest| rest.trim_start_matches('-'));
+    let mut names = Vec::new();
+    for command in visible(root) {
+        let name = page_name(command).trim_start_matches("kneepoint").trim_start_matches('-');
+        if name == wanted {
+            return Ok(command);
+        }
+        names.push(name);
+    }
+    let error = Error::usage(format!("there is no command `{}`", words.join(" ")));
+    Err(match nearest(wanted, names.iter().copied()) {
+        Some(near) => error.hint(format!("did you mean `kneepoint man {near}`?")),
+        None => error.hint("`kneepoint --help` lists the commands"),
+    })
+}
+
+/// A command and all below it that pages refer to.
+fn visible(command: &clap::Command) -> Vec<&clap::Command> {
+    let below = command.get_subcommands().filter(|sub| !sub.is_hide_set()).flat_map(visible);
+    std::iter::once(command).chain(below).collect()
+}
+
+/// `kneepoint-history-trend`.
+fn page_name(command: &clap::Command) -> &str {
+    command.get_display_name().unwrap_or_else(|| command.get_name())
+}
+
+fn page(command: &clap::Command) -> Result<Vec<u8>> {
+    let mut page = Vec::new();
+    let man = clap_mangen::Man::new(command.clone());
+    man.render(&mut page).context(|| "cannot make the manual page".into())?;
+    Ok(page)
+}
+
+fn pages(root: &clap::Command) -> Result<Vec<(String, Vec<u8>)>> {
+    visible(root)
+        .into_iter()
+        .map(|command| Ok((format!("{}.1", page_name(command)), page(command)?)))
+        .collect()
 }
 
 /// `docs/cli.md`: the help of every command. A test fails when the file drifts from this.
@@ -53,7 +109,8 @@ fn exit_codes() -> String {
         (e::EXIT_GATE_FAILED, "a gate or a regression check failed"),
         (e::EXIT_ENGINE_START, "an inference server could not be started"),
         (e::EXIT_INCOMPLETE, "some planned trials have no outcome"),
-        (e::EXIT_INTERRUPTED, "stopped by Ctrl-C or SIGTERM"),
+        (e::EXIT_INTERRUPTED, "stopped by Ctrl-C, SIGTERM or SIGHUP"),
+        (e::EXIT_READER_GONE, "nobody reads stdout any more (a closed pipe), and more lines would follow"),
     ];
     let mut text = String::from("| exit code | meaning |\n|---|---|\n");
     for (code, meaning) in rows {

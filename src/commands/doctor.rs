@@ -8,9 +8,10 @@ use serde::Serialize;
 
 use super::{plain_table, print, print_json};
 use crate::cli::{DoctorArgs, Global};
+use crate::console::clean;
 use crate::error::{Kind, Result, chain};
 use crate::model::{self, Location, Silent, Store, packages::PACKAGES, packages::Package};
-use crate::runner::megabytes;
+use crate::runner::{check_engine, megabytes};
 use crate::{engine, probe, suite};
 
 /// What `doctor --json` prints.
@@ -77,7 +78,8 @@ pub(super) fn doctor(args: &DoctorArgs, global: &Global) -> Result<u8> {
     }
     let mut table = plain_table();
     for check in &checks {
-        table.add_row(vec![&check.name, check.state.word(), &format!("{}\n{}", check.found, check.meaning)]);
+        let text = format!("{}\n{}", check.found, check.meaning);
+        table.add_row([&*clean(&check.name), check.state.word(), &*clean(&text)]);
     }
     print(&format!("{}\n", table.trim_fmt()))
 }
@@ -131,7 +133,7 @@ fn engine_check(engine: &'static dyn engine::Engine, store: &Store<'_>) -> Resul
                 }
             })
         }
-        Ok(Location::WouldFetch { what, bytes } | Location::WouldDerive { what, bytes }) => {
+        Ok(Location::WouldFetch { what, bytes } | Location::WouldDerive { what, bytes, .. }) => {
             let found = format!("no {} on PATH", engine.binaries().join(" or "));
             Ok(check(&name, State::Absent, found, format!("a run fetches {what} ({})", megabytes(bytes))))
         }
@@ -174,8 +176,10 @@ fn suite_checks(path: &Path, store: &Store<'_>) -> Result<Vec<Check>> {
     let suite = suite::load(path, &[])?;
     let mut seen = BTreeSet::new();
     let wanted = suite.settings.iter().filter(|setting| seen.insert((&setting.model, &setting.weights)));
-    Ok(wanted
-        .filter_map(|setting| {
+    let server = named_server(&suite, store).transpose()?;
+    Ok(server
+        .into_iter()
+        .chain(wanted.filter_map(|setting| {
             let spec = suite.models.iter().find(|spec| spec.name == setting.model)?;
             let name = format!("model {} {}", setting.model, setting.weights);
             Some(match model::locate_weights(spec, &setting.weights, store) {
@@ -185,7 +189,7 @@ fn suite_checks(path: &Path, store: &Store<'_>) -> Result<Vec<Check>> {
                 Ok(Location::WouldFetch { what, bytes }) => {
                     check(&name, State::Absent, what, format!("a run fetches it ({})", megabytes(bytes)))
                 }
-                Ok(Location::WouldDerive { what, bytes }) => {
+                Ok(Location::WouldDerive { what, bytes, .. }) => {
                     let meaning = format!("a run makes it, after fetching {}", megabytes(bytes));
                     check(&name, State::Absent, what, meaning)
                 }
@@ -194,8 +198,20 @@ fn suite_checks(path: &Path, store: &Store<'_>) -> Result<Vec<Check>> {
                     check(&name, State::Problem, chain(&error), hint)
                 }
             })
-        })
+        }))
         .collect())
+}
+
+/// The server that the suite names, if it names one: whether it is there, runs, and is one of the suite's engine.
+fn named_server(suite: &suite::Suite, store: &Store<'_>) -> Option<Result<Check>> {
+    let binary = suite.engine.binary.as_ref()?;
+    let asked = super::run::runtime().map(|runtime| runtime.block_on(check_engine(suite, store)));
+    let found = binary.display().to_string();
+    let name = format!("server of {}", suite.name);
+    Some(asked.map(|asked| match asked {
+        Ok(()) => check(&name, State::Ok, found, format!("it is a server of {}", suite.engine.name)),
+        Err(error) => check(&name, State::Problem, found, chain(&error)),
+    }))
 }
 
 fn probe_check(entry: &probe::ProbeEntry) -> Check {

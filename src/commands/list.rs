@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{plain_table, print, print_json};
 use crate::cli::{ListArgs, Listed};
+use crate::console::clean;
 use crate::engine::Capability;
 use crate::error::Result;
 use crate::task::Weight;
@@ -45,7 +46,7 @@ pub(super) fn list(args: &ListArgs) -> Result<u8> {
     for item in &items {
         let mut lines = vec![item.summary.clone()];
         lines.extend(item.details.iter().cloned());
-        table.add_row(vec![item.name.clone(), lines.join("\n")]);
+        table.add_row([clean(&item.name), clean(&lines.join("\n"))]);
     }
     print(&format!("{}\n", table.trim_fmt()))
 }

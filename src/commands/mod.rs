@@ -1,17 +1,17 @@
 //! One file a command. stdout is data, stderr is progress and logs.
 
-use std::io::{IsTerminal, Write};
-
-use clap::CommandFactory;
+use clap::{CommandFactory, Parser};
 use serde::Serialize;
 
 use crate::cli::{Cli, Command, Global};
-use crate::error::{self, Context, EXIT_OK, Error, Result};
+use crate::console::{self, Form, Reader};
+use crate::error::{self, Context, EXIT_OK, Error, Kind, Result};
 
 mod cases;
 mod compare;
 mod docs;
 mod doctor;
+mod dry_run;
 mod history;
 mod list;
 mod mock;
@@ -28,12 +28,35 @@ mod validate;
 
 pub use docs::{engines, reference};
 
+/// Reads the command line.
+///
+/// # Errors
+/// The exit code when there is nothing to run: help was asked for and printed, or the command line is wrong and that was
+/// said.
+pub fn parse() -> Result<Cli, u8> {
+    Cli::try_parse().map_err(|error| {
+        let stderr = error.use_stderr();
+        let coloured = if stderr { console::stderr_has_colours() } else { console::stdout_has_colours() };
+        let text = if coloured { error.render().ansi().to_string() } else { error.render().to_string() };
+        if stderr {
+            console::note_coloured(&text);
+        } else if let Err(error) = print_styled(&text) {
+            print_error(&error);
+            return error.kind().exit_code();
+        }
+        u8::try_from(error.exit_code()).unwrap_or(error::EXIT_USAGE)
+    })
+}
+
 /// Runs a command; the exit code when nothing failed.
 ///
 /// # Errors
 /// What the command says; its kind decides the exit code.
 pub fn dispatch(cli: Cli) -> Result<u8> {
     let global = &cli.global;
+    if !matches!(cli.command, Command::WatchServer(_) | Command::ExecServer(_)) {
+        crate::runner::end_at_once()?;
+    }
     match &cli.command {
         Command::Run(args) => run::run(args, global),
         Command::Resume(args) => run::resume(args, global),
@@ -50,7 +73,7 @@ pub fn dispatch(cli: Cli) -> Result<u8> {
         Command::Schema(args) => schema::schema(args),
         Command::MockServer(args) => mock::serve(args),
         Command::Completions(args) => docs::completions(args),
-        Command::Man => docs::man(),
+        Command::Man(args) => docs::man(args),
         Command::WatchServer(args) => watch_server(args),
         Command::ExecServer(args) => Err(exec_server(args)),
         Command::Reference(args) if args.engines => print(&docs::engines()),
@@ -91,8 +114,10 @@ pub fn set_up_logging(global: &Global) {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(colour(&std::io::stderr()))
+        .with_writer(|| console::Log)
+        .with_ansi(console::stderr_has_colours())
+        // To say that stderr is gone there is only stderr.
+        .log_internal_errors(false)
         .without_time()
         .init();
 }
@@ -106,30 +131,25 @@ fn plain_table() -> comfy_table::Table {
 
 /// How the table at the end of a run looks here.
 fn look() -> crate::report::Look {
-    let stdout = std::io::stdout();
     let width = comfy_table::Table::new().width();
-    crate::report::Look::of(stdout.is_terminal(), !colour(&stdout), width)
-}
-
-/// Whether to colour what goes to this stream: a terminal, and `NO_COLOR` not set.
-fn colour(stream: &impl IsTerminal) -> bool {
-    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    crate::report::Look::of(console::stdout_is_terminal(), !console::stdout_has_colours(), width)
 }
 
 /// Prints an error as people read it: what failed, where, and what to try next.
 pub fn print_error(error: &Error) {
-    let text = error_text(error, colour(&std::io::stderr()));
-    // Nothing is left to do when stderr is gone.
-    let _ = std::io::stderr().write_all(text.as_bytes());
+    // Who closed the pipe knows.
+    if error.kind() != Kind::ReaderGone {
+        console::note_coloured(&error_text(error, console::stderr_has_colours()));
+    }
 }
 
 fn error_text(error: &Error, colour: bool) -> String {
-    let mut text = match error.location() {
-        Some(_) => located(error, colour),
-        None => format!("error: {}\n", error::chain(error)),
-    };
+    let mut text = format!("error: {}\n", console::clean(&error::chain(error)));
+    if let Some(place) = error.location() {
+        text.push_str(&marked(place, colour));
+    }
     for hint in error.hints() {
-        text.push_str(&format!("\nhint: {hint}"));
+        text.push_str(&format!("\nhint: {}", console::clean(hint)));
     }
     if !error.hints().is_empty() {
         text.push('\n');
@@ -138,17 +158,17 @@ fn error_text(error: &Error, colour: bool) -> String {
 }
 
 /// The line of the file with the place marked.
-fn located(error: &Error, colour: bool) -> String {
-    let Some(place) = error.location() else { return String::new() };
+fn marked(place: &error::Location, colour: bool) -> String {
     let (line, column) = place.line_column();
-    let heading = format!("error: {}\n", error::chain(error));
-    let where_ = format!("  --> {}:{line}:{column}\n", place.file.display());
+    let file = place.file.display().to_string();
+    let where_ = format!("  --> {}:{line}:{column}\n", console::clean(&file));
     let theme = if colour { miette::GraphicalTheme::unicode() } else { miette::GraphicalTheme::none() };
-    let start = place.span.start.min(place.text.len());
-    let length = place.span.len().clamp(1, 200);
-    let label = miette::LabeledSpan::new(Some(place.label.clone()), start, length);
+    let (text, span) = clean_place(&place.text, place.span.clone());
+    let start = span.start.min(text.len());
+    let length = span.len().clamp(1, 200);
+    let label = miette::LabeledSpan::new(Some(console::clean(&place.label).into_owned()), start, length);
     let report = miette::MietteDiagnostic::new("").with_label(label);
-    let report = miette::Report::new(report).with_source_code(place.text.to_string());
+    let report = miette::Report::new(report).with_source_code(text);
     let mut marked = String::new();
     let handler = miette::GraphicalReportHandler::new_themed(theme).with_context_lines(1);
     if handler.render_report(&mut marked, report.as_ref()).is_err() {
@@ -158,24 +178,42 @@ fn located(error: &Error, colour: bool) -> String {
     let frame = |line: &str| line.contains(",-[") || line.contains('╭');
     let source = |line: &&str| line.contains(['|', ':', '│', '·']) && !frame(line);
     let snippet: String = marked.lines().filter(source).map(|line| format!("{line}\n")).collect();
-    format!("{heading}{where_}{snippet}")
+    format!("{where_}{snippet}")
 }
 
-/// Prints data on stdout. A closed pipe is not an error.
+/// A text without what a terminal would obey, and where a span of it is then.
+fn clean_place(text: &str, span: std::ops::Range<usize>) -> (String, std::ops::Range<usize>) {
+    let at = |end: usize| text.get(..end).map_or(end, |before| console::clean(before).len());
+    (console::clean(text).into_owned(), at(span.start)..at(span.end))
+}
+
+/// Prints data on stdout. A closed pipe is not an error: the work is done.
 fn print(text: &str) -> Result<u8> {
-    let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Error::runtime("cannot write to stdout").with_source(error))
-        }
-        _ => Ok(EXIT_OK),
+    console::data(text, Form::Plain).map(|_| EXIT_OK)
+}
+
+/// As [`print`], for what may hold our own colours.
+fn print_styled(text: &str) -> Result<u8> {
+    let form = if console::stdout_has_colours() { Form::Coloured } else { Form::Plain };
+    console::data(text, form).map(|_| EXIT_OK)
+}
+
+/// Prints one of many lines of JSON; those that would follow are not made for nobody.
+///
+/// # Errors
+/// [`Kind::ReaderGone`] when nobody reads them.
+fn print_json_line(data: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string(data).context(|| "cannot write JSON".into())?;
+    match console::data(&format!("{text}\n"), Form::Json)? {
+        Reader::There => Ok(()),
+        Reader::Gone => Err(Error::new(Kind::ReaderGone, "nobody reads stdout any more")),
     }
 }
 
 /// Prints data on stdout as JSON.
 fn print_json(data: &impl Serialize) -> Result<u8> {
     let text = serde_json::to_string_pretty(data).context(|| "cannot write JSON".into())?;
-    print(&format!("{text}\n"))
+    console::data(&format!("{text}\n"), Form::Json).map(|_| EXIT_OK)
 }
 
 /// The clap command, for what is made from it.

@@ -1,11 +1,11 @@
 //! What a person sees of a run: one bar, silent when stderr is not a terminal or with `-q`.
 
-use std::io::IsTerminal;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::cli::Global;
+use crate::console::{self, clean};
 use crate::error::Result;
 use crate::journal::LaunchRecord;
 use crate::model::Progress;
@@ -21,7 +21,7 @@ pub(super) struct Display {
 
 impl Display {
     pub(super) fn new(global: &Global) -> Self {
-        let shown = std::io::stderr().is_terminal() && !global.quiet;
+        let shown = console::stderr_is_terminal() && !global.quiet;
         let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(None, target);
         Self { bar, verbose: global.verbose > 0, failed: 0 }
@@ -48,7 +48,7 @@ impl Display {
         if self.bar.is_hidden() {
             tracing::info!("{text}");
         } else if self.verbose {
-            self.bar.println(text);
+            self.bar.println(clean(text));
         }
     }
 }
@@ -70,7 +70,7 @@ impl Subscriber for Display {
             Event::Visit { visit, remaining } => {
                 let again = if visit.replicate > 0 { " (A/A)" } else { "" };
                 let cell = format!("{} at {}{again}", visit.cell.setting, visit.cell.context);
-                self.bar.set_message(cell.clone());
+                self.bar.set_message(clean(&cell).into_owned());
                 self.say(&format!("round {}: {cell}: {remaining} trials", visit.round + 1));
             }
             Event::Launched(launch) => self.note_launch(launch),
@@ -92,7 +92,7 @@ impl Subscriber for Display {
                 self.say(&format!("load: {} at {}: {steps} steps", visit.cell.setting, visit.cell.context));
             }
             Event::LoadWork { setting, what } => {
-                self.bar.set_message(format!("{setting} under load: {what}"));
+                self.bar.set_message(clean(&format!("{setting} under load: {what}")).into_owned());
                 self.say(&format!("load: {setting}: {what}"));
             }
             Event::LoadServer(server) => self.note_launch(&server.launch),
@@ -119,7 +119,7 @@ impl Progress for Display {
             }
             None => self.bar.set_style(style("{spinner} {msg} {elapsed}")),
         }
-        self.bar.set_message(step.to_owned());
+        self.bar.set_message(clean(step).into_owned());
         self.bar.enable_steady_tick(Duration::from_millis(200));
         self.say(step);
     }

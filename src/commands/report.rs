@@ -8,8 +8,9 @@ use crate::analysis::{
     summary::{GateStatus, Summary},
 };
 use crate::cli::{Format, Global, ReportArgs};
+use crate::console;
 use crate::error::{Context, EXIT_GATE_FAILED, EXIT_OK, Error, Result};
-use crate::{journal, report};
+use crate::{files, journal, report};
 
 pub(super) fn report(args: &ReportArgs, global: &Global) -> Result<u8> {
     let folder = runs::find(&global.runs_dir, &args.run)?;
@@ -37,8 +38,9 @@ pub(super) fn tell_gates(summary: &Summary) -> bool {
         .map(|result| ("failed", result))
         .chain(of(GateStatus::Open).map(|result| ("open", result)))
     {
-        let (setting, context) = (&result.setting, result.context);
-        eprintln!("gate {word}: {}: {setting} at {context}: {}", result.gate, result.because);
+        let (setting, context) = (report::plain(&result.setting), result.context);
+        let (gate, because) = (report::plain(&result.gate), report::plain_whole(&result.because));
+        console::note(&format!("gate {word}: {gate}: {setting} at {context}: {because}"));
     }
     of(GateStatus::Failed).next().is_none()
 }
@@ -66,11 +68,5 @@ fn one(summary: &Summary, format: Format, template: Option<&str>) -> Result<Stri
 /// Writes the report's files into a folder; their paths, the Markdown first.
 pub(super) fn write(summary: &Summary, folder: &Path, template: Option<&str>) -> Result<Vec<PathBuf>> {
     std::fs::create_dir_all(folder).context(|| format!("cannot create {}", folder.display()))?;
-    let mut paths = Vec::new();
-    for (name, bytes) in report::render_with(summary, template)? {
-        let path = folder.join(name);
-        std::fs::write(&path, bytes).context(|| format!("cannot write {}", path.display()))?;
-        paths.push(path);
-    }
-    Ok(paths)
+    files::write_all(folder, &report::render_with(summary, template)?)
 }

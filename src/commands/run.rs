@@ -2,20 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
-use schemars::JsonSchema;
-use serde::Serialize;
-
 use super::progress::Display;
-use super::{look, print, print_json, report, runs};
-use crate::analysis::{self, power::PowerRow};
+use super::{look, print, print_json, print_styled, report, runs};
+use crate::analysis;
 use crate::cli::{Global, ResumeArgs, RunArgs};
-use crate::engine::Argv;
+use crate::console;
 use crate::error::{Context, EXIT_GATE_FAILED, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, Error, Result};
-use crate::journal::{self, FORMAT, Header, Journal, JournalWriter, Record};
+use crate::files;
+use crate::journal::load::{LoadServer, LoadStep, LoadTrial};
+use crate::journal::{self, FORMAT, Header, Journal, JournalWriter, LaunchRecord, Record};
 use crate::model::{Progress, Silent, Store};
 use crate::plan::{self, Filter, Plan};
 use crate::runner::{self, Ending, Event, Interrupt, Prepared, Runner, Subscriber};
-use crate::suite::{self, Arrivals, Suite, Warning};
+use crate::secrets::{self, Secrets};
+use crate::suite::{self, Arrivals, Suite};
+use crate::trial::{Outcome, Trial};
 
 /// The one runtime: on this thread, which lives as long as the process (a server's parent-death signal
 /// follows the thread that started it).
@@ -27,42 +28,71 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime> {
 }
 
 pub(super) fn run(args: &RunArgs, global: &Global) -> Result<u8> {
-    let suite = suite::load(&args.suite, &args.overrides)?;
+    let suite = suite::load(&args.suite, &args.overrides())?;
     if args.pilot {
         return super::pilot::pilot(args, &suite, global);
     }
     let filter = Filter::parse(&args.filters)?;
     let plan = plan::plan(&suite, &filter)?;
     if args.dry_run {
-        return dry_run(&suite, &plan, args.json);
+        return super::dry_run::dry_run(&suite, &plan, args.json);
     }
     let display = Display::new(global);
     let prepared = prepare(&suite, &display)?;
     for warning in runner::beyond_trained(&suite, &Store::open(&Silent)?) {
         tracing::warn!("{}", warning.text);
     }
+    let own = std::fs::read_to_string(&args.suite).context(|| "cannot copy the suite".into())?;
+    let sets =
+        args.overrides().into_iter().map(|set| set.split_once('=').map_or(String::new(), value_as_toml));
+    let secrets = Secrets::of(&suite).and_in_toml(sets.chain([own.clone()]));
+    let written = secrets.masked_suite(&suite)?;
+    if secrets::is_masked(&written) {
+        tracing::warn!(
+            "the suite's server arguments hold a key: it is not written down, so this run cannot be resumed; give \
+             servers their keys by environment variables, such as HF_TOKEN or LLAMA_API_KEY"
+        );
+    }
     let folder = runs::create(&global.runs_dir, &suite)?;
-    let header = header_of(args, &suite, &prepared, &folder);
-    let resolved = serde_json::to_string_pretty(&suite).context(|| "cannot write the suite".into())?;
-    std::fs::write(folder.join("suite.json"), resolved + "\n")
-        .context(|| "cannot write suite.json".into())?;
-    std::fs::copy(&args.suite, folder.join("suite.toml")).context(|| "cannot copy the suite".into())?;
+    let header = header_of(args, &written, &secrets, &prepared, &folder)?;
+    write_suites(&own, &written, &secrets, &folder)?;
     let writer = JournalWriter::create(&folder, &header)?;
     let journal = Journal::new(header);
-    let sitting = Sitting { folder, journal, writer, retry_failed: false, json: args.json };
+    let sitting = Sitting { folder, suite, secrets, journal, writer, retry_failed: false, json: args.json };
     sitting.go_on(&plan, &prepared, display, global)
+}
+
+/// The suite beside the journal, as resolved and as the user wrote it.
+fn write_suites(own: &str, written: &Suite, secrets: &Secrets, folder: &Path) -> Result<()> {
+    let resolved = serde_json::to_string_pretty(written).context(|| "cannot write the suite".into())?;
+    files::write(&folder.join("suite.json"), (resolved + "\n").as_bytes())?;
+    files::write(&folder.join("suite.toml"), secrets.text(own).as_bytes())
+}
+
+/// The value of an override as a text of TOML.
+fn value_as_toml((_, value): (&str, &str)) -> String {
+    format!("value = {value}")
 }
 
 pub(super) fn resume(args: &ResumeArgs, global: &Global) -> Result<u8> {
     let folder = runs::find(&global.runs_dir, &args.run)?;
     let (writer, journal) = JournalWriter::open(&folder)?;
     let header = &journal.header;
-    let suite = header.suite.clone();
+    if secrets::is_masked(&header.suite) {
+        return Err(Error::usage(
+            "this run cannot be resumed: its servers were given a key, which was not written down",
+        )
+        .hint("start a new run with `kneepoint run`")
+        .hint("give servers their keys by environment variables, such as HF_TOKEN or LLAMA_API_KEY"));
+    }
+    let suite = secrets::with_home(&header.suite)?;
+    let secrets = Secrets::of(&suite);
     let plan = plan::plan(&suite, &Filter::parse(&header.filters)?)?;
     let display = Display::new(global);
     let prepared = prepare(&suite, &display)?;
-    check_same(header, &prepared)?;
-    let sitting = Sitting { folder, journal, writer, retry_failed: args.retry_failed, json: args.json };
+    check_same(header, &prepared, &secrets)?;
+    let retry_failed = args.retry_failed;
+    let sitting = Sitting { folder, suite, secrets, journal, writer, retry_failed, json: args.json };
     sitting.go_on(&plan, &prepared, display, global)
 }
 
@@ -72,9 +102,10 @@ pub(super) fn prepare(suite: &Suite, progress: &dyn Progress) -> Result<Prepared
 }
 
 /// Trials of two sittings belong together only when everything that they depend on is the same.
-fn check_same(header: &Header, prepared: &Prepared) -> Result<()> {
-    let engines = [prepared.engine_info.clone()];
-    let now = journal::fingerprint(&header.suite, &header.filters, &engines, &prepared.model_infos);
+fn check_same(header: &Header, prepared: &Prepared, secrets: &Secrets) -> Result<()> {
+    let engines = secrets.masked(&vec![prepared.engine_info.clone()])?;
+    let models = secrets.masked(&prepared.model_infos)?;
+    let now = journal::fingerprint(&header.suite, &header.filters, &engines, &models);
     if now == header.fingerprint {
         return Ok(());
     }
@@ -98,10 +129,16 @@ fn check_same(header: &Header, prepared: &Prepared) -> Result<()> {
     Err(error.hint("start a new run with `kneepoint run`"))
 }
 
-fn header_of(args: &RunArgs, suite: &Suite, prepared: &Prepared, folder: &Path) -> Header {
-    let engines = vec![prepared.engine_info.clone()];
-    let models = prepared.model_infos.clone();
-    Header {
+fn header_of(
+    args: &RunArgs,
+    suite: &Suite,
+    secrets: &Secrets,
+    prepared: &Prepared,
+    folder: &Path,
+) -> Result<Header> {
+    let engines = secrets.masked(&vec![prepared.engine_info.clone()])?;
+    let models = secrets.masked(&prepared.model_infos)?;
+    Ok(Header {
         format: FORMAT,
         run: folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
         started: crate::clock::now(),
@@ -109,24 +146,27 @@ fn header_of(args: &RunArgs, suite: &Suite, prepared: &Prepared, folder: &Path) 
         git_hash: option_env!("KNEEPOINT_GIT_HASH").map(str::to_owned),
         fingerprint: journal::fingerprint(suite, &args.filters, &engines, &models),
         suite: suite.clone(),
-        repeat: repeat_command(args),
+        repeat: repeat_command(args, secrets),
         machine: crate::probe::machine::measured(),
         engines,
         models,
         filters: args.filters.clone(),
-    }
+    })
 }
 
-fn repeat_command(args: &RunArgs) -> String {
+fn repeat_command(args: &RunArgs, secrets: &Secrets) -> String {
     let mut words = vec!["kneepoint".to_owned(), "run".to_owned(), args.suite.display().to_string()];
-    words.extend(args.overrides.iter().flat_map(|set| ["--set".to_owned(), set.clone()]));
+    words.extend(args.overrides().into_iter().flat_map(|set| ["--set".to_owned(), set]));
     words.extend(args.filters.iter().flat_map(|filter| ["--filter".to_owned(), filter.clone()]));
-    words.iter().map(|word| crate::engine::shell_word(word)).collect::<Vec<_>>().join(" ")
+    words.iter().map(|word| crate::engine::shell_word(&secrets.text(word))).collect::<Vec<_>>().join(" ")
 }
 
 /// One sitting at a run: from what the journal holds to its end or an interruption.
 struct Sitting {
     folder: PathBuf,
+    /// As it is run; the journal's has no keys in it.
+    suite: Suite,
+    secrets: Secrets,
     journal: Journal,
     writer: JournalWriter,
     retry_failed: bool,
@@ -141,9 +181,9 @@ impl Sitting {
         mut display: Display,
         global: &Global,
     ) -> Result<u8> {
-        let suite = self.journal.header.suite.clone();
+        let suite = self.suite.clone();
         let folder = self.folder.clone();
-        let mut recorder = Recorder { writer: &mut self.writer };
+        let mut recorder = Recorder { writer: &mut self.writer, secrets: &self.secrets };
         let ending = runtime()?.block_on(async {
             let interrupt = Interrupt::listen()?;
             let mut runner = Runner::new(
@@ -162,6 +202,7 @@ impl Sitting {
             }
         });
         display.finish();
+        self.secrets.clean_folder(&self.folder.join("engine"));
         let ending = ending.map_err(|error| error.hint(self.resume_hint(global)))?;
         let code = self.report(plan, ending, global)?;
         Ok(code)
@@ -185,11 +226,11 @@ impl Sitting {
         if self.json {
             print_json(&summary)?;
         } else {
-            print(&crate::report::table(&summary, look()))?;
+            print_styled(&crate::report::table(&summary, look()))?;
             print(&format!("\nreport: {}\n", report.display()))?;
         }
         if ending == Ending::Interrupted {
-            eprintln!("interrupted\n\nhint: {}", self.resume_hint(global));
+            console::note(&format!("interrupted\n\nhint: {}", self.resume_hint(global)));
             return Ok(EXIT_INTERRUPTED);
         }
         let kept = report::tell_gates(&summary);
@@ -203,11 +244,11 @@ impl Sitting {
                 steps => format!(" and {steps} steps under load were broken off or left out"),
             };
             let report = report.display();
-            eprintln!("incomplete: {failed} of {planned} trials failed{under_load}; see {report}");
-            eprintln!(
-                "\nhint: {} (with --retry-failed: tries the failed ones again)",
+            console::note(&format!(
+                "incomplete: {failed} of {planned} trials failed{under_load}; see {report}\n\n\
+                 hint: {} (with --retry-failed: tries the failed ones again)",
                 self.resume_hint(global)
-            );
+            ));
             // A failed gate is the graver news.
             return Ok(if kept { EXIT_INCOMPLETE } else { EXIT_GATE_FAILED });
         }
@@ -230,216 +271,50 @@ fn unloaded(plan: &Plan, journal: &Journal) -> usize {
 /// Writes every event that belongs into the journal, before anybody else sees the next one.
 struct Recorder<'a> {
     writer: &'a mut JournalWriter,
+    secrets: &'a Secrets,
+}
+
+impl Recorder<'_> {
+    fn launch(&self, launch: &LaunchRecord) -> Result<LaunchRecord> {
+        let masked = self.secrets.masked(launch)?;
+        Ok(LaunchRecord { setting: launch.setting.clone(), ..masked })
+    }
+
+    /// Replies stay as they are; errors quote logs.
+    fn trial(&self, trial: &Trial) -> Trial {
+        let mut trial = trial.clone();
+        match &mut trial.outcome {
+            Outcome::Failed { error: words, .. } | Outcome::Unscored { reason: words } => {
+                *words = self.secrets.text(words);
+            }
+            Outcome::Scored(_) => {}
+        }
+        trial
+    }
 }
 
 impl Subscriber for Recorder<'_> {
     fn on(&mut self, event: &Event<'_>) -> Result<()> {
         match event {
             Event::Case(case) => self.writer.append(&Record::Case(Box::new((*case).clone()))),
-            Event::Launched(launch) => self.writer.append(&Record::Launch(Box::new((*launch).clone()))),
-            Event::Trial(trial) => self.writer.append(&Record::Trial(Box::new((*trial).clone()))),
+            Event::Launched(launch) => self.writer.append(&Record::Launch(Box::new(self.launch(launch)?))),
+            Event::Trial(trial) => self.writer.append(&Record::Trial(Box::new(self.trial(trial)))),
             Event::Stopped { decision, .. } => {
                 self.writer.append(&Record::Decision(Box::new((*decision).clone())))
             }
-            Event::LoadServer(server) => self.writer.append(&Record::LoadServer(Box::new((*server).clone()))),
-            Event::LoadStep(step) => self.writer.append(&Record::LoadStep(Box::new((*step).clone()))),
-            Event::LoadTrial(asked) => self.writer.append(&Record::LoadTrial(Box::new((*asked).clone()))),
+            Event::LoadServer(server) => {
+                let server = LoadServer { launch: self.launch(&server.launch)?, ..(*server).clone() };
+                self.writer.append(&Record::LoadServer(Box::new(server)))
+            }
+            Event::LoadStep(step) => {
+                let broke = step.broke.as_ref().map(|reason| self.secrets.text(reason));
+                self.writer.append(&Record::LoadStep(Box::new(LoadStep { broke, ..(*step).clone() })))
+            }
+            Event::LoadTrial(asked) => {
+                let asked = LoadTrial { trial: self.trial(&asked.trial), ..(*asked).clone() };
+                self.writer.append(&Record::LoadTrial(Box::new(asked)))
+            }
             _ => Ok(()),
         }
     }
-}
-
-/// What `run --dry-run --json` prints.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct DryRun {
-    /// Version of this form.
-    pub schema_version: u32,
-    /// Suite name.
-    pub suite: String,
-    /// Trials in all.
-    pub trials: usize,
-    /// Most tokens that may be prefilled and generated in all.
-    pub tokens_at_most: u64,
-    /// Time in all by a rule of thumb for this machine (s); see `docs/suites.md`.
-    pub estimate_s: Option<f64>,
-    /// Address of the server, where one is attached: nothing is started.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub attached: Option<String>,
-    /// What would be fetched or made first.
-    pub preparations: Vec<String>,
-    /// What the run would be sorry for.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub warnings: Vec<Warning>,
-    /// Which drop of quality the suite can see, with which chance.
-    pub power: Vec<PowerRow>,
-    /// Server processes in run order.
-    pub visits: Vec<DryVisit>,
-    /// Server processes of the load phase.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub load: Vec<DryLoad>,
-}
-
-/// A server process of the load phase in a dry run.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct DryLoad {
-    /// Setting label.
-    pub setting: String,
-    /// Context length of a slot (tokens).
-    pub context: u32,
-    /// Requests that the server works on at the same time.
-    pub slots: u16,
-    /// What it goes through, in words.
-    pub steps: Vec<String>,
-    /// The command, when everything that it names is on this machine.
-    pub argv: Option<Argv>,
-}
-
-/// A server process of a dry run.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct DryVisit {
-    /// Round, from 0.
-    pub round: u32,
-    /// Setting label.
-    pub setting: String,
-    /// Context length (tokens).
-    pub context: u32,
-    /// 1 for the reference's second visit.
-    pub replicate: u32,
-    /// Trials.
-    pub trials: usize,
-    /// The command, when everything that it names is on this machine.
-    pub argv: Option<Argv>,
-    /// Why this build cannot run the setting.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub unsupported: Option<String>,
-}
-
-fn dry_run(suite: &Suite, plan: &Plan, json: bool) -> Result<u8> {
-    let preparations = runner::preparations(suite, &Store::open(&Silent)?)?;
-    let prepared = match preparations.is_empty() && suite.engine.url.is_none() {
-        true => Some(prepare(suite, &Silent)?),
-        false => None,
-    };
-    let visits = plan.visits.iter().map(|visit| {
-        let (argv, unsupported) =
-            match prepared.as_ref().map(|p| runner::argv(suite, p, visit, 0)).transpose() {
-                Ok(argv) => (argv, None),
-                // As in a run: without the reference nothing can be compared.
-                Err(error) if visit.cell.setting == *suite.reference() => return Err(error),
-                Err(error) => (None, Some(crate::error::chain(&error))),
-            };
-        Ok(DryVisit {
-            round: visit.round,
-            setting: visit.cell.setting.label.clone(),
-            context: visit.cell.context,
-            replicate: visit.replicate,
-            trials: visit.trials.len(),
-            argv,
-            unsupported,
-        })
-    });
-    let dry = DryRun {
-        schema_version: 1,
-        suite: suite.name.clone(),
-        trials: plan.trials(),
-        tokens_at_most: plan.keys().map(|key| u64::from(key.context)).sum(),
-        attached: suite.engine.url.clone(),
-        estimate_s: prepared.as_ref().map(|prepared| runner::estimate_s(plan, prepared, suite.load.as_ref())),
-        preparations,
-        warnings: runner::beyond_trained(suite, &Store::open(&Silent)?),
-        power: analysis::power::rows(suite),
-        visits: visits.collect::<Result<_>>()?,
-        load: dry_load(suite, plan, prepared.as_ref())?,
-    };
-    if json { print_json(&dry) } else { print(&dry_text(&dry)) }
-}
-
-fn dry_load(suite: &Suite, plan: &Plan, prepared: Option<&Prepared>) -> Result<Vec<DryLoad>> {
-    let Some(spec) = &suite.load else { return Ok(Vec::new()) };
-    let length = match (spec.requests, spec.duration_s) {
-        (Some(requests), Some(seconds)) => format!("{requests} requests or {seconds} s"),
-        (Some(requests), None) => format!("{requests} requests"),
-        (None, seconds) => format!("{} s", seconds.unwrap_or_default()),
-    };
-    let mut steps: Vec<String> =
-        spec.steps().into_iter().map(|step| format!("{}, {length}", step.words())).collect();
-    steps.extend(spec.quality.as_ref().map(|quality| {
-        let crowds: Vec<String> = spec.crowds().map(|streams| streams.to_string()).collect();
-        let (samples, task) = (quality.samples, &quality.task);
-        format!("{samples} items of {task}: alone twice, and {} at a time", crowds.join(", "))
-    }));
-    let servers = plan.load.iter().map(|visit| {
-        Ok(DryLoad {
-            setting: visit.cell.setting.label.clone(),
-            context: visit.cell.context,
-            slots: visit.slots,
-            steps: steps.clone(),
-            argv: prepared.map(|prepared| runner::argv(suite, prepared, visit, 0)).transpose()?,
-        })
-    });
-    servers.collect()
-}
-
-fn dry_text(dry: &DryRun) -> String {
-    let mut text = format!(
-        "{}: {} trials by {} server processes, at most {} tokens",
-        dry.suite,
-        dry.trials,
-        dry.visits.len(),
-        dry.tokens_at_most
-    );
-    if let Some(seconds) = dry.estimate_s {
-        text.push_str(&format!(", about {:.0} min on this machine", (seconds / 60.0).ceil()));
-    }
-    text.push('\n');
-    for preparation in &dry.preparations {
-        text.push_str(&format!("first: {preparation}\n"));
-    }
-    for warning in &dry.warnings {
-        text.push_str(&format!("{warning}\n"));
-    }
-    text.push_str(&power_text(&dry.power));
-    for visit in &dry.visits {
-        let again = if visit.replicate > 0 { " (A/A)" } else { "" };
-        let (round, setting, context) = (visit.round + 1, &visit.setting, visit.context);
-        text.push_str(&format!("\nround {round}: {setting} at {context}{again}: {} trials\n", visit.trials));
-        text.push_str(&match &visit.unsupported {
-            Some(why) => format!("  unsupported: {why}\n"),
-            None => command_text(visit.argv.as_ref(), dry.attached.as_deref()),
-        });
-    }
-    for load in &dry.load {
-        let (setting, context, slots) = (&load.setting, load.context, load.slots);
-        let steps = load.steps.join("; ");
-        text.push_str(&format!("\nload: {setting} at {context}, {slots} slots: {steps}\n"));
-        text.push_str(&command_text(load.argv.as_ref(), dry.attached.as_deref()));
-    }
-    text
-}
-
-fn command_text(argv: Option<&Argv>, attached: Option<&str>) -> String {
-    match (argv, attached) {
-        (Some(argv), _) => format!("  {}\n", argv.shell()),
-        (None, Some(url)) => format!("  attached to {url}: nothing is started\n"),
-        (None, None) => "  (the command is known once the files above are there)\n".to_owned(),
-    }
-}
-
-fn power_text(rows: &[PowerRow]) -> String {
-    let points = |share: f64| format!("{:.0}", share * 100.0);
-    let mut text = String::new();
-    for row in rows {
-        let chances = row.chances.iter().map(|chance| {
-            format!("{} points with {:.0}%", points(chance.drop), (chance.power * 100.0).floor())
-        });
-        text.push_str(&format!(
-            "power at {}: {} pairs, of which {}% differ, show a drop of {}{}\n",
-            row.context,
-            row.pairs,
-            points(row.discordance),
-            chances.collect::<Vec<_>>().join(", "),
-            row.smallest_drop.map_or(String::new(), |drop| format!("; 80% for {:.1} points", drop * 100.0)),
-        ));
-    }
-    text
 }

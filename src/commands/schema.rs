@@ -16,7 +16,7 @@ fn text_of(of: Schema) -> Result<String> {
         Schema::Suite => text::<crate::suite::raw::RawSuite>(),
         Schema::Journal => text::<crate::journal::Record>(),
         Schema::Summary => text::<crate::analysis::summary::Summary>(),
-        Schema::Plan => text::<super::run::DryRun>(),
+        Schema::Plan => text::<super::dry_run::DryRun>(),
         Schema::List => text::<super::list::Listing>(),
         Schema::Doctor => text::<super::doctor::Checkup>(),
         Schema::Validate => text::<super::validate::Validated>(),

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{print, runs};
+use super::{print_json_line, runs};
 use crate::cli::{Global, ScoreArgs};
-use crate::error::{Context, EXIT_INCOMPLETE, EXIT_OK, EXIT_RUNTIME, Error, Result, nearest};
+use crate::console;
+use crate::error::{EXIT_INCOMPLETE, EXIT_OK, EXIT_RUNTIME, Error, Result, nearest};
 use crate::import::{self, Format, Matching, replies};
 use crate::journal;
 use crate::task;
@@ -48,9 +49,7 @@ pub(super) struct ScoreLine {
 
 impl ScoreLine {
     fn print(self) -> Result<()> {
-        let line = Self { schema_version: 1, ..self };
-        let text = serde_json::to_string(&line).context(|| "cannot write an outcome as JSON".into())?;
-        print(&format!("{text}\n")).map(drop)
+        print_json_line(&Self { schema_version: 1, ..self })
     }
 }
 
@@ -183,10 +182,10 @@ impl Scoring {
         } else {
             String::new()
         };
-        eprintln!(
+        console::note(&format!(
             "{} replies scored{mean}; {silent} cases without a reply, {} errors",
             self.scored, self.errors
-        );
+        ));
     }
 }
 
@@ -210,7 +209,8 @@ fn run_again(folder: &Path) -> Result<u8> {
         }
         .print()?;
     }
-    eprintln!("{} trials, {changed} with another judgement than in the journal", journal.trials.len());
+    let trials = journal.trials.len();
+    console::note(&format!("{trials} trials, {changed} with another judgement than in the journal"));
     Ok(EXIT_OK)
 }
 

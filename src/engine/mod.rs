@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::secrets::{mask_args, mask_env};
 use crate::suite::{Cell, FlashAttention, Setting};
 use crate::trial::Measurement;
 
@@ -74,9 +75,19 @@ pub struct Argv {
 }
 
 impl Argv {
-    /// The same with the user's home folder written as `~`: journals and reports are published.
+    /// The same with keys masked: it is shown to people, who pass it on.
     #[must_use]
-    pub fn portable(mut self) -> Self {
+    pub fn without_keys(self) -> Self {
+        Self { args: mask_args(&self.args), env: mask_env(&self.env), ..self }
+    }
+
+    /// The same with the user's home folder written as `~` and keys masked: journals and reports are published.
+    #[must_use]
+    pub fn portable(self) -> Self {
+        self.without_keys().with_short_home()
+    }
+
+    fn with_short_home(mut self) -> Self {
         let home = std::env::var("HOME").unwrap_or_default();
         if home.len() < 2 {
             return self;
@@ -92,11 +103,12 @@ impl Argv {
         self
     }
 
-    /// The command as one line for a POSIX shell, ready to be pasted.
+    /// The command as one line for a POSIX shell, ready to be pasted once masked keys are put in.
     pub fn shell(&self) -> String {
-        let env = self.env.iter().map(|(name, value)| format!("{name}={}", shell_word(value)));
+        let (env, args) = (mask_env(&self.env), mask_args(&self.args));
+        let env = env.iter().map(|(name, value)| format!("{name}={}", shell_word(value)));
         let program = std::iter::once(shell_word(&self.program.to_string_lossy()));
-        env.chain(program).chain(self.args.iter().map(|arg| shell_word(arg))).collect::<Vec<_>>().join(" ")
+        env.chain(program).chain(args.iter().map(|arg| shell_word(arg))).collect::<Vec<_>>().join(" ")
     }
 }
 

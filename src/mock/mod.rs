@@ -11,6 +11,7 @@ use axum::serve::ListenerExt as _;
 use serde_json::json;
 use tokio::net::TcpListener;
 
+use crate::console;
 use crate::engine::Endpoints;
 use crate::error::{Context, Error, Result};
 
@@ -73,6 +74,7 @@ pub async fn run(args: &MockArgs, shutdown: impl Future<Output = ()> + Send + 's
     })?;
     let address = listener.local_addr().context(|| "mock server has no address".to_owned())?;
     let line = json!({ "schema_version": 1, "address": address, "url": format!("http://{address}") });
-    println!("{line}");
+    // A test that has read enough may close the pipe.
+    let _ = console::data(&format!("{line}\n"), console::Form::Json)?;
     serve(listener, script, shutdown).await
 }

@@ -480,7 +480,7 @@ async fn respond(
         }
         Some(FaultKind::Hang) => pending().await,
         Some(FaultKind::Exit) => {
-            eprintln!("scripted end of the mock server");
+            crate::console::note("scripted end of the mock server");
             std::process::exit(9);
         }
         Some(FaultKind::Freeze) => {

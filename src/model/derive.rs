@@ -37,22 +37,62 @@ pub(super) fn derive(source: &ModelFile, from: &str, quant: &str, store: &Store<
     model_file(path, origin, true, store)
 }
 
-/// What [`derive`] would do. Whether the derived file is here can only be known when its source is.
-pub(super) fn locate(source: &Location, from: &str, quant: &str, store: &Store<'_>) -> Result<Location> {
-    let mut bytes = 0;
-    match source {
-        Location::Present(path) => {
-            let derived = path_of(&store.sha256(path)?, quant, store);
-            if derived.is_file() {
-                return Ok(Location::Present(derived));
+/// What [`derive`] would do. Whether the derived file is here can only be known when its source is here and was hashed
+/// before: a file of many gigabytes is not read for an answer.
+pub(super) fn locate(source: Location, from: &str, quant: &str, store: &Store<'_>) -> Result<Location> {
+    let mut what = format!("requantise {from} to {quant}");
+    let mut source_bytes = None;
+    if let Location::Present(path) = &source {
+        source_bytes = fs::metadata(path).ok().map(|metadata| metadata.len());
+        match store.remembered_sha256(path)? {
+            Some(hash) => {
+                let derived = path_of(&hash, quant, store);
+                if derived.is_file() {
+                    return Ok(Location::Present(derived));
+                }
             }
+            None => what.push_str(" (unless an earlier run did: the file is not hashed yet)"),
         }
-        Location::WouldFetch { bytes: more, .. } | Location::WouldDerive { bytes: more, .. } => bytes += more,
     }
-    if let Location::WouldFetch { bytes: more, .. } = location(&QUANTISER, store) {
-        bytes += more;
+    if let Location::WouldFetch { bytes, .. } = &source {
+        source_bytes = Some(*bytes);
     }
-    Ok(Location::WouldDerive { what: format!("requantise {from} to {quant}"), bytes })
+    let needs: Vec<Location> = [source, location(&QUANTISER, store)]
+        .into_iter()
+        .filter(|needed| !matches!(needed, Location::Present(_)))
+        .collect();
+    let bytes = needs.iter().map(Location::download_bytes).sum();
+    Ok(Location::WouldDerive { what, bytes, needs, makes: size_of_quant(source_bytes, from, quant) })
+}
+
+/// Bits a weight takes in whole files: of llama.cpp's `tools/quantize/README.md` (Llama 3.1 8B); of the types that it
+/// does not list by the size of their blocks.
+const BITS: &[(&str, f64)] = &[
+    ("F32", 32.0),
+    ("BF16", 16.0),
+    ("F16", 16.0),
+    ("Q8_0", 8.5),
+    ("Q6_K", 6.56),
+    ("Q5_K_M", 5.7),
+    ("Q5_K_S", 5.57),
+    ("Q5_1", 6.0),
+    ("Q5_0", 5.5),
+    ("Q4_K_M", 4.89),
+    ("Q4_K_S", 4.67),
+    ("Q4_1", 5.0),
+    ("Q4_0", 4.5),
+    ("IQ4_NL", 4.68),
+    ("IQ4_XS", 4.46),
+    ("Q3_K_L", 4.3),
+    ("Q3_K_M", 4.0),
+    ("Q3_K_S", 3.64),
+    ("Q2_K", 3.16),
+];
+
+/// About how large a quant of a file is (bytes).
+fn size_of_quant(source_bytes: Option<u64>, from: &str, quant: &str) -> Option<u64> {
+    let bits = |name: &str| BITS.iter().find(|(known, _)| *known == name).map(|(_, bits)| *bits);
+    Some((source_bytes? as f64 * bits(quant)? / bits(from)?) as u64)
 }
 
 /// Source, quant and quantiser decide the bytes, so they name the file.

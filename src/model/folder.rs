@@ -115,6 +115,12 @@ pub(crate) struct Offer {
     pub path: PathBuf,
 }
 
+/// The weight quant of a GGUF file: what it says, else what its name says; it need not be there.
+pub(crate) fn weights_of(path: &Path) -> Option<String> {
+    let said = gguf::read(path).ok().and_then(|metadata| metadata.weights().map(str::to_owned));
+    said.or_else(|| quant_name::in_name(path.file_name()?.to_str()?))
+}
+
 /// Looks at a path: a folder offers every quant in it, a pattern (`*` in the last part) those that match it.
 ///
 /// # Errors

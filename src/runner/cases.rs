@@ -4,10 +4,11 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use super::Interrupt;
 use super::live::Live;
 use super::spool::{Place, Spool};
 use crate::client::Client;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::journal::Journal;
 use crate::suite::{Suite, TaskSpec};
 use crate::task::{self, Params, TokenCounter};
@@ -28,12 +29,13 @@ pub(super) struct CaseBook {
     lists: HashMap<ListKey, Vec<Place>>,
     spool: Spool,
     journalled: HashMap<(ListKey, u32), String>,
+    interrupt: Interrupt,
 }
 
 impl CaseBook {
     /// # Errors
     /// When the run folder cannot be written to.
-    pub(super) fn new(suite: &Suite, journal: &Journal, folder: &Path) -> Result<Self> {
+    pub(super) fn new(suite: &Suite, journal: &Journal, folder: &Path, interrupt: Interrupt) -> Result<Self> {
         let models: HashMap<_, _> =
             suite.settings.iter().map(|setting| (setting.label.clone(), setting.model.clone())).collect();
         let mut book = Self {
@@ -43,6 +45,7 @@ impl CaseBook {
             lists: HashMap::new(),
             spool: Spool::create(folder)?,
             journalled: HashMap::new(),
+            interrupt,
         };
         for trial in journal.trials.iter().filter(|trial| !trial.case.is_empty()) {
             let key = (book.list_key(&trial.key), trial.key.index);
@@ -78,12 +81,13 @@ impl CaseBook {
 
     /// Makes the cases of a list and puts them on disk; where they lie.
     async fn make(&mut self, key: &TrialKey, list_key: &ListKey, client: Client) -> Result<Vec<Place>> {
-        let Self { seed, specs, spool, journalled, .. } = self;
+        let Self { seed, specs, spool, journalled, interrupt, .. } = self;
         let spec = specs
             .get(&key.task)
             .ok_or_else(|| Error::usage(format!("the suite has no task {}", key.task)))?;
         let mut places = Vec::new();
-        each_case(spec, *seed, key.context, key.arm, client, &mut |case| {
+        let counter = Counter { client, interrupt: interrupt.clone() };
+        each_case(spec, *seed, key.context, key.arm, counter, &mut |case| {
             check(journalled.get(&(list_key.clone(), case.index)), &case)?;
             places.push(spool.push(&case)?);
             Ok(())
@@ -113,12 +117,12 @@ pub(super) async fn each_case(
     seed: u64,
     context: u32,
     arm: Option<Arm>,
-    client: Client,
+    counter: Counter,
     emit: task::Emit<'_>,
 ) -> Result<()> {
     let task = task::find(&spec.name).ok_or_else(|| Error::usage(format!("unknown task {}", spec.name)))?;
     let params = Params::of(spec, context, arm);
-    let tokens = ServerTokens { client, runtime: tokio::runtime::Handle::current() };
+    let tokens = ServerTokens { counter, runtime: tokio::runtime::Handle::current() };
     let (sender, mut made) = tokio::sync::mpsc::channel(AHEAD);
     let maker = tokio::task::spawn_blocking(move || {
         task.each_case(&params, seed, &tokens, &mut |case| {
@@ -131,22 +135,42 @@ pub(super) async fn each_case(
     maker.await.context(|| format!("{} panicked while making cases", task.name()))?
 }
 
+/// Who counts tokens, until the user asks to stop.
+pub(super) struct Counter {
+    pub(super) client: Client,
+    pub(super) interrupt: Interrupt,
+}
+
 /// Counts with the served model's tokenizer and chat template, over HTTP.
 struct ServerTokens {
-    client: Client,
+    counter: Counter,
     runtime: tokio::runtime::Handle,
+}
+
+impl ServerTokens {
+    /// Waits for an answer of the server, or for the user, who may not want to wait for a slow one.
+    fn wait<T>(&self, answer: impl Future<Output = Result<T>>) -> Result<T> {
+        self.runtime.block_on(async {
+            tokio::select! {
+                answer = answer => answer,
+                () = self.counter.interrupt.asked(1) => {
+                    Err(Error::new(Kind::Interrupted, "stopped while cases were made"))
+                }
+            }
+        })
+    }
 }
 
 impl TokenCounter for ServerTokens {
     fn count_chat(&self, messages: &[Message], tools: &[Tool]) -> Result<u32> {
-        self.runtime.block_on(self.client.count_chat(messages, tools))
+        self.wait(self.counter.client.count_chat(messages, tools))
     }
 
     fn count_text(&self, text: &str) -> Result<u32> {
-        self.runtime.block_on(self.client.count_text(text))
+        self.wait(self.counter.client.count_text(text))
     }
 
     fn tokenize(&self, text: &str) -> Result<Vec<u32>> {
-        self.runtime.block_on(self.client.tokenize(text, false))
+        self.wait(self.counter.client.tokenize(text, false))
     }
 }

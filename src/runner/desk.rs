@@ -17,6 +17,7 @@ pub struct Desk {
     setting: String,
     sampling: Sampling,
     folder: PathBuf,
+    interrupt: Interrupt,
 }
 
 impl Desk {
@@ -39,7 +40,13 @@ impl Desk {
         let (_, up) = live::launch(suite, prepared, &visit, 0, &folder, interrupt).await?;
         let setting = suite.reference().label.clone();
         match up {
-            Up::Ready(live) => Ok(Self { live: *live, setting, sampling: suite.sampling, folder }),
+            Up::Ready(live) => Ok(Self {
+                live: *live,
+                setting,
+                sampling: suite.sampling,
+                folder,
+                interrupt: interrupt.clone(),
+            }),
             Up::Interrupted => Err(Error::new(Kind::Interrupted, "stopped while the server was loading")),
             Up::Refused(Outcome::Failed { error, .. }) => Err(Error::new(
                 Kind::EngineStart,
@@ -67,7 +74,9 @@ impl Desk {
         arm: Option<Arm>,
         emit: Emit<'_>,
     ) -> Result<()> {
-        cases::each_case(spec, seed, context, arm, self.live.client().clone(), emit).await
+        let counter =
+            cases::Counter { client: self.live.client().clone(), interrupt: self.interrupt.clone() };
+        cases::each_case(spec, seed, context, arm, counter, emit).await
     }
 
     /// Sends a case and judges the reply.

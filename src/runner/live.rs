@@ -156,7 +156,14 @@ pub(super) async fn launch(
     let sampler = Sampler::start(Subject { server_pid: server.pid() })?;
     let mut live = Live::new(Host::Started(server), client, prepared.engine, sampler, id, None);
     live.counts_drafts = visit.cell.setting.speculates();
-    live.warm_up(&suite.sampling, prepared.gpu, visit.cell.context).await;
+    let warmed = tokio::select! {
+        () = live.warm_up(&suite.sampling, prepared.gpu, visit.cell.context) => true,
+        () = interrupt.asked(1) => false,
+    };
+    if !warmed {
+        live.stop().await?;
+        return Ok((record, Up::Interrupted));
+    }
     Ok((record, Up::Ready(Box::new(live))))
 }
 

@@ -33,9 +33,9 @@ mod watch;
 pub use attach::Attachment;
 pub use desk::Desk;
 pub use estimate::estimate_s;
-pub use interrupt::Interrupt;
+pub use interrupt::{Interrupt, end_at_once};
 pub use live::argv;
-pub use prepare::{Prepared, megabytes, preparations, prepare};
+pub use prepare::{Preparations, Prepared, check_engine, megabytes, preparations, prepare};
 pub use trained::beyond_trained;
 
 use cases::CaseBook;
@@ -153,7 +153,7 @@ impl<'a> Runner<'a> {
         Ok(Self {
             suite,
             prepared,
-            cases: CaseBook::new(suite, journal, &folder)?,
+            cases: CaseBook::new(suite, journal, &folder, interrupt.clone())?,
             folder,
             interrupt,
             subscribers,
@@ -233,13 +233,23 @@ impl<'a> Runner<'a> {
                 None => match self.launch(visit).await? {
                     Up::Ready(server) => {
                         self.make_cases(&keys[position..], &server).await?;
+                        if self.interrupt.requested() {
+                            live = Some(*server);
+                            break;
+                        }
                         *server
                     }
                     Up::Interrupted => break,
                     Up::Refused(outcome) => return self.settle(&keys[position..], &outcome),
                 },
             };
-            let trial = self.trial(&mut server, key).await?;
+            let trial = match self.trial(&mut server, key).await {
+                Err(error) if error.kind() == Kind::Interrupted => {
+                    live = Some(server);
+                    break;
+                }
+                trial => trial?,
+            };
             let broke = matches!(&trial.outcome, Outcome::Failed { stage: Stage::Server, .. });
             self.finish(&trial)?;
             if !broke {
@@ -314,7 +324,7 @@ impl<'a> Runner<'a> {
         let case = match self.cases.case(key, server).await {
             Ok(case) => case,
             // The suite asks for the impossible, or the run's cases changed: nothing can be measured.
-            Err(error) if error.kind() == Kind::Usage => return Err(error),
+            Err(error) if matches!(error.kind(), Kind::Usage | Kind::Interrupted) => return Err(error),
             Err(error) => return Ok(server.no_case(key, &error).await),
         };
         if self.journalled_cases.insert(case.id.clone()) {

@@ -74,8 +74,7 @@ fn needed(suite: &Suite) -> Vec<(&str, &str)> {
 /// # Errors
 /// When something cannot be found, fetched, checked or derived; hints say what to do by hand.
 pub async fn prepare(suite: &Suite, store: &Store<'_>) -> Result<Prepared> {
-    let engine = engine::find(&suite.engine.name)
-        .ok_or_else(|| Error::usage(format!("unknown engine {}", suite.engine.name)))?;
+    let engine = engine_of(suite)?;
     if let Some(url) = &suite.engine.url {
         return attach::prepare(suite, engine, url).await;
     }
@@ -123,32 +122,88 @@ fn spec_of<'a>(suite: &'a Suite, name: &str) -> Result<&'a ModelSpec> {
     spec.ok_or_else(|| Error::usage(format!("the suite has no model {name}")))
 }
 
-/// What [`prepare`] would fetch or make first, one line each; empty when everything is here.
+/// What [`prepare`] would do before the first server starts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Preparations {
+    /// What would be fetched or made, one line each, in order; empty when everything is here.
+    pub lines: Vec<String>,
+    /// What would be downloaded (bytes).
+    pub download_bytes: u64,
+    /// What that and derived quants would take on disk (bytes), about.
+    pub disk_bytes: u64,
+    /// Model files that would be hashed (bytes).
+    pub unhashed_bytes: u64,
+}
+
+impl Preparations {
+    fn add(&mut self, location: &Location, store: &Store<'_>) {
+        match location {
+            Location::Present(path) => self.unhashed_bytes += model::unhashed_bytes(path, store),
+            Location::WouldFetch { what, bytes } => {
+                if self.line(format!("fetch {what} ({})", megabytes(*bytes))) {
+                    self.download_bytes += bytes;
+                    self.disk_bytes += bytes;
+                }
+            }
+            Location::WouldDerive { what, needs, makes, .. } => {
+                needs.iter().for_each(|needed| self.add(needed, store));
+                let size = makes.map_or(String::new(), |bytes| format!(" (about {})", megabytes(bytes)));
+                if self.line(format!("{what}{size}")) {
+                    self.disk_bytes += makes.unwrap_or(0);
+                }
+            }
+        }
+    }
+
+    /// Whether the line is a new one.
+    fn line(&mut self, line: String) -> bool {
+        let new = !self.lines.contains(&line);
+        if new {
+            self.lines.push(line);
+        }
+        new
+    }
+}
+
+/// What [`prepare`] would fetch or make first; nothing is hashed for it.
 ///
 /// # Errors
 /// When something that the suite names is not there and cannot be had.
-pub fn preparations(suite: &Suite, store: &Store<'_>) -> Result<Vec<String>> {
-    let engine = engine::find(&suite.engine.name)
-        .ok_or_else(|| Error::usage(format!("unknown engine {}", suite.engine.name)))?;
+pub fn preparations(suite: &Suite, store: &Store<'_>) -> Result<Preparations> {
+    let engine = engine_of(suite)?;
+    let mut needed = Preparations::default();
     if suite.engine.url.is_some() {
-        return Ok(Vec::new());
+        return Ok(needed);
     }
-    let mut lines = Vec::new();
-    let mut note = |location: Location| {
-        let line = match location {
-            Location::Present(_) => return,
-            Location::WouldFetch { what, bytes } => format!("fetch {what} ({})", megabytes(bytes)),
-            Location::WouldDerive { what, .. } => what,
-        };
-        if !lines.contains(&line) {
-            lines.push(line);
-        }
-    };
-    note(model::locate_server(engine, suite.engine.binary.as_deref(), store)?);
-    for (name, quant) in needed(suite) {
-        note(model::locate_weights(spec_of(suite, name)?, quant, store)?);
+    if let server @ (Location::WouldFetch { .. } | Location::WouldDerive { .. }) =
+        model::locate_server(engine, suite.engine.binary.as_deref(), store)?
+    {
+        needed.add(&server, store);
     }
-    Ok(lines)
+    for (name, quant) in self::needed(suite) {
+        needed.add(&model::locate_weights(spec_of(suite, name)?, quant, store)?, store);
+    }
+    Ok(needed)
+}
+
+/// Asks the server's binary, where it is here already, whether it is one of the suite's engine.
+///
+/// # Errors
+/// When it is not, or does not run.
+pub async fn check_engine(suite: &Suite, store: &Store<'_>) -> Result<()> {
+    let engine = engine_of(suite)?;
+    let binary = suite.engine.binary.as_deref();
+    let started = suite.engine.url.is_none();
+    if started && matches!(model::locate_server(engine, binary, store)?, Location::Present(_)) {
+        let files = model::server(engine, binary, store)?;
+        engine::supervise::ask(engine, &files.binary, files.library_path.as_deref()).await?;
+    }
+    Ok(())
+}
+
+fn engine_of(suite: &Suite) -> Result<&'static dyn Engine> {
+    engine::find(&suite.engine.name)
+        .ok_or_else(|| Error::usage(format!("unknown engine {}", suite.engine.name)))
 }
 
 /// The size of a download as people read it (decimal): `93 MB`, `18.3 GB`, `2 kB`.

@@ -9,9 +9,11 @@ use toml::Spanned;
 
 use super::raw::{RawEngine, RawSampling, RawSuite, RawTask};
 use super::resolve::Resolver;
+use super::scalar::Tokens;
 use super::{EngineSpec, Gate, ModelSpec, Sampling, Setting, Suite, TaskSpec};
 use crate::engine::{self, Engine};
 use crate::error::{Context, Error, Location, Result, nearest};
+use crate::secrets::expand_home;
 use crate::task;
 use crate::task::text::TextSource;
 use crate::trial::Mode;
@@ -41,7 +43,7 @@ pub fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Suite> {
         return Checker::new(text, path).suite();
     }
     let table = text.parse::<toml::Table>().map_err(|error| Checker::new(text, path).syntax(&error))?;
-    let merged = super::overrides::apply(table, overrides)?;
+    let merged = super::overrides::apply(table, overrides, &folder_of(path))?;
     let merged = toml::to_string(&merged).context(|| "cannot write the overridden suite".into())?;
     let name = PathBuf::from(format!("{} with --set", path.display()));
     let mut checker = Checker::new(&merged, &name);
@@ -102,7 +104,10 @@ impl Checker {
         let contexts = self.contexts(&raw.contexts)?;
         let (engine_spec, engine) = self.engine(&raw.engine)?;
         let models = match engine_spec.url {
-            Some(_) => self.attached_models(&raw.models)?,
+            Some(_) => {
+                self.no_matrix(&raw)?;
+                self.attached_models(&raw.models)?
+            }
             None => self.models(&raw.models)?,
         };
         let settings = self.settings(&raw, engine, &models)?;
@@ -158,6 +163,11 @@ impl Checker {
         Err(self.error(value.span(), format!("{what} is {number}"), format!("must be {min} to {max}")))
     }
 
+    /// [`Checker::within`] for tokens.
+    pub(super) fn tokens(&self, value: &Spanned<Tokens>, min: u32, max: u32, what: &str) -> Result<u32> {
+        self.within(&Spanned::new(value.span(), value.get_ref().0), min, max, what)
+    }
+
     pub(super) fn within_f64(&self, value: &Spanned<f64>, min: f64, max: f64, what: &str) -> Result<f64> {
         let number = *value.get_ref();
         if number.is_finite() && (min..=max).contains(&number) {
@@ -166,10 +176,10 @@ impl Checker {
         Err(self.error(value.span(), format!("{what} is {number}"), format!("must be {min} to {max}")))
     }
 
-    fn contexts(&self, contexts: &[Spanned<u32>]) -> Result<Vec<u32>> {
+    fn contexts(&self, contexts: &[Spanned<Tokens>]) -> Result<Vec<u32>> {
         let mut lengths = BTreeSet::new();
         for context in contexts {
-            lengths.insert(self.within(context, 128, 4_194_304, "context length (tokens)")?);
+            lengths.insert(self.tokens(context, 128, 4_194_304, "context length (tokens)")?);
         }
         if lengths.is_empty() {
             return Err(self
@@ -194,7 +204,7 @@ impl Checker {
         }
         let spec = EngineSpec {
             name: name.clone(),
-            binary: raw.binary.as_ref().map(|path| self.folder.join(path)),
+            binary: raw.binary.as_ref().map(|path| self.path(path)),
             args: raw.args.clone(),
             threads: raw.threads.as_ref().map(|threads| *threads.get_ref()),
             start_timeout_s: seconds(&raw.start_timeout_s, "start_timeout_s")?,
@@ -270,7 +280,7 @@ impl Checker {
                         task.options().iter().map(|o| o.name),
                     )
                 })?;
-            options.insert(known.name.to_owned(), self.within(value, known.min, known.max, known.name)?);
+            options.insert(known.name.to_owned(), self.tokens(value, known.min, known.max, known.name)?);
         }
         Ok(TaskSpec {
             name: task.name().to_owned(),
@@ -299,16 +309,24 @@ impl Checker {
         }
     }
 
+    /// A path that the suite names: from its folder, or from the home folder (`~/`).
+    pub(super) fn path(&self, path: &Path) -> PathBuf {
+        match path.to_str() {
+            Some(text) => self.folder.join(expand_home(text)),
+            None => self.folder.join(path),
+        }
+    }
+
     /// A path of the suite's; `pair`: two of them with a comma between.
     fn in_folder(&self, file: &Path, pair: bool) -> PathBuf {
         match file.to_str().and_then(|text| text.rsplit_once(',')) {
             Some((first, second)) if pair => {
-                let mut both = self.folder.join(first).into_os_string();
+                let mut both = self.path(Path::new(first)).into_os_string();
                 both.push(",");
-                both.push(self.folder.join(second));
+                both.push(self.path(Path::new(second)));
                 both.into()
             }
-            _ => self.folder.join(file),
+            _ => self.path(file),
         }
     }
 
@@ -318,11 +336,12 @@ impl Checker {
         };
         let mut chosen = BTreeSet::new();
         for context in own {
-            if !contexts.contains(context.get_ref()) {
-                let message = format!("context {} is not one of the suite's", context.get_ref());
+            let tokens = context.get_ref().0;
+            if !contexts.contains(&tokens) {
+                let message = format!("context {tokens} is not one of the suite's");
                 return Err(self.error(context.span(), message, format!("the suite has {contexts:?}")));
             }
-            chosen.insert(*context.get_ref());
+            chosen.insert(tokens);
         }
         Ok(chosen.into_iter().collect())
     }
@@ -357,7 +376,7 @@ impl Checker {
         let thinks = raw
             .options
             .iter()
-            .find(|(name, value)| name.get_ref() == task::options::THINKING_TOKENS && *value.get_ref() > 0);
+            .find(|(name, value)| name.get_ref() == task::options::THINKING_TOKENS && value.get_ref().0 > 0);
         match thinks {
             Some((name, _)) if *mode.get_ref() == Mode::Prefill => {
                 let message =
@@ -376,7 +395,7 @@ impl Checker {
             let message = format!("{} hides nothing in prose: it takes no text", task.name());
             return Err(self.error(path.span(), message, "leave this out"));
         }
-        let source = TextSource::open(&self.folder.join(path.get_ref())).map_err(|error| {
+        let source = TextSource::open(&self.path(path.get_ref())).map_err(|error| {
             let hint =
                 "name a UTF-8 text file, or a folder with .txt or .md files, relative to the suite's folder";
             self.error(path.span(), error.to_string(), "this text").hint(hint)

@@ -15,7 +15,7 @@ mod load;
 mod overrides;
 pub mod raw;
 mod resolve;
-mod scalar;
+pub mod scalar;
 mod serving;
 mod setting;
 mod warning;

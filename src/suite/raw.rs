@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::scalar::Scalar;
+use super::scalar::{Budget, Limit, Scalar, Tokens};
 use super::{FlashAttention, GateMetric, Sampling, StoppingRule};
 use crate::analysis::summary::Objective;
 use crate::trial::{Arm, Mode};
@@ -43,9 +43,9 @@ pub struct RawSuite {
     #[serde(default = "default_draws")]
     #[schemars(with = "u32")]
     pub draws: Spanned<u32>,
-    /// Context lengths in tokens.
-    #[schemars(with = "Vec<u32>")]
-    pub contexts: Vec<Spanned<u32>>,
+    /// Context lengths in tokens, such as 32768 or `"32k"` (k is 1024).
+    #[schemars(with = "Vec<Tokens>")]
+    pub contexts: Vec<Spanned<Tokens>>,
     /// What the front trades off.
     #[serde(default = "default_objectives")]
     pub objectives: Vec<Objective>,
@@ -215,8 +215,8 @@ pub struct RawModel {
     /// A repository of a Hub: `hf:OWNER/REPO`, `hf:OWNER/REPO:Q4_K_M`, `hf:OWNER/REPO@REVISION:FILE.gguf`.
     #[schemars(with = "Option<String>")]
     pub from: Option<Spanned<String>>,
-    /// Weight quant of the file, such as `Q4_K_M`; a package knows its own, of several quants it is the usual one
-    /// (default: the largest).
+    /// Weight quant of the file, such as `Q4_K_M`; default: what the file, its name or the package says. Of several
+    /// quants it is the usual one (default: the largest).
     #[schemars(with = "Option<String>")]
     pub weights: Option<Spanned<String>>,
     /// Further quants of the Hub's repository, found by their names; a folder or pattern offers its own.
@@ -311,8 +311,8 @@ pub struct RawTask {
     #[schemars(with = "u32")]
     pub samples: Spanned<u32>,
     /// Context lengths, of the suite's; default: all.
-    #[schemars(with = "Option<Vec<u32>>")]
-    pub contexts: Option<Vec<Spanned<u32>>>,
+    #[schemars(with = "Option<Vec<Tokens>>")]
+    pub contexts: Option<Vec<Spanned<Tokens>>>,
     /// Arms of a tool task; default: all it has.
     #[schemars(with = "Option<Vec<Arm>>")]
     pub arms: Option<Vec<Spanned<Arm>>>,
@@ -327,10 +327,10 @@ pub struct RawTask {
     /// relative to the suite's folder.
     #[schemars(with = "Option<PathBuf>")]
     pub text: Option<Spanned<PathBuf>>,
-    /// Options of the task.
+    /// Options of the task; numbers of tokens may be written as `"2k"`, too.
     #[serde(default)]
-    #[schemars(with = "BTreeMap<String, u32>")]
-    pub options: BTreeMap<Spanned<String>, Spanned<u32>>,
+    #[schemars(with = "BTreeMap<String, Tokens>")]
+    pub options: BTreeMap<Spanned<String>, Spanned<Tokens>>,
 }
 
 /// `[stopping]`: decided between rounds.
@@ -341,8 +341,8 @@ pub struct RawStopping {
     /// no worse on speed and memory. Default: only the budget stops.
     pub rule: Option<StoppingRule>,
     /// No round is begun that would take prompt and output tokens of all trials together beyond this.
-    #[schemars(with = "Option<u64>")]
-    pub budget_tokens: Option<Spanned<u64>>,
+    #[schemars(with = "Option<Budget>")]
+    pub budget_tokens: Option<Spanned<Budget>>,
     /// No round is begun that would take the time that servers are up beyond this (s).
     #[schemars(with = "Option<f64>")]
     pub budget_s: Option<Spanned<f64>>,
@@ -362,12 +362,12 @@ pub struct RawGate {
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub cells: Vec<Spanned<String>>,
-    /// Smallest value.
-    #[schemars(with = "Option<f64>")]
-    pub min: Option<Spanned<f64>>,
-    /// Largest value.
-    #[schemars(with = "Option<f64>")]
-    pub max: Option<Spanned<f64>>,
+    /// Smallest value; memory may be written as `"24GiB"`.
+    #[schemars(with = "Option<Limit>")]
+    pub min: Option<Spanned<Limit>>,
+    /// Largest value; memory may be written as `"24GiB"`.
+    #[schemars(with = "Option<Limit>")]
+    pub max: Option<Spanned<Limit>>,
     /// For the metric `quality`: the verdict must not be `worse`.
     #[serde(default)]
     pub no_worse_than_reference: bool,

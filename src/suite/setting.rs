@@ -107,7 +107,8 @@ impl Setting {
         }
         parts.extend(self.options.iter().map(|(name, value)| format!("{name}={value}")));
         parts.extend(self.extra_args.iter().cloned());
-        parts.join(" ")
+        // Labels are written everywhere.
+        crate::secrets::shown_args(&parts).join(" ")
     }
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::analysis::summary::{GpuCard, ModelInfo};
 use crate::analysis::words;
 use crate::journal::Header;
+use crate::secrets::shown_args;
 use crate::suite::Suite;
 
 /// Something that differs between two runs.
@@ -37,7 +38,8 @@ pub(super) fn differences(a: &Header, b: &Header) -> Vec<Difference> {
     compare("rounds", a.suite.rounds.to_string(), b.suite.rounds.to_string(), false);
     compare("reference", a.suite.reference().label.clone(), b.suite.reference().label.clone(), false);
     compare("engine", engines(a), engines(b), false);
-    compare("server arguments", a.suite.engine.args.join(" "), b.suite.engine.args.join(" "), false);
+    let args = |suite: &Suite| shown_args(&suite.engine.args).join(" ");
+    compare("server arguments", args(&a.suite), args(&b.suite), false);
     compare("threads", threads(&a.suite), threads(&b.suite), false);
     compare("machine", machine(a), machine(b), false);
     compare("graphics cards", cards(a), cards(b), false);
@@ -86,7 +88,7 @@ fn threads(suite: &Suite) -> String {
 fn machine(header: &Header) -> String {
     let m = &header.machine;
     let gpus = m.gpus.iter().map(|gpu| format!(", {gpu}")).collect::<String>();
-    format!("{}, {} CPUs, {} bytes, {}{gpus}", m.cpu, m.cpus, m.memory_bytes, m.os)
+    format!("{}, {} CPUs, {}, {}{gpus}", m.cpu, m.cpus, words::bytes(m.memory_bytes), m.os)
 }
 
 /// Whether two runs were made on machines of one description.
@@ -135,4 +137,25 @@ fn short(hash: &str) -> String {
 
 fn join(numbers: &[u32]) -> String {
     numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::testing;
+
+    #[test]
+    fn the_memory_of_machines_is_told_in_units() {
+        let text = "name = \"a\"\ncontexts = [512]\n[[model]]\nname = \"m\"\npath = \"m.gguf\"\nweights = \"Q8_0\"\n\
+                    [reference]\n[[task]]\nname = \"retrieval/niah_single_1\"\nsamples = 1\n";
+        let suite = crate::suite::parse(text, std::path::Path::new("a.toml"), &[]).unwrap();
+        let mut a = testing::header(suite);
+        a.machine.memory_bytes = 64 << 30;
+        let mut b = a.clone();
+        b.machine.memory_bytes = 24 << 30;
+        let found = differences(&a, &b);
+        let machine = found.iter().find(|difference| difference.what == "machine").unwrap();
+        assert!(machine.a.contains("64.0 GiB") && machine.b.contains("24.0 GiB"), "{machine:?}");
+        assert!(!machine.a.contains("bytes"));
+    }
 }

@@ -1,12 +1,13 @@
 //! `history prune`: deletes runs, and only after a yes.
 
 use std::fs::File;
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, IsTerminal};
 use std::path::Path;
 
 use super::store::Run;
 use super::{print, stored};
 use crate::cli::{Global, PruneArgs};
+use crate::console;
 use crate::error::{Context, EXIT_OK, Error, Result};
 use crate::journal::FILE_NAME;
 use crate::report;
@@ -54,8 +55,7 @@ fn agreed(question: &str, yes: bool) -> Result<bool> {
         return Err(Error::usage(format!("{question} nobody can be asked here"))
             .hint("--yes deletes without asking, --dry-run only shows"));
     }
-    eprint!("{question} [y/N] ");
-    std::io::stderr().flush().context(|| "cannot ask".into())?;
+    console::ask(&format!("{question} [y/N] "));
     let mut answer = String::new();
     stdin.lock().read_line(&mut answer).context(|| "cannot read the answer".into())?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::progress::Display;
 use super::{plain_table, print, print_json, run};
 use crate::cli::{Global, RunArgs};
+use crate::console;
 use crate::error::{EXIT_OK, Error, Kind, Result};
 use crate::plan::Filter;
 use crate::runner::{Desk, Interrupt};
@@ -339,14 +340,14 @@ fn state_words(task: &PilotTask) -> String {
 }
 
 fn say(pilot: &Pilot, args: &RunArgs) {
-    eprintln!(
+    console::note(&format!(
         "{} cases a step on {} alone, others than the run's: rough figures, good for choosing a difficulty",
         pilot.samples, pilot.reference
-    );
+    ));
     if pilot.written {
-        eprintln!("written into {}", args.suite.display());
+        console::note(&format!("written into {}", args.suite.display()));
     } else if pilot.tasks.iter().any(|task| !task.proposed.is_empty()) {
-        eprintln!("\nhint: --write puts the proposals into {}", args.suite.display());
+        console::note(&format!("\nhint: --write puts the proposals into {}", args.suite.display()));
     }
 }
 

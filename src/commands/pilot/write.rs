@@ -7,6 +7,7 @@ use toml::Spanned;
 
 use crate::error::{Context, Error, Result};
 use crate::suite::raw::{RawSuite, RawTask};
+use crate::suite::scalar::Tokens;
 
 /// New values of options, by task.
 pub(super) type Changes = BTreeMap<String, BTreeMap<String, u32>>;
@@ -104,8 +105,8 @@ fn verify(old: &RawSuite, edited: &str, changes: &Changes) -> Result<()> {
             .hint(format!("put them in by hand: {}", lines.collect::<Vec<_>>().join("; ")))
     };
     let new: RawSuite = toml::from_str(edited).map_err(|error| by_hand(error.message().to_owned()))?;
-    let plain = |options: &BTreeMap<Spanned<String>, Spanned<u32>>| -> BTreeMap<String, u32> {
-        options.iter().map(|(name, value)| (name.get_ref().clone(), *value.get_ref())).collect()
+    let plain = |options: &BTreeMap<Spanned<String>, Spanned<Tokens>>| -> BTreeMap<String, u32> {
+        options.iter().map(|(name, value)| (name.get_ref().clone(), value.get_ref().0)).collect()
     };
     for (old, new) in old.tasks.iter().zip(&new.tasks) {
         let mut wanted = plain(&old.options);

@@ -52,6 +52,8 @@ const REAP: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(50);
 /// How long one readiness request may take.
 const PROBE: Duration = Duration::from_secs(2);
+/// What the flag begins with that names the model: the help of every engine has it, and that of other programs has not.
+const MODEL_FLAG: &str = "--model";
 /// Lines of the log that an error shows.
 const TAIL_LINES: usize = 15;
 /// Characters of a log line that are shown.
@@ -425,10 +427,22 @@ pub async fn ask(engine: &dyn Engine, binary: &Path, library_path: Option<&Path>
     let questions = engine.questions(binary);
     let version = output(binary, library_path, &questions.version, questions.limit).await?;
     let help = output(binary, library_path, &questions.help, questions.limit).await?;
+    // One that says nothing of itself may be a launcher of somebody's own.
+    if !help.trim().is_empty() && !help.contains(MODEL_FLAG) {
+        let message =
+            format!("{} is no server of {}: its help knows no {MODEL_FLAG}", binary.display(), engine.name());
+        return Err(Error::usage(message)
+            .hint(format!("name a binary of {} with engine.binary", engine.name()))
+            .hint(format!("it said of itself: {}", first_line(&version))));
+    }
     if !engine.owns(&help) {
         return Err(of_another(engine, binary, &help));
     }
     Ok(engine.build(&version, &help))
+}
+
+fn first_line(text: &str) -> String {
+    printable(text.lines().find(|line| !line.trim().is_empty()).unwrap_or("nothing"))
 }
 
 /// Two engines call their binary `llama-server`: what it says of itself tells whose it is.
@@ -560,7 +574,7 @@ fn printable(line: &str) -> String {
                 break;
             }
             '\t' => shown.push(' '),
-            c if c.is_control() => shown.extend(c.escape_default()),
+            c if crate::console::is_unsafe(c) => shown.extend(c.escape_default()),
             c => shown.push(c),
         }
     }
@@ -577,7 +591,7 @@ fn cannot_run(program: &Path, source: std::io::Error) -> Error {
         std::io::ErrorKind::PermissionDenied => "it has no run bit: `chmod +x` it",
         _ => "is it a program for this machine?",
     };
-    engine_start(format!("cannot run {}: {source}", program.display())).with_source(source).hint(hint)
+    engine_start(format!("cannot run {}", program.display())).with_source(source).hint(hint)
 }
 
 fn exit_words(status: ExitStatus) -> String {

@@ -287,6 +287,7 @@ impl Runner<'_> {
             let case = match self.cases.case(key, &serving.live).await {
                 Ok(case) => case,
                 Err(error) if error.kind() == Kind::Usage => return Err(error),
+                Err(error) if error.kind() == Kind::Interrupted => return Ok(false),
                 Err(error) => {
                     let error = format!("cannot make the case: {}", chain(&error));
                     self.settle_item(streams, key, &Outcome::Failed { stage: Stage::Request, error })?;

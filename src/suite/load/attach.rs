@@ -81,6 +81,42 @@ impl Checker {
         Ok(vec![ModelSpec { name, weights, ..ModelSpec::default() }])
     }
 
+    /// Lists of a matrix that would make other settings than the reference: told before anything else is, because
+    /// nothing that is said of them (`--set matrix.kv=..`) can help.
+    pub(super) fn no_matrix(&self, raw: &RawSuite) -> Result<()> {
+        let Some(matrix) = &raw.matrix else { return Ok(()) };
+        let (lists, reference) = (matrix.get_ref(), raw.reference.get_ref());
+        let one = |list: &[Spanned<String>], own: &Option<Spanned<String>>| match list {
+            [] => true,
+            [only] => own.as_ref().is_some_and(|own| own.get_ref() == only.get_ref()),
+            _ => false,
+        };
+        let others = [
+            ("model", one(&lists.model, &reference.model)),
+            ("weights", one(&lists.weights, &reference.weights)),
+            ("kv", one(&lists.kv, &reference.kv)),
+            ("k", one(&lists.k, &reference.k)),
+            ("v", one(&lists.v, &reference.v)),
+            ("speculation", one(&lists.speculation, &reference.speculation)),
+            ("flash_attention", lists.flash_attention.is_empty()),
+            ("draft", one(&lists.draft, &reference.draft)),
+            ("options", lists.options.is_empty()),
+        ];
+        let named: Vec<String> =
+            others.iter().filter(|(_, fits)| !fits).map(|(key, _)| format!("matrix.{key}")).collect();
+        if named.is_empty() {
+            return Ok(());
+        }
+        let message = format!(
+            "`{}` beside `engine.url`: a server that runs already has exactly one setting",
+            named.join("`, `")
+        );
+        Err(self
+            .error(matrix.span(), message, "this would need another server")
+            .hint("leave the matrix out; say what the server runs in [reference], such as reference.kv")
+            .hint("run the suite once for each server, and put the runs side by side with `kneepoint compare A B`"))
+    }
+
     /// An attached server runs one setting: another would need another server.
     pub(super) fn one_setting(&self, raw: &RawSuite, settings: &[Setting]) -> Result<()> {
         let all = std::iter::once(&raw.reference).chain(&raw.settings);

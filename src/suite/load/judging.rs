@@ -3,6 +3,7 @@
 use toml::Spanned;
 
 use super::super::raw::{RawGate, RawStopping};
+use super::super::scalar::Limit;
 use super::super::{Gate, GateMetric, Setting, Stopping, TaskSpec};
 use super::Checker;
 use crate::error::Result;
@@ -16,13 +17,13 @@ impl Checker {
                 .error(raw.span(), "[stopping] says nothing", "this table")
                 .hint("give it rule = \"sequential\" or \"racing\", budget_tokens or budget_s"));
         }
-        if let Some(tokens) = stopping.budget_tokens.as_ref().filter(|tokens| *tokens.get_ref() == 0) {
+        if let Some(tokens) = stopping.budget_tokens.as_ref().filter(|tokens| tokens.get_ref().0 == 0) {
             return Err(self.error(tokens.span(), "budget_tokens is 0", "leave it out for no budget"));
         }
         let budget_s = stopping.budget_s.as_ref();
         Ok(Stopping {
             rule: stopping.rule,
-            budget_tokens: stopping.budget_tokens.as_ref().map(|tokens| *tokens.get_ref()),
+            budget_tokens: stopping.budget_tokens.as_ref().map(|tokens| tokens.get_ref().0),
             budget_s: budget_s.map(|s| self.within_f64(s, 1.0, 31_536_000.0, "budget_s")).transpose()?,
         })
     }
@@ -50,11 +51,20 @@ impl Checker {
             metric: gate.metric,
             task: gate.task.as_ref().map(|task| self.gate_task(gate.metric, task, tasks)).transpose()?,
             cells: self.gate_cells(raw, settings, contexts)?,
-            min: gate.min.as_ref().map(|min| self.within_f64(min, -1e15, 1e15, "min")).transpose()?,
-            max: gate.max.as_ref().map(|max| self.within_f64(max, -1e15, 1e15, "max")).transpose()?,
+            min: gate.min.as_ref().map(|min| self.limit(gate.metric, min, "min")).transpose()?,
+            max: gate.max.as_ref().map(|max| self.limit(gate.metric, max, "max")).transpose()?,
             no_worse_than_reference: gate.no_worse_than_reference,
             strict: gate.strict,
         })
+    }
+
+    /// An amount of memory is no limit of anything else.
+    fn limit(&self, metric: GateMetric, limit: &Spanned<Limit>, what: &str) -> Result<f64> {
+        if limit.get_ref().is_memory && metric != GateMetric::Memory {
+            let message = format!("{what} of {} is an amount of memory", metric.name());
+            return Err(self.error(limit.span(), message, "write a number"));
+        }
+        self.within_f64(&Spanned::new(limit.span(), limit.get_ref().value), -1e15, 1e15, what)
     }
 
     fn gate_task(&self, metric: GateMetric, task: &Spanned<String>, tasks: &[TaskSpec]) -> Result<String> {

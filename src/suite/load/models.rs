@@ -33,11 +33,11 @@ impl Checker {
         let spec = match (&raw.package, &raw.path, &raw.from) {
             (Some(package), None, None) => self.packaged(raw, package)?,
             (None, Some(path), None) => {
-                let path = Spanned::new(path.span(), self.folder.join(path.get_ref()));
+                let path = Spanned::new(path.span(), self.path(path.get_ref()));
                 let found = folder::look(path.get_ref()).map_err(|error| self.pointed(path.span(), error))?;
                 match found {
                     Found::File => ModelSpec {
-                        weights: self.stated(raw, None)?,
+                        weights: self.stated(raw, folder::weights_of(path.get_ref()))?,
                         path: Some(path.into_inner()),
                         ..ModelSpec::default()
                     },

@@ -108,7 +108,7 @@ impl Checker {
         let Some(shared) = &load.shared_prefix_tokens else { return Ok(0) };
         let shortest = prompt_tokens.iter().copied().min().unwrap_or_default();
         // What is shared must leave room for what is not.
-        self.within(shared, 0, shortest.saturating_sub(16), "shared_prefix_tokens")
+        self.tokens(shared, 0, shortest.saturating_sub(16), "shared_prefix_tokens")
     }
 
     fn load_limits(&self, raw: &Spanned<RawLoadLimits>) -> Result<LoadLimits> {
@@ -141,7 +141,7 @@ impl Checker {
         let request = prompt.saturating_add(most(output_tokens));
         let needed = request.max(quality.map_or(0, |quality| quality.context));
         if let Some(named) = &raw.get_ref().context {
-            let context = *named.get_ref();
+            let context = named.get_ref().0;
             if !contexts.contains(&context) {
                 let message = format!("context {context} is not one of the suite's");
                 return Err(self.error(named.span(), message, format!("the suite has {contexts:?}")));
@@ -196,9 +196,9 @@ impl Checker {
 
     fn quality_context(&self, quality: &RawLoadQuality, spec: &TaskSpec) -> Result<u32> {
         match &quality.context {
-            Some(context) if spec.contexts.contains(context.get_ref()) => Ok(*context.get_ref()),
+            Some(context) if spec.contexts.contains(&context.get_ref().0) => Ok(context.get_ref().0),
             Some(context) => {
-                let message = format!("{} does not run at {} tokens", spec.name, context.get_ref());
+                let message = format!("{} does not run at {} tokens", spec.name, context.get_ref().0);
                 Err(self.error(context.span(), message, format!("it runs at {:?}", spec.contexts)))
             }
             None => spec.contexts.first().copied().ok_or_else(|| {

@@ -1,9 +1,14 @@
 //! `[load]` as written.
 
-use schemars::JsonSchema;
+use std::borrow::Cow;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
+use serde::de::{self, Deserializer, IntoDeserializer, SeqAccess, Visitor};
 use toml::Spanned;
 
+use super::super::scalar::Tokens;
 use super::unplaced;
 use crate::trial::Arm;
 
@@ -30,11 +35,11 @@ pub struct RawLoad {
     #[schemars(with = "OneOrMany")]
     pub output_tokens: Spanned<OneOrMany>,
     /// Tokens that all prompts begin with, for servers that keep a prefix; default: no two begin alike.
-    #[schemars(with = "Option<u32>")]
-    pub shared_prefix_tokens: Option<Spanned<u32>>,
+    #[schemars(with = "Option<Tokens>")]
+    pub shared_prefix_tokens: Option<Spanned<Tokens>>,
     /// Context length of a slot (tokens), one of the suite's; default: the smallest that holds a request.
-    #[schemars(with = "Option<u32>")]
-    pub context: Option<Spanned<u32>>,
+    #[schemars(with = "Option<Tokens>")]
+    pub context: Option<Spanned<Tokens>>,
     /// Requests that the server works on at the same time (1..=1024); default: the largest concurrency, or 4.
     #[schemars(with = "Option<u32>")]
     pub slots: Option<Spanned<u32>>,
@@ -59,8 +64,8 @@ impl Default for RawLoad {
             rates: Vec::new(),
             requests: None,
             duration_s: None,
-            prompt_tokens: unplaced(OneOrMany::One(256)),
-            output_tokens: unplaced(OneOrMany::One(128)),
+            prompt_tokens: unplaced(OneOrMany(vec![256])),
+            output_tokens: unplaced(OneOrMany(vec![128])),
             shared_prefix_tokens: None,
             context: None,
             slots: None,
@@ -72,23 +77,68 @@ impl Default for RawLoad {
     }
 }
 
-/// A number, or several.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum OneOrMany {
-    /// The same for all.
-    One(u32),
-    /// Taken in turn.
-    Many(Vec<u32>),
-}
+/// A number of tokens, or several.
+#[derive(Debug, Clone)]
+pub struct OneOrMany(Vec<u32>);
 
 impl OneOrMany {
     /// The numbers.
     pub fn all(&self) -> &[u32] {
-        match self {
-            Self::One(number) => std::slice::from_ref(number),
-            Self::Many(numbers) => numbers,
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for OneOrMany {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OneOrManyVisitor)
+    }
+}
+
+struct OneOrManyVisitor;
+
+impl<'de> Visitor<'de> for OneOrManyVisitor {
+    type Value = OneOrMany;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number of tokens such as 256 or \"2k\", or a list of them")
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<OneOrMany, E> {
+        one(value.into_deserializer())
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<OneOrMany, E> {
+        one(value.into_deserializer())
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<OneOrMany, E> {
+        one(value.into_deserializer())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<OneOrMany, A::Error> {
+        let mut all = Vec::new();
+        while let Some(Tokens(tokens)) = list.next_element()? {
+            all.push(tokens);
         }
+        Ok(OneOrMany(all))
+    }
+}
+
+fn one<'de, E: de::Error>(value: impl Deserializer<'de, Error = E>) -> Result<OneOrMany, E> {
+    Tokens::deserialize(value).map(|tokens| OneOrMany(vec![tokens.0]))
+}
+
+impl JsonSchema for OneOrMany {
+    fn schema_name() -> Cow<'static, str> {
+        "OneOrMany".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let tokens = generator.subschema_for::<Tokens>();
+        json_schema!({
+            "description": "A number of tokens, or several.",
+            "anyOf": [tokens, { "type": "array", "items": tokens }],
+        })
     }
 }
 
@@ -118,8 +168,8 @@ pub struct RawLoadQuality {
     #[schemars(with = "Option<u32>")]
     pub samples: Option<Spanned<u32>>,
     /// Context length of the items (tokens), one of the task's; default: its smallest.
-    #[schemars(with = "Option<u32>")]
-    pub context: Option<Spanned<u32>>,
+    #[schemars(with = "Option<Tokens>")]
+    pub context: Option<Spanned<Tokens>>,
     /// Arm of a tool task; default: its first.
     #[schemars(with = "Option<Arm>")]
     pub arm: Option<Spanned<Arm>>,

@@ -1,0 +1,337 @@
+//! `run --dry-run`: what a run would do and cost, and the servers' commands; nothing is started.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::run::runtime;
+use super::{plain_table, print, print_json};
+use crate::analysis::{self, power::PowerRow};
+use crate::engine::Argv;
+use crate::error::Result;
+use crate::model::{Silent, Store};
+use crate::plan::Plan;
+use crate::runner::{self, Prepared, megabytes};
+use crate::suite::{Suite, Warning};
+
+/// What `run --dry-run --json` prints.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct DryRun {
+    /// Version of this form.
+    pub schema_version: u32,
+    /// Suite name.
+    pub suite: String,
+    /// Trials in all.
+    pub trials: usize,
+    /// Most tokens that may be prefilled and generated in all.
+    pub tokens_at_most: u64,
+    /// Time in all by a rule of thumb for this machine (s); see `docs/suites.md`.
+    pub estimate_s: Option<f64>,
+    /// Address of the server, where one is attached: nothing is started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attached: Option<String>,
+    /// What would be fetched or made first.
+    pub preparations: Vec<String>,
+    /// What the run would be sorry for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
+    /// What would be downloaded in all (bytes).
+    pub download_bytes: u64,
+    /// What downloads and derived quants would take on disk (bytes), about; in the cache they stay for the next run.
+    pub disk_bytes: u64,
+    /// Model files that a run would hash first, because nobody did so since they changed (bytes).
+    pub unhashed_bytes: u64,
+    /// Which drop of quality the suite can see, with which chance.
+    pub power: Vec<PowerRow>,
+    /// Every setting at every context length, in the order in which they are first visited.
+    pub cells: Vec<DryCell>,
+    /// Server processes in run order.
+    pub visits: Vec<DryVisit>,
+    /// Server processes of the load phase.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub load: Vec<DryLoad>,
+}
+
+/// A setting at a context length in a dry run.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct DryCell {
+    /// Setting label.
+    pub setting: String,
+    /// Context length (tokens).
+    pub context: u32,
+    /// Trials in all, the reference's second visits among them.
+    pub trials: usize,
+    /// Server processes: one a visit.
+    pub servers: usize,
+    /// Why this build cannot run the setting.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unsupported: Option<String>,
+}
+
+/// A server process of the load phase in a dry run.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct DryLoad {
+    /// Setting label.
+    pub setting: String,
+    /// Context length of a slot (tokens).
+    pub context: u32,
+    /// Requests that the server works on at the same time.
+    pub slots: u16,
+    /// What it goes through, in words.
+    pub steps: Vec<String>,
+    /// The command, when everything that it names is on this machine.
+    pub argv: Option<Argv>,
+}
+
+/// A server process of a dry run.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct DryVisit {
+    /// Round, from 0.
+    pub round: u32,
+    /// Setting label.
+    pub setting: String,
+    /// Context length (tokens).
+    pub context: u32,
+    /// 1 for the reference's second visit.
+    pub replicate: u32,
+    /// Trials.
+    pub trials: usize,
+    /// The command, when everything that it names is on this machine.
+    pub argv: Option<Argv>,
+    /// Why this build cannot run the setting.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unsupported: Option<String>,
+}
+
+pub(super) fn dry_run(suite: &Suite, plan: &Plan, json: bool) -> Result<u8> {
+    // A dry run is quick: what no earlier run hashed stays unhashed.
+    let store = Store::open(&Silent)?.without_hashing();
+    let needed = runner::preparations(suite, &store)?;
+    let prepared = match needed.lines.is_empty() && suite.engine.url.is_none() {
+        true => Some(runtime()?.block_on(runner::prepare(suite, &store))?),
+        false => {
+            runtime()?.block_on(runner::check_engine(suite, &store))?;
+            None
+        }
+    };
+    let visits = visits(suite, plan, prepared.as_ref())?;
+    let dry = DryRun {
+        schema_version: 1,
+        suite: suite.name.clone(),
+        trials: plan.trials(),
+        tokens_at_most: plan.keys().map(|key| u64::from(key.context)).sum(),
+        attached: suite.engine.url.clone(),
+        estimate_s: prepared.as_ref().map(|prepared| runner::estimate_s(plan, prepared, suite.load.as_ref())),
+        preparations: needed.lines,
+        warnings: runner::beyond_trained(suite, &store),
+        download_bytes: needed.download_bytes,
+        disk_bytes: needed.disk_bytes,
+        unhashed_bytes: needed.unhashed_bytes,
+        power: analysis::power::rows(suite),
+        cells: cells(&visits),
+        visits,
+        load: dry_load(suite, plan, prepared.as_ref())?,
+    };
+    if json { print_json(&dry) } else { print(&dry_text(&dry)) }
+}
+
+fn visits(suite: &Suite, plan: &Plan, prepared: Option<&Prepared>) -> Result<Vec<DryVisit>> {
+    let visits = plan.visits.iter().map(|visit| {
+        let argv = prepared.map(|prepared| runner::argv(suite, prepared, visit, 0)).transpose();
+        let (argv, unsupported) = match argv {
+            Ok(argv) => (argv.map(Argv::without_keys), None),
+            // As in a run: without the reference nothing can be compared.
+            Err(error) if visit.cell.setting == *suite.reference() => return Err(error),
+            Err(error) => (None, Some(crate::error::chain(&error))),
+        };
+        Ok(DryVisit {
+            round: visit.round,
+            setting: visit.cell.setting.label.clone(),
+            context: visit.cell.context,
+            replicate: visit.replicate,
+            trials: visit.trials.len(),
+            argv,
+            unsupported,
+        })
+    });
+    visits.collect()
+}
+
+fn cells(visits: &[DryVisit]) -> Vec<DryCell> {
+    let mut cells: Vec<DryCell> = Vec::new();
+    for visit in visits {
+        let same = |cell: &&mut DryCell| cell.setting == visit.setting && cell.context == visit.context;
+        match cells.iter_mut().find(same) {
+            Some(cell) => {
+                cell.trials += visit.trials;
+                cell.servers += 1;
+            }
+            None => cells.push(DryCell {
+                setting: visit.setting.clone(),
+                context: visit.context,
+                trials: visit.trials,
+                servers: 1,
+                unsupported: visit.unsupported.clone(),
+            }),
+        }
+    }
+    cells
+}
+
+fn dry_load(suite: &Suite, plan: &Plan, prepared: Option<&Prepared>) -> Result<Vec<DryLoad>> {
+    let Some(spec) = &suite.load else { return Ok(Vec::new()) };
+    let length = match (spec.requests, spec.duration_s) {
+        (Some(requests), Some(seconds)) => format!("{requests} requests or {seconds} s"),
+        (Some(requests), None) => format!("{requests} requests"),
+        (None, seconds) => format!("{} s", seconds.unwrap_or_default()),
+    };
+    let mut steps: Vec<String> =
+        spec.steps().into_iter().map(|step| format!("{}, {length}", step.words())).collect();
+    steps.extend(spec.quality.as_ref().map(|quality| {
+        let crowds: Vec<String> = spec.crowds().map(|streams| streams.to_string()).collect();
+        let (samples, task) = (quality.samples, &quality.task);
+        format!("{samples} items of {task}: alone twice, and {} at a time", crowds.join(", "))
+    }));
+    let servers = plan.load.iter().map(|visit| {
+        Ok(DryLoad {
+            setting: visit.cell.setting.label.clone(),
+            context: visit.cell.context,
+            slots: visit.slots,
+            steps: steps.clone(),
+            argv: prepared
+                .map(|prepared| runner::argv(suite, prepared, visit, 0).map(Argv::without_keys))
+                .transpose()?,
+        })
+    });
+    servers.collect()
+}
+
+fn dry_text(dry: &DryRun) -> String {
+    let commands = Commands::of(dry);
+    let mut text = format!(
+        "{}: {} trials of {} cells by {} server processes\n\n",
+        dry.suite,
+        dry.trials,
+        dry.cells.len(),
+        dry.visits.len() + dry.load.len(),
+    );
+    text.push_str(&cell_table(dry, &commands));
+    text.push('\n');
+    text.push_str(&sum(dry));
+    for preparation in &dry.preparations {
+        text.push_str(&format!("first: {preparation}\n"));
+    }
+    for warning in &dry.warnings {
+        text.push_str(&format!("{warning}\n"));
+    }
+    text.push_str(&power_text(&dry.power));
+    for cell in &dry.cells {
+        if let Some(why) = &cell.unsupported {
+            text.push_str(&format!("{} at {}: unsupported: {why}\n", cell.setting, cell.context));
+        }
+    }
+    for load in &dry.load {
+        let (setting, context, slots) = (&load.setting, load.context, load.slots);
+        text.push_str(&format!("load: {setting} at {context}, {slots} slots: {}\n", load.steps.join("; ")));
+    }
+    text.push_str(&commands.text(dry));
+    text
+}
+
+/// Every cell in a row, then the servers of the load phase.
+fn cell_table(dry: &DryRun, commands: &Commands) -> String {
+    let mut table = plain_table();
+    table.set_header(["context", "setting", "trials", "servers", "command"]);
+    for cell in &dry.cells {
+        let same = |visit: &&DryVisit| visit.setting == cell.setting && visit.context == cell.context;
+        let argv = dry.visits.iter().find(same).and_then(|visit| visit.argv.as_ref());
+        let command = match &cell.unsupported {
+            Some(_) => "unsupported".to_owned(),
+            None => commands.number(argv),
+        };
+        table.add_row([
+            cell.context.to_string(),
+            crate::report::plain(&cell.setting),
+            cell.trials.to_string(),
+            cell.servers.to_string(),
+            command,
+        ]);
+    }
+    for load in &dry.load {
+        let setting = format!("{}, under load", crate::report::plain(&load.setting));
+        let command = commands.number(load.argv.as_ref());
+        table.add_row([load.context.to_string(), setting, String::new(), "1".to_owned(), command]);
+    }
+    table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+/// What it costs in all.
+fn sum(dry: &DryRun) -> String {
+    let mut table = plain_table();
+    let nothing = |bytes: u64| if bytes == 0 { "nothing".to_owned() } else { megabytes(bytes) };
+    if dry.attached.is_none() {
+        table.add_row(["download", &nothing(dry.download_bytes)]);
+        table.add_row(["disk", &nothing(dry.disk_bytes)]);
+    }
+    if dry.unhashed_bytes > 0 {
+        table.add_row(["hashing", &format!("{} of model files first", megabytes(dry.unhashed_bytes))]);
+    }
+    let time = match dry.estimate_s {
+        Some(seconds) => format!("about {:.0} min on this machine", (seconds / 60.0).ceil()),
+        None => "not known before the files are there".to_owned(),
+    };
+    table.add_row(["time", &time]);
+    table.add_row(["tokens", &format!("at most {}", crate::analysis::words::thousands(dry.tokens_at_most))]);
+    table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+/// The servers' command lines, each once however often it is started.
+struct Commands(Vec<Argv>);
+
+impl Commands {
+    fn of(dry: &DryRun) -> Self {
+        let mut distinct: Vec<Argv> = Vec::new();
+        let visits = dry.visits.iter().filter_map(|visit| visit.argv.as_ref());
+        for argv in visits.chain(dry.load.iter().filter_map(|load| load.argv.as_ref())) {
+            if !distinct.contains(argv) {
+                distinct.push(argv.clone());
+            }
+        }
+        Self(distinct)
+    }
+
+    /// Its number, from 1.
+    fn number(&self, argv: Option<&Argv>) -> String {
+        let at = argv.and_then(|argv| self.0.iter().position(|known| known == argv));
+        at.map_or_else(|| "-".to_owned(), |at| (at + 1).to_string())
+    }
+
+    fn text(&self, dry: &DryRun) -> String {
+        match (&dry.attached, self.0.is_empty()) {
+            (Some(url), _) => format!("\nattached to {url}: nothing is started\n"),
+            (None, true) => "\nthe commands are known once the files above are there\n".to_owned(),
+            (None, false) => {
+                let numbered = self.0.iter().enumerate();
+                numbered.map(|(at, argv)| format!("\ncommand {}\n  {}\n", at + 1, argv.shell())).collect()
+            }
+        }
+    }
+}
+
+fn power_text(rows: &[PowerRow]) -> String {
+    let points = |share: f64| format!("{:.0}", share * 100.0);
+    let mut text = String::new();
+    for row in rows {
+        let chances = row.chances.iter().map(|chance| {
+            format!("{} points with {:.0}%", points(chance.drop), (chance.power * 100.0).floor())
+        });
+        text.push_str(&format!(
+            "power at {}: {} pairs, of which {}% differ, show a drop of {}{}\n",
+            row.context,
+            row.pairs,
+            points(row.discordance),
+            chances.collect::<Vec<_>>().join(", "),
+            row.smallest_drop.map_or(String::new(), |drop| format!("; 80% for {:.1} points", drop * 100.0)),
+        ));
+    }
+    text
+}

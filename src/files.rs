@@ -1,0 +1,97 @@
+//! Files that are there whole or not at all: written beside their place, synced, then renamed.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Context, Error, Result};
+
+/// A file that is written and not yet in its place; dropping it removes it.
+struct Staged {
+    new: PathBuf,
+    path: PathBuf,
+}
+
+impl Staged {
+    fn write(path: PathBuf, bytes: &[u8]) -> Result<Self> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let new = path.with_file_name(format!(".{name}.{}.part", std::process::id()));
+        let staged = Self { new, path };
+        let written = File::create(&staged.new).and_then(|mut file| {
+            file.write_all(bytes)?;
+            // A full disk may tell only now.
+            file.sync_all()
+        });
+        match written {
+            Ok(()) => Ok(staged),
+            Err(source) => Err(Error::runtime(format!("cannot write {}", staged.path.display()))
+                .with_source(source)
+                .hint("is there room on the disk? what was there before is as it was")),
+        }
+    }
+
+    fn keep(self) -> Result<PathBuf> {
+        fs::rename(&self.new, &self.path).context(|| format!("cannot write {}", self.path.display()))?;
+        Ok(self.path.clone())
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // After a rename there is nothing to remove.
+        let _ = fs::remove_file(&self.new);
+    }
+}
+
+/// Writes a file; when that fails, what was there before is untouched.
+///
+/// # Errors
+/// When the disk is full, or the folder cannot be written to.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    Staged::write(path.to_path_buf(), bytes)?.keep().map(drop)
+}
+
+/// Writes files of a folder, none before all of them are on disk; their paths, in order.
+///
+/// # Errors
+/// As [`write()`].
+pub fn write_all(folder: &Path, files: &[(String, Vec<u8>)]) -> Result<Vec<PathBuf>> {
+    let staged: Vec<Staged> =
+        files.iter().map(|(name, bytes)| Staged::write(folder.join(name), bytes)).collect::<Result<_>>()?;
+    staged.into_iter().map(Staged::keep).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn files_are_replaced_whole_and_leave_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| (name.to_owned(), text.as_bytes().to_vec());
+        write_all(folder.path(), &[file("a", "1"), file("b", "2")]).unwrap();
+        write(&folder.path().join("a"), b"3").unwrap();
+        assert_eq!(names(folder.path()), ["a", "b"]);
+        assert_eq!(fs::read_to_string(folder.path().join("a")).unwrap(), "3");
+    }
+
+    #[test]
+    fn what_fails_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| (name.to_owned(), b"new".to_vec());
+        write(&folder.path().join("a"), b"old").unwrap();
+        // The second has no folder: the first is not put into its place either.
+        let error = write_all(folder.path(), &[file("a"), file("no/b")]).unwrap_err();
+        assert!(error.to_string().contains("no/b"), "{error}");
+        assert_eq!(names(folder.path()), ["a"]);
+        assert_eq!(fs::read_to_string(folder.path().join("a")).unwrap(), "old");
+    }
+}
