@@ -12,14 +12,14 @@ pub fn tokens(text: &str) -> Result<u32, String> {
         .ok_or_else(|| "no number of tokens: write 32768 or 32k (k is 1024)".into())
 }
 
-/// Bytes: `24GiB`, `24G` (the same), `24GB` (decimal), and so on from K to T, or plain bytes.
+/// Bytes: `24GiB`, `24G` (the same), `24GB` (decimal), and so on from K to T, or `24B`. A number without a unit is
+/// refused: whoever writes 24 means no 24 bytes.
 ///
 /// # Errors
 /// A message for anything else, and for 0.
 pub fn bytes(text: &str) -> Result<u64, String> {
     const KIB: f64 = 1024.0;
     const UNITS: &[(&str, f64)] = &[
-        ("", 1.0),
         ("b", 1.0),
         ("k", KIB),
         ("kib", KIB),
@@ -34,6 +34,12 @@ pub fn bytes(text: &str) -> Result<u64, String> {
         ("tib", KIB * KIB * KIB * KIB),
         ("tb", 1e12),
     ];
+    if amount(text, &[("", 1.0)]).is_some() {
+        let number = text.trim();
+        return Err(format!(
+            "`{number}` has no unit: write {number}GiB, {number}GB (decimal), {number}MiB, or {number}B for bytes"
+        ));
+    }
     let number = amount(text, UNITS).ok_or("write memory as 24GiB, 24GB (decimal) or 800MiB")?;
     whole(number.round()).ok_or_else(|| "not an amount of memory".into())
 }
@@ -45,6 +51,21 @@ pub fn bytes(text: &str) -> Result<u64, String> {
 pub fn share(text: &str) -> Result<f64, String> {
     const UNITS: &[(&str, f64)] = &[("", 1.0), ("%", 0.01), ("pp", 0.01)];
     amount(text, UNITS).ok_or_else(|| format!("`{text}` is no share: write 10%, 2pp or 0.1"))
+}
+
+/// A limit for a change: as [`share`], but a plain number must be a share (0..1): whoever writes 2 means 2%, and 200%
+/// would never be reached.
+///
+/// # Errors
+/// A message for anything else.
+pub fn change(text: &str) -> Result<f64, String> {
+    match amount(text, &[("", 1.0)]) {
+        Some(plain) if plain >= 1.0 => {
+            let number = text.trim();
+            Err(format!("`{number}` has no unit: write {number}% or {number}pp, or a share such as 0.02"))
+        }
+        _ => share(text),
+    }
 }
 
 /// A price: a positive number.
@@ -98,12 +119,26 @@ mod tests {
         for text in ["", "k", "32q", "-1", "0", "1e9", "nan", "inf", "99999999999k", "0.3"] {
             assert!(tokens(text).is_err(), "{text}");
         }
-        for text in ["", "GiB", "-1G", "0", "1XB"] {
+        for text in ["", "GiB", "-1G", "0", "0GiB", "1XB"] {
             assert!(bytes(text).is_err(), "{text}");
         }
         for text in ["", "%", "-1%", "1e-3", "half"] {
             assert!(share(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_number_without_a_unit_is_no_amount_of_memory_and_no_percentage() {
+        for text in ["24", " 24 ", "0.5", "25769803776"] {
+            let said = bytes(text).unwrap_err();
+            assert!(said.contains("has no unit") && said.contains("GiB"), "{said}");
+        }
+        assert_eq!(bytes("25769803776B"), Ok(24 << 30));
+        for text in ["2", "10", "1"] {
+            assert!(change(text).unwrap_err().contains("has no unit"), "{text}");
+        }
+        assert_eq!((change("0.02"), change("10%")), (Ok(0.02), Ok(0.1)));
+        assert_eq!(share("2"), Ok(2.0), "a weight is a plain number");
     }
 
     proptest! {

@@ -56,6 +56,73 @@ fn the_exit_code_says_how_it_went() {
     assert_eq!(code(&["route", run]), 2, "too few items");
 }
 
+/// The text of a command's answer, whatever its exit code.
+fn stdout(args: &[&str]) -> String {
+    String::from_utf8(kneepoint(args).stdout).unwrap()
+}
+
+#[test]
+fn an_amount_of_memory_without_a_unit_is_refused() {
+    let run = published();
+    let run = run.to_str().unwrap();
+    for amount in ["24", "0.5", "25769803776"] {
+        let out = kneepoint(&["pick", run, "--context", "1k", "--memory", amount]);
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert_eq!(out.status.code(), Some(2), "{said}");
+        assert!(said.contains("has no unit") && said.contains(&format!("{amount}GiB")), "{said}");
+    }
+    let out = kneepoint(&["compare", run, run, "--fail-on", "quality=2"]);
+    assert_eq!(out.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&out.stderr).contains("write 2% or 2pp"));
+}
+
+#[test]
+fn an_unfinished_run_says_so_before_its_pick_and_fails_no_gate() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut running = quick();
+    running.trials.truncate(2);
+    let gate = r#"{"metric":"quality","cells":[],"min":0.99,"max":null,"no_worse_than_reference":false,"strict":true}"#;
+    running.header.suite.gates.push(serde_json::from_str(gate).unwrap());
+    write(&running, folder.path());
+    let run = folder.path().to_str().unwrap();
+    let context = running.trials[0].key.context.to_string();
+    let pick = ["pick", run, "--context", &context, "--min-quality", "0"];
+    let text = stdout(&pick);
+    assert!(
+        text.starts_with("**Before you rely on this:**\n\n- the run is not finished: 2 of 140"),
+        "{text}"
+    );
+    assert!(!text.contains("100% of the bootstrap draws"), "{text}");
+    let json: serde_json::Value = serde_json::from_str(&stdout(&[&pick[..], &["--json"]].concat())).unwrap();
+    assert_eq!(json["warnings"][0]["code"], "run_incomplete");
+    assert_eq!(json["frequency"], serde_json::Value::Null);
+
+    let out = kneepoint(&["report", run, "--format", "md"]);
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert_eq!(out.status.code(), Some(106), "{said}");
+    assert!(said.contains("gate undecided: quality at least 0.99"), "{said}");
+    assert!(String::from_utf8_lossy(&out.stdout).contains("| undecided |"));
+}
+
+#[test]
+fn the_command_to_serve_with_is_none_to_measure_with() {
+    let run = published();
+    let args = ["pick", run.to_str().unwrap(), "--context", "1k", "--min-quality", "0"];
+    let json: serde_json::Value = serde_json::from_str(&stdout(&[&args[..], &["--json"]].concat())).unwrap();
+    let served = json["serve_command"].as_str().unwrap();
+    let measured = json["command"].as_str().unwrap();
+    assert!(served.contains("--port 8080") && !measured.contains("--port 8080"), "{served}");
+    for word in ["--cache-ram", "--log-verbosity", "--no-ui", "-np", "--slots"] {
+        assert!(!served.contains(word) && measured.contains(word), "{word}: {served}");
+    }
+    for word in ["-c 1024", "-ctk", "-fa on", "--jinja"] {
+        assert!(served.contains(word), "{word}: {served}");
+    }
+    let text = stdout(&args);
+    let (serve, measure) = (text.find("To serve it:").unwrap(), text.find("As it was measured:").unwrap());
+    assert!(serve < measure, "{text}");
+}
+
 #[test]
 fn a_slower_run_fails_only_when_asked_to() {
     let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

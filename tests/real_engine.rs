@@ -97,6 +97,24 @@ fn the_main_job_runs_on_a_real_server() {
         assert_eq!(row["unscored"]["the chat template drops the tools"], 1, "{row}");
         assert_eq!(row["scored"], 0, "{row}");
     }
+
+    // The commands that `pick` prints to serve with are taken by the real server's own parser, and serve.
+    for objective in ["decode", "memory"] {
+        let args = ["pick", "--context", "512", "--min-quality", "0", "--objective", objective, "--json"];
+        let pick = kneepoint(dir.path(), &args);
+        let command = pick["serve_command"].as_str().unwrap();
+        assert!(command.contains("--port 8080") && !command.contains("--cache-ram"), "{command}");
+        let port = supervise::free_port().unwrap();
+        let child = Command::new("sh")
+            .args(["-c", &format!("exec {}", command.replace("--port 8080", &format!("--port {port}")))])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut server = Server(child);
+        assert!(comes_up(port), "{command}");
+        assert!(server.0.try_wait().unwrap().is_none(), "{command}");
+    }
 }
 
 /// A llama-server that ends with the test.
@@ -133,18 +151,24 @@ fn serve(dir: &Path) -> (Server, u16) {
         .spawn()
         .unwrap();
     let server = Server(child);
+    comes_up(port);
+    (server, port)
+}
+
+/// Whether a server answers on the port within a minute.
+fn comes_up(port: u16) -> bool {
     let endpoints = engine::find("llama.cpp").unwrap().endpoints();
     let client = Client::new(&format!("http://127.0.0.1:{port}"), endpoints, Limits::default()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         for _ in 0..240 {
             if client.healthy().await {
-                break;
+                return true;
             }
             tokio::time::sleep(Duration::from_millis(250)).await;
         }
-    });
-    (server, port)
+        false
+    })
 }
 
 /// What an attached run makes of the server, under this name.

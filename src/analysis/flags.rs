@@ -6,7 +6,7 @@ use super::Run;
 use super::frame::{self, Visit};
 use super::pareto;
 use super::stats::median;
-use super::summary::{CellSummary, DivergenceVerdict, Summary, TaskRow};
+use super::summary::{CellSummary, DivergenceVerdict, MemorySummary, Objective, Summary, TaskRow};
 use super::words::percent;
 use crate::error::Result;
 use crate::model::TrainedContext;
@@ -31,6 +31,27 @@ const SHARED_LIMIT: f64 = 0.20;
 /// Fewer visits than this do not show drift.
 const MIN_VISITS: u32 = 3;
 
+/// Something that was seen in the run and makes figures doubtful.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Doubt {
+    /// The figures that it is about; those of memory are GPU memory.
+    pub(crate) about: &'static [Objective],
+    /// What was seen, in words.
+    pub(crate) text: String,
+}
+
+/// Every doubt about speed, energy and memory that the measurements raise.
+pub(crate) fn doubts(run: &Run<'_>) -> Result<Vec<Doubt>> {
+    let mut doubts = Vec::new();
+    clocks(run, &mut doubts)?;
+    noise(run, &mut doubts)?;
+    cards(run, &mut doubts)?;
+    Ok(doubts)
+}
+
+/// What depends on how fast the machine was.
+const SPEED: &[Objective] = &[Objective::Decode, Objective::Prefill, Objective::Ttft, Objective::Energy];
+
 /// Everything worth a warning.
 pub(crate) fn flags(run: &Run<'_>, summary: &Summary) -> Result<Vec<String>> {
     let mut flags = Vec::new();
@@ -41,14 +62,13 @@ pub(crate) fn flags(run: &Run<'_>, summary: &Summary) -> Result<Vec<String>> {
     launches(run, &mut flags);
     attached(run, &mut flags);
     broken(summary, &mut flags);
+    not_comparable(summary, &mut flags);
     truncated(summary, &mut flags);
     beyond_trained(run, &mut flags);
     derived(summary, &mut flags);
     not_lossless(run, summary, &mut flags);
     streams(run, &mut flags);
-    clocks(run, &mut flags)?;
-    noise(run, &mut flags)?;
-    cards(run, &mut flags)?;
+    flags.extend(doubts(run)?.into_iter().map(|doubt| doubt.text));
     shared_memory(summary, &mut flags);
     few_visits(run, summary, &mut flags);
     Ok(flags)
@@ -182,9 +202,37 @@ fn launches(run: &Run<'_>, flags: &mut Vec<String>) {
 
 fn broken(summary: &Summary, flags: &mut Vec<String>) {
     for cell in summary.cells.iter().filter(|cell| cell.failed > 0 && cell.void.is_none()) {
+        let counted = if cell.quality.is_none() && cell.not_comparable.is_empty() {
+            "nothing of it was scored, so it has no quality"
+        } else if cell.setting == summary.reference {
+            "they count as lost, and what others gain there shows nothing of them"
+        } else {
+            "they count as lost in its quality, its verdict and its place on the front"
+        };
         flags.push(format!(
-            "{} of {} trials of {} at {} tokens broke; they count as lost before it is called no worse",
+            "{} of {} trials of {} at {} tokens broke; {counted}",
             cell.failed, cell.planned, cell.setting, cell.context
+        ));
+    }
+    let broke_all = |row: &&TaskRow| row.setting == summary.reference && row.scored == 0 && row.failed > 0;
+    for row in summary.tasks.iter().filter(|row| !row.sanity).filter(broke_all) {
+        flags.push(format!(
+            "the reference broke in every trial of {} at {} tokens: the task is left out of the quality",
+            task_name(row),
+            row.context
+        ));
+    }
+}
+
+/// Cells that were not asked, or did not take, a whole task.
+fn not_comparable(summary: &Summary, flags: &mut Vec<String>) {
+    for cell in summary.cells.iter().filter(|cell| !cell.not_comparable.is_empty()) {
+        flags.push(format!(
+            "{} at {} tokens is not comparable on {}: it has no result there that the reference has too, so it has no \
+             quality, no verdict and no place on the front",
+            cell.setting,
+            cell.context,
+            cell.not_comparable.join(", ")
         ));
     }
 }
@@ -230,7 +278,7 @@ fn not_lossless(run: &Run<'_>, summary: &Summary, flags: &mut Vec<String>) {
     }
 }
 
-fn clocks(run: &Run<'_>, flags: &mut Vec<String>) -> Result<()> {
+fn clocks(run: &Run<'_>, doubts: &mut Vec<Doubt>) -> Result<()> {
     let mut apart = Vec::new();
     for (setting, context) in cells(run) {
         let visit = Visit { setting, context, replicate: 0 };
@@ -242,59 +290,65 @@ fn clocks(run: &Run<'_>, flags: &mut Vec<String>) -> Result<()> {
         }
     }
     if !apart.is_empty() {
-        flags.push(format!(
+        let text = format!(
             "the client's decode rate is more than {:.0}% off the engine's in the median reply of {}",
             DECODE_TOLERANCE * 100.0,
             apart.join(", "),
-        ));
+        );
+        doubts.push(Doubt { about: &[Objective::Decode], text });
     }
     Ok(())
 }
 
-fn noise(run: &Run<'_>, flags: &mut Vec<String>) -> Result<()> {
+fn noise(run: &Run<'_>, doubts: &mut Vec<Doubt>) -> Result<()> {
     let (trials, stolen) = run.frame.above(frame::STEAL, STEAL_LIMIT)?;
     if stolen > 0 {
-        flags.push(format!(
+        let text = format!(
             "the machine's host took more than {} of its CPU time in {stolen} of {trials} trials: their speed is doubtful",
             percent(STEAL_LIMIT)
-        ));
+        );
+        doubts.push(Doubt { about: SPEED, text });
     }
     let (trials, shared) = run.frame.above(frame::OTHER_CPU, OTHER_CPU_LIMIT)?;
     if shared > 0 {
-        flags.push(format!(
+        let text = format!(
             "other processes used more than {} of the machine's CPU time in {shared} of {trials} trials: their speed is doubtful",
             percent(OTHER_CPU_LIMIT)
-        ));
+        );
+        doubts.push(Doubt { about: SPEED, text });
     }
     Ok(())
 }
 
 /// What was seen on the cards that makes figures doubtful.
-fn cards(run: &Run<'_>, flags: &mut Vec<String>) -> Result<()> {
+fn cards(run: &Run<'_>, doubts: &mut Vec<Doubt>) -> Result<()> {
     let (trials, slowed) = run.frame.above(frame::THROTTLED, 0.0)?;
     if slowed > 0 {
-        flags.push(format!(
+        let text = format!(
             "a graphics card slowed down for power or heat in {slowed} of {trials} trials: their speed is not the card's best"
-        ));
+        );
+        doubts.push(Doubt { about: SPEED, text });
     }
     let (trials, shared) = run.frame.above(frame::GPU_OTHERS, 0.0)?;
     if shared > 0 {
-        flags.push(format!(
+        let text = format!(
             "other processes were on the graphics cards in {shared} of {trials} trials: energy and memory in use hold theirs too"
-        ));
+        );
+        doubts.push(Doubt { about: &[Objective::Energy, Objective::Memory], text });
     }
     Ok(())
 }
 
+/// Whether so much of a server's memory is mapped by others, too, that its proportional size says little.
+pub(crate) fn is_shared(memory: &MemorySummary) -> bool {
+    let sizes = memory.peak_pss_bytes.zip(memory.peak_rss_bytes);
+    let counts = memory.peak_vram_bytes.is_none();
+    counts && sizes.is_some_and(|(own, all)| (own as f64) < (1.0 - SHARED_LIMIT) * all as f64)
+}
+
 /// A second server of the same model file halves what each is charged for it.
 fn shared_memory(summary: &Summary, flags: &mut Vec<String>) {
-    let shared = |cell: &&CellSummary| {
-        let memory = &cell.memory;
-        let sizes = memory.peak_pss_bytes.zip(memory.peak_rss_bytes);
-        let counts = memory.peak_vram_bytes.is_none();
-        counts && sizes.is_some_and(|(own, all)| (own as f64) < (1.0 - SHARED_LIMIT) * all as f64)
-    };
-    let cells = summary.cells.iter().filter(shared).count();
+    let cells = summary.cells.iter().filter(|cell| is_shared(&cell.memory)).count();
     if cells > 0 {
         flags.push(format!(
             "processes shared more than {} of the memory of the servers in {cells} of {} cells (another server of the same model file?): memory counts only a part of that",

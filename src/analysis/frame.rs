@@ -7,7 +7,7 @@ use polars::prelude::{
     Column, DataFrame, DataType, IntoLazy, LazyFrame, Scalar, SortMultipleOptions, col, lit,
 };
 
-use super::{Tasks, Visits};
+use super::{Places, Tasks, Visits};
 use crate::error::{Context, Result};
 use crate::journal::Journal;
 use crate::task::Weight;
@@ -45,15 +45,32 @@ pub(crate) struct Item {
     pub(crate) case: String,
     pub(crate) cluster: String,
     pub(crate) quality: f64,
+    /// Whether one of its trials broke; that one counts as lost.
+    pub(crate) broke: bool,
 }
 
-/// One scored trial of a task.
+/// One judged trial of a task.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Scored {
+pub(crate) struct Judged {
     pub(crate) case: String,
     pub(crate) cluster: String,
     pub(crate) quality: f64,
+    /// Whether it broke, and so counts as lost.
+    pub(crate) broke: bool,
 }
+
+/// A figure of a chat trial, and which request and server process it belongs to.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Timed {
+    pub(crate) launch: u32,
+    pub(crate) request: Request,
+    /// Length of the prompt (tokens), as the case was made.
+    pub(crate) prompt_tokens: u32,
+    pub(crate) value: f64,
+}
+
+/// What identifies a request between visits: task, arm and case.
+pub(crate) type Request = (Arc<str>, Arc<str>, String);
 
 /// A column of numbers and where each comes from: the sources are tried in order.
 struct Figure {
@@ -167,20 +184,25 @@ impl Frame {
         tasks: &dyn Tasks,
         void: &BTreeMap<(&str, u32), String>,
         visits: &Visits<'_>,
+        places: &Places<'_>,
     ) -> Result<Self> {
-        let rows = &rows(journal, tasks, visits);
+        let rows = &rows(journal, tasks, visits, places);
         let mut columns = vec![
             number("round", rows, |row| row.trial.key.round),
             text("task", rows, |row| &row.trial.key.task),
             text("arm", rows, |row| arm_name(row.trial.key.arm)),
             number("index", rows, |row| row.trial.key.index),
-            text("case", rows, |row| &row.trial.case),
+            text("case", rows, |row| row.case.map_or(&row.trial.case, |case| &case.id)),
             text("cluster", rows, |row| row.case.map_or(&row.trial.case, |case| &case.cluster)),
+            number("prompt", rows, |row| row.case.map_or(0, |case| case.prompt_tokens)),
             number("launch", rows, |row| row.trial.launch),
             flag("primary", rows, |row| row.weight.unwrap_or(Weight::Primary) == Weight::Primary),
             flag("scored", rows, |row| matches!(row.trial.outcome, Outcome::Scored(_))),
             flag("unscored", rows, |row| matches!(row.trial.outcome, Outcome::Unscored { .. })),
             optional("quality", rows, |row| row.trial.outcome.score().and_then(|score| score.quality)),
+            // What broke before its case was made, and is not known from another visit, pairs with nothing.
+            optional("judged", rows, |row| row.trial.outcome.judged().filter(|_| row.has_case())),
+            number("broke", rows, |row| u32::from(matches!(row.trial.outcome, Outcome::Failed { .. }))),
             // A comparative task asks for as long a reply as its budget allows.
             flag("truncated", rows, |row| row.weight != Some(Weight::Comparative) && is_truncated(row.trial)),
             flag("chat", rows, |row| row.case.is_some_and(|case| matches!(case.prompt, Prompt::Chat { .. }))),
@@ -225,38 +247,65 @@ impl Frame {
         Ok(Counts { scored, unscored, failed, truncated: count("truncated")? })
     }
 
-    /// The scored items of the primary endpoint, repeats averaged, in a fixed order.
+    /// The judged items of the primary endpoint, repeats averaged, in a fixed order; what broke counts as lost. None
+    /// where nothing was scored: a server that never answered has no quality.
     pub(crate) fn items(&self, visit: Visit<'_>) -> Result<Vec<Item>> {
         let rows = collect(self.primary(visit))?;
         let tasks = names(&rows, "task")?.into_iter().zip(names(&rows, "arm")?);
         let cases = texts(&rows, "case")?.into_iter().zip(texts(&rows, "cluster")?);
-        let items = tasks.zip(cases).zip(present(&rows, "quality")?);
-        Ok(items
-            .map(|(((task, arm), (case, cluster)), quality)| Item { task, arm, case, cluster, quality })
-            .collect())
+        let scores = present(&rows, "judged")?.into_iter().zip(wholes(&rows, "broke")?);
+        let items = tasks.zip(cases).zip(scores).map(|(((task, arm), (case, cluster)), (quality, broke))| {
+            Item { task, arm, case, cluster, quality, broke: broke > 0 }
+        });
+        let items: Vec<Item> = items.collect();
+        let answered = items.iter().any(|item| !item.broke);
+        Ok(if answered { items } else { Vec::new() })
     }
 
     fn primary(&self, visit: Visit<'_>) -> LazyFrame {
-        let scored = col("primary").and(col("quality").is_not_null()).and(col("void").not());
+        let judged = col("primary").and(col("judged").is_not_null()).and(col("void").not());
         self.visit(visit)
-            .filter(scored)
+            .filter(judged)
             .group_by_stable([col("task"), col("arm"), col("case"), col("cluster")])
-            .agg([col("quality").mean()])
+            .agg([col("judged").mean(), col("broke").max()])
             .sort(["task", "arm", "case"], SortMultipleOptions::default())
     }
 
-    /// The scored trials of one task (and arm) in a visit.
-    pub(crate) fn scored(&self, visit: Visit<'_>, task: &str, arm: Option<Arm>) -> Result<Vec<Scored>> {
+    /// The judged trials of one task (and arm) in a visit; none where nothing was scored.
+    pub(crate) fn judged(&self, visit: Visit<'_>, task: &str, arm: Option<Arm>) -> Result<Vec<Judged>> {
         let of_task = col("task").eq(lit(task)).and(col("arm").eq(lit(arm_name(arm))));
-        let counted = col("quality").is_not_null().and(col("void").not());
+        let counted = col("judged").is_not_null().and(col("void").not());
         let rows = self
             .visit(visit)
             .filter(of_task.and(counted))
             .sort(["index", "round"], SortMultipleOptions::default());
         let rows = collect(rows)?;
         let names = texts(&rows, "case")?.into_iter().zip(texts(&rows, "cluster")?);
-        let columns = names.zip(present(&rows, "quality")?);
-        Ok(columns.map(|((case, cluster), quality)| Scored { case, cluster, quality }).collect())
+        let scores = present(&rows, "judged")?.into_iter().zip(wholes(&rows, "broke")?);
+        let judged: Vec<Judged> = names
+            .zip(scores)
+            .map(|((case, cluster), (quality, broke))| Judged { case, cluster, quality, broke: broke > 0 })
+            .collect();
+        let answered = judged.iter().any(|trial| !trial.broke);
+        Ok(if answered { judged } else { Vec::new() })
+    }
+
+    /// A figure of a visit's chat trials with the request that each belongs to, in order of time.
+    pub(crate) fn timed(&self, visit: Visit<'_>, column: &str) -> Result<Vec<Timed>> {
+        let counted = col("chat").and(col("void").not()).and(col(column).is_not_null());
+        let wanted = ["launch", "task", "arm", "case", "prompt", column].map(col);
+        let rows = collect(self.visit(visit).filter(counted).select(wanted))?;
+        let names = names(&rows, "task")?.into_iter().zip(names(&rows, "arm")?).zip(texts(&rows, "case")?);
+        let places = wholes(&rows, "launch")?.into_iter().zip(wholes(&rows, "prompt")?);
+        let figures = names.zip(places).zip(present(&rows, column)?);
+        Ok(figures
+            .map(|((((task, arm), case), (launch, prompt_tokens)), value)| Timed {
+                launch,
+                request: (task, arm, case),
+                prompt_tokens,
+                value,
+            })
+            .collect())
     }
 
     /// A figure of a visit's chat trials, one list a server process.
@@ -264,9 +313,8 @@ impl Frame {
         let counted = col("chat").and(col("void").not()).and(col(column).is_not_null());
         let rows = self.visit(visit).filter(counted).select([col("launch"), col(column)]);
         let rows = collect(rows)?;
-        let launches = rows.column("launch").and_then(|launch| launch.u32()).context(|| broken("launch"))?;
         let mut lists: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
-        for (launch, value) in launches.iter().flatten().zip(present(&rows, column)?) {
+        for (launch, value) in wholes(&rows, "launch")?.into_iter().zip(present(&rows, column)?) {
             lists.entry(launch).or_default().push(value);
         }
         Ok(lists.into_values().collect())
@@ -323,14 +371,29 @@ struct Row<'a> {
     weight: Option<Weight>,
 }
 
+impl Row<'_> {
+    fn has_case(&self) -> bool {
+        self.case.is_some() || !self.trial.case.is_empty()
+    }
+}
+
 /// A row a trial, visit by visit.
-fn rows<'a>(journal: &'a Journal, tasks: &dyn Tasks, visits: &Visits<'a>) -> Vec<Row<'a>> {
+fn rows<'a>(
+    journal: &'a Journal,
+    tasks: &dyn Tasks,
+    visits: &Visits<'a>,
+    places: &Places<'a>,
+) -> Vec<Row<'a>> {
     let cases: HashMap<&str, &Case> = journal.cases.iter().map(|case| (case.id.as_str(), case)).collect();
     let mut weights: HashMap<&str, Option<Weight>> = HashMap::new();
     let row = |&trial: &&'a Trial| {
         let task = trial.key.task.as_str();
         let weight = *weights.entry(task).or_insert_with(|| tasks.weight(task));
-        Row { trial, case: cases.get(trial.case.as_str()).copied(), weight }
+        let case = match trial.case.as_str() {
+            "" => places.of(&trial.key),
+            id => cases.get(id).copied(),
+        };
+        Row { trial, case, weight }
     };
     visits.values().flatten().map(row).collect()
 }
@@ -394,6 +457,12 @@ fn numbers(rows: &DataFrame, name: &str) -> Result<Vec<Option<f64>>> {
 /// As [`numbers`], of rows that were filtered to have the value.
 fn present(rows: &DataFrame, name: &str) -> Result<Vec<f64>> {
     Ok(numbers(rows, name)?.into_iter().flatten().collect())
+}
+
+/// As [`present`], of whole numbers.
+fn wholes(rows: &DataFrame, name: &str) -> Result<Vec<u32>> {
+    let column = rows.column(name).and_then(|column| column.u32()).context(|| broken(name))?;
+    Ok(column.iter().flatten().collect())
 }
 
 fn flags(rows: &DataFrame, name: &str) -> Result<Vec<bool>> {

@@ -2,7 +2,8 @@
 //!
 //! A gate fails when the whole interval lies beyond the limit, and passes when the whole interval lies within;
 //! between the two it stays open, which only a strict gate takes for a failure. A figure that does not exist fails:
-//! a gate that cannot be checked must not look kept.
+//! a gate that cannot be checked must not look kept. While a cell has planned trials without an outcome (the run goes on,
+//! or was broken off), its gates are undecided: nothing holds or fails on a part of the data.
 
 use std::collections::BTreeMap;
 
@@ -42,6 +43,10 @@ fn result(gate: &Gate, cell: &CellSummary, summary: &Summary, right: &Right<'_>)
         (None, Some(value)) => judge(gate, cell.verdict, value),
     };
     let status = if gate.strict && status == GateStatus::Open { GateStatus::Failed } else { status };
+    let (status, because) = match unfinished(gate, cell, summary) {
+        Some(why) => (GateStatus::Undecided, why),
+        None => (status, because),
+    };
     GateResult {
         gate: gate.words(),
         setting: cell.setting.clone(),
@@ -50,6 +55,37 @@ fn result(gate: &Gate, cell: &CellSummary, summary: &Summary, right: &Right<'_>)
         status,
         because,
     }
+}
+
+/// Why the gate cannot be judged yet: trials of the cell, or of the reference that it is compared with, are missing.
+fn unfinished(gate: &Gate, cell: &CellSummary, summary: &Summary) -> Option<String> {
+    if summary.done >= summary.planned {
+        return None;
+    }
+    let compares = gate.no_worse_than_reference
+        || matches!(gate.metric, GateMetric::Difference | GateMetric::Kld | GateMetric::Quality);
+    let reference = summary
+        .cells
+        .iter()
+        .filter(|other| compares && other.setting == summary.reference && other.context == cell.context);
+    let part = std::iter::once(cell)
+        .chain(reference)
+        .find(|cell| tried(cell) < cell.planned && !stopped(cell, summary))?;
+    Some(format!(
+        "the run is not finished: {} of {} trials of {} are in the journal",
+        tried(part),
+        part.planned,
+        part.setting
+    ))
+}
+
+fn tried(cell: &CellSummary) -> u32 {
+    cell.scored + cell.unscored + cell.failed
+}
+
+fn stopped(cell: &CellSummary, summary: &Summary) -> bool {
+    let decisions = summary.stopping.iter().flat_map(|stopping| &stopping.decisions);
+    decisions.into_iter().any(|decision| decision.covers(&cell.setting, cell.context, 0))
 }
 
 fn figure(gate: &Gate, cell: &CellSummary, summary: &Summary, right: &Right<'_>) -> Option<Estimate> {
@@ -69,10 +105,7 @@ fn figure(gate: &Gate, cell: &CellSummary, summary: &Summary, right: &Right<'_>)
         GateMetric::Ttft => cell.ttft_s,
         GateMetric::Energy => cell.energy.as_ref().map(|energy| energy.per_request_j),
         GateMetric::Memory => cell.memory.peak_bytes.map(|bytes| known(bytes as f64)),
-        GateMetric::Failed => {
-            let tried = cell.scored + cell.unscored + cell.failed;
-            rate(cell.failed, tried, summary.confidence)
-        }
+        GateMetric::Failed => rate(cell.failed, tried(cell), summary.confidence),
     }
 }
 
@@ -94,7 +127,7 @@ fn judge(gate: &Gate, verdict: Verdict, value: Estimate) -> (GateStatus, String)
         let status = match verdict {
             Verdict::NoWorse | Verdict::Reference => GateStatus::Passed,
             Verdict::Worse => GateStatus::Failed,
-            Verdict::NotSeparable | Verdict::NotMeasured => GateStatus::Open,
+            Verdict::NotSeparable | Verdict::NotComparable | Verdict::NotMeasured => GateStatus::Open,
         };
         let limits = within(gate, value);
         return (worse_of(status, limits), format!("the verdict is {}", verdict.words()));
@@ -124,6 +157,7 @@ fn within(gate: &Gate, value: Estimate) -> GateStatus {
 fn worse_of(a: GateStatus, b: GateStatus) -> GateStatus {
     match (a, b) {
         (GateStatus::Failed, _) | (_, GateStatus::Failed) => GateStatus::Failed,
+        (GateStatus::Undecided, _) | (_, GateStatus::Undecided) => GateStatus::Undecided,
         (GateStatus::Open, _) | (_, GateStatus::Open) => GateStatus::Open,
         _ => GateStatus::Passed,
     }
@@ -216,6 +250,26 @@ mod tests {
         let memory = gate(GateMetric::Memory, None, Some(2000.0));
         assert_eq!(status(&memory, void, &Right::new()), GateStatus::Failed);
         assert_eq!(status(&memory, cell(QUALITY), &Right::new()), GateStatus::Passed);
+    }
+
+    #[test]
+    fn gates_of_a_run_that_goes_on_are_undecided() {
+        let gate = gate(GateMetric::Quality, Some(0.95), None);
+        let mut summary = testing::summary();
+        summary.cells = vec![CellSummary { planned: 120, ..cell(QUALITY) }];
+        (summary.done, summary.planned) = (100, 240);
+        let check = |summary: &Summary| check(std::slice::from_ref(&gate), summary, &Right::new()).remove(0);
+        let result = check(&summary);
+        assert_eq!(result.status, GateStatus::Undecided, "it would fail on these items");
+        assert!(result.because.contains("not finished: 100 of 120 trials"), "{}", result.because);
+        summary.cells[0].planned = 100;
+        assert_eq!(check(&summary).status, GateStatus::Failed, "its own trials are all there");
+        let mut reference = testing::cell(&summary.reference, 512);
+        reference.planned = 120;
+        summary.cells.push(reference);
+        assert_eq!(check(&summary).status, GateStatus::Undecided, "the reference decides which tasks count");
+        summary.done = summary.planned;
+        assert_eq!(check(&summary).status, GateStatus::Failed);
     }
 
     #[test]

@@ -53,7 +53,7 @@ fn anytime(strata: &[ClusterSums], confidence: f64) -> Option<Estimate> {
 }
 
 fn finding(contrast: Estimate, [one, other, both]: [Verdict; 3]) -> InteractionFinding {
-    let fine = |verdict| !matches!(verdict, Verdict::Worse | Verdict::NotMeasured);
+    let fine = |verdict| !matches!(verdict, Verdict::Worse | Verdict::NotComparable | Verdict::NotMeasured);
     match (contrast.low, contrast.high) {
         (_, Some(high)) if high < 0.0 && fine(one) && fine(other) && both == Verdict::Worse => {
             InteractionFinding::BrokenTogether

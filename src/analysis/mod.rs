@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::error::Result;
 use crate::journal::{Journal, LaunchRecord};
-use crate::suite::Suite;
+use crate::suite::{Setting, Suite};
 use crate::task::coherence::greedy_divergence::{self, GreedyDivergence};
 use crate::task::{self, Task as _, Weight};
-use crate::trial::{Arm, Case, Reply, Trial};
+use crate::trial::{Arm, Case, Reply, Trial, TrialKey};
 
 mod arms;
 pub mod compare;
@@ -44,6 +44,8 @@ mod verdict;
 pub(crate) mod words;
 
 #[cfg(test)]
+mod comparable;
+#[cfg(test)]
 mod simulation;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -57,7 +59,7 @@ use frame::{Frame, Visit};
 use stats::parallel;
 use summary::{
     AaSummary, CellSummary, DepthRow, DivergenceRow, FigureRow, FrontSummary, Interaction, KldBand,
-    SUMMARY_SCHEMA_VERSION, Summary, TaskRow,
+    Objective, SUMMARY_SCHEMA_VERSION, SpeedRow, Summary, TaskRow,
 };
 
 /// What the analysis asks about tasks: the real table is [`Registry`], tests bring their own.
@@ -122,6 +124,11 @@ impl Tasks for Registry {
     }
 }
 
+/// ` (native)` behind a task's name; nothing for a task without arms.
+pub(crate) fn arm_suffix(arm: Option<Arm>) -> String {
+    arm.map_or(String::new(), |arm| format!(" ({arm})"))
+}
+
 /// How draws are made; from the suite.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Resampling {
@@ -176,6 +183,7 @@ pub fn summarise_with(journal: &Journal, tasks: &dyn Tasks) -> Result<Summary> {
         cells: all.cells,
         aa: all.aa,
         tasks: all.tasks,
+        speeds: all.speeds,
         depths: all.depths,
         conversations: conversations::rows(&run),
         kld_bands: all.kld_bands,
@@ -213,6 +221,7 @@ struct Judged<'a> {
     cells: Vec<CellSummary>,
     aa: Vec<AaSummary>,
     tasks: Vec<TaskRow>,
+    speeds: Vec<SpeedRow>,
     depths: Vec<DepthRow>,
     kld_bands: Vec<KldBand>,
     divergence: Vec<DivergenceRow>,
@@ -243,6 +252,7 @@ impl<'a> Judged<'a> {
             cells: measured.into_iter().map(|cell| cell.summary).collect(),
             aa: level.aa(kld.max_aa).into_iter().collect(),
             tasks: tasks::rows(run, context)?,
+            speeds: speed::by_length(run, context)?,
             depths,
             kld_bands: kld.bands,
             divergence: divergence::rows(run, context),
@@ -257,6 +267,7 @@ impl<'a> Judged<'a> {
         self.cells.extend(more.cells);
         self.aa.extend(more.aa);
         self.tasks.extend(more.tasks);
+        self.speeds.extend(more.speeds);
         self.depths.extend(more.depths);
         self.kld_bands.extend(more.kld_bands);
         self.divergence.extend(more.divergence);
@@ -278,6 +289,27 @@ pub(crate) struct Run<'a> {
     pub(crate) void: BTreeMap<(&'a str, u32), String>,
     /// The trials of each visit (setting, context, replicate), in the order they ended.
     visits: Visits<'a>,
+    /// The cases by their place in the plan.
+    places: Places<'a>,
+}
+
+/// Cases by their place in the plan (context, task, arm, index): what broke before its case was made says only that.
+#[derive(Default)]
+pub(crate) struct Places<'a>(HashMap<(u32, &'a str, Option<Arm>, u32), &'a Case>);
+
+impl<'a> Places<'a> {
+    /// Settings whose tokenizers differ have cases of their own: those of the first setting, the reference, count.
+    fn new(cases: &'a [Case]) -> Self {
+        let mut places = HashMap::new();
+        for case in cases {
+            places.entry((case.context, case.task.as_str(), case.arm, case.index)).or_insert(case);
+        }
+        Self(places)
+    }
+
+    fn of(&self, key: &TrialKey) -> Option<&'a Case> {
+        self.0.get(&(key.context, key.task.as_str(), key.arm, key.index)).copied()
+    }
 }
 
 /// Trials by setting, context and replicate.
@@ -287,7 +319,24 @@ pub(crate) type Visits<'a> = BTreeMap<(&'a str, u32, u32), Vec<&'a Trial>>;
 pub(crate) struct Measured {
     pub(crate) summary: CellSummary,
     pub(crate) difference: Option<quality::Difference>,
+    /// What of the difference comes from items that broke on the reference.
+    pub(crate) credit: f64,
     pub(crate) draws: pareto::Draws,
+    /// By what it is laid beside the other cells in time and energy.
+    pub(crate) standing: BTreeMap<Objective, speed::Standing>,
+}
+
+impl Measured {
+    /// A cell of which nothing more is known.
+    pub(crate) fn new(summary: CellSummary) -> Self {
+        Self {
+            summary,
+            difference: None,
+            credit: 0.0,
+            draws: pareto::Draws::default(),
+            standing: BTreeMap::new(),
+        }
+    }
 }
 
 impl<'a> Run<'a> {
@@ -295,15 +344,26 @@ impl<'a> Run<'a> {
         let suite = &journal.header.suite;
         let void = void_cells(&journal.launches);
         let visits = by_visit(&journal.trials);
+        let places = Places::new(&journal.cases);
         Ok(Self {
             journal,
             suite,
             tasks,
-            frame: Frame::new(journal, tasks, &void, &visits)?,
+            frame: Frame::new(journal, tasks, &void, &visits, &places)?,
             resampling: Resampling { seed: suite.seed, draws: suite.draws, confidence: suite.confidence },
             void,
             visits,
+            places,
         })
+    }
+
+    /// Hash of a trial's case; of one that broke before it was made, the case of its place in the plan, where another
+    /// visit made it. Empty where nobody did.
+    pub(crate) fn case_of(&self, trial: &'a Trial) -> &'a str {
+        match trial.case.as_str() {
+            "" => self.places.of(&trial.key).map_or("", |case| case.id.as_str()),
+            id => id,
+        }
     }
 
     /// The trials of a visit, in the order they ended.
@@ -331,13 +391,13 @@ impl<'a> Run<'a> {
         here.map(|task| task.samples * task.arms.len().max(1) as u32).sum()
     }
 
-    fn planned_in_all(&self) -> u32 {
+    pub(crate) fn planned_in_all(&self) -> u32 {
         let visits = self.suite.settings.len() as u32 + 1;
         self.suite.contexts.iter().map(|&context| visits * self.planned(context)).sum()
     }
 
     /// Trials that stopping early made needless.
-    fn saved(&self) -> u32 {
+    pub(crate) fn saved(&self) -> u32 {
         let rounds = self.suite.rounds;
         let slice =
             |samples: u32, after: u32| (0..samples).filter(|index| index % rounds > after).count() as u32;
@@ -378,7 +438,10 @@ impl<'a> Run<'a> {
             return Ok(Vec::new());
         }
         let settings = self.suite.settings.iter();
-        settings.map(|setting| self.cell(level, kld, &setting.label)).collect()
+        let mut cells: Vec<Measured> =
+            settings.map(|setting| self.cell(level, kld, &setting.label)).collect::<Result<_>>()?;
+        speed::relate(self, level.context, &mut cells)?;
+        Ok(cells)
     }
 
     /// The task's weight; one that this build does not know counts like any other.
@@ -395,19 +458,19 @@ impl<'a> Run<'a> {
         summary.unscored = counts.unscored;
         summary.failed = counts.failed;
         summary.truncated = counts.truncated;
-        if summary.void.is_some() {
-            return Ok(Measured { summary, difference: None, draws: pareto::Draws::default() });
+        let mut cell = Measured::new(summary);
+        if cell.summary.void.is_some() {
+            return Ok(cell);
         }
-        let mut draws = pareto::Draws::default();
-        let difference = level.measure(&mut summary, &mut draws);
-        speed::measure(self, &mut summary, &mut draws)?;
-        energy::measure(self, &mut summary, &mut draws)?;
+        level.measure(&mut cell);
+        speed::measure(self, &mut cell.summary, &mut cell.draws)?;
+        energy::measure(self, &mut cell.summary, &mut cell.draws)?;
         if let Some((kld, kld_draws)) = kld.cells.get(setting) {
-            summary.kld = Some(kld.clone());
-            draws.kld.clone_from(kld_draws);
+            cell.summary.kld = Some(kld.clone());
+            cell.draws.kld.clone_from(kld_draws);
         }
-        summary.memory = memory::measure(self, visit)?;
-        Ok(Measured { summary, difference, draws })
+        cell.summary.memory = memory::measure(self, visit)?;
+        Ok(cell)
     }
 
     fn blank(&self, setting: &str, context: u32) -> CellSummary {
@@ -431,6 +494,11 @@ impl<'a> Run<'a> {
         let here = |trial: &&Trial| counts && trial.outcome.score().is_some();
         let trials = self.trials(visit).iter().copied();
         trials.filter(here).map(|trial| (trial.case.as_str(), trial)).collect()
+    }
+
+    /// The context length (tokens) that a setting's model was trained for, as its file says; `None` where it is not known.
+    pub(crate) fn trained_context(&self, _setting: &Setting) -> Option<u64> {
+        None
     }
 
     /// The server processes of a cell, in the order they were started.

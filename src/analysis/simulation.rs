@@ -4,6 +4,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use statrs::distribution::{Binomial, Discrete};
 
+use super::frame::Timed;
 use super::quality::{Difference, Rule, mean_score, paired_difference};
 use super::stats::{
     ClusterSums, Differences, clopper_pearson, holm, mcnemar_exact, pairs_for_margin, rng, student, tango,
@@ -397,7 +398,7 @@ fn front_frequencies_are_calibrated() {
         // Two with equal truth, and one that is slower by much and no better.
         let cells: Vec<Vec<Vec<f64>>> = vec![speed(50.0), speed(50.0), speed(30.0)];
         let mut measured: Vec<Measured> =
-            cells.iter().zip(0..).map(|(visits, number)| on_front(visits, resampling(run), number)).collect();
+            cells.iter().map(|visits| on_front(visits, &cells[0], resampling(run))).collect();
         pareto::place(&mut measured, rule);
         let status = |at: usize| measured[at].summary.front;
         wrongly_dominated += u32::from([0, 1].iter().all(|&at| status(at) == FrontStatus::Dominated));
@@ -419,8 +420,9 @@ fn equal_settings_are_seldom_called_dominated() {
             let mut speed = || -> Vec<Vec<f64>> {
                 (0..12).map(|_| (0..4).map(|_| 50.0 + normal(&mut rng)).collect()).collect()
             };
-            let mut measured =
-                vec![on_front(&speed(), resampling(run), 0), on_front(&speed(), resampling(run), 1)];
+            let (reference, other) = (speed(), speed());
+            let mut measured: Vec<Measured> =
+                [&reference, &other].map(|visits| on_front(visits, &reference, resampling(run))).into();
             pareto::place(&mut measured, rule);
             measured[0].summary.front == FrontStatus::Dominated
         })
@@ -428,12 +430,27 @@ fn equal_settings_are_seldom_called_dominated() {
     assert!(dominated <= 27, "{dominated} of 300");
 }
 
-fn on_front(visits: &[Vec<f64>], resampling: Resampling, number: u32) -> Measured {
+/// A cell of known quality whose requests took these times, beside the reference's; requests pair by their order.
+fn on_front(visits: &[Vec<f64>], reference: &[Vec<f64>], resampling: Resampling) -> Measured {
+    let timed = |visits: &[Vec<f64>]| -> Vec<Timed> {
+        let request = |launch: usize, at: usize| ("t".into(), "".into(), format!("{launch} {at}"));
+        let of_launch = |(launch, values): (usize, &Vec<f64>)| -> Vec<Timed> {
+            let one = |(at, value): (usize, &f64)| Timed {
+                launch: launch as u32,
+                request: request(launch, at),
+                prompt_tokens: 100,
+                value: *value,
+            };
+            values.iter().enumerate().map(one).collect()
+        };
+        visits.iter().enumerate().flat_map(of_launch).collect()
+    };
     let mut summary = testing::cell("x", 512);
-    let (rate, decode) = speed::estimate(visits, resampling, &format!("speed {number}")).expect("trials");
-    summary.decode_tps = Some(rate);
     summary.quality = Some(Estimate { value: 0.8, low: None, high: None, n: 100 });
-    let same = vec![Some(0.8); decode.len()];
-    let draws = pareto::Draws { quality: same.clone(), smoothed: same, decode, ..pareto::Draws::default() };
-    Measured { summary, difference: None, draws }
+    let standing = speed::ratio(&timed(visits), &timed(reference), resampling, "ratio").expect("trials");
+    let same = vec![Some(0.8); standing.draws.len()];
+    let mut cell = Measured::new(summary);
+    cell.draws = pareto::Draws { quality: same.clone(), smoothed: same, ..pareto::Draws::default() };
+    cell.standing.insert(Objective::Decode, standing);
+    cell
 }

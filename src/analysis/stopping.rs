@@ -10,9 +10,7 @@ use std::collections::BTreeMap;
 use super::kld::Comparison;
 use super::quality::{self, Level};
 use super::stats::Differences;
-use super::summary::{
-    CellSummary, Decision, Direction, Estimate, Objective, StopReason, StoppingSummary, Verdict,
-};
+use super::summary::{Decision, Direction, Estimate, Objective, StopReason, StoppingSummary, Verdict};
 use super::words::{points, thousands};
 use super::{Measured, Registry, Run, Tasks, pareto};
 use crate::error::Result;
@@ -168,12 +166,14 @@ impl Referee<'_, '_> {
         let costs: Vec<Objective> = self.run.suite.objectives.iter().copied().filter(is_cost).collect();
         let comparisons = (cells.len() * cells.len().saturating_sub(1)) as f64;
         let confidence = 1.0 - (1.0 - self.run.suite.confidence) / comparisons.max(1.0);
-        for cell in cells.iter().map(|cell| &cell.summary) {
+        for measured in cells {
+            let cell = &measured.summary;
             if cell.setting == *reference || self.stopped(&cell.setting, level.context) {
                 continue;
             }
-            let beaten = cells.iter().map(|other| &other.summary).find_map(|other| {
-                let meets = other.setting != cell.setting && costs.iter().all(|o| meets(other, cell, *o));
+            let beaten = cells.iter().find_map(|rival| {
+                let other = &rival.summary;
+                let meets = other.setting != cell.setting && costs.iter().all(|o| meets(rival, measured, *o));
                 let ahead = level.between(&other.setting, &cell.setting).filter(|_| meets)?;
                 lead(&ahead, confidence).map(|lead| (other.setting.clone(), lead))
             });
@@ -245,19 +245,19 @@ fn is_cost(objective: &Objective) -> bool {
     !matches!(objective, Objective::Quality | Objective::Kld)
 }
 
-/// Whether the pessimistic end of `a`'s interval is at least as good as `b`'s figure.
-fn meets(a: &CellSummary, b: &CellSummary, objective: Objective) -> bool {
-    let estimate = |cell: &CellSummary| match objective {
-        Objective::Decode => cell.decode_tps,
-        Objective::Prefill => cell.prefill_tps,
-        Objective::Ttft => cell.ttft_s,
-        Objective::Energy => cell.energy.as_ref().map(|energy| energy.per_request_j),
-        _ => None,
+/// Whether the pessimistic end of `a`'s interval is at least as good as `b`'s figure; time and energy beside the
+/// reference's on the same requests.
+fn meets(a: &Measured, b: &Measured, objective: Objective) -> bool {
+    let figure = |cell: &Measured| match cell.standing.get(&objective) {
+        Some(standing) => Some(standing.estimate),
+        None => pareto::value(&cell.summary, objective)
+            .filter(|_| objective == Objective::Memory)
+            .map(|value| Estimate { value, low: None, high: None, n: 1 }),
     };
-    let figures = pareto::value(a, objective).zip(pareto::value(b, objective));
+    let figures = figure(a).zip(figure(b));
     figures.is_some_and(|(own, other)| match objective.direction() {
-        Direction::Up => estimate(a).and_then(|e| e.low).unwrap_or(own) >= other,
-        Direction::Down => estimate(a).and_then(|e| e.high).unwrap_or(own) <= other,
+        Direction::Up => own.low.unwrap_or(own.value) >= other.value,
+        Direction::Down => own.high.unwrap_or(own.value) <= other.value,
     })
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::figures;
-use super::frame::{Scored, Visit};
+use super::frame::{Judged, Visit};
 use super::quality::mean_score;
 use super::stats::{ClusterSums, wilson};
 use super::summary::{DepthRow, Estimate, FailureRow, TaskRow};
@@ -16,6 +16,11 @@ use crate::trial::{Arm, Outcome, Part};
 /// Above this mean score of the reference a task is too easy to show much.
 const CEILING: f64 = 0.97;
 
+/// Whether a mean score of the reference (0..1) leaves no room for a loss, or none for a gain.
+pub(crate) fn is_uninformative(mean: f64) -> bool {
+    mean > CEILING || mean <= 0.0
+}
+
 /// Depth bins of scored tasks: quarters of the context.
 const DEPTH_BINS: u32 = 4;
 
@@ -26,29 +31,29 @@ pub(crate) fn rows(run: &Run<'_>, context: u32) -> Result<Vec<TaskRow>> {
     let visit = |setting| Visit { setting, context, replicate: 0 };
     for (task, arm) in run.task_arms(context) {
         let start = rows.len();
-        let theirs = run.frame.scored(visit(reference), task, arm)?;
+        let theirs = run.frame.judged(visit(reference), task, arm)?;
         for setting in &run.suite.settings {
-            let scored = run.frame.scored(visit(&setting.label), task, arm)?;
-            let mut row = row(run, (task, arm), visit(&setting.label), &scored);
-            row.difference = difference(&scored, &theirs, run.resampling.confidence)
+            let judged = run.frame.judged(visit(&setting.label), task, arm)?;
+            let mut row = row(run, (task, arm), visit(&setting.label), &judged);
+            row.difference = difference(&judged, &theirs, run.resampling.confidence)
                 .filter(|_| setting.label != *reference);
             rows.push(row);
         }
         let on_reference = rows[start].quality.map(|quality| quality.value);
-        let uninformative = on_reference.is_some_and(|mean| mean > CEILING || mean <= 0.0);
+        let uninformative = on_reference.is_some_and(is_uninformative);
         rows[start..].iter_mut().for_each(|row| row.uninformative = uninformative);
     }
     Ok(rows)
 }
 
-fn row(run: &Run<'_>, (task, arm): (&str, Option<Arm>), visit: Visit<'_>, scored: &[Scored]) -> TaskRow {
+fn row(run: &Run<'_>, (task, arm): (&str, Option<Arm>), visit: Visit<'_>, judged: &[Judged]) -> TaskRow {
     let mut row = TaskRow {
         task: task.into(),
         arm,
         setting: visit.setting.into(),
         context: visit.context,
         sanity: run.weight(task) != Weight::Primary,
-        quality: estimate(scored, run.resampling, visit.context),
+        quality: estimate(judged, run.resampling, visit.context),
         difference: None,
         uninformative: false,
         labels: BTreeMap::new(),
@@ -73,7 +78,7 @@ fn row(run: &Run<'_>, (task, arm): (&str, Option<Arm>), visit: Visit<'_>, scored
 }
 
 /// Scores minus the reference's on the same cases; the cases of a cluster are no independent evidence and count as one.
-fn difference(ours: &[Scored], theirs: &[Scored], confidence: f64) -> Option<Estimate> {
+fn difference(ours: &[Judged], theirs: &[Judged], confidence: f64) -> Option<Estimate> {
     let mut reference: HashMap<&str, (f64, f64)> = HashMap::new();
     for item in theirs {
         let (sum, count) = reference.entry(&item.case).or_default();
@@ -94,12 +99,12 @@ fn difference(ours: &[Scored], theirs: &[Scored], confidence: f64) -> Option<Est
 }
 
 /// Wilson's interval for independent pass/fail scores, the cell's procedure for others.
-fn estimate(scored: &[Scored], resampling: Resampling, context: u32) -> Option<Estimate> {
-    let sums = ClusterSums::of(scored.iter().map(|item| (item.cluster.as_str(), item.quality)));
-    let pass_fail = scored.iter().all(|item| item.quality == 0.0 || item.quality == 1.0);
-    if pass_fail && sums.counts.len() == scored.len() {
-        let right = scored.iter().map(|item| item.quality).sum::<f64>();
-        let n = scored.len() as f64;
+fn estimate(judged: &[Judged], resampling: Resampling, context: u32) -> Option<Estimate> {
+    let sums = ClusterSums::of(judged.iter().map(|item| (item.cluster.as_str(), item.quality)));
+    let pass_fail = judged.iter().all(|item| item.quality == 0.0 || item.quality == 1.0);
+    if pass_fail && sums.counts.len() == judged.len() {
+        let right = judged.iter().map(|item| item.quality).sum::<f64>();
+        let n = judged.len() as f64;
         let (low, high) = wilson(right, n, resampling.confidence)?;
         return Some(Estimate { value: right / n, low: Some(low), high: Some(high), n: n as u32 });
     }
@@ -181,8 +186,8 @@ pub(crate) fn failures(journal: &Journal) -> Vec<FailureRow> {
 mod tests {
     use super::*;
 
-    fn scored(case: &str, cluster: &str, quality: f64) -> Scored {
-        Scored { case: case.into(), cluster: cluster.into(), quality }
+    fn scored(case: &str, cluster: &str, quality: f64) -> Judged {
+        Judged { case: case.into(), cluster: cluster.into(), quality, broke: false }
     }
 
     #[test]

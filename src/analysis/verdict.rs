@@ -2,10 +2,10 @@
 //!
 //! "Not shown to differ" is never turned into "does not differ".
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::stats::pairs_for_margin;
-use super::summary::{CellSummary, Summary, Verdict};
+use super::summary::{CellSummary, Estimate, Summary, Verdict};
 use super::words::{points, thousands};
 
 /// How a setting fared over all its context lengths.
@@ -21,6 +21,19 @@ impl Judged<'_> {
 
     fn any(&self, verdict: Verdict) -> bool {
         self.cells.iter().any(|cell| cell.verdict == verdict)
+    }
+
+    /// The context lengths with this verdict.
+    fn at(&self, verdict: Verdict) -> impl Iterator<Item = u32> {
+        self.cells.iter().filter(move |cell| cell.verdict == verdict).map(|cell| cell.context)
+    }
+
+    /// Its name, with the context lengths of this verdict where it has others, too.
+    fn named(&self, verdict: Verdict) -> String {
+        if self.all(verdict) {
+            return self.setting.to_owned();
+        }
+        format!("{} at {}", self.setting, lengths(self.at(verdict)))
     }
 }
 
@@ -48,13 +61,21 @@ fn judged(summary: &Summary) -> Vec<Judged<'_>> {
     settings
 }
 
-/// What the data show.
+/// What the data show, context length by context length: what holds at one says nothing of the next.
 fn shown(summary: &Summary, settings: &[Judged<'_>]) -> String {
     let margin = points(summary.margin);
     let mut keeping: Vec<&Judged<'_>> = settings.iter().filter(|s| s.all(Verdict::NoWorse)).collect();
     // The most saving first; equal ones stay in suite order.
     keeping.sort_by(|a, b| benefit(summary, b).total_cmp(&benefit(summary, a)));
     let Some(best) = keeping.first() else {
+        let partly = partly(settings, "is");
+        if !partly.is_empty() {
+            return format!(
+                "No setting is shown to be within {margin} of the reference {} at every context length tested, but {}.",
+                summary.reference,
+                partly.join("; ")
+            );
+        }
         let triage = triage(settings).unwrap_or_default();
         return format!(
             "No setting is shown to be within {margin} of the reference {}{triage}.",
@@ -66,12 +87,35 @@ fn shown(summary: &Summary, settings: &[Judged<'_>]) -> String {
         2 => " (so does 1 other setting)".into(),
         n => format!(" (so do {} other settings)", n - 1),
     };
+    let partly: String = partly(settings, "does so").iter().map(|words| format!("; {words}")).collect();
     format!(
-        "{} keeps the quality of {} within {margin} at every context length tested{others}; {}.",
+        "{} keeps the quality of {} within {margin} at every context length tested{others}; {}{partly}.",
         best.setting,
         summary.reference,
         savings(summary, best),
     )
+}
+
+/// Settings that are shown to be no worse at some context lengths and not at others, and at which.
+fn partly(settings: &[Judged<'_>], does: &str) -> Vec<String> {
+    let mixed = settings.iter().filter(|s| s.any(Verdict::NoWorse) && !s.all(Verdict::NoWorse));
+    let words = |judged: &Judged<'_>| {
+        let others = judged.cells.iter().filter(|cell| cell.verdict != Verdict::NoWorse);
+        format!(
+            "{} {does} at {}, not shown at {}",
+            judged.setting,
+            lengths(judged.at(Verdict::NoWorse)),
+            lengths(others.map(|cell| cell.context))
+        )
+    };
+    mixed.map(words).collect()
+}
+
+/// `2,048 and 4,096 tokens`, in ascending order.
+fn lengths(contexts: impl Iterator<Item = u32>) -> String {
+    let contexts: BTreeSet<u32> = contexts.collect();
+    let words: Vec<String> = contexts.into_iter().map(|context| thousands(u64::from(context))).collect();
+    format!("{} tokens", list(&words.iter().map(String::as_str).collect::<Vec<_>>()))
 }
 
 /// Where the alarm rings when quality cannot tell: which settings moved the served probabilities least and
@@ -107,20 +151,19 @@ fn nats(kld: f64) -> String {
 /// What stays open, and what is worse.
 fn open(summary: &Summary, settings: &[Judged<'_>]) -> String {
     let mut parts = Vec::new();
-    let worse: Vec<&str> = settings.iter().filter(|s| s.any(Verdict::Worse)).map(|s| s.setting).collect();
-    if !worse.is_empty() {
-        parts.push(format!("worse than the reference: {}", list(&worse)));
+    for (verdict, words) in [
+        (Verdict::Worse, "worse than the reference"),
+        (Verdict::NotComparable, "not comparable with the reference for want of a task"),
+    ] {
+        let named: Vec<String> =
+            settings.iter().filter(|s| s.any(verdict)).map(|s| s.named(verdict)).collect();
+        if !named.is_empty() {
+            parts.push(format!("{words}: {}", named.join("; ")));
+        }
     }
-    let settled = |s: &&Judged<'_>| !s.any(Verdict::Worse) && s.any(Verdict::NotSeparable);
-    let unsure: Vec<&Judged<'_>> = settings.iter().filter(settled).collect();
+    let unsure: Vec<&Judged<'_>> = settings.iter().filter(|s| s.any(Verdict::NotSeparable)).collect();
     if !unsure.is_empty() {
-        let who = if unsure.len() == settings.len() {
-            "none of the settings".into()
-        } else {
-            count(unsure.len(), "setting")
-        };
-        let cannot = if unsure.len() == settings.len() { "can be told from" } else { "cannot be told from" };
-        parts.push(format!("{who} {cannot} the reference on quality{}", resolution(summary, &unsure)));
+        parts.push(format!("{}{}", undecided(settings, &unsure), resolution(summary, &unsure)));
     }
     let blind = blind_contexts(summary);
     if !blind.is_empty() {
@@ -151,19 +194,36 @@ fn blind_contexts(summary: &Summary) -> Vec<String> {
     blind.map(|cell| thousands(u64::from(cell.context))).collect()
 }
 
-/// What so many items can show, and how many the margin needs.
+/// Who cannot be told from the reference, and where.
+fn undecided(settings: &[Judged<'_>], unsure: &[&Judged<'_>]) -> String {
+    let everywhere = unsure.iter().all(|judged| judged.all(Verdict::NotSeparable));
+    let place = if everywhere {
+        String::new()
+    } else {
+        format!(" at {}", lengths(unsure.iter().flat_map(|judged| judged.at(Verdict::NotSeparable))))
+    };
+    if everywhere && unsure.len() == settings.len() {
+        return "none of the settings can be told from the reference on quality".into();
+    }
+    let who = match unsure {
+        [one] => one.setting.to_owned(),
+        _ => count(unsure.len(), "setting"),
+    };
+    format!("{who} cannot be told from the reference on quality{place}")
+}
+
+/// What so many items can show at each context length, and how many the margin needs.
 fn resolution(summary: &Summary, unsure: &[&Judged<'_>]) -> String {
-    let cells: Vec<&CellSummary> = unsure
-        .iter()
-        .flat_map(|judged| &judged.cells)
-        .filter(|cell| cell.verdict == Verdict::NotSeparable)
-        .copied()
-        .collect();
-    let worst = cells
-        .iter()
-        .filter_map(|cell| Some((cell.mde?, cell.difference?)))
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    let Some((mde, difference)) = worst else {
+    let mut worst: BTreeMap<u32, (f64, Estimate)> = BTreeMap::new();
+    let open = unsure.iter().flat_map(|judged| &judged.cells);
+    for cell in open.filter(|cell| cell.verdict == Verdict::NotSeparable) {
+        let Some(found) = cell.mde.zip(cell.difference) else { continue };
+        let entry = worst.entry(cell.context).or_insert(found);
+        if found.0 > entry.0 {
+            *entry = found;
+        }
+    }
+    let Some(&(mde, difference)) = worst.values().max_by(|a, b| a.0.total_cmp(&b.0)) else {
         return ": no primary task was scored on both, or none on which the reference can lose".into();
     };
     // The discordance that the detectable effect stands for, from its own formula.
@@ -173,14 +233,25 @@ fn resolution(summary: &Summary, unsure: &[&Judged<'_>]) -> String {
     let needed = needed.map_or(String::new(), |pairs| {
         format!(" (a margin of {} takes about {} items)", points(summary.margin), thousands(round_up(pairs)))
     });
-    if mde >= 1.0 {
-        return format!(": {} paired items a cell are too few to show any change{needed}", difference.n);
+    let says = |(mde, difference): &(f64, Estimate)| match *mde {
+        mde if mde >= 1.0 => format!("{} paired items a cell are too few to show any change", difference.n),
+        mde => {
+            format!("{} paired items a cell can only show a change of {} or more", difference.n, points(mde))
+        }
+    };
+    let mut lines: Vec<(String, Vec<u32>)> = Vec::new();
+    for (context, found) in &worst {
+        let line = says(found);
+        match lines.iter_mut().find(|(known, _)| *known == line) {
+            Some((_, contexts)) => contexts.push(*context),
+            None => lines.push((line, vec![*context])),
+        }
     }
-    format!(
-        ": {} paired items a cell can only show a change of {} or more{needed}",
-        difference.n,
-        points(mde)
-    )
+    let lines: Vec<String> = match lines.as_slice() {
+        [(line, _)] => vec![line.clone()],
+        _ => lines.iter().map(|(line, at)| format!("at {} {line}", lengths(at.iter().copied()))).collect(),
+    };
+    format!(": {}{needed}", lines.join(", "))
 }
 
 /// How much better than the reference the setting is, as a sum of log ratios over the declared objectives.
@@ -211,10 +282,9 @@ fn ratios(summary: &Summary, judged: &Judged<'_>) -> BTreeMap<&'static str, Rati
         let Some(reference) = summary.cells.iter().find(is_reference) else {
             continue;
         };
-        if let (Some(ours), Some(theirs)) = (cell.decode_tps, reference.decode_tps) {
-            let apart = ours.low > theirs.high && theirs.high.is_some()
-                || ours.high < theirs.low && ours.high.is_some();
-            add("decode", ours.value / theirs.value, apart);
+        if let Some(ratio) = cell.decode_ratio {
+            let apart = ratio.low.is_some_and(|low| low > 1.0) || ratio.high.is_some_and(|high| high < 1.0);
+            add("decode", ratio.value, apart);
         }
         if let (Some(ours), Some(theirs)) = (cell.memory.peak_bytes, reference.memory.peak_bytes) {
             let gain = theirs as f64 / ours as f64;
@@ -272,7 +342,6 @@ fn capitalise(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::summary::Estimate;
     use super::super::testing;
     use super::*;
 
@@ -294,8 +363,89 @@ mod tests {
         if verdict != Verdict::Reference {
             cell.difference = estimate(0.0, 0.06);
             cell.mde = Some(0.08);
+            let ratio = decode / 50.0;
+            cell.decode_ratio =
+                Some(Estimate { value: ratio, low: Some(ratio - 0.1), high: Some(ratio + 0.1), n: 60 });
         }
         cell
+    }
+
+    /// A run over context lengths with the verdicts, paired items and detectable effects of each setting at each.
+    fn ladder(settings: &[(&str, &[(u32, Verdict, u32, f64)])]) -> Summary {
+        let mut summary = summary(&[]);
+        summary.cells.clear();
+        for (name, cells) in settings {
+            for &(context, verdict, n, mde) in *cells {
+                let mut cell = cell(name, verdict, 80.0);
+                cell.context = context;
+                cell.mde = Some(mde);
+                cell.difference = cell.difference.map(|difference| Estimate { n, ..difference });
+                summary.cells.push(cell);
+            }
+        }
+        summary
+    }
+
+    #[test]
+    fn each_context_length_is_spoken_of_by_itself() {
+        use Verdict::{NoWorse, NotSeparable, Worse};
+        // As in the published run on long contexts.
+        let text = sentences(&ladder(&[
+            (
+                "q8_0",
+                &[
+                    (2048, NoWorse, 160, 0.04),
+                    (4096, NoWorse, 160, 0.05),
+                    (8192, NotSeparable, 80, 0.09),
+                    (16_384, NotSeparable, 20, 0.234),
+                ],
+            ),
+            (
+                "q4_0",
+                &[
+                    (2048, Worse, 160, 0.1),
+                    (4096, Worse, 160, 0.1),
+                    (8192, Worse, 80, 0.1),
+                    (16_384, Worse, 20, 0.3),
+                ],
+            ),
+        ]));
+        assert!(
+            text.contains("q8_0 is at 2,048 and 4,096 tokens, not shown at 8,192 and 16,384 tokens"),
+            "{text}"
+        );
+        assert!(text.contains("at every context length tested, but"), "{text}");
+        assert!(text.contains("Worse than the reference: q4_0;"), "{text}");
+        assert!(
+            text.contains("q8_0 cannot be told from the reference on quality at 8,192 and 16,384 tokens"),
+            "{text}"
+        );
+        assert!(
+            text.contains("at 8,192 tokens 80 paired items a cell can only show a change of 9 points"),
+            "{text}"
+        );
+        assert!(
+            text.contains("at 16,384 tokens 20 paired items a cell can only show a change of 23.4 points"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_is_worse_at_one_length_and_open_at_another_is_both() {
+        use Verdict::{NoWorse, NotComparable, NotSeparable, Worse};
+        let text = sentences(&ladder(&[
+            ("a", &[(2048, Worse, 60, 0.1), (4096, NotSeparable, 60, 0.1)]),
+            ("b", &[(2048, NoWorse, 60, 0.1), (4096, NoWorse, 60, 0.1)]),
+            ("c", &[(2048, NoWorse, 60, 0.1), (4096, NotComparable, 60, 0.1)]),
+        ]));
+        assert!(text.starts_with("b keeps the quality"), "{text}");
+        assert!(text.contains("c does so at 2,048 tokens, not shown at 4,096 tokens"), "{text}");
+        assert!(text.contains("Worse than the reference: a at 2,048 tokens;"), "{text}");
+        assert!(text.contains("for want of a task: c at 4,096 tokens"), "{text}");
+        assert!(
+            text.contains("a cannot be told from the reference on quality at 4,096 tokens: 60 paired"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -108,7 +108,10 @@ fn exit_codes() -> String {
         (e::EXIT_NOTHING_SELECTED, "a filter selected nothing"),
         (e::EXIT_GATE_FAILED, "a gate or a regression check failed"),
         (e::EXIT_ENGINE_START, "an inference server could not be started"),
-        (e::EXIT_INCOMPLETE, "some planned trials have no outcome"),
+        (
+            e::EXIT_INCOMPLETE,
+            "some planned trials have no outcome, or gates of an unfinished run are undecided",
+        ),
         (e::EXIT_INTERRUPTED, "stopped by Ctrl-C, SIGTERM or SIGHUP"),
         (e::EXIT_READER_GONE, "nobody reads stdout any more (a closed pipe), and more lines would follow"),
     ];

@@ -9,7 +9,7 @@ use crate::analysis::{
 };
 use crate::cli::{Format, Global, ReportArgs};
 use crate::console;
-use crate::error::{Context, EXIT_GATE_FAILED, EXIT_OK, Error, Result};
+use crate::error::{Context, EXIT_GATE_FAILED, EXIT_INCOMPLETE, EXIT_OK, Error, Result};
 use crate::{files, journal, report};
 
 pub(super) fn report(args: &ReportArgs, global: &Global) -> Result<u8> {
@@ -28,21 +28,47 @@ pub(super) fn report(args: &ReportArgs, global: &Global) -> Result<u8> {
             }
         }
     }
-    Ok(if tell_gates(&summary) { EXIT_OK } else { EXIT_GATE_FAILED })
+    Ok(exit_code(&summary, tell_gates(&summary)))
 }
 
-/// Says which gates failed or could not be decided; whether all of them hold.
-pub(super) fn tell_gates(summary: &Summary) -> bool {
-    let of = |status| summary.gates.iter().filter(move |result| result.status == status);
-    for (word, result) in of(GateStatus::Failed)
-        .map(|result| ("failed", result))
-        .chain(of(GateStatus::Open).map(|result| ("open", result)))
-    {
-        let (setting, context) = (report::plain(&result.setting), result.context);
-        let (gate, because) = (report::plain(&result.gate), report::plain_whole(&result.because));
-        console::note(&format!("gate {word}: {gate}: {setting} at {context}: {because}"));
+/// What the gates say of a run that was measured before. While it is not finished none of them is final.
+fn exit_code(summary: &Summary, gates: Gates) -> u8 {
+    match gates {
+        Gates::Kept => EXIT_OK,
+        Gates::Failed if summary.done >= summary.planned => EXIT_GATE_FAILED,
+        Gates::Failed | Gates::Undecided => EXIT_INCOMPLETE,
     }
-    of(GateStatus::Failed).next().is_none()
+}
+
+/// How the gates of a run stand together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gates {
+    /// None failed, and all could be judged.
+    Kept,
+    /// None failed, but some could not be judged yet.
+    Undecided,
+    /// At least one failed.
+    Failed,
+}
+
+/// Says on stderr which gates failed or could not be decided.
+pub(super) fn tell_gates(summary: &Summary) -> Gates {
+    let of = |status| summary.gates.iter().filter(move |result| result.status == status);
+    for (word, status) in
+        [("failed", GateStatus::Failed), ("open", GateStatus::Open), ("undecided", GateStatus::Undecided)]
+    {
+        for result in of(status) {
+            let (setting, context) = (report::plain(&result.setting), result.context);
+            let (gate, because) = (report::plain(&result.gate), report::plain_whole(&result.because));
+            console::note(&format!("gate {word}: {gate}: {setting} at {context}: {because}"));
+        }
+    }
+    let any = |status| of(status).next().is_some();
+    match (any(GateStatus::Failed), any(GateStatus::Undecided)) {
+        (true, _) => Gates::Failed,
+        (false, true) => Gates::Undecided,
+        (false, false) => Gates::Kept,
+    }
 }
 
 fn read_template(path: &Path) -> Result<String> {

@@ -233,7 +233,7 @@ impl Sitting {
             console::note(&format!("interrupted\n\nhint: {}", self.resume_hint(global)));
             return Ok(EXIT_INTERRUPTED);
         }
-        let kept = report::tell_gates(&summary);
+        let kept = report::tell_gates(&summary) != report::Gates::Failed;
         let planned = plan.keys().filter(|key| !journal.is_stopped(key)).count();
         let done = summary.done as usize;
         let unloaded = unloaded(plan, &journal);

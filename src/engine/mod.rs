@@ -116,12 +116,42 @@ impl Argv {
 pub fn shell_word(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
     // A leading `~/` must stay bare: the shell expands it.
-    let rest = word.strip_prefix("~/").unwrap_or(word);
+    let (home, rest) = word.strip_prefix("~/").map_or(("", word), |rest| ("~/", rest));
     if !word.is_empty() && rest.chars().all(plain) {
         word.to_owned()
     } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
+        format!("{home}'{}'", rest.replace('\'', r"'\''"))
     }
+}
+
+/// The port in the commands that are printed to serve with.
+pub const SERVING_PORT: u16 = 8080;
+
+/// The command line to serve with, from one that was measured: [`SERVING_PORT`] instead of a free one, and without what
+/// is there only to measure (see [`Engine::measuring_arguments`]). The first `own` arguments are kneepoint's; those
+/// behind them are the user's and stay as they are.
+#[must_use]
+pub fn serving(engine: &dyn Engine, argv: &Argv, own: usize) -> Argv {
+    let (own, users) = argv.args.split_at(own.min(argv.args.len()));
+    let mut args: Vec<String> = Vec::new();
+    let mut rest = own;
+    while let Some((first, more)) = rest.split_first() {
+        let measures = engine.measuring_arguments().iter().find(|words| {
+            rest.len() >= words.len() && rest.iter().zip(words.iter()).all(|(arg, word)| arg == word)
+        });
+        if let Some(words) = measures {
+            rest = &rest[words.len()..];
+            continue;
+        }
+        args.push(first.clone());
+        rest = more;
+        if first == "--port" && !rest.is_empty() {
+            args.push(SERVING_PORT.to_string());
+            rest = &rest[1..];
+        }
+    }
+    args.extend(users.iter().cloned());
+    Argv { program: argv.program.clone(), args, env: argv.env.clone() }
 }
 
 /// What a binary says about itself (`--version`, `--help`).
@@ -376,6 +406,12 @@ pub trait Engine: Sync {
     /// When this build of the server cannot run the setting.
     fn argv(&self, cell: &Cell, launch: &Launch<'_>) -> Result<Argv>;
 
+    /// Arguments of [`argv`](Self::argv) that are there only to measure, each with its value: a command to serve with
+    /// does without them.
+    fn measuring_arguments(&self) -> &'static [&'static [&'static str]] {
+        &[]
+    }
+
     /// How requests to it are written.
     fn dialect(&self) -> Dialect;
 
@@ -405,6 +441,57 @@ mod tests {
             assert!(check_form(*engine, &file).is_ok());
             let reads_folders = engine.takes() == ModelForm::FolderOrFile;
             assert_eq!(check_form(*engine, folder.path()).is_ok(), reads_folders, "{}", engine.name());
+        }
+    }
+
+    #[test]
+    fn a_home_folder_stays_bare_where_the_rest_is_quoted() {
+        assert_eq!(shell_word("~/my models/it's.gguf"), r"~/'my models/it'\''s.gguf'");
+        assert_eq!(
+            (shell_word("~/m.gguf"), shell_word("~"), shell_word("")),
+            ("~/m.gguf".into(), "'~'".into(), "''".into())
+        );
+    }
+
+    #[test]
+    fn a_command_to_serve_with_keeps_what_the_user_wants() {
+        let args = "-m ~/m.gguf --host 127.0.0.1 --port 39123 -c 4096 -np 1 -fa on --cache-ram 0 --fit off --jinja \
+                    --metrics --slots --no-ui --log-verbosity 4";
+        let users = "-np 1 --cache-ram 0 --port 9000";
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let (own, all) = (words(args).len(), words(&format!("{args} {users}")));
+        let argv = Argv { program: "llama-server".into(), args: all, env: Vec::new() };
+        let served = serving(&llama_cpp::LlamaCpp, &argv, own);
+        assert_eq!(
+            served.args.join(" "),
+            format!("-m ~/m.gguf --host 127.0.0.1 --port 8080 -c 4096 -fa on --fit off --jinja {users}")
+        );
+        let slots = Argv { args: words("-np 4 --port 1"), ..argv };
+        assert_eq!(serving(&llama_cpp::LlamaCpp, &slots, 4).args.join(" "), "-np 4 --port 8080");
+    }
+
+    /// What every engine's own builder puts there to measure is not in the command to serve with.
+    #[test]
+    fn no_engine_serves_as_it_is_measured() {
+        let vllm = "serve /m --port 1 --max-model-len 4096 --enable-prefix-caching --max-logprobs 1024 \
+                    --generation-config vllm --enable-prompt-tokens-details --enable-per-request-metrics \
+                    --per-request-spec-decode-metrics summary";
+        let sglang = "serve --model-path /m --port 1 --context-length 4096 --enable-cache-report --enable-metrics \
+                      --sampling-defaults openai";
+        let ik =
+            "-m /m --port 1 -c 4096 -np 1 --no-context-shift --cache-ram 0 --jinja --metrics --webui none";
+        for (engine, command, served) in [
+            (
+                &vllm::Vllm as &dyn Engine,
+                vllm,
+                "serve /m --port 8080 --max-model-len 4096 --enable-prefix-caching",
+            ),
+            (&sglang::Sglang, sglang, "serve --model-path /m --port 8080 --context-length 4096"),
+            (&ik_llama::IkLlama, ik, "-m /m --port 8080 -c 4096 --no-context-shift --jinja"),
+        ] {
+            let args: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
+            let argv = Argv { program: "server".into(), args, env: Vec::new() };
+            assert_eq!(serving(engine, &argv, argv.args.len()).args.join(" "), served, "{}", engine.name());
         }
     }
 

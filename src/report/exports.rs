@@ -86,15 +86,30 @@ pub fn cells_csv(summary: &Summary) -> Vec<u8> {
         "energy_per_right_answer_j",
         "front",
         "front_frequency",
+        "not_comparable",
+        "ttft_ratio",
+        "ttft_ratio_low",
+        "ttft_ratio_high",
+        "prefill_ratio",
+        "prefill_ratio_low",
+        "prefill_ratio_high",
+        "decode_ratio",
+        "decode_ratio_low",
+        "decode_ratio_high",
+        "energy_ratio",
+        "energy_ratio_low",
+        "energy_ratio_high",
     ];
     let mut csv = Csv::new(HEADER);
     for cell in &summary.cells {
-        csv.row(cell_fields(cell));
+        let apart = cell.not_comparable.join("; ");
+        csv.row(cell_fields(cell, &apart));
     }
     csv.bytes()
 }
 
-fn cell_fields(cell: &CellSummary) -> Vec<Field<'_>> {
+/// The fields of a cell; `apart` names the tasks that it is not comparable on.
+fn cell_fields<'a>(cell: &'a CellSummary, apart: &'a str) -> Vec<Field<'a>> {
     let mut fields = vec![
         Field::Text(&cell.setting),
         Field::whole(cell.context),
@@ -155,11 +170,16 @@ fn cell_fields(cell: &CellSummary) -> Vec<Field<'_>> {
     ]);
     fields.push(Field::Text(match cell.front {
         crate::analysis::summary::FrontStatus::OnFront => "on_front",
+        crate::analysis::summary::FrontStatus::OnlyByCost => "only_by_cost",
         crate::analysis::summary::FrontStatus::Dominated => "dominated",
         crate::analysis::summary::FrontStatus::NotSeparable => "not_separable",
         crate::analysis::summary::FrontStatus::NotMeasured => "not_measured",
     }));
     fields.push(Field::Number(cell.front_frequency));
+    fields.push(Field::Text(apart));
+    for ratio in [cell.ttft_ratio, cell.prefill_ratio, cell.decode_ratio, cell.energy_ratio] {
+        fields.extend(with_interval(ratio));
+    }
     fields
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::text::xml;
 use crate::analysis::summary::{GateResult, GateStatus, Summary};
 
-/// One test case a gate and cell; an open gate is skipped, with its reason. `None` without gates.
+/// One test case a gate and cell; an open or undecided gate is skipped, with its reason. `None` without gates.
 ///
 /// Form: the `testsuites` / `testsuite` / `testcase` elements that CI systems read, as in the schema of Jenkins'
 /// xUnit plugin.
@@ -18,7 +18,7 @@ pub fn junit(summary: &Summary) -> Option<String> {
         r#"tests="{}" failures="{}" skipped="{}" errors="0""#,
         summary.gates.len(),
         count(GateStatus::Failed),
-        count(GateStatus::Open)
+        count(GateStatus::Open) + count(GateStatus::Undecided)
     );
     let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     let _ = writeln!(text, r#"<testsuites name="kneepoint" {counts} time="{:.3}">"#, summary.duration_s);
@@ -43,7 +43,9 @@ fn case(text: &mut String, result: &GateResult) {
     let _ = match result.status {
         GateStatus::Passed => writeln!(text, "/>"),
         GateStatus::Failed => writeln!(text, ">\n      <failure message=\"{because}\"/>\n    </testcase>"),
-        GateStatus::Open => writeln!(text, ">\n      <skipped message=\"{because}\"/>\n    </testcase>"),
+        GateStatus::Open | GateStatus::Undecided => {
+            writeln!(text, ">\n      <skipped message=\"{because}\"/>\n    </testcase>")
+        }
     };
 }
 

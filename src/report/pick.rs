@@ -7,16 +7,29 @@ use crate::analysis::pick::{CandidateRow, Goal, Pick, RunnerUp};
 
 /// The setting to use, its command, how sure that is, and why not another one.
 pub fn pick(pick: &Pick) -> String {
-    let mut out = format!("# {}\n\n", text::code(&pick.setting));
+    let mut out = warnings(pick);
+    out.push_str(&format!("# {}\n\n", text::code(&pick.setting)));
     out.push_str(&format!("{}\n", answer(pick)));
+    if let Some(command) = &pick.serve_command {
+        out.push_str(&format!("\nTo serve it:\n\n{}\n", text::fenced(command, "sh")));
+    }
     if let Some(command) = &pick.command {
-        out.push_str(&format!("\n{}\n", text::fenced(command, "sh")));
+        out.push_str(&format!("\nAs it was measured:\n\n{}\n", text::fenced(command, "sh")));
     }
     out.push_str(&section("Settings", &settings(pick)));
     out.push_str(&section("Refused", &refused(pick)));
     out.push_str(&section("Memory by formula", &memory(&pick.memory)));
     out.push_str(&section("Notes", &list(&pick.notes)));
     out
+}
+
+/// What must be read before the answer; nothing when nothing was seen.
+fn warnings(pick: &Pick) -> String {
+    if pick.warnings.is_empty() {
+        return String::new();
+    }
+    let texts: Vec<String> = pick.warnings.iter().map(|warning| warning.text.clone()).collect();
+    format!("**Before you rely on this:**\n\n{}\n", list(&texts))
 }
 
 fn answer(pick: &Pick) -> String {

@@ -99,24 +99,26 @@ fn row(cell: &CellSummary) -> Vec<Cell> {
     vec![
         Cell::new(cell.context),
         setting,
-        Cell::new(cell.quality.map_or(text::NONE.into(), |quality| text::score(quality.value))),
+        Cell::new(
+            cell.quality.map_or(text::NONE.into(), |quality| text::score(quality.value)) + &text::broke(cell),
+        ),
         Cell::new(text::estimate(cell.difference, text::signed_points)),
         Cell::new(kld),
         Cell::new(cell.ttft_s.map_or(text::NONE.into(), |ttft| text::seconds(ttft.value))),
         Cell::new(cell.decode_tps.map_or(text::NONE.into(), |rate| text::significant(rate.value))),
         Cell::new(memory),
-        if cell.void.is_some() { Cell::new("void").fg(Color::Red) } else { verdict_cell(cell.verdict) },
+        if cell.void.is_some() { Cell::new("void").fg(Color::Red) } else { verdict_cell(cell) },
         front_cell(cell),
     ]
 }
 
-fn verdict_cell(verdict: Verdict) -> Cell {
-    let cell = Cell::new(text::verdict(verdict));
-    match verdict {
-        Verdict::NoWorse => cell.fg(Color::Green),
-        Verdict::Worse => cell.fg(Color::Red),
-        Verdict::Reference => cell.add_attribute(Attribute::Bold),
-        Verdict::NotSeparable | Verdict::NotMeasured => cell,
+fn verdict_cell(cell: &CellSummary) -> Cell {
+    let shown = Cell::new(text::plain(&text::judgement(cell)));
+    match cell.verdict {
+        Verdict::NoWorse => shown.fg(Color::Green),
+        Verdict::Worse => shown.fg(Color::Red),
+        Verdict::Reference => shown.add_attribute(Attribute::Bold),
+        Verdict::NotSeparable | Verdict::NotComparable | Verdict::NotMeasured => shown,
     }
 }
 
@@ -125,7 +127,7 @@ fn front_cell(cell: &CellSummary) -> Cell {
     match cell.front {
         FrontStatus::OnFront => shown.add_attribute(Attribute::Bold),
         FrontStatus::Dominated => shown.add_attribute(Attribute::Dim),
-        FrontStatus::NotSeparable | FrontStatus::NotMeasured => shown,
+        FrontStatus::OnlyByCost | FrontStatus::NotSeparable | FrontStatus::NotMeasured => shown,
     }
 }
 

@@ -73,10 +73,27 @@ pub(crate) const fn verdict(verdict: Verdict) -> &'static str {
     verdict.words()
 }
 
+/// What the verdict says of a cell's quality, and of which tasks nothing can be said.
+pub(crate) fn judgement(cell: &CellSummary) -> String {
+    let words = verdict(cell.verdict);
+    if cell.not_comparable.is_empty() {
+        return words.to_owned();
+    }
+    format!("{words} on {}", cell.not_comparable.join(", "))
+}
+
+/// How many of its trials broke, to be put behind the quality in which they count as lost; nothing when none did.
+pub(crate) fn broke(cell: &CellSummary) -> String {
+    let tried = cell.scored + cell.unscored + cell.failed;
+    let counts = cell.failed > 0 && cell.quality.is_some();
+    if counts { format!(" ({} of {tried} broke)", cell.failed) } else { String::new() }
+}
+
 /// The place relative to the front in words, with how sure it is.
 pub(crate) fn front(cell: &CellSummary) -> String {
     let words = match cell.front {
         FrontStatus::OnFront => "on front",
+        FrontStatus::OnlyByCost => "only by cost",
         FrontStatus::Dominated => "dominated",
         FrontStatus::NotSeparable => "not separable",
         FrontStatus::NotMeasured => return NONE.into(),

@@ -526,6 +526,16 @@ impl Outcome {
             _ => None,
         }
     }
+
+    /// The score (0..1) as settings are compared by it: what broke is lost, for a server that dies on the hard items
+    /// must not look the better for it. `None` for what does not apply and for what has no score of its own.
+    pub fn judged(&self) -> Option<f64> {
+        match self {
+            Self::Scored(score) => score.quality,
+            Self::Unscored { .. } => None,
+            Self::Failed { .. } => Some(0.0),
+        }
+    }
 }
 
 /// One case run once on one cell.

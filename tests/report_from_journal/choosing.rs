@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use kneepoint::analysis::compare::{self, Comparison, compare_with};
-use kneepoint::analysis::pick::{Goal, MinQuality, Pick, Request, pick_with};
+use kneepoint::analysis::pick::{Goal, MinQuality, Pick, Request, WarningCode, pick_with};
 use kneepoint::analysis::route::{self, Feature, PolicyKind, Route, route_with};
 use kneepoint::error::{Kind, Result};
 use kneepoint::journal::Journal;
@@ -84,7 +84,9 @@ fn a_context_that_was_not_measured_takes_a_flag() {
 
     let between = pick(&Request { extrapolate: true, ..Request::new(1024) }).unwrap();
     assert_eq!(between.based_on, [512, 2048]);
-    assert!(between.notes[0].contains("not measured"), "{:?}", between.notes);
+    let said = &between.warnings[0];
+    assert_eq!(said.code, WarningCode::ContextNotMeasured);
+    assert!(said.text.contains("not measured"), "{said:?}");
     assert!(between.command.as_deref().unwrap().contains("-c 1024"));
 
     let beyond = pick(&Request { extrapolate: true, ..Request::new(8192) }).unwrap();

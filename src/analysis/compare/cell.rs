@@ -1,14 +1,14 @@
 //! One cell in both runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::items::{Item, Items};
 use super::{ComparedCell, Pair, Ratio};
-use crate::analysis::frame::{self, Visit};
+use crate::analysis::frame::{self, Request, Timed, Visit};
 use crate::analysis::quality::{Difference, paired_difference};
-use crate::analysis::stats::{ClusterSums, holm, median, nested_median_draws, percentile_interval, rng};
+use crate::analysis::stats::{ClusterSums, holm, median};
 use crate::analysis::summary::Estimate;
-use crate::analysis::{Resampling, Run};
+use crate::analysis::{Resampling, Run, speed};
 use crate::error::Result;
 use crate::trial::{Arm, Source, Trial, metric};
 
@@ -20,9 +20,6 @@ const PEAKS: &[&str] = &[metric::PEAK_VRAM_BYTES, metric::PEAK_PSS_BYTES, metric
 
 /// Where peaks come from.
 const PEAK_SOURCES: &[Source] = &[Source::Nvml, Source::Sysfs, Source::Procfs];
-
-/// Fewer trials than this in a run have no interval.
-const MIN_TRIALS: usize = 3;
 
 /// The cell, and the p-value of its quality difference before adjustment.
 pub(super) fn compare(
@@ -40,6 +37,7 @@ pub(super) fn compare(
     let primary: Vec<&Item<'_>> = items.paired.iter().filter(|item| item.primary).collect();
     cell.pairs = primary.len() as u32;
     cell.unpaired = items.unpaired;
+    cell.not_comparable.clone_from(&items.not_comparable);
     cell.lost = primary.iter().filter(|item| item.b < item.a).count() as u32;
     cell.gained = primary.iter().filter(|item| item.b > item.a).count() as u32;
     cell.floor = floor;
@@ -75,6 +73,7 @@ fn blank(setting: &str, context: u32) -> ComparedCell {
         void: None,
         pairs: 0,
         unpaired: 0,
+        not_comparable: Vec::new(),
         lost: 0,
         gained: 0,
         quality_a: None,
@@ -125,32 +124,22 @@ impl<'i, 'a> Strata<'i, 'a> {
     }
 }
 
-/// The ratio of the medians of a figure.
+/// A figure in both runs, compared request by request: the runs may have other mixes of long and short prompts.
 fn speed(runs: &Pair<'_>, setting: &str, context: u32, column: &str) -> Result<Option<Ratio>> {
     let visit = Visit { setting, context, replicate: 0 };
-    let (a, b) = (runs.a.frame.by_launch(visit, column)?, runs.b.frame.by_launch(visit, column)?);
-    let name = |run| format!("compare {run} {column} {context} {setting}");
-    Ok(ratio(&a, &b, runs.resampling(), &name("a"), &name("b")))
+    let (a, b) = (runs.a.frame.timed(visit, column)?, runs.b.frame.timed(visit, column)?);
+    Ok(ratio(&a, &b, runs.resampling(), &format!("compare {column} {context} {setting}")))
 }
 
-/// The two runs are drawn apart: nothing pairs their times.
-fn ratio(a: &[Vec<f64>], b: &[Vec<f64>], resampling: Resampling, for_a: &str, for_b: &str) -> Option<Ratio> {
-    let (mut all_a, mut all_b) = (a.concat(), b.concat());
-    let n = all_a.len().min(all_b.len());
-    let (value_a, value_b) = (median(&mut all_a)?, median(&mut all_b)?);
-    let draws =
-        |visits, purpose| nested_median_draws(visits, resampling.draws, &mut rng(resampling.seed, purpose));
-    let ratios = draws(b, for_b).into_iter().zip(draws(a, for_a)).map(|(b, a)| b / a);
-    let interval = percentile_interval(ratios.filter(|ratio| ratio.is_finite()), resampling.confidence);
-    let interval = interval.filter(|_| n >= MIN_TRIALS);
-    let value = value_b / value_a;
-    let estimate = Estimate {
-        value,
-        low: interval.map(|(low, _)| low),
-        high: interval.map(|(_, high)| high),
-        n: n as u32,
+/// The median of the ratios over the requests that both runs timed, beside the medians over the same requests.
+fn ratio(a: &[Timed], b: &[Timed], resampling: Resampling, purpose: &str) -> Option<Ratio> {
+    let found = speed::ratio(b, a, resampling, purpose)?.estimate;
+    let shared = |ours: &[Timed], theirs: &[Timed]| {
+        let theirs: HashSet<&Request> = theirs.iter().map(|timed| &timed.request).collect();
+        let shared = ours.iter().filter(|timed| theirs.contains(&timed.request));
+        median(&mut shared.map(|timed| timed.value).collect::<Vec<f64>>())
     };
-    value.is_finite().then_some(Ratio { a: value_a, b: value_b, ratio: estimate })
+    found.value.is_finite().then_some(Ratio { a: shared(a, b)?, b: shared(b, a)?, ratio: found })
 }
 
 /// The ratio of the largest peaks. Its interval is the hull over all pairs of server processes, widened by
@@ -192,24 +181,40 @@ mod tests {
 
     const RESAMPLING: Resampling = Resampling { seed: 3, draws: 400, confidence: 0.95 };
 
+    /// Requests of server processes, in order; they pair by their order.
+    fn timed(visits: &[Vec<f64>]) -> Vec<Timed> {
+        let mut all = Vec::new();
+        for (launch, values) in visits.iter().enumerate() {
+            for (at, value) in values.iter().enumerate() {
+                let request: Request = ("t".into(), "".into(), format!("{launch} {at}"));
+                all.push(Timed { launch: launch as u32, request, prompt_tokens: 100, value: *value });
+            }
+        }
+        all
+    }
+
     #[test]
-    fn ratios_of_medians_have_intervals_around_them() {
+    fn ratios_have_intervals_around_them() {
         let visits =
             |centre: f64| vec![(0..20).map(|i| centre + f64::from(i % 5) - 2.0).collect::<Vec<_>>(); 4];
-        let ratio = ratio(&visits(50.0), &visits(40.0), RESAMPLING, "a", "b").unwrap();
+        let ratio = ratio(&timed(&visits(50.0)), &timed(&visits(40.0)), RESAMPLING, "t").unwrap();
         assert_eq!((ratio.a, ratio.b, ratio.ratio.value), (50.0, 40.0, 0.8));
         assert!(ratio.ratio.low.unwrap() > 0.7 && ratio.ratio.high.unwrap() < 0.9, "{ratio:?}");
     }
 
     #[test]
-    fn two_trials_have_no_interval() {
-        let ratio = ratio(&[vec![1.0, 1.0]], &[vec![2.0, 2.0]], RESAMPLING, "a", "b").unwrap();
-        assert_eq!((ratio.ratio.value, ratio.ratio.low), (2.0, None));
-        assert!(super::ratio(&[], &[vec![1.0]], RESAMPLING, "a", "b").is_none());
+    fn two_requests_have_no_interval_and_others_than_shared_ones_no_part() {
+        let a = timed(&[vec![1.0, 1.0]]);
+        let mut b = timed(&[vec![2.0, 2.0, 90.0]]);
+        let found = ratio(&a, &b, RESAMPLING, "t").unwrap();
+        assert_eq!((found.ratio.value, found.ratio.low, found.b), (2.0, None, 2.0));
+        b.drain(..2);
+        assert!(ratio(&a, &b, RESAMPLING, "t").is_none(), "no request in common");
     }
 
     #[test]
     fn equal_speeds_are_rarely_told_apart() {
+        use crate::analysis::stats::rng;
         use rand::Rng;
 
         // Two runs of one truth: three visits of eight trials each, every time 1 + 20% noise.
@@ -222,8 +227,8 @@ mod tests {
                 let mut trial = || 1.0 + 0.2 * f64::from(noise.next_u32()) / f64::from(u32::MAX);
                 (0..3).map(|_| (0..8).map(|_| trial()).collect()).collect()
             };
-            let (a, b) = (visits(), visits());
-            let ratio = ratio(&a, &b, resampling, "a", "b").unwrap().ratio;
+            let (a, b) = (timed(&visits()), timed(&visits()));
+            let ratio = ratio(&a, &b, resampling, "t").unwrap().ratio;
             alarms += u32::from(ratio.low > Some(1.0) || ratio.high < Some(1.0));
         }
         assert!(alarms <= WORLDS * 7 / 100, "{alarms} false alarms of {WORLDS}");

@@ -1,11 +1,13 @@
 //! What a token costs on each of two machines: time, energy, money.
 
+use std::collections::{HashMap, HashSet};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Pair;
 use crate::analysis::Run;
-use crate::analysis::frame::{self, Visit};
+use crate::analysis::frame::{self, Request, Timed, Visit};
 use crate::analysis::stats::median;
 use crate::error::Result;
 
@@ -31,7 +33,7 @@ pub struct CostRow {
     pub b: Cost,
 }
 
-/// What a cell does on one machine, one request at a time.
+/// What a cell does on one machine, one request at a time, over the requests that both machines have.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Cost {
     /// Median decode rate (tokens/s).
@@ -57,8 +59,8 @@ pub(super) fn rows(runs: &Pair<'_>, cells: &[(&str, u32)], prices: Prices) -> Re
         Ok(CostRow {
             setting: setting.to_owned(),
             context,
-            a: cost(&runs.a, visit, prices.a)?,
-            b: cost(&runs.b, visit, prices.b)?,
+            a: cost((&runs.a, &runs.b), visit, prices.a)?,
+            b: cost((&runs.b, &runs.a), visit, prices.b)?,
         })
     };
     let counted = |&&(setting, context): &&(&str, u32)| {
@@ -67,20 +69,37 @@ pub(super) fn rows(runs: &Pair<'_>, cells: &[(&str, u32)], prices: Prices) -> Re
     cells.iter().filter(counted).map(row).collect()
 }
 
-fn cost(run: &Run<'_>, visit: Visit<'_>, price: Option<f64>) -> Result<Cost> {
+/// What a run's cell costs, over the requests that the other run timed, too: machines are compared on the same work.
+fn cost((run, other): (&Run<'_>, &Run<'_>), visit: Visit<'_>, price: Option<f64>) -> Result<Cost> {
+    let shared = |column| -> Result<Vec<Timed>> {
+        let theirs = other.frame.timed(visit, column)?;
+        let theirs: HashSet<&Request> = theirs.iter().map(|timed| &timed.request).collect();
+        let mut ours = run.frame.timed(visit, column)?;
+        ours.retain(|timed| theirs.contains(&timed.request));
+        Ok(ours)
+    };
     let rate = |column| -> Result<Option<f64>> {
-        Ok(median(&mut run.frame.by_launch(visit, column)?.concat()).filter(|rate| *rate > 0.0))
+        let mut rates: Vec<f64> = shared(column)?.iter().map(|timed| timed.value).collect();
+        Ok(median(&mut rates).filter(|rate| *rate > 0.0))
     };
     let (decode_tps, prefill_tps) = (rate(frame::DECODE)?, rate(frame::PREFILL)?);
-    let both = run.frame.both(visit, [frame::ENERGY, frame::OUTPUT], 1.0)?;
-    let (joules, tokens) = both.iter().fold((0.0, 0.0), |(j, t), (energy, output)| (j + energy, t + output));
+    let token_j = token_j(&shared(frame::ENERGY)?, &shared(frame::OUTPUT)?);
     Ok(Cost {
         decode_tps,
         prefill_tps,
-        token_j: (tokens > 0.0).then(|| joules / tokens),
+        token_j,
         million_output: million(price, decode_tps),
         million_prompt: million(price, prefill_tps),
     })
+}
+
+/// All energy over all tokens of the requests that have both (J).
+fn token_j(energy: &[Timed], output: &[Timed]) -> Option<f64> {
+    let tokens: HashMap<&Request, f64> =
+        output.iter().filter(|timed| timed.value >= 1.0).map(|timed| (&timed.request, timed.value)).collect();
+    let both = energy.iter().filter_map(|timed| Some((timed.value, *tokens.get(&timed.request)?)));
+    let (joules, tokens) = both.fold((0.0, 0.0), |(j, t), (energy, output)| (j + energy, t + output));
+    (tokens > 0.0).then(|| joules / tokens)
 }
 
 /// Price of a million tokens at a rate (tokens/s), from the price of an hour.

@@ -1,6 +1,6 @@
 //! The items of one cell in both runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Pair;
 use crate::analysis::Run;
@@ -41,6 +41,8 @@ pub(super) struct Items<'a> {
     pub(super) paired: Vec<Item<'a>>,
     /// Primary items that only one run judged.
     pub(super) unpaired: u32,
+    /// Primary tasks (and arms) that both suites have and at least one run judged, without a single pair.
+    pub(super) not_comparable: Vec<String>,
 }
 
 impl<'a> Items<'a> {
@@ -50,7 +52,8 @@ impl<'a> Items<'a> {
         let clusters: BTreeMap<&str, &str> =
             runs.a.journal.cases.iter().map(|case| (case.id.as_str(), case.cluster.as_str())).collect();
         let primary = |task: &str| runs.a.weight(task) == Weight::Primary;
-        let mut items = Self { paired: Vec::new(), unpaired: 0 };
+        let mut items = Self { paired: Vec::new(), unpaired: 0, not_comparable: Vec::new() };
+        let mut alone: Vec<(&str, Option<Arm>)> = Vec::new();
         for (key, a) in ours {
             let (task, arm, case) = key;
             let b = theirs.remove(&key);
@@ -65,11 +68,27 @@ impl<'a> Items<'a> {
                     trials: (a.1, b.1),
                     primary: primary(task),
                 }),
-                None => items.unpaired += u32::from(primary(task)),
+                None => alone.push((task, arm)),
             }
         }
-        items.unpaired += theirs.keys().filter(|(task, ..)| primary(task)).count() as u32;
+        alone.extend(theirs.keys().map(|(task, arm, _)| (*task, *arm)));
+        alone.retain(|(task, _)| primary(task));
+        items.unpaired = alone.len() as u32;
+        items.not_comparable = items.missing(runs, context, alone);
         items
+    }
+
+    /// Of the tasks with items that only one run judged, those without any pair; a task that only one suite has is no
+    /// part of the comparison.
+    fn missing(&self, runs: &Pair<'a>, context: u32, alone: Vec<(&'a str, Option<Arm>)>) -> Vec<String> {
+        let (ours, theirs) = (runs.a.task_arms(context), runs.b.task_arms(context));
+        let alone: BTreeSet<(&str, Option<Arm>)> = alone.into_iter().collect();
+        let in_both = alone.into_iter().filter(|task| ours.contains(task) && theirs.contains(task));
+        let paired = |(task, arm): &(&str, Option<Arm>)| {
+            self.paired.iter().any(|item| item.task == *task && item.arm == *arm)
+        };
+        let missing = in_both.filter(|task| !paired(task));
+        missing.map(|(task, arm)| arm.map_or(task.to_owned(), |arm| format!("{task} ({arm})"))).collect()
     }
 }
 
@@ -88,13 +107,11 @@ fn seen<'a>(run: &Run<'a>, setting: &str, context: u32) -> BTreeMap<Key<'a>, See
     };
     let journal: &'a crate::journal::Journal = run.journal;
     for trial in journal.trials.iter().filter(here) {
-        let score = match &trial.outcome {
-            Outcome::Scored(score) => score.quality,
-            Outcome::Failed { .. } if run.weight(&trial.key.task) != Weight::Comparative => Some(0.0),
-            _ => None,
-        };
-        if let Some(score) = score.filter(|_| !trial.case.is_empty()) {
-            let item = items.entry((&trial.key.task, trial.key.arm, &trial.case)).or_default();
+        let lost = matches!(trial.outcome, Outcome::Failed { .. });
+        let counts = !(lost && run.weight(&trial.key.task) == Weight::Comparative);
+        let case = run.case_of(trial);
+        if let Some(score) = trial.outcome.judged().filter(|_| counts && !case.is_empty()) {
+            let item = items.entry((&trial.key.task, trial.key.arm, case)).or_default();
             item.sum += score;
             item.judged += 1;
             item.first = item.first.or(Some(trial));
@@ -109,7 +126,9 @@ pub(super) fn floor(run: &Run<'_>, context: u32) -> Result<Option<f64>> {
     let setting = run.suite.reference().label.as_str();
     let visit = |replicate| run.frame.items(Visit { setting, context, replicate });
     let key = |item: &Scored| (item.task.clone(), item.arm.clone(), item.case.clone());
-    let (first, again) = (visit(0)?, visit(1)?);
+    let (mut first, mut again) = (visit(0)?, visit(1)?);
+    // The noise floor is what answers differ by; a server that breaks is no noise.
+    [&mut first, &mut again].into_iter().for_each(|items| items.retain(|item| !item.broke));
     let theirs: BTreeMap<_, f64> = first.iter().map(|item| (key(item), item.quality)).collect();
     // By task and arm: the sum of the differences, their number, and whether the reference scores anything.
     let mut tasks: BTreeMap<(&str, &str), (f64, f64, bool)> = BTreeMap::new();

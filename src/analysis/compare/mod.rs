@@ -4,7 +4,7 @@
 //! label), so what differs between the runs is the only factor. A trial that broke counts as wrong: a server
 //! that dies on the hard items must not look the better for it. Quality is compared as in a report (mean over
 //! primary tasks of the paired differences, cluster bootstrap within the small-sample interval), speed as the
-//! ratio of medians (nested bootstrap of both runs), memory as the ratio of peaks.
+//! median ratio over the same requests (nested bootstrap over the pairs of server processes), memory as the ratio of peaks.
 
 use std::collections::BTreeMap;
 
@@ -102,6 +102,9 @@ pub struct ComparedCell {
     pub pairs: u32,
     /// Primary items judged in one run only.
     pub unpaired: u32,
+    /// Primary tasks (and arms) that both suites have, judged in one run only: they have no part in the figures below.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_comparable: Vec<String>,
     /// Items that lost score, of the primary ones.
     pub lost: u32,
     /// Items that gained score.
@@ -128,14 +131,14 @@ pub struct ComparedCell {
     pub memory: Option<Ratio>,
 }
 
-/// A figure in both runs.
+/// A figure in both runs, over the requests that both have; memory is the peak of each.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Ratio {
     /// In A.
     pub a: f64,
     /// In B.
     pub b: f64,
-    /// B / A.
+    /// B / A: the median over requests of their ratio.
     pub ratio: Estimate,
 }
 
@@ -194,6 +197,7 @@ pub fn compare_with(a: &Journal, b: &Journal, tasks: &dyn Tasks, request: &Reque
     }
     let cells = cell::adjust(cells);
     let mut notes: Vec<String> = note.into_iter().collect();
+    notes.extend(cells.iter().filter_map(not_comparable));
     notes.extend(thresholds::unjudged(&cells, &request.thresholds));
     notes.extend(runs.few_visits());
     notes.extend(runs.stopped_early());
@@ -234,6 +238,18 @@ fn references_as_one(a: &Journal, b: &Journal) -> (Option<Journal>, Option<Strin
     let labels = labels.chain(renamed.launches.iter_mut().map(|launch| &mut launch.setting));
     labels.filter(|label| **label == old).for_each(|label| label.clone_from(&new));
     (Some(renamed), Some(note))
+}
+
+/// That a cell has tasks without a single pair.
+fn not_comparable(cell: &ComparedCell) -> Option<String> {
+    let tasks = cell.not_comparable.join(", ");
+    (!tasks.is_empty()).then(|| {
+        format!(
+            "{} at {} tokens is not comparable on {tasks}: only one of the runs has results there, so a change of it is \
+             not in the figures",
+            cell.setting, cell.context
+        )
+    })
 }
 
 fn name(journal: &Journal) -> RunName {

@@ -94,7 +94,7 @@ impl FromStr for Threshold {
             let names: Vec<&str> = Measure::ALL.iter().map(|measure| measure.name()).collect();
             format!("unknown measure `{}`: there are {}", name.trim(), names.join(", "))
         })?;
-        Ok(Self { measure: *measure, by: quantity::share(value)? })
+        Ok(Self { measure: *measure, by: quantity::change(value)? })
     }
 }
 
@@ -174,6 +174,7 @@ mod tests {
             void: None,
             pairs: 50,
             unpaired: 0,
+            not_comparable: Vec::new(),
             lost: 0,
             gained: 0,
             quality_a: None,

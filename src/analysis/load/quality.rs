@@ -20,14 +20,15 @@ pub(super) fn rows(run: &Run<'_>, quality: &LoadQuality) -> Vec<LoadQualityRow> 
         run.journal.cases.iter().map(|case| (case.id.as_str(), case.cluster.as_str())).collect();
     let mut compared: Vec<Compared> = Vec::new();
     for setting in &run.suite.settings {
-        let items = |streams, replicate| items(&run.journal.load.trials, &setting.label, streams, replicate);
+        let items = |streams, replicate| items(run, &setting.label, streams, replicate);
         let alone = items(1, 0);
         let again = items(1, 1);
-        let floor = difference(run, &clusters, &alone, &again, &format!("load alone {}", setting.label));
+        let purpose = format!("load alone {}", setting.label);
+        let floor = difference(run, &clusters, &answered(&alone), &answered(&again), &purpose);
         let floor_size = floor.as_ref().map(|floor| floor.absolute);
         if !again.is_empty() {
             let row = blank(run, quality, (&setting.label, 1), &clusters, (&alone, &again), floor.as_ref());
-            compared.push(Compared { row, found: None, missing: 0.0, floor: None });
+            compared.push(Compared { row, found: None, credit: 0.0, floor: None });
         }
         for streams in run.suite.load.iter().flat_map(|load| load.crowds()) {
             let crowd = items(streams, 0);
@@ -38,8 +39,8 @@ pub(super) fn rows(run: &Run<'_>, quality: &LoadQuality) -> Vec<LoadQualityRow> 
             let found = difference(run, &clusters, &alone, &crowd, &purpose);
             let of = (setting.label.as_str(), streams);
             let row = blank(run, quality, of, &clusters, (&alone, &crowd), found.as_ref());
-            let missing = f64::from(row.failed) / crowd.len() as f64;
-            compared.push(Compared { row, found, missing, floor: floor_size });
+            let credit = credit(&alone, &crowd);
+            compared.push(Compared { row, found, credit, floor: floor_size });
         }
     }
     judge(run, compared)
@@ -50,8 +51,8 @@ struct Compared {
     row: LoadQualityRow,
     /// `None` for the noise floor, which is not judged.
     found: Option<Difference>,
-    /// Share of the items that failed.
-    missing: f64,
+    /// What the crowd gains on items that broke alone, a share of all.
+    credit: f64,
     /// What the items differ alone.
     floor: Option<f64>,
 }
@@ -62,28 +63,50 @@ fn judge(run: &Run<'_>, compared: Vec<Compared>) -> Vec<LoadQualityRow> {
     let p_values: Vec<f64> =
         compared.iter().filter_map(|one| one.found.as_ref().map(|found| found.p_value)).collect();
     let mut adjusted = holm(&p_values).into_iter();
-    let judged = compared.into_iter().map(|Compared { mut row, found, missing, floor }| {
+    let judged = compared.into_iter().map(|Compared { mut row, found, credit, floor }| {
         let Some(found) = found else { return row };
         row.p_holm = adjusted.next();
         let level = 1.0 - run.suite.confidence;
         let rule = Rule { margin: run.suite.margin, floor, level, anytime: false };
-        row.verdict = rule.verdict(Some(&found.estimate), row.p_holm, missing);
+        row.verdict = rule.verdict(Some(&found.estimate), row.p_holm, credit);
         row
     });
     judged.collect()
 }
 
-fn items<'a>(trials: &'a [LoadTrial], setting: &str, streams: u32, replicate: u32) -> Items<'a> {
+fn items<'a>(run: &Run<'a>, setting: &str, streams: u32, replicate: u32) -> Items<'a> {
+    let trials: &'a [LoadTrial] = &run.journal.load.trials;
     let here = trials.iter().filter(|asked| {
         let key = &asked.trial.key;
         asked.streams == streams && key.setting == setting && key.replicate == replicate
     });
-    // An item that could not be asked has no case; it is told apart by its index.
-    here.map(|asked| (asked.trial.case.as_str(), &asked.trial)).filter(|(case, _)| !case.is_empty()).collect()
+    // An item that could not be asked has no case of its own: the one of its place in the plan is meant.
+    here.map(|asked| (run.case_of(&asked.trial), &asked.trial)).filter(|(case, _)| !case.is_empty()).collect()
 }
 
+/// The score; what broke counts as lost.
 fn score(trial: &Trial) -> Option<f64> {
-    trial.outcome.score()?.quality
+    trial.outcome.judged()
+}
+
+/// Those that did not break: the noise floor is what answers differ by.
+fn answered<'a>(items: &Items<'a>) -> Items<'a> {
+    items
+        .iter()
+        .filter(|(_, trial)| trial.outcome.score().is_some())
+        .map(|(case, trial)| (*case, *trial))
+        .collect()
+}
+
+/// What the crowd gains on items that broke alone, as a share of all pairs: it proves nothing.
+fn credit(alone: &Items<'_>, crowd: &Items<'_>) -> f64 {
+    let gain = |(case, trial): (&&str, &&Trial)| {
+        let theirs = alone.get(*case)?;
+        let (ours, _) = score(trial).zip(score(theirs))?;
+        Some(if theirs.outcome.score().is_some() { 0.0 } else { ours })
+    };
+    let gains: Vec<f64> = crowd.iter().filter_map(gain).collect();
+    gains.iter().sum::<f64>() / gains.len().max(1) as f64
 }
 
 fn difference(

@@ -8,10 +8,17 @@
 //! items is no certainty: as good in quality also means that one more item in every task, right or wrong by
 //! the toss of a coin (see [`CellDraws`](super::stats::CellDraws)), could not put the cell behind by more than
 //! the suite's margin.
+//!
+//! Time and energy are those beside the reference's on the same requests (see [`speed`](super::speed)).
+//!
+//! A front trades quality for cost, so the cheapest of all is on it however bad its answers are. A cell that the verdict
+//! calls worse is therefore never called `on front` and never the knee: it is there only by its cost, and is named so.
 
 use super::Measured;
 use super::stats::{fill_rows, percentile_interval, threads_for};
-use super::summary::{CellSummary, Direction, Estimate, FrontStatus, FrontSummary, KneeShare, Objective};
+use super::summary::{
+    CellSummary, Direction, Estimate, FrontStatus, FrontSummary, KneeShare, Objective, Verdict,
+};
 
 mod shape;
 
@@ -59,6 +66,16 @@ pub(crate) fn value(cell: &CellSummary, objective: Objective) -> Option<f64> {
     }
 }
 
+/// The cell's figure for an objective as it is laid beside the others': time and energy as ratios to the reference's.
+fn laid(cell: &Measured, objective: Objective) -> Option<f64> {
+    match objective {
+        Objective::Decode | Objective::Prefill | Objective::Ttft | Objective::Energy => {
+            cell.standing.get(&objective).map(|standing| standing.estimate.value)
+        }
+        Objective::Quality | Objective::Memory | Objective::Kld => value(&cell.summary, objective),
+    }
+}
+
 /// What a front is made of.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rule<'a> {
@@ -73,9 +90,9 @@ pub(crate) struct Rule<'a> {
 /// Gives every cell of one context length its place, and describes the front; `None` without one. Objectives
 /// that no cell has are left out.
 pub(crate) fn place(cells: &mut [Measured], rule: Rule<'_>) -> Option<FrontSummary> {
-    let any = |objective: &&Objective| cells.iter().any(|cell| value(&cell.summary, **objective).is_some());
+    let any = |objective: &&Objective| cells.iter().any(|cell| laid(cell, **objective).is_some());
     let objectives: Vec<Objective> = rule.objectives.iter().filter(any).copied().collect();
-    let measured = |cell: &Measured| objectives.iter().all(|o| value(&cell.summary, *o).is_some());
+    let measured = |cell: &Measured| objectives.iter().all(|o| laid(cell, *o).is_some());
     let points: Vec<usize> = (0..cells.len()).filter(|&at| measured(&cells[at])).collect();
     if objectives.is_empty() || points.is_empty() {
         return None;
@@ -88,6 +105,7 @@ pub(crate) fn place(cells: &mut [Measured], rule: Rule<'_>) -> Option<FrontSumma
         cell.front_frequency = frequency;
         cell.front = match frequency {
             None => FrontStatus::NotMeasured,
+            Some(share) if share >= SURE && cell.verdict == Verdict::Worse => FrontStatus::OnlyByCost,
             Some(share) if share >= SURE => FrontStatus::OnFront,
             Some(share) if share <= 1.0 - SURE => FrontStatus::Dominated,
             Some(_) => FrontStatus::NotSeparable,
@@ -156,7 +174,9 @@ impl Front<'_> {
         let on_front: Vec<usize> = (0..rows.len()).filter(|&at| places[at].on_front).collect();
         let drawn = |row: &Vec<Figure>| row.iter().map(|figure| figure.drawn).collect::<Vec<_>>();
         let gains: Vec<Vec<f64>> = on_front.iter().map(|&at| self.gains(&drawn(&rows[at]))).collect();
-        if let Some((at, _)) = shape::knee(&gains) {
+        let may_be_named =
+            |at: usize| self.cells[self.points[on_front[at]]].summary.verdict != Verdict::Worse;
+        if let Some((at, _)) = shape::knee(&gains, may_be_named) {
             places[on_front[at]].knee = true;
         }
     }
@@ -190,11 +210,11 @@ impl Front<'_> {
     /// The volume that the front dominates, every objective as a ratio to the reference's figure (better is
     /// larger, at most 2): the reference alone has 1.
     fn hypervolume(&self, confidence: f64) -> Option<Estimate> {
-        let reference = &self.cells.first()?.summary;
+        let reference = self.cells.first()?;
         let scale: Vec<f64> =
-            self.objectives.iter().map(|objective| value(reference, *objective)).collect::<Option<_>>()?;
+            self.objectives.iter().map(|objective| laid(reference, *objective)).collect::<Option<_>>()?;
         let published = |at: &usize| {
-            let figures = self.objectives.iter().map(|o| value(&self.cells[*at].summary, *o));
+            let figures = self.objectives.iter().map(|o| laid(&self.cells[*at], *o));
             figures.collect::<Option<Vec<f64>>>().map(|figures| self.ratios(&figures, &scale))
         };
         let points: Vec<Vec<f64>> = self.points.iter().filter_map(published).collect();
@@ -239,11 +259,10 @@ fn length(cell: &Measured, objectives: &[Objective]) -> usize {
 fn draws_of(cell: &Measured, objective: Objective) -> Option<&[Draw]> {
     match objective {
         Objective::Quality => Some(&cell.draws.quality),
-        Objective::Decode => Some(&cell.draws.decode),
-        Objective::Prefill => Some(&cell.draws.prefill),
-        Objective::Ttft => Some(&cell.draws.ttft),
         Objective::Kld => Some(&cell.draws.kld),
-        Objective::Energy => Some(&cell.draws.energy),
+        Objective::Decode | Objective::Prefill | Objective::Ttft | Objective::Energy => {
+            cell.standing.get(&objective).map(|standing| standing.draws.as_slice())
+        }
         Objective::Memory => None,
     }
 }
@@ -267,7 +286,7 @@ fn fill(
         for (place, &objective) in row.iter_mut().zip(objectives) {
             let drawn = match draws_of(&cells[at], objective) {
                 Some(draws) => draws.get(draw).copied().flatten()?,
-                None => value(&cells[at].summary, objective)?,
+                None => laid(&cells[at], objective)?,
             };
             let smoothed = match objective {
                 Objective::Quality => cells[at].draws.smoothed.get(draw).copied().flatten()?,
@@ -302,6 +321,7 @@ fn dominates(a: &[Figure], b: &[Figure], objectives: &[Objective], margin: f64) 
 
 #[cfg(test)]
 mod tests {
+    use super::super::speed::Standing;
     use super::super::testing;
     use super::*;
     use crate::analysis::summary::Estimate;
@@ -312,17 +332,15 @@ mod tests {
 
     fn point(quality: &[f64], decode: &[f64], memory: u64) -> Measured {
         let mut summary = testing::cell("x", 512);
-        let estimate = |value: f64| Some(Estimate { value, low: None, high: None, n: 9 });
-        summary.quality = estimate(quality[0]);
-        summary.decode_tps = estimate(decode[0]);
+        let estimate = |value: f64| Estimate { value, low: None, high: None, n: 9 };
+        let drawn = |values: &[f64]| values.iter().copied().map(Some).collect::<Vec<Draw>>();
+        summary.quality = Some(estimate(quality[0]));
         summary.memory.peak_bytes = Some(memory);
-        let draws = Draws {
-            quality: quality.iter().copied().map(Some).collect(),
-            smoothed: quality.iter().copied().map(Some).collect(),
-            decode: decode.iter().copied().map(Some).collect(),
-            ..Draws::default()
-        };
-        Measured { summary, difference: None, draws }
+        let mut cell = Measured::new(summary);
+        cell.draws = Draws { quality: drawn(quality), smoothed: drawn(quality), ..Draws::default() };
+        let standing = Standing { estimate: estimate(decode[0]), draws: drawn(decode) };
+        cell.standing.insert(Objective::Decode, standing);
+        cell
     }
 
     fn statuses(mut cells: Vec<Measured>) -> Vec<FrontStatus> {
@@ -342,6 +360,27 @@ mod tests {
         let exact = point(&[0.8; 20], &[40.0; 20], 2000);
         let quick = point(&[0.6; 20], &[50.0; 20], 1000);
         assert_eq!(statuses(vec![exact, quick]), [FrontStatus::OnFront; 2]);
+    }
+
+    #[test]
+    fn a_setting_that_is_worse_is_on_the_front_only_by_its_cost_and_never_its_knee() {
+        let mut cells = vec![
+            point(&[0.80; 20], &[40.0; 20], 1000),
+            point(&[0.78; 20], &[50.0; 20], 1000),
+            point(&[0.60; 20], &[79.0; 20], 1000),
+            point(&[0.50; 20], &[80.0; 20], 1000),
+        ];
+        let names = ["reference", "quick", "bad", "worst"];
+        cells.iter_mut().zip(names).for_each(|(cell, name)| cell.summary.setting = name.into());
+        let knees = |cells: &mut Vec<Measured>| -> Vec<String> {
+            place(cells, RULE).unwrap().knees.into_iter().map(|knee| knee.setting).collect()
+        };
+        assert_eq!(knees(&mut cells), ["bad"], "without verdicts it is the farthest from the chord");
+        cells[2..].iter_mut().for_each(|cell| cell.summary.verdict = Verdict::Worse);
+        assert_eq!(knees(&mut cells), ["quick"]);
+        let statuses: Vec<FrontStatus> = cells.iter().map(|cell| cell.summary.front).collect();
+        use FrontStatus::{OnFront, OnlyByCost};
+        assert_eq!(statuses, [OnFront, OnFront, OnlyByCost, OnlyByCost]);
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! The shape of a front: its knee, and the volume that it dominates. Points are gains: more is better in every
 //! objective.
 
-/// Distance of the farthest point from the chord, and the point; `None` when no point lies beyond the chord (a
-/// straight or hollow front, or fewer than three points).
+/// Distance of the farthest point from the chord, and the point, of those that may be the knee; `None` when none of them
+/// lies beyond the chord (a straight or hollow front, or fewer than three points).
 ///
 /// Objectives are normalised to 0..1 over the front; the chord is the plane through the points that are best in
 /// one objective and worst in the others, sum = 1.
 ///
 /// Formula: Das (1999), "On characterizing the knee of the Pareto curve", with the ideal ends of the chord.
-pub(crate) fn knee(front: &[Vec<f64>]) -> Option<(usize, f64)> {
+pub(crate) fn knee(front: &[Vec<f64>], may_be: impl Fn(usize) -> bool) -> Option<(usize, f64)> {
     if front.len() < 3 {
         return None;
     }
@@ -21,7 +21,7 @@ pub(crate) fn knee(front: &[Vec<f64>]) -> Option<(usize, f64)> {
         let share = |&at: &usize| (point[at] - ranges[at].0) / (ranges[at].1 - ranges[at].0);
         (moving.iter().map(share).sum::<f64>() - 1.0) / (moving.len() as f64).sqrt()
     };
-    let distances = front.iter().map(distance).enumerate();
+    let distances = front.iter().map(distance).enumerate().filter(|(at, _)| may_be(*at));
     // Of equally far points the first, which is the first of the suite.
     let farthest = distances.reduce(|best, next| if next.1 > best.1 { next } else { best })?;
     (farthest.1 > 1e-9).then_some(farthest)
@@ -73,17 +73,22 @@ mod tests {
     #[test]
     fn the_knee_is_where_little_is_given_up() {
         let front = vec![vec![1.0, 0.0], vec![0.9, 0.8], vec![0.5, 0.95], vec![0.0, 1.0]];
-        let (at, distance) = knee(&front).unwrap();
+        let (at, distance) = knee(&front, |_| true).unwrap();
         assert_eq!(at, 1);
+        assert_eq!(knee(&front, |at| at != 1).map(|(at, _)| at), Some(2));
         assert!((distance - 0.7 / 2.0_f64.sqrt()).abs() < 1e-12);
     }
 
     #[test]
     fn straight_hollow_and_short_fronts_have_no_knee() {
-        assert_eq!(knee(&[vec![1.0, 0.0], vec![0.5, 0.5], vec![0.0, 1.0]]), None);
-        assert_eq!(knee(&[vec![1.0, 0.0], vec![0.2, 0.2], vec![0.0, 1.0]]), None);
-        assert_eq!(knee(&[vec![1.0, 0.0], vec![0.0, 1.0]]), None);
-        assert_eq!(knee(&[vec![1.0, 2.0], vec![2.0, 2.0], vec![3.0, 2.0]]), None, "one objective moves");
+        assert_eq!(knee(&[vec![1.0, 0.0], vec![0.5, 0.5], vec![0.0, 1.0]], |_| true), None);
+        assert_eq!(knee(&[vec![1.0, 0.0], vec![0.2, 0.2], vec![0.0, 1.0]], |_| true), None);
+        assert_eq!(knee(&[vec![1.0, 0.0], vec![0.0, 1.0]], |_| true), None);
+        assert_eq!(
+            knee(&[vec![1.0, 2.0], vec![2.0, 2.0], vec![3.0, 2.0]], |_| true),
+            None,
+            "one objective moves"
+        );
     }
 
     #[test]

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use super::levels::{self, Basis};
 use super::weighted::{self, Endpoint};
 use super::{Goal, MinQuality, Request};
+use crate::analysis::flags;
 use crate::analysis::memory_formula::MemoryFormula;
 use crate::analysis::pareto::{Draw, value};
-use crate::analysis::summary::{CellSummary, Estimate, Objective};
+use crate::analysis::speed::Standing;
+use crate::analysis::summary::{CellSummary, Estimate, Objective, Verdict};
 use crate::analysis::words::{self, percent, points};
 use crate::analysis::{Measured, Run};
 use crate::error::Result;
@@ -21,6 +23,8 @@ const ROUNDING: f64 = 1e-9;
 pub(super) struct Figure {
     pub(super) estimate: Estimate,
     pub(super) draws: Vec<Draw>,
+    /// What candidates are ranked by where it is not the figure itself: time and energy are compared request by request.
+    standing: Option<Standing>,
 }
 
 impl Figure {
@@ -32,12 +36,31 @@ impl Figure {
         self.draws.get(number).copied().flatten()
     }
 
+    /// What it is ranked by, in one draw or as the estimate.
+    pub(super) fn ranked(&self, draw: Option<usize>) -> Option<f64> {
+        match (&self.standing, draw) {
+            (Some(standing), Some(number)) => standing.draws.get(number).copied().flatten(),
+            (Some(standing), None) => Some(standing.estimate.value),
+            (None, Some(number)) => self.draw(number),
+            (None, None) => Some(self.estimate.value),
+        }
+    }
+
     /// `share` of the way from this to the other one.
     fn towards(&self, other: &Self, share: f64) -> Self {
-        let mix = |a: f64, b: f64| a + (b - a) * share;
-        let both = |a: Option<f64>, b: Option<f64>| Some(mix(a?, b?));
-        let draws = self.draws.iter().zip(&other.draws).map(|(a, b)| both(*a, *b)).collect();
-        Self { estimate: between(self.estimate, other.estimate, share), draws }
+        let mix = |a: &[Draw], b: &[Draw]| -> Vec<Draw> {
+            let both = |a: Draw, b: Draw| Some(a? + (b? - a?) * share);
+            a.iter().zip(b).map(|(a, b)| both(*a, *b)).collect()
+        };
+        let standing = self.standing.as_ref().zip(other.standing.as_ref()).map(|(a, b)| Standing {
+            estimate: between(a.estimate, b.estimate, share),
+            draws: mix(&a.draws, &b.draws),
+        });
+        Self {
+            estimate: between(self.estimate, other.estimate, share),
+            draws: mix(&self.draws, &other.draws),
+            standing,
+        }
     }
 
     fn scaled(mut self, factor: f64) -> Self {
@@ -67,6 +90,10 @@ struct Level {
     failed: u32,
     trials: u32,
     difference: Option<Estimate>,
+    credit: f64,
+    verdict: Verdict,
+    not_comparable: Vec<String>,
+    memory_is_shared: bool,
     figures: BTreeMap<Objective, Figure>,
 }
 
@@ -78,6 +105,14 @@ pub(super) struct Candidate<'a> {
     /// Trials that broke, of all.
     broken: (u32, u32),
     pub(super) difference: Option<Estimate>,
+    /// What of the difference comes from items that broke on the reference: no proof of anything.
+    credit: f64,
+    /// What the run says of its quality; of two context lengths the worse.
+    pub(super) verdict: Verdict,
+    /// Tasks that it cannot be compared on.
+    not_comparable: Vec<String>,
+    /// Whether others mapped much of its memory, too.
+    pub(super) memory_is_shared: bool,
     pub(super) figures: BTreeMap<Objective, Figure>,
     /// Why it is refused; empty: it meets the requirements.
     pub(super) refused: Vec<String>,
@@ -110,17 +145,18 @@ impl Candidate<'_> {
     /// Whether the requirements hold in one draw.
     pub(super) fn holds_in(&self, number: usize, reference: &Self, request: &Request, margin: f64) -> bool {
         let figure = |candidate: &Self, objective| candidate.figures.get(&objective)?.draw(number);
-        let quality = || Some(figure(self, Objective::Quality)? - self.lost());
+        let quality = || figure(self, Objective::Quality);
+        let proven = || Some(quality()? - self.credit);
         let of_reference = || figure(reference, Objective::Quality);
         let good = match request.min_quality {
             MinQuality::Score(score) if score <= 0.0 => true,
             MinQuality::Score(score) => quality().is_some_and(|quality| quality >= score - ROUNDING),
             _ if self.is_reference => quality().is_some(),
-            MinQuality::WithinMargin => quality()
-                .zip(of_reference())
-                .is_some_and(|(ours, theirs)| ours - theirs >= -margin - ROUNDING),
+            MinQuality::WithinMargin => {
+                proven().zip(of_reference()).is_some_and(|(ours, theirs)| ours - theirs >= -margin - ROUNDING)
+            }
             MinQuality::OfReference(share) => {
-                quality().zip(of_reference()).is_some_and(|(ours, theirs)| ours >= share * theirs - ROUNDING)
+                proven().zip(of_reference()).is_some_and(|(ours, theirs)| ours >= share * theirs - ROUNDING)
             }
         };
         let fast = request
@@ -144,13 +180,6 @@ impl Candidate<'_> {
         reasons
     }
 
-    /// Share of trials that broke: counted as lost, for a server that dies on the hard items must not look
-    /// the better for it.
-    fn lost(&self) -> f64 {
-        let (broken, trials) = self.broken;
-        f64::from(broken) / f64::from(trials.max(1))
-    }
-
     /// That the figure to be the best in is missing; the knee makes do with what there is.
     fn without_figure(&self, goal: Goal) -> Option<String> {
         let (has, name) = match goal {
@@ -167,11 +196,17 @@ impl Candidate<'_> {
         if request.min_quality == MinQuality::Score(0.0) {
             return None;
         }
+        if !self.not_comparable.is_empty() {
+            let tasks = self.not_comparable.join(", ");
+            return Some(format!(
+                "it is not comparable on {tasks}: it has no result there that the reference has too"
+            ));
+        }
         let Some(quality) = self.quality() else { return Some("its quality was not measured".into()) };
         if let MinQuality::Score(least) = request.min_quality {
             let shown = if request.strict { quality.low.unwrap_or_default() } else { quality.value };
             let also = self.shown_broken();
-            return (shown - self.lost() < least - ROUNDING)
+            return (shown < least - ROUNDING)
                 .then(|| format!("its quality is {}{also}", shown_score(quality)));
         }
         if self.is_reference {
@@ -185,14 +220,30 @@ impl Candidate<'_> {
             _ => margin,
         };
         let shown = if request.strict { difference.low.unwrap_or(-1.0) } else { difference.value };
-        (shown - self.lost() < -allowed - ROUNDING).then(|| {
+        (shown - self.credit < -allowed - ROUNDING).then(|| {
             format!("its quality is {}{}", shown_difference(difference, reference), self.shown_broken())
         })
     }
 
+    /// That trials of it broke.
+    pub(super) fn broke(&self) -> Option<String> {
+        let (broken, trials) = self.broken;
+        (broken > 0).then(|| format!("{broken} of {trials} trials of this setting broke; they count as lost"))
+    }
+
+    /// Whether a figure has draws from so few trials that it has no interval: then they say nothing.
+    pub(super) fn is_thin(&self, objective: Objective) -> bool {
+        let figure = self.figures.get(&objective);
+        figure.is_some_and(|figure| !figure.draws.is_empty() && figure.estimate.low.is_none())
+    }
+
     fn shown_broken(&self) -> String {
         let (broken, trials) = self.broken;
-        if broken > 0 { format!(", and {broken} of {trials} trials broke") } else { String::new() }
+        if broken > 0 {
+            format!(", {broken} of {trials} trials that broke counted as lost")
+        } else {
+            String::new()
+        }
     }
 
     fn too_slow(&self, request: &Request) -> Option<String> {
@@ -274,32 +325,46 @@ fn at(run: &Run<'_>, context: u32, request: &Request) -> Result<Vec<Level>> {
 }
 
 fn level(measured: Measured, weighted: Option<weighted::Quality>) -> Level {
-    let Measured { summary, draws, .. } = measured;
+    let Measured { summary, draws, mut standing, credit, .. } = measured;
     let mut figures = BTreeMap::new();
-    let mut put = |objective, estimate: Option<Estimate>, draws| {
-        figures.extend(estimate.map(|estimate| (objective, Figure { estimate, draws })));
+    let mut put = |objective, estimate: Option<Estimate>, draws, standing| {
+        figures.extend(estimate.map(|estimate| (objective, Figure { estimate, draws, standing })));
     };
-    let mut difference = summary.difference;
-    match weighted {
-        Some(own) => {
-            put(Objective::Quality, own.quality, own.draws);
-            difference = own.difference;
-        }
-        None => put(Objective::Quality, summary.quality, draws.smoothed),
-    }
-    put(Objective::Decode, summary.decode_tps, draws.decode);
-    put(Objective::Prefill, summary.prefill_tps, draws.prefill);
-    put(Objective::Ttft, summary.ttft_s, draws.ttft);
-    put(Objective::Kld, summary.kld.as_ref().map(|kld| kld.mean), draws.kld);
-    put(Objective::Energy, summary.energy.as_ref().map(|energy| energy.per_request_j), draws.energy);
-    put(Objective::Memory, constant(&summary, Objective::Memory), Vec::new());
-    Level {
+    let mut level = Level {
         failed: summary.failed,
         trials: summary.scored + summary.unscored + summary.failed,
-        void: summary.void,
-        difference,
-        figures,
+        void: summary.void.clone(),
+        difference: summary.difference,
+        credit,
+        verdict: summary.verdict,
+        not_comparable: summary.not_comparable.clone(),
+        memory_is_shared: flags::is_shared(&summary.memory),
+        figures: BTreeMap::new(),
+    };
+    match weighted {
+        Some(own) => {
+            put(Objective::Quality, own.quality, own.draws, None);
+            (level.difference, level.credit) = (own.difference, own.credit);
+            level.not_comparable = own.not_comparable;
+        }
+        None => put(Objective::Quality, summary.quality, draws.smoothed, None),
     }
+    let energy = summary.energy.as_ref().map(|energy| energy.per_request_j);
+    for (objective, estimate, draws) in [
+        (Objective::Decode, summary.decode_tps, draws.decode),
+        (Objective::Prefill, summary.prefill_tps, draws.prefill),
+        (Objective::Ttft, summary.ttft_s, draws.ttft),
+        (Objective::Energy, energy, draws.energy),
+    ] {
+        // Without a request in common with the reference nothing can be said of who is faster.
+        if let Some(standing) = standing.remove(&objective) {
+            put(objective, estimate, draws, Some(standing));
+        }
+    }
+    put(Objective::Kld, summary.kld.as_ref().map(|kld| kld.mean), draws.kld, None);
+    put(Objective::Memory, constant(&summary, Objective::Memory), Vec::new(), None);
+    level.figures = figures;
+    level
 }
 
 fn constant(summary: &CellSummary, objective: Objective) -> Option<Estimate> {
@@ -319,6 +384,10 @@ fn candidate<'a>(
         void: level.void,
         broken: (level.failed, level.trials),
         difference: level.difference,
+        credit: level.credit,
+        verdict: level.verdict,
+        not_comparable: level.not_comparable,
+        memory_is_shared: level.memory_is_shared,
         figures: level.figures,
         refused: Vec::new(),
     };
@@ -337,7 +406,7 @@ fn candidate<'a>(
     candidate.figures.remove(&Objective::Memory);
     if let Some(total) = MemoryFormula::of(run, setting)?.at(request.context).total_bytes {
         let estimate = Estimate { value: total as f64, low: None, high: None, n: 0 };
-        candidate.figures.insert(Objective::Memory, Figure { estimate, draws: Vec::new() });
+        candidate.figures.insert(Objective::Memory, Figure { estimate, draws: Vec::new(), standing: None });
     }
     Ok(candidate)
 }
@@ -349,6 +418,12 @@ impl Candidate<'_> {
         self.void = self.void.take().or(other.void);
         self.broken = (self.broken.0 + other.failed, self.broken.1 + other.trials);
         self.difference = self.difference.zip(other.difference).map(|(a, b)| between(a, b, share));
+        self.credit = self.credit.max(other.credit);
+        if other.verdict == Verdict::Worse {
+            self.verdict = Verdict::Worse;
+        }
+        self.not_comparable.extend(other.not_comparable);
+        self.not_comparable.dedup();
         let figures = std::mem::take(&mut self.figures);
         for (objective, figure) in figures {
             if let Some(there) = other.figures.get(&objective) {

@@ -1,6 +1,7 @@
 //! The choice, and how often the draws repeat it.
 
 use super::candidate::Candidate;
+use super::warning::asks_for_quality;
 use super::{CandidateRow, Goal, Request, RunnerUp};
 use crate::analysis::Run;
 use crate::analysis::stats::percentile_interval;
@@ -33,6 +34,7 @@ pub(super) fn choose(candidates: &[Candidate<'_>], run: &Run<'_>, request: &Requ
     let (&best, second) = (ranking.first()?, ranking.get(1).copied());
     let reference = candidates.iter().find(|candidate| candidate.is_reference)?;
     let draws = candidates.iter().map(Candidate::draws).filter(|&draws| draws > 0).min().unwrap_or_default();
+    let draws = if contest.is_thin(best, request) { 0 } else { draws };
     let mut wins = vec![0_u32; candidates.len()];
     let mut margins = Vec::new();
     for number in 0..draws {
@@ -113,11 +115,7 @@ impl Contest<'_, '_> {
     }
 
     fn figure(&self, at: usize, objective: Objective, draw: Option<usize>) -> Option<f64> {
-        let figure = self.candidates[at].figures.get(&objective)?;
-        match draw {
-            Some(number) => figure.draw(number),
-            None => Some(figure.estimate.value),
-        }
+        self.candidates[at].figures.get(&objective)?.ranked(draw)
     }
 
     fn gain(&self, at: usize, objective: Objective, draw: Option<usize>) -> Option<f64> {
@@ -138,6 +136,18 @@ impl Contest<'_, '_> {
             _ => (ours - theirs) / theirs.abs(),
         };
         margin.is_finite().then_some(margin)
+    }
+
+    /// Whether what the choice rests on was seen so seldom that its draws are all alike.
+    fn is_thin(&self, best: usize, request: &Request) -> bool {
+        let of_goal = match self.goal {
+            Goal::Decode => Some(Objective::Decode),
+            Goal::Ttft => Some(Objective::Ttft),
+            Goal::Energy => Some(Objective::Energy),
+            Goal::Memory | Goal::Knee => None,
+        };
+        let of_quality = asks_for_quality(request).then_some(Objective::Quality);
+        of_goal.into_iter().chain(of_quality).any(|objective| self.candidates[best].is_thin(objective))
     }
 
     /// Whether a refused one has the better figure; for the knee: is faster or smaller.
@@ -200,9 +210,7 @@ impl Choice {
     fn remarks(&self, candidates: &[Candidate<'_>], contest: &Contest<'_, '_>) -> Vec<String> {
         let mut notes = Vec::new();
         match self.frequency(self.best) {
-            None => {
-                notes.push("nothing varies in this run's data, so nothing says how sure the pick is".into())
-            }
+            None => notes.push("too little was measured to say how sure the pick is".into()),
             Some(share) if share < UNSURE => notes.push(format!(
                 "unsure: only {:.0}% of the bootstrap draws pick it; more items or rounds would tell",
                 share * 100.0

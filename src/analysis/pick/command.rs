@@ -1,41 +1,51 @@
-//! The command that starts the picked setting's server.
+//! The commands that start the picked setting's server: to serve with, and as it was measured.
 
 use super::levels::Basis;
-use crate::engine::Argv;
+use crate::engine::{self, Argv};
 use crate::journal::{Journal, LaunchRecord};
+use crate::suite::Setting;
 
 /// Flags of the engines' servers that take the context length.
 const CONTEXT_FLAGS: &[&str] = &["-c", "--ctx-size", "--max-model-len", "--context-length"];
 
-/// The command line of a launch that came up; at another context length with that put in its place.
+/// The command lines of a launch that came up, to serve with and as measured; at another context length with that put in
+/// its place.
 pub(super) fn of(
     journal: &Journal,
-    setting: &str,
+    setting: &Setting,
     basis: &Basis,
     context: u32,
     notes: &mut Vec<String>,
-) -> Option<String> {
+) -> Option<(String, String)> {
     let contexts = basis.contexts();
     let of_setting = |launch: &&LaunchRecord| {
-        launch.setting == setting && contexts.contains(&launch.context) && launch.failure.is_none()
+        launch.setting == setting.label && contexts.contains(&launch.context) && launch.failure.is_none()
     };
     let launch = journal.launches.iter().find(of_setting)?;
     if launch.attached.is_some() {
         notes.push("no command: the server was running already".into());
         return None;
     }
-    if launch.context == context {
-        return Some(launch.argv.shell());
-    }
-    match with_context(&launch.argv, launch.context, context) {
-        Some(argv) => Some(argv.shell()),
-        None => {
-            notes.push(format!(
+    let mut argv = launch.argv.clone();
+    if launch.context != context {
+        match with_context(&argv, launch.context, context) {
+            Some(longer) => argv = longer,
+            None => notes.push(format!(
                 "the command is that of {} tokens: set the context length by hand",
                 launch.context
-            ));
-            Some(launch.argv.shell())
+            )),
         }
+    }
+    Some((serving(journal, setting, &argv).shell(), argv.shell()))
+}
+
+/// The command without what is there only to measure. The suite's own arguments come last and stay as they are.
+fn serving(journal: &Journal, setting: &Setting, argv: &Argv) -> Argv {
+    let suite = &journal.header.suite;
+    let users = suite.engine.args.len() + setting.extra_args.len();
+    match engine::find(&suite.engine.name) {
+        Some(engine) => engine::serving(engine, argv, argv.args.len().saturating_sub(users)),
+        None => argv.clone(),
     }
 }
 

@@ -71,16 +71,17 @@ impl Basis {
         }
     }
 
-    pub(super) fn notes(&self, request: &Request) -> Vec<String> {
+    /// What an answer for a length that was not measured rests on.
+    pub(super) fn note(&self, request: &Request) -> Option<String> {
         let asked = request.context;
         match *self {
-            Self::Measured(_) => Vec::new(),
-            Self::Between { low, high, .. } => vec![format!(
+            Self::Measured(_) => None,
+            Self::Between { low, high, .. } => Some(format!(
                 "{asked} tokens were not measured: quality and speed lie between those at {low} and {high} tokens, memory is by formula"
-            )],
-            Self::Beyond(nearest) => vec![format!(
+            )),
+            Self::Beyond(nearest) => Some(format!(
                 "{asked} tokens were not measured: quality and decode rate are those at {nearest} tokens, time to first token and energy are scaled in proportion to the context, memory is by formula; quality may be lower at longer contexts"
-            )],
+            )),
         }
     }
 }

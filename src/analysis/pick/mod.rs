@@ -22,9 +22,11 @@ mod candidate;
 mod choose;
 mod command;
 mod levels;
+mod warning;
 mod weighted;
 
 use candidate::Candidate;
+pub use warning::{Warning, WarningCode};
 
 /// Version of the JSON form of [`Pick`].
 pub const PICK_SCHEMA_VERSION: u32 = 1;
@@ -126,12 +128,18 @@ pub struct Pick {
     pub goal: Goal,
     /// What was required, in words.
     pub requirements: Vec<String>,
+    /// What must be read before the answer, the gravest first: on what weak ground it stands. Empty: nothing was seen.
+    #[serde(default)]
+    pub warnings: Vec<Warning>,
     /// Label of the setting to use.
     pub setting: String,
-    /// Its server's command line, for a shell.
+    /// The command line to serve it with, for a shell: an ordinary port, and nothing that is there only to measure.
+    #[serde(default)]
+    pub serve_command: Option<String>,
+    /// The command line of its server as it was measured, for a shell.
     pub command: Option<String>,
     /// Share of bootstrap draws in which it is the best that meets the requirements (0..1); `None` without
-    /// draws.
+    /// draws, and on so few trials that their draws say nothing.
     pub frequency: Option<f64>,
     /// The second best.
     pub runner_up: Option<RunnerUp>,
@@ -198,11 +206,13 @@ pub fn pick_with(journal: &Journal, tasks: &dyn Tasks, request: &Request) -> Res
     let run = Run::new(journal, tasks)?;
     weighted::check_names(&run, &request.task_weights)?;
     let basis = levels::Basis::of(&run, request)?;
+    quality_can_be_judged(&run, &basis, request)?;
     let candidates = candidate::all(&run, &basis, request)?;
     let choice = choose::choose(&candidates, &run, request).ok_or_else(|| nothing(&candidates, request))?;
     let best = &candidates[choice.best];
-    let mut notes = basis.notes(request);
-    notes.extend(choice.notes.iter().cloned());
+    let mut notes = choice.notes.clone();
+    let commands = command::of(journal, best.setting, &basis, request.context, &mut notes);
+    let (serve_command, command) = commands.unzip();
     Ok(Pick {
         schema_version: PICK_SCHEMA_VERSION,
         run: journal.header.run.clone(),
@@ -212,14 +222,29 @@ pub fn pick_with(journal: &Journal, tasks: &dyn Tasks, request: &Request) -> Res
         based_on: basis.contexts(),
         goal: request.goal,
         requirements: requirements(request, run.suite.margin),
+        warnings: warning::all(&run, &basis, request, best)?,
         setting: best.label().to_owned(),
-        command: command::of(journal, best.label(), &basis, request.context, &mut notes),
+        serve_command,
+        command,
         frequency: choice.frequency(choice.best),
         runner_up: choice.runner_up(&candidates),
         candidates: choice.rows(&candidates),
         memory: MemoryFormula::of(&run, best.setting)?.at(request.context),
         notes,
     })
+}
+
+/// Refuses to weigh qualities where there are none: beside a reference that gets nothing right everything is as good.
+fn quality_can_be_judged(run: &Run<'_>, basis: &levels::Basis, request: &Request) -> Result<()> {
+    let tasks = warning::Tasks::of(run, basis, request)?;
+    if !warning::asks_for_quality(request) || !tasks.all_score_zero() {
+        return Ok(());
+    }
+    let message = format!("no quality can be compared at {} tokens", request.context);
+    Err(Error::new(Kind::NothingSelected, message)
+        .hint(tasks.nothing_right())
+        .hint("use tasks that the reference can do (`kneepoint run SUITE --pilot` finds them)")
+        .hint("or pick without regard to quality: --min-quality 0"))
 }
 
 /// What is required, in words.

@@ -2,7 +2,8 @@
 //!
 //! Interval: each task's own, put together by the method of variance estimates recovery (Zou and Donner 2008).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use crate::analysis::Run;
 use crate::analysis::frame::{Item, Visit, arm_name};
@@ -46,6 +47,16 @@ fn weight_of(weights: &BTreeMap<String, f64>, task: &str) -> f64 {
     weights.iter().find(|(name, _)| is_named(task, name)).map_or(1.0, |(_, weight)| *weight)
 }
 
+/// What identifies an item between settings.
+fn key(item: &Item) -> (Arc<str>, Arc<str>, String) {
+    (item.task.clone(), item.arm.clone(), item.case.clone())
+}
+
+/// Whether a task has a part in the quality.
+pub(super) fn counts(weights: &BTreeMap<String, f64>, task: &str) -> bool {
+    weight_of(weights, task) > 0.0
+}
+
 /// A weighted task (and arm) at one context length.
 struct Stratum {
     task: String,
@@ -68,6 +79,10 @@ pub(super) struct Quality {
     pub(super) quality: Option<Estimate>,
     pub(super) difference: Option<Estimate>,
     pub(super) draws: Vec<Draw>,
+    /// What it gains on items that broke on the reference.
+    pub(super) credit: f64,
+    /// Weighted tasks (and arms) of which it has no item in common with the reference; then it has no quality.
+    pub(super) not_comparable: Vec<String>,
 }
 
 impl<'r, 'a> Endpoint<'r, 'a> {
@@ -99,7 +114,12 @@ impl<'r, 'a> Endpoint<'r, 'a> {
         let score = |_: &Stratum, sums: &ClusterSums| {
             mean_score(std::slice::from_ref(sums), resampling, self.context)
         };
-        let changes = self.differences(setting)?;
+        let (changes, credits) = self.differences(setting)?;
+        let not_comparable = self.missing(setting, &scores, &changes);
+        if !not_comparable.is_empty() {
+            let (quality, difference) = (None, None);
+            return Ok(Quality { quality, difference, draws: Vec::new(), credit: 0.0, not_comparable });
+        }
         let change = |stratum: &Stratum, sums: &ClusterSums| {
             let purpose = format!("pick {} {} {} {setting}", self.context, stratum.task, stratum.arm);
             Some(paired_difference(std::slice::from_ref(sums), resampling, &purpose)?.estimate)
@@ -108,15 +128,44 @@ impl<'r, 'a> Endpoint<'r, 'a> {
             quality: self.combine(&scores, score),
             difference: self.combine(&changes, change),
             draws: self.draws_of(setting),
+            credit: self.mean(&credits),
+            not_comparable,
         })
+    }
+
+    /// The tasks that the setting cannot be compared on; by the rule of the report's quality.
+    fn missing(&self, setting: &str, scores: &[ClusterSums], changes: &[ClusterSums]) -> Vec<String> {
+        let has = |sums: &ClusterSums| sums.mean().is_some();
+        if setting == self.run.suite.reference().label || !scores.iter().any(has) {
+            return Vec::new();
+        }
+        let pairs = changes.iter().any(has);
+        let missing = self.strata.iter().zip(scores).zip(changes);
+        let missing = missing.filter(|((_, own), paired)| if pairs { !has(paired) } else { !has(own) });
+        missing.map(|((stratum, _), _)| stratum.task.clone()).collect()
+    }
+
+    /// The weighted mean of plain figures.
+    fn mean(&self, sums: &[ClusterSums]) -> f64 {
+        let known = || self.strata.iter().zip(sums).filter_map(|(s, sums)| Some((s.weight, sums.mean()?)));
+        let total: f64 = known().map(|(weight, _)| weight).sum();
+        if total > 0.0 { known().map(|(weight, mean)| weight * mean).sum::<f64>() / total } else { 0.0 }
     }
 
     fn visit<'s>(&self, setting: &'s str) -> Visit<'s> {
         Visit { setting, context: self.context, replicate: 0 }
     }
 
+    /// The setting's items that the reference has too; all of its own where they have none in common.
     fn items(&self, setting: &str) -> Result<Vec<Item>> {
-        self.run.frame.items(self.visit(setting))
+        let mut items = self.run.frame.items(self.visit(setting))?;
+        let reference = self.run.frame.items(self.visit(&self.run.suite.reference().label))?;
+        let theirs: HashSet<_> = reference.iter().map(key).collect();
+        let shared = |item: &Item| theirs.contains(&key(item));
+        if items.iter().any(shared) {
+            items.retain(shared);
+        }
+        Ok(items)
     }
 
     fn scores(&self, setting: &str) -> Result<Vec<ClusterSums>> {
@@ -124,15 +173,19 @@ impl<'r, 'a> Endpoint<'r, 'a> {
         Ok(self.sums(items.iter().map(|i| (&*i.task, &*i.arm, &*i.cluster, i.quality))))
     }
 
-    fn differences(&self, setting: &str) -> Result<Vec<ClusterSums>> {
+    /// The paired differences, and what of them comes from items that broke on the reference.
+    fn differences(&self, setting: &str) -> Result<(Vec<ClusterSums>, Vec<ClusterSums>)> {
         let (items, reference) = (self.items(setting)?, self.items(&self.run.suite.reference().label)?);
-        let key = |item: &Item| (item.task.clone(), item.arm.clone(), item.case.clone());
-        let theirs: HashMap<_, f64> = reference.iter().map(|item| (key(item), item.quality)).collect();
-        let paired = items.iter().filter_map(|item| {
-            let change = item.quality - theirs.get(&key(item))?;
-            Some((&*item.task, &*item.arm, &*item.cluster, change))
-        });
-        Ok(self.sums(paired))
+        let theirs: HashMap<_, &Item> = reference.iter().map(|item| (key(item), item)).collect();
+        let pairs: Vec<(&Item, &Item)> =
+            items.iter().filter_map(|item| Some((item, *theirs.get(&key(item))?))).collect();
+        let sums = |of: &dyn Fn(&Item, &Item) -> f64| {
+            let named = |(ours, theirs): &(&Item, &Item)| of(ours, theirs);
+            self.sums(pairs.iter().map(|pair| (&*pair.0.task, &*pair.0.arm, &*pair.0.cluster, named(pair))))
+        };
+        let change = |ours: &Item, theirs: &Item| ours.quality - theirs.quality;
+        let credit = |ours: &Item, theirs: &Item| if theirs.broke { ours.quality } else { 0.0 };
+        Ok((sums(&change), sums(&credit)))
     }
 
     fn sums<'i>(&self, items: impl Iterator<Item = (&'i str, &'i str, &'i str, f64)>) -> Vec<ClusterSums> {

@@ -3,6 +3,10 @@
 //! The endpoint at a context length is the mean over the primary tasks (each arm of a tool task counts as
 //! one) of the task's mean score. A task at which the reference scores 0 cannot show a loss and would only
 //! dilute the others', so it is left out for every setting alike, and flagged.
+//!
+//! Settings are only compared on the same items of the same tasks. What broke counts as lost, whoever broke it; what
+//! does not apply to one of two settings is left out of both; a cell that has no item of a task in common with the
+//! reference is not compared at all.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -10,8 +14,8 @@ use std::sync::Arc;
 use super::frame::{Item, Visit, arm_name};
 use super::pareto::Draw;
 use super::stats::{CellDraws, ClusterSums, Differences, holm, joint_draws, rng};
-use super::summary::{AaSummary, CellSummary, Estimate, Verdict};
-use super::{Measured, Run, pareto};
+use super::summary::{AaSummary, Estimate, Verdict};
+use super::{Measured, Run};
 use crate::error::Result;
 use crate::suite::Suite;
 use crate::task::Weight;
@@ -50,14 +54,23 @@ struct Cell {
     draws: CellDraws,
     difference: Option<Difference>,
     items: Vec<Item>,
+    /// What of the difference comes from items that broke on the reference.
+    credit: f64,
+    /// Tasks of which it has no item in common with the reference.
+    not_comparable: Vec<String>,
 }
 
 /// Pairs of a visit with the reference's first one, added up by stratum and cluster.
 struct Change {
     strata: Vec<ClusterSums>,
     sizes: Vec<ClusterSums>,
+    /// What the pairs gain whose item broke on the reference.
+    credits: Vec<ClusterSums>,
     discordance: f64,
 }
+
+/// The items of the reference's first visit, by what identifies them.
+type Reference<'i> = HashMap<ItemKey<'i>, &'i Item>;
 
 /// The reference on all items that it answered.
 struct Whole {
@@ -67,7 +80,8 @@ struct Whole {
 }
 
 impl Whole {
-    /// A cell that stopped before the reference saw only some of its items, perhaps the easier ones. Its quality is
+    /// A cell that has not answered all items of the reference (it stopped before, or some do not apply to it) saw
+    /// perhaps the easier ones. Its quality is
     /// adjusted by how far the reference did better on these than on all: own + slope (all - these), the slope of
     /// its scores on the reference's (the regression estimator of survey sampling, Cochran 1977, chapter 7). So
     /// cells of unlike items can be laid side by side; the interval stays the cell's own, which holds without that.
@@ -94,12 +108,12 @@ impl Whole {
 }
 
 /// Slope (0..1) of a cell's scores on the reference's over the items that both answered, each about its task's mean.
-fn slope(strata: &[Stratum], items: &[Item], reference: &HashMap<ItemKey<'_>, f64>) -> f64 {
+fn slope(strata: &[Stratum], items: &[Item], reference: &Reference<'_>) -> f64 {
     let (mut together, mut alone) = (0.0, 0.0);
     for stratum in strata {
         let here = items.iter().filter(|item| item.task == stratum.task && item.arm == stratum.arm);
         let pairs: Vec<(f64, f64)> =
-            here.filter_map(|item| Some((item.quality, *reference.get(&key_of(item))?))).collect();
+            here.filter_map(|item| Some((item.quality, reference.get(&key_of(item))?.quality))).collect();
         let n = pairs.len().max(1) as f64;
         let own_mean = pairs.iter().map(|(own, _)| own).sum::<f64>() / n;
         let their_mean = pairs.iter().map(|(_, theirs)| theirs).sum::<f64>() / n;
@@ -115,12 +129,17 @@ impl<'a> Level<'a> {
         let reference = run.suite.reference().label.as_str();
         let labels: Vec<&str> = run.suite.settings.iter().map(|setting| setting.label.as_str()).collect();
         let visit = |setting, replicate| Visit { setting, context, replicate };
-        let items: Vec<Vec<Item>> =
+        let own = run.frame.items(visit(reference, 0))?;
+        let (strata, comparable) = informative(strata(run, context), &own);
+        let of_reference: Reference<'_> = own.iter().map(|item| (key_of(item), item)).collect();
+        let mut items: Vec<Vec<Item>> =
             labels.iter().map(|label| run.frame.items(visit(label, 0))).collect::<Result<_>>()?;
-        let (strata, comparable) = informative(strata(run, context), &items[0]);
+        items.iter_mut().for_each(|items| keep_shared(items, &of_reference));
         let scores: Vec<Vec<ClusterSums>> = items.iter().map(|items| score_sums(&strata, items)).collect();
+        // The noise floor is what answers differ by; a server that breaks is no noise.
         let again = run.frame.items(visit(reference, 1))?;
-        let of_reference = by_case(&items[0]);
+        let again: Vec<Item> =
+            again.into_iter().filter(|item| answered_by_both(item, &of_reference)).collect();
         let change = |items: &[Item]| {
             let compared = if comparable { items } else { &[] };
             Change::of(&strata, compared, &of_reference)
@@ -144,32 +163,38 @@ impl<'a> Level<'a> {
         let whole_reference =
             Whole { items: items[0].len(), mean: mean_of_means(&scores[0]), draws: draws[0].means.clone() };
         let mut cells = BTreeMap::new();
-        // Only cells that may stop early answer fewer items than the reference.
-        let slope_of = |items: &Vec<Item>| match run.suite.stops_by_outcome() {
-            true => slope(&strata, items, &of_reference),
-            false => 0.0,
-        };
-        let slopes: Vec<f64> = items.iter().map(slope_of).collect();
-        let changes = slopes.into_iter().zip(&of_changes);
-        let whole = labels.iter().zip(items).zip(&scores).zip(draws).zip(differences).zip(changes);
-        for (((((label, items), scores), mut draws), difference), changes) in whole {
+        let fewer = |items: &Vec<Item>| items.len() < whole_reference.items;
+        let slopes: Vec<f64> = items
+            .iter()
+            .map(|items| if fewer(items) { slope(&strata, items, &of_reference) } else { 0.0 })
+            .collect();
+        let whole = labels.iter().zip(items).zip(&scores).zip(draws).zip(differences);
+        for (at, ((((label, items), scores), mut draws), difference)) in whole.enumerate() {
             let mut quality = if run.suite.stops_by_outcome() {
                 anytime_score(scores, run.resampling.confidence)
             } else {
                 mean_score_of(scores, &draws.means, run.resampling.confidence)
             };
-            if run.suite.stops_by_outcome() && items.len() < whole_reference.items {
+            if fewer(&items) {
+                let changes = (slopes[at], &of_changes[at]);
                 whole_reference.adjust(&mut quality, &mut draws, difference.as_ref(), changes);
             }
-            cells.insert(*label, Cell { quality, draws, difference, items });
+            let credit = mean_of_means(&changes[at].credits).unwrap_or_default();
+            let mut cell = Cell { quality, draws, difference, items, credit, not_comparable: Vec::new() };
+            if comparable && *label != reference {
+                cell.hold_apart(&strata, scores, &changes[at]);
+            }
+            cells.insert(*label, cell);
         }
         let aa_replies = identical_replies(run, reference, context);
         Ok(Self { context, reference, strata, cells, aa, aa_sizes, aa_replies })
     }
 
-    /// Fills in quality and difference of a cell; returns the difference for the verdict.
-    pub(crate) fn measure(&self, cell: &mut CellSummary, draws: &mut pareto::Draws) -> Option<Difference> {
-        let own = self.cells.get(cell.setting.as_str())?;
+    /// Fills in quality and difference of a cell.
+    pub(crate) fn measure(&self, measured: &mut Measured) {
+        let Measured { summary: cell, draws, .. } = measured;
+        let Some(own) = self.cells.get(cell.setting.as_str()) else { return };
+        cell.not_comparable.clone_from(&own.not_comparable);
         cell.quality = own.quality;
         if own.quality.is_some() {
             draws.quality.clone_from(&own.draws.means);
@@ -177,7 +202,8 @@ impl<'a> Level<'a> {
         }
         cell.difference = own.difference.as_ref().map(|difference| difference.estimate);
         cell.mde = own.difference.as_ref().and_then(|difference| difference.mde);
-        own.difference.clone()
+        measured.difference.clone_from(&own.difference);
+        measured.credit = own.credit;
     }
 
     /// The contrast `both - one - other + reference` of every item that all four cells scored, by stratum and
@@ -251,13 +277,15 @@ pub(crate) fn judge(cells: &mut [Measured], level: &Level<'_>, suite: &Suite) {
         anytime: suite.stops_by_outcome(),
     };
     for cell in cells {
-        let summary = &mut cell.summary;
+        let (summary, credit) = (&mut cell.summary, cell.credit);
         summary.verdict = if summary.setting == level.reference && summary.void.is_none() {
             Verdict::Reference
+        } else if !summary.not_comparable.is_empty() {
+            Verdict::NotComparable
         } else if summary.quality.is_none() {
             Verdict::NotMeasured
         } else {
-            rule.verdict(summary.difference.as_ref(), summary.p_holm, missing(summary))
+            rule.verdict(summary.difference.as_ref(), summary.p_holm, credit)
         };
     }
 }
@@ -280,21 +308,17 @@ impl Rule {
     /// difference is beyond the A/A floor, and the test holds over all cells; else not separable. A
     /// difference that is both (small, certain and within the margin) is `no_worse`.
     ///
-    /// Pairs leave out items that broke, so `missing`, their share, is counted as lost before anything is
-    /// called `no_worse`: a server that dies on the hard items must not look the better for it.
-    pub(crate) fn verdict(
-        &self,
-        difference: Option<&Estimate>,
-        p_holm: Option<f64>,
-        missing: f64,
-    ) -> Verdict {
+    /// An item that broke counts as lost, on the reference too. `credit` is what the setting gains on those: it is
+    /// taken off before anything is called `no_worse`, for a reference that dies on the hard items proves nothing of
+    /// the others.
+    pub(crate) fn verdict(&self, difference: Option<&Estimate>, p_holm: Option<f64>, credit: f64) -> Verdict {
         let Some(Estimate { value, low: Some(low), high: Some(high), .. }) = difference else {
             return Verdict::NotSeparable;
         };
         let beyond_floor = self.floor.is_some_and(|floor| value.abs() > floor);
         let significant = p_holm.is_some_and(|p| p <= self.level);
         let below = if self.anytime { *value < 0.0 } else { *high < 0.0 };
-        if *low - missing > -self.margin {
+        if *low - credit > -self.margin {
             Verdict::NoWorse
         } else if below && beyond_floor && significant {
             Verdict::Worse
@@ -304,10 +328,42 @@ impl Rule {
     }
 }
 
-/// Share of a cell's trials that broke.
-fn missing(cell: &CellSummary) -> f64 {
-    let all = cell.scored + cell.unscored + cell.failed;
-    f64::from(cell.failed) / f64::from(all.max(1))
+/// Leaves out what the reference has no item of: the same items are compared, or none. A cell that shares no item at
+/// all with it (another tokenizer makes other cases of the same tasks) keeps its own.
+fn keep_shared(items: &mut Vec<Item>, reference: &Reference<'_>) {
+    let shared = |item: &Item| reference.contains_key(&key_of(item));
+    if items.iter().any(shared) {
+        items.retain(shared);
+    }
+}
+
+/// Whether neither visit of the reference broke on it.
+fn answered_by_both(item: &Item, reference: &Reference<'_>) -> bool {
+    !item.broke && reference.get(&key_of(item)).is_none_or(|first| !first.broke)
+}
+
+impl Cell {
+    /// A cell that misses a whole task of the reference's has no mean that could be laid beside the others'.
+    fn hold_apart(&mut self, strata: &[Stratum], scores: &[ClusterSums], change: &Change) {
+        if self.quality.is_none() {
+            return;
+        }
+        let has = |sums: &ClusterSums| sums.mean().is_some();
+        let pairs = change.strata.iter().any(has);
+        let missing = strata.iter().zip(scores).zip(&change.strata);
+        let missing = missing.filter(|((_, own), paired)| if pairs { !has(paired) } else { !has(own) });
+        self.not_comparable = missing.map(|((stratum, _), _)| stratum.name()).collect();
+        if !self.not_comparable.is_empty() {
+            (self.quality, self.difference) = (None, None);
+        }
+    }
+}
+
+impl Stratum {
+    /// The task, and the arm where it has one.
+    fn name(&self) -> String {
+        if self.arm.is_empty() { self.task.to_string() } else { format!("{} ({})", self.task, self.arm) }
+    }
 }
 
 /// The primary tasks and arms of a context length, with the clusters of their cases.
@@ -361,18 +417,22 @@ fn compared_sums(strata: &[Stratum], items: &[Item], of: impl Fn(&Item) -> Optio
 }
 
 impl Change {
-    fn of(strata: &[Stratum], items: &[Item], reference: &HashMap<ItemKey<'_>, f64>) -> Self {
-        let change = |item: &Item| Some(item.quality - reference.get(&key_of(item))?);
-        let changes: Vec<(&Item, f64)> =
-            items.iter().filter_map(|item| Some((item, change(item)?))).collect();
-        let differing = changes.iter().filter(|(_, change)| *change != 0.0).count();
-        let added = |size: &dyn Fn(f64) -> f64| {
-            sums(strata, changes.iter().map(|(item, change)| (*item, size(*change))))
+    fn of(strata: &[Stratum], items: &[Item], reference: &Reference<'_>) -> Self {
+        let mut pairs: Vec<(&Item, f64, bool)> = Vec::new();
+        for item in items {
+            if let Some(theirs) = reference.get(&key_of(item)) {
+                pairs.push((item, item.quality - theirs.quality, theirs.broke));
+            }
+        }
+        let differing = pairs.iter().filter(|(_, change, _)| *change != 0.0).count();
+        let added = |of: &dyn Fn(f64, bool) -> f64| {
+            sums(strata, pairs.iter().map(|(item, change, broke)| (*item, of(*change, *broke))))
         };
         Self {
-            strata: added(&|change| change),
-            sizes: added(&f64::abs),
-            discordance: differing as f64 / changes.len().max(1) as f64,
+            strata: added(&|change, _| change),
+            sizes: added(&|change, _| change.abs()),
+            credits: added(&|change, broke| if broke { change.max(0.0) } else { 0.0 }),
+            discordance: differing as f64 / pairs.len().max(1) as f64,
         }
     }
 
@@ -462,7 +522,7 @@ mod tests {
     }
 
     #[test]
-    fn items_that_broke_count_as_lost() {
+    fn what_the_reference_broke_on_is_no_proof_that_a_setting_is_no_worse() {
         let equal = interval(0.0, -0.01, 0.01);
         assert_eq!(rule(Some(0.0)).verdict(Some(&equal), Some(1.0), 0.05), Verdict::NotSeparable);
     }

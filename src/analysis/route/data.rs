@@ -182,27 +182,49 @@ fn fastest<'a>(answers: &Answers<'a>, smart: &str) -> Option<&'a str> {
 fn answers<'a>(run: &Run<'a>) -> Answers<'a> {
     let journal: &'a crate::journal::Journal = run.journal;
     let idle_w = journal.header.machine.idle_gpu_w.unwrap_or_default();
-    let mut trials: BTreeMap<&'a str, HashMap<&'a str, Vec<Answer>>> = BTreeMap::new();
+    let mut trials: BTreeMap<&'a str, HashMap<&'a str, Vec<Tried>>> = BTreeMap::new();
     for trial in journal.trials.iter().filter(|trial| trial.key.replicate == 0) {
         let void = run.void.contains_key(&(trial.key.setting.as_str(), trial.key.context));
         if void || run.weight(&trial.key.task) != Weight::Primary {
             continue;
         }
-        if let Some(answer) = answer(trial, idle_w) {
+        let case = run.case_of(trial);
+        if let Some(tried) = tried(trial, idle_w).filter(|_| !case.is_empty()) {
             let of_setting = trials.entry(&trial.key.setting).or_default();
-            of_setting.entry(&trial.case).or_default().push(answer);
+            of_setting.entry(case).or_default().push(tried);
         }
     }
-    let mean = |(case, answers): (&'a str, Vec<Answer>)| (case, average(&answers));
-    trials.into_iter().map(|(setting, cases)| (setting, cases.into_iter().map(mean).collect())).collect()
+    let settings = trials.into_iter().map(|(setting, cases)| (setting, timed(cases)));
+    settings.filter(|(_, cases)| !cases.is_empty()).collect()
 }
 
-fn answer(trial: &Trial, idle_w: f64) -> Option<Answer> {
-    Some(Answer {
-        quality: trial.outcome.score()?.quality?,
-        latency_s: trial.measured(metric::TOTAL_S, Source::Client)?,
-        energy_j: net_energy(trial, idle_w),
-    })
+/// A trial; one that broke may not have been timed.
+struct Tried {
+    quality: f64,
+    latency_s: Option<f64>,
+    energy_j: Option<f64>,
+}
+
+/// What broke is lost: a server that dies on the hard items must not look the better for it.
+fn tried(trial: &Trial, idle_w: f64) -> Option<Tried> {
+    let quality = trial.outcome.judged()?;
+    let latency_s = trial.measured(metric::TOTAL_S, Source::Client);
+    let broke = trial.outcome.score().is_none();
+    (broke || latency_s.is_some()).then(|| Tried { quality, latency_s, energy_j: net_energy(trial, idle_w) })
+}
+
+/// The answers of a setting by case. A trial that broke before it was timed took as long as the slowest that was.
+fn timed<'a>(cases: HashMap<&'a str, Vec<Tried>>) -> HashMap<&'a str, Answer> {
+    let times = cases.values().flatten().filter_map(|tried| tried.latency_s);
+    let Some(slowest) = times.max_by(f64::total_cmp) else { return HashMap::new() };
+    let answer = |tried: &Tried| Answer {
+        quality: tried.quality,
+        latency_s: tried.latency_s.unwrap_or(slowest),
+        energy_j: tried.energy_j,
+    };
+    let mean =
+        |(case, tried): (&'a str, Vec<Tried>)| (case, average(&tried.iter().map(answer).collect::<Vec<_>>()));
+    cases.into_iter().map(mean).collect()
 }
 
 fn average(answers: &[Answer]) -> Answer {

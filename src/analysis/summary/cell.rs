@@ -63,6 +63,29 @@ pub struct EnergySummary {
     pub idle_w: Option<f64>,
 }
 
+/// Speed of a cell on prompts of about one length (medians).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SpeedRow {
+    /// Setting label.
+    pub setting: String,
+    /// Context length (tokens).
+    pub context: u32,
+    /// Shortest prompt (tokens).
+    pub shortest: u32,
+    /// Longest prompt (tokens), less than twice the shortest.
+    pub longest: u32,
+    /// Time to first token (s), client's clock.
+    pub ttft_s: Option<Estimate>,
+    /// Cold prefill rate (tokens/s).
+    pub prefill_tps: Option<Estimate>,
+    /// Decode rate (tokens/s), client's clock.
+    pub decode_tps: Option<Estimate>,
+    /// The first of them beside the reference's on the same requests; `None` for the reference.
+    pub ttft_ratio: Option<Estimate>,
+    /// The last of them likewise.
+    pub decode_ratio: Option<Estimate>,
+}
+
 /// One setting at one context length.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CellSummary {
@@ -82,7 +105,8 @@ pub struct CellSummary {
     pub failed: u32,
     /// Replies that ran out of output budget.
     pub truncated: u32,
-    /// Mean over primary tasks of the mean score (0..1); tasks at which the reference scores 0 are left out.
+    /// Mean over primary tasks of the mean score (0..1), what broke counted as 0; tasks at which the reference scores 0
+    /// are left out. `None` where the cell is not comparable.
     pub quality: Option<Estimate>,
     /// Paired difference to the reference (points of the 0..1 scale).
     pub difference: Option<Estimate>,
@@ -93,6 +117,10 @@ pub struct CellSummary {
     pub p_holm: Option<f64>,
     /// Whether the quality is kept.
     pub verdict: Verdict,
+    /// Primary tasks (and arms) of which the cell has no item in common with the reference: it has no quality then, for
+    /// means over different tasks are never compared.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_comparable: Vec<String>,
     /// Distance from the reference's distributions.
     pub kld: Option<KldSummary>,
     /// Time to first token (s), client's clock.
@@ -101,6 +129,19 @@ pub struct CellSummary {
     pub prefill_tps: Option<Estimate>,
     /// Decode rate (tokens/s), client's clock.
     pub decode_tps: Option<Estimate>,
+    /// Time to first token beside the reference's on the same requests: the median of their ratios, above 1 is slower.
+    /// Cells are compared by this; `None` for the reference and without shared requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttft_ratio: Option<Estimate>,
+    /// Prefill rate beside the reference's likewise; below 1 is slower.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefill_ratio: Option<Estimate>,
+    /// Decode rate beside the reference's likewise; below 1 is slower.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decode_ratio: Option<Estimate>,
+    /// Energy of a request beside the reference's likewise; above 1 is more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub energy_ratio: Option<Estimate>,
     /// Decode rate as the engine reports it (tokens/s).
     pub engine_decode_tps: Option<Estimate>,
     /// Inter-token latency: median over trials of the 50th and 95th percentile, and the longest (s).
@@ -143,10 +184,15 @@ impl CellSummary {
             mde: None,
             p_holm: None,
             verdict: Verdict::NotMeasured,
+            not_comparable: Vec::new(),
             kld: None,
             ttft_s: None,
             prefill_tps: None,
             decode_tps: None,
+            ttft_ratio: None,
+            prefill_ratio: None,
+            decode_ratio: None,
+            energy_ratio: None,
             engine_decode_tps: None,
             itl_p50_s: None,
             itl_p95_s: None,

@@ -154,6 +154,8 @@ pub enum GateStatus {
     Failed,
     /// The interval reaches over a limit: the data cannot tell.
     Open,
+    /// The run is not finished where the gate looks.
+    Undecided,
 }
 
 /// A trial that broke.

@@ -10,7 +10,7 @@ mod serving;
 mod setup;
 mod task;
 
-pub use cell::{CellSummary, EnergySummary, MemoryFit, MemorySummary};
+pub use cell::{CellSummary, EnergySummary, MemoryFit, MemorySummary, SpeedRow};
 pub use distributions::{
     AcceptanceRow, DivergenceExample, DivergenceRow, DivergenceVerdict, FigureRow, KldBand, KldSummary,
     SurvivalPoint,
@@ -57,6 +57,8 @@ pub enum Verdict {
     Worse,
     /// The data cannot tell.
     NotSeparable,
+    /// A task of the reference's is missing: the means are of different tasks.
+    NotComparable,
     /// Nothing was scored.
     NotMeasured,
 }
@@ -69,6 +71,7 @@ impl Verdict {
             Self::NoWorse => "no worse",
             Self::Worse => "worse",
             Self::NotSeparable => "not separable",
+            Self::NotComparable => "not comparable",
             Self::NotMeasured => "not measured",
         }
     }
@@ -80,6 +83,8 @@ impl Verdict {
 pub enum FrontStatus {
     /// On the front in nearly every bootstrap draw.
     OnFront,
+    /// On the front in nearly every bootstrap draw, but only by what it costs: the verdict calls its quality worse.
+    OnlyByCost,
     /// Dominated in nearly every bootstrap draw.
     Dominated,
     /// The data cannot tell.
@@ -192,6 +197,9 @@ pub struct Summary {
     pub aa: Vec<AaSummary>,
     /// Every task on every cell.
     pub tasks: Vec<TaskRow>,
+    /// Speed by length of the prompt, where a context length has prompts of several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub speeds: Vec<SpeedRow>,
     /// By depth.
     pub depths: Vec<DepthRow>,
     /// Conversations of many turns, by quarter; left out when there are none.

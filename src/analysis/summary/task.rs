@@ -21,9 +21,10 @@ pub struct TaskRow {
     pub context: u32,
     /// A sanity check, or only compared: not part of the primary endpoint.
     pub sanity: bool,
-    /// Mean score (0..1) with its interval (Wilson for pass/fail scores, bootstrap else).
+    /// Mean score (0..1), what broke counted as 0, with its interval (Wilson for pass/fail scores, bootstrap else); `None`
+    /// where nothing was scored.
     pub quality: Option<Estimate>,
-    /// Setting minus reference over the independent groups of items that both scored: their mean with Tango's interval
+    /// Setting minus reference over the independent groups of items that both have, scored or broken: their mean with Tango's interval
     /// (pass/fail) or Student's; nothing of it is adjusted for the number of tasks. `None` for the reference.
     #[serde(default)]
     pub difference: Option<Estimate>,

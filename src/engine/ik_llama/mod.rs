@@ -138,6 +138,10 @@ impl Engine for IkLlama {
         })
     }
 
+    fn measuring_arguments(&self) -> &'static [&'static [&'static str]] {
+        &[&["-np", "1"], &["--cache-ram", "0"], &["--metrics"], &["--webui", "none"]]
+    }
+
     fn dialect(&self) -> Dialect {
         Dialect::LlamaCpp
     }

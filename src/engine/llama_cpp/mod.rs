@@ -168,6 +168,18 @@ impl Engine for LlamaCpp {
         })
     }
 
+    fn measuring_arguments(&self) -> &'static [&'static [&'static str]] {
+        &[
+            &["-np", "1"],
+            &["--cache-ram", "0"],
+            &["--metrics"],
+            &["--slots"],
+            &["--no-ui"],
+            &["--no-webui"],
+            &["--log-verbosity", "4"],
+        ]
+    }
+
     fn dialect(&self) -> Dialect {
         Dialect::LlamaCpp
     }

@@ -141,6 +141,10 @@ impl Engine for Sglang {
         Ok(Argv { program: launch.binary.to_owned(), args: arguments(cell, launch)?, env })
     }
 
+    fn measuring_arguments(&self) -> &'static [&'static [&'static str]] {
+        &[&["--enable-cache-report"], &["--enable-metrics"], &["--sampling-defaults", "openai"]]
+    }
+
     fn dialect(&self) -> Dialect {
         Dialect::Sglang
     }

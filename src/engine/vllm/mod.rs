@@ -183,6 +183,16 @@ impl Engine for Vllm {
         Ok(Argv { program: launch.binary.to_owned(), args: arguments(cell, launch)?, env })
     }
 
+    fn measuring_arguments(&self) -> &'static [&'static [&'static str]] {
+        &[
+            &["--max-logprobs", "1024"],
+            &["--generation-config", "vllm"],
+            &["--enable-prompt-tokens-details"],
+            &["--enable-per-request-metrics"],
+            &["--per-request-spec-decode-metrics", "summary"],
+        ]
+    }
+
     fn dialect(&self) -> Dialect {
         Dialect::Vllm
     }

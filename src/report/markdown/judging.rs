@@ -60,6 +60,7 @@ pub(super) fn gates(summary: &Summary) -> Vec<GateView> {
             GateStatus::Passed => "passed",
             GateStatus::Failed => "**failed**",
             GateStatus::Open => "open",
+            GateStatus::Undecided => "undecided",
         },
         because: text::markdown(&result.because),
     };

@@ -18,6 +18,7 @@ mod machine;
 mod memory;
 mod serving;
 mod speculation;
+mod speed;
 mod view;
 
 use view::View;

@@ -16,6 +16,7 @@ use super::machine;
 use super::memory::MemoryView;
 use super::serving::{self, PrefixCacheView};
 use super::speculation::{self, SpeculationView};
+use super::speed::SpeedView;
 use crate::analysis::summary::{CellSummary, DepthRow, Estimate, KldSummary, Summary, TaskRow};
 
 /// Failures that are listed one by one.
@@ -35,6 +36,7 @@ pub(super) struct View<'a> {
     figure: Option<&'static str>,
     figure_words: String,
     levels: Vec<LevelView>,
+    speeds: Vec<SpeedView>,
     tasks: Vec<TableView>,
     task_differences: Vec<TableView>,
     sanity_note: bool,
@@ -210,6 +212,7 @@ impl<'a> View<'a> {
             figure: front(summary).is_some().then_some(FRONT_FILE),
             figure_words: format!("Pareto front of {}", text::markdown(&summary.suite)),
             levels: contexts.iter().map(|&context| level(summary, context)).collect(),
+            speeds: super::speed::rows(summary),
             tasks: contexts.iter().filter_map(|&context| task_table(summary, context)).collect(),
             task_differences: contexts
                 .iter()
@@ -288,12 +291,12 @@ fn level(summary: &Summary, context: u32) -> LevelView {
 }
 
 fn cell(cell: &CellSummary) -> CellView {
-    let verdict = if cell.void.is_some() { "void" } else { text::verdict(cell.verdict) };
+    let verdict = if cell.void.is_some() { "void".into() } else { text::markdown(&text::judgement(cell)) };
     CellView {
         setting: text::code(&cell.setting),
-        quality: text::estimate(cell.quality, text::score),
+        quality: text::estimate(cell.quality, text::score) + &text::broke(cell),
         difference: text::estimate(cell.difference, text::signed_points),
-        verdict: verdict.into(),
+        verdict,
         kld: cell.kld.as_ref().map_or(text::NONE.into(), |kld| text::estimate(Some(kld.mean), text::nat)),
         ttft: text::estimate(cell.ttft_s, text::seconds),
         prefill: text::estimate(cell.prefill_tps, text::significant),

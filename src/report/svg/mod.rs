@@ -23,6 +23,7 @@ const PLOT: Rect = Rect { x: 78.0, y: 34.0, width: 790.0, height: 330.0 };
 
 const FRONT: &str = "#0b5cad";
 const OPEN: &str = "#8a5a00";
+const WORSE: &str = "#b3261e";
 const MUTED: &str = "#9aa3ad";
 const INK: &str = "#1f2933";
 const FAINT: &str = "#5f6b76";
@@ -136,6 +137,9 @@ fn head(svg: &mut String, summary: &Summary, axes: Axes, height: f64) {
         (Mark::Hollow, OPEN, "front not separable"),
         (Mark::Full, MUTED, "dominated"),
     ];
+    let worse = summary.cells.iter().any(|cell| cell.front == FrontStatus::OnlyByCost);
+    let entries =
+        entries.into_iter().chain(worse.then_some((Mark::Full, WORSE, "worse, there only by its cost")));
     for (mark, colour, words) in entries {
         marker(svg, (x + 6.0, 70.0), mark, colour);
         label(svg, (x + 17.0, 74.0), "start", FAINT, r#" font-size="12""#, words);
@@ -321,13 +325,14 @@ enum Mark {
 fn look(cell: &CellSummary) -> (Mark, &'static str) {
     let colour = match cell.front {
         FrontStatus::OnFront => FRONT,
+        FrontStatus::OnlyByCost => WORSE,
         FrontStatus::Dominated => MUTED,
         FrontStatus::NotSeparable | FrontStatus::NotMeasured => OPEN,
     };
     let mark = match cell.front {
         _ if cell.verdict == Verdict::Reference => Mark::Reference,
         FrontStatus::NotSeparable | FrontStatus::NotMeasured => Mark::Hollow,
-        FrontStatus::OnFront | FrontStatus::Dominated => Mark::Full,
+        FrontStatus::OnFront | FrontStatus::OnlyByCost | FrontStatus::Dominated => Mark::Full,
     };
     (mark, colour)
 }
