@@ -4,10 +4,11 @@ use super::compare::{self, Prices, compare};
 use super::pick::{Goal, MinQuality, Request, WarningCode, pick};
 use super::route::{self, route};
 use super::summarise;
-use super::summary::{CellSummary, FrontStatus, Summary, Verdict};
+use super::summary::{CellSummary, FrontStatus, ModelInfo, Summary, Verdict};
 use super::testing::{ITEMS, OTHER, PLAYED, Play, REFERENCE, broke, right, unscored};
 use crate::error::Kind;
 use crate::journal::Journal;
+use crate::model::TrainedContext;
 use crate::report;
 use crate::trial::{Measurement, Outcome, Score, Source, metric};
 
@@ -64,7 +65,7 @@ fn a_setting_that_broke_in_36_of_57_trials_counts_them_as_lost() {
         summary
             .flags
             .iter()
-            .any(|flag| flag.contains("36 of 57 trials") && flag.contains("place on the front"))
+            .any(|flag| flag.contains("36 of 57 trials") && flag.contains("in its place on the front"))
     );
     let text =
         report::render(&summary).unwrap().into_iter().find(|(name, _)| *name == "report.md").unwrap().1;
@@ -261,4 +262,32 @@ fn figures_that_the_run_doubts_are_named_where_the_pick_rests_on_them() {
     assert_eq!(codes(&play.journal, &least), [WarningCode::DoubtfulMemory], "speed has no part in it");
     let within = Request { memory: Some(1 << 40), ..Request::new(512) };
     assert_eq!(codes(&play.journal, &within), [WarningCode::DoubtfulSpeed, WarningCode::DoubtfulMemory]);
+}
+
+#[test]
+fn a_context_beyond_the_trained_one_is_named_before_the_pick() {
+    let mut play = Play::new("").reference().other(right);
+    let setting = play.journal.header.suite.reference().clone();
+    let model = |tokens: u64| ModelInfo {
+        name: setting.model.clone(),
+        weights: setting.weights.clone(),
+        origin: "made up".into(),
+        derived: false,
+        sha256: String::new(),
+        bytes: 1,
+        kv: None,
+        kv_unknown: None,
+        trained: Some(TrainedContext { tokens, scaled: None }),
+    };
+    play.journal.header.models = vec![model(512)];
+    assert_eq!(codes(&play.journal, &Request::new(512)), []);
+    let longer = Request { extrapolate: true, ..Request::new(1024) };
+    let expected = [WarningCode::ContextNotMeasured, WarningCode::BeyondTrainedContext];
+    assert_eq!(codes(&play.journal, &longer), expected);
+    play.journal.header.models = vec![model(256)];
+    assert_eq!(codes(&play.journal, &Request::new(512)), [WarningCode::BeyondTrainedContext]);
+    for setting in &mut play.journal.header.suite.settings {
+        setting.options.insert("rope_scale".into(), "2".into());
+    }
+    assert_eq!(codes(&play.journal, &Request::new(512)), [], "the suite scales the positions itself");
 }

@@ -207,7 +207,7 @@ fn broken(summary: &Summary, flags: &mut Vec<String>) {
         } else if cell.setting == summary.reference {
             "they count as lost, and what others gain there shows nothing of them"
         } else {
-            "they count as lost in its quality, its verdict and its place on the front"
+            "on tasks of the quality they count as lost there, in its verdict and in its place on the front"
         };
         flags.push(format!(
             "{} of {} trials of {} at {} tokens broke; {counted}",

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::error::Result;
 use crate::journal::{Journal, LaunchRecord};
+use crate::model::TrainedContext;
 use crate::suite::{Setting, Suite};
 use crate::task::coherence::greedy_divergence::{self, GreedyDivergence};
 use crate::task::{self, Task as _, Weight};
@@ -496,9 +497,12 @@ impl<'a> Run<'a> {
         trials.filter(here).map(|trial| (trial.case.as_str(), trial)).collect()
     }
 
-    /// The context length (tokens) that a setting's model was trained for, as its file says; `None` where it is not known.
-    pub(crate) fn trained_context(&self, _setting: &Setting) -> Option<u64> {
-        None
+    /// The context length (tokens) that a setting's model was trained for, as its file says; `None` where it is not known,
+    /// nor where the suite itself scales the positions.
+    pub(crate) fn trained_context(&self, setting: &Setting) -> Option<u64> {
+        let mut models = self.journal.header.models.iter();
+        let model = models.find(|model| model.name == setting.model && model.weights == setting.weights)?;
+        model.trained.map(TrainedContext::longest).filter(|_| !self.suite.scales_positions(setting))
     }
 
     /// The server processes of a cell, in the order they were started.

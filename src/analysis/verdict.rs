@@ -33,7 +33,7 @@ impl Judged<'_> {
         if self.all(verdict) {
             return self.setting.to_owned();
         }
-        format!("{} at {}", self.setting, lengths(self.at(verdict)))
+        format!("{} ({})", self.setting, lengths(self.at(verdict)))
     }
 }
 
@@ -158,7 +158,7 @@ fn open(summary: &Summary, settings: &[Judged<'_>]) -> String {
         let named: Vec<String> =
             settings.iter().filter(|s| s.any(verdict)).map(|s| s.named(verdict)).collect();
         if !named.is_empty() {
-            parts.push(format!("{words}: {}", named.join("; ")));
+            parts.push(format!("{words}: {}", list(&named.iter().map(String::as_str).collect::<Vec<_>>())));
         }
     }
     let unsure: Vec<&Judged<'_>> = settings.iter().filter(|s| s.any(Verdict::NotSeparable)).collect();
@@ -440,8 +440,8 @@ mod tests {
         ]));
         assert!(text.starts_with("b keeps the quality"), "{text}");
         assert!(text.contains("c does so at 2,048 tokens, not shown at 4,096 tokens"), "{text}");
-        assert!(text.contains("Worse than the reference: a at 2,048 tokens;"), "{text}");
-        assert!(text.contains("for want of a task: c at 4,096 tokens"), "{text}");
+        assert!(text.contains("Worse than the reference: a (2,048 tokens);"), "{text}");
+        assert!(text.contains("for want of a task: c (4,096 tokens)"), "{text}");
         assert!(
             text.contains("a cannot be told from the reference on quality at 4,096 tokens: 60 paired"),
             "{text}"
