@@ -172,5 +172,5 @@ fn end_now() {
 fn started() -> Vec<i32> {
     let own = std::process::id();
     let tree = crate::probe::memory::descendants(own).unwrap_or_default();
-    tree.into_iter().map(|pid| pid as i32).filter(|pid| *pid > 0 && *pid as u32 != own).collect()
+    tree.into_iter().filter(|pid| *pid > 0 && u32::try_from(*pid) != Ok(own)).collect()
 }
