@@ -106,7 +106,7 @@ fn the_main_job_runs_on_a_real_server() {
         assert!(command.contains("--port 8080") && !command.contains("--cache-ram"), "{command}");
         let port = supervise::free_port().unwrap();
         let child = Command::new("sh")
-            .args(["-c", &format!("exec {}", command.replace("--port 8080", &format!("--port {port}")))])
+            .args(["-c", &executed(&command.replace("--port 8080", &format!("--port {port}")))])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -115,6 +115,13 @@ fn the_main_job_runs_on_a_real_server() {
         assert!(comes_up(port), "{command}");
         assert!(server.0.try_wait().unwrap().is_none(), "{command}");
     }
+}
+
+/// A printed command that takes the shell's place: `exec` comes behind the variables that it is given.
+fn executed(command: &str) -> String {
+    let given = command.split(' ').take_while(|word| word.contains('=')).map(|word| word.len() + 1);
+    let (variables, rest) = command.split_at(given.sum());
+    format!("{variables}exec {rest}")
 }
 
 /// A llama-server that ends with the test.
