@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Run;
 use super::frame::{self, Visit};
 use super::pareto;
+use super::replies;
 use super::stats::median;
 use super::summary::{CellSummary, DivergenceVerdict, MemorySummary, Objective, Summary, TaskRow};
 use super::words::percent;
 use crate::error::Result;
 use crate::model::TrainedContext;
 use crate::task::Weight;
-use crate::trial::{Source, Trial, metric};
+use crate::trial::{Measurement, Source, Trial, metric};
 
 /// Client and engine may differ in the decode rate by this share.
 const DECODE_TOLERANCE: f64 = 0.05;
@@ -68,6 +69,7 @@ pub(crate) fn flags(run: &Run<'_>, summary: &Summary) -> Result<Vec<String>> {
     derived(summary, &mut flags);
     not_lossless(run, summary, &mut flags);
     streams(run, &mut flags);
+    flags.extend(replies::flags(run));
     flags.extend(doubts(run)?.into_iter().map(|doubt| doubt.text));
     shared_memory(summary, &mut flags);
     few_visits(run, summary, &mut flags);
@@ -410,9 +412,21 @@ fn absent(run: &Run<'_>) -> Vec<String> {
 }
 
 fn absent_of(trial: &Trial) -> BTreeMap<&str, &str> {
-    let known = |name: &str| trial.measurements.iter().any(|m| m.name == name && m.value.is_some());
-    let without = trial.measurements.iter().filter(|m| m.value.is_none() && !known(&m.name));
+    let counts = |m: &&Measurement| m.source == Source::Client || !only_the_clients(&m.name);
+    let figures = || trial.measurements.iter().filter(counts);
+    let known = |name: &str| figures().any(|m| m.name == name && m.value.is_some());
+    let (clients, others): (Vec<_>, Vec<_>) =
+        figures().filter(|m| m.value.is_none() && !known(&m.name)).partition(|m| m.source == Source::Client);
+    // Where several sources have none, the client's reason is the one that is kept.
+    let without = others.into_iter().chain(clients);
     without.map(|m| (m.name.as_ref(), m.absent.as_deref().unwrap_or("no reason given"))).collect()
+}
+
+/// Figures that are the client's alone in every table: that an engine names its own is no reason to leave out why they
+/// are not there.
+fn only_the_clients(name: &str) -> bool {
+    [metric::TTFT_S, metric::DECODE_TPS, metric::ITL_P50_S, metric::ITL_P95_S, metric::ITL_MAX_S]
+        .contains(&name)
 }
 
 fn words(name: &str) -> &str {

@@ -33,6 +33,7 @@ pub mod pick;
 pub mod power;
 mod prefix_cache;
 mod quality;
+mod replies;
 pub mod route;
 mod speculation;
 mod speed;

@@ -171,6 +171,7 @@ fn streamed(answer: &Answer, limits: &Limits) -> Result<Exchange, Failure> {
         events: arrived.collect(),
         counts: Counts { output: shown_tokens(&decoded), ..decoded.counts },
         total_s: answer.total.as_secs_f64(),
+        other_choices: decoded.other_choices,
     };
     Ok(Exchange {
         measurements: timeline.measurements(),
@@ -326,9 +327,11 @@ mod tests {
 
     #[test]
     fn the_token_that_ends_a_reply_is_not_among_those_shown() {
-        let (one, two) = (token("a"), token("b"));
+        let tokens: Vec<String> = ["a", "b", "c", "d", "e"].map(token).to_vec();
         let rate = |end: &str| {
-            let chunks = [(100, ROLE), (200, &*one), (300, &*two), (400, end)];
+            let mut chunks = vec![(100, ROLE)];
+            chunks.extend((2..).map(|i| 100 * i).zip(tokens.iter().map(String::as_str)));
+            chunks.push((700, end));
             let exchange = exchange(&answer("text/event-stream", &chunks), &Limits::default()).unwrap();
             measured(&exchange, metric::DECODE_TPS).map(f64::round)
         };
@@ -336,11 +339,47 @@ mod tests {
             END.replace("\"completion_tokens\":2", &format!("\"completion_tokens\":{output}"))
                 .replace("stop", finish)
         };
-        assert_eq!(rate(&counted(2, "stop")), Some(10.0));
-        assert_eq!(rate(&counted(3, "stop")), Some(10.0));
+        assert_eq!(rate(&counted(5, "stop")), Some(10.0));
+        assert_eq!(rate(&counted(6, "stop")), Some(10.0));
         // Here one event held two tokens, and nobody knows which.
-        assert_eq!(rate(&counted(3, "length")), None);
-        assert_eq!(rate(&counted(4, "stop")), None);
+        assert_eq!(rate(&counted(6, "length")), None);
+        assert_eq!(rate(&counted(7, "stop")), None);
+    }
+
+    /// A parser that keeps a call back: events with nothing but a count in between tell when its tokens were made.
+    #[test]
+    fn a_count_that_grows_is_a_token_though_its_text_is_kept_back() {
+        let counted = |delta: &str, finish: &str, count: u32| {
+            format!(
+                "data: {{\"choices\":[{{\"delta\":{delta},\"finish_reason\":{finish}}}],\"usage\":{{\"prompt_tokens\":10,\
+                 \"completion_tokens\":{count},\"prompt_tokens_details\":{{\"cached_tokens\":0}}}}}}\n\n"
+            )
+        };
+        let call = r#"{"tool_calls":[{"index":0,"id":"1","function":{"name":"f","arguments":"{}"}}]}"#;
+        let mut events = vec![(100, counted(r#"{"role":"assistant","content":""}"#, "null", 0))];
+        events.extend((1..=50).map(|i| (100 + 20 * u64::from(i), counted("{}", "null", i))));
+        events.push((1101, counted(call, "null", 50)));
+        events.push((1102, counted("{}", "\"tool_calls\"", 51)));
+        events.push((1103, "data: [DONE]\n\n".to_owned()));
+        let chunks: Vec<(u64, &str)> = events.iter().map(|(at, text)| (*at, text.as_str())).collect();
+        let exchange = exchange(&answer("text/event-stream", &chunks), &Limits::default()).unwrap();
+        assert_eq!(measured(&exchange, metric::TTFT_S), Some(0.12));
+        let rate = measured(&exchange, metric::DECODE_TPS).unwrap();
+        assert!((rate - 50.0).abs() < 0.1, "{rate}");
+        assert!((measured(&exchange, metric::ITL_P50_S).unwrap() - 0.02).abs() < 1e-9);
+        assert!((measured(&exchange, metric::PREFILL_TPS).unwrap() - 10.0 / 0.12).abs() < 1e-9);
+    }
+
+    /// Some servers count only with the last event, which may hold nothing else and name no reason for the end.
+    #[test]
+    fn a_count_of_the_whole_at_the_end_is_no_token() {
+        let (one, two) = (token("a"), token("b"));
+        let end = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"\"}],\"usage\":{\"prompt_tokens\":10,\
+                   \"completion_tokens\":2}}\n\ndata: [DONE]\n\n";
+        let chunks = [(100, ROLE), (200, &*one), (300, &*two), (900, end)];
+        let exchange = exchange(&answer("text/event-stream", &chunks), &Limits::default()).unwrap();
+        assert_eq!(exchange.timeline.as_ref().map(|timeline| timeline.events.len()), Some(2));
+        assert!((measured(&exchange, metric::ITL_MAX_S).unwrap() - 0.1).abs() < 1e-9);
     }
 
     #[test]

@@ -51,7 +51,7 @@ impl Recording {
     }
 }
 
-/// An event that carries at least one token.
+/// An event that carries at least one token, or says that one was generated.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TokenEvent {
     /// Time since the request was sent, connecting included (s).
@@ -80,10 +80,24 @@ pub struct Timeline {
     pub counts: Counts,
     /// Time from sending the request to the end of the reply (s).
     pub total_s: f64,
+    /// The server sent choices beside the one that was asked for, and counts their tokens too.
+    pub other_choices: bool,
 }
 
 /// A number, or why there is none.
 type Figure = Result<f64, String>;
+
+/// So few tokens may come with the first event, and its arrival is still that of the first token: drafts and batches put a
+/// few into one.
+const FEW_AT_FIRST: u64 = 4;
+/// So many may not, even where later events hold as many: a parser that keeps a reply back sends it in large pieces.
+const MANY_AT_FIRST: u64 = 16;
+/// Events within this time of the first came with it (s): no model makes tokens so fast.
+const LUMP_S: f64 = 0.001;
+/// Fewest tokens after the first event that make a rate.
+const LEAST_TOKENS: u64 = 4;
+/// Shortest time that they may take (s): below it the way of the bytes counts, not the model.
+const LEAST_S: f64 = 0.005;
 
 impl Timeline {
     /// The client's figures: TTFT, total, prefill and decode rate, inter-token latency.
@@ -92,8 +106,32 @@ impl Timeline {
     }
 
     fn ttft(&self) -> Figure {
-        let first = self.events.first();
-        first.map(|event| event.at_s).ok_or_else(|| "no event carried a token".to_owned())
+        let first = self.events.first().ok_or("no event carried a token")?;
+        self.untimed().map_or(Ok(first.at_s), |reason| Err(reason.to_owned()))
+    }
+
+    /// Why the arrivals of the events are not those of the tokens; `None` where they are.
+    pub fn untimed(&self) -> Option<&'static str> {
+        let first = self.events.first()?;
+        if self.was_kept_back(first.at_s) {
+            return Some(HELD_BACK);
+        }
+        let few = FEW_AT_FIRST.saturating_mul(self.events.len() as u64);
+        let uncounted = first.tokens.is_none() && !self.other_choices;
+        (uncounted && self.counts.output? > few).then_some(FEW_EVENTS)
+    }
+
+    /// Whether many tokens came at once when the first event did, at `first_s`: more than in two later events. Servers
+    /// that send every so many tokens begin no other way than they go on.
+    fn was_kept_back(&self, first_s: f64) -> bool {
+        let with_it = self.events.partition_point(|event| event.at_s - first_s < LUMP_S);
+        let (at_first, later) = self.events.split_at(with_it);
+        let known = |events: &[TokenEvent]| events.last().and_then(|event| event.tokens);
+        let held = known(at_first).unwrap_or(with_it as u64);
+        let pieces = later.len() as u64;
+        let after = known(later).map_or(pieces, |until| until.saturating_sub(held));
+        let like_later = pieces > 0 && held.saturating_mul(pieces) <= after.saturating_mul(2);
+        held > MANY_AT_FIRST || (held > FEW_AT_FIRST && !like_later)
     }
 
     /// Prompt tokens over TTFT. It holds the first decode step and the way over the network too, so it is a
@@ -110,12 +148,18 @@ impl Timeline {
 
     /// Tokens after the first event's tokens, and the time between the first and the last event (s).
     fn decoded(&self) -> Result<(u64, f64), String> {
+        if let Some(reason) = self.untimed() {
+            return Err(reason.to_owned());
+        }
+        if self.other_choices {
+            return Err(OTHER_CHOICES.to_owned());
+        }
         let [first, .., last] = self.events.as_slice() else {
             return Err(ONE_EVENT.to_owned());
         };
         let seconds = last.at_s - first.at_s;
         if seconds <= 0.0 {
-            return Err("all tokens arrived at once".to_owned());
+            return Err(AT_ONCE.to_owned());
         }
         let (before, until) = (self.first_tokens(first)?, self.last_tokens(last)?);
         if until <= before {
@@ -132,9 +176,7 @@ impl Timeline {
         match (first.tokens, self.counts.output) {
             (Some(tokens), _) => Ok(tokens),
             (None, Some(output)) if output == events => Ok(1),
-            (None, Some(output)) => Err(format!(
-                "{output} tokens came in {events} events, and the engine does not say how many in the first"
-            )),
+            (None, Some(_)) => Err(MORE_TOKENS.to_owned()),
             (None, None) => Err(UNCOUNTED.to_owned()),
         }
     }
@@ -145,19 +187,22 @@ impl Timeline {
         last.tokens.or(self.counts.output).ok_or_else(|| UNCOUNTED.to_owned())
     }
 
+    /// Times between the events (s); none where those are not the times of tokens.
     fn latencies(&self) -> Vec<f64> {
-        let pairs = self.events.windows(2);
-        pairs.map(|pair| pair[1].at_s - pair[0].at_s).collect()
+        let timed = if self.untimed().is_none() { self.events.as_slice() } else { &[] };
+        timed.windows(2).map(|pair| pair[1].at_s - pair[0].at_s).collect()
     }
 }
 
 /// The client's figures of a conversation, one timeline a turn: TTFT and prefill rate of the first turn (the
 /// later ones go on from the cache), the time of all requests together, decode rate and inter-token latency over
-/// the tokens of all turns (never from one turn to the next). Turns of a single event have no part in the rate.
+/// the tokens of all turns (never from one turn to the next). Turns of a single event, and those whose tokens were kept
+/// back, have no part in the rate.
 pub fn of_turns(turns: &[Timeline]) -> Vec<Measurement> {
     let mut latencies: Vec<f64> = turns.iter().flat_map(Timeline::latencies).collect();
     latencies.sort_by(f64::total_cmp);
-    let latency = |q: f64| nearest_rank(&latencies, q).ok_or_else(|| ONE_EVENT.to_owned());
+    let no_latency = turns.iter().find_map(Timeline::untimed).unwrap_or(ONE_EVENT);
+    let latency = |q: f64| nearest_rank(&latencies, q).ok_or_else(|| no_latency.to_owned());
     let first = |figure: fn(&Timeline) -> Figure| match turns.first() {
         Some(turn) => figure(turn),
         None => Err("nothing was asked".to_owned()),
@@ -182,21 +227,32 @@ pub fn of_turns(turns: &[Timeline]) -> Vec<Measurement> {
 /// Tokens over their time, all turns together; the first turn's reason when none can be timed.
 fn decode_rate(turns: &[Timeline]) -> Figure {
     let mut reason = None;
-    let (mut tokens, mut seconds) = (0, 0.0);
+    let (mut tokens, mut seconds) = (0_u64, 0.0);
     for turn in turns {
         match turn.decoded() {
-            Ok((more, time)) => (tokens, seconds) = (tokens + more, seconds + time),
+            Ok((more, time)) => (tokens, seconds) = (tokens.saturating_add(more), seconds + time),
             Err(why) => reason = reason.or(Some(why)),
         }
     }
-    if tokens == 0 {
-        return Err(reason.unwrap_or_else(|| UNCOUNTED.to_owned()));
+    match tokens {
+        0 => Err(reason.unwrap_or_else(|| UNCOUNTED.to_owned())),
+        _ if tokens < LEAST_TOKENS => Err(FEW_TOKENS.to_owned()),
+        _ if seconds < LEAST_S => Err(AT_ONCE.to_owned()),
+        _ => Ok(tokens as f64 / seconds),
     }
-    Ok(tokens as f64 / seconds)
 }
 
+// None of them holds a number: reports count trials by reason.
 const ONE_EVENT: &str = "fewer than two events carried tokens";
 const UNCOUNTED: &str = "the engine did not count the tokens of the reply";
+const HELD_BACK: &str = "many tokens came with the first one: the server had kept them back";
+const FEW_EVENTS: &str =
+    "many tokens came in few events, and the engine does not say how many the first one held";
+const MORE_TOKENS: &str =
+    "more tokens came than events, and the engine does not say how many the first one held";
+const OTHER_CHOICES: &str = "the server sent several choices and counts the tokens of all of them together";
+const FEW_TOKENS: &str = "too few tokens came after the first event for a rate";
+const AT_ONCE: &str = "the tokens arrived at once, or within a few milliseconds";
 
 /// The nearest-rank percentile of ascending values: the smallest value that at least the share `q` (0..1)
 /// of all values does not exceed; `None` when there are none.
@@ -215,6 +271,7 @@ mod tests {
             events: events.iter().map(|&(at_s, tokens)| TokenEvent { at_s, tokens }).collect(),
             counts: Counts { prompt: Some(100), output, cached: Some(0) },
             total_s: 9.0,
+            other_choices: false,
         }
     }
 
@@ -247,10 +304,10 @@ mod tests {
 
     #[test]
     fn one_token_an_event_only_when_the_total_says_so() {
-        let events = [(1.0, None), (1.5, None), (2.0, None)];
-        assert_eq!(figure(&timeline(&events, Some(3)), metric::DECODE_TPS), Ok(2.0));
-        let reason = figure(&timeline(&events, Some(4)), metric::DECODE_TPS).unwrap_err();
-        assert!(reason.contains("4 tokens came in 3 events"), "{reason}");
+        let events: Vec<_> = (0..5).map(|i| (1.0 + 0.5 * f64::from(i), None)).collect();
+        assert_eq!(figure(&timeline(&events, Some(5)), metric::DECODE_TPS), Ok(2.0));
+        let reason = figure(&timeline(&events, Some(6)), metric::DECODE_TPS).unwrap_err();
+        assert_eq!(reason, MORE_TOKENS);
         assert!(figure(&timeline(&events, None), metric::DECODE_TPS).is_err());
     }
 
@@ -259,9 +316,63 @@ mod tests {
         assert!(figure(&timeline(&[(1.0, Some(1))], Some(1)), metric::DECODE_TPS).is_err());
         let at_once = [(1.0, Some(1)), (1.0, Some(2))];
         assert!(figure(&timeline(&at_once, Some(2)), metric::DECODE_TPS).is_err());
-        let backwards = [(1.0, Some(5)), (2.0, Some(3))];
-        assert!(figure(&timeline(&backwards, Some(5)), metric::DECODE_TPS).is_err());
+        let backwards = [(1.0, Some(4)), (2.0, Some(3))];
+        assert!(
+            figure(&timeline(&backwards, Some(5)), metric::DECODE_TPS).unwrap_err().contains("contradict")
+        );
         assert!(figure(&timeline(&[], Some(0)), metric::TTFT_S).is_err());
+    }
+
+    #[test]
+    fn no_rate_from_a_few_tokens_or_milliseconds() {
+        let rate = |tokens: u64, seconds: f64| {
+            let events = [(1.0, Some(1)), (1.0 + seconds, Some(1 + tokens))];
+            figure(&timeline(&events, Some(1 + tokens)), metric::DECODE_TPS)
+        };
+        assert_eq!(rate(3, 1.0), Err(FEW_TOKENS.to_owned()));
+        assert_eq!(rate(4, 1.0), Ok(4.0));
+        assert_eq!(rate(100, 0.004), Err(AT_ONCE.to_owned()));
+        assert_eq!(rate(100, 0.25), Ok(400.0));
+    }
+
+    /// 50 tokens of 20 ms that a parser keeps back: they come with the first event, 1.1 s after the request.
+    #[test]
+    fn a_reply_that_was_kept_back_has_no_time_to_its_first_token_and_no_rate() {
+        let lump = timeline(&[(1.1, Some(50)), (1.102, Some(51))], Some(51));
+        let more = timeline(&[(1.1, Some(50)), (1.12, Some(51)), (1.2, Some(55))], Some(55));
+        // In several events, but all of them at once; and a server that counts at the end only.
+        let spread: Vec<_> = (0..50).map(|i| (1.1 + 1e-5 * f64::from(i), Some(1 + i as u64))).collect();
+        let spread = timeline(&spread, Some(50));
+        let uncounted = timeline(&[(1.1, None), (1.2, None)], Some(51));
+        for held in [lump, more, spread, uncounted] {
+            for name in [metric::TTFT_S, metric::PREFILL_TPS, metric::DECODE_TPS, metric::ITL_P50_S] {
+                let reason = figure(&held, name).unwrap_err();
+                assert!(reason == HELD_BACK || reason == FEW_EVENTS, "{name}: {reason}");
+            }
+            assert_eq!(figure(&held, metric::TOTAL_S), Ok(9.0));
+        }
+        // The beginning of a call is kept back, the rest is not.
+        let mut events = vec![(1.0, Some(12))];
+        events.extend((1..=20).map(|i| (1.0 + 0.1 * f64::from(i), Some(12 + i as u64))));
+        assert_eq!(figure(&timeline(&events, Some(32)), metric::TTFT_S), Err(HELD_BACK.to_owned()));
+    }
+
+    #[test]
+    fn tokens_that_always_come_by_the_piece_are_timed_by_the_piece() {
+        for size in [1, 4, 16] {
+            let events: Vec<_> = (1..=5).map(|i| (0.5 * i as f64, Some(size * i))).collect();
+            let pieces = timeline(&events, Some(5 * size));
+            assert_eq!(figure(&pieces, metric::TTFT_S), Ok(0.5), "{size}");
+            assert_eq!(figure(&pieces, metric::DECODE_TPS), Ok(2.0 * size as f64), "{size}");
+        }
+    }
+
+    #[test]
+    fn counts_of_several_choices_make_no_rate() {
+        let events: Vec<_> = (0..9).map(|i| (1.0 + 0.1 * f64::from(i), Some(1 + i as u64))).collect();
+        let several = Timeline { other_choices: true, ..timeline(&events, Some(9)) };
+        assert_eq!(figure(&several, metric::DECODE_TPS), Err(OTHER_CHOICES.to_owned()));
+        assert_eq!(figure(&several, metric::TTFT_S), Ok(1.0));
     }
 
     #[test]

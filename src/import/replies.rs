@@ -83,7 +83,7 @@ pub fn parse(line: &str) -> Result<Answer, String> {
             content: raw.content.unwrap_or_default(),
             reasoning: raw.reasoning.unwrap_or_default(),
             tool_calls: raw.tool_calls.into_iter().flatten().map(RawCall::call).collect::<Result<_, _>>()?,
-            finish_reason: raw.finish_reason.as_deref().map(finish_reason),
+            finish_reason: raw.finish_reason.as_deref().and_then(finish_reason),
             ..Reply::default()
         },
     })

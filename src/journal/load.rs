@@ -96,6 +96,10 @@ pub struct LoadRequest {
     /// Prompt tokens that came from a cache, by the engine's count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cached_tokens: Option<u64>,
+    /// Why its events did not arrive when its tokens were made, such as a parser that kept them back: neither `first_s`
+    /// nor `gaps_us` are times of tokens then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub untimed: Option<String>,
     /// Where it failed; `None`: it did not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<Stage>,

@@ -16,7 +16,7 @@ mod measurement;
 mod served;
 
 pub use measurement::{Measurement, Source, metric};
-pub use served::{DraftPoint, DraftPosition, DraftTrace, Served};
+pub use served::{DraftPoint, DraftPosition, DraftTrace, Overlong, Served};
 
 /// Who speaks a chat message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -375,6 +375,9 @@ pub struct Reply {
     /// [watch it](crate::task::Task::watches_cache).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub served: Option<Served>,
+    /// Where the server ignored the output budget so far that only the beginning is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlong: Option<Overlong>,
     /// For a conversation of several turns: the replies before this one, in order (with no earlier ones
     /// of their own).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -388,6 +391,16 @@ impl Reply {
             return Cow::Borrowed(&self.content);
         }
         Cow::Owned(format!("{}{}", self.reasoning, self.content))
+    }
+
+    /// Whether the reason for its end denies the calls that it made, or names calls that are not there. The calls are
+    /// what counts.
+    pub fn end_denies_calls(&self) -> bool {
+        match self.finish_reason {
+            Some(FinishReason::Stop) => !self.tool_calls.is_empty(),
+            Some(FinishReason::ToolCalls) => self.tool_calls.is_empty(),
+            _ => false,
+        }
     }
 
     /// The replies of a conversation in order, this one (the last) among them.

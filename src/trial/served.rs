@@ -47,6 +47,15 @@ fn share(part: u32, whole: u32) -> Option<f64> {
     (whole > 0).then(|| (f64::from(part) / f64::from(whole)).min(1.0))
 }
 
+/// A reply of which only the beginning is kept, because the server wrote far more than it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Overlong {
+    /// Length of the whole: reasoning, content, and name, arguments and id of each call (bytes).
+    pub bytes: u64,
+    /// SHA-256 of the whole, in that order (hex, 64 digits).
+    pub sha256: String,
+}
+
 /// How the tokens of a reply were drafted, in a compact form.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DraftTrace {

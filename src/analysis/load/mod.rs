@@ -139,6 +139,12 @@ fn step_flags(row: &LoadRow, all_different: bool) -> Vec<String> {
     if row.short > 0 {
         flags.push(format!("{at}: {} replies are shorter than asked", row.short));
     }
+    if let (1.., Some(reason)) = (row.untimed, &row.untimed_reason) {
+        flags.push(format!(
+            "{at}: {} replies have no time to the first token and no times between tokens: {reason}",
+            row.untimed
+        ));
+    }
     flags
 }
 
@@ -160,6 +166,7 @@ mod tests {
         row.late_s = Percentiles { p95: Some(0.025), ..row.late_s };
         row.falls_behind = true;
         row.not_sent = 2;
+        (row.untimed, row.untimed_reason) = (4, Some("kept back".into()));
         let flags = step_flags(&row, true);
         let expected = [
             "1 of 5 requests failed, most with: HTTP 500: no",
@@ -168,6 +175,7 @@ mod tests {
             "25.0 ms late",
             "came from a cache",
             "1 replies are shorter",
+            "4 replies have no time to the first token and no times between tokens: kept back",
         ];
         for (flag, words) in flags.iter().zip(expected) {
             assert!(flag.starts_with("a under load (1 stream)") && flag.contains(words), "{flag}");

@@ -100,6 +100,13 @@ pub struct LoadRow {
     pub cached: Option<f64>,
     /// Answered requests whose reply was shorter than asked.
     pub short: u32,
+    /// Answered requests whose events did not arrive when their tokens were made: they are in no time to the first token
+    /// and in no time between tokens.
+    #[serde(default)]
+    pub untimed: u32,
+    /// Why that was so in most of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub untimed_reason: Option<String>,
 }
 
 /// Percentiles by nearest rank; each is absent when fewer than one observation is expected above it (the 99th takes

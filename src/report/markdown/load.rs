@@ -218,6 +218,8 @@ mod tests {
             falls_behind: false,
             cached: Some(0.0),
             short: 0,
+            untimed: 0,
+            untimed_reason: None,
         };
         let open = LoadRow {
             arrivals: Arrivals::Poisson(0.5),

@@ -110,6 +110,7 @@ fn blank(shot: &Shot) -> LoadRequest {
         prompt_tokens: None,
         output_tokens: None,
         cached_tokens: None,
+        untimed: None,
         failed: None,
         error: None,
     }
@@ -134,6 +135,7 @@ impl Flown {
                     prompt_tokens: timeline.counts.prompt,
                     output_tokens: timeline.counts.output,
                     cached_tokens: timeline.counts.cached,
+                    untimed: timeline.untimed().map(str::to_owned),
                     ..known
                 },
             },
@@ -172,6 +174,7 @@ mod tests {
             events: vec![event(first_s, 1), event(first_s + 0.002, 2)],
             counts: Counts { prompt: Some(9), output: Some(2), cached: Some(0) },
             total_s: first_s + 0.003,
+            other_choices: false,
         }
     }
 
@@ -210,6 +213,26 @@ mod tests {
         let (sent, first, end) = (done.sent_s.unwrap(), done.first_s.unwrap(), done.end_s.unwrap());
         assert!((first - sent - 0.001).abs() < 2e-6 && (end - sent - 0.004).abs() < 2e-6, "{done:?}");
         assert_eq!((done.gaps_us.as_slice(), done.output_tokens), ([2000].as_slice(), Some(2)));
+    }
+
+    #[test]
+    fn a_reply_that_was_kept_back_is_marked() {
+        let mut schedule = schedule(Arrivals::Closed(1), 2, 2);
+        let driven = block_on(drive(&mut schedule, |shot| {
+            let kept_back = shot.number == 1;
+            async move {
+                let mut answer = answer(0.001);
+                if kept_back {
+                    answer.events.iter_mut().for_each(|event| event.tokens = event.tokens.map(|n| n + 49));
+                }
+                Ok(answer)
+            }
+        }));
+        let marked = |request: &LoadRequest| (request.number, request.untimed.is_some());
+        let marked: Vec<_> = driven.requests.iter().map(marked).collect();
+        assert_eq!(marked[..2], [(0, false), (1, true)]);
+        // When its text arrived is still known.
+        assert!(driven.requests[1].first_s.is_some() && driven.requests[1].gaps_us == [2000]);
     }
 
     #[test]
