@@ -3,6 +3,7 @@
 //! Sources: vLLM 0.32 (`ChatCompletionRequest`, `TokenizeChatRequest`), SGLang (`srt/entrypoints/openai/protocol.py`), and
 //! OpenAI's reference of chat completions, of which only what local servers share is sent.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
@@ -10,7 +11,7 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 
 use super::chat::{self, Conversation};
-use super::{Failure, merged};
+use super::{Failure, http, merged};
 use crate::engine::Dialect;
 use crate::suite::Sampling;
 use crate::trial::{Message, Tool, prefill, short_hash};
@@ -175,13 +176,27 @@ impl Manner {
         self.named(merged(body, rest))
     }
 
+    /// The body of a request for the rendered prompt.
+    pub(super) fn template(&self, messages: &[Message], tools: &[Tool]) -> Value {
+        self.named(chat::template_body(messages, tools))
+    }
+
+    /// The path that tells of the model: a llama-server that is a router of several (and llama-swap in its place) wants
+    /// its name in a query, others do not look at it.
+    pub(super) fn of_model<'p>(&self, path: &'p str) -> Cow<'p, str> {
+        match (self.dialect, &self.model) {
+            (Dialect::LlamaCpp, Some(model)) => Cow::Owned(format!("{path}?{}", http::query("model", model))),
+            _ => Cow::Borrowed(path),
+        }
+    }
+
     /// The body of a request for token ids.
     pub(super) fn tokenize(&self, text: &str, add_special: bool) -> Value {
         match self.dialect {
             Dialect::Vllm | Dialect::Sglang => {
                 self.named(json!({ "prompt": text, "add_special_tokens": add_special }))
             }
-            Dialect::LlamaCpp | Dialect::OpenAi => chat::tokenize_body(text, add_special),
+            Dialect::LlamaCpp | Dialect::OpenAi => self.named(chat::tokenize_body(text, add_special)),
         }
     }
 
@@ -342,7 +357,7 @@ mod tests {
         assert_eq!(of(Dialect::Vllm), json!({ "prompt": "a b", "add_special_tokens": false, "model": "m" }));
         assert_eq!(
             of(Dialect::LlamaCpp),
-            json!({ "content": "a b", "add_special": false, "parse_special": true })
+            json!({ "content": "a b", "add_special": false, "parse_special": true, "model": "m" })
         );
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::dialect::Manner;
 use super::http::Http;
 use super::text::shown;
 use super::{Exchange, Failure};
@@ -22,6 +23,8 @@ const ROUNDING: f64 = 1e-3;
 /// The request for one position.
 #[derive(Debug, Serialize)]
 struct Request<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<&'a str>,
     prompt: &'a [u32],
     n_predict: u32,
     n_probs: usize,
@@ -61,6 +64,15 @@ struct Probabilities {
     top_logprobs: Vec<Value>,
 }
 
+/// What is asked of which model.
+struct Ask<'a> {
+    model: Option<&'a str>,
+    /// The position is that behind them.
+    prefix: &'a [u32],
+    /// Nothing may come from the cache.
+    cold: bool,
+}
+
 /// One position as it was served.
 #[derive(Debug, Clone)]
 struct Position {
@@ -74,6 +86,7 @@ struct Position {
 
 pub(super) async fn collect(
     http: &Http,
+    manner: &Manner,
     path: &str,
     tokens: &[u32],
     lengths: &[usize],
@@ -82,7 +95,8 @@ pub(super) async fn collect(
     let mut positions: Vec<Position> = Vec::with_capacity(lengths.len());
     let mut before = None;
     for &length in lengths {
-        let mut position = position(http, path, &tokens[..length], top_k, before.is_none()).await?;
+        let ask = Ask { model: manner.model.as_deref(), prefix: &tokens[..length], cold: before.is_none() };
+        let mut position = position(http, path, ask, top_k).await?;
         position.step = before == Some(length - 1);
         before = Some(length);
         positions.push(position);
@@ -111,14 +125,10 @@ pub(super) fn check(tokens: &[u32], positions: &[usize], top_k: usize) -> Result
     )))
 }
 
-async fn position(
-    http: &Http,
-    path: &str,
-    prefix: &[u32],
-    top_k: usize,
-    cold: bool,
-) -> Result<Position, Failure> {
+async fn position(http: &Http, path: &str, ask: Ask<'_>, top_k: usize) -> Result<Position, Failure> {
+    let Ask { model, prefix, cold } = ask;
     let request = Request {
+        model,
         prompt: prefix,
         n_predict: 1,
         n_probs: top_k,

@@ -222,6 +222,12 @@ fn parse_base(base_url: &str) -> Result<Url> {
             .hint("leave them out: addresses are written into journals and reports"));
     }
     if url.query().is_some() || url.fragment().is_some() {
+/// `name=value`, escaped as the query of an address.
+pub(super) fn query(name: &str, value: &str) -> String {
+    let url = Url::parse_with_params("http://localhost", [(name, value)]);
+    url.ok().and_then(|url| url.query().map(str::to_owned)).unwrap_or_default()
+}
+
         return Err(wrong("it has a query or a fragment".to_owned()));
     }
     Ok(url)

@@ -252,7 +252,9 @@ impl Client {
     ) -> Result<Exchange, Failure> {
         distributions::check(tokens, positions, top_k)?;
         match (self.endpoints.completion, self.endpoints.prompt_logprobs) {
-            (Some(path), _) => distributions::collect(&self.http, path, tokens, positions, top_k).await,
+            (Some(path), _) => {
+                distributions::collect(&self.http, &self.manner, path, tokens, positions, top_k).await
+            }
             (None, Some(path)) => {
                 prompt_logprobs::collect(&self.http, &self.manner, path, tokens, positions, top_k).await
             }
@@ -278,7 +280,7 @@ impl Client {
     /// When the engine has no such endpoint or the server does not answer with a prompt.
     pub async fn apply_template(&self, messages: &[Message], tools: &[Tool]) -> Result<String> {
         let path = endpoint(self.endpoints.apply_template, "chat template")?;
-        let body = chat::template_body(messages, tools);
+        let body = self.manner.template(messages, tools);
         let value = self.post_json(path, &body).await?;
         let prompt = value.get("prompt").and_then(Value::as_str);
         prompt.map(str::to_owned).ok_or_else(|| unexpected(path, "a prompt"))
@@ -293,22 +295,24 @@ impl Client {
         self.tokenize(&prompt, true).await
     }
 
-    /// The JSON document at a path such as `/props`.
+    /// The JSON document at a path such as `/props`, of the client's model where the server has several.
     ///
     /// # Errors
     /// When the server does not answer with JSON.
     pub async fn get_json(&self, path: &str) -> Result<Value> {
-        let answer = self.http.get(path).await.map_err(|failure| wrap(path, failure))?;
+        let answer =
+            self.http.get(&self.manner.of_model(path)).await.map_err(|failure| wrap(path, failure))?;
         serde_json::from_slice(answer.recording.bytes())
             .map_err(|source| unexpected(path, "JSON").with_source(source))
     }
 
-    /// The text at a path such as `/metrics`; bytes that are not UTF-8 become U+FFFD.
+    /// The text at a path such as `/metrics`, as [`Client::get_json`]; bytes that are not UTF-8 become U+FFFD.
     ///
     /// # Errors
     /// When the server does not answer.
     pub async fn get_text(&self, path: &str) -> Result<String> {
-        let answer = self.http.get(path).await.map_err(|failure| wrap(path, failure))?;
+        let answer =
+            self.http.get(&self.manner.of_model(path)).await.map_err(|failure| wrap(path, failure))?;
         Ok(String::from_utf8_lossy(answer.recording.bytes()).into_owned())
     }
 

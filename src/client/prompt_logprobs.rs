@@ -45,6 +45,8 @@ struct Response {
 
 #[derive(Debug, Deserialize)]
 struct Choice {
+    #[serde(default)]
+    index: u64,
     /// For each token of the prompt its alternatives by id; null for the first.
     prompt_logprobs: Option<Vec<Option<Map<String, Value>>>>,
 }
@@ -99,7 +101,11 @@ fn read(
         Failure::stream(format!("the reply is not a completion ({error}): {body}"))
     })?;
     check_prompt(&response.usage, sent as u64).map_err(Failure::integrity)?;
-    let listed = response.choices.first().and_then(|choice| choice.prompt_logprobs.as_ref());
+    let listed = response
+        .choices
+        .iter()
+        .find(|choice| choice.index == 0)
+        .and_then(|choice| choice.prompt_logprobs.as_ref());
     let Some(listed) = listed else {
         return Err(Failure::unsupported("this server does not list the prompt's `prompt_logprobs`"));
     };

@@ -34,6 +34,8 @@ pub struct Attachment {
     pub base: String,
     /// What it calls the model.
     pub model: String,
+    /// Models that it passes requests on to, each with a server of its own; 0: it serves its model itself.
+    routes: usize,
     key: Option<ApiKey>,
 }
 
@@ -45,11 +47,12 @@ pub struct Attachment {
 pub(super) async fn prepare(suite: &Suite, engine: &'static dyn Engine, url: &str) -> Result<Prepared> {
     let base = client::base_of(url).to_owned();
     let key = suite.engine.api_key_env.as_deref().map(ApiKey::from_env).transpose()?;
-    let mut attachment = Attachment { base, model: String::new(), key };
+    let mut attachment = Attachment { base, model: String::new(), routes: 0, key };
     let client = attachment.client(suite, engine)?;
     let listed = client.get_json(MODELS).await.map_err(|error| no_answer(&attachment.base, &error))?;
     attachment.model = model(&suite.engine, &ids(&listed))?;
-    let effective = attachment.read_back(engine, &client).await;
+    attachment.routes = routes(&listed);
+    let effective = attachment.read_back(engine, &attachment.client(suite, engine)?).await;
     let named = format!("model {}", label(&attachment.model));
     let version = effective.build.map_or_else(|| named.clone(), |build| format!("{build}, {named}"));
     let origin = format!("attached at {}", attachment.base);
@@ -78,6 +81,12 @@ fn ids(listed: &Value) -> Vec<String> {
     let models = listed.get("data").and_then(Value::as_array);
     let ids = models.into_iter().flatten().filter_map(|model| model.get("id")?.as_str());
     ids.map(client::text::shown).collect()
+}
+
+/// How many models a llama-server that is a router passes requests on to: it says of each whether it is loaded.
+fn routes(listed: &Value) -> usize {
+    let models = listed.get("data").and_then(Value::as_array);
+    models.into_iter().flatten().filter(|model| model.pointer("/status/value").is_some()).count()
 }
 
 /// The model that the suite means: the one that it names, else the only one.
@@ -124,8 +133,7 @@ impl Attachment {
 
     /// What the server says that it runs; there is no log to read.
     async fn read_back(&self, engine: &dyn Engine, client: &Client) -> Effective {
-        let Some(path) = engine.endpoints().props else { return Effective::default() };
-        let mut props = client.get_json(path).await.unwrap_or_default();
+        let mut props = live::properties(engine, client).await;
         if let Some(models) = props.get_mut("data").and_then(Value::as_array_mut) {
             models.retain(|entry| entry.get("id").and_then(Value::as_str) == Some(self.model.as_str()));
         }
@@ -170,7 +178,7 @@ pub(super) async fn visit(
     record.load_s = Some(began.elapsed().as_secs_f64());
     let process = attachment.process();
     if let Some(attached) = &mut record.attached {
-        attached.notes = notes(&found.abilities, process.as_ref().err());
+        attached.notes = notes(attachment, &found.abilities, process.as_ref().err());
         attached.pid = process.as_ref().ok().copied();
     }
     record.effective = found.effective;
@@ -216,8 +224,14 @@ fn record_of(attachment: &Attachment, visit: &Visit, id: u32) -> LaunchRecord {
     }
 }
 
-fn notes(abilities: &Abilities, no_process: Option<&String>) -> Vec<String> {
+fn notes(attachment: &Attachment, abilities: &Abilities, no_process: Option<&String>) -> Vec<String> {
     let mut notes = abilities.notes();
+    if attachment.routes > 0 && no_process.is_none() {
+        notes.push(format!(
+            "it passes requests on to servers of {} models: memory and energy are those of all that are loaded",
+            attachment.routes
+        ));
+    }
     notes.extend(
         no_process.map(|reason| format!("not available: memory and energy of the server ({reason})")),
     );

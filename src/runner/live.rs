@@ -201,14 +201,17 @@ pub(super) fn client_of(suite: &Suite, engine: &dyn Engine, base: &str) -> Resul
 
 /// What the server really runs, from its log and its properties; what cannot be read stays unknown.
 async fn read_back(engine: &dyn Engine, client: &Client, log: &str) -> Effective {
-    let mut props = serde_json::Value::Null;
+    engine.effective(log, &properties(engine, client).await)
+}
+
+/// What the server says of itself, from the first path that answers; null when none does.
+pub(super) async fn properties(engine: &dyn Engine, client: &Client) -> serde_json::Value {
     for path in engine.properties() {
         if let Ok(answer) = client.get_json(path).await {
-            props = answer;
-            break;
+            return answer;
         }
     }
-    engine.effective(log, &props)
+    serde_json::Value::Null
 }
 
 impl Live {

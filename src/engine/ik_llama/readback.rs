@@ -21,8 +21,9 @@ pub(super) fn effective(log: &str, props: &Value) -> Effective {
         v: cache.as_ref().and_then(|cache| Some(cache.v.as_ref()?.0.clone())),
         flash_attention: setting(main, "flash_attn").map(|value| value == "1"),
         context: count(props, "/default_generation_settings/n_ctx")
+            .filter(|tokens| *tokens > 0)
             .or_else(|| u32::try_from(count_after(log, "n_ctx_slot=")?).ok()),
-        slots: count(props, "/total_slots"),
+        slots: count(props, "/total_slots").filter(|slots| *slots > 0),
         threads: count_after(log, " n_threads=").and_then(|threads| u32::try_from(threads).ok()),
         // Its log says nothing of it.
         speculation: None,

@@ -1,8 +1,9 @@
 //! What a running `llama-server` says of itself: its log (at verbosity 4) and `/props`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::engine::{Effective, option};
 use crate::suite::{Cell, FlashAttention};
@@ -10,6 +11,9 @@ use crate::trial::short_hash;
 
 /// Reads the log and the properties; whatever is not found stays `None`.
 pub(super) fn effective(log: &str, props: &Value) -> Effective {
+    // A router's own properties are those of no model.
+    let of_a_model = without_router(props);
+    let props = &of_a_model;
     let (main, draft) = contexts(log);
     let caches: Vec<Cache> = main.lines().filter_map(cache).collect();
     Effective {
@@ -18,8 +22,9 @@ pub(super) fn effective(log: &str, props: &Value) -> Effective {
         v: one_name(caches.iter().map(|cache| cache.v.as_str())),
         flash_attention: flash_attention(main),
         context: number(props, "/default_generation_settings/n_ctx")
+            .filter(|tokens| *tokens > 0)
             .or_else(|| main.lines().find_map(|line| number_after(line, "n_ctx_slot = "))),
-        slots: number(props, "/total_slots"),
+        slots: number(props, "/total_slots").filter(|slots| *slots > 0),
         threads: log.lines().find_map(|line| number_after(line, "system_info: n_threads = ")),
         speculation: speculation(log, props),
         weights: text(props, "/model_ftype"),
@@ -35,6 +40,19 @@ pub(super) fn effective(log: &str, props: &Value) -> Effective {
         draft_kv_bytes: total(draft.lines().filter_map(cache).map(|cache| cache.k_bytes + cache.v_bytes)),
         ..Effective::default()
     }
+}
+
+/// The properties, of a router only its build: what stands beside is a stand-in (`n_ctx` 0, `model_path` "none").
+fn without_router(props: &Value) -> Cow<'_, Value> {
+    match is_router(props) {
+        true => Cow::Owned(json!({ "build_info": props.get("build_info") })),
+        false => Cow::Borrowed(props),
+    }
+}
+
+/// Whether these are the properties of a llama-server that only passes requests on to servers of single models.
+pub(crate) fn is_router(props: &Value) -> bool {
+    props.get("role").and_then(Value::as_str) == Some("router")
 }
 
 /// What the log says of options, by their names in suites.
