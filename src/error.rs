@@ -40,6 +40,8 @@ pub enum Kind {
     Incomplete,
     /// The server cannot do what was asked, whatever the case: what needs it is not scored.
     Unsupported,
+    /// The server refuses this very request and may answer others.
+    Refused,
     /// Stopped by the user.
     Interrupted,
     /// Nobody reads stdout any more, and there is more to print.
@@ -50,7 +52,7 @@ impl Kind {
     /// The exit code of the process for this kind of failure.
     pub const fn exit_code(self) -> u8 {
         match self {
-            Self::Runtime | Self::Unsupported => EXIT_RUNTIME,
+            Self::Runtime | Self::Unsupported | Self::Refused => EXIT_RUNTIME,
             Self::Usage => EXIT_USAGE,
             Self::NothingSelected => EXIT_NOTHING_SELECTED,
             Self::GateFailed => EXIT_GATE_FAILED,

@@ -4,14 +4,14 @@
 //! is asked for one token, and its `usage.prompt_tokens` is the count: exact, but it costs a prefill of the prompt, so
 //! every count is kept.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
 use super::{Client, Conversation, Failure, chat, endpoint, reply, unexpected, wrap};
 use crate::engine::Dialect;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, chain};
 use crate::suite::Sampling;
 use crate::trial::{Message, Tool, short_hash};
 
@@ -22,15 +22,26 @@ const PIECE: usize = 2000;
 
 /// Counts of prompts by the hash of what was asked.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Counts(Arc<Mutex<HashMap<String, u32>>>);
+pub(super) struct Counts(Arc<Mutex<Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
+    exact: HashMap<String, u32>,
+    /// What the server refused to count.
+    refused: HashSet<String>,
+}
 
 impl Counts {
     fn get(&self, key: &str) -> Option<u32> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).copied()
+        self.known().exact.get(key).copied()
     }
 
     fn keep(&self, key: String, count: u32) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, count);
+        self.known().exact.insert(key, count);
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -55,6 +66,42 @@ impl Client {
                 Ok(length(self.tokenize(&rendered, true).await?.len()))
             }
         }
+    }
+
+    /// As [`Client::count_chat`], for making a case. A prompt that the server refuses (for a tool's schema, for the roles
+    /// of its messages) has no count; about what its parts have is good enough there, since the case itself will be
+    /// refused, and the other cases are not to be lost for it.
+    ///
+    /// # Errors
+    /// As [`Client::count_chat`].
+    pub async fn size_chat(&self, messages: &[Message], tools: &[Tool]) -> Result<u32> {
+        match self.count_chat(messages, tools).await {
+            Err(error) if error.kind() == Kind::Refused => {
+                tracing::debug!("a prompt is refused where it is counted: {}", chain(&error));
+                self.counts.known().refused.insert(hash_of(messages, tools));
+                self.size_of_parts(messages, tools).await
+            }
+            counted => counted,
+        }
+    }
+
+    /// Whether [`Client::size_chat`] could only estimate this prompt.
+    pub fn could_not_count(&self, messages: &[Message], tools: &[Tool]) -> bool {
+        let known = self.counts.known();
+        !known.refused.is_empty() && known.refused.contains(&hash_of(messages, tools))
+    }
+
+    async fn size_of_parts(&self, messages: &[Message], tools: &[Tool]) -> Result<u32> {
+        let without_tools = match self.count_chat(messages, &[]).await {
+            Err(error) if error.kind() == Kind::Refused => {
+                let said: Vec<&str> = messages.iter().map(|message| message.content.as_str()).collect();
+                self.count_text(&said.join("\n")).await
+            }
+            counted => counted,
+        };
+        let offered = serde_json::to_string(tools).unwrap_or_default();
+        let of_tools = if tools.is_empty() { 0 } else { self.count_text(&offered).await? };
+        Ok(without_tools?.saturating_add(of_tools))
     }
 
     /// Tokens of a text without any template; within a token or two where the server has no tokenizer to ask: there it
@@ -126,7 +173,7 @@ impl Client {
 
     /// What the server says that the prompt of a request for one token has.
     async fn ask_usage(&self, messages: &[Message], tools: &[Tool]) -> Result<u32, Failure> {
-        let key = short_hash(chat::template_body(messages, tools).to_string().as_bytes());
+        let key = hash_of(messages, tools);
         if let Some(known) = self.counts.get(&key) {
             return Ok(known);
         }
@@ -145,6 +192,10 @@ impl Client {
         self.counts.keep(key, count);
         Ok(count)
     }
+}
+
+fn hash_of(messages: &[Message], tools: &[Tool]) -> String {
+    short_hash(chat::template_body(messages, tools).to_string().as_bytes())
 }
 
 /// Whether a request was refused because its prompt does not fit.

@@ -103,6 +103,13 @@ impl Failure {
     }
 
     fn stream(message: impl Into<String>) -> Self {
+    /// Whether the server refused this very request, and may well answer another: not a key, a path or a limit of
+    /// requests is what it is about.
+    fn refuses_the_request(&self) -> bool {
+        let statuses = ["HTTP 400", "HTTP 422", "HTTP 500"];
+        self.stage == Stage::Request && statuses.iter().any(|status| self.message.starts_with(status))
+    }
+
         Self::new(Stage::Stream, message)
     }
 
@@ -379,7 +386,8 @@ fn wrap(path: &str, failure: Failure) -> Error {
     if failure.unsupported {
         return Error::new(Kind::Unsupported, failure.message);
     }
-    Error::runtime(format!("request to {path} failed: {failure}"))
+    let kind = if failure.refuses_the_request() { Kind::Refused } else { Kind::Runtime };
+    Error::new(kind, format!("request to {path} failed: {failure}"))
         .hint("look at the server's log; is the address that of the right server?")
 }
 

@@ -13,12 +13,11 @@ use super::{Format, Imported, Line, Matching, bad_line, file_at, kind_of, lines,
 use crate::error::Result;
 use crate::task::retrieval::ran_out;
 use crate::task::tools::extract::{Call, Extraction, from_text, read_server};
+use crate::task::tools::json_schema::is_about_a_schema;
 use crate::task::tools::ladder::{Fault, schema_fault};
 use crate::task::tools::schema::Schema;
 use crate::task::{Card, Emit, Params, STREAM_CHECK, Task, TaskOption, TokenCounter, collected};
-use crate::trial::{
-    Arm, Case, FinishReason, Message, Outcome, Prompt, Reply, Role, Score, Tool, ToolCall, ToolChoice,
-};
+use crate::trial::{Arm, Case, Message, Outcome, Prompt, Reply, Role, Score, Tool, ToolCall, ToolChoice};
 
 /// Name of the task that imported requests belong to.
 pub const TASK: &str = "tools/requests";
@@ -172,7 +171,9 @@ fn tool(offered: Offered) -> Result<Tool, String> {
         Value::Null => Value::Object(Map::from_iter([("type".into(), "object".into())])),
         parameters => parameters,
     };
-    Schema::compile(&parameters).map_err(|error| format!("the schema of `{name}`: {error}"))?;
+    if !parameters.is_object() {
+        return Err(format!("the schema of `{name}` is {}", kind_of(&parameters)));
+    }
     Ok(Tool { name, description: description.unwrap_or_default(), parameters })
 }
 
@@ -289,7 +290,10 @@ impl Task for Requests {
         };
         let (found, odd) = read_server(&reply.tool_calls);
         let score = match found {
-            Extraction::Calls(calls) => of_calls(&calls, tools),
+            Extraction::Calls(calls) => match unreadable_schema(&calls, tools) {
+                Some(reason) => return Outcome::Unscored { reason },
+                None => of_calls(&calls, tools),
+            },
             Extraction::BadJson if ran_out(reply) => failed(Fault::Truncated),
             Extraction::BadJson => failed(Fault::BadJson),
             Extraction::NoCall if leaked(reply, tools) => failed(Fault::LeakedToContent),
@@ -298,7 +302,15 @@ impl Task for Requests {
         };
         let triggered = f64::from(u8::from(triggered(reply)));
         let score = odd.names().fold(score, |score, name| score.with(name, 1.0));
+        // Where both disagree, the calls are believed, and that is reported.
+        let score = if reply.end_denies_calls() { score.with("finish_disagrees", 1.0) } else { score };
         Outcome::Scored(score.with("triggered", triggered))
+    }
+
+    /// A schema that the server cannot make a grammar of is its own limit, not the case's end.
+    fn refused(&self, _: &Case, words: &str) -> Option<Outcome> {
+        let score = || Score::of(0.0).with("compiled", 0.0).labelled("not_compiled");
+        is_about_a_schema(words).then(|| Outcome::Scored(score()))
     }
 
     /// `same_trigger`: 1 where both called tools or neither did; `same_calls`: 1 where the calls are the same.
@@ -320,12 +332,9 @@ impl Task for Requests {
     }
 }
 
-/// Whether a reply called tools, by its finish reason; by its calls where the server gave none.
+/// Whether a reply called tools: its calls say so, whatever reason the server gave for its end.
 pub fn triggered(reply: &Reply) -> bool {
-    match &reply.finish_reason {
-        Some(reason) => *reason == FinishReason::ToolCalls,
-        None => !reply.tool_calls.is_empty(),
-    }
+    !reply.tool_calls.is_empty()
 }
 
 fn of_calls(calls: &[Call], tools: &[Tool]) -> Score {
@@ -337,6 +346,14 @@ fn of_calls(calls: &[Call], tools: &[Tool]) -> Score {
         Some(fault) => score.labelled(fault.name()),
         None => score,
     }
+}
+
+/// Why the arguments of a call cannot be judged: a client may send a schema that makes no sense, such as one that refers
+/// to what is not there, and a server may take it all the same.
+fn unreadable_schema(calls: &[Call], tools: &[Tool]) -> Option<String> {
+    let called = tools.iter().filter(|tool| calls.iter().any(|call| call.name == tool.name));
+    let mut wrong = called.filter_map(|tool| Some((&tool.name, Schema::compile(&tool.parameters).err()?)));
+    wrong.next().map(|(name, error)| format!("the request's own schema of `{name}` cannot be read: {error}"))
 }
 
 fn fault(call: &Call, tools: &[Tool]) -> Option<Fault> {
@@ -363,6 +380,7 @@ fn leaked(reply: &Reply, tools: &[Tool]) -> bool {
 mod tests {
     use super::*;
     use crate::task::conformance::{WordCounter, params};
+    use crate::trial::FinishReason;
 
     const TOOLS: &str = r#"[{"type": "function", "function": {"name": "f", "description": "F.", "parameters":
         {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}}}]"#;
@@ -419,7 +437,10 @@ mod tests {
                 "no pictures",
             ),
             (body("").replace("\"user\"", "\"function\""), "role `function`"),
-            (body("").replace("\"integer\"", "\"whole\""), "the schema of `f`"),
+            (
+                r#"{"messages": [], "tools": [{"function": {"name": "f", "parameters": 7}}]}"#.into(),
+                "the schema of `f` is a",
+            ),
         ] {
             let error = read(&line).unwrap_err();
             assert!(error.contains(named), "{line}: {error}");
@@ -464,7 +485,7 @@ mod tests {
             let outcome = Requests.score(&case, &reply);
             let score = outcome.score().unwrap();
             assert_eq!((score.quality, score.label.as_deref()), (quality, label), "{reply:?}");
-            let triggered = f64::from(u8::from(reply.finish_reason == Some(ToolCalls)));
+            let triggered = f64::from(u8::from(!reply.tool_calls.is_empty()));
             assert_eq!(score.metrics["triggered"], triggered);
         }
         let required = case_of(r#", "tool_choice": "required""#);
@@ -472,6 +493,17 @@ mod tests {
         assert_eq!(score.score().unwrap().label.as_deref(), Some("no_call"));
         let twice = Requests.score(&case, &reply(&[r#"{"n": 1, "n": 2}"#], ToolCalls));
         assert_eq!(twice.score().unwrap().metrics["duplicate_keys"], 1.0);
+    }
+
+    #[test]
+    fn a_schema_that_cannot_be_read_loses_its_own_case_only() {
+        let reference = body("").replace("\"integer\"", "\"integer\", \"$ref\": \"#/$defs/Gone\"");
+        let case = Format::case(&Requests, &Line { number: 1, text: &reference }, None).unwrap().case;
+        let called = Requests.score(&case, &reply(&[r#"{"n": 1}"#], FinishReason::ToolCalls));
+        let Outcome::Unscored { reason } = called else { panic!("{called:?}") };
+        assert!(reason.contains("schema of `f` cannot be read") && reason.contains("Gone"), "{reason}");
+        let answered = Requests.score(&case, &reply(&[], FinishReason::Stop));
+        assert_eq!(answered.score().unwrap().label.as_deref(), Some("answered"));
     }
 
     #[test]

@@ -163,7 +163,7 @@ impl ServerTokens {
 
 impl TokenCounter for ServerTokens {
     fn count_chat(&self, messages: &[Message], tools: &[Tool]) -> Result<u32> {
-        self.wait(self.counter.client.count_chat(messages, tools))
+        self.wait(self.counter.client.size_chat(messages, tools))
     }
 
     fn count_text(&self, text: &str) -> Result<u32> {

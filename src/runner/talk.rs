@@ -94,7 +94,10 @@ impl Turns {
         let mut watch = task.watches_cache().then(CacheWatch::default);
         let mut ask =
             Ask { messages: messages.clone(), tools: tools.clone(), reuse_cache: task.watches_cache() };
-        let mut sent = Sent::Exactly(case.prompt_tokens);
+        let mut sent = match client.could_not_count(messages, tools) {
+            true => Sent::Unknown,
+            false => Sent::Exactly(case.prompt_tokens),
+        };
         while self.replies.len() < MAX_TURNS {
             if let Some(watch) = &mut watch {
                 watch.before(client, &ask.messages, &ask.tools).await;

@@ -59,6 +59,12 @@ const INSTRUCTION: &str = "Answer with one JSON value that is valid against the 
 /// Words of a server that cannot hold a reply to a schema.
 const REFUSALS: [&str; 3] = ["schema", "grammar", "response_format"];
 
+/// Whether a server's refusal says that it cannot make a grammar of a schema.
+pub(crate) fn is_about_a_schema(refusal: &str) -> bool {
+    let refusal = refusal.to_lowercase();
+    refusal.starts_with("http ") && REFUSALS.iter().any(|word| refusal.contains(word))
+}
+
 /// The task `tools/json_schema`.
 #[derive(Debug)]
 pub struct JsonSchema;
@@ -145,15 +151,13 @@ impl Task for JsonSchema {
     }
 
     fn refused(&self, case: &Case, words: &str) -> Option<Outcome> {
-        let words = words.to_lowercase();
-        let of_the_schema = words.starts_with("http ") && REFUSALS.iter().any(|word| words.contains(word));
         let score = || {
             let score = Score::of(0.0).with("compiled", 0.0).labelled("not_compiled");
             ["json_validity", "schema_compliance", "facts", "exact", "bare"]
                 .into_iter()
                 .fold(score, |score, name| score.with(name, 0.0))
         };
-        (case.arm == Some(Arm::Constrained) && of_the_schema).then(|| Outcome::Scored(score()))
+        (case.arm == Some(Arm::Constrained) && is_about_a_schema(words)).then(|| Outcome::Scored(score()))
     }
 
     fn perfect(&self, case: &Case) -> Option<Reply> {
