@@ -16,6 +16,7 @@ use super::text::shown;
 use super::timeline::Recording;
 use super::{Failure, Limits};
 use crate::error::{Context, Error, Result};
+use crate::trial::Reply;
 
 /// Most that is read of a refusal's body (bytes).
 const REFUSAL_BYTES: usize = 64 << 10;
@@ -103,8 +104,37 @@ impl Http {
         format!("{}{path}", self.base)
     }
 
-    /// The timed part. Nothing happens between a chunk's arrival and its stamp, and little before the next.
+    /// What came back, without the key.
     async fn record(&self, request: RequestBuilder) -> Result<Answer, Failure> {
+        match self.recorded(request).await {
+            Ok(mut answer) => {
+                if let Some(key) = &self.key {
+                    key.redact(answer.recording.bytes_mut());
+                    key.hide_in(&mut answer.media_type);
+                }
+                Ok(answer)
+            }
+            Err(failure) => Err(self.without_key(failure)),
+        }
+    }
+
+    /// The failure with the key overwritten, should it hold it.
+    pub(super) fn without_key(&self, mut failure: Failure) -> Failure {
+        if let Some(key) = &self.key {
+            key.hide_in(&mut failure.message);
+        }
+        failure
+    }
+
+    /// Overwrites the key in a reply, which may hold it in pieces from several events.
+    pub(super) fn hide_key_in(&self, reply: &mut Reply) {
+        if let Some(key) = &self.key {
+            key.hide_in_reply(reply);
+        }
+    }
+
+    /// The timed part. Nothing happens between a chunk's arrival and its stamp, and little before the next.
+    async fn recorded(&self, request: RequestBuilder) -> Result<Answer, Failure> {
         let limits = &self.limits;
         let sent = Instant::now();
         let deadline = after(sent, limits.request_timeout);
@@ -126,7 +156,6 @@ impl Http {
                 }
                 Ok(Ok(Some(chunk))) => recording.push(now - sent, &chunk),
                 Ok(Ok(None)) => {
-                    self.hide_key(recording.bytes_mut());
                     return Ok(Answer {
                         media_type: media_type(response.headers()),
                         recording,
@@ -149,16 +178,13 @@ impl Http {
         Failure::stream(format!("the connection broke before a reply came: {causes}"))
     }
 
-    fn hide_key(&self, bytes: &mut [u8]) {
-        if let Some(key) = &self.key {
-            key.redact(bytes);
-        }
-    }
-
     async fn refusal(&self, response: Response) -> Failure {
         let status = response.status();
         let mut body = refusal_body(response).await;
-        self.hide_key(&mut body);
+        // Before it is cut to a few words, which could leave a part of the key.
+        if let Some(key) = &self.key {
+            key.redact(&mut body);
+        }
         let message = refusal_message(status, &body);
         match advice(status, self.key.as_ref()) {
             Some(advice) => Failure::request(format!("{message} ({advice})")),
@@ -196,6 +222,12 @@ fn after(start: Instant, wait: Duration) -> Instant {
     start + wait.min(YEAR)
 }
 
+/// `name=value`, escaped as the query of an address.
+pub(super) fn query(name: &str, value: &str) -> String {
+    let url = Url::parse_with_params("http://localhost", [(name, value)]);
+    url.ok().and_then(|url| url.query().map(str::to_owned)).unwrap_or_default()
+}
+
 /// Whether this is the address of a server.
 pub(super) fn check_address(base_url: &str) -> Result<()> {
     parse_base(base_url).map(drop)
@@ -222,12 +254,6 @@ fn parse_base(base_url: &str) -> Result<Url> {
             .hint("leave them out: addresses are written into journals and reports"));
     }
     if url.query().is_some() || url.fragment().is_some() {
-/// `name=value`, escaped as the query of an address.
-pub(super) fn query(name: &str, value: &str) -> String {
-    let url = Url::parse_with_params("http://localhost", [(name, value)]);
-    url.ok().and_then(|url| url.query().map(str::to_owned)).unwrap_or_default()
-}
-
         return Err(wrong("it has a query or a fragment".to_owned()));
     }
     Ok(url)

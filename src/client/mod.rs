@@ -15,6 +15,7 @@ use crate::suite::Sampling;
 use crate::trial::{Measurement, Message, Prompt, Reply, Stage, Tool};
 
 pub mod abilities;
+mod budget;
 pub mod chat;
 mod counting;
 pub mod dialect;
@@ -35,7 +36,7 @@ pub(crate) use counting::is_unsupported;
 
 use counting::Counts;
 use dialect::Manner;
-use http::Http;
+use http::{Answer, Http};
 
 /// How long to wait and how much to take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +103,6 @@ impl Failure {
         Self::new(Stage::Request, message)
     }
 
-    fn stream(message: impl Into<String>) -> Self {
     /// Whether the server refused this very request, and may well answer another: not a key, a path or a limit of
     /// requests is what it is about.
     fn refuses_the_request(&self) -> bool {
@@ -110,6 +110,7 @@ impl Failure {
         self.stage == Stage::Request && statuses.iter().any(|status| self.message.starts_with(status))
     }
 
+    fn stream(message: impl Into<String>) -> Self {
         Self::new(Stage::Stream, message)
     }
 
@@ -205,7 +206,7 @@ impl Client {
         let body = self.manner.chat(conversation, sampling, max_tokens)?;
         self.hello().await;
         let answer = self.http.post(self.endpoints.chat, &body).await?;
-        chat::exchange(&answer, self.http.limits())
+        exchange(&self.http, &answer, max_tokens)
     }
 
     /// As [`Client::chat`] for one of many requests at the same time. Opening the connection is in its time, as it is
@@ -226,8 +227,8 @@ impl Client {
             chat::ignore_end(&mut body);
         }
         let answer = self.http.post(self.endpoints.chat, &body).await?;
-        let limits = *self.http.limits();
-        let decoded = tokio::task::spawn_blocking(move || chat::exchange(&answer, &limits)).await;
+        let http = self.http.clone();
+        let decoded = tokio::task::spawn_blocking(move || exchange(&http, &answer, max_tokens)).await;
         decoded.unwrap_or_else(|_| Err(Failure::stream("decoding the reply panicked")))
     }
 
@@ -243,7 +244,7 @@ impl Client {
     ) -> Result<Exchange, Failure> {
         let body = self.manner.whole(conversation, sampling, max_tokens)?;
         let answer = self.http.post(self.endpoints.chat, &body).await?;
-        chat::exchange(&answer, self.http.limits())
+        exchange(&self.http, &answer, max_tokens)
     }
 
     /// The `top_k` most probable next tokens after each `tokens[..t]`, for every `t` of `positions` (ascending).
@@ -346,6 +347,14 @@ impl Client {
         serde_json::from_slice(answer.recording.bytes())
             .map_err(|source| unexpected(path, "JSON").with_source(source))
     }
+}
+
+/// What an answer to a chat amounts to, without the key, and no longer than its budget could have made it.
+fn exchange(http: &Http, answer: &Answer, max_tokens: u32) -> Result<Exchange, Failure> {
+    let mut exchange = chat::exchange(answer, http.limits()).map_err(|failure| http.without_key(failure))?;
+    http.hide_key_in(&mut exchange.reply);
+    budget::keep_within(&mut exchange.reply, max_tokens);
+    Ok(exchange)
 }
 
 /// `http://host:8080/v1/` -> `http://host:8080`: the paths that are asked bring `/v1` along.

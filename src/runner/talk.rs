@@ -159,6 +159,12 @@ impl Turns {
     /// had room for the reply.
     fn check(&self, case: &Case, sent: Sent) -> Result<(), Failure> {
         let integrity = |message| Err(Failure::integrity(message));
+        if let Some(overlong) = self.replies.last().and_then(|reply| reply.overlong.as_ref()) {
+            return integrity(format!(
+                "the server ignored the output budget: {} bytes came for {} tokens, of which the beginning is kept",
+                overlong.bytes, case.max_tokens
+            ));
+        }
         let mut seen = self.figures.iter().rev().map(|turn| engine_figure(turn, metric::PROMPT_TOKENS));
         let (now, before) = (seen.next().flatten(), seen.next().flatten());
         match (sent, now, before) {
@@ -335,8 +341,8 @@ mod tests {
 
     fn script(fault: Option<&str>) -> Script {
         Script {
-            decode_ms_per_token: 1.0,
-            replies: ["one", "two and two", "three"].map(str::to_owned).to_vec(),
+            decode_ms_per_token: 2.0,
+            replies: ["one", "two and two and two and two", "three"].map(str::to_owned).to_vec(),
             faults: fault.iter().map(|fault| fault.parse().unwrap()).collect(),
             ..Script::default()
         }
@@ -360,11 +366,11 @@ mod tests {
         assert_eq!((&one.failure, &talk.failure), (&None, &None));
         let reply = talk.reply.as_ref().unwrap();
         let said: Vec<&str> = reply.turns().map(|turn| turn.content.as_str()).collect();
-        assert_eq!(said, ["one", "two and two", "three"]);
+        assert_eq!(said, ["one", "two and two and two and two", "three"]);
         assert!(reply.earlier.iter().all(|turn| turn.earlier.is_empty()));
         assert_eq!(one.reply.unwrap().earlier, []);
         // Sums, the last turn's prompt, and the first turn's cold figures.
-        assert_eq!(engine(&talk, metric::OUTPUT_TOKENS), Some(5.0));
+        assert_eq!(engine(&talk, metric::OUTPUT_TOKENS), Some(9.0));
         assert!(engine(&talk, metric::PROMPT_TOKENS).unwrap() > f64::from(case.prompt_tokens) + 20.0);
         assert_eq!(engine(&talk, metric::CACHED_TOKENS), Some(0.0));
         assert!(engine(&talk, metric::PREFILL_TPS).is_some());
@@ -373,7 +379,7 @@ mod tests {
             found.unwrap().value
         };
         assert!(client(metric::PREFILL_TPS).is_some() && client(metric::DECODE_TPS).is_some());
-        assert!(client(metric::TOTAL_S).unwrap() >= 0.005, "three replies take 5 ms at least");
+        assert!(client(metric::TOTAL_S).unwrap() >= 0.018, "three replies take 18 ms at least");
     }
 
     #[test]
