@@ -112,8 +112,8 @@ impl Timeline {
 
     /// Why the arrivals of the events are not those of the tokens; `None` where they are.
     pub fn untimed(&self) -> Option<&'static str> {
-        let first = self.events.first()?;
-        if self.was_kept_back(first.at_s) {
+        let (first, later) = self.events.split_first()?;
+        if self.tokens_with(first) > MANY_AT_FIRST || holds_more_than_later(first, later) {
             return Some(HELD_BACK);
         }
         let few = FEW_AT_FIRST.saturating_mul(self.events.len() as u64);
@@ -121,17 +121,11 @@ impl Timeline {
         (uncounted && self.counts.output? > few).then_some(FEW_EVENTS)
     }
 
-    /// Whether many tokens came at once when the first event did, at `first_s`: more than in two later events. Servers
-    /// that send every so many tokens begin no other way than they go on.
-    fn was_kept_back(&self, first_s: f64) -> bool {
-        let with_it = self.events.partition_point(|event| event.at_s - first_s < LUMP_S);
-        let (at_first, later) = self.events.split_at(with_it);
-        let known = |events: &[TokenEvent]| events.last().and_then(|event| event.tokens);
-        let held = known(at_first).unwrap_or(with_it as u64);
-        let pieces = later.len() as u64;
-        let after = known(later).map_or(pieces, |until| until.saturating_sub(held));
-        let like_later = pieces > 0 && held.saturating_mul(pieces) <= after.saturating_mul(2);
-        held > MANY_AT_FIRST || (held > FEW_AT_FIRST && !like_later)
+    /// Tokens that arrived when the first event did, in however many events.
+    fn tokens_with(&self, first: &TokenEvent) -> u64 {
+        let with_it = self.events.partition_point(|event| event.at_s - first.at_s < LUMP_S);
+        let counted = self.events[..with_it].last().and_then(|event| event.tokens);
+        counted.unwrap_or(with_it as u64)
     }
 
     /// Prompt tokens over TTFT. It holds the first decode step and the way over the network too, so it is a
@@ -192,6 +186,17 @@ impl Timeline {
         let timed = if self.untimed().is_none() { self.events.as_slice() } else { &[] };
         timed.windows(2).map(|pair| pair[1].at_s - pair[0].at_s).collect()
     }
+}
+
+/// Whether the first event holds many tokens, and more than two later ones. Servers that send every so many tokens begin
+/// no other way than they go on.
+fn holds_more_than_later(first: &TokenEvent, later: &[TokenEvent]) -> bool {
+    let held = first.tokens.unwrap_or(1);
+    let pieces = later.len() as u64;
+    let until = later.last().and_then(|event| event.tokens);
+    let after = until.map_or(pieces, |until| until.saturating_sub(held));
+    let like_later = pieces > 0 && held.saturating_mul(pieces) <= after.saturating_mul(2);
+    held > FEW_AT_FIRST && !like_later
 }
 
 /// The client's figures of a conversation, one timeline a turn: TTFT and prefill rate of the first turn (the

@@ -341,7 +341,7 @@ mod tests {
 
     fn script(fault: Option<&str>) -> Script {
         Script {
-            decode_ms_per_token: 2.0,
+            decode_ms_per_token: 4.0,
             replies: ["one", "two and two and two and two", "three"].map(str::to_owned).to_vec(),
             faults: fault.iter().map(|fault| fault.parse().unwrap()).collect(),
             ..Script::default()
@@ -379,7 +379,7 @@ mod tests {
             found.unwrap().value
         };
         assert!(client(metric::PREFILL_TPS).is_some() && client(metric::DECODE_TPS).is_some());
-        assert!(client(metric::TOTAL_S).unwrap() >= 0.018, "three replies take 18 ms at least");
+        assert!(client(metric::TOTAL_S).unwrap() >= 0.036, "three replies take 36 ms at least");
     }
 
     #[test]
