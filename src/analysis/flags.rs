@@ -7,7 +7,9 @@ use super::frame::{self, Visit};
 use super::pareto;
 use super::replies;
 use super::stats::median;
-use super::summary::{CellSummary, DivergenceVerdict, MemorySummary, Objective, Summary, TaskRow};
+use super::summary::{
+    CellSummary, DivergenceVerdict, MemoryKind, MemorySummary, Objective, Summary, TaskRow,
+};
 use super::words::percent;
 use crate::error::Result;
 use crate::model::TrainedContext;
@@ -72,6 +74,8 @@ pub(crate) fn flags(run: &Run<'_>, summary: &Summary) -> Result<Vec<String>> {
     flags.extend(replies::flags(run));
     flags.extend(doubts(run)?.into_iter().map(|doubt| doubt.text));
     shared_memory(summary, &mut flags);
+    other_memory(summary, &mut flags);
+    other_caches(summary, &mut flags);
     few_visits(run, summary, &mut flags);
     Ok(flags)
 }
@@ -344,7 +348,10 @@ fn cards(run: &Run<'_>, doubts: &mut Vec<Doubt>) -> Result<()> {
 /// Whether so much of a server's memory is mapped by others, too, that its proportional size says little.
 pub(crate) fn is_shared(memory: &MemorySummary) -> bool {
     let sizes = memory.peak_pss_bytes.zip(memory.peak_rss_bytes);
-    let counts = memory.peak_vram_bytes.is_none();
+    let counts = match memory.peak_kind {
+        Some(kind) => kind == MemoryKind::Main,
+        None => memory.peak_vram_bytes.is_none(),
+    };
     counts && sizes.is_some_and(|(own, all)| (own as f64) < (1.0 - SHARED_LIMIT) * all as f64)
 }
 
@@ -357,6 +364,59 @@ fn shared_memory(summary: &Summary, flags: &mut Vec<String>) {
             percent(SHARED_LIMIT),
             summary.cells.len()
         ));
+    }
+}
+
+/// Peaks that are not what the reader takes them for, and those that are missing.
+fn other_memory(summary: &Summary, flags: &mut Vec<String>) {
+    let cards = summary.cells.iter().filter(|cell| cell.memory.peak_kind == Some(MemoryKind::Cards)).count();
+    if cards > 0 {
+        flags.push(format!(
+            "the memory of {cards} of {} cells is what was in use on the graphics cards, by whomever: the server's own part is not known",
+            summary.cells.len()
+        ));
+    }
+    let kinds: BTreeSet<MemoryKind> = summary.cells.iter().filter_map(|cell| cell.memory.peak_kind).collect();
+    if kinds.len() > 1 {
+        let named: Vec<&str> = kinds.iter().map(|kind| kind.words()).collect();
+        flags.push(format!(
+            "memory is not of one kind in all cells ({}): no front, ratio or difference is made of two kinds",
+            named.join("; ")
+        ));
+    }
+    let mut absent: BTreeMap<&str, u32> = BTreeMap::new();
+    for reason in summary.cells.iter().filter_map(|cell| cell.memory.peak_absent.as_deref()) {
+        *absent.entry(reason).or_default() += 1;
+    }
+    for (reason, cells) in absent {
+        flags.push(format!("memory of {cells} of {} cells is not known ({reason})", summary.cells.len()));
+    }
+}
+
+/// Where the formula of the KV cache is not the engine's.
+fn other_caches(summary: &Summary, flags: &mut Vec<String>) {
+    for fit in &summary.memory_fits {
+        let apart: Vec<String> = fit
+            .checks
+            .iter()
+            .filter(|check| check.kv_disagrees())
+            .filter_map(|check| {
+                let (engine, formula) = check.kv_reported_bytes.zip(check.kv_formula_bytes)?;
+                Some(format!(
+                    "{} at {} tokens, the formula {}",
+                    super::words::bytes(engine),
+                    check.context,
+                    super::words::bytes(formula)
+                ))
+            })
+            .collect();
+        if !apart.is_empty() {
+            flags.push(format!(
+                "the KV cache of {} is not what the formula gives: the engine reports {}; the engine's figures are used",
+                fit.setting,
+                apart.join("; ")
+            ));
+        }
     }
 }
 
@@ -446,6 +506,7 @@ fn words(name: &str) -> &str {
         metric::PEAK_ANON_BYTES => "anonymous memory",
         metric::PEAK_FILE_BYTES => "file-mapped memory",
         metric::PEAK_VRAM_BYTES => "GPU memory of the server",
+        metric::ON_GPU => "whether the server is on a graphics card",
         metric::PEAK_VRAM_DEVICE_BYTES
         | metric::GPU_CARDS
         | metric::GPU_ENERGY_J

@@ -286,7 +286,9 @@ fn ratios(summary: &Summary, judged: &Judged<'_>) -> BTreeMap<&'static str, Rati
             let apart = ratio.low.is_some_and(|low| low > 1.0) || ratio.high.is_some_and(|high| high < 1.0);
             add("decode", ratio.value, apart);
         }
-        if let (Some(ours), Some(theirs)) = (cell.memory.peak_bytes, reference.memory.peak_bytes) {
+        let of_one_kind = cell.memory.peak_kind == reference.memory.peak_kind;
+        let peaks = cell.memory.peak_bytes.zip(reference.memory.peak_bytes).filter(|_| of_one_kind);
+        if let Some((ours, theirs)) = peaks {
             let gain = theirs as f64 / ours as f64;
             add("memory", gain, (gain - 1.0).abs() > 0.01);
         }

@@ -251,6 +251,12 @@ pub struct Effective {
     pub k_bytes: Option<u64>,
     /// Bytes of the KV cache by type: V.
     pub v_bytes: Option<u64>,
+    /// Bytes of the states of recurrent layers, which are kept beside K and V.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_bytes: Option<u64>,
+    /// Of K, V and states, the bytes on graphics cards; `None` where all of them are in main memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kv_gpu_bytes: Option<u64>,
     /// Bytes of the compute buffers, all devices together.
     pub compute_bytes: Option<u64>,
     /// Bytes of the model buffers, all devices together.
@@ -261,6 +267,10 @@ pub struct Effective {
     /// Of the model buffers, the bytes on graphics cards; `None` where all of them are in main memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_gpu_bytes: Option<u64>,
+    /// Of the model buffers, the bytes that are the file itself, mapped into memory: they are there as far as they were
+    /// read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_mapped_bytes: Option<u64>,
     /// Options that the server names, by their names in suites.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub options: BTreeMap<String, String>,
@@ -276,6 +286,17 @@ pub struct Effective {
     /// Tokens that fit into them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kv_pool_tokens: Option<u64>,
+}
+
+impl Effective {
+    /// K, V and states together (bytes), as far as the server says.
+    pub fn kv_bytes(&self) -> Option<u64> {
+        let kv = self.k_bytes.zip(self.v_bytes).map(|(k, v)| k.saturating_add(v));
+        match (kv, self.state_bytes) {
+            (Some(kv), Some(state)) => Some(kv.saturating_add(state)),
+            (known, state) => known.or(state),
+        }
+    }
 }
 
 /// What form of weights a server reads.

@@ -87,11 +87,14 @@ fn metadata(config: &Keys<'_>) -> Metadata {
         head_count_kv: config.number(&["num_key_value_heads", "num_kv_heads"]).into_iter().collect(),
         key_length: width,
         value_length: config.number(&["v_head_dim"]).or(width),
-        sliding_window: config.number(&["sliding_window"]).filter(|_| config.slides()),
+        // Llama 4's windows are chunks, and cached as windows are.
+        sliding_window: config
+            .number(&["sliding_window", "attention_chunk_size"])
+            .filter(|_| config.slides()),
         sliding_window_pattern: slides(config, layers, &kinds),
         shared_kv_layers: config.number(&["num_kv_shared_layers"]),
         kv_lora_rank: config.number(&["kv_lora_rank"]),
-        state_size: state_size(config, &kinds),
+        has_unknown_state: is_recurrent(config, &kinds),
         ..Metadata::default()
     }
 }
@@ -108,12 +111,17 @@ fn scaled_context(config: &Keys<'_>, context: Option<u64>) -> Option<u64> {
 /// Which layers slide, as [`Metadata::sliding_window_pattern`] has it; empty where only the architecture tells.
 fn slides(config: &Keys<'_>, layers: Option<u64>, kinds: &[&str]) -> Vec<u64> {
     if !kinds.is_empty() {
-        let each: Vec<u64> = kinds.iter().map(|kind| u64::from(kind.contains("sliding"))).collect();
+        let each: Vec<u64> = kinds.iter().map(|kind| u64::from(is_window(kind))).collect();
         // One figure alone would be a period: 0 slides everywhere, 1 nowhere.
         return if let [slides] = each.as_slice() { vec![1 - slides] } else { each };
     }
     if let Some(period) = config.number(&["sliding_window_pattern"]) {
         return vec![period];
+    }
+    // Llama 4: layers with a rotary position (1) are those with chunks.
+    let rotary = config.numbers("no_rope_layers");
+    if rotary.len() > 1 && config.number(&["attention_chunk_size"]).is_some() {
+        return rotary;
     }
     match (config.number(&["max_window_layers"]), layers) {
         // Qwen: the first `max_window_layers` layers see everything.
@@ -121,18 +129,26 @@ fn slides(config: &Keys<'_>, layers: Option<u64>, kinds: &[&str]) -> Vec<u64> {
             (0..layers).map(|layer| u64::from(layer >= full)).collect()
         }
         // Mistral and Phi: every layer.
+        _ if config.says("model_type", &["llama4", "llama4_text"]) => vec![4],
         _ if config.says("model_type", &["mistral", "mixtral", "phi3", "starcoder2"]) => vec![0],
         _ => Vec::new(),
     }
 }
 
-/// Something in place of [`Metadata::state_size`] for models with recurrent layers: their cache is no K and V.
-fn state_size(config: &Keys<'_>, kinds: &[&str]) -> Option<u64> {
-    let recurrent =
-        kinds.iter().any(|kind| kind.contains("linear") || kind.contains("mamba") || *kind == "conv");
-    config
-        .number(&["mamba_d_state", "ssm_state_size", "state_size", "linear_key_head_dim"])
-        .or_else(|| recurrent.then_some(0))
+fn is_window(kind: &str) -> bool {
+    kind.contains("sliding") || kind.contains("chunked")
+}
+
+/// Whether some layers keep a state in place of K and V.
+fn is_recurrent(config: &Keys<'_>, kinds: &[&str]) -> bool {
+    let state =
+        ["mamba_d_state", "ssm_state_size", "state_size", "linear_key_head_dim", "linear_attn_config"];
+    let by_kind = |kind: &&str| kind.contains("linear") || kind.contains("mamba") || *kind == "conv";
+    // MiniMax-01: 0 is lightning attention, 1 the usual one.
+    let by_number = config.numbers("attn_type_list").contains(&0);
+    state.iter().any(|key| config.0.get(key).is_some_and(|value| !value.is_null()))
+        || kinds.iter().any(by_kind)
+        || by_number
 }
 
 /// How the weights are stored: the quantisation, else the type of the numbers.
@@ -194,6 +210,11 @@ impl Keys<'_> {
         list.into_iter().flatten().filter_map(Value::as_str).take(4096).collect()
     }
 
+    fn numbers(&self, name: &str) -> Vec<u64> {
+        let list = self.0.get(name).and_then(Value::as_array);
+        list.into_iter().flatten().filter_map(Value::as_u64).take(4096).collect()
+    }
+
     fn says(&self, name: &str, words: &[&str]) -> bool {
         self.0.get(name).and_then(Value::as_str).is_some_and(|text| words.contains(&text))
     }
@@ -252,6 +273,13 @@ mod tests {
         assert_eq!(with(r#", "model_type": "gemma2""#).unwrap().groups, half, "the architecture is known");
         assert_eq!(with(r#", "model_type": "mistral""#).unwrap().groups, [group(4, 128, Some(512))]);
         assert_eq!(with(r#", "model_type": "newmodel""#), Err(KvError::Pattern("newmodel".into())));
+        let chunked = r#"["chunked_attention", "full_attention", "chunked_attention", "full_attention"]"#;
+        assert_eq!(with(&format!(r#", "layer_types": {chunked}"#)).unwrap().groups, half, "Llama 4's chunks");
+        let chunks = shape(
+            r#"{"num_hidden_layers": 4, "num_attention_heads": 8, "num_key_value_heads": 2, "head_dim": 64,
+             "model_type": "llama4_text", "attention_chunk_size": 512, "no_rope_layers": [1, 1, 1, 0]}"#,
+        );
+        assert_eq!(chunks.unwrap().groups, [group(3, 128, Some(512)), group(1, 128, None)]);
         let one = |kind: &str| {
             shape(&format!(
                 r#"{{"num_hidden_layers": 1, "num_attention_heads": 2, "head_dim": 64, "sliding_window": 512,
@@ -298,6 +326,10 @@ mod tests {
         assert!(matches!(shape(&latent), Err(KvError::NotCovered(_))));
         let linear = QWEN.replacen('{', r#"{"layer_types": ["linear_attention", "full_attention"], "#, 1);
         assert!(matches!(shape(&linear), Err(KvError::NotCovered(_))));
+        let lightning = QWEN.replacen('{', r#"{"attn_type_list": [0, 0, 0, 1], "#, 1);
+        assert!(matches!(shape(&lightning), Err(KvError::NotCovered(_))), "MiniMax-01");
+        let jamba = QWEN.replace("qwen2", "jamba").replacen('{', r#"{"mamba_d_state": 16, "#, 1);
+        assert!(matches!(shape(&jamba), Err(KvError::NotCovered(_))), "a name that GGUF files have, too");
     }
 
     #[test]

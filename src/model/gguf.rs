@@ -92,8 +92,42 @@ pub struct Metadata {
     pub shared_kv_layers: Option<u64>,
     /// Rank of a compressed K and V (multi-head latent attention).
     pub kv_lora_rank: Option<u64>,
+    /// Width of a K head as the attention sees it, where the cache holds a compressed K and V alone.
+    pub key_length_mla: Option<u64>,
+    /// Width of a V head as the attention sees it, where the cache holds a compressed K and V alone.
+    pub value_length_mla: Option<u64>,
+    /// Last layers that predict further tokens (multi-token prediction); `block_count` counts them.
+    pub nextn_layers: Option<u64>,
+    /// Which layers keep a state in place of K and V: one truth value a layer.
+    pub recurrent_layers: Vec<u64>,
+    /// Every how manyth layer attends to all tokens, where the others keep a state.
+    pub full_attention_interval: Option<u64>,
+    /// Width of the keys of an indexer that chooses the tokens to attend to.
+    pub indexer_key_length: Option<u64>,
+    /// Which layers have an indexer of their own: one truth value a layer.
+    pub indexer_types: Vec<u64>,
+    /// First layers without experts.
+    pub leading_dense: Option<u64>,
+    /// Width of the feed-forward network: one number for all layers, or one a layer.
+    pub feed_forward: Vec<u64>,
+    /// Whether it has recurrent layers of whose state nothing more is known (`config.json` alone).
+    pub has_unknown_state: bool,
     /// Width of the state of recurrent layers.
     pub state_size: Option<u64>,
+    /// Width of recurrent layers inside.
+    pub state_inner_size: Option<u64>,
+    /// Groups of the state of recurrent layers.
+    pub state_groups: Option<u64>,
+    /// Tokens under the convolution of recurrent layers.
+    pub conv_kernel: Option<u64>,
+    /// Tokens under a short convolution (LFM2).
+    pub short_conv: Option<u64>,
+    /// Width of a head of the state of RWKV.
+    pub wkv_head_size: Option<u64>,
+    /// Shifted tokens that RWKV keeps.
+    pub token_shift_count: Option<u64>,
+    /// Width of a head of delta attention (Kimi).
+    pub kda_head_dim: Option<u64>,
     /// `general.file_type`; see [`quant_name`].
     pub file_type: Option<u64>,
     /// Which part of a split model this file is, from 0.
@@ -154,7 +188,24 @@ impl Metadata {
             sliding_window_pattern: all("attention.sliding_window_pattern"),
             shared_kv_layers: one("attention.shared_kv_layers"),
             kv_lora_rank: one("attention.kv_lora_rank"),
-            state_size: one("ssm.state_size").or_else(|| one("wkv.head_size")),
+            key_length_mla: one("attention.key_length_mla"),
+            value_length_mla: one("attention.value_length_mla"),
+            nextn_layers: one("nextn_predict_layers"),
+            recurrent_layers: all("attention.recurrent_layers"),
+            full_attention_interval: one("full_attention_interval"),
+            indexer_key_length: one("attention.indexer.key_length"),
+            indexer_types: all("attention.indexer.types"),
+            leading_dense: one("leading_dense_block_count"),
+            feed_forward: all("feed_forward_length"),
+            has_unknown_state: false,
+            state_size: one("ssm.state_size"),
+            state_inner_size: one("ssm.inner_size"),
+            state_groups: one("ssm.group_count"),
+            conv_kernel: one("ssm.conv_kernel"),
+            short_conv: one("shortconv.l_cache"),
+            wkv_head_size: one("wkv.head_size"),
+            token_shift_count: one("token_shift_count"),
+            kda_head_dim: one("kda.head_dim"),
             file_type: whole("general.file_type"),
             split_no: whole("split.no"),
             split_count: whole("split.count"),
@@ -295,8 +346,23 @@ fn is_wanted(key: &str) -> bool {
         ".attention.sliding_window_pattern",
         ".attention.shared_kv_layers",
         ".attention.kv_lora_rank",
+        ".attention.key_length_mla",
+        ".attention.value_length_mla",
+        ".attention.recurrent_layers",
+        ".attention.indexer.key_length",
+        ".attention.indexer.types",
+        ".nextn_predict_layers",
+        ".full_attention_interval",
+        ".leading_dense_block_count",
+        ".feed_forward_length",
         ".ssm.state_size",
+        ".ssm.inner_size",
+        ".ssm.group_count",
+        ".ssm.conv_kernel",
+        ".shortconv.l_cache",
         ".wkv.head_size",
+        ".token_shift_count",
+        ".kda.head_dim",
     ];
     WHOLE.contains(&key) || ENDS.iter().any(|end| key.ends_with(end))
 }

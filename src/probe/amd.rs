@@ -21,11 +21,37 @@ static AMD: Maker = Maker {
     probe: "amd",
     title: "AMD",
     vendor: "0x1002",
-    memory: |card| drm::size(&card.device.join("mem_info_vram_total")).ok(),
-    used: |card| drm::size(&card.device.join("mem_info_vram_used")),
+    is_shared,
+    memory: |card| memory(card, "total").ok(),
+    used: |card| memory(card, "used"),
     energy,
     max_clock_hz,
 };
+
+/// Carve-outs up to this (bytes) are taken for those of graphics inside a processor, where nothing better is known.
+const CARVE_OUT: u64 = 4 << 30;
+
+/// The card's own memory, and of graphics inside a processor the machine's that is mapped for it (GTT) as well (bytes).
+fn memory(card: &Card, which: &str) -> Result<u64, String> {
+    let of = |pool: &str| drm::size(&card.device.join(format!("mem_info_{pool}_{which}")));
+    let own = of("vram")?;
+    Ok(if is_shared(card) { own.saturating_add(of("gtt")?) } else { own })
+}
+
+/// Graphics inside a processor work in the machine's memory: their own is a small carve-out of it. Cards with memory
+/// chips of their own use GTT only to hand data over.
+///
+/// The driver's table of sensors says what it is by its format: revision 1 is a card's, later ones a processor's
+/// (`struct metrics_table_header` in the kernel's `kgd_pp_interface.h`). Without it the sizes tell.
+fn is_shared(card: &Card) -> bool {
+    const FORMAT_REVISION: usize = 2;
+    let table = std::fs::read(card.device.join("gpu_metrics")).unwrap_or_default();
+    if let Some(revision) = table.get(FORMAT_REVISION) {
+        return *revision > 1;
+    }
+    let total = |pool: &str| drm::size(&card.device.join(format!("mem_info_{pool}_total"))).ok();
+    total("vram").zip(total("gtt")).is_some_and(|(own, mapped)| own <= CARVE_OUT && mapped > own)
+}
 
 /// What is known of the cards.
 pub fn cards(root: &Path) -> Vec<GpuCard> {
@@ -101,6 +127,69 @@ mod tests {
         assert!(value(metric::GPU_THROTTLED).is_err());
         let again = probe.take();
         assert!(again.iter().all(|measurement| measurement.value.is_none()), "a trial starts afresh");
+    }
+
+    #[test]
+    fn memory_mapped_for_graphics_in_a_processor_counts_as_theirs() {
+        // In the form of a Strix Halo: 512 MiB set aside, 96 GiB that can be mapped.
+        let tree = Tree::new();
+        let card = tree.card(0, "0000:c4:00.0", "0x1002");
+        let write =
+            |file: &str, bytes: u64| tree.write(&format!("{card}/mem_info_{file}"), &format!("{bytes}\n"));
+        write("vram_total", 512 << 20);
+        write("vram_used", 300 << 20);
+        write("gtt_total", 96 << 30);
+        write("gtt_used", 20 << 30);
+        tree.hold(7, "0000:c4:00.0", 3, "drm-memory-vram:\t204800 KiB\ndrm-memory-gtt:\t18874368 KiB");
+        let take = || {
+            let mut probe = probe(&tree);
+            probe.sample().unwrap();
+            probe.take()
+        };
+        let measured = take();
+        assert_eq!(value(&measured, metric::PEAK_VRAM_BYTES), Ok(((200 << 20) + (18_u64 << 30)) as f64));
+        assert_eq!(
+            value(&measured, metric::PEAK_VRAM_DEVICE_BYTES),
+            Ok(((300 << 20) + (20_u64 << 30)) as f64)
+        );
+        assert_eq!(value(&measured, metric::ON_GPU), Ok(1.0));
+        assert_eq!(cards(tree.root())[0].memory_bytes, Some((512 << 20) + (96 << 30)));
+        // A small card whose table of sensors is a card's: what is mapped for it is only handed over.
+        tree.write(&format!("{card}/gpu_metrics"), "\x78\x00\x01\x03");
+        assert_eq!(value(&take(), metric::PEAK_VRAM_BYTES), Ok(f64::from(200 << 20)));
+        // A large carve-out of a processor is one all the same.
+        write("vram_total", 64 << 30);
+        tree.write(&format!("{card}/gpu_metrics"), "\x78\x00\x03\x00");
+        assert_eq!(value(&take(), metric::PEAK_VRAM_BYTES), Ok(((200 << 20) + (18_u64 << 30)) as f64));
+    }
+
+    #[test]
+    fn a_cards_own_memory_alone_counts() {
+        let tree = Tree::new();
+        let card = tree.card(0, ADDRESS, "0x1002");
+        let write =
+            |file: &str, bytes: u64| tree.write(&format!("{card}/mem_info_{file}"), &format!("{bytes}\n"));
+        write("vram_total", 24 << 30);
+        write("vram_used", 8 << 30);
+        write("gtt_total", 64 << 30);
+        write("gtt_used", 3 << 30);
+        tree.hold(7, ADDRESS, 3, "drm-resident-vram:\t5 MiB\ndrm-resident-gtt:\t9 MiB");
+        let mut probe = probe(&tree);
+        probe.sample().unwrap();
+        let measured = probe.take();
+        assert_eq!(value(&measured, metric::PEAK_VRAM_BYTES), Ok(f64::from(5 << 20)));
+        assert_eq!(value(&measured, metric::PEAK_VRAM_DEVICE_BYTES), Ok((8_u64 << 30) as f64));
+    }
+
+    #[test]
+    fn a_server_that_has_no_card_open_is_on_none() {
+        let tree = Tree::new();
+        tree.card(0, ADDRESS, "0x1002");
+        let mut probe = probe(&tree);
+        probe.sample().unwrap();
+        let measured = probe.take();
+        assert_eq!(value(&measured, metric::ON_GPU), Ok(0.0));
+        assert!(value(&measured, metric::PEAK_VRAM_BYTES).unwrap_err().contains("not on a card"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::hint::black_box;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 /// How long is measured, beside the time to get the memory.
@@ -17,7 +18,8 @@ const EACH: std::ops::RangeInclusive<usize> = (4 << 20)..=(64 << 20);
 
 /// Bytes a second that all processors together move when they copy, read and written bytes both counted (as STREAM's
 /// Copy does; <https://www.cs.virginia.edu/stream/ref.html>). The median of several copies; takes about 0.3 s.
-/// On machines with caches of hundreds of megabytes part of it is the caches' speed.
+/// On machines with caches of hundreds of megabytes part of it is the caches' speed. `None` where the memory or the
+/// threads for it are not granted (`ulimit -v`, a container's limits).
 pub fn copy_bytes_per_s() -> Option<f64> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let each = (TOGETHER / threads).clamp(*EACH.start(), *EACH.end());
@@ -25,34 +27,64 @@ pub fn copy_bytes_per_s() -> Option<f64> {
 }
 
 fn measure(threads: usize, each: usize, length: Duration) -> Option<f64> {
+    // All of it first: an allocation that fails by itself ends the process, and a thread that is not granted must not
+    // leave the others waiting for it.
+    let mut copiers = (0..threads).map(|_| Copier::new(each)).collect::<Option<Vec<Copier>>>()?;
+    let mut first = copiers.pop()?;
     let gate = Barrier::new(threads);
     let over = AtomicBool::new(false);
     let mut times = std::thread::scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(|| Copier::new(each).copy_until(&gate, &over, |_| false));
+        let mut starts = Vec::new();
+        for mut copier in copiers {
+            let (start, wait) = channel();
+            let (gate, over) = (&gate, &over);
+            let copy = move || {
+                if wait.recv().is_ok() {
+                    copier.touch();
+                    copier.copy_until(gate, over, |_| false);
+                }
+            };
+            std::thread::Builder::new().spawn_scoped(scope, copy).ok()?;
+            starts.push(start);
         }
-        let mut first = Copier::new(each);
+        // Who hears nothing, because a later thread was not granted, ends.
+        for start in &starts {
+            start.send(()).ok()?;
+        }
+        first.touch();
         let start = Instant::now();
         let enough =
             |copies| copies >= COPIES.end - 1 || (copies >= COPIES.start && start.elapsed() >= length);
-        first.copy_until(&gate, &over, enough)
-    });
+        Some(first.copy_until(&gate, &over, enough))
+    })?;
     times.sort_by(f64::total_cmp);
     let median = *times.get(times.len() / 2)?;
     let moved = 2.0 * each as f64 * threads as f64;
     (median > 0.0).then(|| moved / median)
 }
 
-/// Two buffers of one thread, touched by it first so that they lie in its own memory.
+/// Two buffers of one thread.
 struct Copier {
+    bytes: usize,
     from: Vec<u8>,
     to: Vec<u8>,
 }
 
 impl Copier {
-    fn new(bytes: usize) -> Self {
+    /// Sets the memory aside; `None` when it is not granted.
+    fn new(bytes: usize) -> Option<Self> {
+        let reserved = || {
+            let mut buffer = Vec::new();
+            buffer.try_reserve_exact(bytes).ok().map(|()| buffer)
+        };
+        Some(Self { bytes, from: reserved()?, to: reserved()? })
+    }
+
+    /// Fills the buffers in the thread that copies, so that they lie in its own memory.
+    fn touch(&mut self) {
         // Not zeros: the kernel gives those out without memory behind them.
-        Self { from: vec![1; bytes], to: vec![2; bytes] }
+        self.from.resize(self.bytes, 1);
+        self.to.resize(self.bytes, 2);
     }
 
     /// Copies in step with the other threads until the first of them says that it is enough; how long each copy
@@ -79,6 +111,12 @@ impl Copier {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_that_is_not_granted_is_no_figure_and_no_end() {
+        assert_eq!(measure(2, usize::MAX / 2, Duration::ZERO), None);
+        assert_eq!(measure(1, usize::MAX, Duration::ZERO), None);
+    }
 
     #[test]
     fn memory_is_copied_at_a_believable_speed() {

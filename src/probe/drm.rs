@@ -21,6 +21,7 @@ const INTERVAL: Duration = Duration::from_millis(200);
 pub(super) const METRICS: &[(&str, Source)] = &[
     (metric::PEAK_VRAM_BYTES, Source::Sysfs),
     (metric::PEAK_VRAM_DEVICE_BYTES, Source::Sysfs),
+    (metric::ON_GPU, Source::Sysfs),
     (metric::GPU_CARDS, Source::Sysfs),
     (metric::GPU_ENERGY_J, Source::Sysfs),
     (metric::GPU_THROTTLED, Source::Sysfs),
@@ -35,6 +36,8 @@ pub(super) struct Maker {
     pub title: &'static str,
     /// PCI vendor.
     pub vendor: &'static str,
+    /// Whether the card works in the machine's memory (graphics inside a processor): what it takes there is its own.
+    pub is_shared: fn(&Card) -> bool,
     /// Memory of the card (bytes).
     pub memory: fn(&Card) -> Option<u64>,
     /// Memory in use, by whomever (bytes).
@@ -145,35 +148,68 @@ pub(super) fn idle_power_w(root: &Path, maker: &Maker) -> Result<f64, String> {
     idle_watts(|| cards.iter().map(|card| (maker.energy)(card)).collect())
 }
 
-/// Bytes of card memory that a process holds, by card: each client of a card once, however many descriptors it has.
-/// Cards whose memory is the machine's own do not appear.
-fn held_by(root: &Path, pid: i64) -> BTreeMap<String, u64> {
-    let mut clients: BTreeMap<(String, String), u64> = BTreeMap::new();
-    for file in folders(&root.join(format!("proc/{pid}/fdinfo"))) {
-        let Ok(text) = fs::read_to_string(&file) else { continue };
-        if let Some((address, client, bytes)) = client(&text) {
-            clients.insert((address, client), bytes);
-        }
-    }
-    let mut held = BTreeMap::new();
-    for ((address, _), bytes) in clients {
-        *held.entry(address).or_default() += bytes;
-    }
-    held
+/// What a client of a card holds (bytes); `None` where the driver does not say it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Held {
+    /// In the card's own memory.
+    own: Option<u64>,
+    /// In the machine's memory, mapped for the card.
+    shared: Option<u64>,
 }
 
-/// Address of the card, id of the client, and what is resident in the card's own memory (bytes).
-fn client(text: &str) -> Option<(String, String, u64)> {
+impl Held {
+    fn plus(self, other: Self) -> Self {
+        let sum = |a: Option<u64>, b: Option<u64>| a.zip(b).map(|(a, b)| a.saturating_add(b)).or(a).or(b);
+        Self { own: sum(self.own, other.own), shared: sum(self.shared, other.shared) }
+    }
+
+    /// What counts as the card's memory.
+    fn counted(self, is_shared: bool) -> Option<u64> {
+        if is_shared { self.plus(Self { own: self.shared, shared: None }).own } else { self.own }
+    }
+}
+
+/// What a process holds, by card: each client of a card once, however many descriptors it has.
+///
+/// # Errors
+/// When its descriptors cannot be looked at.
+fn held_by(root: &Path, pid: i64) -> Result<BTreeMap<String, Held>, String> {
+    let folder = root.join(format!("proc/{pid}/fdinfo"));
+    if let Err(error) = fs::read_dir(&folder)
+        && error.kind() == std::io::ErrorKind::PermissionDenied
+    {
+        return Err(format!("what process {pid} has open cannot be read: {error}"));
+    }
+    let mut clients: BTreeMap<(String, String), Held> = BTreeMap::new();
+    for file in folders(&folder) {
+        let Ok(text) = fs::read_to_string(&file) else { continue };
+        if let Some((address, client, held)) = client(&text) {
+            clients.insert((address, client), held);
+        }
+    }
+    let mut sums: BTreeMap<String, Held> = BTreeMap::new();
+    for ((address, _), held) in clients {
+        let sum = sums.entry(address).or_default();
+        *sum = sum.plus(held);
+    }
+    Ok(sums)
+}
+
+/// Address of the card, id of the client, and what is resident (bytes).
+fn client(text: &str) -> Option<(String, String, Held)> {
     let value =
         |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')).map(str::trim);
     let (address, id) = (value("drm-pdev")?, value("drm-client-id")?);
-    // `vram` (AMD), `vram0` (xe), `local0` (i915); `drm-memory-` is what AMD's older kernels write.
-    let of = |prefix: &str| -> Option<u64> {
+    // `vram` (AMD), `vram0` (xe), `local0` (i915); `gtt` (AMD, xe), `system` (xe), `system0`, `stolen-system0` (i915);
+    // `drm-memory-` is what AMD's older kernels write.
+    let of = |prefix: &str, kinds: &[&str]| -> Option<u64> {
         let regions = text.lines().filter_map(|line| line.strip_prefix(prefix)?.split_once(':'));
-        let own = regions.filter(|(region, _)| region.starts_with("vram") || region.starts_with("local"));
-        own.filter_map(|(_, amount)| kernel_bytes(amount)).reduce(u64::saturating_add)
+        let wanted = regions.filter(|(region, _)| kinds.iter().any(|kind| region.starts_with(kind)));
+        wanted.filter_map(|(_, amount)| kernel_bytes(amount)).reduce(u64::saturating_add)
     };
-    Some((address.to_owned(), id.to_owned(), of("drm-resident-").or_else(|| of("drm-memory-"))?))
+    let either = |kinds: &[&str]| of("drm-resident-", kinds).or_else(|| of("drm-memory-", kinds));
+    let held = Held { own: either(&["vram", "local"]), shared: either(&["gtt", "system", "stolen"]) };
+    Some((address.to_owned(), id.to_owned(), held))
 }
 
 /// `123`, `123 KiB`, `4 MiB`.
@@ -210,6 +246,10 @@ pub(super) struct Drm {
     cards: Vec<(Card, Seen)>,
     /// Peak memory of the server over all cards (bytes).
     held: Option<u64>,
+    /// Whether the server had a card open.
+    found: bool,
+    /// Why it is not known what the server holds.
+    hidden: Option<String>,
     sampled: bool,
 }
 
@@ -217,14 +257,29 @@ impl Drm {
     pub(super) fn new(root: &Path, maker: &'static Maker, subject: Subject) -> Self {
         let cards = Card::all(root, maker).into_iter().map(|card| (card, Seen::default())).collect();
         let server = subject.server_pid;
-        Self { maker, root: root.to_owned(), server, cards, held: None, sampled: false }
+        Self {
+            maker,
+            root: root.to_owned(),
+            server,
+            cards,
+            held: None,
+            found: false,
+            hidden: None,
+            sampled: false,
+        }
     }
 
     fn look(&mut self) -> Result<(), String> {
-        let mut held: BTreeMap<String, u64> = BTreeMap::new();
+        let mut held: BTreeMap<String, Held> = BTreeMap::new();
         for pid in memory::tree(self.server).map_err(|error| error.to_string())? {
-            for (address, bytes) in held_by(&self.root, i64::from(pid)) {
-                *held.entry(address).or_default() += bytes;
+            match held_by(&self.root, i64::from(pid)) {
+                Ok(cards) => {
+                    for (address, more) in cards {
+                        let sum = held.entry(address).or_default();
+                        *sum = sum.plus(more);
+                    }
+                }
+                Err(reason) => self.hidden = Some(reason),
             }
         }
         let mut all = None;
@@ -237,8 +292,10 @@ impl Drm {
                 Ok(bytes) => seen.used = seen.used.max(Some(bytes)),
                 Err(reason) => seen.no_used = Some(reason),
             }
-            if let Some(bytes) = held.get(&card.address) {
-                seen.ours = seen.ours.max(Some(*bytes));
+            let Some(held) = held.get(&card.address) else { continue };
+            self.found = true;
+            if let Some(bytes) = held.counted((self.maker.is_shared)(card)) {
+                seen.ours = seen.ours.max(Some(bytes));
                 all = Some(all.unwrap_or(0) + bytes);
             }
         }
@@ -283,9 +340,18 @@ impl Probe for Drm {
         let energy = |card: &mut Seen| card.joules.take().filter(|_| card.no_energy.is_none());
         let joules: Option<f64> = seen.iter_mut().map(energy).sum();
         let held = self.held.take().map(|bytes| bytes as f64);
-        let not_held = "the card's driver does not say what the server's processes hold of its own memory";
+        let (found, hidden) = (std::mem::take(&mut self.found), self.hidden.take());
+        let not_held = match (&hidden, found) {
+            (Some(reason), _) => reason.as_str(),
+            (None, true) => "the card's driver does not say what the server's processes hold of its memory",
+            (None, false) if sampled => "the server's processes are not on a card",
+            (None, false) => none,
+        };
+        // What cannot be looked at may be on the card.
+        let on_gpu = if found { Some(1.0) } else { Some(0.0).filter(|_| sampled && hidden.is_none()) };
         vec![
             measured(metric::PEAK_VRAM_BYTES, held, not_held),
+            measured(metric::ON_GPU, on_gpu, not_held),
             measured(metric::PEAK_VRAM_DEVICE_BYTES, used.map(|bytes| bytes as f64), &no_used),
             measured(metric::GPU_CARDS, cards, none),
             measured(metric::GPU_ENERGY_J, joules, &no_energy),
@@ -365,8 +431,13 @@ pub(super) mod tests {
         tree.hold(6, "0000:04:00.0", 9, "drm-memory-vram:\t3");
         tree.hold(7, "0000:05:00.0", 1, "drm-resident-system:\t3 MiB");
         tree.write(&format!("proc/{}/fdinfo/8", std::process::id()), "pos:\t0\nflags:\t02\n");
-        let held = held_by(tree.root(), i64::from(std::process::id()));
-        let expected = [("0000:03:00.0".to_owned(), (100 << 10) + (2 << 20)), ("0000:04:00.0".to_owned(), 3)];
+        let held = held_by(tree.root(), i64::from(std::process::id())).unwrap();
+        let held_in = |own, shared| Held { own, shared };
+        let expected = [
+            ("0000:03:00.0".to_owned(), held_in(Some((100 << 10) + (2 << 20)), None)),
+            ("0000:04:00.0".to_owned(), held_in(Some(3), None)),
+            ("0000:05:00.0".to_owned(), held_in(None, Some(3 << 20))),
+        ];
         assert_eq!(held, BTreeMap::from(expected));
         assert_eq!(kernel_bytes("9 GiB"), None);
     }

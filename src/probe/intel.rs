@@ -22,11 +22,15 @@ static INTEL: Maker = Maker {
     probe: "intel",
     title: "Intel",
     vendor: "0x8086",
+    is_shared: |card| card.address == INTEGRATED,
     memory: |_| None,
     used: |_| Err("Intel's drivers do not say what is in use of a card's memory".to_owned()),
     energy,
     max_clock_hz,
 };
+
+/// Where graphics inside Intel's processors are, which work in the machine's memory.
+const INTEGRATED: &str = "0000:00:02.0";
 
 /// What is known of the cards.
 pub fn cards(root: &Path) -> Vec<GpuCard> {
@@ -112,6 +116,26 @@ mod tests {
         probe.sample().unwrap();
         let measured = probe.take();
         assert!(value(&measured, metric::GPU_ENERGY_J).unwrap_err().contains("no energy counter"));
-        assert!(value(&measured, metric::PEAK_VRAM_BYTES).is_err(), "its memory is the machine's");
+        assert!(value(&measured, metric::PEAK_VRAM_BYTES).is_err(), "the server has it not open");
+        assert_eq!(value(&measured, metric::ON_GPU), Ok(0.0));
+    }
+
+    #[test]
+    fn graphics_in_a_processor_hold_the_machines_memory() {
+        let tree = Tree::new();
+        tree.card(0, "0000:00:02.0", "0x8086");
+        let held = |lines: &str| {
+            tree.hold(9, "0000:00:02.0", 4, lines);
+            let mut probe = Drm::new(tree.root(), &INTEL, subject());
+            probe.sample().unwrap();
+            probe.take()
+        };
+        let i915 = held("drm-resident-system0:\t7 MiB\ndrm-resident-stolen-system0:\t1 MiB");
+        assert_eq!(value(&i915, metric::PEAK_VRAM_BYTES), Ok(f64::from(8 << 20)));
+        let xe = held("drm-resident-system:\t0\ndrm-resident-gtt:\t6 MiB");
+        assert_eq!(value(&xe, metric::PEAK_VRAM_BYTES), Ok(f64::from(6 << 20)));
+        let old_kernel = held("drm-engine-render:\t17 ns");
+        assert_eq!(value(&old_kernel, metric::ON_GPU), Ok(1.0), "it is there, with an unknown amount");
+        assert!(value(&old_kernel, metric::PEAK_VRAM_BYTES).unwrap_err().contains("does not say"));
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nvml_wrapper::bitmasks::device::ThrottleReasons;
@@ -24,6 +25,7 @@ pub const ENTRY: ProbeEntry = ProbeEntry {
     metrics: &[
         (metric::PEAK_VRAM_BYTES, Source::Nvml),
         (metric::PEAK_VRAM_DEVICE_BYTES, Source::Nvml),
+        (metric::ON_GPU, Source::Nvml),
         (metric::GPU_CARDS, Source::Nvml),
         (metric::GPU_ENERGY_J, Source::Nvml),
         (metric::GPU_THROTTLED, Source::Nvml),
@@ -64,8 +66,15 @@ fn check() -> Result<String, String> {
     let mut found = vec![format!("driver {driver}")];
     for place in places(&nvml)? {
         found.push(place.title());
-        let others: Vec<String> =
-            pids(&place.device).into_keys().map(|pid| format!("{} ({pid})", process_name(pid))).collect();
+        let others: Vec<String> = match processes(&place.device) {
+            Ok(processes) => {
+                processes.into_keys().map(|pid| format!("{} ({pid})", process_name(pid))).collect()
+            }
+            Err(reason) => {
+                found.push(reason);
+                continue;
+            }
+        };
         if !others.is_empty() {
             found.push(format!("in use by {}", others.join(", ")));
         }
@@ -156,9 +165,12 @@ fn places(nvml: &Nvml) -> Result<Vec<Place<'_>>, String> {
 
 impl Place<'_> {
     fn title(&self) -> String {
-        let total = self.device.memory_info().map(|info| info.total).unwrap_or_default();
+        let memory = match self.device.memory_info() {
+            Ok(info) => format!("{:.1} GiB", info.total as f64 / f64::from(1 << 30)),
+            Err(_) => "no memory of its own reported: that of the machine is shared".to_owned(),
+        };
         let mig = if self.is_instance { ", an instance by MIG: no energy of its own" } else { "" };
-        format!("{} ({:.1} GiB{mig})", name_of(&self.device), total as f64 / f64::from(1 << 30))
+        format!("{} ({memory}{mig})", name_of(&self.device))
     }
 
     fn energy(&self) -> Result<Reading, String> {
@@ -167,20 +179,46 @@ impl Place<'_> {
 }
 
 /// Processes on a card and what they hold of its memory (bytes), where the driver says so.
-fn pids(device: &Device<'_>) -> BTreeMap<u32, Option<u64>> {
-    let compute = device.running_compute_processes().unwrap_or_default();
-    let graphics = device.running_graphics_processes().unwrap_or_default();
+///
+/// # Errors
+/// When the driver lists none at all: no list is not an empty one.
+fn processes(device: &Device<'_>) -> Result<BTreeMap<u32, Option<u64>>, String> {
+    let (compute, graphics) = (device.running_compute_processes(), device.running_graphics_processes());
+    if let (Err(error), Err(_)) = (&compute, &graphics) {
+        return Err(format!("the driver does not list the processes on the card: {error}"));
+    }
     let used = |memory: &UsedGpuMemory| match memory {
         UsedGpuMemory::Used(bytes) => Some(*bytes),
         UsedGpuMemory::Unavailable => None,
     };
     // Vulkan's and CUDA's processes may stand in both lists.
-    compute.iter().chain(&graphics).map(|process| (process.pid, used(&process.used_gpu_memory))).collect()
+    let all = compute.iter().flatten().chain(graphics.iter().flatten());
+    Ok(all.map(|process| (process.pid, used(&process.used_gpu_memory))).collect())
+}
+
+/// Whether a process stands in this machine's (or container's) list.
+fn is_visible(pid: u32) -> bool {
+    Path::new("/proc").join(pid.to_string()).exists()
+}
+
+/// Whether process ids here are those of a namespace of its own, as in a container: the kernel's first one has a fixed
+/// number (`PROC_PID_INIT_INO` in its `include/linux/proc_ns.h`).
+fn has_own_pids() -> bool {
+    const FIRST: &str = "pid:[4026531836]";
+    std::fs::read_link("/proc/self/ns/pid").is_ok_and(|link| link.as_os_str() != FIRST)
+}
+
+/// Whether the kernel or a driver has a device of NVIDIA's here, with or without the library: a card of the machine, one
+/// on a Jetson, or Windows' card under Linux.
+fn has_device() -> bool {
+    ["/proc/driver/nvidia/gpus", "/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/nvmap", "/dev/dxg"]
+        .iter()
+        .any(|path| Path::new(path).exists())
 }
 
 fn process_name(pid: u32) -> String {
     std::fs::read_to_string(format!("/proc/{pid}/comm"))
-        .map_or_else(|_| "another machine's or user's process".to_owned(), |name| name.trim().to_owned())
+        .map_or_else(|_| "a process that is not visible here".to_owned(), |name| name.trim().to_owned())
 }
 
 /// What a card says of its energy: the counter (Volta and newer), else the power.
@@ -201,7 +239,9 @@ struct Card {
     /// Why there is no energy.
     no_energy: Option<String>,
     /// Peak memory in use, by whomever (bytes).
-    used: u64,
+    used: Option<u64>,
+    /// Why that is not known.
+    no_used: Option<String>,
     throttled: bool,
     /// Whether a process of the server is on it.
     ours: bool,
@@ -214,7 +254,31 @@ struct Card {
 struct Seen {
     /// Peak memory of the server over all cards (bytes).
     server: Option<u64>,
+    /// Whether a process of the server was on a card.
+    found: bool,
+    /// Whether a card had processes that are not visible here.
+    foreign: bool,
+    /// Why the processes of a card are not known.
+    unlisted: Option<String>,
     sampled: bool,
+}
+
+impl Seen {
+    /// Whether the server is on a card, or why nobody can tell.
+    fn on_gpu(&self, own_pids: bool) -> Result<bool, String> {
+        match (&self.unlisted, self.found) {
+            (_, true) => Ok(true),
+            (Some(reason), false) => Err(reason.clone()),
+            (None, false) if self.foreign => Err("the driver lists processes by ids that do not exist here (those \
+                 of the host, where this is a container with process ids of its own): which of them is the server's \
+                 cannot be told; run the container with the host's ids (--pid=host)"
+                .to_owned()),
+            (None, false) if own_pids => Err("the driver lists no process of the server, and may hide those of a \
+                 container with process ids of its own; run it with the host's (--pid=host)"
+                .to_owned()),
+            (None, false) => Ok(false),
+        }
+    }
 }
 
 struct Nvidia {
@@ -250,10 +314,21 @@ impl Nvidia {
                 Ok(reading) => card.joules.add(Instant::now(), reading),
                 Err(reason) => card.no_energy = Some(reason),
             }
-            card.used = card.used.max(place.device.memory_info().map_err(|error| error.to_string())?.used);
+            // Each figure by itself: a card that shares the machine's memory (GB10, Jetson) reports none of its own.
+            match place.device.memory_info() {
+                Ok(info) => card.used = card.used.max(Some(info.used)),
+                Err(error) => {
+                    card.no_used = Some(format!("the card does not report its memory in use: {error}"));
+                }
+            }
             card.throttled |= place.throttled;
-            for (pid, used) in pids(&place.device) {
+            let listed = processes(&place.device).unwrap_or_else(|reason| {
+                self.seen.unlisted = Some(reason);
+                BTreeMap::new()
+            });
+            for (pid, used) in listed {
                 if !ours.contains(&pid) {
+                    self.seen.foreign |= !is_visible(pid);
                     card.others.insert(pid);
                     continue;
                 }
@@ -270,6 +345,7 @@ impl Nvidia {
             card.ours |= *held > 0 && held * 10 >= most;
         }
         if found {
+            self.seen.found = true;
             self.seen.server = self.seen.server.max(Some(held.iter().sum()));
         }
         self.seen.sampled = true;
@@ -313,10 +389,17 @@ impl Probe for Nvidia {
             Ok(_) if !seen.sampled => "no sample was taken".to_owned(),
             Ok(_) => "the cards do not report it".to_owned(),
         };
-        let hidden = match (&self.hidden, seen.sampled) {
+        let on_gpu = match &self.nvml {
+            // Without a card nothing can be on one.
+            Err(_) if !has_device() => Ok(false),
+            _ if !seen.sampled => Err(reason.clone()),
+            _ => seen.on_gpu(has_own_pids()),
+        };
+        let hidden = match (&self.hidden, &on_gpu) {
             (Some(hidden), _) => hidden.clone(),
-            (None, true) => "the server's processes are not on a card".to_owned(),
-            (None, false) => reason.clone(),
+            (None, Err(why)) => why.clone(),
+            (None, Ok(_)) if !seen.sampled => reason.clone(),
+            (None, Ok(_)) => "the server's processes are not on a card".to_owned(),
         };
         let server = seen.server.filter(|_| self.hidden.is_none()).map(|bytes| bytes as f64);
         let sampled = |value: f64| seen.sampled.then_some(value);
@@ -325,12 +408,19 @@ impl Probe for Nvidia {
         let no_energy = cards.iter().find_map(|card| card.no_energy.clone());
         let joules = joules.filter(|_| seen.sampled && no_energy.is_none());
         let no_energy = no_energy.unwrap_or_else(|| reason.clone());
-        let used: u64 = cards.iter().map(|card| card.used).sum();
+        // A sum with a hole in it is none.
+        let used: Option<u64> = cards.iter().map(|card| card.used).sum();
+        let used = used.filter(|_| seen.sampled).map(|bytes| bytes as f64);
+        let no_used = cards.iter().find_map(|card| card.no_used.clone()).unwrap_or_else(|| reason.clone());
         let throttled = cards.iter().any(|card| card.throttled);
         let others: BTreeSet<&u32> = cards.iter().flat_map(|card| &card.others).collect();
         vec![
             measured(metric::PEAK_VRAM_BYTES, server, &hidden),
-            measured(metric::PEAK_VRAM_DEVICE_BYTES, sampled(used as f64), &reason),
+            measured(metric::PEAK_VRAM_DEVICE_BYTES, used, &no_used),
+            match on_gpu {
+                Ok(on) => measured(metric::ON_GPU, Some(f64::from(u8::from(on))), ""),
+                Err(why) => measured(metric::ON_GPU, None, &why),
+            },
             measured(metric::GPU_CARDS, sampled(cards.len() as f64), &reason),
             measured(metric::GPU_ENERGY_J, joules, &no_energy),
             measured(metric::GPU_THROTTLED, sampled(f64::from(u8::from(throttled))), &reason),
@@ -360,11 +450,33 @@ mod tests {
         assert_eq!(sampled, check().is_ok());
         for measurement in probe.take() {
             match measurement.value {
-                // This process holds nothing on a card.
-                Some(value) => assert!(sampled && value >= 0.0, "{measurement:?}"),
+                // This process holds nothing on a card, and without one that is certain.
+                Some(value) => {
+                    assert!(
+                        (sampled || measurement.name == metric::ON_GPU) && value >= 0.0,
+                        "{measurement:?}"
+                    );
+                }
                 None => assert!(!measurement.absent.unwrap().is_empty()),
             }
         }
         assert_eq!(idle_power_w().is_ok(), sampled);
+    }
+
+    #[test]
+    fn that_nobody_can_tell_is_not_taken_for_no() {
+        let seen = |found, foreign, unlisted: Option<&str>| Seen {
+            found,
+            foreign,
+            unlisted: unlisted.map(str::to_owned),
+            ..Seen::default()
+        };
+        assert_eq!(seen(true, true, None).on_gpu(true), Ok(true), "found is found, whoever else is there");
+        assert_eq!(seen(false, false, None).on_gpu(false), Ok(false));
+        let host = seen(false, true, None).on_gpu(false).unwrap_err();
+        assert!(host.contains("ids that do not exist here") && host.contains("--pid=host"), "{host}");
+        assert!(seen(false, false, None).on_gpu(true).unwrap_err().contains("may hide"));
+        let unlisted = seen(false, false, Some("the driver does not list")).on_gpu(false);
+        assert!(unlisted.unwrap_err().contains("does not list"), "no list is not an empty one");
     }
 }

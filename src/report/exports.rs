@@ -3,7 +3,7 @@
 use super::text;
 use crate::analysis::history::Trend;
 use crate::analysis::load::summary::LoadRow;
-use crate::analysis::summary::{CellSummary, Estimate, Summary, TaskRow};
+use crate::analysis::summary::{CellSummary, Estimate, MemoryKind, Summary, TaskRow};
 use crate::error::{Context, Result};
 use crate::suite::Arrivals;
 
@@ -99,6 +99,7 @@ pub fn cells_csv(summary: &Summary) -> Vec<u8> {
         "energy_ratio",
         "energy_ratio_low",
         "energy_ratio_high",
+        "peak_kind",
     ];
     let mut csv = Csv::new(HEADER);
     for cell in &summary.cells {
@@ -180,6 +181,7 @@ fn cell_fields<'a>(cell: &'a CellSummary, apart: &'a str) -> Vec<Field<'a>> {
     for ratio in [cell.ttft_ratio, cell.prefill_ratio, cell.decode_ratio, cell.energy_ratio] {
         fields.extend(with_interval(ratio));
     }
+    fields.push(Field::Text(cell.memory.peak_kind.map_or("", MemoryKind::name)));
     fields
 }
 

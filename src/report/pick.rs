@@ -4,6 +4,7 @@ use super::blocks::{change, frequency, list, section, table};
 use super::text;
 use crate::analysis::memory_formula::{MemoryCheck, MemoryPrediction};
 use crate::analysis::pick::{CandidateRow, Goal, Pick, RunnerUp};
+use crate::analysis::summary::MemoryKind;
 
 /// The setting to use, its command, how sure that is, and why not another one.
 pub fn pick(pick: &Pick) -> String {
@@ -66,14 +67,27 @@ fn margin(second: &RunnerUp, goal: Goal) -> String {
 }
 
 fn settings(pick: &Pick) -> String {
-    let rows: Vec<Vec<String>> = pick.candidates.iter().map(|row| candidate(row, pick)).collect();
+    let mut kinds: Vec<MemoryKind> = pick.candidates.iter().filter_map(|row| row.memory_kind).collect();
+    kinds.dedup();
+    let head = match kinds.as_slice() {
+        [MemoryKind::Gpu] => "GPU memory",
+        [MemoryKind::Cards] => "memory in use on the cards",
+        [MemoryKind::Main] => "main memory",
+        _ => "memory",
+    };
+    let shown = |row: &CandidateRow| match (row.memory_bytes, row.memory_kind.filter(|_| kinds.len() > 1)) {
+        (None, _) => text::NONE.to_owned(),
+        (Some(bytes), None) => text::bytes(bytes),
+        (Some(bytes), Some(kind)) => format!("{} ({})", text::bytes(bytes), kind.name()),
+    };
+    let rows: Vec<Vec<String>> = pick.candidates.iter().map(|row| candidate(row, shown(row), pick)).collect();
     table(
-        &["setting", "quality", "difference (points)", "decode (t/s)", "TTFT", "memory", "picked in", ""],
+        &["setting", "quality", "difference (points)", "decode (t/s)", "TTFT", head, "picked in", ""],
         &rows,
     )
 }
 
-fn candidate(row: &CandidateRow, pick: &Pick) -> Vec<String> {
+fn candidate(row: &CandidateRow, memory: String, pick: &Pick) -> Vec<String> {
     let standing = if row.setting == pick.setting {
         "**pick**"
     } else if !row.refused.is_empty() {
@@ -89,7 +103,7 @@ fn candidate(row: &CandidateRow, pick: &Pick) -> Vec<String> {
         text::estimate(row.difference, text::signed_points),
         text::estimate(row.decode_tps, text::significant),
         text::estimate(row.ttft_s, text::seconds),
-        row.memory_bytes.map_or(text::NONE.into(), text::bytes),
+        memory,
         frequency(row.frequency),
         standing.into(),
     ]
@@ -110,12 +124,13 @@ fn refused(pick: &Pick) -> String {
 fn memory(memory: &MemoryPrediction) -> String {
     let part = |bytes: Option<u64>| bytes.map_or(text::NONE.into(), text::bytes);
     let mut out = format!(
-        "Weights {} + KV cache {} + compute buffers {} + the rest of the server {} = {} at {} tokens.\n\n",
+        "Weights {} + KV cache {} + compute buffers {} + the rest of the server {} = {} of {} at {} tokens.\n\n",
         text::bytes(memory.weights_bytes),
         part(memory.kv_bytes),
         part(memory.compute_bytes),
         memory.other_bytes.map_or(text::NONE.into(), text::signed_bytes),
         part(memory.total_bytes),
+        memory.kind.map_or("memory", MemoryKind::words),
         text::tokens(memory.context),
     );
     let rows: Vec<Vec<String>> = memory.checks.iter().map(check).collect();
@@ -136,7 +151,11 @@ fn check(check: &MemoryCheck) -> Vec<String> {
     vec![
         text::tokens(check.context),
         part(check.kv_reported_bytes),
-        part(check.kv_formula_bytes),
+        if check.kv_disagrees() {
+            format!("**{}**", part(check.kv_formula_bytes))
+        } else {
+            part(check.kv_formula_bytes)
+        },
         part(check.peak_bytes),
         part(check.formula_bytes),
         check.residual_bytes.map_or(text::NONE.into(), text::signed_bytes),

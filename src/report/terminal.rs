@@ -47,6 +47,7 @@ pub fn table(summary: &Summary, look: Look) -> String {
 
 fn cells(summary: &Summary, look: Look) -> String {
     let mut table = blank(look);
+    let memory = text::memory_head(summary.cells.iter());
     table.set_header([
         "context",
         "setting",
@@ -55,11 +56,11 @@ fn cells(summary: &Summary, look: Look) -> String {
         "KLD",
         "TTFT",
         "decode",
-        "memory",
+        memory,
         "quality is",
         "front",
     ]);
-    table.add_rows(summary.cells.iter().map(row));
+    table.add_rows(summary.cells.iter().map(|cell| row(cell, memory)));
     drawn(&table)
 }
 
@@ -92,10 +93,10 @@ fn drawn(table: &Table) -> String {
     lines.join("\n")
 }
 
-fn row(cell: &CellSummary) -> Vec<Cell> {
+fn row(cell: &CellSummary, memory: &str) -> Vec<Cell> {
     let setting = Cell::new(text::plain(&cell.setting));
     let kld = cell.kld.as_ref().map_or(text::NONE.into(), |kld| text::nat(kld.mean.value));
-    let memory = cell.memory.peak_bytes.map_or(text::NONE.into(), text::bytes);
+    let memory = text::peak(cell, memory);
     vec![
         Cell::new(cell.context),
         setting,

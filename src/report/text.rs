@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 pub(crate) use crate::analysis::words::{bytes, percent, points, significant, thousands};
 
-use crate::analysis::summary::{CellSummary, Estimate, FrontStatus, Objective, Verdict};
+use crate::analysis::summary::{CellSummary, Estimate, FrontStatus, MemoryKind, Objective, Verdict};
 use crate::console::is_unsafe;
 
 /// What stands where there is no figure.
@@ -222,6 +222,27 @@ pub(crate) fn xml(text: &str) -> String {
 pub(crate) fn signed_bytes(difference: i64) -> String {
     let size = bytes(difference.unsigned_abs());
     if difference < 0 { format!("−{size}") } else { size }
+}
+
+/// Head of a column of peaks: which memory they are of, where that is one kind.
+pub(super) fn memory_head<'a>(cells: impl Iterator<Item = &'a CellSummary>) -> &'static str {
+    let mut kinds: Vec<MemoryKind> = cells.filter_map(|cell| cell.memory.peak_kind).collect();
+    kinds.dedup();
+    match kinds.as_slice() {
+        [MemoryKind::Gpu] => "GPU memory",
+        [MemoryKind::Cards] => "memory in use on the cards",
+        [MemoryKind::Main] => "main memory",
+        _ => "memory",
+    }
+}
+
+/// A peak, with its kind where the column has several.
+pub(super) fn peak(cell: &CellSummary, head: &str) -> String {
+    let Some(peak) = cell.memory.peak_bytes else { return NONE.into() };
+    match cell.memory.peak_kind.filter(|_| head == "memory") {
+        Some(kind) => format!("{} ({})", bytes(peak), kind.name()),
+        None => bytes(peak),
+    }
 }
 
 #[cfg(test)]

@@ -103,6 +103,8 @@ pub mod metric {
     pub const PEAK_VRAM_BYTES: &str = "peak_vram_bytes";
     /// Peak GPU memory in use on the server's cards, by whomever (bytes).
     pub const PEAK_VRAM_DEVICE_BYTES: &str = "peak_vram_device_bytes";
+    /// 1 when the server's processes are on a graphics card, 0 when they are on none; absent where nobody can tell.
+    pub const ON_GPU: &str = "on_gpu";
     /// Cards that the server is on.
     pub const GPU_CARDS: &str = "gpu_cards";
     /// Energy of the server's cards during the trial, what they use when idle included (J).

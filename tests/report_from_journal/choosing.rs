@@ -65,7 +65,7 @@ fn requirements_narrow_the_choice() {
     let keeps_all = ["Q8_0 kv=f16", "Q8_0 kv=q8_0", "Q8_0 kv=f16 spec=ngram-simple"];
     assert!(keeps_all.contains(&strict.as_str()), "{strict} is shown to keep the quality");
     let limited = pick(&at(&|r| r.memory = Some(300 << 20))).unwrap();
-    assert!(refused(&limited, REFERENCE)[0].contains("MiB of memory"));
+    assert!(refused(&limited, REFERENCE)[0].contains("MiB of main memory"));
     assert!(limited.memory.total_bytes.is_some());
 }
 
@@ -73,7 +73,7 @@ fn requirements_narrow_the_choice() {
 fn requirements_that_nothing_meets_are_explained() {
     let error = pick(&Request { memory: Some(1 << 20), ..Request::new(512) }).unwrap_err();
     assert_eq!(error.kind(), Kind::NothingSelected);
-    assert!(error.hints().iter().any(|hint| hint.contains("MiB of memory")), "{:?}", error.hints());
+    assert!(error.hints().iter().any(|hint| hint.contains("MiB of main memory")), "{:?}", error.hints());
 }
 
 #[test]

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, HashSet};
 use super::items::{Item, Items};
 use super::{ComparedCell, Pair, Ratio};
 use crate::analysis::frame::{self, Request, Timed, Visit};
+use crate::analysis::memory;
 use crate::analysis::quality::{Difference, paired_difference};
 use crate::analysis::stats::{ClusterSums, holm, median};
-use crate::analysis::summary::Estimate;
+use crate::analysis::summary::{Estimate, MemoryKind};
 use crate::analysis::{Resampling, Run, speed};
 use crate::error::Result;
 use crate::trial::{Arm, Source, Trial, metric};
@@ -15,8 +16,23 @@ use crate::trial::{Arm, Source, Trial, metric};
 /// Peak memory of two starts of one server differs by about as much (relative).
 const MEMORY_NOISE: f64 = 0.01;
 
-/// Peaks that memory is compared by: the first that both runs have.
-const PEAKS: &[&str] = &[metric::PEAK_VRAM_BYTES, metric::PEAK_PSS_BYTES, metric::PEAK_RSS_BYTES];
+/// Peaks that memory of a kind is compared by: the first that both runs have.
+const fn peaks_of(kind: MemoryKind) -> &'static [&'static str] {
+    match kind {
+        MemoryKind::Gpu => &[metric::PEAK_VRAM_BYTES],
+        MemoryKind::Cards => &[metric::PEAK_VRAM_DEVICE_BYTES],
+        MemoryKind::Main => &[metric::PEAK_PSS_BYTES, metric::PEAK_RSS_BYTES],
+    }
+}
+
+/// Which memory a server lives in in both runs; `None` where that is not the same.
+fn kind(runs: &Pair<'_>, setting: &str, context: u32) -> Option<MemoryKind> {
+    let of = |run: &Run<'_>| {
+        let measured = memory::measure(run, Visit { setting, context, replicate: 0 });
+        measured.ok().and_then(|measured| measured.peak_kind)
+    };
+    of(&runs.a).filter(|kind| of(&runs.b) == Some(*kind))
+}
 
 /// Where peaks come from.
 const PEAK_SOURCES: &[Source] = &[Source::Nvml, Source::Sysfs, Source::Procfs];
@@ -51,7 +67,7 @@ pub(super) fn compare(
     cell.prefill = speed(frame::PREFILL)?;
     cell.ttft = speed(frame::TTFT)?;
     cell.energy = speed(frame::ENERGY)?;
-    cell.memory = memory(runs, setting, context);
+    cell.memory = peak_ratio(runs, setting, context);
     Ok((cell, difference.map(|difference| difference.p_value)))
 }
 
@@ -142,12 +158,12 @@ fn ratio(a: &[Timed], b: &[Timed], resampling: Resampling, purpose: &str) -> Opt
     found.value.is_finite().then_some(Ratio { a: shared(a, b)?, b: shared(b, a)?, ratio: found })
 }
 
-/// The ratio of the largest peaks. Its interval is the hull over all pairs of server processes, widened by
+/// The ratio of the largest peaks, where both are of one kind of memory. Its interval is the hull over all pairs of server processes, widened by
 /// what two starts of one server differ by: there are too few of them for a bootstrap.
-fn memory(runs: &Pair<'_>, setting: &str, context: u32) -> Option<Ratio> {
+fn peak_ratio(runs: &Pair<'_>, setting: &str, context: u32) -> Option<Ratio> {
     let of = |name: &&str| (peaks(&runs.a, setting, context, name), peaks(&runs.b, setting, context, name));
     let in_both = |(a, b): &(Vec<f64>, Vec<f64>)| !a.is_empty() && !b.is_empty();
-    let (a, b) = PEAKS.iter().map(of).find(in_both)?;
+    let (a, b) = peaks_of(kind(runs, setting, context)?).iter().map(of).find(in_both)?;
     let least = |peaks: &[f64]| peaks.iter().copied().min_by(f64::total_cmp);
     let most = |peaks: &[f64]| peaks.iter().copied().max_by(f64::total_cmp);
     let (low_a, high_a, low_b, high_b) = (least(&a)?, most(&a)?, least(&b)?, most(&b)?);

@@ -1,7 +1,7 @@
 //! The load phase: throughput, latency, goodput, and whether answers are as good under load.
 
-use super::Run;
 use super::words::{percent, significant};
+use super::{Run, memory};
 use crate::journal::load::{LoadServer, LoadStep};
 use crate::suite::{Arrivals, LoadSpec};
 use crate::trial::{Measurement, metric};
@@ -76,18 +76,20 @@ fn server_row(run: &Run<'_>, server: &LoadServer) -> LoadServerRow {
         void: void(server),
         warm_up: server.warm_up,
         peak_bytes: peaks.max(),
-        kv_bytes: launch.effective.k_bytes.zip(launch.effective.v_bytes).map(|(k, v)| k + v),
+        kv_bytes: launch.effective.kv_bytes(),
         command: launch.argv.shell(),
     }
 }
 
-/// As for trials: GPU memory where there is any, else the proportional, else the resident set size.
+/// Of the memory that a server's cells live in; where it has none, as for a run whose probes say nothing of that.
 fn peak_bytes(measurements: &[Measurement]) -> Option<u64> {
-    let of = |name: &str| measurements.iter().find(|m| m.name == name).and_then(|m| m.value);
-    let peak = of(metric::PEAK_VRAM_BYTES)
-        .or_else(|| of(metric::PEAK_PSS_BYTES))
-        .or_else(|| of(metric::PEAK_RSS_BYTES));
-    peak.filter(|bytes| *bytes > 0.0).map(|bytes| bytes as u64)
+    let of = |name: &str| {
+        measurements.iter().filter(|m| m.name == name).find_map(|m| m.value).filter(|bytes| *bytes > 0.0)
+    };
+    let main = || of(metric::PEAK_PSS_BYTES).or_else(|| of(metric::PEAK_RSS_BYTES));
+    let may_be_on_a_card = memory::may_be_on_a_card(measurements.iter());
+    let peak = of(metric::PEAK_VRAM_BYTES).or_else(|| if may_be_on_a_card { None } else { main() });
+    peak.map(|bytes| bytes as u64)
 }
 
 /// What the reader must know beside the figures.

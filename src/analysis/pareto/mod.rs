@@ -76,6 +76,13 @@ fn laid(cell: &Measured, objective: Objective) -> Option<f64> {
     }
 }
 
+/// Whether all peaks are of one kind of memory: GPU memory and main memory are no better or worse than each other.
+pub(crate) fn is_one_kind<'c>(cells: impl Iterator<Item = &'c CellSummary>) -> bool {
+    let mut kinds = cells.filter_map(|cell| cell.memory.peak_bytes.and(cell.memory.peak_kind));
+    let first = kinds.next();
+    kinds.all(|kind| Some(kind) == first)
+}
+
 /// What a front is made of.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rule<'a> {
@@ -91,7 +98,10 @@ pub(crate) struct Rule<'a> {
 /// that no cell has are left out.
 pub(crate) fn place(cells: &mut [Measured], rule: Rule<'_>) -> Option<FrontSummary> {
     let any = |objective: &&Objective| cells.iter().any(|cell| laid(cell, **objective).is_some());
-    let objectives: Vec<Objective> = rule.objectives.iter().filter(any).copied().collect();
+    let comparable = |objective: &&Objective| {
+        **objective != Objective::Memory || is_one_kind(cells.iter().map(|cell| &cell.summary))
+    };
+    let objectives: Vec<Objective> = rule.objectives.iter().filter(any).filter(comparable).copied().collect();
     let measured = |cell: &Measured| objectives.iter().all(|o| laid(cell, *o).is_some());
     let points: Vec<usize> = (0..cells.len()).filter(|&at| measured(&cells[at])).collect();
     if objectives.is_empty() || points.is_empty() {

@@ -9,7 +9,7 @@ use crate::analysis::flags;
 use crate::analysis::memory_formula::MemoryFormula;
 use crate::analysis::pareto::{Draw, value};
 use crate::analysis::speed::Standing;
-use crate::analysis::summary::{CellSummary, Estimate, Objective, Verdict};
+use crate::analysis::summary::{CellSummary, Estimate, MemoryKind, Objective, Verdict};
 use crate::analysis::words::{self, percent, points};
 use crate::analysis::{Measured, Run};
 use crate::error::Result;
@@ -95,6 +95,9 @@ struct Level {
     not_comparable: Vec<String>,
     memory_is_shared: bool,
     figures: BTreeMap<Objective, Figure>,
+    memory_kind: Option<MemoryKind>,
+    /// Why its memory is not known.
+    memory_absent: Option<String>,
 }
 
 /// A setting that could be picked.
@@ -114,6 +117,10 @@ pub(super) struct Candidate<'a> {
     /// Whether others mapped much of its memory, too.
     pub(super) memory_is_shared: bool,
     pub(super) figures: BTreeMap<Objective, Figure>,
+    /// Which memory its figure is of.
+    pub(super) memory_kind: Option<MemoryKind>,
+    /// Why its memory is not known.
+    memory_absent: Option<String>,
     /// Why it is refused; empty: it meets the requirements.
     pub(super) refused: Vec<String>,
 }
@@ -134,6 +141,21 @@ impl Candidate<'_> {
     /// Peak memory (bytes).
     pub(super) fn memory(&self) -> Option<u64> {
         self.estimate(Objective::Memory).map(|bytes| bytes.value as u64)
+    }
+
+    /// What is not as it seems of its memory.
+    pub(super) fn about_its_memory(&self) -> Option<String> {
+        match (self.memory(), self.memory_kind) {
+            (None, _) => {
+                let why = self.memory_absent.as_deref()?;
+                Some(format!("its memory is not known ({why})"))
+            }
+            (Some(_), Some(MemoryKind::Cards)) => Some(
+                "its memory is what was in use on its cards, by whomever: the server's own part is not known"
+                    .into(),
+            ),
+            _ => None,
+        }
     }
 
     /// Draws that it has; 0 when nothing of it varies.
@@ -260,8 +282,12 @@ impl Candidate<'_> {
 
     fn too_large(&self, request: &Request) -> Option<String> {
         let limit = request.memory?;
-        let Some(bytes) = self.memory() else { return Some("its memory is not known".into()) };
-        (bytes > limit).then(|| format!("it needs {} of memory", words::bytes(bytes)))
+        let Some(bytes) = self.memory() else {
+            let why = self.memory_absent.as_ref().map_or(String::new(), |reason| format!(" ({reason})"));
+            return Some(format!("its memory is not known{why}"));
+        };
+        let kind = self.memory_kind.map_or("memory", MemoryKind::words);
+        (bytes > limit).then(|| format!("it needs {} of {kind}", words::bytes(bytes)))
     }
 }
 
@@ -302,11 +328,25 @@ pub(super) fn all<'a>(run: &Run<'a>, basis: &Basis, request: &Request) -> Result
         let other = others.as_mut().and_then(Iterator::next);
         candidates.push(candidate(run, setting, (level, other), basis, request)?);
     }
+    if matches!(request.goal, Goal::Memory | Goal::Knee) {
+        leave_out_other_memory(&mut candidates);
+    }
     let reference = candidates.iter().find(|c| c.is_reference).and_then(Candidate::quality);
     for candidate in &mut candidates {
         candidate.refused = candidate.refusals(reference, request, run.suite.margin);
     }
     Ok(candidates)
+}
+
+/// GPU memory and main memory are no more or less than each other: what is of another kind than the reference's has no
+/// part in a choice by memory.
+fn leave_out_other_memory(candidates: &mut [Candidate<'_>]) {
+    let Some(kind) = candidates.iter().find(|c| c.is_reference).and_then(|c| c.memory_kind) else { return };
+    for candidate in candidates.iter_mut().filter(|candidate| candidate.memory_kind != Some(kind)) {
+        candidate.figures.remove(&Objective::Memory);
+        let other = candidate.memory_kind.map_or("no memory known", MemoryKind::words);
+        candidate.memory_absent = Some(format!("{other}, where the reference has {}", kind.words()));
+    }
 }
 
 /// Every setting at one measured context length.
@@ -333,6 +373,8 @@ fn level(measured: Measured, weighted: Option<weighted::Quality>) -> Level {
     let mut level = Level {
         failed: summary.failed,
         trials: summary.scored + summary.unscored + summary.failed,
+        memory_kind: summary.memory.peak_kind,
+        memory_absent: summary.memory.peak_absent.clone(),
         void: summary.void.clone(),
         difference: summary.difference,
         credit,
@@ -389,6 +431,8 @@ fn candidate<'a>(
         not_comparable: level.not_comparable,
         memory_is_shared: level.memory_is_shared,
         figures: level.figures,
+        memory_kind: level.memory_kind,
+        memory_absent: level.memory_absent,
         refused: Vec::new(),
     };
     if let (Some(other), Basis::Between { share, .. }) = (other, basis) {
@@ -404,7 +448,13 @@ fn candidate<'a>(
         }
     }
     candidate.figures.remove(&Objective::Memory);
-    if let Some(total) = MemoryFormula::of(run, setting)?.at(request.context).total_bytes {
+    // Without a measured peak the parts alone are too little to go by.
+    let predicted = MemoryFormula::of(run, setting)?.at(request.context);
+    candidate.memory_kind = predicted.kind;
+    if predicted.kind.is_none() && candidate.memory_absent.is_none() {
+        candidate.memory_absent = Some("no peak of it was measured".into());
+    }
+    if let Some(total) = predicted.total_bytes.filter(|_| predicted.kind.is_some()) {
         let estimate = Estimate { value: total as f64, low: None, high: None, n: 0 };
         candidate.figures.insert(Objective::Memory, Figure { estimate, draws: Vec::new(), standing: None });
     }

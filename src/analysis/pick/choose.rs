@@ -201,6 +201,7 @@ impl Choice {
             ttft_s: candidate.estimate(Objective::Ttft),
             energy_j: candidate.estimate(Objective::Energy),
             memory_bytes: candidate.memory(),
+            memory_kind: candidate.memory_kind,
             frequency: self.frequency(at),
             refused,
             better_looking,
@@ -229,6 +230,7 @@ impl Choice {
         } else if !best.is_reference && best.difference.and_then(|difference| difference.low).is_none() {
             notes.push("its quality's difference from the reference has no interval".into());
         }
+        notes.extend(best.about_its_memory());
         let missing = contest.objectives.iter().filter(|objective| !best.figures.contains_key(objective));
         if contest.goal == Goal::Knee {
             notes.extend(missing.map(|objective| {

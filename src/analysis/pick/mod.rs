@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::memory_formula::{MemoryFormula, MemoryPrediction};
-use super::summary::{Estimate, Objective};
+use super::summary::{Estimate, MemoryKind, Objective};
 use super::{Registry, Run, Tasks};
 use crate::error::{Error, Kind, Result};
 use crate::journal::Journal;
@@ -181,6 +181,9 @@ pub struct CandidateRow {
     pub energy_j: Option<Estimate>,
     /// Peak memory (bytes): measured, or by formula at a context length that was not.
     pub memory_bytes: Option<u64>,
+    /// Which memory that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_kind: Option<MemoryKind>,
     /// Share of draws in which it is picked (0..1).
     pub frequency: Option<f64>,
     /// Why it is refused; empty: it meets the requirements.

@@ -8,7 +8,7 @@
 //! when the interval of its quality above the best mixture at the same mean latency lies above 0, widened for
 //! the number of policies (Bonferroni).
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -148,18 +148,21 @@ pub fn route_with(journal: &Journal, tasks: &dyn Tasks, request: &Request) -> Re
     })
 }
 
-/// Peak memory of both servers at their largest.
+/// Peak memory of both servers at their largest; `None` where they live in two kinds of memory.
 fn both_in_memory(run: &Run<'_>, fast: &str, smart: &str) -> Result<Option<u64>> {
     let mut sum = Some(0);
+    let mut kinds = BTreeSet::new();
     for setting in [fast, smart] {
-        let mut peaks = BTreeMap::new();
+        let mut largest = None;
         for &context in &run.suite.contexts {
             let visit = super::frame::Visit { setting, context, replicate: 0 };
-            peaks.insert(context, super::memory::measure(run, visit)?.peak_bytes);
+            let memory = super::memory::measure(run, visit)?;
+            kinds.extend(memory.peak_kind);
+            largest = largest.max(memory.peak_bytes);
         }
-        sum = sum.zip(peaks.into_values().flatten().max()).map(|(sum, peak): (u64, u64)| sum + peak);
+        sum = sum.zip(largest).map(|(sum, peak): (u64, u64)| sum + peak);
     }
-    Ok(sum)
+    Ok(sum.filter(|_| kinds.len() <= 1))
 }
 
 fn verdict(settings: &[Point], policies: &[PolicyRow], data: &data::Data<'_>) -> String {

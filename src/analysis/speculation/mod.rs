@@ -123,14 +123,17 @@ impl<'r, 'a> Audit<'r, 'a> {
             let mut cells = summary.cells.iter();
             let cell =
                 cells.find(|cell| (cell.setting.as_str(), cell.context) == (visit.setting, visit.context))?;
-            i64::try_from(cell.memory.peak_bytes?).ok()
+            Some((cell.memory.peak_kind, i64::try_from(cell.memory.peak_bytes?).ok()?))
         };
+        // Peaks of two kinds of memory have no difference.
+        let beyond =
+            |((kind, ours), (of_twin, twin)): ((_, i64), (_, i64))| (kind == of_twin).then_some(ours - twin);
         let launches: Vec<_> = self.run.launches(self.ours.setting, self.ours.context).collect();
         let reported = |of: fn(&crate::engine::Effective) -> Option<u64>| {
             launches.iter().filter_map(|launch| of(&launch.effective)).max()
         };
         DraftMemory {
-            beyond_twin_bytes: peak(self.ours).zip(self.twin.and_then(peak)).map(|(ours, twin)| ours - twin),
+            beyond_twin_bytes: peak(self.ours).zip(self.twin.and_then(peak)).and_then(beyond),
             model_bytes: reported(|effective| effective.draft_model_bytes),
             kv_bytes: reported(|effective| effective.draft_kv_bytes),
         }

@@ -7,12 +7,51 @@ use super::{Estimate, FrontStatus, KldSummary, Verdict};
 use crate::analysis::memory_formula::MemoryCheck;
 use crate::engine::Effective;
 
+/// Which memory a peak is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum MemoryKind {
+    /// The server's part of the memory of graphics cards.
+    Gpu,
+    /// What was in use on the server's cards, by whomever: the most that the server's part can be.
+    Cards,
+    /// Main memory.
+    Main,
+}
+
+impl MemoryKind {
+    /// Name in tables and files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Gpu => "gpu",
+            Self::Cards => "cards",
+            Self::Main => "main",
+        }
+    }
+
+    /// What it is, in words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Gpu => "GPU memory of the server",
+            Self::Cards => "memory in use on its cards, by whomever",
+            Self::Main => "main memory",
+        }
+    }
+}
+
 /// Peak memory of a cell (bytes), each `None` with a line in [`Summary::not_measured`].
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MemorySummary {
-    /// The objective `memory`: peak GPU memory of the server where it uses a GPU, else its peak proportional set
-    /// size, else its peak resident set size.
+    /// The objective `memory`: where the server works on a GPU, its peak GPU memory, or what was in use on its cards
+    /// where its part is not known; else its peak proportional set size, else its peak resident set size. One kind
+    /// never stands in for another.
     pub peak_bytes: Option<u64>,
+    /// Which memory `peak_bytes` is of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_kind: Option<MemoryKind>,
+    /// Why there is no `peak_bytes`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_absent: Option<String>,
     /// Peak resident set size of the process tree.
     pub peak_rss_bytes: Option<u64>,
     /// Peak proportional set size.
@@ -27,12 +66,18 @@ pub struct MemorySummary {
     /// Peak GPU memory in use on the server's cards, by whomever.
     #[serde(default)]
     pub peak_vram_device_bytes: Option<u64>,
-    /// KV cache, as the engine reports it.
+    /// KV cache with the states of recurrent layers, as the engine reports it, wherever it is.
     pub kv_bytes: Option<u64>,
-    /// Compute buffers, as the engine reports them: those on graphics cards where `peak_bytes` is of these.
+    /// Compute buffers, as the engine reports them: those in the memory that `peak_bytes` is of.
     pub compute_bytes: Option<u64>,
-    /// Model buffers, as the engine reports them: those on graphics cards where `peak_bytes` is of these.
+    /// Model buffers, as the engine reports them: those in the memory that `peak_bytes` is of.
     pub model_bytes: Option<u64>,
+    /// Of `kv_bytes`, what is on graphics cards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kv_gpu_bytes: Option<u64>,
+    /// Of the model buffers, the file itself as it is mapped into main memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_mapped_bytes: Option<u64>,
 }
 
 /// How well the memory formula of `pick` meets what was measured on the cells of a setting.

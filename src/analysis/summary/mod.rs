@@ -10,7 +10,7 @@ mod serving;
 mod setup;
 mod task;
 
-pub use cell::{CellSummary, EnergySummary, MemoryFit, MemorySummary, SpeedRow};
+pub use cell::{CellSummary, EnergySummary, MemoryFit, MemoryKind, MemorySummary, SpeedRow};
 pub use distributions::{
     AcceptanceRow, DivergenceExample, DivergenceRow, DivergenceVerdict, FigureRow, KldBand, KldSummary,
     SurvivalPoint,

@@ -39,6 +39,9 @@ pub(super) fn effective(log: &str, props: &Value) -> Effective {
         v_bytes: cache.as_ref().map(|cache| cache.v.as_ref().map_or(0, |v| v.1)),
         compute_bytes: total(main, "compute buffer size ="),
         model_bytes: total_of(main, "llm_load_tensors:", "buffer size ="),
+        compute_gpu_bytes: on_cards(main, "compute buffer size ="),
+        model_gpu_bytes: on_cards(main, " buffer size ="),
+        kv_gpu_bytes: on_cards(main, "KV buffer size ="),
         options: options(main),
         draft_model_bytes: total_of(draft, "llm_load_tensors:", "buffer size ="),
         draft_kv_bytes: draft_cache.map(|cache| cache.k.1 + cache.v.map_or(0, |v| v.1)),
@@ -90,6 +93,20 @@ fn total_of(log: &str, first: &str, marker: &str) -> Option<u64> {
     let sizes = log.lines().filter(|line| line.contains(first)).filter_map(|line| line.split_once(marker));
     let bytes: Vec<u64> = sizes.filter_map(|(_, rest)| mebibytes(rest)).collect();
     (!bytes.is_empty()).then(|| bytes.iter().fold(0, |sum, bytes| u64::saturating_add(sum, *bytes)))
+}
+
+/// The sum over the buffers of a kind on graphics cards: `llm_load_tensors: CUDA0 buffer size = ..`,
+/// `llama_kv_cache_init: CUDA0 KV buffer size = ..`. `CPU` and `CUDA_Host` are main memory.
+fn on_cards(log: &str, marker: &str) -> Option<u64> {
+    let of_model = marker.starts_with(" buffer");
+    let sizes =
+        log.lines().filter(|line| line.contains("llm_load_tensors:") == of_model).filter_map(|line| {
+            let (before, after) = line.split_once(marker)?;
+            let device = before.split_whitespace().next_back()?;
+            let is_main = device.starts_with("CPU") || device.ends_with("_Host");
+            if is_main { None } else { mebibytes(after) }
+        });
+    sizes.reduce(u64::saturating_add)
 }
 
 /// The value of `llama_init_from_model: NAME    = VALUE` (older builds: `llama_new_context_with_model`).

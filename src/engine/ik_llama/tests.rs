@@ -234,3 +234,20 @@ fn figures_of_a_chat_a_cut_prompt_and_a_completion() {
     assert_eq!(figure(&bare, metric::CACHED_TOKENS), Some(0.0));
     assert_eq!(figure(&Value::Null, metric::PROMPT_TOKENS), None);
 }
+
+#[test]
+fn buffers_on_cards_are_told_apart() {
+    let log = "\
+llm_load_tensors:        CPU buffer size =   100.00 MiB
+llm_load_tensors:      CUDA0 buffer size =   300.00 MiB
+llama_kv_cache_init:      CUDA0 KV buffer size =    48.00 MiB
+llama_init_from_model: KV self size  =   48.00 MiB, K (f16):   24.00 MiB, V (f16):   24.00 MiB
+llama_init_from_model:      CUDA0 compute buffer size =   50.00 MiB
+llama_init_from_model:  CUDA_Host compute buffer size =     5.00 MiB
+";
+    let effective = IkLlama.effective(log, &serde_json::Value::Null);
+    let mib = |bytes: Option<u64>| bytes.map(|bytes| bytes >> 20);
+    assert_eq!((mib(effective.model_bytes), mib(effective.model_gpu_bytes)), (Some(400), Some(300)));
+    assert_eq!((mib(effective.compute_bytes), mib(effective.compute_gpu_bytes)), (Some(55), Some(50)));
+    assert_eq!(mib(effective.kv_gpu_bytes), Some(48));
+}

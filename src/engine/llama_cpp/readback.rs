@@ -31,10 +31,13 @@ pub(super) fn effective(log: &str, props: &Value) -> Effective {
         template_hash: text(props, "/chat_template").map(|template| short_hash(template.as_bytes())),
         k_bytes: total(caches.iter().map(|cache| cache.k_bytes)),
         v_bytes: total(caches.iter().map(|cache| cache.v_bytes)),
+        state_bytes: total(main.lines().filter_map(state)),
+        kv_gpu_bytes: cache_on_cards(main),
         compute_bytes: total(sizes(main, "compute buffer size =")),
         model_bytes: total(sizes(main, "model buffer size =")),
         compute_gpu_bytes: total(gpu_sizes(main, "compute buffer size =")),
         model_gpu_bytes: total(gpu_sizes(main, "model buffer size =")),
+        model_mapped_bytes: total(mapped_sizes(main)),
         options: options(log, main),
         draft_model_bytes: total(sizes(draft, "model buffer size =")),
         draft_kv_bytes: total(draft.lines().filter_map(cache).map(|cache| cache.k_bytes + cache.v_bytes)),
@@ -134,6 +137,15 @@ fn cache(line: &str) -> Option<Cache> {
     Some(Cache { k, v, k_bytes, v_bytes })
 }
 
+/// Reads the state of recurrent layers: `.. size = 4.10 MiB (..), R (f32): 0.10 MiB, S (f32): 4.00 MiB`, in newer builds
+/// with a third part (`P`). Before states had a cache of their own, they were named as K and V are.
+fn state(line: &str) -> Option<u64> {
+    let (_, looked_back) = cache_side(line, " R (")?;
+    let (_, state) = cache_side(line, " S (")?;
+    let third = cache_side(line, " P (").map_or(0, |(_, bytes)| bytes);
+    Some(looked_back.saturating_add(state).saturating_add(third))
+}
+
 fn cache_side(line: &str, marker: &str) -> Option<(String, u64)> {
     let (_, rest) = line.split_once(marker)?;
     let (name, rest) = rest.split_once("):")?;
@@ -161,6 +173,22 @@ fn gpu_sizes<'a>(log: &'a str, marker: &'a str) -> impl Iterator<Item = u64> + '
         let device = before.split_whitespace().next_back()?;
         let main_memory = device.starts_with("CPU") || device.ends_with("_Host") || device == "AMX";
         if main_memory { None } else { mebibytes(after) }
+    })
+}
+
+/// What of the caches is on graphics cards; 0 where weights are there and no cache is.
+fn cache_on_cards(log: &str) -> Option<u64> {
+    let caches = [" KV buffer size =", " RS buffer size ="];
+    let found = total(caches.iter().flat_map(|marker| gpu_sizes(log, marker)));
+    let are_told = caches.iter().any(|marker| log.contains(marker));
+    found.or_else(|| gpu_sizes(log, "model buffer size =").next().filter(|_| are_told).map(|_| 0))
+}
+
+/// Sizes of model buffers that are the file itself, mapped: `CPU_Mapped`.
+fn mapped_sizes(log: &str) -> impl Iterator<Item = u64> + '_ {
+    log.lines().filter_map(|line| {
+        let (before, after) = line.split_once("model buffer size =")?;
+        before.trim_end().ends_with("_Mapped").then(|| mebibytes(after)).flatten()
     })
 }
 

@@ -264,6 +264,37 @@ fn effective_of_a_plain_server() {
 }
 
 #[test]
+fn caches_and_states_are_summed_and_those_on_cards_told_apart() {
+    // In the form of a hybrid model's log, half of its layers on a card.
+    let log = "\
+load_tensors:   CPU_Mapped model buffer size =   100.00 MiB
+load_tensors:        CUDA0 model buffer size =   300.00 MiB
+llama_kv_cache:        CPU KV buffer size =    16.00 MiB
+llama_kv_cache:      CUDA0 KV buffer size =    32.00 MiB
+llama_kv_cache: size =   48.00 MiB (  4096 cells,  12 layers,  1/1 seqs), K (f16):   24.00 MiB, V (f16):   24.00 MiB
+llama_memory_recurrent:        CPU RS buffer size =     3.00 MiB
+llama_memory_recurrent:      CUDA0 RS buffer size =     6.00 MiB
+llama_memory_recurrent: size =    9.00 MiB (     1 cells,  48 layers,  1 seqs  0 rs_seq), R (f32):    1.00 MiB, S (f32):    8.00 MiB
+";
+    let mib = |bytes: Option<u64>| bytes.map(|bytes| bytes >> 20);
+    let effective = LlamaCpp.effective(log, &serde_json::Value::Null);
+    assert_eq!((mib(effective.state_bytes), mib(effective.kv_bytes())), (Some(9), Some(57)));
+    assert_eq!(mib(effective.kv_gpu_bytes), Some(38));
+    assert_eq!((mib(effective.model_gpu_bytes), mib(effective.model_mapped_bytes)), (Some(300), Some(100)));
+    assert_eq!(effective.k.as_deref(), Some("f16"), "a state has no type of K");
+    let kept_back = log.replace("CUDA0 KV", "  CPU KV").replace("CUDA0 RS", "  CPU RS");
+    let effective = LlamaCpp.effective(&kept_back, &serde_json::Value::Null);
+    assert_eq!(effective.kv_gpu_bytes, Some(0), "`--no-kv-offload`: none of it is on the card");
+    // Compressed K and V with an indexer's keys: two caches of K alone.
+    let latent = "\
+llama_kv_cache: size =   68.62 MiB (  1024 cells,  61 layers,  1/1 seqs), K (f16):   68.62 MiB, V (f16):    0.00 MiB
+llama_kv_cache: size =   15.25 MiB (  1024 cells,  61 layers,  1/1 seqs), K (f16):   15.25 MiB, V (f16):    0.00 MiB
+";
+    let effective = LlamaCpp.effective(latent, &serde_json::Value::Null);
+    assert_eq!(mib(effective.kv_bytes()), Some(83));
+}
+
+#[test]
 fn effective_of_a_quantised_cache() {
     let effective = LlamaCpp.effective(LOG_Q8Q4, &props(PROPS));
     assert_eq!(effective.k.as_deref(), Some("q8_0"));

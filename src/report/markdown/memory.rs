@@ -29,7 +29,11 @@ fn row(fit: &MemoryFit, check: &MemoryCheck) -> MemoryView {
         setting: text::code(&fit.setting),
         context: text::tokens(check.context),
         kv_reported: bytes(check.kv_reported_bytes),
-        kv_formula: bytes(check.kv_formula_bytes),
+        kv_formula: if check.kv_disagrees() {
+            format!("**{}**", bytes(check.kv_formula_bytes))
+        } else {
+            bytes(check.kv_formula_bytes)
+        },
         peak: bytes(check.peak_bytes),
         formula: bytes(check.formula_bytes),
         residual: check.residual_bytes.map_or(text::NONE.to_owned(), text::signed_bytes),

@@ -87,6 +87,7 @@ pub(super) struct View<'a> {
 #[derive(Serialize)]
 struct LevelView {
     context: String,
+    memory: &'static str,
     cells: Vec<CellView>,
 }
 
@@ -287,10 +288,11 @@ pub(super) fn or_none(value: Option<String>) -> String {
 
 fn level(summary: &Summary, context: u32) -> LevelView {
     let here = summary.cells.iter().filter(|cell| cell.context == context);
-    LevelView { context: text::tokens(context), cells: here.map(cell).collect() }
+    let memory = text::memory_head(summary.cells.iter());
+    LevelView { context: text::tokens(context), memory, cells: here.map(|of| cell(of, memory)).collect() }
 }
 
-fn cell(cell: &CellSummary) -> CellView {
+fn cell(cell: &CellSummary, memory: &str) -> CellView {
     let verdict = if cell.void.is_some() { "void".into() } else { text::markdown(&text::judgement(cell)) };
     CellView {
         setting: text::code(&cell.setting),
@@ -301,7 +303,7 @@ fn cell(cell: &CellSummary) -> CellView {
         ttft: text::estimate(cell.ttft_s, text::seconds),
         prefill: text::estimate(cell.prefill_tps, text::significant),
         decode: text::estimate(cell.decode_tps, text::significant),
-        memory: or_none(cell.memory.peak_bytes.map(text::bytes)),
+        memory: text::peak(cell, memory),
         front: text::front(cell),
         command: cell.command.as_ref().map(|command| text::fenced(command, "sh")),
         effective: effective(cell),
