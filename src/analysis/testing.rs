@@ -161,6 +161,7 @@ pub(crate) fn header(suite: Suite) -> Header {
         machine: Machine::default(),
         engines: Vec::new(),
         models: Vec::new(),
+        files: Vec::new(),
         filters: Vec::new(),
     }
 }
