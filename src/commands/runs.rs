@@ -1,9 +1,10 @@
 //! Run folders: made, and found again by path, unique prefix or `latest`.
 //!
 //! A run appears at once and whole: its folder is made under a hidden name, and gets its own when the journal in it has
-//! its header. What is found under a hidden name is a run that is being prepared, or that was killed meanwhile.
+//! its header. What is found under a hidden name is a run that is being prepared, or whose kneepoint was killed before it
+//! began.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -253,34 +254,45 @@ fn holds_nothing(folder: &Path) -> bool {
 /// Every run in a folder, oldest first: those with a journal, and those that should have got one.
 fn entries(runs_dir: &Path) -> Vec<Entry> {
     let found = std::fs::read_dir(runs_dir).into_iter().flatten().flatten();
-    let named = found.filter_map(|entry| {
-        let folder = entry.path();
+    let found = found.filter_map(|entry| {
         let name = entry.file_name().into_string().ok()?;
+        let folder = named(entry.path(), &name);
         let name = name.strip_prefix(HIDDEN).unwrap_or(&name).to_owned();
         let is_run = journal::is_in(&folder) || (is_run_name(&name) && folder.is_dir());
         is_run.then_some((name, folder))
     });
-    let named: Vec<(String, PathBuf)> = named.collect();
-    let follows: HashMap<&str, String> = named
+    let found: Vec<(String, PathBuf)> = found.collect();
+    let follows: HashMap<&str, String> = found
         .iter()
         .filter_map(|(name, folder)| {
             let before = std::fs::read_to_string(folder.join(FOLLOWS)).ok()?;
             Some((name.as_str(), before.trim().to_owned()))
         })
         .collect();
-    let known: HashMap<&str, ()> = named.iter().map(|(name, _)| (name.as_str(), ())).collect();
-    let mut entries: Vec<Entry> = named
+    let known: HashSet<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
+    let mut entries: Vec<Entry> = found
         .iter()
         .map(|(name, folder)| Entry {
             name: name.clone(),
             folder: folder.clone(),
-            order: order(name, &|name| {
-                follows.get(name).filter(|before| known.contains_key(before.as_str()))
-            }),
+            order: order(name, &|name| follows.get(name).filter(|before| known.contains(before.as_str()))),
         })
         .collect();
     entries.sort_by(|a, b| a.order.cmp(&b.order));
     entries
+}
+
+/// The folder of a run; one whose kneepoint was killed between the header and the name gets its name now.
+fn named(folder: PathBuf, name: &str) -> PathBuf {
+    let Some(name) = name.strip_prefix(HIDDEN).filter(|name| is_run_name(name)) else { return folder };
+    if journal::is_locked(&folder) || !journal::has_header(&folder) {
+        return folder;
+    }
+    let own = folder.with_file_name(name);
+    match std::fs::rename(&folder, &own) {
+        Ok(()) => own,
+        Err(_) => folder,
+    }
 }
 
 /// Follows the runs that a run came after while their time is not before its own; `before` names the last of them.
@@ -383,7 +395,6 @@ mod tests {
             (THIRD.to_owned(), Some("")),
             (THIRD.to_owned(), Some("{\"header\": {\"for")),
             (format!("{HIDDEN}{THIRD}"), Some("")),
-            (format!("{HIDDEN}{THIRD}"), Some("{\"header\": {}}\n")),
         ] {
             let dir = runs(&[(SECOND, None)]);
             let folder = dir.path().join(&name);
@@ -399,6 +410,17 @@ mod tests {
             assert_eq!(left.len(), 1);
             assert_eq!(left[0].started, "2026-01-03T00:00:00Z");
         }
+    }
+
+    #[test]
+    fn a_run_that_was_killed_between_its_header_and_its_name_is_a_run() {
+        let dir = runs(&[(SECOND, None)]);
+        let hidden = dir.path().join(format!("{HIDDEN}{THIRD}"));
+        std::fs::create_dir_all(&hidden).unwrap();
+        std::fs::write(hidden.join(journal::FILE_NAME), "{\"header\": {}}\n").unwrap();
+        assert_eq!(find(dir.path(), "latest").unwrap(), dir.path().join(THIRD));
+        assert_eq!(names(dir.path()), [SECOND, THIRD]);
+        assert!(!hidden.exists());
     }
 
     #[test]
