@@ -163,6 +163,7 @@ fn journal(size: Size) -> Result<Journal> {
         machine: Machine::default(),
         engines: Vec::new(),
         models: Vec::new(),
+        files: Vec::new(),
         filters: Vec::new(),
     };
     let mut journal = Journal::new(header);
@@ -240,6 +241,7 @@ fn trial(key: TrialKey, case: &str, launch: u32, right: bool, decode_tps: f64) -
         case: case.into(),
         launch,
         started: "2026-01-01T00:00:00Z".into(),
+        tick: None,
         reply: None,
         measurements: vec![
             Measurement::new(metric::DECODE_TPS, Source::Client, decode_tps),

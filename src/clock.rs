@@ -1,6 +1,15 @@
-//! Wall-clock time as text. Durations are measured with `Instant`, never with this.
+//! Wall-clock time as text, and the monotonic clock of a sitting. Durations are measured with `Instant`, never with
+//! wall-clock time: that is set, by hand and by the network, while a run goes on.
+
+use std::sync::OnceLock;
+use std::time::Instant;
 
 use chrono::{SecondsFormat, Utc};
+
+use crate::trial::Tick;
+
+/// The sitting of this process: its number in the run, and when it began.
+static SITTING: OnceLock<(u32, Instant)> = OnceLock::new();
 
 /// Now, UTC, RFC 3339 with milliseconds.
 pub fn now() -> String {
@@ -10,4 +19,28 @@ pub fn now() -> String {
 /// Now, UTC, as the start of a folder name: `20260731T235959Z`.
 pub fn folder_stamp() -> String {
     Utc::now().format("%Y%m%dT%H%M%SZ").to_string()
+}
+
+/// This process goes on with a run: from now on [`moment`] tells the sitting too. The first call counts.
+pub fn begin_sitting(number: u32) {
+    SITTING.get_or_init(|| (number, Instant::now()));
+}
+
+/// A moment by both clocks.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Moment {
+    /// Wall clock: UTC, RFC 3339.
+    pub wall: String,
+    /// Monotonic clock; `None` outside of a sitting.
+    pub tick: Option<Tick>,
+}
+
+/// Now, by both clocks.
+pub fn moment() -> Moment {
+    let tick = SITTING.get().map(|(sitting, began)| {
+        // Microseconds: more digits would only lengthen the journal.
+        let at_s = (began.elapsed().as_secs_f64() * 1e6).round() / 1e6;
+        Tick { sitting: *sitting, at_s }
+    });
+    Moment { wall: now(), tick }
 }

@@ -215,6 +215,7 @@ mod tests {
             case: case.id.clone(),
             launch: 0,
             started: "2026-01-01T00:00:00Z".into(),
+            tick: None,
             reply: None,
             measurements,
             outcome,

@@ -16,6 +16,7 @@ mod arms;
 pub mod compare;
 mod conversations;
 mod divergence;
+mod duration;
 mod effective;
 mod energy;
 mod figures;
@@ -168,7 +169,7 @@ pub fn summarise_with(journal: &Journal, tasks: &dyn Tasks) -> Result<Summary> {
         fingerprint: header.fingerprint.clone(),
         run: header.run.clone(),
         started: header.started.clone(),
-        duration_s: duration_s(journal),
+        duration_s: duration::duration_s(journal),
         repeat: crate::secrets::Secrets::in_suite(&header.suite).text(&header.repeat),
         planned: run.planned_in_all().saturating_sub(run.saved()),
         done: journal.trials.len() as u32,
@@ -532,21 +533,4 @@ fn void_cells(launches: &[LaunchRecord]) -> BTreeMap<(&str, u32), String> {
     }
     let joined = |reasons: BTreeSet<&str>| reasons.into_iter().collect::<Vec<_>>().join("; ");
     reasons.into_iter().map(|(cell, reasons)| (cell, joined(reasons))).collect()
-}
-
-/// From the start of the first to the end of the last trial (s); 0 without readable times.
-fn duration_s(journal: &Journal) -> f64 {
-    use crate::trial::{Source, metric};
-    let mut first = None;
-    let mut last = None;
-    for trial in &journal.trials {
-        let Ok(started) = chrono::DateTime::parse_from_rfc3339(&trial.started) else {
-            continue;
-        };
-        let start_s = started.timestamp_millis() as f64 / 1000.0;
-        let end_s = start_s + trial.measured(metric::TOTAL_S, Source::Client).unwrap_or_default();
-        first = Some(first.map_or(start_s, |first: f64| first.min(start_s)));
-        last = Some(last.map_or(end_s, |last: f64| last.max(end_s)));
-    }
-    first.zip(last).map_or(0.0, |(first, last)| last - first)
 }

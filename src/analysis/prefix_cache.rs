@@ -161,6 +161,7 @@ mod tests {
                 case: case.id.clone(),
                 launch: 0,
                 started: "2026-01-01T00:00:00Z".into(),
+                tick: None,
                 outcome: PrefixCache.score(&case, &reply),
                 reply: Some(Box::new(reply)),
                 measurements: Vec::new(),

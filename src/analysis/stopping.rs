@@ -14,7 +14,7 @@ use super::summary::{Decision, Direction, Estimate, Objective, StopReason, Stopp
 use super::words::{points, thousands};
 use super::{Measured, Registry, Run, Tasks, pareto};
 use crate::error::Result;
-use crate::journal::Journal;
+use crate::journal::{Journal, LaunchRecord};
 use crate::suite::{Stopping, StoppingRule, Suite};
 use crate::trial::{Source, Trial, metric};
 
@@ -272,22 +272,37 @@ fn tokens_of(trial: &Trial) -> f64 {
         + of(metric::OUTPUT_TOKENS).unwrap_or(0.0)
 }
 
-/// Time that servers were up: from each launch to the end of its last trial (s).
+/// Time that servers were up: from each launch to the end of its last trial (s). By the monotonic clock where both have
+/// one of the same sitting, else by the wall clock.
 fn server_s(journal: &Journal) -> f64 {
-    let seconds = |stamp: &str| {
-        let time = chrono::DateTime::parse_from_rfc3339(stamp).ok()?;
-        Some(time.timestamp_millis() as f64 / 1000.0)
-    };
-    let mut ends: BTreeMap<u32, f64> = BTreeMap::new();
+    let launches: BTreeMap<u32, &LaunchRecord> =
+        journal.launches.iter().map(|launch| (launch.id, launch)).collect();
+    let mut up: BTreeMap<u32, f64> = BTreeMap::new();
     for trial in &journal.trials {
-        if let Some(start) = seconds(&trial.started) {
-            let end = start + trial.measured(metric::TOTAL_S, Source::Client).unwrap_or_default();
-            let last = ends.entry(trial.launch).or_insert(end);
-            *last = last.max(end);
+        let Some(since) = launches.get(&trial.launch).and_then(|launch| since_launch_s(launch, trial)) else {
+            continue;
+        };
+        let until = since + trial.measured(metric::TOTAL_S, Source::Client).unwrap_or_default();
+        let longest = up.entry(trial.launch).or_insert(until);
+        *longest = longest.max(until);
+    }
+    up.values().map(|up| up.max(0.0)).sum()
+}
+
+/// How long after the launch of its server a trial started (s).
+fn since_launch_s(launch: &LaunchRecord, trial: &Trial) -> Option<f64> {
+    match (launch.tick, trial.tick) {
+        (Some(launched), Some(started)) if launched.sitting == started.sitting => {
+            Some(started.at_s - launched.at_s)
+        }
+        _ => {
+            let seconds = |stamp: &str| {
+                let time = chrono::DateTime::parse_from_rfc3339(stamp).ok()?;
+                Some(time.timestamp_millis() as f64 / 1000.0)
+            };
+            Some(seconds(&trial.started)? - seconds(&launch.started)?)
         }
     }
-    let up = |launch: &crate::journal::LaunchRecord| Some(ends.get(&launch.id)? - seconds(&launch.started)?);
-    journal.launches.iter().filter_map(up).map(|up| up.max(0.0)).sum()
 }
 
 /// What the report says about stopping.

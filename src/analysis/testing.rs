@@ -87,6 +87,7 @@ impl Play {
                     case: if broke { String::new() } else { of.id },
                     launch: replicate + 2 * u32::from(setting == OTHER),
                     started: "2026-01-01T00:00:00Z".into(),
+                    tick: None,
                     reply: None,
                     measurements: if broke {
                         Vec::new()
@@ -161,6 +162,7 @@ pub(crate) fn header(suite: Suite) -> Header {
         machine: Machine::default(),
         engines: Vec::new(),
         models: Vec::new(),
+        files: Vec::new(),
         filters: Vec::new(),
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::progress::Display;
 use super::{look, print, print_json, print_styled, report, runs};
 use crate::analysis;
+use crate::analysis::summary::{EngineInfo, FileInfo, ModelInfo};
 use crate::cli::{Global, ResumeArgs, RunArgs};
 use crate::console;
 use crate::error::{Context, EXIT_GATE_FAILED, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, Error, Result};
@@ -38,6 +39,7 @@ pub(super) fn run(args: &RunArgs, global: &Global) -> Result<u8> {
         return super::dry_run::dry_run(&suite, &plan, args.json);
     }
     let display = Display::new(global);
+    let new = runs::prepare(&global.runs_dir, &suite)?;
     let prepared = prepare(&suite, &display)?;
     for warning in runner::beyond_trained(&suite, &Store::open(&Silent)?) {
         tracing::warn!("{}", warning.text);
@@ -53,10 +55,9 @@ pub(super) fn run(args: &RunArgs, global: &Global) -> Result<u8> {
              servers their keys by environment variables, such as HF_TOKEN or LLAMA_API_KEY"
         );
     }
-    let folder = runs::create(&global.runs_dir, &suite)?;
-    let header = header_of(args, &written, &secrets, &prepared, &folder)?;
-    write_suites(&own, &written, &secrets, &folder)?;
-    let writer = JournalWriter::create(&folder, &header)?;
+    let header = header_of(args, &written, &secrets, &prepared, new.name())?;
+    write_suites(&own, &written, &secrets, new.hidden())?;
+    let (folder, writer) = new.begin(&header)?;
     let journal = Journal::new(header);
     let sitting = Sitting { folder, suite, secrets, journal, writer, retry_failed: false, json: args.json };
     sitting.go_on(&plan, &prepared, display, global)
@@ -103,9 +104,9 @@ pub(super) fn prepare(suite: &Suite, progress: &dyn Progress) -> Result<Prepared
 
 /// Trials of two sittings belong together only when everything that they depend on is the same.
 fn check_same(header: &Header, prepared: &Prepared, secrets: &Secrets) -> Result<()> {
-    let engines = secrets.masked(&vec![prepared.engine_info.clone()])?;
-    let models = secrets.masked(&prepared.model_infos)?;
-    let now = journal::fingerprint(&header.suite, &header.filters, &engines, &models);
+    let today = as_kept(header, prepared, secrets)?;
+    let now =
+        journal::fingerprint(&header.suite, &header.filters, &today.engines, &today.models, &today.files);
     if now == header.fingerprint {
         return Ok(());
     }
@@ -113,14 +114,28 @@ fn check_same(header: &Header, prepared: &Prepared, secrets: &Secrets) -> Result
         "this run cannot be resumed: its fingerprint is {}, that of today's set-up is {now}",
         header.fingerprint
     ));
-    for (before, today) in header.engines.iter().zip(&engines) {
+    let short = |sha256: &str| sha256.get(..16).unwrap_or(sha256).to_owned();
+    let swapped = |what: String, before: &str, now: &str| {
+        format!("{what} is another one now (SHA-256 {}, was {})", short(now), short(before))
+    };
+    for (before, today) in header.engines.iter().zip(&today.engines) {
         if before.version != today.version {
             error = error.hint(format!("the engine was `{}` and is `{}`", before.version, today.version));
+        } else if let (Some(old), Some(new)) = (&before.sha256, &today.sha256)
+            && old != new
+        {
+            error = error.hint(swapped(format!("the server of {}", before.name), old, new));
         }
     }
-    for (before, today) in header.models.iter().zip(&prepared.model_infos) {
+    for (before, today) in header.models.iter().zip(&today.models) {
         if before.sha256 != today.sha256 {
-            error = error.hint(format!("the file of {} {} is another one now", before.name, before.weights));
+            let what = format!("the file of {} {}", before.name, before.weights);
+            error = error.hint(swapped(what, &before.sha256, &today.sha256));
+        }
+    }
+    for (before, today) in header.files.iter().zip(&today.files) {
+        if before != today {
+            error = error.hint(swapped(format!("the file {}", before.name), &before.sha256, &today.sha256));
         }
     }
     if header.tool_version != env!("CARGO_PKG_VERSION") {
@@ -129,27 +144,48 @@ fn check_same(header: &Header, prepared: &Prepared, secrets: &Secrets) -> Result
     Err(error.hint("start a new run with `kneepoint run`"))
 }
 
+/// What a fingerprint is made of, beside the suite.
+struct SetUp {
+    engines: Vec<EngineInfo>,
+    models: Vec<ModelInfo>,
+    files: Vec<FileInfo>,
+}
+
+/// Today's set-up, as far as the run kept its own: older runs did not hash the server, nor other files.
+fn as_kept(header: &Header, prepared: &Prepared, secrets: &Secrets) -> Result<SetUp> {
+    let mut engine = prepared.engine_info.clone();
+    let kept = header.engines.iter().any(|engine| engine.sha256.is_some());
+    if !kept {
+        engine.sha256 = None;
+    }
+    let files = if kept { secrets.masked(&prepared.file_infos)? } else { Vec::new() };
+    let engines = secrets.masked(&vec![engine])?;
+    Ok(SetUp { engines, models: secrets.masked(&prepared.model_infos)?, files })
+}
+
 fn header_of(
     args: &RunArgs,
     suite: &Suite,
     secrets: &Secrets,
     prepared: &Prepared,
-    folder: &Path,
+    run: String,
 ) -> Result<Header> {
     let engines = secrets.masked(&vec![prepared.engine_info.clone()])?;
     let models = secrets.masked(&prepared.model_infos)?;
+    let files = secrets.masked(&prepared.file_infos)?;
     Ok(Header {
         format: FORMAT,
-        run: folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+        run,
         started: crate::clock::now(),
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         git_hash: option_env!("KNEEPOINT_GIT_HASH").map(str::to_owned),
-        fingerprint: journal::fingerprint(suite, &args.filters, &engines, &models),
+        fingerprint: journal::fingerprint(suite, &args.filters, &engines, &models, &files),
         suite: suite.clone(),
         repeat: repeat_command(args, secrets),
         machine: crate::probe::machine::measured(),
         engines,
         models,
+        files,
         filters: args.filters.clone(),
     })
 }
@@ -183,6 +219,8 @@ impl Sitting {
     ) -> Result<u8> {
         let suite = self.suite.clone();
         let folder = self.folder.clone();
+        crate::clock::begin_sitting(self.journal.next_sitting());
+        let place = self.writer.place()?;
         let mut recorder = Recorder { writer: &mut self.writer, secrets: &self.secrets };
         let ending = runtime()?.block_on(async {
             let interrupt = Interrupt::listen()?;
@@ -199,11 +237,17 @@ impl Sitting {
                 ending = runner.run(plan) => ending,
                 // Dropping the runner kills its server.
                 () = interrupt.asked(2) => Ok(Ending::Interrupted),
+                gone = runner::gone(place.clone()) => Err(gone),
             }
         });
         display.finish();
-        self.secrets.clean_folder(&self.folder.join("engine"));
-        let ending = ending.map_err(|error| error.hint(self.resume_hint(global)))?;
+        // Where the folder is gone, nothing goes on.
+        let resumable = place.check().is_ok();
+        if resumable {
+            self.secrets.clean_folder(&self.folder.join("engine"));
+        }
+        let ending =
+            ending.map_err(|error| if resumable { error.hint(self.resume_hint(global)) } else { error })?;
         let code = self.report(plan, ending, global)?;
         Ok(code)
     }

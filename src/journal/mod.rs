@@ -3,10 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::analysis::summary::{Decision, EngineInfo, Machine, ModelInfo};
+use crate::analysis::summary::{Decision, EngineInfo, FileInfo, Machine, ModelInfo};
 use crate::engine::{Argv, Effective};
 use crate::suite::Suite;
-use crate::trial::{Case, Trial, TrialKey};
+use crate::trial::{Case, Tick, Trial, TrialKey};
 
 pub mod load;
 mod read;
@@ -14,7 +14,7 @@ mod write;
 
 use load::{LoadJournal, LoadServer, LoadStep, LoadTrial};
 pub use read::{load, parse};
-pub use write::JournalWriter;
+pub use write::{JournalWriter, Place};
 
 /// Name of the journal in a run folder.
 pub const FILE_NAME: &str = "journal.jsonl";
@@ -24,6 +24,25 @@ pub const PACKED_NAME: &str = "journal.jsonl.gz";
 /// Whether a folder holds a journal, packed or not.
 pub fn is_in(folder: &std::path::Path) -> bool {
     [FILE_NAME, PACKED_NAME].iter().any(|name| folder.join(name).is_file())
+}
+
+/// Whether the journal of a folder has its header, as far as that can be seen without reading it.
+pub fn has_header(folder: &std::path::Path) -> bool {
+    use std::io::BufRead;
+    match std::fs::File::open(folder.join(FILE_NAME)) {
+        Ok(file) => {
+            let mut line = Vec::new();
+            let read = std::io::BufReader::new(file).read_until(b'\n', &mut line);
+            read.is_ok() && line.ends_with(b"\n")
+        }
+        Err(_) => folder.join(PACKED_NAME).is_file(),
+    }
+}
+
+/// Whether somebody is writing to the journal of a folder.
+pub fn is_locked(folder: &std::path::Path) -> bool {
+    let file = std::fs::File::open(folder.join(FILE_NAME));
+    file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)))
 }
 
 /// Version of the journal's format.
@@ -79,6 +98,9 @@ pub struct Header {
     pub engines: Vec<EngineInfo>,
     /// The model files.
     pub models: Vec<ModelInfo>,
+    /// Other files that the suite names; runs before they were kept have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileInfo>,
     /// Filters that the run was started with; part of the plan.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub filters: Vec<String>,
@@ -99,6 +121,9 @@ pub struct LaunchRecord {
     pub replicate: u32,
     /// When it was started (UTC, RFC 3339).
     pub started: String,
+    /// The same by the monotonic clock; journals before it was kept have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tick: Option<Tick>,
     /// The command line, the home folder written as `~`.
     pub argv: Argv,
     /// Time until it was ready (s); `None` when it never was.
@@ -180,6 +205,14 @@ impl Journal {
         self.trials.iter().map(|trial| trial.key.clone()).collect()
     }
 
+    /// The number of the sitting that goes on with this run.
+    pub fn next_sitting(&self) -> u32 {
+        let of_trials = self.trials.iter().map(|trial| trial.tick);
+        let servers = self.launches.iter().chain(self.load.servers.iter().map(|server| &server.launch));
+        let ticks = of_trials.chain(servers.map(|launch| launch.tick)).flatten();
+        ticks.map(|tick| tick.sitting.saturating_add(1)).max().unwrap_or(0)
+    }
+
     /// The number that the next launch gets.
     pub fn next_launch(&self) -> u32 {
         let of_load = self.load.servers.iter().map(|server| &server.launch);
@@ -187,23 +220,29 @@ impl Journal {
     }
 }
 
-/// What a run's trials have in common: suite, filters, versions of its tasks, engine builds, model files.
+/// What a run's trials have in common: suite, filters, versions of its tasks, engine builds, model and other files.
 pub fn fingerprint(
     suite: &Suite,
     filters: &[String],
     engines: &[EngineInfo],
     models: &[ModelInfo],
+    files: &[FileInfo],
 ) -> String {
     let versions = suite.tasks.iter().map(|spec| {
         let version = crate::task::find(&spec.name).map_or(0, |task| task.version());
         format!("{}={version}", spec.name)
     });
-    let engines = engines.iter().map(|engine| format!("{}={}", engine.name, engine.version));
+    let engines = engines.iter().map(|engine| {
+        let bytes = engine.sha256.as_ref().map_or_else(String::new, |sha256| format!(" {sha256}"));
+        format!("{}={}{bytes}", engine.name, engine.version)
+    });
+    let files = files.iter().map(|file| format!("{}={}", file.name, file.sha256));
     let models = models.iter().map(|model| format!("{}:{}={}", model.name, model.weights, model.sha256));
     let parts = std::iter::once(suite.fingerprint())
         .chain(filters.iter().cloned())
         .chain(versions)
         .chain(engines)
-        .chain(models);
+        .chain(models)
+        .chain(files);
     crate::trial::short_hash(parts.collect::<Vec<_>>().join("\n").as_bytes())
 }

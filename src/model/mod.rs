@@ -21,11 +21,14 @@ mod parts;
 mod quant_name;
 mod store;
 mod trained;
+mod witness;
 
 pub use derive::DERIVABLE;
 pub use hub::{DEFAULT_ENDPOINT, Hub, HubError, Reference};
 pub use store::{Progress, Silent, Store};
 pub use trained::{TrainedContext, trained_context};
+use witness::Files;
+pub use witness::Witness;
 
 /// A server's binary on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +54,8 @@ pub struct ModelFile {
     pub origin: String,
     /// Requantised by kneepoint from another quant: not the publisher's own.
     pub derived: bool,
+    /// To see whether they are swapped.
+    pub witness: Witness,
 }
 
 /// Whether something is here, for `--dry-run` and `doctor`.
@@ -103,6 +108,37 @@ pub fn server(engine: &dyn Engine, named: Option<&Path>, store: &Store<'_>) -> R
         binary,
         origin: format!("package {}", package.title()),
     })
+}
+
+/// The bytes of a server: its binary, and llama.cpp's and ggml's libraries beside it.
+///
+/// # Errors
+/// When one cannot be read.
+pub fn server_witness(files: &EngineFiles, store: &Store<'_>) -> Result<Witness> {
+    let binary =
+        fs::canonicalize(&files.binary).context(|| format!("cannot find {}", files.binary.display()))?;
+    let folder = binary.parent().map(Path::to_owned).unwrap_or_default();
+    let mut all = vec![binary];
+    for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+        // Versions are links to one file.
+        let library = fs::canonicalize(entry.path()).ok().filter(|_| is_library(&entry.file_name()));
+        if let Some(library) = library.filter(|library| library.is_file() && !all.contains(library)) {
+            all.push(library);
+        }
+    }
+    let what = format!("the server {}", store::file_name(&files.binary));
+    match all.as_slice() {
+        [alone] => Witness::of(what, Files::One(alone.clone()), store),
+        _ => Witness::of(what, Files::Several(all, folder), store),
+    }
+}
+
+/// The bytes of another file that the suite names.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn file_witness(file: &Path, store: &Store<'_>) -> Result<Witness> {
+    Witness::of(format!("the file {}", store::file_name(file)), Files::One(file.to_owned()), store)
 }
 
 /// What [`server`] would do, without doing it.
@@ -258,7 +294,7 @@ fn checked(path: PathBuf, quant: &str, origin: String, store: &Store<'_>) -> Res
     if path.is_dir() {
         folder::check_weights(&config::read(&path.join(folder::CONFIG))?, quant, &path)?;
         let files = folder::files(&path)?;
-        return model_files(path.clone(), &files, &path, origin, store);
+        return model_files(path.clone(), &files, Files::Model(path), origin, store);
     }
     let metadata = gguf::read(&path)?;
     gguf::check_weights(&metadata, quant, &path)?;
@@ -266,20 +302,21 @@ fn checked(path: PathBuf, quant: &str, origin: String, store: &Store<'_>) -> Res
         [_] => model_file(path, origin, false, store),
         parts => {
             let folder = path.parent().map(Path::to_owned).unwrap_or_default();
-            model_files(path, parts, &folder, origin, store)
+            model_files(path, parts, Files::Several(parts.to_vec(), folder), origin, store)
         }
     }
 }
 
 fn model_file(path: PathBuf, origin: String, derived: bool, store: &Store<'_>) -> Result<ModelFile> {
-    Ok(ModelFile { sha256: store.sha256(&path)?, bytes: size_of(&path)?, path, origin, derived })
+    let witness = Witness::of(store::file_name(&path), Files::One(path.clone()), store)?;
+    Ok(ModelFile { sha256: witness.sha256.clone(), bytes: size_of(&path)?, path, origin, derived, witness })
 }
 
 /// One model of several files.
 fn model_files(
     path: PathBuf,
     files: &[PathBuf],
-    folder: &Path,
+    source: Files,
     origin: String,
     store: &Store<'_>,
 ) -> Result<ModelFile> {
@@ -287,7 +324,8 @@ fn model_files(
     for file in files {
         bytes += size_of(file)?;
     }
-    Ok(ModelFile { sha256: parts::joint_sha256(files, folder, store)?, bytes, path, origin, derived: false })
+    let witness = Witness::of(store::file_name(&path), source, store)?;
+    Ok(ModelFile { sha256: witness.sha256.clone(), bytes, path, origin, derived: false, witness })
 }
 
 fn size_of(path: &Path) -> Result<u64> {
@@ -376,12 +414,13 @@ fn is_program(file: &Path) -> bool {
 /// The binary's own folder, when llama.cpp's or ggml's libraries lie there: as in a release archive.
 fn sibling_libraries(binary: &Path) -> Option<PathBuf> {
     let folder = fs::canonicalize(binary).ok()?.parent()?.to_owned();
-    let is_library = |name: &str| name.starts_with("libllama") || name.starts_with("libggml");
-    fs::read_dir(&folder)
-        .ok()?
-        .flatten()
-        .any(|entry| is_library(&entry.file_name().to_string_lossy()))
-        .then_some(folder)
+    fs::read_dir(&folder).ok()?.flatten().any(|entry| is_library(&entry.file_name())).then_some(folder)
+}
+
+/// Whether a file is one of llama.cpp's or ggml's libraries, by its name.
+fn is_library(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    name.starts_with("libllama") || name.starts_with("libggml")
 }
 
 #[cfg(test)]

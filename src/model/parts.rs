@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::gguf::{self, Metadata};
-use super::store::{Store, file_name};
+use super::store::file_name;
 use crate::error::{Error, Result};
 use crate::trial::hex;
 
@@ -104,11 +104,15 @@ fn check_part(path: &Path, number: u64, count: u64) -> Result<()> {
 ///
 /// # Errors
 /// When a file cannot be read.
-pub(super) fn joint_sha256(files: &[PathBuf], folder: &Path, store: &Store<'_>) -> Result<String> {
+pub(super) fn joint_sha256(
+    files: &[PathBuf],
+    folder: &Path,
+    hash: &dyn Fn(&Path) -> Result<String>,
+) -> Result<String> {
     let mut lines = Vec::with_capacity(files.len());
     for file in files {
         let name = file.strip_prefix(folder).unwrap_or(file).to_string_lossy().into_owned();
-        lines.push((name, store.sha256(file)?));
+        lines.push((name, hash(file)?));
     }
     lines.sort();
     let text: String = lines.iter().map(|(name, hash)| format!("{hash}  {name}\n")).collect();
@@ -121,7 +125,7 @@ mod tests {
 
     use super::*;
     use crate::model::gguf::tests::{Builder, small};
-    use crate::model::store::Silent;
+    use crate::model::store::{Silent, Store};
 
     fn part(number: u16, count: u16) -> Vec<u8> {
         Builder::default().u16("split.no", number).u16("split.count", count).bytes()
@@ -162,12 +166,20 @@ mod tests {
         let found = read(&first).unwrap();
         assert_eq!(found.len(), 3);
         let store = Store::at(folder.path().join("cache"), "python3", &Silent);
-        let before = joint_sha256(&found, folder.path(), &store).unwrap();
+        let before = joint_sha256(&found, folder.path(), &|file| store.sha256(file)).unwrap();
         let mut reversed = found.clone();
         reversed.reverse();
-        assert_eq!(joint_sha256(&reversed, folder.path(), &store).unwrap(), before, "by name, not by order");
+        assert_eq!(
+            joint_sha256(&reversed, folder.path(), &|file| store.sha256(file)).unwrap(),
+            before,
+            "by name, not by order"
+        );
         fs::write(&found[2], [part(2, 3), vec![0]].concat()).unwrap();
-        assert_ne!(joint_sha256(&found, folder.path(), &store).unwrap(), before, "the last part counts, too");
+        assert_ne!(
+            joint_sha256(&found, folder.path(), &|file| store.sha256(file)).unwrap(),
+            before,
+            "the last part counts, too"
+        );
     }
 
     #[test]

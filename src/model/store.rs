@@ -2,8 +2,9 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -132,10 +133,10 @@ impl<'a> Store<'a> {
         Ok(path)
     }
 
-    /// SHA-256 of a file (hex), remembered for as long as its size and time of change stay the same.
+    /// SHA-256 of a file (hex), remembered for as long as it is the same file in the same state (see [`Seen`]).
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// When the file cannot be read, or changes while it is read.
     pub fn sha256(&self, path: &Path) -> Result<String> {
         let seen = Seen::of(path)?;
         if let Some(remembered) =
@@ -147,10 +148,17 @@ impl<'a> Store<'a> {
             return Ok(String::new());
         }
         let memory = self.memory(&seen)?;
+        let settled = seen.is_settled(SystemTime::now());
         let step = Step::begin(self.progress, &format!("hashing {}", file_name(path)), Some(seen.bytes));
         let sha256 = sha256_of(path, &step)?;
-        // Not being able to remember only costs time.
-        let _ = Remembered { file: seen, sha256: sha256.clone() }.save(&memory);
+        if Seen::of(path)? != seen {
+            return Err(Error::runtime(format!("{} changed while it was read", path.display()))
+                .hint("is it still being copied or downloaded? Try again when that is done"));
+        }
+        if settled {
+            // Not being able to remember only costs time.
+            let _ = Remembered { file: seen, sha256: sha256.clone() }.save(&memory);
+        }
         Ok(sha256)
     }
 
@@ -202,21 +210,43 @@ fn cache_dir(var: &dyn Fn(&str) -> Option<PathBuf>) -> Result<PathBuf> {
         })
 }
 
-/// What tells one state of a file from another.
+/// What tells one state of a file from another. Size and time of modification are not enough: `cp -p`, `rsync -t` and
+/// the layers of containers keep both for other contents. Whatever puts other contents under a name makes another
+/// inode or moves on the time of the inode's own change, which no program can set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Seen {
-    path: PathBuf,
+pub(crate) struct Seen {
+    pub(crate) path: PathBuf,
     bytes: u64,
-    /// Since 1970 (ns).
-    changed: u128,
+    device: u64,
+    inode: u64,
+    /// Contents changed, since 1970 (ns).
+    modified: i128,
+    /// Contents, name or attributes changed, since 1970 (ns).
+    changed: i128,
 }
 
 impl Seen {
-    fn of(path: &Path) -> Result<Self> {
+    pub(crate) fn of(path: &Path) -> Result<Self> {
         let path = fs::canonicalize(path).context(|| format!("cannot find {}", path.display()))?;
-        let metadata = fs::metadata(&path).context(|| format!("cannot read {}", path.display()))?;
-        let changed = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        Ok(Self { path, bytes: metadata.len(), changed: changed.unwrap_or_default().as_nanos() })
+        let found = fs::metadata(&path).context(|| format!("cannot read {}", path.display()))?;
+        let ns = |seconds: i64, ns: i64| i128::from(seconds) * 1_000_000_000 + i128::from(ns);
+        Ok(Self {
+            bytes: found.len(),
+            device: found.dev(),
+            inode: found.ino(),
+            modified: ns(found.mtime(), found.mtime_nsec()),
+            changed: ns(found.ctime(), found.ctime_nsec()),
+            path,
+        })
+    }
+
+    /// Whether the file was left alone for so long that a further change would have another time: clocks of file
+    /// systems tick every few milliseconds, some every other second.
+    fn is_settled(&self, now: SystemTime) -> bool {
+        let whole_seconds = self.changed % 1_000_000_000 == 0;
+        let tick = if whole_seconds { Duration::from_secs(2) } else { Duration::from_millis(20) };
+        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos() as i128;
+        self.changed + tick.as_nanos() as i128 <= now
     }
 }
 
@@ -298,6 +328,7 @@ mod tests {
         let file = folder.path().join("file");
         fs::write(&file, "abc").unwrap();
         let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        settle();
         assert_eq!(store.sha256(&file).unwrap(), abc);
         // What is remembered is what counts: a doctored memory shows that the file is not read again.
         let memory =
@@ -306,9 +337,70 @@ mod tests {
         fs::write(&memory, doctored).unwrap();
         assert_eq!(store.sha256(&file).unwrap(), "remembered");
         fs::write(&file, "abcd").unwrap();
+        settle();
         assert_ne!(store.sha256(&file).unwrap(), "remembered");
         fs::write(&memory, "{").unwrap();
         assert_eq!(store.sha256(&file).unwrap().len(), 64, "a damaged memory is no obstacle");
+    }
+
+    /// Lets the file system's clock tick.
+    fn settle() {
+        std::thread::sleep(std::time::Duration::from_millis(40));
+    }
+
+    fn with_times_of(file: &Path, other: &Path) {
+        let done = std::process::Command::new("touch").arg("-r").args([other, file]).status().unwrap();
+        assert!(done.success());
+    }
+
+    #[test]
+    fn another_file_of_the_same_size_and_time_is_hashed_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::at(folder.path().join("cache"), "python3", &Silent);
+        let [file, other] = ["model.gguf", "other.gguf"].map(|name| folder.path().join(name));
+        fs::write(&file, "abc").unwrap();
+        fs::write(&other, "xyz").unwrap();
+        with_times_of(&other, &file);
+        settle();
+        let abc = store.sha256(&file).unwrap();
+        let xyz = store.sha256(&other).unwrap();
+        assert_ne!(abc, xyz);
+        // `mv`: another inode.
+        let kept = folder.path().join("kept");
+        fs::rename(&file, &kept).unwrap();
+        fs::rename(&other, &file).unwrap();
+        assert_eq!(store.sha256(&file).unwrap(), xyz, "moved over it");
+        // `cp -p` and `rsync --inplace -t`: the same inode, the old times.
+        let times = folder.path().join("times");
+        fs::write(&times, "").unwrap();
+        with_times_of(&times, &file);
+        fs::write(&file, "abc").unwrap();
+        with_times_of(&file, &times);
+        settle();
+        assert_eq!(store.sha256(&file).unwrap(), abc, "written over");
+        // A link to another version.
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        assert_eq!(store.sha256(&link).unwrap(), abc);
+        fs::remove_file(&link).unwrap();
+        fs::write(&kept, "xyz").unwrap();
+        with_times_of(&kept, &file);
+        std::os::unix::fs::symlink(&kept, &link).unwrap();
+        assert_eq!(store.sha256(&link).unwrap(), xyz, "linked elsewhere");
+    }
+
+    #[test]
+    fn a_file_that_has_just_changed_is_not_remembered() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "abc").unwrap();
+        let seen = Seen::of(&file).unwrap();
+        let at = |ns: i128| SystemTime::UNIX_EPOCH + Duration::from_nanos((seen.changed + ns) as u64);
+        assert!(!seen.is_settled(at(1_000_000)), "the next write may get the same time");
+        assert!(seen.is_settled(at(50_000_000)));
+        let coarse = Seen { changed: 1_700_000_000_000_000_000, ..seen };
+        let second = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_001);
+        assert!(!coarse.is_settled(second), "this file system's clock ticks in seconds");
     }
 
     #[test]

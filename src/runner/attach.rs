@@ -61,8 +61,10 @@ pub(super) async fn prepare(suite: &Suite, engine: &'static dyn Engine, url: &st
         files: None,
         build: Build::default(),
         weights: std::collections::HashMap::new(),
-        engine_info: EngineInfo { name: engine.name().to_owned(), version, origin },
+        engine_info: EngineInfo { name: engine.name().to_owned(), version, origin, sha256: None },
         model_infos: Vec::new(),
+        file_infos: Vec::new(),
+        witnesses: Vec::new(),
         gpu: client::loopback_port(&attachment.base).is_some() && machine::has_gpu(),
         attached: Some(attachment),
     })
@@ -202,13 +204,15 @@ pub(super) async fn visit(
 }
 
 fn record_of(attachment: &Attachment, visit: &Visit, id: u32) -> LaunchRecord {
+    let now = crate::clock::moment();
     LaunchRecord {
         id,
         setting: visit.cell.setting.label.clone(),
         context: visit.cell.context,
         round: visit.round,
         replicate: visit.replicate,
-        started: crate::clock::now(),
+        started: now.wall,
+        tick: now.tick,
         argv: Argv::default(),
         load_s: None,
         effective: Effective::default(),

@@ -7,6 +7,7 @@ use super::host::Host;
 use super::talk::Talk;
 use super::{Interrupt, Prepared, attach};
 use crate::client::{self, Client, Conversation, Limits};
+use crate::clock::Moment;
 use crate::engine::supervise::{self, Launcher};
 use crate::engine::{self, Argv, Effective, Engine, Launch};
 use crate::error::{self, Error, Result};
@@ -98,13 +99,15 @@ pub(super) async fn launch(
     }
     let port = supervise::free_port()?;
     let log = format!("engine/{id:03}.log");
+    let now = crate::clock::moment();
     let mut record = LaunchRecord {
         id,
         setting: visit.cell.setting.label.clone(),
         context: visit.cell.context,
         round: visit.round,
         replicate: visit.replicate,
-        started: crate::clock::now(),
+        started: now.wall,
+        tick: now.tick,
         argv: Argv::default(),
         load_s: None,
         effective: Effective::default(),
@@ -287,7 +290,7 @@ impl Live {
 
     /// Runs one case and judges the reply.
     pub(super) async fn run(&mut self, key: &TrialKey, case: &Case, sampling: &Sampling) -> Trial {
-        let started = crate::clock::now();
+        let started = crate::clock::moment();
         // In the constrained arm the server forces a call, but of tools that the model was not told of.
         if key.arm != Some(Arm::Prompted) && self.template_drops_tools(case).await {
             let reason = "the chat template drops the tools".to_owned();
@@ -373,11 +376,11 @@ impl Live {
     pub(super) async fn no_case(&mut self, key: &TrialKey, error: &Error) -> Trial {
         if client::is_unsupported(error) {
             let outcome = Outcome::Unscored { reason: error::chain(error) };
-            return self.trial(key, "", crate::clock::now(), None, Vec::new(), outcome);
+            return self.trial(key, "", crate::clock::moment(), None, Vec::new(), outcome);
         }
         let message = format!("cannot make the case: {}", error::chain(error));
         let outcome = self.blame(Stage::Request, message).await;
-        self.trial(key, "", crate::clock::now(), None, Vec::new(), outcome)
+        self.trial(key, "", crate::clock::moment(), None, Vec::new(), outcome)
     }
 
     /// Whether the prompt is the same with and without the case's tools: then the model cannot know of them. No for
@@ -407,7 +410,7 @@ impl Live {
         &self,
         key: &TrialKey,
         case: &str,
-        started: String,
+        started: Moment,
         reply: Option<Reply>,
         measurements: Vec<Measurement>,
         outcome: Outcome,
@@ -416,7 +419,8 @@ impl Live {
             key: key.clone(),
             case: case.to_owned(),
             launch: self.launch,
-            started,
+            started: started.wall,
+            tick: started.tick,
             reply: reply.map(Box::new),
             measurements,
             outcome,

@@ -9,6 +9,7 @@ use crate::analysis::summary::Decision;
 use crate::error::{Error, Kind, Result};
 use crate::journal::load::{LoadServer, LoadStep, LoadTrial};
 use crate::journal::{Journal, LaunchRecord};
+use crate::model::Witness;
 use crate::plan::{Plan, Visit};
 use crate::suite::Suite;
 use crate::task::STREAM_CHECK;
@@ -23,6 +24,7 @@ mod host;
 mod interrupt;
 mod live;
 mod load;
+mod lookout;
 mod pace;
 mod prepare;
 mod spool;
@@ -35,6 +37,7 @@ pub use desk::Desk;
 pub use estimate::estimate_s;
 pub use interrupt::{Interrupt, end_at_once};
 pub use live::argv;
+pub use lookout::gone;
 pub use prepare::{Preparations, Prepared, check_engine, megabytes, preparations, prepare};
 pub use trained::beyond_trained;
 
@@ -131,6 +134,10 @@ pub struct Runner<'a> {
     launches_up: usize,
     last_launch_failure: Option<String>,
     load_done: load::Done,
+    /// Files that must stay as they are.
+    witnesses: Vec<Witness>,
+    /// Trials since these were last looked at.
+    in_doubt: Vec<TrialKey>,
 }
 
 impl<'a> Runner<'a> {
@@ -147,7 +154,9 @@ impl<'a> Runner<'a> {
         interrupt: Interrupt,
         subscribers: Vec<&'a mut dyn Subscriber>,
     ) -> Result<Self> {
-        let retry = |trial: &&Trial| retry_failed && matches!(trial.outcome, Outcome::Failed { .. });
+        let retry = |trial: &&Trial| {
+            is_swapped(&trial.outcome) || (retry_failed && matches!(trial.outcome, Outcome::Failed { .. }))
+        };
         let done =
             journal.trials.iter().filter(|trial| !retry(trial)).map(|trial| trial.key.clone()).collect();
         Ok(Self {
@@ -164,6 +173,8 @@ impl<'a> Runner<'a> {
             launches_up: 0,
             last_launch_failure: None,
             load_done: load::Done::of(journal, retry_failed),
+            witnesses: prepared.witnesses.clone(),
+            in_doubt: Vec::new(),
         })
     }
 
@@ -213,6 +224,19 @@ impl<'a> Runner<'a> {
             self.emit(&Event::Stopped { decision: &decision, saved })?;
         }
         Ok(())
+    }
+
+    /// Looks whether every file that the figures depend on is what it was when the run began. Where one is not, the
+    /// trials since the last look are void, and nothing goes on.
+    fn check_files(&mut self) -> Result<()> {
+        let checked = self.witnesses.iter_mut().try_for_each(Witness::check);
+        let in_doubt = std::mem::take(&mut self.in_doubt);
+        let Err(error) = checked else { return Ok(()) };
+        self.settle(&in_doubt, &Outcome::Unscored { reason: swapped_reason(&error) })?;
+        Err(match in_doubt.len() {
+            0 => error,
+            count => error.hint(format!("the last {count} trials are void: `resume` runs them again")),
+        })
     }
 
     fn emit(&mut self, event: &Event<'_>) -> Result<()> {
@@ -267,7 +291,7 @@ impl<'a> Runner<'a> {
         if let Some(server) = live {
             server.stop().await?;
         }
-        Ok(())
+        self.check_files()
     }
 
     /// Makes the cases of a visit before its first trial: a task that does not fit is found out at once, not after the
@@ -287,6 +311,7 @@ impl<'a> Runner<'a> {
     }
 
     async fn launch(&mut self, visit: &Visit) -> Result<Up> {
+        self.check_files()?;
         let id = self.next_launch;
         self.next_launch += 1;
         let (record, up) =
@@ -299,17 +324,21 @@ impl<'a> Runner<'a> {
             None => self.launches_up += 1,
         }
         self.emit(&Event::Launched(&record))?;
+        // What it loaded is what lay there before and lies there still.
+        self.check_files()?;
         Ok(up)
     }
 
     /// The same outcome for trials that could not be tried.
     fn settle(&mut self, keys: &[TrialKey], outcome: &Outcome) -> Result<()> {
         for key in keys {
+            let now = crate::clock::moment();
             let trial = Trial {
                 key: key.clone(),
                 case: String::new(),
                 launch: self.next_launch.saturating_sub(1),
-                started: crate::clock::now(),
+                started: now.wall,
+                tick: now.tick,
                 reply: None,
                 measurements: Vec::new(),
                 outcome: outcome.clone(),
@@ -347,6 +376,18 @@ impl<'a> Runner<'a> {
     fn finish(&mut self, trial: &Trial) -> Result<()> {
         self.emit(&Event::Trial(trial))?;
         self.done.insert(trial.key.clone());
+        self.in_doubt.push(trial.key.clone());
         Ok(())
     }
+}
+
+/// What the reason of a trial begins with that a swapped file made void.
+const SWAPPED: &str = "void trial: ";
+
+fn swapped_reason(error: &Error) -> String {
+    format!("{SWAPPED}{}", crate::error::chain(error))
+}
+
+fn is_swapped(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Unscored { reason } if reason.starts_with(SWAPPED))
 }

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::attach::{self, Attachment};
-use crate::analysis::summary::{EngineInfo, ModelInfo};
+use crate::analysis::summary::{EngineInfo, FileInfo, ModelInfo};
 use crate::engine::{self, Build, Engine};
 use crate::error::{Error, Result};
-use crate::model::{self, EngineFiles, Location, Store};
+use crate::model::{self, EngineFiles, Location, Store, Witness};
 use crate::suite::{ModelSpec, Setting, Suite};
 
 /// The engine and the model files of a suite, ready to be started.
@@ -24,6 +24,10 @@ pub struct Prepared {
     pub engine_info: EngineInfo,
     /// For the journal.
     pub model_infos: Vec<ModelInfo>,
+    /// For the journal.
+    pub file_infos: Vec<FileInfo>,
+    /// Everything that must stay as it is while the run goes on.
+    pub witnesses: Vec<Witness>,
     /// Whether this machine has a GPU that an engine may use.
     pub gpu: bool,
     /// The server, where it runs already.
@@ -80,6 +84,16 @@ pub async fn prepare(suite: &Suite, store: &Store<'_>) -> Result<Prepared> {
     }
     let files = model::server(engine, suite.engine.binary.as_deref(), store)?;
     let build = engine::supervise::ask(engine, &files.binary, files.library_path.as_deref()).await?;
+    let binary = model::server_witness(&files, store)?;
+    let binary_sha256 = Some(binary.sha256.clone());
+    let mut witnesses = vec![binary];
+    let mut file_infos = Vec::new();
+    for file in other_files(suite) {
+        let witness = model::file_witness(&file, store)?;
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        file_infos.push(FileInfo { name, sha256: witness.sha256.clone() });
+        witnesses.push(witness);
+    }
     let mut weights = HashMap::new();
     let mut model_infos = Vec::new();
     for (name, quant) in needed(suite) {
@@ -98,12 +112,14 @@ pub async fn prepare(suite: &Suite, store: &Store<'_>) -> Result<Prepared> {
             // Not to know is no reason not to run it.
             trained: model::trained_context(&file.path).ok().flatten(),
         });
+        witnesses.push(file.witness.called(format!("the file of {name} {quant}")));
         weights.insert((name.to_owned(), quant.to_owned()), file.path);
     }
     let engine_info = EngineInfo {
         name: engine.name().to_owned(),
         version: build.version.clone(),
         origin: files.origin.clone(),
+        sha256: binary_sha256,
     };
     Ok(Prepared {
         engine,
@@ -112,9 +128,51 @@ pub async fn prepare(suite: &Suite, store: &Store<'_>) -> Result<Prepared> {
         weights,
         engine_info,
         model_infos,
+        file_infos,
+        witnesses,
         gpu: crate::probe::machine::has_gpu(),
         attached: None,
     })
+}
+
+/// Files beside models that the suite names and that are there: cases of the user's, and whatever the arguments of the
+/// server name (chat templates, adapters, control vectors), each once.
+fn other_files(suite: &Suite) -> Vec<PathBuf> {
+    let of_tasks = suite.tasks.iter().filter_map(|task| task.file.as_ref()).flat_map(|file| {
+        let text = file.to_string_lossy();
+        // Two files, with a comma between, where the first is no file's name.
+        let names: Vec<&str> = if file.is_file() { vec![&*text] } else { text.split(',').collect() };
+        let of_context = |context: &u32| {
+            let filled = |name: &&str| PathBuf::from(name.replace("{context}", &context.to_string()));
+            names.iter().map(filled).collect::<Vec<_>>()
+        };
+        suite.contexts.iter().flat_map(of_context).collect::<Vec<_>>()
+    });
+    let arguments = suite.settings.iter().flat_map(|setting| &setting.extra_args).chain(&suite.engine.args);
+    let mut flag = "";
+    let of_arguments = arguments.filter_map(|argument| {
+        let value = match argument.split_once('=') {
+            Some((before, value)) if argument.starts_with('-') => {
+                flag = before;
+                value
+            }
+            _ if argument.starts_with('-') => {
+                flag = argument;
+                return None;
+            }
+            _ => argument,
+        };
+        // The hash of a short secret gives it away.
+        let is_secret = ["key", "token", "password", "ssl"].iter().any(|word| flag.contains(word));
+        (!is_secret).then(|| PathBuf::from(value))
+    });
+    let mut files = Vec::new();
+    for file in of_tasks.chain(of_arguments) {
+        if file.is_file() && !files.contains(&file) {
+            files.push(file);
+        }
+    }
+    files
 }
 
 fn spec_of<'a>(suite: &'a Suite, name: &str) -> Result<&'a ModelSpec> {

@@ -551,6 +551,15 @@ impl Outcome {
     }
 }
 
+/// A moment by the monotonic clock, which nobody sets. It stands still while the machine sleeps.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Tick {
+    /// Which sitting at the run, from 0: `run` is the first, every `resume` another.
+    pub sitting: u32,
+    /// Time since the sitting began (s).
+    pub at_s: f64,
+}
+
 /// One case run once on one cell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Trial {
@@ -562,6 +571,9 @@ pub struct Trial {
     pub launch: u32,
     /// Start of the request, UTC, RFC 3339.
     pub started: String,
+    /// Start of the request by the monotonic clock; journals before it was kept have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tick: Option<Tick>,
     /// What came back; `None` when nothing did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply: Option<Box<Reply>>,

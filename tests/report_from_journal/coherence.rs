@@ -81,6 +81,7 @@ fn trial(case: &Case, setting: &str, replicate: u32, reply: Reply, score: Score)
         case: case.id.clone(),
         launch: 0,
         started: "2026-02-03T04:05:06Z".into(),
+        tick: None,
         reply: Some(Box::new(reply)),
         measurements: vec![
             Measurement::new(metric::DRAFT_TOKENS, Source::Engine, 10.0),

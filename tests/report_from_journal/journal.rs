@@ -109,6 +109,7 @@ pub(crate) fn journal() -> Journal {
         fingerprint: suite.fingerprint(),
         suite: suite.clone(),
         repeat: "kneepoint run suites/made-up.toml".into(),
+        files: Vec::new(),
         filters: Vec::new(),
         machine: Machine {
             os: "Linux 6.1".into(),
@@ -121,6 +122,7 @@ pub(crate) fn journal() -> Journal {
             name: "llama.cpp".into(),
             version: "b10068".into(),
             origin: "the pinned package".into(),
+            sha256: None,
         }],
         models: vec![model("Q8_0", false), model("Q4_1", true)],
     };
@@ -311,6 +313,7 @@ fn launch(
         round,
         replicate,
         started: "2026-02-03T04:05:06Z".into(),
+        tick: None,
         argv: Argv {
             program: "llama-server".into(),
             args: args.map(str::to_owned).to_vec(),
@@ -357,6 +360,7 @@ fn trial(
         case: case.id.clone(),
         launch,
         started: format!("2026-02-03T{:02}:{:02}:{:02}Z", 4 + number / 3600, number / 60 % 60, number % 60),
+        tick: None,
         measurements: measurements(case, truth, &name),
         outcome: outcome(case, setting, truth, replicate),
         reply: Some(Box::new(reply)),

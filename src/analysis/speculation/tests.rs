@@ -86,6 +86,7 @@ fn trial(label: &str, replicate: u32, case: &Case, made: &Made, launch: u32) -> 
         case: case.id.clone(),
         launch,
         started: "2026-01-01T00:00:00Z".into(),
+        tick: None,
         reply: Some(Box::new(Reply {
             content: if made.parts { "other".into() } else { "same".into() },
             tokens,

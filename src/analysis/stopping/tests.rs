@@ -102,6 +102,7 @@ fn trial(key: TrialKey, case: &str, right: bool, decode_tps: f64) -> Trial {
         case: case.into(),
         launch: 0,
         started: "2026-01-01T00:00:00Z".into(),
+        tick: None,
         reply: None,
         measurements: vec![
             Measurement::new(metric::DECODE_TPS, Source::Client, decode_tps),
@@ -272,4 +273,43 @@ fn without_stopping_nothing_is_decided() {
     measure(&mut journal, 0, &[Truth { loss: 0.8, gain: 0.0, decode_tps: 1.0 }], &mut rng(4, "none"));
     assert!(decide_with(&journal, 0, &OneTask).unwrap().is_empty());
     assert!(summarise_with(&journal, &OneTask).unwrap().stopping.is_none());
+}
+
+#[test]
+fn a_budget_of_server_time_goes_by_the_monotonic_clock() {
+    use crate::engine::{Argv, Effective};
+    use crate::journal::LaunchRecord;
+    use crate::trial::Tick;
+    let launch = |tick| LaunchRecord {
+        id: 0,
+        setting: "m".into(),
+        context: 512,
+        round: 0,
+        replicate: 0,
+        started: "2026-01-01T00:00:00Z".into(),
+        tick,
+        argv: Argv::default(),
+        load_s: None,
+        effective: Effective::default(),
+        deviations: Vec::new(),
+        failure: None,
+        log: String::new(),
+        attached: None,
+    };
+    let key = TrialKey {
+        setting: "m".into(),
+        context: 512,
+        round: 0,
+        replicate: 0,
+        task: "t".into(),
+        arm: None,
+        index: 0,
+    };
+    let at = |at_s| Some(Tick { sitting: 0, at_s });
+    // The clock is set five days forward while the server loads.
+    let started = || "2026-01-06T00:00:04Z".to_owned();
+    let asked = |tick| Trial { started: started(), tick, ..trial(key.clone(), "c", true, 10.0) };
+    assert!((since_launch_s(&launch(at(1.0)), &asked(at(5.0))).unwrap() - 4.0).abs() < 1e-9);
+    let by_the_wall = since_launch_s(&launch(None), &asked(None)).unwrap();
+    assert!((by_the_wall - 432_004.0).abs() < 1e-6, "{by_the_wall}");
 }

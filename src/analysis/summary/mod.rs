@@ -23,7 +23,7 @@ pub use serving::{
     AcceptanceHalf, DraftFigures, DraftMemory, DraftPositionRate, DraftStretch, LosslessFinding,
     Losslessness, PrefixCacheRow, SpeculationRow, SpeculationTask, SpeculationVerdict,
 };
-pub use setup::{EngineInfo, GpuCard, Machine, ModelInfo};
+pub use setup::{EngineInfo, FileInfo, GpuCard, Machine, ModelInfo};
 pub use task::{
     AaSummary, ArmRow, ConstrainedArm, ConstraintCost, ConversationRow, DepthRow, EffectiveLength,
     EffectivePoint, TaskRow, TriggerRow,
@@ -163,7 +163,7 @@ pub struct Summary {
     pub run: String,
     /// Start of the run (UTC, RFC 3339).
     pub started: String,
-    /// Time from the first to the last trial (s).
+    /// Time from the first to the last trial of every sitting, in sum (s).
     pub duration_s: f64,
     /// Command that repeats the run.
     pub repeat: String,

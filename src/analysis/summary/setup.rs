@@ -106,4 +106,17 @@ pub struct EngineInfo {
     pub version: String,
     /// Where it came from, in words.
     pub origin: String,
+    /// SHA-256 of its binary, or of the lines `HASH  NAME` of it and the libraries beside it; runs before it was kept,
+    /// and servers that ran already, have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+}
+
+/// Another file that a run's figures depend on: cases of the user's, a chat template on the server's command line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FileInfo {
+    /// Name of the file, without its folder.
+    pub name: String,
+    /// SHA-256 of the file.
+    pub sha256: String,
 }

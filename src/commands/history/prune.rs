@@ -5,31 +5,52 @@ use std::io::{BufRead, IsTerminal};
 use std::path::Path;
 
 use super::store::Run;
-use super::{print, stored};
+use super::{print, runs, stored};
 use crate::cli::{Global, PruneArgs};
+use crate::commands::runs::Leftover;
 use crate::console;
-use crate::error::{Context, EXIT_OK, Error, Result};
+use crate::error::{Context, EXIT_OK, Error, Kind, Result};
 use crate::journal::FILE_NAME;
 use crate::report;
 
 pub(super) fn prune(args: &PruneArgs, global: &Global) -> Result<u8> {
-    let runs = stored(args.suite.as_deref(), &global.runs_dir)?;
+    let leftovers = leftovers(args, &global.runs_dir);
+    let runs = match stored(args.suite.as_deref(), &global.runs_dir) {
+        Err(error) if error.kind() == Kind::NothingSelected && !leftovers.is_empty() => Vec::new(),
+        runs => runs?,
+    };
     let doomed = chosen(&runs, args);
-    if doomed.is_empty() {
+    if doomed.is_empty() && leftovers.is_empty() {
         return print("nothing to delete\n");
     }
-    let bytes: u64 = doomed.iter().map(|run| super::store::size(&run.folder).unwrap_or(0)).sum();
+    let folders = doomed.iter().map(|run| &run.folder).chain(leftovers.iter().map(|left| &left.folder));
+    let bytes: u64 = folders.map(|folder| super::store::size(folder).unwrap_or(0)).sum();
     for run in &doomed {
         print(&format!("{}\n", report::plain(&run.name())))?;
     }
-    let question = format!("delete these {} runs ({})?", doomed.len(), report::bytes(bytes));
+    for left in &leftovers {
+        print(&format!("{} (ended before it began)\n", report::plain(&left.name)))?;
+    }
+    let count = doomed.len() + leftovers.len();
+    let question = format!("delete these {count} runs ({})?", report::bytes(bytes));
     if args.dry_run || !agreed(&question, args.yes)? {
         return print("nothing was deleted\n");
     }
     for run in doomed {
         delete(&run.folder)?;
     }
+    for left in leftovers {
+        std::fs::remove_dir_all(&left.folder)
+            .context(|| format!("cannot delete {}", left.folder.display()))?;
+    }
     Ok(EXIT_OK)
+}
+
+/// Runs in which nothing was measured, of the suite and from before the date that are asked for. None is kept.
+fn leftovers(args: &PruneArgs, runs_dir: &Path) -> Vec<Leftover> {
+    let of_suite = |left: &Leftover| args.suite.as_deref().is_none_or(|suite| left.suite == suite);
+    let before = |left: &Leftover| args.before.as_deref().is_none_or(|date| left.started.as_str() < date);
+    runs::leftovers(runs_dir).into_iter().filter(|left| of_suite(left) && before(left)).collect()
 }
 
 /// The oldest runs of each suite beyond those that are kept, and of them those that started before the date.

@@ -48,10 +48,16 @@ pub(super) struct Done {
 
 impl Done {
     pub(super) fn of(journal: &Journal, retry_failed: bool) -> Self {
-        let kept = |step: &&LoadStep| !retry_failed || step.broke.is_none();
-        let failed = |trial: &Trial| matches!(trial.outcome, Outcome::Failed { .. });
+        // What a swapped file made void is done again in any case.
+        let void = |reason: &str| reason.starts_with(super::SWAPPED);
+        let kept =
+            |step: &&LoadStep| step.broke.as_deref().is_none_or(|reason| !retry_failed && !void(reason));
+        let failed = |trial: &Trial| match &trial.outcome {
+            Outcome::Failed { error, .. } => retry_failed || void(error),
+            _ => false,
+        };
         let steps = journal.load.steps.iter().filter(kept);
-        let items = journal.load.trials.iter().filter(|asked| !retry_failed || !failed(&asked.trial));
+        let items = journal.load.trials.iter().filter(|asked| !failed(&asked.trial));
         Self {
             steps: steps.map(|step| (step.setting.clone(), step.arrivals)).collect(),
             items: items.map(|asked| (asked.streams, asked.trial.key.clone())).collect(),
@@ -134,12 +140,21 @@ impl Runner<'_> {
 
     /// One server does all of it; one that breaks is started again once.
     async fn load_setting(&mut self, visit: &Visit, spec: &LoadSpec, work: Vec<Work>) -> Result<()> {
+        self.check_files()?;
+        self.load_with_server(visit, spec, &work).await?;
+        let Err(error) = self.check_files() else { return Ok(()) };
+        let reason = super::swapped_reason(&error);
+        work.iter().try_for_each(|work| self.give_up(visit, work, &reason))?;
+        Err(error)
+    }
+
+    async fn load_with_server(&mut self, visit: &Visit, spec: &LoadSpec, work: &[Work]) -> Result<()> {
         let mut server: Option<Box<Serving>> = None;
         let mut restarts = 1;
         let mut given_up: Option<String> = None;
         for work in work {
             if let Some(reason) = &given_up {
-                self.give_up(visit, &work, reason)?;
+                self.give_up(visit, work, reason)?;
                 continue;
             }
             let mut serving = match server.take() {
@@ -148,14 +163,14 @@ impl Runner<'_> {
                     Served::Ready(serving) => serving,
                     Served::Interrupted => return Ok(()),
                     Served::Refused(reason) => {
-                        self.give_up(visit, &work, &reason)?;
+                        self.give_up(visit, work, &reason)?;
                         given_up = Some(reason);
                         continue;
                     }
                 },
             };
             self.emit(&Event::LoadWork { setting: &visit.cell.setting.label, what: &work.words() })?;
-            let went_on = self.work(&mut serving, visit, spec, &work).await?;
+            let went_on = self.work(&mut serving, visit, spec, work).await?;
             if !went_on {
                 return serving.live.stop().await;
             }
@@ -355,11 +370,13 @@ impl Runner<'_> {
     }
 
     fn settle_item(&mut self, streams: u32, key: &TrialKey, outcome: &Outcome) -> Result<()> {
+        let now = crate::clock::moment();
         let trial = Trial {
             key: key.clone(),
             case: String::new(),
             launch: self.next_launch.saturating_sub(1),
-            started: crate::clock::now(),
+            started: now.wall,
+            tick: now.tick,
             reply: None,
             measurements: Vec::new(),
             outcome: outcome.clone(),
@@ -394,7 +411,8 @@ impl Asked {
             key,
             case: self.case.id.clone(),
             launch,
-            started: self.started,
+            started: self.started.wall,
+            tick: self.started.tick,
             reply: self.reply.map(Box::new),
             measurements: self.measurements,
             outcome: self.outcome,

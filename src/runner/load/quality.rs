@@ -27,7 +27,7 @@ pub(super) struct Asker {
 pub(super) struct Asked {
     pub(super) case: Arc<Case>,
     /// When it was sent (UTC, RFC 3339).
-    pub(super) started: String,
+    pub(super) started: crate::clock::Moment,
     pub(super) reply: Option<Reply>,
     pub(super) measurements: Vec<Measurement>,
     pub(super) outcome: Outcome,
@@ -89,7 +89,7 @@ pub(super) async fn ask_all<E>(
 
 impl Asker {
     async fn ask(&self, task: &'static dyn Task, case: Arc<Case>) -> Asked {
-        let started = crate::clock::now();
+        let started = crate::clock::moment();
         let talk = Talk::hold(&self.client, self.engine, task, &case, &self.sampling).await;
         let outcome = outcome(task, &case, &talk);
         Asked { case, started, reply: talk.reply, measurements: talk.measurements, outcome }
