@@ -8,10 +8,14 @@ use crate::engine::{Argv, Effective};
 use crate::suite::Suite;
 use crate::trial::{Case, Trial, TrialKey};
 
+mod check;
+mod fingerprint;
+mod line;
 pub mod load;
 mod read;
 mod write;
 
+pub use fingerprint::fingerprint;
 use load::{LoadJournal, LoadServer, LoadStep, LoadTrial};
 pub use read::{load, parse};
 pub use write::JournalWriter;
@@ -29,7 +33,19 @@ pub fn is_in(folder: &std::path::Path) -> bool {
 /// Version of the journal's format.
 pub const FORMAT: u32 = 1;
 
-/// One line of a journal.
+/// One line of a journal: a record and its checksum. `kneepoint schema journal` describes it.
+#[derive(Debug, JsonSchema)]
+pub struct Line {
+    /// The record.
+    #[serde(flatten)]
+    pub record: Record,
+    /// CRC-32 of the record's bytes, from the first brace to the last, as 8 hex digits; journals of before 2026-11
+    /// have none. Always the last key.
+    #[serde(default)]
+    pub crc32: Option<String>,
+}
+
+/// What a line of a journal holds.
 ///
 /// Not internally tagged: with `serde_json`'s arbitrary precision such an enum cannot read back its floats.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -155,6 +171,8 @@ pub struct Journal {
     pub decisions: Vec<Decision>,
     /// The load phase.
     pub load: LoadJournal,
+    /// What whoever uses its figures has to know of the file, such as a header that was changed.
+    pub doubts: Vec<String>,
 }
 
 impl Journal {
@@ -167,6 +185,7 @@ impl Journal {
             trials: Vec::new(),
             decisions: Vec::new(),
             load: LoadJournal::default(),
+            doubts: Vec::new(),
         }
     }
 
@@ -185,25 +204,4 @@ impl Journal {
         let of_load = self.load.servers.iter().map(|server| &server.launch);
         self.launches.iter().chain(of_load).map(|launch| launch.id + 1).max().unwrap_or(0)
     }
-}
-
-/// What a run's trials have in common: suite, filters, versions of its tasks, engine builds, model files.
-pub fn fingerprint(
-    suite: &Suite,
-    filters: &[String],
-    engines: &[EngineInfo],
-    models: &[ModelInfo],
-) -> String {
-    let versions = suite.tasks.iter().map(|spec| {
-        let version = crate::task::find(&spec.name).map_or(0, |task| task.version());
-        format!("{}={version}", spec.name)
-    });
-    let engines = engines.iter().map(|engine| format!("{}={}", engine.name, engine.version));
-    let models = models.iter().map(|model| format!("{}:{}={}", model.name, model.weights, model.sha256));
-    let parts = std::iter::once(suite.fingerprint())
-        .chain(filters.iter().cloned())
-        .chain(versions)
-        .chain(engines)
-        .chain(models);
-    crate::trial::short_hash(parts.collect::<Vec<_>>().join("\n").as_bytes())
 }
