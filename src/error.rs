@@ -12,6 +12,9 @@ pub const EXIT_RUNTIME: u8 = 1;
 pub const EXIT_USAGE: u8 = 2;
 /// A filter selected no trial, cell or run.
 pub const EXIT_NOTHING_SELECTED: u8 = 4;
+/// A bug in kneepoint itself: a panic. As `EX_SOFTWARE` of `sysexits.h`, and not Rust's 101, which is
+/// [`EXIT_ENGINE_START`] here.
+pub const EXIT_BUG: u8 = 70;
 /// A gate or a regression check failed.
 pub const EXIT_GATE_FAILED: u8 = 100;
 /// An inference server could not be started.

@@ -11,6 +11,7 @@ pub mod commands;
 pub mod console;
 pub mod engine;
 pub mod error;
+pub mod fault;
 pub mod files;
 pub mod import;
 pub mod journal;

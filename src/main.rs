@@ -2,20 +2,23 @@
 
 use std::process::ExitCode;
 
-use kneepoint::{commands, console};
+use kneepoint::{commands, fault};
 
 fn main() -> ExitCode {
-    console::clean_panics();
+    ExitCode::from(fault::guard(run))
+}
+
+fn run() -> u8 {
     let cli = match commands::parse() {
         Ok(cli) => cli,
-        Err(code) => return ExitCode::from(code),
+        Err(code) => return code,
     };
     commands::set_up_logging(&cli.global);
     match commands::dispatch(cli) {
-        Ok(code) => ExitCode::from(code),
+        Ok(code) => code,
         Err(error) => {
             commands::print_error(&error);
-            ExitCode::from(error.kind().exit_code())
+            error.kind().exit_code()
         }
     }
 }

@@ -1,5 +1,7 @@
 //! From a suite to visits and trial keys, in the order in which they run.
 
+use std::collections::{HashMap, HashSet};
+
 use serde::Serialize;
 
 use crate::error::{Error, Kind, Result};
@@ -247,10 +249,89 @@ fn trials_of(
     trials
 }
 
+/// Which trials a plan holds, told without laying it out.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    filter: Filter,
+    rounds: u32,
+    reference: String,
+    settings: HashSet<String>,
+    tasks: HashMap<String, TaskSpec>,
+    load: Option<LoadSpec>,
+}
+
+impl Planned {
+    /// The plan of a suite with filters.
+    ///
+    /// # Errors
+    /// As [`Filter::parse`].
+    pub fn new(suite: &Suite, filters: &[String]) -> Result<Self> {
+        Ok(Self {
+            filter: Filter::parse(filters)?,
+            rounds: suite.rounds,
+            reference: suite.reference().label.clone(),
+            settings: suite.settings.iter().map(|setting| setting.label.clone()).collect(),
+            tasks: suite.tasks.iter().map(|task| (task.name.clone(), task.clone())).collect(),
+            load: suite.load.clone(),
+        })
+    }
+
+    /// Whether a setting is of the suite.
+    pub fn has_setting(&self, label: &str) -> bool {
+        self.settings.contains(label)
+    }
+
+    /// Why a trial is not of the plan; `None` when it is.
+    pub fn stranger(&self, key: &TrialKey) -> Option<String> {
+        let TrialKey { setting, context, round, replicate, task, arm, index } = key;
+        if !self.has_setting(setting) {
+            return Some(format!("the suite has no setting `{setting}`"));
+        }
+        let Some(spec) = self.tasks.get(task) else {
+            return Some(format!("the suite has no task `{task}`"));
+        };
+        if !spec.contexts.contains(context) {
+            return Some(format!("{task} does not run at {context} tokens"));
+        }
+        let fits = match arm {
+            Some(arm) => spec.arms.contains(arm),
+            None => spec.arms.is_empty(),
+        };
+        if !fits {
+            return Some(format!("{task} does not run in this arm"));
+        }
+        if *index >= spec.samples || *round >= self.rounds {
+            return Some(format!("{task} has no case {index} in round {round}"));
+        }
+        let twice = *setting == self.reference;
+        if *replicate > u32::from(twice) {
+            return Some(format!("`{setting}` is not visited so often"));
+        }
+        let filtered = !self.filter.keeps(task, *context)
+            || !self.filter.passes(FilterKey::Arm, arm.map_or("", |arm| arm.name()))
+            || !(twice || self.filter.passes(FilterKey::Setting, setting));
+        filtered.then(|| "the run's filters leave it out".to_owned())
+    }
+
+    /// Why an item that was asked beside `streams - 1` others is not of the load phase; `None` when it is.
+    pub fn stranger_under_load(&self, streams: u32, key: &TrialKey) -> Option<String> {
+        let quality = self.load.as_ref().and_then(|load| Some((load, load.quality.as_ref()?)));
+        let Some((load, quality)) = quality else {
+            return Some("the suite asks nothing under load".to_owned());
+        };
+        let item = key.task == quality.task && key.arm == quality.arm && key.context == quality.context;
+        let crowd = streams == 1 || load.concurrency.contains(&streams);
+        if !self.has_setting(&key.setting) {
+            return Some(format!("the suite has no setting `{}`", key.setting));
+        }
+        let known = item && crowd && key.index < quality.samples && key.round == 0 && key.replicate <= 1;
+        (!known).then(|| format!("the load phase does not ask it with {streams} streams"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::HashSet;
 
     #[test]
     fn globs() {
@@ -332,5 +413,33 @@ mod tests {
     fn an_empty_selection_is_its_own_error() {
         let filter = Filter::parse(&["task=nothing".into()]).unwrap();
         assert_eq!(plan(&suite(), &filter).unwrap_err().kind(), Kind::NothingSelected);
+    }
+
+    #[test]
+    fn every_planned_trial_is_known_and_no_other() {
+        let of = |filters: &[String]| {
+            let laid_out = plan(&suite(), &Filter::parse(filters).unwrap()).unwrap();
+            let keys: HashSet<TrialKey> = laid_out.keys().cloned().collect();
+            (Planned::new(&suite(), filters).unwrap(), keys)
+        };
+        let (all, keys) = of(&[]);
+        assert!(keys.iter().all(|key| all.stranger(key).is_none()));
+        let (few, chosen) = of(&["setting=*q4_0".into(), "arm=".into(), "arm=native".into()]);
+        assert!(keys.iter().all(|key| few.stranger(key).is_none() == chosen.contains(key)));
+        assert!(!chosen.is_empty() && chosen.len() < keys.len());
+
+        let key =
+            || keys.iter().find(|key| key.task == "tools/arguments" && key.replicate == 0).unwrap().clone();
+        for (stray, named) in [
+            (TrialKey { setting: "Q2_K".into(), ..key() }, "no setting `Q2_K`"),
+            (TrialKey { task: "retrieval/qa".into(), ..key() }, "no task `retrieval/qa`"),
+            (TrialKey { context: 1024, ..key() }, "does not run at 1024 tokens"),
+            (TrialKey { arm: None, ..key() }, "this arm"),
+            (TrialKey { index: 1, ..key() }, "no case 1"),
+            (TrialKey { round: 2, ..key() }, "in round 2"),
+            (TrialKey { setting: "Q8_0 kv=q4_0".into(), replicate: 1, ..key() }, "not visited so often"),
+        ] {
+            assert!(all.stranger(&stray).unwrap().contains(named), "{stray:?}");
+        }
     }
 }

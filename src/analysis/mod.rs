@@ -204,14 +204,15 @@ pub fn summarise_with(journal: &Journal, tasks: &dyn Tasks) -> Result<Summary> {
         stopping: stopping::summary(run.suite, &journal.decisions, run.saved()),
         gates: Vec::new(),
         failures: tasks::failures(journal),
-        flags: Vec::new(),
+        flags: journal.doubts.clone(),
         not_measured: Vec::new(),
     };
     summary.memory_fits = memory_formula::fits(&run, &summary.cells);
     summary.effective = effective::lengths(&summary);
     summary.speculation = speculation::rows(&run, &summary);
     summary.gates = gates::check(&run.suite.gates, &summary, &all.exact);
-    summary.flags = flags::flags(&run, &summary)?;
+    let flags = flags::flags(&run, &summary)?;
+    summary.flags.extend(flags);
     summary.flags.extend(summary.load.iter().flat_map(load::flags).collect::<Vec<_>>());
     summary.not_measured = flags::not_measured(&run, &summary);
     summary.verdict = verdict::sentences(&summary);

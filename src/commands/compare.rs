@@ -4,10 +4,10 @@ use super::{print, print_json, runs};
 use crate::analysis::compare::{self, Prices, Request};
 use crate::cli::{CompareArgs, Global};
 use crate::error::{EXIT_GATE_FAILED, Result};
-use crate::{journal, report};
+use crate::report;
 
 pub(super) fn compare(args: &CompareArgs, global: &Global) -> Result<u8> {
-    let load = |name: &str| journal::load(&runs::find(&global.runs_dir, name)?);
+    let load = |name: &str| super::open(&runs::find(&global.runs_dir, name)?);
     let prices = Prices { a: args.price_a, b: args.price_b };
     let request = Request { thresholds: args.fail_on.clone(), flips: args.flips, prices };
     let comparison = compare::compare(&load(&args.a)?, &load(&args.b)?, &request)?;

@@ -99,13 +99,15 @@ fn section(text: &mut String, command: &mut clap::Command, name: &str) {
     text.push_str(&format!("## {name}\n\n```text\n{}\n```\n\n", help.trim_end()));
 }
 
-fn exit_codes() -> String {
+/// Every exit code and its meaning.
+const EXIT_CODES: [(u8, &str); 10] = {
     use crate::error as e;
-    let rows = [
+    [
         (e::EXIT_OK, "everything went well"),
         (e::EXIT_RUNTIME, "something failed while running"),
         (e::EXIT_USAGE, "the command line or the suite is wrong; nothing was started"),
         (e::EXIT_NOTHING_SELECTED, "a filter selected nothing"),
+        (e::EXIT_BUG, "a bug in kneepoint itself: please report it; what was measured is kept"),
         (e::EXIT_GATE_FAILED, "a gate or a regression check failed"),
         (e::EXIT_ENGINE_START, "an inference server could not be started"),
         (
@@ -114,9 +116,12 @@ fn exit_codes() -> String {
         ),
         (e::EXIT_INTERRUPTED, "stopped by Ctrl-C, SIGTERM or SIGHUP"),
         (e::EXIT_READER_GONE, "nobody reads stdout any more (a closed pipe), and more lines would follow"),
-    ];
+    ]
+};
+
+fn exit_codes() -> String {
     let mut text = String::from("| exit code | meaning |\n|---|---|\n");
-    for (code, meaning) in rows {
+    for (code, meaning) in EXIT_CODES {
         text.push_str(&format!("| {code} | {meaning} |\n"));
     }
     text.push('\n');
@@ -192,4 +197,19 @@ fn option_row(option: &ServerOption) -> String {
         Only::Draft => " (with a draft model)".to_owned(),
     };
     format!("| `{}` | {} | {place} | {}{only} |\n", option.name, option.kind.describe(), option.summary)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::EXIT_CODES;
+    use crate::error::{EXIT_BUG, EXIT_ENGINE_START};
+
+    #[test]
+    fn no_two_outcomes_share_an_exit_code() {
+        let mut codes: Vec<u8> = EXIT_CODES.iter().map(|(code, _)| *code).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), EXIT_CODES.len());
+        assert!(codes.contains(&EXIT_BUG) && codes.contains(&EXIT_ENGINE_START));
+    }
 }

@@ -1,11 +1,14 @@
 //! One file a command. stdout is data, stderr is progress and logs.
 
+use std::path::Path;
+
 use clap::{CommandFactory, Parser};
 use serde::Serialize;
 
 use crate::cli::{Cli, Command, Global};
 use crate::console::{self, Form, Reader};
 use crate::error::{self, Context, EXIT_OK, Error, Kind, Result};
+use crate::journal::{self, Journal};
 
 mod cases;
 mod compare;
@@ -120,6 +123,16 @@ pub fn set_up_logging(global: &Global) {
         .log_internal_errors(false)
         .without_time()
         .init();
+}
+
+/// The journal of a run, for figures; what speaks against them is said first.
+fn open(folder: &Path) -> Result<Journal> {
+    let journal = journal::load(folder)?;
+    for doubt in &journal.doubts {
+        // Also with --quiet: it is about the figures, not about how things go.
+        console::note(&format!("warning: {}: {doubt}", folder.display()));
+    }
+    Ok(journal)
 }
 
 /// Columns without lines.

@@ -6,11 +6,11 @@ use super::{print, print_json, runs};
 use crate::analysis::pick::{self, MinQuality, Request};
 use crate::cli::{Global, PickArgs};
 use crate::error::Result;
-use crate::{journal, report};
+use crate::report;
 
 pub(super) fn pick(args: &PickArgs, global: &Global) -> Result<u8> {
     let folder = runs::find(&global.runs_dir, &args.run)?;
-    let picked = pick::pick(&journal::load(&folder)?, &request(args))?;
+    let picked = pick::pick(&super::open(&folder)?, &request(args))?;
     if args.json { print_json(&picked) } else { print(&report::pick(&picked)) }
 }
 

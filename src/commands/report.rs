@@ -10,11 +10,11 @@ use crate::analysis::{
 use crate::cli::{Format, Global, ReportArgs};
 use crate::console;
 use crate::error::{Context, EXIT_GATE_FAILED, EXIT_INCOMPLETE, EXIT_OK, Error, Result};
-use crate::{files, journal, report};
+use crate::{files, report};
 
 pub(super) fn report(args: &ReportArgs, global: &Global) -> Result<u8> {
     let folder = runs::find(&global.runs_dir, &args.run)?;
-    let summary = analysis::summarise(&journal::load(&folder)?)?;
+    let summary = analysis::summarise(&super::open(&folder)?)?;
     let template = args.template.as_deref().map(read_template).transpose()?;
     let format = if args.json { Some(Format::Json) } else { args.format };
     match format {

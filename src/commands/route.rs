@@ -4,11 +4,11 @@ use super::{print, print_json, runs};
 use crate::analysis::route::{self, Request};
 use crate::cli::{Global, RouteArgs};
 use crate::error::Result;
-use crate::{journal, report};
+use crate::report;
 
 pub(super) fn route(args: &RouteArgs, global: &Global) -> Result<u8> {
     let folder = runs::find(&global.runs_dir, &args.run)?;
     let request = Request { fast: args.fast.clone(), smart: args.smart.clone() };
-    let routed = route::route(&journal::load(&folder)?, &request)?;
+    let routed = route::route(&super::open(&folder)?, &request)?;
     if args.json { print_json(&routed) } else { print(&report::route(&routed)) }
 }

@@ -90,6 +90,7 @@ pub(super) fn resume(args: &ResumeArgs, global: &Global) -> Result<u8> {
     let secrets = Secrets::of(&suite);
     let plan = plan::plan(&suite, &Filter::parse(&header.filters)?)?;
     let display = Display::new(global);
+    unchanged(&journal)?;
     let prepared = prepare(&suite, &display)?;
     check_same(header, &prepared, &secrets)?;
     let retry_failed = args.retry_failed;
@@ -100,6 +101,14 @@ pub(super) fn resume(args: &ResumeArgs, global: &Global) -> Result<u8> {
 pub(super) fn prepare(suite: &Suite, progress: &dyn Progress) -> Result<Prepared> {
     let store = Store::open(progress)?;
     runtime()?.block_on(runner::prepare(suite, &store))
+}
+
+/// A run goes on only by the header that it was started with.
+fn unchanged(journal: &Journal) -> Result<()> {
+    let doubt =
+        journal.doubts.first().map(|doubt| Error::usage(format!("this run cannot be resumed: {doubt}")));
+    let hint = "bring the old header back, or start a new run with `kneepoint run`";
+    doubt.map_or(Ok(()), |error| Err(error.hint(hint)))
 }
 
 /// Trials of two sittings belong together only when everything that they depend on is the same.

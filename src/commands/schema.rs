@@ -14,7 +14,7 @@ pub(super) fn schema(args: &SchemaArgs) -> Result<u8> {
 fn text_of(of: Schema) -> Result<String> {
     match of {
         Schema::Suite => text::<crate::suite::raw::RawSuite>(),
-        Schema::Journal => text::<crate::journal::Record>(),
+        Schema::Journal => text::<crate::journal::Line>(),
         Schema::Summary => text::<crate::analysis::summary::Summary>(),
         Schema::Plan => text::<super::dry_run::DryRun>(),
         Schema::List => text::<super::list::Listing>(),

@@ -108,11 +108,3 @@ impl Write for Log {
         Ok(())
     }
 }
-
-/// Panics print through here, too: their messages may quote what a server sent.
-pub fn clean_panics() {
-    std::panic::set_hook(Box::new(|panic| {
-        note(&format!("{panic}"));
-        note("this is a fault of kneepoint; please report it with what is above");
-    }));
-}

@@ -8,10 +8,14 @@ use crate::engine::{Argv, Effective};
 use crate::suite::Suite;
 use crate::trial::{Case, Tick, Trial, TrialKey};
 
+mod check;
+mod fingerprint;
+mod line;
 pub mod load;
 mod read;
 mod write;
 
+pub use fingerprint::fingerprint;
 use load::{LoadJournal, LoadServer, LoadStep, LoadTrial};
 pub use read::{load, parse};
 pub use write::{JournalWriter, Place};
@@ -48,7 +52,19 @@ pub fn is_locked(folder: &std::path::Path) -> bool {
 /// Version of the journal's format.
 pub const FORMAT: u32 = 1;
 
-/// One line of a journal.
+/// One line of a journal: a record and its checksum. `kneepoint schema journal` describes it.
+#[derive(Debug, JsonSchema)]
+pub struct Line {
+    /// The record.
+    #[serde(flatten)]
+    pub record: Record,
+    /// CRC-32 of the record's bytes, from the first brace to the last, as 8 hex digits; journals of before 2026-11
+    /// have none. Always the last key.
+    #[serde(default)]
+    pub crc32: Option<String>,
+}
+
+/// What a line of a journal holds.
 ///
 /// Not internally tagged: with `serde_json`'s arbitrary precision such an enum cannot read back its floats.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -180,6 +196,8 @@ pub struct Journal {
     pub decisions: Vec<Decision>,
     /// The load phase.
     pub load: LoadJournal,
+    /// What whoever uses its figures has to know of the file, such as a header that was changed.
+    pub doubts: Vec<String>,
 }
 
 impl Journal {
@@ -192,6 +210,7 @@ impl Journal {
             trials: Vec::new(),
             decisions: Vec::new(),
             load: LoadJournal::default(),
+            doubts: Vec::new(),
         }
     }
 
@@ -218,31 +237,4 @@ impl Journal {
         let of_load = self.load.servers.iter().map(|server| &server.launch);
         self.launches.iter().chain(of_load).map(|launch| launch.id + 1).max().unwrap_or(0)
     }
-}
-
-/// What a run's trials have in common: suite, filters, versions of its tasks, engine builds, model and other files.
-pub fn fingerprint(
-    suite: &Suite,
-    filters: &[String],
-    engines: &[EngineInfo],
-    models: &[ModelInfo],
-    files: &[FileInfo],
-) -> String {
-    let versions = suite.tasks.iter().map(|spec| {
-        let version = crate::task::find(&spec.name).map_or(0, |task| task.version());
-        format!("{}={version}", spec.name)
-    });
-    let engines = engines.iter().map(|engine| {
-        let bytes = engine.sha256.as_ref().map_or_else(String::new, |sha256| format!(" {sha256}"));
-        format!("{}={}{bytes}", engine.name, engine.version)
-    });
-    let files = files.iter().map(|file| format!("{}={}", file.name, file.sha256));
-    let models = models.iter().map(|model| format!("{}:{}={}", model.name, model.weights, model.sha256));
-    let parts = std::iter::once(suite.fingerprint())
-        .chain(filters.iter().cloned())
-        .chain(versions)
-        .chain(engines)
-        .chain(models)
-        .chain(files);
-    crate::trial::short_hash(parts.collect::<Vec<_>>().join("\n").as_bytes())
 }

@@ -5,6 +5,7 @@ use std::io::{BufReader, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::line;
 use super::read::{self, Keep};
 use super::{FILE_NAME, Header, Journal, Record};
 use crate::error::{Context, Error, Result};
@@ -84,7 +85,7 @@ impl JournalWriter {
             .context(|| format!("cannot open {}", path.display()))?;
         lock(&file, folder)?;
         let (journal, whole) = read::read(BufReader::new(&file), Keep::Progress)
-            .map_err(|reason| Error::runtime(format!("{}: {reason}", path.display())))?;
+            .map_err(|reason| read::unreadable(&path, &reason))?;
         let length = file.metadata().context(|| format!("cannot read {}", path.display()))?.len();
         let whole = whole as u64;
         if whole < length {
@@ -95,13 +96,12 @@ impl JournalWriter {
         Ok((Self { file, path }, journal))
     }
 
-    /// Writes one record and waits until it is on disk.
+    /// Writes one record with its checksum and waits until it is on disk.
     ///
     /// # Errors
     /// When the disk is full or gone.
     pub fn append(&mut self, record: &Record) -> Result<()> {
-        let mut line = serde_json::to_vec(record).context(|| "cannot write a record as JSON".into())?;
-        line.push(b'\n');
+        let line = line::seal(record).context(|| "cannot write a record as JSON".into())?;
         self.file
             .write_all(&line)
             .and_then(|()| self.file.sync_data())

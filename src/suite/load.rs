@@ -1,12 +1,14 @@
 //! From a suite file to a resolved [`Suite`]: parse, override, expand the matrix, check everything.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
+use std::fmt::Display;
+use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use toml::Spanned;
 
+use super::bounds;
 use super::raw::{RawEngine, RawSampling, RawSuite, RawTask};
 use super::resolve::Resolver;
 use super::scalar::Tokens;
@@ -96,11 +98,11 @@ impl Checker {
     fn suite(&self) -> Result<Suite> {
         let raw: RawSuite = toml::from_str(&self.text).map_err(|error| self.syntax(&error))?;
         let name = self.name(&raw.name)?;
-        let rounds = self.within(&raw.rounds, 1, 100, "rounds")?;
+        let rounds = self.inside(&raw.rounds, &bounds::ROUNDS, "rounds")?;
         let margin =
-            self.within_f64(&raw.margin, 0.0, 0.5, "margin (a share: 0.02 is 2 percentage points)")?;
-        let confidence = self.within_f64(&raw.confidence, 0.5, 0.999, "confidence")?;
-        let draws = self.within(&raw.draws, 100, 1_000_000, "draws")?;
+            self.inside(&raw.margin, &bounds::MARGIN, "margin (a share: 0.02 is 2 percentage points)")?;
+        let confidence = self.inside(&raw.confidence, &bounds::CONFIDENCE, "confidence")?;
+        let draws = self.inside(&raw.draws, &bounds::DRAWS, "draws")?;
         let contexts = self.contexts(&raw.contexts)?;
         let (engine_spec, engine) = self.engine(&raw.engine)?;
         let models = match engine_spec.url {
@@ -124,7 +126,7 @@ impl Checker {
             .collect::<Result<_>>()?;
         let mut objectives = raw.objectives;
         objectives.dedup();
-        Ok(Suite {
+        let suite = Suite {
             name,
             description: raw.description,
             seed: raw.seed,
@@ -142,7 +144,10 @@ impl Checker {
             stopping,
             load,
             gates,
-        })
+        };
+        // What no single key can say: how large all of it is together.
+        suite.check().map_err(|reason| Error::usage(format!("suite is not valid: {reason}")))?;
+        Ok(suite)
     }
 
     fn name(&self, name: &Spanned<String>) -> Result<String> {
@@ -156,11 +161,7 @@ impl Checker {
     }
 
     pub(super) fn within(&self, value: &Spanned<u32>, min: u32, max: u32, what: &str) -> Result<u32> {
-        let number = *value.get_ref();
-        if (min..=max).contains(&number) {
-            return Ok(number);
-        }
-        Err(self.error(value.span(), format!("{what} is {number}"), format!("must be {min} to {max}")))
+        self.inside(value, &(min..=max), what)
     }
 
     /// [`Checker::within`] for tokens.
@@ -169,17 +170,29 @@ impl Checker {
     }
 
     pub(super) fn within_f64(&self, value: &Spanned<f64>, min: f64, max: f64, what: &str) -> Result<f64> {
+        self.inside(value, &(min..=max), what)
+    }
+
+    /// A number within bounds; what is no number at all is in none.
+    pub(super) fn inside<T: PartialOrd + Copy + Display>(
+        &self,
+        value: &Spanned<T>,
+        bounds: &RangeInclusive<T>,
+        what: &str,
+    ) -> Result<T> {
         let number = *value.get_ref();
-        if number.is_finite() && (min..=max).contains(&number) {
+        if bounds.contains(&number) {
             return Ok(number);
         }
+        let (min, max) = (bounds.start(), bounds.end());
         Err(self.error(value.span(), format!("{what} is {number}"), format!("must be {min} to {max}")))
     }
 
     fn contexts(&self, contexts: &[Spanned<Tokens>]) -> Result<Vec<u32>> {
         let mut lengths = BTreeSet::new();
         for context in contexts {
-            lengths.insert(self.tokens(context, 128, 4_194_304, "context length (tokens)")?);
+            let (min, max) = (*bounds::CONTEXT.start(), *bounds::CONTEXT.end());
+            lengths.insert(self.tokens(context, min, max, "context length (tokens)")?);
         }
         if lengths.is_empty() {
             return Err(self
@@ -196,7 +209,7 @@ impl Checker {
             self.unknown(&raw.name, "engine", names()).hint("`kneepoint list engines` shows them all")
         })?;
         self.attachment(raw, engine)?;
-        let seconds = |value: &Spanned<f64>, what: &str| self.within_f64(value, 0.1, 86_400.0, what);
+        let seconds = |value: &Spanned<f64>, what: &str| self.inside(value, &bounds::WAIT_S, what);
         if let Some(threads) = &raw.threads
             && *threads.get_ref() == 0
         {
@@ -269,7 +282,7 @@ impl Checker {
         let task = task::find(raw.name.get_ref()).ok_or_else(|| {
             self.unknown(&raw.name, "task", names()).hint("`kneepoint list tasks` shows them all")
         })?;
-        let samples = self.within(&raw.samples, 1, 100_000, "samples")?;
+        let samples = self.inside(&raw.samples, &bounds::SAMPLES, "samples")?;
         let mut options = std::collections::BTreeMap::new();
         for (name, value) in &raw.options {
             let known =

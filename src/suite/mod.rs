@@ -10,6 +10,7 @@ use crate::analysis::summary::Objective;
 use crate::task::text::TextSource;
 use crate::trial::{Arm, Mode, short_hash};
 
+pub(crate) mod bounds;
 mod judging;
 mod load;
 mod overrides;

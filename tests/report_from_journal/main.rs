@@ -2,6 +2,7 @@
 
 mod choosing;
 mod coherence;
+mod flips;
 mod journal;
 mod truncation;
 

@@ -20,7 +20,7 @@ impl Run {
     pub(super) fn open(folder: &Path) -> Result<Self> {
         let summary = match written(folder) {
             Some(summary) => summary,
-            None => analysis::summarise(&journal::load(folder)?).map_err(|error| {
+            None => analysis::summarise(&crate::commands::open(folder)?).map_err(|error| {
                 Error::runtime(format!("cannot judge {}", folder.display())).with_source(error)
             })?,
         };

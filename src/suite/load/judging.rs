@@ -2,6 +2,7 @@
 
 use toml::Spanned;
 
+use super::super::bounds;
 use super::super::raw::{RawGate, RawStopping};
 use super::super::scalar::Limit;
 use super::super::{Gate, GateMetric, Setting, Stopping, TaskSpec};
@@ -64,7 +65,7 @@ impl Checker {
             let message = format!("{what} of {} is an amount of memory", metric.name());
             return Err(self.error(limit.span(), message, "write a number"));
         }
-        self.within_f64(&Spanned::new(limit.span(), limit.get_ref().value), -1e15, 1e15, what)
+        self.inside(&Spanned::new(limit.span(), limit.get_ref().value), &bounds::LIMIT, what)
     }
 
     fn gate_task(&self, metric: GateMetric, task: &Spanned<String>, tasks: &[TaskSpec]) -> Result<String> {

@@ -1,7 +1,10 @@
 //! `[load]`.
 
+use std::ops::RangeInclusive;
+
 use toml::Spanned;
 
+use super::super::bounds;
 use super::super::raw::load::{OneOrMany, RawLoad, RawLoadLimits, RawLoadQuality};
 use super::super::{LoadLimits, LoadQuality, LoadSpec, TaskSpec};
 use super::Checker;
@@ -11,8 +14,6 @@ use crate::trial::Arm;
 
 /// Slots of a server where only rates are asked for.
 const SLOTS: u32 = 4;
-/// Most streams and slots.
-const MOST_STREAMS: u32 = 1024;
 /// Prompts that could not be fitted by a tokenizer come out at most so much longer than asked (share and tokens).
 const SLACK: f64 = 1.1;
 const SLACK_TOKENS: u32 = 32;
@@ -43,11 +44,11 @@ impl Checker {
         }
         let quality = load.quality.as_ref().map(|quality| self.load_quality(quality, tasks, &concurrency));
         let quality = quality.transpose()?;
-        let prompt_tokens = self.each(&load.prompt_tokens, 32, 4_194_304, "prompt_tokens")?;
-        let output_tokens = self.each(&load.output_tokens, 1, 65_536, "output_tokens")?;
+        let prompt_tokens = self.each(&load.prompt_tokens, &bounds::PROMPT_TOKENS, "prompt_tokens")?;
+        let output_tokens = self.each(&load.output_tokens, &bounds::OUTPUT_TOKENS, "output_tokens")?;
         let largest = concurrency.iter().copied().max().unwrap_or(SLOTS);
         let slots = match &load.slots {
-            Some(slots) => self.within(slots, 1, MOST_STREAMS, "slots")?,
+            Some(slots) => self.inside(slots, &bounds::STREAMS, "slots")?,
             None => largest,
         };
         Ok(LoadSpec {
@@ -74,7 +75,7 @@ impl Checker {
     fn streams(&self, raw: &[Spanned<u32>]) -> Result<Vec<u32>> {
         let mut all = Vec::new();
         for streams in raw {
-            let number = self.within(streams, 1, MOST_STREAMS, "concurrency (streams)")?;
+            let number = self.inside(streams, &bounds::STREAMS, "concurrency (streams)")?;
             if all.contains(&number) {
                 return Err(self.error(streams.span(), format!("{number} streams are named twice"), "again"));
             }
@@ -86,7 +87,7 @@ impl Checker {
     fn rates(&self, raw: &[Spanned<f64>]) -> Result<Vec<f64>> {
         let mut all = Vec::new();
         for rate in raw {
-            let number = self.within_f64(rate, 0.001, 1000.0, "rate (requests/s)")?;
+            let number = self.inside(rate, &bounds::RATE, "rate (requests/s)")?;
             if all.contains(&number) {
                 let message = format!("{number} requests/s are named twice");
                 return Err(self.error(rate.span(), message, "again"));
@@ -96,12 +97,12 @@ impl Checker {
         Ok(all)
     }
 
-    fn each(&self, raw: &Spanned<OneOrMany>, min: u32, max: u32, what: &str) -> Result<Vec<u32>> {
+    fn each(&self, raw: &Spanned<OneOrMany>, bounds: &RangeInclusive<u32>, what: &str) -> Result<Vec<u32>> {
         let all = raw.get_ref().all();
         if all.is_empty() {
             return Err(self.error(raw.span(), format!("{what} is empty"), "name at least one number"));
         }
-        all.iter().map(|&number| self.within(&Spanned::new(raw.span(), number), min, max, what)).collect()
+        all.iter().map(|&number| self.inside(&Spanned::new(raw.span(), number), bounds, what)).collect()
     }
 
     fn shared_prefix(&self, load: &RawLoad, prompt_tokens: &[u32]) -> Result<u32> {
