@@ -142,14 +142,18 @@ fn overrides(model: Option<&str>, sets: &[String]) -> Vec<String> {
 #[derive(Debug, Args)]
 pub struct ScoreArgs {
     /// Run folder, a unique prefix of its name, or `latest`: its replies are scored with today's rules
-    #[arg(required_unless_present = "cases", conflicts_with = "cases")]
+    #[arg(required_unless_present_any = ["cases", "schema"], conflicts_with_all = ["cases", "schema", "replies"])]
     pub run: Option<String>,
     /// Cases to score against: FILE as `kneepoint cases` prints them, ruler:FILE, qa:FILE,
     /// requests:FILE or bfcl:QUESTIONS,ANSWERS
     #[arg(long, value_name = "[FORMAT:]FILE", requires = "replies")]
     pub cases: Option<String>,
+    /// A JSON Schema of your own: is the JSON in each reply valid against it? Replies need no `case` then, and
+    /// chat completions and lines of batch files are replies too
+    #[arg(long, value_name = "FILE", requires = "replies", conflicts_with = "cases")]
+    pub schema: Option<PathBuf>,
     /// Replies, one a line: {"case", "content", "reasoning"?, "tool_calls"?, "finish_reason"?}; - for stdin
-    #[arg(long, value_name = "FILE", requires = "cases")]
+    #[arg(long, value_name = "FILE")]
     pub replies: Option<PathBuf>,
     /// Which references of an imported case a reply must hold [default: all for ruler, part for qa]
     #[arg(long = "match", value_enum, value_name = "RULE", requires = "cases")]

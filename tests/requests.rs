@@ -41,7 +41,7 @@ fn run(bench: &MockBench, args: &[&str]) -> Value {
 /// Lets the trials of the journal call tools where `calls` says so, and puts 1 for 0 where streaming was checked.
 fn doctor(bench: &MockBench, calls: impl Fn(&Value) -> bool) {
     let path = bench.run_folder().join("journal.jsonl");
-    let text = std::fs::read_to_string(&path).unwrap();
+    let text = common::without_checksums(&std::fs::read_to_string(&path).unwrap());
     let lines = text.lines().map(|line| {
         let mut record: Value = serde_json::from_str(line).unwrap();
         if let Some(trial) = record.get_mut("trial").filter(|trial| calls(&trial["key"])) {
@@ -98,4 +98,69 @@ fn requests_are_compared_with_the_references_and_streams_with_whole_replies() {
     let markdown = String::from_utf8_lossy(&out.stdout).into_owned();
     let section = markdown.split("## Your own requests").nth(1).unwrap_or_else(|| panic!("{markdown}"));
     assert!(section.split("##").next().unwrap().contains("| 4 | 2 | 1 | 1 |"), "{section}");
+}
+
+/// A run of requests without tools that hold the reply to a schema, each in the words of another server.
+#[test]
+fn requests_without_tools_are_judged_by_the_schema_that_they_hold_the_reply_to() {
+    let bench = MockBench::new("--reply 7");
+    let path = bench.dir.path().join("suite.toml");
+    let suite = std::fs::read_to_string(&path).unwrap();
+    let own = suite.find("[[task]]").unwrap();
+    let task = "[[task]]\nname = \"tools/requests\"\nfile = \"requests.jsonl\"\nsamples = 5\n\
+                [task.options]\noutput_tokens = 16\n";
+    std::fs::write(&path, suite[..own].to_owned() + task).unwrap();
+    let held = |key: &str, schema: Value| {
+        let mut body = json!({"messages": [{"role": "user", "content": "a number"}]});
+        body[key] = schema;
+        body.to_string()
+    };
+    let number = json!({"type": "integer"});
+    let lines = [
+        json!({"messages": [{"role": "user", "content": "passed over: there is nothing to judge"}]})
+            .to_string(),
+        held(
+            "response_format",
+            json!({"type": "json_schema", "json_schema": {"name": "n", "schema": number}}),
+        ),
+        held("guided_json", json!({"type": "integer", "maximum": 5})),
+        held("structured_outputs", json!({"json": {"type": "string"}})),
+        held("json_schema", json!({"$ref": "https://example.test/far.json"})),
+        // The mock refuses this keyword: so it is seen that schemas are sent.
+        held(
+            "response_format",
+            json!({"type": "json_schema", "json_schema": {"name": "n", "schema":
+            {"$dynamicAnchor": "a", "items": {"$dynamicRef": "#a"}}}}),
+        ),
+    ];
+    std::fs::write(bench.dir.path().join("requests.jsonl"), lines.join("\n")).unwrap();
+    let out = bench.command(&["run", "suite.toml", "--json"]).output().unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    let journal = std::fs::read_to_string(bench.run_folder().join("journal.jsonl")).unwrap();
+    let trials =
+        journal.lines().filter_map(|line| serde_json::from_str::<Value>(line).unwrap().get("trial").cloned());
+    let mut outcomes: Vec<Vec<Value>> = vec![Vec::new(); 5];
+    trials.for_each(|trial| {
+        outcomes[trial["key"]["index"].as_u64().unwrap() as usize].push(trial["outcome"].clone())
+    });
+    assert!(outcomes.iter().all(|all| all.len() == 3), "2 settings and A/A: {said}");
+    for outcome in &outcomes[0] {
+        assert_eq!(outcome["scored"]["quality"], 1.0, "{outcome}");
+    }
+    for (outcome, label) in outcomes[1].iter().zip(["bounds"; 3]).chain(outcomes[2].iter().zip(["type"; 3])) {
+        assert_eq!(
+            (&outcome["scored"]["quality"], &outcome["scored"]["label"]),
+            (&json!(0.0), &json!(label))
+        );
+    }
+    for outcome in &outcomes[3] {
+        assert!(outcome["unscored"]["reason"].as_str().unwrap().contains("cannot be used here"), "{outcome}");
+    }
+    for outcome in &outcomes[4] {
+        assert!(
+            outcome.to_string().contains("schema conversion failed")
+                || outcome.to_string().contains("not_compiled"),
+            "{outcome}"
+        );
+    }
 }

@@ -221,7 +221,7 @@ fn the_cases_of_a_run_are_those_that_are_printed() {
 
     // Another judgement in the journal, as an older kneepoint might have left.
     let path = bench.run_folder().join("journal.jsonl");
-    let text = String::from_utf8(before).unwrap();
+    let text = common::without_checksums(&String::from_utf8(before).unwrap());
     let wrong = text.replacen(r#""label":"no_number""#, r#""label":"old_rule""#, 1);
     assert_ne!(wrong, text);
     std::fs::write(&path, &wrong).unwrap();
@@ -294,4 +294,89 @@ fn the_pilot_tries_the_reference_alone_and_leaves_a_suite_without_options_as_it_
     assert_eq!(pilot["tasks"][1]["state"], "not_tuned");
     assert_eq!((&pilot["written"], std::fs::read_to_string(&path).unwrap()), (&json!(false), suite));
     assert!(!bench.dir.path().join("runs").exists(), "a pilot is no run");
+}
+
+/// Scores these replies by a schema: exit code, lines, what was said.
+fn score_schema(schema: &Value, replies: &str) -> (Option<i32>, Vec<Value>, String) {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("schema.json"), schema.to_string()).unwrap();
+    std::fs::write(dir.path().join("replies.jsonl"), replies).unwrap();
+    let out = kneepoint(dir.path(), &["score", "--schema", "schema.json", "--replies", "replies.jsonl"]);
+    (out.status.code(), lines(&out), String::from_utf8_lossy(&out.stderr).into_owned())
+}
+
+#[test]
+fn replies_are_scored_by_a_schema_of_ones_own() {
+    let schema = json!({"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]});
+    let replies = [
+        json!({"content": "{\"age\": 7}"}),
+        json!({"case": "b", "content": "```json\n{\"age\": \"7\"}\n```"}),
+        json!({"id": "c", "choices": [{"message": {"role": "assistant", "content": "{}"}, "finish_reason": "stop"}]}),
+        json!({"content": "{\"age\": 7", "finish_reason": "length"}),
+    ];
+    let text = |replies: &[Value]| replies.iter().map(|reply| format!("{reply}\n")).collect::<String>();
+    let (code, lines, said) = score_schema(&schema, &text(&replies));
+    assert_eq!(code, Some(0), "{said}");
+    let seen: Vec<(&str, f64, bool, &Value)> = lines
+        .iter()
+        .map(|line| {
+            let label = &line["outcome"]["scored"]["label"];
+            (line["case"].as_str().unwrap(), quality(line), line["valid"].as_bool().unwrap(), label)
+        })
+        .collect();
+    let (wrong_type, missing, cut) = (json!("type"), json!("missing"), json!("truncated"));
+    let expected = [
+        ("1", 1.0, true, &Value::Null),
+        ("b", 0.0, false, &wrong_type),
+        ("c", 0.0, false, &missing),
+        ("4", 0.0, false, &cut),
+    ];
+    assert_eq!(seen, expected);
+    assert!(lines[1]["error"].as_str().unwrap().starts_with("/age: "), "{}", lines[1]);
+    assert!(said.contains("1 of 4 replies valid (25.00%)"), "{said}");
+
+    let wrapped =
+        json!({"type": "json_schema", "json_schema": {"name": "person", "strict": true, "schema": schema}});
+    assert_eq!(score_schema(&wrapped, &text(&replies)).1, lines, "as a request has it");
+    let (code, lines, _) = score_schema(&schema, "{\"content\": \"{\\\"age\\\": 7}\"}\n{\"age\": 7}\n");
+    assert_eq!((code, lines.len()), (Some(1), 2), "a line that is no reply is named, the others are scored");
+    assert!(lines[1]["error"].as_str().unwrap().contains("replies.jsonl:2: not a reply"), "{}", lines[1]);
+}
+
+#[test]
+fn a_schema_of_ones_own_is_judged_by_the_draft_that_it_names() {
+    let tuple = |draft: Option<&str>| {
+        let mut schema = json!({"items": [{"type": "integer"}], "additionalItems": false});
+        if let Some(draft) = draft {
+            schema["$schema"] = json!(draft);
+        }
+        score_schema(&schema, "{\"content\": \"[1, 2]\"}\n")
+    };
+    for draft in ["http://json-schema.org/draft-04/schema#", "https://json-schema.org/draft/2019-09/schema"] {
+        let (code, lines, said) = tuple(Some(draft));
+        assert_eq!((code, lines[0]["valid"].as_bool()), (Some(0), Some(false)), "{draft}: {said}");
+    }
+    let (code, _, said) = tuple(None);
+    assert_eq!(code, Some(2), "no schema of 2020-12");
+    assert!(said.contains("schema.json is no JSON Schema") && said.contains("draft 2020-12"), "{said}");
+    let own = json!({"$schema": "https://example.test/own", "type": "integer"});
+    let (code, lines, said) = score_schema(&own, "{\"content\": \"1\"}\n");
+    assert_eq!((code, lines[0]["valid"].as_bool()), (Some(0), Some(true)));
+    assert!(
+        said.contains("names no draft that is known here") && said.contains("judged by 2020-12"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_reply_that_a_schema_cannot_tell_of_is_unscored_and_never_wrong() {
+    let schema = json!({"items": {"pattern": "^(a|a)*\\1b"}});
+    let hostile = json!({"content": json!(["a".repeat(40) + "!"]).to_string()}).to_string();
+    let (code, lines, said) = score_schema(&schema, &format!("{hostile}\n"));
+    assert_eq!(code, Some(0), "{said}");
+    assert!(lines[0]["outcome"]["unscored"]["reason"].as_str().unwrap().contains("limits"), "{}", lines[0]);
+    assert!(lines[0].get("valid").is_none() && said.contains("1 not judged"), "{said}");
+    let (code, _, said) = score_schema(&json!({"$ref": "https://example.test/far.json"}), &hostile);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("cannot be used here") && said.contains("nothing is fetched"), "{said}");
 }

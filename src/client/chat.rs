@@ -7,7 +7,9 @@ use super::reply::{self, Decoded};
 use super::timeline::{Counts, Timeline, TokenEvent};
 use super::{Exchange, Failure, Limits, merged, sse, text};
 use crate::suite::Sampling;
-use crate::trial::{FinishReason, Measurement, Message, Source, Tool, ToolCall, ToolChoice, metric, prefill};
+use crate::trial::{
+    ANY_OBJECT, FinishReason, Measurement, Message, Source, Tool, ToolCall, ToolChoice, metric, prefill,
+};
 
 /// What is asked of the model in one turn.
 #[derive(Debug, Clone, Copy, Default)]
@@ -66,9 +68,13 @@ pub(super) fn said(conversation: &Conversation<'_>) -> Value {
     if let Some(choice) = tool_choice.filter(|_| !tools.is_empty()) {
         body["tool_choice"] = json!(choice);
     }
-    if let Some(schema) = response_schema {
-        let named = json!({ "name": "reply", "strict": true, "schema": schema });
-        body["response_format"] = json!({ "type": "json_schema", "json_schema": named });
+    match response_schema {
+        Some(any) if *any == ANY_OBJECT => body["response_format"] = json!({ "type": "json_object" }),
+        Some(schema) => {
+            let named = json!({ "name": "reply", "strict": true, "schema": schema });
+            body["response_format"] = json!({ "type": "json_schema", "json_schema": named });
+        }
+        None => {}
     }
     body
 }

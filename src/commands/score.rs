@@ -11,9 +11,10 @@ use crate::cli::{Global, ScoreArgs};
 use crate::console;
 use crate::error::{EXIT_INCOMPLETE, EXIT_OK, EXIT_RUNTIME, Error, Result, nearest};
 use crate::import::{self, Format, Matching, replies};
-use crate::journal;
 use crate::task;
 use crate::trial::{Case, Outcome, Reply, Trial, TrialKey};
+
+mod schema;
 
 /// A line that `score` prints: an outcome, or why there is none.
 #[derive(Debug, Default, Serialize, JsonSchema)]
@@ -41,7 +42,7 @@ pub(super) struct ScoreLine {
     /// For cases whose format has a published checker (BFCL): whether the reply passes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub valid: Option<bool>,
-    /// Why the reply does not pass that checker, or why there is no judgement: a line that cannot be read (file and line are named), a reply to no case, a
+    /// Why the reply does not pass that checker or the schema, or why there is no judgement: a line that cannot be read (file and line are named), a reply to no case, a
     /// case without a reply.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -54,13 +55,14 @@ impl ScoreLine {
 }
 
 pub(super) fn score(args: &ScoreArgs, global: &Global) -> Result<u8> {
-    match (&args.cases, &args.replies, &args.run) {
-        (Some(cases), Some(replies), None) => {
+    match (&args.cases, &args.schema, &args.replies, &args.run) {
+        (Some(cases), None, Some(replies), None) => {
             let (format, file) = format_of(cases)?;
             Scoring::new(format, &file, args.matching)?.replies(replies)
         }
-        (None, None, Some(run)) => run_again(&runs::find(&global.runs_dir, run)?),
-        _ => Err(Error::usage("name either a run, or both --cases and --replies")),
+        (None, Some(file), Some(replies), None) => schema::score(file, replies),
+        (None, None, None, Some(run)) => run_again(&runs::find(&global.runs_dir, run)?),
+        _ => Err(Error::usage("name either a run, or --replies with --cases or --schema")),
     }
 }
 
@@ -191,7 +193,7 @@ impl Scoring {
 
 /// Judges the replies of a run again. What broke stays broken: its reply was not to what was asked.
 fn run_again(folder: &Path) -> Result<u8> {
-    let journal = journal::load(folder)?;
+    let journal = super::open(folder)?;
     let cases: HashMap<&str, &Case> = journal.cases.iter().map(|case| (case.id.as_str(), case)).collect();
     let mut changed = 0;
     for trial in &journal.trials {

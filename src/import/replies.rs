@@ -1,4 +1,5 @@
-//! Replies that were made elsewhere: `{"case", "content", "reasoning"?, "tool_calls"?, "finish_reason"?}`.
+//! Replies that were made elsewhere: `{"case", "content", "reasoning"?, "tool_calls"?, "finish_reason"?}`; where no case
+//! is needed also chat completions as a server gives them, and lines of batch files that hold one.
 
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -18,6 +19,7 @@ pub struct Answer {
 
 #[derive(Deserialize)]
 struct Raw {
+    #[serde(default)]
     case: Value,
     /// Servers say `null` beside tool calls; leaving it out is a mistake.
     #[serde(deserialize_with = "present")]
@@ -76,17 +78,61 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>,
 /// # Errors
 /// A message that says what is wrong with the line.
 pub fn parse(line: &str) -> Result<Answer, String> {
-    let raw: Raw = serde_json::from_str(line).map_err(|error| format!("not a reply: {error}"))?;
-    Ok(Answer {
-        case: name_of(&raw.case).map_err(|error| format!("`case`: {error}"))?,
-        reply: Reply {
-            content: raw.content.unwrap_or_default(),
-            reasoning: raw.reasoning.unwrap_or_default(),
-            tool_calls: raw.tool_calls.into_iter().flatten().map(RawCall::call).collect::<Result<_, _>>()?,
-            finish_reason: raw.finish_reason.as_deref().and_then(finish_reason),
+    let raw: Raw = serde_json::from_str(line).map_err(not_a_reply)?;
+    if raw.case.is_null() {
+        return Err("not a reply: it names no `case`".into());
+    }
+    Ok(Answer { case: named(&raw.case)?, reply: raw.reply()? })
+}
+
+/// Reads one line where no case is needed: one without a name has that of its line (from 1).
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_unnamed(line: &str, number: usize) -> Result<Answer, String> {
+    let mut row: Value = serde_json::from_str(line).map_err(not_a_reply)?;
+    let case =
+        ["case", "custom_id", "id"].iter().find_map(|key| row.get(*key)).filter(|name| !name.is_null());
+    let case = case.map_or_else(|| Ok(number.to_string()), named)?;
+    let completion = ["/response/body", "/response", "/body"]
+        .iter()
+        .find(|place| row.pointer(place).is_some_and(|inner| inner.get("choices").is_some()));
+    if let Some(inner) = completion.and_then(|place| row.pointer_mut(place)) {
+        row = inner.take();
+    }
+    if let Some(choice) = row.pointer("/choices/0") {
+        let message = choice.get("message").cloned().unwrap_or_default();
+        let finish_reason = choice.get("finish_reason").cloned().unwrap_or_default();
+        row = message;
+        if let Some(message) = row.as_object_mut() {
+            if let Some(reasoning) = message.remove("reasoning_content") {
+                message.entry("reasoning").or_insert(reasoning);
+            }
+            message.insert("finish_reason".into(), finish_reason);
+        }
+    }
+    let raw: Raw = serde_json::from_value(row).map_err(not_a_reply)?;
+    Ok(Answer { case, reply: raw.reply()? })
+}
+
+fn not_a_reply(error: serde_json::Error) -> String {
+    format!("not a reply: {error}")
+}
+
+fn named(case: &Value) -> Result<String, String> {
+    name_of(case).map_err(|error| format!("`case`: {error}"))
+}
+
+impl Raw {
+    fn reply(self) -> Result<Reply, String> {
+        Ok(Reply {
+            content: self.content.unwrap_or_default(),
+            reasoning: self.reasoning.unwrap_or_default(),
+            tool_calls: self.tool_calls.into_iter().flatten().map(RawCall::call).collect::<Result<_, _>>()?,
+            finish_reason: self.finish_reason.as_deref().and_then(finish_reason),
             ..Reply::default()
-        },
-    })
+        })
+    }
 }
 
 #[cfg(test)]
@@ -115,6 +161,29 @@ mod tests {
         let calls = parse(line).unwrap().reply.tool_calls;
         let calls: Vec<_> = calls.iter().map(|call| (&*call.name, &*call.arguments)).collect();
         assert_eq!(calls, [("f", "{\"n\": 5.0}"), ("g", "{\"n\":5.0}"), ("h", "")]);
+    }
+
+    #[test]
+    fn where_no_case_is_needed_completions_are_replies_too() {
+        let message = r#"{"role": "assistant", "content": "{}", "reasoning_content": "hm"}"#;
+        let completion = format!(
+            r#"{{"id": "c-1", "choices": [{{"index": 0, "message": {message}, "finish_reason": "stop"}}]}}"#
+        );
+        let batch =
+            format!(r#"{{"custom_id": "a", "response": {{"status_code": 200, "body": {completion}}}}}"#);
+        for (line, case, reasoning) in [
+            (r#"{"content": "{}"}"#, "7", ""),
+            (r#"{"case": 3, "content": "{}"}"#, "3", ""),
+            (&completion, "c-1", "hm"),
+            (&batch, "a", "hm"),
+        ] {
+            let answer = parse_unnamed(line, 7).unwrap();
+            assert_eq!((answer.case.as_str(), answer.reply.content.as_str()), (case, "{}"), "{line}");
+            assert_eq!(answer.reply.reasoning, reasoning);
+        }
+        for line in [r#"{"name": "x"}"#, r#"{"choices": []}"#, "[1]", "{"] {
+            assert!(parse_unnamed(line, 1).unwrap_err().starts_with("not a reply"), "{line}");
+        }
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! A user's own traffic: a chat-completion body a line, as a client sends it (or wrapped in `{"custom_id",
-//! "body"}`, as batch files have it). Messages, tools, `tool_choice` and a JSON schema in `response_format` are
+//! "body"}`, as batch files have it). Messages, tools, `tool_choice` and the schema that the reply is held to are
 //! sent as they are; sampling and the output budget are the suite's, the same for every setting.
 //!
-//! Nobody says what would be right, so two things are measured, in the manner of vendor verifiers: whether a
-//! setting calls tools where the reference does (the trigger, compared in the analysis), and whether the calls it
-//! makes are valid against the schemas that the request itself offers.
+//! Nobody says what would be right, so three things are measured, in the manner of vendor verifiers: whether a
+//! setting calls tools where the reference does (the trigger, compared in the analysis), whether the calls it
+//! makes are valid against the schemas that the request itself offers, and whether a reply without calls is valid
+//! against the schema that the request holds it to.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -13,11 +14,17 @@ use super::{Format, Imported, Line, Matching, bad_line, file_at, kind_of, lines,
 use crate::error::Result;
 use crate::task::retrieval::ran_out;
 use crate::task::tools::extract::{Call, Extraction, from_text, read_server};
-use crate::task::tools::json_schema::is_about_a_schema;
-use crate::task::tools::ladder::{Fault, schema_fault};
+use crate::task::tools::json_schema::{by_schema, is_about_a_schema};
+use crate::task::tools::ladder::{Fault, schema_check};
 use crate::task::tools::schema::Schema;
 use crate::task::{Card, Emit, Params, STREAM_CHECK, Task, TaskOption, TokenCounter, collected};
-use crate::trial::{Arm, Case, Message, Outcome, Prompt, Reply, Role, Score, Tool, ToolCall, ToolChoice};
+use crate::trial::{
+    ANY_OBJECT, Arm, Case, Message, Outcome, Prompt, Reply, Role, Score, Tool, ToolCall, ToolChoice,
+};
+
+mod form;
+
+use form::any_object;
 
 /// Name of the task that imported requests belong to.
 pub const TASK: &str = "tools/requests";
@@ -45,8 +52,6 @@ struct Body {
     tools: Option<Vec<Offered>>,
     #[serde(default)]
     tool_choice: Option<Value>,
-    #[serde(default)]
-    response_format: Option<Value>,
     #[serde(default)]
     max_tokens: Option<u32>,
     #[serde(default)]
@@ -100,8 +105,16 @@ struct Request {
     max_tokens: Option<u32>,
 }
 
-/// Reads a line; `None` for a request without tools, which has nothing to trigger.
-fn request(line: &Line<'_>) -> Result<Option<Request>, String> {
+impl Request {
+    /// Whether its reply can be right or wrong: it offers tools, or holds the reply to a schema.
+    fn can_be_judged(&self) -> bool {
+        let Prompt::Chat { tools, response_schema, .. } = &self.prompt else { return false };
+        !tools.is_empty() || response_schema.is_some()
+    }
+}
+
+/// Reads a line.
+fn request(line: &Line<'_>) -> Result<Request, String> {
     let not = |error: serde_json::Error| format!("not a chat-completion request: {error}");
     let mut row: Value = serde_json::from_str(line.text).map_err(not)?;
     let id = match row.get("custom_id").or(row.get("id")) {
@@ -109,20 +122,19 @@ fn request(line: &Line<'_>) -> Result<Option<Request>, String> {
         None => line.number.to_string(),
     };
     let body = row.get_mut("body").map(Value::take).unwrap_or(row);
+    let response_schema = form::schema(&body)?;
     let body: Body = serde_json::from_value(body).map_err(not)?;
     let max_tokens = body.max_completion_tokens.or(body.max_tokens);
-    let prompt = prompt(body)?;
-    let offers_tools = matches!(&prompt, Prompt::Chat { tools, .. } if !tools.is_empty());
-    Ok(offers_tools.then_some(Request { id, prompt, max_tokens }))
+    Ok(Request { id, prompt: prompt(body, response_schema)?, max_tokens })
 }
 
-fn prompt(body: Body) -> Result<Prompt, String> {
+fn prompt(body: Body, response_schema: Option<Value>) -> Result<Prompt, String> {
     let tools: Vec<Tool> = body.tools.into_iter().flatten().map(tool).collect::<Result<_, _>>()?;
     Ok(Prompt::Chat {
         messages: body.messages.into_iter().map(message).collect::<Result<_, _>>()?,
         tools,
         tool_choice: Some(tool_choice(body.tool_choice.as_ref())?),
-        response_schema: response_schema(body.response_format.as_ref())?,
+        response_schema,
     })
 }
 
@@ -174,6 +186,7 @@ fn tool(offered: Offered) -> Result<Tool, String> {
     if !parameters.is_object() {
         return Err(format!("the schema of `{name}` is {}", kind_of(&parameters)));
     }
+    tell_of(&format!("the schema of `{name}`"), &parameters);
     Ok(Tool { name, description: description.unwrap_or_default(), parameters })
 }
 
@@ -188,12 +201,18 @@ fn tool_choice(choice: Option<&Value>) -> Result<ToolChoice, String> {
     }
 }
 
-fn response_schema(format: Option<&Value>) -> Result<Option<Value>, String> {
-    let Some(format) = format.filter(|format| !format.is_null()) else { return Ok(None) };
-    match (format.get("type").and_then(Value::as_str), format.pointer("/json_schema/schema")) {
-        (Some("text"), _) => Ok(None),
-        (Some("json_schema"), Some(schema)) => Ok(Some(schema.clone())),
-        _ => Err("`response_format` is neither text nor a JSON schema: leave this request out".into()),
+/// Says what cannot be judged here, or by another draft than it names. It is sent as it is: a client may send a schema
+/// that makes no sense, and a server may take it all the same.
+fn tell_of(what: &str, schema: &Value) {
+    match Schema::compile(schema) {
+        Ok(schema) => {
+            if let Some(draft) = schema.unknown_draft() {
+                tracing::warn!(
+                    "{what}: `$schema` names no draft that is known here, `{draft}`: judged by 2020-12"
+                );
+            }
+        }
+        Err(error) => tracing::warn!("{what} cannot be used here, replies to it are unscored: {error}"),
     }
 }
 
@@ -220,14 +239,14 @@ impl Format for Requests {
     }
 
     fn summary(&self) -> &'static str {
-        "chat-completion bodies with tools: are the calls valid against the request's own schemas?"
+        "chat-completion bodies: are calls and replies valid against the request's own schemas?"
     }
 
     fn case(&self, line: &Line<'_>, matching: Option<Matching>) -> Result<Imported, String> {
         if matching.is_some() {
             return Err("--match is not for requests: they name no answers".into());
         }
-        let request = request(line)?.ok_or("the request offers no tools: there is nothing to check")?;
+        let request = request(line)?;
         let id = request.id.clone();
         let index = u32::try_from(line.number - 1).unwrap_or(u32::MAX);
         Ok(Imported { id, case: case(request, None, index).seal() })
@@ -238,7 +257,8 @@ impl Task for Requests {
     fn card(&self) -> Card {
         Card {
             name: TASK,
-            summary: "your own requests: tools called where the reference calls them, arguments valid by the request's schemas",
+            summary: "your own requests: tools called where the reference calls them, arguments and replies valid by the request's schemas",
+            version: 2,
             arms: &[Arm::Native],
             options: OPTIONS,
             ..Card::PRIMARY
@@ -257,7 +277,7 @@ impl Task for Requests {
         collected(|emit| self.each_case(params, seed, tokens, emit))
     }
 
-    /// The first requests with tools, as many as the suite asks for: nothing is drawn, the seed is not used.
+    /// The first requests with tools or a schema for the reply, as many as the suite asks for: nothing is drawn, the seed is not used.
     fn each_case(&self, params: &Params, _: u64, tokens: &dyn TokenCounter, emit: Emit<'_>) -> Result<()> {
         let path = file_at(TASK, params)?;
         let mut made = 0;
@@ -266,8 +286,10 @@ impl Task for Requests {
                 return Ok(());
             }
             let bad = |reason: String| bad_line(&path, number, &reason);
-            let read = text.and_then(|text| request(&Line { number, text })).map_err(bad)?;
-            let Some(request) = read else { return Ok(()) };
+            let request = text.and_then(|text| request(&Line { number, text })).map_err(bad)?;
+            if !request.can_be_judged() {
+                return Ok(());
+            }
             let budget = self.max_tokens(params);
             let budget = request.max_tokens.map_or(budget, |own| own.clamp(1, budget));
             let mut case = case(request, params.arm, made);
@@ -283,22 +305,27 @@ impl Task for Requests {
         Ok(())
     }
 
-    /// The share of the calls that are valid; no quality for a reply that neither called nor had to.
+    /// The share of the calls that are valid, or whether a reply without calls is valid by the schema that it is held
+    /// to; no quality for a reply that neither called nor had to, and is held to nothing.
     fn score(&self, case: &Case, reply: &Reply) -> Outcome {
-        let Prompt::Chat { tools, tool_choice, .. } = &case.prompt else {
+        let Prompt::Chat { tools, tool_choice, response_schema, .. } = &case.prompt else {
             return Outcome::Unscored { reason: "the case is no conversation".into() };
         };
         let (found, odd) = read_server(&reply.tool_calls);
         let score = match found {
-            Extraction::Calls(calls) => match unreadable_schema(&calls, tools) {
-                Some(reason) => return Outcome::Unscored { reason },
-                None => of_calls(&calls, tools),
+            Extraction::Calls(calls) => match of_calls(&calls, tools) {
+                Ok(score) => score,
+                Err(reason) => return Outcome::Unscored { reason },
             },
             Extraction::BadJson if ran_out(reply) => failed(Fault::Truncated),
             Extraction::BadJson => failed(Fault::BadJson),
             Extraction::NoCall if leaked(reply, tools) => failed(Fault::LeakedToContent),
             Extraction::NoCall if *tool_choice == Some(ToolChoice::Required) => failed(Fault::NoCall),
-            Extraction::NoCall => Score::default().labelled("answered"),
+            Extraction::NoCall => match response_schema.as_ref().map(|schema| of_reply(schema, reply)) {
+                Some(Ok(score)) => score,
+                Some(Err(reason)) => return Outcome::Unscored { reason },
+                None => Score::default().labelled("answered"),
+            },
         };
         let triggered = f64::from(u8::from(triggered(reply)));
         let score = odd.names().fold(score, |score, name| score.with(name, 1.0));
@@ -337,30 +364,36 @@ pub fn triggered(reply: &Reply) -> bool {
     !reply.tool_calls.is_empty()
 }
 
-fn of_calls(calls: &[Call], tools: &[Tool]) -> Score {
-    let faults: Vec<Fault> = calls.iter().filter_map(|call| fault(call, tools)).collect();
+/// Judges calls.
+///
+/// # Errors
+/// Why that cannot be told of one of them.
+fn of_calls(calls: &[Call], tools: &[Tool]) -> Result<Score, String> {
+    let faults: Vec<Option<Fault>> = calls.iter().map(|call| fault(call, tools)).collect::<Result<_, _>>()?;
+    let faults: Vec<Fault> = faults.into_iter().flatten().collect();
     let valid = (calls.len() - faults.len()) as f64;
     let score =
         Score::of(valid / calls.len() as f64).with("calls", calls.len() as f64).with("valid_calls", valid);
-    match faults.iter().min() {
+    Ok(match faults.iter().min() {
         Some(fault) => score.labelled(fault.name()),
         None => score,
-    }
+    })
 }
 
-/// Why the arguments of a call cannot be judged: a client may send a schema that makes no sense, such as one that refers
-/// to what is not there, and a server may take it all the same.
-fn unreadable_schema(calls: &[Call], tools: &[Tool]) -> Option<String> {
-    let called = tools.iter().filter(|tool| calls.iter().any(|call| call.name == tool.name));
-    let mut wrong = called.filter_map(|tool| Some((&tool.name, Schema::compile(&tool.parameters).err()?)));
-    wrong.next().map(|(name, error)| format!("the request's own schema of `{name}` cannot be read: {error}"))
-}
-
-fn fault(call: &Call, tools: &[Tool]) -> Option<Fault> {
+fn fault(call: &Call, tools: &[Tool]) -> Result<Option<Fault>, String> {
     match tools.iter().find(|tool| tool.name == call.name) {
-        Some(tool) => schema_fault(&tool.parameters, &call.arguments),
-        None => Some(Fault::UnknownTool),
+        Some(tool) => schema_check(&tool.parameters, &call.arguments).map_err(|reason| {
+            format!("the request's own schema of `{}` cannot be read here: {reason}", tool.name)
+        }),
+        None => Ok(Some(Fault::UnknownTool)),
     }
+}
+
+/// Judges a reply by the schema that its request holds it to.
+fn of_reply(schema: &Value, reply: &Reply) -> Result<Score, String> {
+    let any = any_object();
+    let schema = if *schema == ANY_OBJECT { &any } else { schema };
+    by_schema(schema, reply).map(|(score, _)| score)
 }
 
 /// A call that cannot be used counts as one that is not valid.
@@ -392,26 +425,26 @@ mod tests {
         text.replace('\n', " ")
     }
 
-    fn read(text: &str) -> Result<Option<Request>, String> {
+    fn read(text: &str) -> Result<Request, String> {
         request(&Line { number: 3, text })
     }
 
     #[test]
     fn bodies_and_batches_are_read() {
-        let bare = read(&body(r#", "temperature": 0.7, "max_tokens": 9"#)).unwrap().unwrap();
+        let bare = read(&body(r#", "temperature": 0.7, "max_tokens": 9"#)).unwrap();
         assert_eq!((bare.id.as_str(), bare.max_tokens), ("3", Some(9)));
         let batch = format!(
             r#"{{"custom_id": "a", "method": "POST", "body": {}}}"#,
             body(r#", "tool_choice": "required""#)
         );
-        let batch = read(&batch).unwrap().unwrap();
+        let batch = read(&batch).unwrap();
         assert_eq!(batch.id, "a");
         let Prompt::Chat { tool_choice, tools, messages, .. } = batch.prompt else { panic!("no chat") };
         assert_eq!(
             (tool_choice, tools[0].name.as_str(), messages.len()),
             (Some(ToolChoice::Required), "f", 1)
         );
-        assert_eq!(read(r#"{"messages": [{"role": "user", "content": "x"}]}"#), Ok(None));
+        assert!(!read(r#"{"messages": [{"role": "user", "content": "x"}]}"#).unwrap().can_be_judged());
     }
 
     #[test]
@@ -420,7 +453,7 @@ mod tests {
             {"role": "developer", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
             {"role": "assistant", "content": null, "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": {"n": 5.0}}}]},
             {"role": "tool", "tool_call_id": "1", "content": "ok"}"#);
-        let Prompt::Chat { messages, .. } = read(&line).unwrap().unwrap().prompt else { panic!("no chat") };
+        let Prompt::Chat { messages, .. } = read(&line).unwrap().prompt else { panic!("no chat") };
         assert_eq!((messages[0].role, messages[0].content.as_str()), (Role::System, "ab"));
         assert_eq!(messages[1].tool_calls[0].arguments, r#"{"n":5.0}"#);
         assert_eq!(messages[2].tool_call_id.as_deref(), Some("1"));
@@ -431,7 +464,8 @@ mod tests {
         for (line, named) in [
             ("{}".into(), "missing field `messages`"),
             (body(r#", "tool_choice": "none""#), "only auto and required"),
-            (body(r#", "response_format": {"type": "json_object"}"#), "`response_format`"),
+            (body(r#", "response_format": {"type": "grammar"}"#), "`response_format`"),
+            (body(r#", "grammar": "root ::= \"x\"""#), "`grammar`"),
             (
                 body("").replace("\"content\": \"x\"", "\"content\": [{\"type\": \"image_url\"}]"),
                 "no pictures",
@@ -504,6 +538,59 @@ mod tests {
         assert!(reason.contains("schema of `f` cannot be read") && reason.contains("Gone"), "{reason}");
         let answered = Requests.score(&case, &reply(&[], FinishReason::Stop));
         assert_eq!(answered.score().unwrap().label.as_deref(), Some("answered"));
+    }
+
+    #[test]
+    fn replies_without_calls_are_judged_by_the_schema_that_they_are_held_to() {
+        use FinishReason::{Length, Stop, ToolCalls};
+        let schema = r#"{"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}"#;
+        let format = format!(
+            r#"{{"messages": [{{"role": "user", "content": "x"}}], "response_format": {{"type": "json_schema", "json_schema": {{"name": "n", "schema": {schema}}}}}}}"#
+        );
+        let of = |text: &str| Format::case(&Requests, &Line { number: 1, text }, None).unwrap().case;
+        let says = |content: &str, finish| Reply { content: content.into(), ..reply(&[], finish) };
+        for (content, finish, quality, label) in [
+            (r#"{"a": 1}"#, Stop, Some(1.0), None),
+            (r#"{"a": "1"}"#, Stop, Some(0.0), Some("type")),
+            ("{}", Stop, Some(0.0), Some("missing")),
+            (r#"{"a": 1"#, Length, Some(0.0), Some("truncated")),
+            ("I would say 1.", Stop, Some(0.0), Some("no_json")),
+        ] {
+            let outcome = Requests.score(&of(&format), &says(content, finish));
+            let score = outcome.score().unwrap();
+            assert_eq!((score.quality, score.label.as_deref()), (quality, label), "{content}");
+            assert_eq!(score.metrics["triggered"], 0.0);
+        }
+        // Beside tools the schema is for what is no call.
+        let both = case_of(r#", "response_format": {"type": "json_object"}"#);
+        let quality = |reply: &Reply| Requests.score(&both, reply).score().unwrap().quality;
+        assert_eq!(quality(&reply(&[r#"{"n": 1}"#], ToolCalls)), Some(1.0));
+        assert_eq!(quality(&says("{}", Stop)), Some(1.0));
+        assert_eq!(quality(&says("[]", Stop)), Some(0.0), "an object was asked for");
+        let plain = of(r#"{"messages": [{"role": "user", "content": "x"}]}"#);
+        let outcome = Requests.score(&plain, &says("hello", Stop));
+        assert_eq!(
+            (outcome.score().unwrap().quality, outcome.score().unwrap().label.as_deref()),
+            (None, Some("answered"))
+        );
+    }
+
+    #[test]
+    fn what_only_we_cannot_judge_is_sent_and_unscored() {
+        use FinishReason::{Stop, ToolCalls};
+        let far = body("").replace(r#"{"type": "integer"}"#, r##"{"$ref": "#/$defs/absent"}"##);
+        let case = Format::case(&Requests, &Line { number: 1, text: &far }, None).unwrap().case;
+        let Outcome::Unscored { reason } = Requests.score(&case, &reply(&[r#"{"n": 1}"#], ToolCalls)) else {
+            panic!("a judgement without a schema")
+        };
+        assert!(reason.contains("`f`") && reason.contains("absent"), "{reason}");
+        let mut held = case_of(r#", "guided_json": {"$ref": "https://example.test/far.json"}"#);
+        let says = Reply { content: "{}".into(), ..reply(&[], Stop) };
+        assert!(matches!(Requests.score(&held, &says), Outcome::Unscored { .. }));
+        if let Prompt::Chat { response_schema, .. } = &mut held.prompt {
+            *response_schema = None;
+        }
+        assert!(matches!(Requests.score(&held, &says), Outcome::Scored(_)));
     }
 
     #[test]

@@ -178,6 +178,9 @@ impl Mode {
     }
 }
 
+/// As a schema for the reply: any JSON object, which servers have a word of their own for.
+pub const ANY_OBJECT: Value = Value::Bool(true);
+
 /// What is sent to the server for one case.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "lowercase")]
@@ -193,7 +196,8 @@ pub enum Prompt {
         /// Sent only with tools.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         tool_choice: Option<ToolChoice>,
-        /// JSON Schema that the server has to hold the reply to (`response_format`).
+        /// JSON Schema that the server has to hold the reply to (`response_format`); [`ANY_OBJECT`] is its
+        /// `json_object`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         response_schema: Option<Value>,
     },

@@ -1,9 +1,10 @@
 //! Judges a call rung by rung: parsed, known tool, valid against its schema, right tool, right arguments.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use crate::trial::Tool;
 
@@ -13,6 +14,9 @@ use super::schema::{Judgement, Schema};
 /// Longest number, in characters, and largest exponent that a schema is asked about: beyond it, big-number
 /// arithmetic on a hostile reply could take all memory.
 const MAX_NUMBER: usize = 400;
+
+/// Why a judgement is missing, where the work is the reason.
+pub(crate) const OVER_LIMIT: &str = "judging it would take more work than the limits allow";
 
 /// What is wrong with a reply, the first rung that broke.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,7 +47,7 @@ pub enum Fault {
     Truncated,
     /// The call is in the text, where the server's parser left it.
     LeakedToContent,
-    /// Judging it would take more work than the limits allow (see [`schema`](super::schema)).
+    /// Nobody can tell by the schema (see [`schema_check`]). Never why a reply scores 0.
     OverLimit,
 }
 
@@ -113,10 +117,11 @@ pub fn judge(call: &Call, expected: &Expected, offered: &[Tool]) -> Rungs {
     let Some(tool) = offered.iter().find(|tool| tool.name == call.name) else {
         return Rungs { fault: Some(Fault::UnknownTool), ..Rungs::default() };
     };
-    let invalid = schema_fault(&tool.parameters, &call.arguments);
     let right_tool = call.name == expected.name;
     let (fields, unequal) =
         if right_tool { compare_arguments(&call.arguments, expected) } else { (0.0, Some(Fault::WrongTool)) };
+    // Where the schema tells nothing: what was asked for is right, and anything else is wrong whatever it would tell.
+    let invalid = schema_check(&tool.parameters, &call.arguments).unwrap_or(unequal);
     Rungs {
         known_tool: true,
         schema_valid: invalid.is_none(),
@@ -126,19 +131,27 @@ pub fn judge(call: &Call, expected: &Expected, offered: &[Tool]) -> Rungs {
     }
 }
 
-/// What is wrong with arguments by their schema (Draft 2020-12, formats checked, nothing fetched, bounded
-/// work); of several errors the one that comes first in [`Fault`]. `None`: valid, or the schema itself is not.
-pub fn schema_fault(schema: &Value, arguments: &Value) -> Option<Fault> {
-    if has_monstrous_number(arguments) {
-        return Some(Fault::Value);
-    }
-    let fault = match Schema::compile(schema).ok()?.judge(arguments) {
+/// What is wrong with arguments by their schema (of the draft that it names, formats checked, nothing fetched, bounded
+/// work); of several errors the one that comes first in [`Fault`]. `None`: valid.
+///
+/// # Errors
+/// Why that cannot be told, in words: the schema does not compile here, or the work would be more than the limits allow.
+/// Then nobody may say that the arguments are wrong.
+pub fn schema_check(schema: &Value, arguments: &Value) -> Result<Option<Fault>, String> {
+    let compiled = Schema::compile(schema).map_err(|error| format!("it cannot be used here: {error}"))?;
+    let tame = tamed(arguments, schema)?;
+    let fault = match compiled.judge(&tame) {
         Judgement::Valid => None,
         Judgement::Invalid(fault) => Some(fault),
-        Judgement::OverLimit => return Some(Fault::OverLimit),
+        Judgement::OverLimit => return Err(OVER_LIMIT.to_owned()),
     };
     let loose = has_loose_integer(schema, arguments).then_some(Fault::Type);
-    fault.into_iter().chain(loose).min()
+    Ok(fault.into_iter().chain(loose).min())
+}
+
+/// As [`schema_check`], for those who have to go on: what cannot be told is a fault of its own.
+pub fn schema_fault(schema: &Value, arguments: &Value) -> Option<Fault> {
+    schema_check(schema, arguments).unwrap_or(Some(Fault::OverLimit))
 }
 
 /// JSON Schema takes 5.0 for an integer; most programs that receive such a call do not. `properties`,
@@ -165,13 +178,49 @@ fn has_loose_integer(schema: &Value, value: &Value) -> bool {
 /// Whether a number in a value is so long or large that arithmetic on it could take all memory.
 pub(super) fn has_monstrous_number(value: &Value) -> bool {
     match value {
-        Value::Number(number) => {
-            let exponent = Decimal::of(number.as_str()).exponent;
-            number.as_str().len() > MAX_NUMBER || exponent.unsigned_abs() > MAX_NUMBER as u64
-        }
+        Value::Number(number) => is_monstrous(number),
         Value::Array(values) => values.iter().any(has_monstrous_number),
         Value::Object(object) => object.values().any(has_monstrous_number),
         _ => false,
+    }
+}
+
+fn is_monstrous(number: &Number) -> bool {
+    let exponent = Decimal::of(number.as_str()).exponent;
+    number.as_str().len() > MAX_NUMBER || exponent.unsigned_abs() > MAX_NUMBER as u64
+}
+
+/// A value as a schema is asked about it: a number that is too long or too large for arithmetic becomes one with the
+/// same sign that is as whole as it was, and as far from any number of bearable length.
+///
+/// # Errors
+/// When the schema asks for more of numbers than where they lie and whether they are whole.
+pub(super) fn tamed<'v>(value: &'v Value, schema: &Value) -> Result<Cow<'v, Value>, String> {
+    if !has_monstrous_number(value) {
+        return Ok(Cow::Borrowed(value));
+    }
+    if has_keyword(schema, &["multipleOf", "divisibleBy", "uniqueItems"]) {
+        return Err("the value has a number that is too long for arithmetic".into());
+    }
+    Ok(Cow::Owned(tame(value)))
+}
+
+fn has_keyword(schema: &Value, keywords: &[&str]) -> bool {
+    match schema {
+        Value::Array(values) => values.iter().any(|value| has_keyword(value, keywords)),
+        Value::Object(object) => {
+            object.iter().any(|(key, value)| keywords.contains(&key.as_str()) || has_keyword(value, keywords))
+        }
+        _ => false,
+    }
+}
+
+fn tame(value: &Value) -> Value {
+    match value {
+        Value::Number(number) if is_monstrous(number) => Value::Number(Decimal::of(number.as_str()).tamed()),
+        Value::Array(values) => values.iter().map(tame).collect(),
+        Value::Object(object) => object.iter().map(|(key, value)| (key.clone(), tame(value))).collect(),
+        other => other.clone(),
     }
 }
 
@@ -251,6 +300,34 @@ impl Decimal {
     }
 }
 
+impl Decimal {
+    /// A number of bearable length that lies where this one does; see [`tamed`].
+    fn tamed(&self) -> Number {
+        let most = MAX_NUMBER as i64;
+        let whole = self.digits.len() as i64 <= self.exponent;
+        let sign = if self.negative { "-" } else { "" };
+        let text = if self.digits.is_empty() {
+            "0".to_owned()
+        } else if self.exponent > most {
+            // Larger than any number of that length; a fraction stays one.
+            let fraction = if whole { "" } else { ".5" };
+            format!("{sign}1{}{fraction}", "0".repeat(MAX_NUMBER))
+        } else if self.exponent < -most {
+            format!("{sign}1e-{MAX_NUMBER}")
+        } else {
+            // At least one digit behind the point, and not 0, where there was one.
+            let kept = self.digits.len().min(MAX_NUMBER.max(usize::try_from(self.exponent + 1).unwrap_or(0)));
+            let mut digits = self.digits[..kept].to_owned();
+            if kept < self.digits.len() {
+                digits.pop();
+                digits.push('1');
+            }
+            format!("{sign}0.{digits}e{}", self.exponent)
+        };
+        text.parse().unwrap_or_else(|_| Number::from(0))
+    }
+}
+
 /// An exponent; one that is too long for an `i64` becomes its end of the range.
 fn parse_exponent(text: &str) -> i64 {
     let fallback = if text.starts_with('-') { i64::MIN } else { i64::MAX };
@@ -320,10 +397,51 @@ mod tests {
             ("f", r#"{"n":5,"x":0.5,"when":"soon"}"#, Some(Fault::Value), 2.0 / 3.0),
             ("f", "[5]", Some(Fault::Type), 0.0),
             ("f", r#"{"n":5,"x":1e999999999999999999999}"#, Some(Fault::Value), 0.5),
+            ("f", r#"{"n":1e999999999999999999999,"x":0.5}"#, Some(Fault::Type), 0.5),
         ] {
             let rungs = rungs(name, arguments);
             assert_eq!((rungs.fault, rungs.fields), (fault, fields), "{name} {arguments}");
         }
+    }
+
+    #[test]
+    fn monstrous_numbers_are_judged_by_where_they_lie() {
+        let nines = "9".repeat(1000);
+        for (schema, value, fault) in [
+            (json!({"type": "number"}), format!("1e{nines}"), None),
+            (json!({"type": "number", "maximum": 5}), format!("1e{nines}"), Some(Fault::Value)),
+            (json!({"type": "number", "minimum": 5}), nines.clone(), None),
+            (json!({"type": "integer", "minimum": 5}), nines.clone(), None),
+            (json!({"type": "integer"}), format!("0.{nines}"), Some(Fault::Type)),
+            (json!({"type": "integer"}), format!("{nines}.{nines}"), Some(Fault::Type)),
+            (json!({"exclusiveMinimum": 0, "maximum": 1}), format!("0.{nines}"), None),
+            (json!({"exclusiveMinimum": 0}), format!("1e-{nines}"), None),
+            (json!({"exclusiveMinimum": 0}), format!("-1e-{nines}"), Some(Fault::Value)),
+            (json!({"minimum": -1}), format!("-{nines}"), Some(Fault::Value)),
+            (json!({"maximum": 1}), format!("0.{}", "3".repeat(600)), None),
+            (json!({"type": "string"}), nines.clone(), Some(Fault::Type)),
+        ] {
+            assert_eq!(schema_check(&schema, &parse(&value)), Ok(fault), "{schema}");
+        }
+        for schema in [json!({"multipleOf": 3}), json!({"items": {"uniqueItems": true}})] {
+            assert!(schema_check(&schema, &parse(&nines)).unwrap_err().contains("too long for arithmetic"));
+        }
+    }
+
+    #[test]
+    fn what_a_schema_cannot_tell_makes_no_right_call_wrong() {
+        let tool =
+            |parameters: Value| vec![Tool { name: "f".into(), description: String::new(), parameters }];
+        let expected = Expected {
+            name: "f".into(),
+            arguments: json!({"n": 5}).as_object().unwrap().clone(),
+            variants: Vec::new(),
+        };
+        let offered = tool(json!({"$ref": "https://example.test/far.json"}));
+        let call = |arguments: &str| Call { name: "f".into(), arguments: parse(arguments) };
+        let right = judge(&call(r#"{"n":5}"#), &expected, &offered);
+        assert_eq!((right.fault, right.schema_valid), (None, true));
+        assert_eq!(judge(&call(r#"{"n":6}"#), &expected, &offered).fault, Some(Fault::Value));
     }
 
     #[test]

@@ -1,4 +1,8 @@
-//! JSON Schema (Draft 2020-12, formats checked) of hostile values within limits, fetching nothing.
+//! JSON Schema (of the draft that `$schema` names, formats checked) of hostile values within limits, fetching nothing.
+//!
+//! Drafts 4, 6, 7, 2019-09 and 2020-12 are known; without `$schema`, and where it names something else, 2020-12 is taken
+//! ([`Schema::unknown_draft`] says so). A keyword that another draft has is no keyword: `uuid` is a format since
+//! 2019-09.
 //!
 //! A schema with lookaround in its patterns or with references that fan out can take a validator longer than
 //! the universe has lasted, and a thread cannot be stopped from outside. So the work is bounded before it is
@@ -12,7 +16,7 @@ use jsonschema::error::ValidationErrorKind;
 use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::{Map, Value};
 
-use super::ladder::Fault;
+use super::ladder::{Fault, has_monstrous_number};
 
 /// Pairs of a schema and a value that are visited, with what else costs time counted in such visits.
 const MAX_WORK: u32 = 100_000;
@@ -22,6 +26,8 @@ const MAX_DEPTH: u32 = 384;
 const MAX_BACKTRACKS: usize = 10_000;
 /// Size of a compiled pattern (bytes).
 const MAX_PATTERN: usize = 1 << 20;
+/// Longest description of an error (characters).
+const MAX_WORDS: usize = 300;
 /// What matching a pattern counts for, in visits.
 const PATTERN_WORK: usize = 50;
 /// What a reference to somewhere else counts for, in visits; only the draft's own schemas can be there.
@@ -38,34 +44,67 @@ pub enum Judgement {
     OverLimit,
 }
 
+/// Why a schema judges nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Uncompiled {
+    /// Its draft does not allow it: no server can use it either.
+    #[error("{0}")]
+    NoSchema(String),
+    /// It may be one, but not for us: a reference to what is not in it, a pattern that we cannot compile, or more work
+    /// than the limits allow.
+    #[error("{0}")]
+    Unable(String),
+}
+
 /// A schema that compiled.
 #[derive(Debug)]
 pub struct Schema {
     schema: Value,
     anchors: HashMap<String, String>,
     validator: Validator,
+    unknown_draft: Option<String>,
 }
 
 impl Schema {
-    /// Compiles a schema.
+    /// Compiles a schema by the draft that it names.
     ///
     /// # Errors
-    /// Why it does not compile: not a schema, a reference to what is not in it, a pattern that is none or too
-    /// large, or references that lead back to themselves on one and the same value.
-    pub fn compile(schema: &Value) -> Result<Self, String> {
-        let anchors = anchors(schema);
+    /// Why it does not compile: not a schema of that draft, a reference to what is not in it, a pattern that is none or
+    /// too large, or references that lead back to themselves on one and the same value.
+    pub fn compile(schema: &Value) -> Result<Self, Uncompiled> {
+        let (schema, draft, unknown_draft) = with_draft(schema);
+        if has_monstrous_number(&schema) {
+            return Err(Uncompiled::Unable("it has a number that is too long for arithmetic".into()));
+        }
+        let anchors = anchors(&schema);
         // Any value shows a loop of references, and a fan of them that would already stop the compiler.
-        Walk::new(schema, &anchors)
-            .visit(schema, &Value::Null, 0)
-            .map_err(|_| "its references lead back to themselves, or fan out beyond any use".to_owned())?;
+        Walk::new(&schema, &anchors).visit(&schema, &Value::Null, 0).map_err(|_| {
+            let why = "its references lead back to themselves, or fan out beyond any use";
+            Uncompiled::Unable(why.to_owned())
+        })?;
         let patterns = PatternOptions::fancy_regex().backtrack_limit(MAX_BACKTRACKS).size_limit(MAX_PATTERN);
         let validator = jsonschema::options()
-            .with_draft(Draft::Draft202012)
+            .with_draft(draft)
             .with_pattern_options(patterns)
             .should_validate_formats(true)
-            .build(schema)
-            .map_err(|error| error.to_string())?;
-        Ok(Self { schema: schema.clone(), anchors, validator })
+            .build(&schema)
+            .map_err(|error| uncompiled(&schema, &error.to_string()))?;
+        Ok(Self { schema, anchors, validator, unknown_draft })
+    }
+
+    /// What `$schema` names, where it is no draft that is known here: then it was judged by 2020-12.
+    pub fn unknown_draft(&self) -> Option<&str> {
+        self.unknown_draft.as_deref()
+    }
+
+    /// The first error of a value in words, with its place; `None`: it is valid, or finding out would take more work
+    /// than the limits allow. The value's own texts are not in it.
+    pub fn first_words(&self, value: &Value) -> Option<String> {
+        Walk::new(&self.schema, &self.anchors).visit(&self.schema, value, 0).ok()?;
+        let error = self.validator.iter_errors(value).next()?;
+        let place = error.instance_path().to_string();
+        let words: String = error.masked().to_string().chars().take(MAX_WORDS).collect();
+        Some(if place.is_empty() { words } else { format!("{place}: {words}") })
     }
 
     /// Judges a value.
@@ -102,6 +141,32 @@ impl Schema {
     }
 }
 
+/// A schema as it is compiled, its draft, and what it names instead of one. A name that is none would have to be
+/// fetched, so it is left out.
+fn with_draft(schema: &Value) -> (Value, Draft, Option<String>) {
+    let mut schema = schema.clone();
+    let named = schema.get("$schema").and_then(Value::as_str).map(str::to_owned);
+    let draft = named.as_deref().map_or(Draft::Draft202012, Draft::from_schema_uri);
+    let known = [Draft::Draft4, Draft::Draft6, Draft::Draft7, Draft::Draft201909, Draft::Draft202012];
+    if known.contains(&draft) {
+        return (schema, draft, None);
+    }
+    if let Some(schema) = schema.as_object_mut() {
+        schema.shift_remove("$schema");
+    }
+    (schema, Draft::Draft202012, named)
+}
+
+/// Whether it is the schema's fault or ours.
+fn uncompiled(schema: &Value, words: &str) -> Uncompiled {
+    match jsonschema::meta::validate(schema) {
+        Err(error) if !matches!(error.kind(), ValidationErrorKind::Format { .. }) => {
+            Uncompiled::NoSchema(error.to_string())
+        }
+        _ => Uncompiled::Unable(words.to_owned()),
+    }
+}
+
 fn is_limit(kind: &ValidationErrorKind) -> bool {
     matches!(
         kind,
@@ -127,7 +192,7 @@ fn anchors(schema: &Value) -> HashMap<String, String> {
     while let Some((pointer, value)) = open.pop() {
         match value {
             Value::Object(object) => {
-                for (key, prefix) in [("$anchor", "#"), ("$dynamicAnchor", "#"), ("$id", "")] {
+                for (key, prefix) in [("$anchor", "#"), ("$dynamicAnchor", "#"), ("$id", ""), ("id", "")] {
                     if let Some(name) = object.get(key).and_then(Value::as_str) {
                         anchors.insert(format!("{prefix}{name}"), pointer.clone());
                     }
@@ -188,7 +253,7 @@ impl<'a> Walk<'a> {
 
     /// The schemas that apply to the value itself.
     fn same_value(&mut self, schema: &'a Map<String, Value>, value: &Value, depth: u32) -> Step {
-        for key in ["$ref", "$dynamicRef"] {
+        for key in ["$ref", "$dynamicRef", "$recursiveRef"] {
             if let Some(reference) = schema.get(key).and_then(Value::as_str) {
                 match self.resolve(reference) {
                     Some(target) => self.visit(target, value, depth)?,
@@ -204,8 +269,9 @@ impl<'a> Walk<'a> {
         for branch in ["not", "if", "then", "else"].iter().filter_map(|key| schema.get(*key)) {
             self.visit(branch, value, depth)?;
         }
-        for branch in schemas(schema, "dependentSchemas").map(|(_, branch)| branch) {
-            self.visit(branch, value, depth)?;
+        // Until 2019-09 `dependencies` were either schemas or lists of names.
+        for branch in ["dependentSchemas", "dependencies"].iter().flat_map(|key| schemas(schema, key)) {
+            self.visit(branch.1, value, depth)?;
         }
         let listed = schema.get("enum").and_then(Value::as_array);
         self.spend(listed.map_or(0, |listed| listed.len() / 8))
@@ -236,13 +302,14 @@ impl<'a> Walk<'a> {
     }
 
     fn items(&mut self, schema: &'a Map<String, Value>, values: &[Value], depth: u32) -> Step {
-        let prefix = schema.get("prefixItems").and_then(Value::as_array);
+        // Until 2020-12 a list of `items` was what `prefixItems` are.
+        let prefix = schema.get("prefixItems").or(schema.get("items")).and_then(Value::as_array);
         if schema.contains_key("uniqueItems") {
             self.spend(values.len())?;
         }
         for (index, value) in values.iter().enumerate() {
             let own = prefix.and_then(|prefix| prefix.get(index));
-            let rest = ["items", "contains", "unevaluatedItems"];
+            let rest = ["items", "additionalItems", "contains", "unevaluatedItems"];
             for schema in own.into_iter().chain(rest.iter().filter_map(|key| schema.get(*key))) {
                 self.visit(schema, value, depth)?;
             }
@@ -385,7 +452,121 @@ mod tests {
     #[test]
     fn nothing_is_fetched() {
         let error = Schema::compile(&json!({"$ref": "http://127.0.0.1:9/schema.json"})).unwrap_err();
-        assert!(!error.is_empty());
+        assert!(matches!(error, Uncompiled::Unable(words) if !words.is_empty()));
         assert!(Schema::compile(&json!({"$ref": "file:///etc/hostname"})).is_err());
+    }
+
+    /// What each draft says of the same words.
+    #[test]
+    fn the_draft_that_a_schema_names_is_the_one_that_judges() {
+        let names = |draft: &str, schema: Value| {
+            let mut schema = schema;
+            schema["$schema"] = draft.into();
+            schema
+        };
+        let tuple = |draft| names(draft, json!({"items": [{"type": "integer"}], "additionalItems": false}));
+        let uuid = |draft| names(draft, json!({"format": "uuid"}));
+        let (old, new) = (json!([1, 2]), json!("no uuid"));
+        for draft in [
+            "http://json-schema.org/draft-04/schema#",
+            "http://json-schema.org/draft-06/schema#",
+            "http://json-schema.org/draft-07/schema#",
+            "https://json-schema.org/draft-07/schema",
+        ] {
+            assert_eq!(judge(&tuple(draft), &old), Judgement::Invalid(Fault::Value), "{draft}");
+            assert_eq!(judge(&tuple(draft), &json!([1])), Judgement::Valid, "{draft}");
+            assert_eq!(judge(&uuid(draft), &new), Judgement::Valid, "{draft}: no format of this draft");
+        }
+        let of_2019 = "https://json-schema.org/draft/2019-09/schema";
+        assert_eq!(judge(&tuple(of_2019), &old), Judgement::Invalid(Fault::Value));
+        assert_eq!(judge(&uuid(of_2019), &new), Judgement::Invalid(Fault::Value));
+        let recursive = json!({"$recursiveAnchor": true, "properties": {"a": {"$recursiveRef": "#"}},
+            "additionalProperties": false});
+        let recursive = names(of_2019, recursive);
+        assert_eq!(judge(&recursive, &json!({"a": {"b": 1}})), Judgement::Invalid(Fault::Extra));
+        let of_2020 = "https://json-schema.org/draft/2020-12/schema";
+        assert_eq!(judge(&uuid(of_2020), &new), Judgement::Invalid(Fault::Value));
+        let prefix = names(of_2020, json!({"prefixItems": [{"type": "integer"}], "items": false}));
+        assert!(matches!(judge(&prefix, &old), Judgement::Invalid(_)));
+
+        let old_names = json!({"id": "http://x.test/a", "definitions": {"n": {"id": "#n", "type": "integer"}},
+            "properties": {"n": {"$ref": "#n"}, "m": {"minimum": 3, "exclusiveMinimum": true}},
+            "dependencies": {"n": ["m"]}});
+        let old_names = names("http://json-schema.org/draft-04/schema#", old_names);
+        for (value, judgement) in [
+            (json!({"n": 1, "m": 4}), Judgement::Valid),
+            (json!({"n": "1", "m": 4}), Judgement::Invalid(Fault::Type)),
+            (json!({"m": 3}), Judgement::Invalid(Fault::Value)),
+            (json!({"n": 1}), Judgement::Invalid(Fault::Missing)),
+        ] {
+            assert_eq!(judge(&old_names, &value), judgement, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_draft_that_is_not_known_is_named_and_judged_by_2020_12() {
+        for name in ["https://example.test/my/schema", "http://json-schema.org/draft-03/schema#", ""] {
+            let schema = json!({"$schema": name, "prefixItems": [{"type": "integer"}], "items": false});
+            let compiled = Schema::compile(&schema).unwrap();
+            assert_eq!(compiled.unknown_draft(), Some(name));
+            assert!(matches!(compiled.judge(&json!([1, 2])), Judgement::Invalid(_)));
+        }
+        let known = json!({"$schema": "http://json-schema.org/draft-07/schema"});
+        assert_eq!(Schema::compile(&known).unwrap().unknown_draft(), None);
+        assert_eq!(Schema::compile(&json!({})).unwrap().unknown_draft(), None);
+    }
+
+    /// RFC 5890 to 5892, 6531 and 3987.
+    #[test]
+    fn internationalised_formats_are_checked() {
+        for (format, valid, invalid) in [
+            ("idn-hostname", "실례.테스트", "〮실례.테스트"),
+            ("idn-hostname", "xn--ihqwcrb4cv8a8dqg056pqjye.test", "a\u{302e}b"),
+            ("idn-email", "실례@실례.테스트", "실례"),
+            ("idn-email", "joe.bloggs@example.com", "2962"),
+            ("hostname", "www.example.com", "-bad.example"),
+            ("iri", "http://ƒøø.ßår/?∂éœ=πîx#πîüx", "http://2001:0db8:85a3"),
+            ("iri-reference", "/âππ", "\\\\WINDOWS\\filëßåré"),
+        ] {
+            let schema = json!({"format": format});
+            assert_eq!(judge(&schema, &json!(valid)), Judgement::Valid, "{format}: {valid}");
+            assert_eq!(
+                judge(&schema, &json!(invalid)),
+                Judgement::Invalid(Fault::Value),
+                "{format}: {invalid}"
+            );
+        }
+    }
+
+    #[test]
+    fn whose_fault_it_is_that_a_schema_does_not_compile_is_told() {
+        let error = |schema: Value| Schema::compile(&schema).unwrap_err();
+        for ours in [
+            json!({"$ref": "http://127.0.0.1:9/schema.json"}),
+            json!({"$ref": "#/$defs/absent"}),
+            json!({"pattern": "(?<=a(?R)*)["}),
+            json!({"$schema": "http://json-schema.org/draft-07/schema#", "pattern": "["}),
+            serde_json::from_str(r#"{"minimum": 1e99999}"#).unwrap(),
+        ] {
+            assert!(matches!(error(ours.clone()), Uncompiled::Unable(_)), "{ours}");
+        }
+        for theirs in [
+            json!({"type": "whole"}),
+            json!({"properties": []}),
+            json!({"$schema": "http://json-schema.org/draft-04/schema#", "exclusiveMinimum": 3}),
+        ] {
+            assert!(matches!(error(theirs.clone()), Uncompiled::NoSchema(_)), "{theirs}");
+        }
+    }
+
+    #[test]
+    fn the_first_error_is_said_with_its_place_and_without_the_value() {
+        let schema = json!({"properties": {"a": {"items": {"type": "integer"}}}});
+        let words = Schema::compile(&schema).unwrap().first_words(&json!({"a": [1, "hostile"]})).unwrap();
+        assert!(
+            words.starts_with("/a/1: ") && words.contains("integer") && !words.contains("hostile"),
+            "{words}"
+        );
+        assert_eq!(Schema::compile(&schema).unwrap().first_words(&json!({"a": [1]})), None);
     }
 }

@@ -1,7 +1,7 @@
 //! Structured output: a request with all its facts, a JSON Schema, and one value that is right.
 //!
-//! The quality of a reply is whether it is valid against the schema (Draft 2020-12, formats checked); what it
-//! says is judged beside: `facts` is the share of the right value's leaves that are in the reply at the same
+//! The quality of a reply is whether it is valid against the schema (of the draft that it names, formats checked; what
+//! cannot be told is unscored); what it says is judged beside: `facts` is the share of the right value's leaves that are in the reply at the same
 //! place. In the constrained arm the server is given the schema too (`response_format`), with the same prompt, so
 //! that the arms differ by nothing else. A server that refuses the schema has given no usable reply: that scores
 //! 0 with the label `not_compiled` and `compiled` 0, and so coverage is 1 - not_compiled / scored, and compliance
@@ -20,7 +20,7 @@ use crate::trial::{Arm, Case, FinishReason, Message, Outcome, Prompt, Reply, Sco
 
 use crate::task::tools::asking::{OUTPUT_TOKENS, arm, drawn, output_tokens};
 use crate::task::tools::extract::MAX_BYTES;
-use crate::task::tools::ladder::{has_monstrous_number, same_json};
+use crate::task::tools::ladder::{OVER_LIMIT, same_json, tamed};
 use crate::task::tools::marking::{self, to_json};
 use crate::task::tools::schema::Schema;
 
@@ -253,13 +253,17 @@ fn judged(answer: &Value, value: &Value, bare: bool, violation: Option<Violation
 }
 
 fn figures(json: bool, compliant: bool, facts: (usize, usize), exact: bool, bare: bool) -> Score {
-    let bit = |yes: bool| f64::from(u8::from(yes));
-    Score::of(bit(compliant))
-        .with("json_validity", bit(json))
-        .with("schema_compliance", bit(compliant))
+    compliance(Score::of(bit(compliant)), json, compliant, bare)
         .with("facts", facts.0 as f64 / facts.1.max(1) as f64)
         .with("exact", bit(exact))
-        .with("bare", bit(bare))
+}
+
+fn compliance(score: Score, json: bool, compliant: bool, bare: bool) -> Score {
+    score.with("json_validity", bit(json)).with("schema_compliance", bit(compliant)).with("bare", bit(bare))
+}
+
+fn bit(yes: bool) -> f64 {
+    f64::from(u8::from(yes))
 }
 
 /// The JSON in a reply.
@@ -314,7 +318,6 @@ enum Violation {
     Bounds,
     Combination,
     Other,
-    OverLimit,
 }
 
 impl Violation {
@@ -329,7 +332,6 @@ impl Violation {
             Self::Bounds => "bounds",
             Self::Combination => "combination",
             Self::Other => "value",
-            Self::OverLimit => "over_limit",
         }
     }
 
@@ -367,12 +369,46 @@ impl Violation {
 }
 
 /// How a value breaks a schema; of several ways the one that comes first in [`Violation`].
+///
+/// # Errors
+/// Why that cannot be told.
 fn violation(schema: &Value, value: &Value) -> std::result::Result<Option<Violation>, String> {
-    if has_monstrous_number(value) {
-        return Ok(Some(Violation::Other));
-    }
-    let schema = Schema::compile(schema).map_err(|error| format!("the case's schema is not one: {error}"))?;
-    Ok(schema.first_error(value, Violation::of).unwrap_or(Some(Violation::OverLimit)))
+    let compiled =
+        Schema::compile(schema).map_err(|error| format!("the case's schema cannot be used here: {error}"))?;
+    let tame = tamed(value, schema)?;
+    compiled.first_error(&tame, Violation::of).map_err(|_| OVER_LIMIT.to_owned())
+}
+
+/// Judges a reply by a schema alone, where nobody knows what it has to say: quality 1 when the JSON in it is valid, with
+/// `json_validity`, `schema_compliance` and `bare` beside, and the first violation in words.
+///
+/// # Errors
+/// Why that cannot be told.
+pub(crate) fn by_schema(
+    schema: &Value,
+    reply: &Reply,
+) -> std::result::Result<(Score, Option<String>), String> {
+    let ran_out = reply.finish_reason == Some(FinishReason::Length);
+    let figures = |json, compliant, bare| compliance(Score::of(0.0), json, compliant, bare);
+    Ok(match read(&reply.content) {
+        Found::Nothing | Found::Broken if ran_out => {
+            (figures(false, false, false).labelled("truncated"), Some("the output budget ran out".into()))
+        }
+        Found::Nothing => {
+            (figures(false, false, false).labelled("no_json"), Some("no JSON in the reply".into()))
+        }
+        Found::Broken => (
+            figures(false, false, false).labelled("bad_json"),
+            Some("the JSON in the reply is broken".into()),
+        ),
+        Found::Value { value, bare } => match violation(schema, &value)? {
+            None => (Score { quality: Some(1.0), ..figures(true, true, bare) }, None),
+            Some(violation) => {
+                let words = Schema::compile(schema).ok().and_then(|schema| schema.first_words(&value));
+                (figures(true, false, bare).labelled(violation.name()), words)
+            }
+        },
+    })
 }
 
 /// How many leaves (texts, numbers, booleans, nulls, empty lists and objects) of the answer a value has at the

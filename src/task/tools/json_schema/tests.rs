@@ -244,7 +244,8 @@ fn a_whole_number_is_an_integer_however_it_is_written() {
     let case = case_of(Arm::Prompted, "stock");
     assert_eq!(scored(&case, &says(r#"{"article": "KX-20", "pieces": 0.0}"#)).label, None);
     let monstrous = format!(r#"{{"article": "KX-20", "pieces": 1e{}}}"#, "9".repeat(30));
-    assert_eq!(scored(&case, &says(&monstrous)).label.as_deref(), Some("value"));
+    let score = scored(&case, &says(&monstrous));
+    assert_eq!((score.quality, score.label.as_deref()), (Some(1.0), Some("facts")), "no bound forbids it");
 }
 
 /// A journal may come from anywhere, and `score` judges its replies again.
@@ -252,11 +253,16 @@ fn a_whole_number_is_an_integer_however_it_is_written() {
 fn a_planted_schema_takes_bounded_time() {
     let start = std::time::Instant::now();
     let mut case = case_of(Arm::Prompted, "licence_plate");
-    case.target["schema"] = json!({"pattern": "^(a|a)*\\1b"});
     let reply = says(&json!("a".repeat(40) + "!").to_string());
-    assert_eq!(scored(&case, &reply).label.as_deref(), Some("over_limit"));
-    case.target["schema"] = json!({"$ref": "#"});
-    assert!(matches!(JsonSchema.score(&case, &reply), Outcome::Unscored { .. }));
+    for (schema, named) in [
+        (json!({"pattern": "^(a|a)*\\1b"}), "more work than the limits allow"),
+        (json!({"$ref": "#"}), "lead back to themselves"),
+        (json!({"$ref": "https://example.test/far.json"}), "cannot be used here"),
+    ] {
+        case.target["schema"] = schema;
+        let Outcome::Unscored { reason } = JsonSchema.score(&case, &reply) else { panic!("{named}") };
+        assert!(reason.contains(named), "{reason}");
+    }
     assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
 }
 
@@ -315,4 +321,23 @@ proptest! {
     fn no_text_makes_it_panic(text in r#"([\[\]{}",:\n]|\\|é|1e9|null|"a"|```json|\$serde_json::private::Number){0,60}"#) {
         read(&text);
     }
+}
+
+#[test]
+fn replies_are_judged_by_a_schema_alone() {
+    let schema = json!({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]});
+    for (content, quality, label, bare) in [
+        (r#" {"n": 1} "#, 1.0, None, 1.0),
+        ("Here: {\"n\": 1}", 1.0, None, 0.0),
+        (r#"{"n": "1"}"#, 0.0, Some("type"), 1.0),
+        ("{}", 0.0, Some("missing"), 1.0),
+        (r#"{"n": 1"#, 0.0, Some("bad_json"), 0.0),
+        ("no", 0.0, Some("no_json"), 0.0),
+    ] {
+        let (score, words) = by_schema(&schema, &says(content)).unwrap();
+        assert_eq!((score.quality, score.label.as_deref()), (Some(quality), label), "{content}");
+        assert_eq!((score.metrics["schema_compliance"], score.metrics["bare"]), (quality, bare), "{content}");
+        assert_eq!(words.is_some(), quality == 0.0, "{content}: {words:?}");
+    }
+    assert!(by_schema(&json!({"$ref": "#/nowhere"}), &says("{}")).is_err());
 }
