@@ -152,7 +152,8 @@ pub struct ScoreArgs {
     /// chat completions and lines of batch files are replies too
     #[arg(long, value_name = "FILE", requires = "replies", conflicts_with = "cases")]
     pub schema: Option<PathBuf>,
-    /// Replies, one a line: {"case", "content", "reasoning"?, "tool_calls"?, "finish_reason"?}; - for stdin
+    /// Replies, one a line: {"case", "content", "reasoning"?, "tool_calls"?, "finish_reason"?}, or RULER's own
+    /// predictions {"index", "pred", ..}; - for stdin
     #[arg(long, value_name = "FILE")]
     pub replies: Option<PathBuf>,
     /// Which references of an imported case a reply must hold [default: all for ruler, part for qa]

@@ -72,6 +72,137 @@ fn rulers_files_are_scored_as_ruler_does() {
 }
 
 #[test]
+fn a_needle_that_stands_in_the_thinking_alone_is_no_answer() {
+    let reply = |content: &str| json!({"case": 0, "content": content}).to_string();
+    for (content, quality, published) in [
+        ("<think>It is 1234567.</think>I do not know.", 0.0, 1.0),
+        ("It is 1234567.</think>I do not know.", 0.0, 1.0),
+        ("<think>It is 1234567", 0.0, 1.0),
+        ("<seed:think>It is 1234567.</seed:think>I do not know.", 0.0, 1.0),
+        (
+            "<|channel|>analysis<|message|>1234567<|end|><|start|>assistant<|channel|>final<|message|>No idea.",
+            0.0,
+            1.0,
+        ),
+        ("<think>Is it?</think>It is 1234567.", 1.0, 1.0),
+    ] {
+        let (code, lines, said) = score_files(RULER.lines().next().unwrap(), &reply(content), &[]);
+        let score = &lines[0]["outcome"]["scored"];
+        assert_eq!((code, score["quality"].as_f64()), (Some(0), Some(quality)), "{content}");
+        let by_ruler = score["metrics"]["published"].as_f64().unwrap_or(quality);
+        assert_eq!(by_ruler, published, "RULER reads the whole text: {content}");
+        assert_eq!(said.contains("(100.00% by the published rule)"), quality == 0.0, "{said}");
+    }
+}
+
+/// RULER's generators write the answer's place over `index`: here 40 of 50 cases share one.
+#[test]
+fn every_case_of_rulers_own_files_is_scored_by_its_own_predictions() {
+    let index = |n: usize| if n < 10 { n } else { 3 };
+    let case = |n: usize| {
+        json!({"index": index(n), "input": format!("the number of case {n} is {n}777. What is it?"),
+            "outputs": [format!("{n}777")], "length": 50, "answer_prefix": " It is"})
+    };
+    let cases: Vec<String> = (0..50).map(|n| case(n).to_string()).collect();
+    let prediction = |n: usize, with_input: bool| {
+        let mut line = json!({"index": index(n), "pred": format!(" {n}777."), "outputs": [format!("{n}777")],
+            "others": {}, "truncation": -1, "length": 50});
+        if with_input {
+            line["input"] = case(n)["input"].clone();
+        }
+        line.to_string()
+    };
+    let in_order: Vec<String> = (0..50).map(|n| prediction(n, false)).collect();
+    // Several threads write them: then what was asked says which case it was.
+    let in_disorder: Vec<String> = (0..50).rev().map(|n| prediction(n, true)).collect();
+    for predictions in [in_order, in_disorder] {
+        let (code, lines, said) = score_files(&cases.join("\n"), &predictions.join("\n"), &[]);
+        assert_eq!((code, lines.len()), (Some(0), 50), "{said}");
+        assert!(lines.iter().all(|line| quality(line) == 1.0), "{said}");
+        assert!(said.contains("cases are named by line"), "{said}");
+        let (code, lines, _) = score_files(&cases.join("\n"), &predictions[..20].join("\n"), &[]);
+        assert_eq!(code, Some(106), "20 of 50 have a prediction");
+        assert_eq!(lines.iter().filter(|line| line["outcome"].is_object()).count(), 20);
+    }
+    let by_line = json!({"case": "50", "content": "49777"}).to_string();
+    let (_, lines, _) = score_files(&cases.join("\n"), &by_line, &[]);
+    assert_eq!((lines[0]["case"].as_str(), quality(&lines[0])), (Some("50"), 1.0));
+    let too_many = [prediction(0, false), prediction(0, false)].join("\n");
+    let (code, lines, _) = score_files(&cases.join("\n"), &too_many, &[]);
+    let error = lines[1]["error"].as_str().unwrap();
+    assert!(code == Some(1) && error.contains("no case of index 0 is left"), "{error}");
+}
+
+/// Calls that the server's parser missed, in the models' own syntaxes, as the text of the reply.
+#[test]
+fn calls_in_the_models_own_syntax_have_leaked_in_every_import() {
+    let dir = tempfile::tempdir().unwrap();
+    let read = |name: &str| {
+        std::fs::read_to_string(format!(
+            "{}/tests/fixtures/leaked-formats/{name}",
+            env!("CARGO_MANIFEST_DIR")
+        ))
+        .unwrap()
+    };
+    let (traffic, replies) = (read("traffic.jsonl"), read("replies.jsonl"));
+    std::fs::write(dir.path().join("t.jsonl"), &traffic).unwrap();
+    std::fs::write(dir.path().join("r.jsonl"), &replies).unwrap();
+    let out = kneepoint(dir.path(), &["score", "--cases", "requests:t.jsonl", "--replies", "r.jsonl"]);
+    let lines = lines(&out);
+    assert_eq!((out.status.code(), lines.len()), (Some(0), 9));
+    for line in &lines {
+        let score = &line["outcome"]["scored"];
+        let case = line["case"].as_str().unwrap();
+        if case == "plain_answer" {
+            assert_eq!((score["label"].as_str(), score["quality"].as_f64()), (Some("answered"), None));
+            continue;
+        }
+        assert_eq!(
+            (score["label"].as_str(), score["quality"].as_f64()),
+            (Some("leaked_to_content"), Some(0.0)),
+            "{case}"
+        );
+        let figures = ["calls", "valid_calls", "leaked_calls", "leaked_valid_calls", "triggered"]
+            .map(|name| score["metrics"][name].as_f64().unwrap());
+        assert_eq!(figures, [1.0, 0.0, 1.0, 1.0, 0.0], "{case}");
+    }
+
+    // BFCL: text is what the prompted arm asks for, but not in a syntax of the model's own.
+    let function = json!({"name": "get_weather", "description": "", "parameters":
+        {"type": "dict", "required": ["city"], "properties": {"city": {"type": "string"}}}});
+    let (mut questions, mut answers) = (Vec::new(), Vec::new());
+    let cases: Vec<Value> = replies.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut renamed = Vec::new();
+    for (number, reply) in cases.iter().enumerate() {
+        let id = format!("simple_python_{number}");
+        questions.push(
+            json!({"id": id, "question": [[{"role": "user", "content": "?"}]], "function": [function]})
+                .to_string(),
+        );
+        answers.push(json!({"id": id, "ground_truth": [{"get_weather": {"city": ["Lima"]}}]}).to_string());
+        renamed.push(json!({"case": id, "content": reply["content"]}).to_string());
+    }
+    std::fs::write(dir.path().join("q.json"), questions.join("\n")).unwrap();
+    std::fs::write(dir.path().join("a.json"), answers.join("\n")).unwrap();
+    std::fs::write(dir.path().join("b.jsonl"), renamed.join("\n")).unwrap();
+    let out = kneepoint(dir.path(), &["score", "--cases", "bfcl:q.json,a.json", "--replies", "b.jsonl"]);
+    let lines = self::lines(&out);
+    for (line, case) in lines.iter().zip(&cases) {
+        let score = &line["outcome"]["scored"];
+        let (label, passes) = match case["case"].as_str().unwrap() {
+            "plain_answer" => (Some("ast_decoder:decoder_failed"), false),
+            "hermes_json" => (Some("json_calls"), false),
+            "pythonic" => (None, true),
+            _ => (Some("leaked_to_content"), false),
+        };
+        assert_eq!(score["label"].as_str(), label, "{case}");
+        let published = score["metrics"]["published"].as_f64().or(score["quality"].as_f64());
+        let passes = (Some(passes), Some(f64::from(u8::from(passes))));
+        assert_eq!((line["valid"].as_bool(), published), passes, "{case}");
+    }
+}
+
+#[test]
 fn bad_lines_are_named_and_lose_nothing() {
     let cases = RULER.replacen("{\"index\": 1", "{\"indx\": 1", 1) + RULER.lines().next().unwrap();
     let replies = format!("<html>\n{REPLIES}\n{{\"case\": 0}}\n");
@@ -166,6 +297,69 @@ fn bfcls_files_are_scored_by_its_checker() {
     let alone = ["score", "--cases", "bfcl:q.json", "--replies", "r.jsonl"];
     let out = kneepoint(dir.path(), &alone);
     assert!(String::from_utf8_lossy(&out.stdout).contains("name their file too"));
+}
+
+/// The prompted arm's text as BFCL's own decoder reads it, and the figures for what it does not read.
+#[test]
+fn bfcls_prompted_replies_are_decoded_as_published() {
+    let dir = tempfile::tempdir().unwrap();
+    let function = json!({"name": "f", "description": "", "parameters": {"type": "dict", "required": [],
+        "properties": {"n": {"type": "integer"}, "t": {"type": "string"}}}});
+    let question = json!({"id": "simple_python_0", "question": [[{"role": "user", "content": "?"}]], "function": [function]});
+    let truth = json!({"id": "simple_python_0", "ground_truth": [{"f": {"n": [-1, ""], "t": ["ab", ""]}}]});
+    std::fs::write(dir.path().join("q.json"), question.to_string()).unwrap();
+    std::fs::write(dir.path().join("a.json"), truth.to_string()).unwrap();
+    let score = |content: &str| {
+        let reply = json!({"case": "simple_python_0", "content": content}).to_string();
+        std::fs::write(dir.path().join("r.jsonl"), reply).unwrap();
+        let out = kneepoint(dir.path(), &["score", "--cases", "bfcl:q.json,a.json", "--replies", "r.jsonl"]);
+        let line = lines(&out).remove(0);
+        let score = &line["outcome"]["scored"];
+        let quality = score["quality"].as_f64().unwrap();
+        let figures = (quality, score["metrics"]["published"].as_f64().unwrap_or(quality));
+        assert_eq!(line["valid"], figures.1 == 1.0, "`valid` is the published checker's word: {line}");
+        (figures, score["label"].as_str().map(str::to_owned))
+    };
+    for content in [
+        "[f(n=-1, # minus one\n t='ab')]",
+        "[f(n=+1)]",
+        "[f(n=not True)]",
+        "[f(t='a' + \"b\")]",
+        "[f(n=1-2)]",
+    ] {
+        assert_eq!(score(content), ((1.0, 1.0), None), "{content}");
+    }
+    let json = r#"[{"name": "f", "arguments": {"n": -1}}]"#;
+    assert_eq!(score(json), ((1.0, 0.0), Some("json_calls".into())), "named, with both figures");
+    assert_eq!(
+        score("<think>f?</think>\n[f(n=-1)]"),
+        ((1.0, 0.0), None),
+        "the published decoder reads the thinking"
+    );
+
+    for (id, named) in [
+        ("simple_java_1", "no java: its arguments are written and compared as Java"),
+        ("simple_javascript_1", "no javascript"),
+        ("multi_turn_base_1", "no multi_turn: it is played over several turns"),
+        ("memory_kv_1-customer-1", "no memory"),
+        ("web_search_base_1", "no web_search"),
+    ] {
+        // Questions of these categories have no `function`, or another form.
+        std::fs::write(dir.path().join("o.json"), json!({"id": id, "question": []}).to_string()).unwrap();
+        let out = kneepoint(dir.path(), &["score", "--cases", "bfcl:o.json,a.json", "--replies", "r.jsonl"]);
+        let error = lines(&out)[0]["error"].as_str().unwrap().to_owned();
+        assert!(
+            error.contains("only single-turn questions about Python are read") && error.contains(named),
+            "{error}"
+        );
+    }
+    let file = "BFCL_v4_format_sensitivity.json";
+    std::fs::write(dir.path().join(file), "{\n  \"simple_python\": [\n    \"simple_python_0\"\n  ]\n}")
+        .unwrap();
+    let out =
+        kneepoint(dir.path(), &["score", "--cases", &format!("bfcl:{file},a.json"), "--replies", "r.jsonl"]);
+    let error = lines(&out)[0]["error"].as_str().unwrap().to_owned();
+    assert!(error.contains("no format_sensitivity"), "once for the file: {error}");
 }
 
 /// Replies that hold what each case's target says.

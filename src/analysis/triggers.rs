@@ -1,4 +1,7 @@
 //! A user's own requests: does a setting call tools where the reference does, and validly?
+//!
+//! A call that the server left in the text reached nobody: the setting did not call. That the reference meant to call
+//! there is the truth all the same, so that a setting whose calls arrive is not blamed for them.
 
 use std::collections::BTreeMap;
 
@@ -7,6 +10,7 @@ use super::frame::Visit;
 use super::stats::{Part, nested_mean_draws, percentile_interval, rng};
 use super::summary::{Estimate, TriggerRow};
 use crate::import::requests::{TASK, triggered};
+use crate::task::tools::ladder::Fault;
 use crate::trial::Trial;
 
 /// Every setting that answered requests which the reference answered too, by context, in suite order.
@@ -46,10 +50,13 @@ fn row(
     truth: &BTreeMap<&str, &Trial>,
 ) -> Option<TriggerRow> {
     let called = |trial: &Trial| trial.reply.as_deref().is_some_and(triggered);
+    let leaked = |trial: &Trial| {
+        trial.outcome.score().and_then(|score| score.label.as_deref()) == Some(Fault::LeakedToContent.name())
+    };
     let pairs: Vec<(&Trial, &Trial)> =
         ours.iter().filter_map(|(case, ours)| Some((*ours, *truth.get(case)?))).collect();
     let outcomes: Vec<(bool, bool)> =
-        pairs.iter().map(|(ours, theirs)| (called(ours), called(theirs))).collect();
+        pairs.iter().map(|(ours, theirs)| (called(ours), called(theirs) || leaked(theirs))).collect();
     let count = |outcome| outcomes.iter().filter(|seen| **seen == outcome).count() as u32;
     let sum = |name: &str| {
         let figure = |trial: &Trial| trial.outcome.score().and_then(|score| score.metrics.get(name).copied());
@@ -63,6 +70,8 @@ fn row(
         only_setting: count((true, false)),
         only_reference: count((false, true)),
         f1: f1(run, context, &outcomes),
+        leaked: pairs.iter().filter(|(ours, _)| leaked(ours)).count() as u32,
+        reference_leaked: pairs.iter().filter(|(_, theirs)| leaked(theirs)).count() as u32,
         calls: sum("calls"),
         valid_calls: sum("valid_calls"),
     })

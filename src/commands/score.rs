@@ -1,6 +1,7 @@
 //! `score`: replies against cases or a run's own, with today's rules and without a server.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
@@ -10,9 +11,13 @@ use super::{print_json_line, runs};
 use crate::cli::{Global, ScoreArgs};
 use crate::console;
 use crate::error::{EXIT_INCOMPLETE, EXIT_OK, EXIT_RUNTIME, Error, Result, nearest};
-use crate::import::{self, Format, Matching, replies};
+use crate::import::answers::PUBLISHED;
+use crate::import::{
+    self, Format, Matching,
+    replies::{self, Answered},
+};
 use crate::task;
-use crate::trial::{Case, Outcome, Reply, Trial, TrialKey};
+use crate::trial::{Case, Outcome, Prompt, Reply, Trial, TrialKey};
 
 mod schema;
 
@@ -90,9 +95,80 @@ struct Scoring {
     order: Vec<String>,
     cases: HashMap<String, Case>,
     answered: HashSet<String>,
+    /// For files of predictions, made when the first one comes: cases by index and by input, the next one first.
+    predicted: Option<Predicted>,
     errors: usize,
-    scored: usize,
+    quality: Mean,
+    /// What the published scorer says, where the task has one.
+    published: Mean,
+}
+
+/// A mean in the making.
+#[derive(Default)]
+struct Mean {
     sum: f64,
+    count: usize,
+}
+
+impl Mean {
+    fn add(&mut self, value: Option<f64>) {
+        self.count += usize::from(value.is_some());
+        self.sum += value.unwrap_or_default();
+    }
+
+    /// In percent; `None` of nothing.
+    fn percent(&self) -> Option<String> {
+        (self.count > 0).then(|| format!("{:.2}%", self.sum / self.count as f64 * 100.0))
+    }
+}
+
+/// Cases that no prediction has answered yet. RULER writes predictions in the order of the cases, so that of several
+/// cases with one index the first is meant first.
+#[derive(Default)]
+struct Predicted {
+    by_index: HashMap<String, VecDeque<String>>,
+    by_input: HashMap<u64, VecDeque<String>>,
+    used: HashSet<String>,
+}
+
+impl Predicted {
+    fn of(order: &[String], cases: &HashMap<String, Case>) -> Self {
+        let mut predicted = Self::default();
+        for id in order {
+            let Some(case) = cases.get(id) else { continue };
+            let index = import::prediction_name(case).unwrap_or(id).to_owned();
+            predicted.by_index.entry(index).or_default().push_back(id.clone());
+            if let Some(input) = input_of(case) {
+                predicted.by_input.entry(hash(input)).or_default().push_back(id.clone());
+            }
+        }
+        predicted
+    }
+
+    /// The case of the next prediction: by what was asked, else by its index.
+    fn next(&mut self, index: &str, input: Option<&str>) -> Option<String> {
+        let used = &mut self.used;
+        let mut take = |queue: Option<&mut VecDeque<String>>| {
+            let queue = queue?;
+            std::iter::from_fn(|| queue.pop_front()).find(|id| used.insert(id.clone()))
+        };
+        let by_input = take(input.and_then(|input| self.by_input.get_mut(&hash(input))));
+        by_input.or_else(|| take(self.by_index.get_mut(index)))
+    }
+}
+
+/// What a case asks, as a file of predictions repeats it.
+fn input_of(case: &Case) -> Option<&str> {
+    match &case.prompt {
+        Prompt::Chat { messages, .. } => messages.first().map(|message| message.content.as_str()),
+        Prompt::Distributions { .. } => None,
+    }
+}
+
+fn hash(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }
 
 impl Scoring {
@@ -103,9 +179,10 @@ impl Scoring {
             order: Vec::new(),
             cases: HashMap::new(),
             answered: HashSet::new(),
+            predicted: None,
             errors: 0,
-            scored: 0,
-            sum: 0.0,
+            quality: Mean::default(),
+            published: Mean::default(),
         };
         format.read(file, matching, &mut |place, read| match read.and_then(|one| scoring.add(one)) {
             Ok(()) => Ok(()),
@@ -133,7 +210,13 @@ impl Scoring {
         import::lines(file, |number, text| {
             let place = format!("{}:{number}", file.display());
             match text.and_then(replies::parse) {
-                Ok(answer) => self.reply(&answer.case, &answer.reply, &place),
+                Ok(answer) => match self.case_of(answer.case) {
+                    Ok(case) => self.reply(&case, &answer.reply, &place),
+                    Err(index) => self.error(
+                        Some(index.clone()),
+                        format!("{place}: no case of index {index} is left for this prediction"),
+                    ),
+                },
                 Err(reason) => self.error(None, format!("{place}: {reason}")),
             }
         })?;
@@ -152,6 +235,20 @@ impl Scoring {
         })
     }
 
+    /// The name of the case that a reply answers.
+    ///
+    /// # Errors
+    /// The index of a prediction for which no case is left.
+    fn case_of(&mut self, answered: Answered) -> Result<String, String> {
+        match answered {
+            Answered::Case(id) => Ok(id),
+            Answered::Prediction { index, input } => {
+                let predicted = self.predicted.get_or_insert_with(|| Predicted::of(&self.order, &self.cases));
+                predicted.next(&index, input.as_deref()).ok_or(index)
+            }
+        }
+    }
+
     fn reply(&mut self, id: &str, reply: &Reply, place: &str) -> Result<()> {
         let Some(case) = self.cases.get(id) else {
             return self.error(Some(id.to_owned()), format!("{place}: there is no such case"));
@@ -162,10 +259,10 @@ impl Scoring {
         };
         let outcome = task.score(case, reply);
         self.answered.insert(id.to_owned());
-        if let Some(quality) = outcome.score().and_then(|score| score.quality) {
-            self.scored += 1;
-            self.sum += quality;
-        }
+        let score = outcome.score();
+        let quality = score.and_then(|score| score.quality);
+        self.quality.add(quality);
+        self.published.add(score.and_then(|score| score.metrics.get(PUBLISHED).copied()).or(quality));
         let verdict = self.format.verdict(case, reply);
         ScoreLine {
             case: Some(id.to_owned()),
@@ -179,14 +276,14 @@ impl Scoring {
     }
 
     fn say(&self, silent: usize) {
-        let mean = if self.scored > 0 {
-            format!(", mean score {:.2}%", self.sum / self.scored as f64 * 100.0)
-        } else {
-            String::new()
-        };
+        let mean = self.quality.percent();
+        let published = self.published.percent().filter(|published| Some(published) != mean.as_ref());
+        let published =
+            published.map_or(String::new(), |published| format!(" ({published} by the published rule)"));
+        let mean = mean.map_or(String::new(), |mean| format!(", mean score {mean}{published}"));
         console::note(&format!(
             "{} replies scored{mean}; {silent} cases without a reply, {} errors",
-            self.scored, self.errors
+            self.quality.count, self.errors
         ));
     }
 }

@@ -7,6 +7,19 @@ use crate::task::retrieval::{all_answers, answers, match_all, match_part, ran_ou
 use crate::task::{Task, TaskOption};
 use crate::trial::{Case, Message, Outcome, Prompt, Reply, Score};
 
+/// Key in the target for RULER's index, where the file names its cases otherwise.
+pub(super) const INDEX: &str = "index";
+
+/// RULER's index of a case of its files.
+pub(super) fn ruler_index(case: &Case) -> Option<&str> {
+    case.target.get(INDEX).and_then(Value::as_str)
+}
+
+/// The cluster of a case that its file names so.
+pub(super) fn cluster(task: &str, name: &str) -> String {
+    format!("{task}/{name}")
+}
+
 /// Name of the option for the output budget.
 pub(super) const OUTPUT_TOKENS: &str = "output_tokens";
 
@@ -36,7 +49,7 @@ pub(super) fn case(
         context: 0,
         index,
         depth: None,
-        cluster: format!("{}/{cluster}", task.name()),
+        cluster: self::cluster(task.name(), cluster),
         prompt: Prompt::chat(messages),
         max_tokens: 0,
         prompt_tokens: 0,
@@ -54,17 +67,28 @@ pub(super) fn perfect(case: &Case) -> Option<Reply> {
     Some(Reply { content: all_answers(case), ..Reply::default() })
 }
 
-/// RULER's score of one reply, with a word for what went wrong; reasoning is no answer.
+/// Name of the figure for what the published scorer says of the same reply (0..1), where it says something else.
+pub const PUBLISHED: &str = "published";
+
+/// A score with what the published scorer says, where that is something else.
+pub(super) fn beside(score: Score, published: f64) -> Score {
+    if score.quality == Some(published) { score } else { score.with(PUBLISHED, published) }
+}
+
+/// RULER's score of one reply, with a word for what went wrong. What the model only thought is no answer; RULER's own
+/// scorer reads the whole text, thinking included: where that makes a difference, what it says is the figure
+/// [`PUBLISHED`].
 pub(super) fn score(case: &Case, reply: &Reply) -> Outcome {
     let references = answers(&case.target);
     let any = case.target.get("any").and_then(Value::as_bool).unwrap_or_default();
     let matched = if any { match_part } else { match_all };
-    let quality = matched(&references, &reply.content);
-    let score = Score::of(quality);
+    let answer = reply.answer();
+    let quality = matched(&references, &answer);
+    let score = beside(Score::of(quality), matched(&references, &reply.content));
     Outcome::Scored(match quality {
         1.0 => score,
         _ if ran_out(reply) => score.labelled("truncated"),
-        0.0 if reply.content.trim().is_empty() => score.labelled("empty"),
+        0.0 if answer.trim().is_empty() => score.labelled("empty"),
         0.0 => score.labelled("wrong"),
         _ => score.labelled("partial"),
     })

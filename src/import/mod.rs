@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::task::{Params, TokenCounter};
 use crate::trial::{Case, Prompt, Reply};
 
-mod answers;
+pub mod answers;
 pub mod bfcl;
 mod lines;
 pub mod own;
@@ -85,6 +85,11 @@ pub struct Verdict {
     pub valid: bool,
     /// Why it does not: the checker's name for the error, a colon, and words.
     pub error: Option<String>,
+}
+
+/// What a file of predictions calls a case: RULER's index, which several cases may share.
+pub fn prediction_name(case: &Case) -> Option<&str> {
+    answers::ruler_index(case).or_else(|| case.target.get("source").and_then(Value::as_str))
 }
 
 /// The format of that name.

@@ -1,18 +1,33 @@
-//! Replies that were made elsewhere: `{"case", "content", "reasoning"?, "tool_calls"?, "finish_reason"?}`; where no case
-//! is needed also chat completions as a server gives them, and lines of batch files that hold one.
+//! Replies that were made elsewhere: `{"case", "content", "reasoning"?, "tool_calls"?, "finish_reason"?}`, or RULER's
+//! own predictions, `{"index", "pred", "input"?, ..}`; where no case is needed also chat completions as a server gives
+//! them, and lines of batch files that hold one.
 
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::name_of;
+use super::{kind_of, name_of};
 use crate::client::reply::finish_reason;
 use crate::trial::{Reply, ToolCall};
 
+/// Which case a reply answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answered {
+    /// The case of that name.
+    Case(String),
+    /// A prediction of RULER's: the next case with this index, or with this input where the line says it.
+    Prediction {
+        /// RULER's index; several cases may share it.
+        index: String,
+        /// What was asked.
+        input: Option<String>,
+    },
+}
+
 /// A reply and the case that it answers.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Answer {
-    /// The file's name of the case.
-    pub case: String,
+pub struct Answer<Case = Answered> {
+    /// The case.
+    pub case: Case,
     /// The reply.
     pub reply: Reply,
 }
@@ -30,6 +45,35 @@ struct Raw {
     tool_calls: Option<Vec<RawCall>>,
     #[serde(default)]
     finish_reason: Option<String>,
+}
+
+/// A line of a file of predictions, as RULER's `call_api.py` writes it; what else it holds is the case's.
+#[derive(Deserialize)]
+struct Prediction {
+    index: Value,
+    pred: Value,
+    #[serde(default)]
+    input: Option<String>,
+}
+
+impl Prediction {
+    fn answer(self) -> Result<Answer, String> {
+        let content = match self.pred {
+            Value::Null => String::new(),
+            Value::String(text) => text,
+            // Some clients keep the list of samples.
+            Value::Array(samples) => match samples.as_slice() {
+                [Value::String(only)] => only.clone(),
+                _ => return Err("`pred` is a list of something else than one text".into()),
+            },
+            other => return Err(format!("`pred` is {}, not text", kind_of(&other))),
+        };
+        let index = name_of(&self.index).map_err(|error| format!("`index`: {error}"))?;
+        Ok(Answer {
+            case: Answered::Prediction { index, input: self.input },
+            reply: Reply { content, ..Reply::default() },
+        })
+    }
 }
 
 /// A call in our form, `{"name", "arguments"}`, or in that of a chat completion, `{"function": {..}}`; the
@@ -78,18 +122,21 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>,
 /// # Errors
 /// A message that says what is wrong with the line.
 pub fn parse(line: &str) -> Result<Answer, String> {
+    if let Ok(prediction) = serde_json::from_str::<Prediction>(line) {
+        return prediction.answer();
+    }
     let raw: Raw = serde_json::from_str(line).map_err(not_a_reply)?;
     if raw.case.is_null() {
         return Err("not a reply: it names no `case`".into());
     }
-    Ok(Answer { case: named(&raw.case)?, reply: raw.reply()? })
+    Ok(Answer { case: Answered::Case(named(&raw.case)?), reply: raw.reply()? })
 }
 
 /// Reads one line where no case is needed: one without a name has that of its line (from 1).
 ///
 /// # Errors
 /// As [`parse`].
-pub fn parse_unnamed(line: &str, number: usize) -> Result<Answer, String> {
+pub fn parse_unnamed(line: &str, number: usize) -> Result<Answer<String>, String> {
     let mut row: Value = serde_json::from_str(line).map_err(not_a_reply)?;
     let case =
         ["case", "custom_id", "id"].iter().find_map(|key| row.get(*key)).filter(|name| !name.is_null());
@@ -143,7 +190,7 @@ mod tests {
     #[test]
     fn everything_but_case_and_content_may_be_left_out() {
         let answer = parse(r#"{"case": 7, "content": "42"}"#).unwrap();
-        assert_eq!((answer.case.as_str(), answer.reply.content.as_str()), ("7", "42"));
+        assert_eq!((answer.case, answer.reply.content.as_str()), (Answered::Case("7".into()), "42"));
         assert_eq!(answer.reply.finish_reason, None);
         let line = r#"{"case": "a", "content": null, "reasoning": "hm", "finish_reason": "length", "model": "x",
             "tool_calls": [{"name": "f", "arguments": "{}"}]}"#;
@@ -183,6 +230,32 @@ mod tests {
         }
         for line in [r#"{"name": "x"}"#, r#"{"choices": []}"#, "[1]", "{"] {
             assert!(parse_unnamed(line, 1).unwrap_err().starts_with("not a reply"), "{line}");
+        }
+    }
+
+    #[test]
+    fn predictions_of_rulers_are_replies() {
+        let prediction = |index: &str, input: Option<&str>| Answered::Prediction {
+            index: index.into(),
+            input: input.map(Into::into),
+        };
+        for (line, case, content) in [
+            (r#"{"index": 7, "pred": "42"}"#, prediction("7", None), "42"),
+            (
+                r#"{"index": 0, "pred": " It is 42.", "input": "?", "outputs": ["42"], "others": {}, "truncation": -1, "length": 9}"#,
+                prediction("0", Some("?")),
+                " It is 42.",
+            ),
+            (r#"{"index": "a", "pred": ["42"], "input": null}"#, prediction("a", None), "42"),
+            (r#"{"index": 1, "pred": null}"#, prediction("1", None), ""),
+        ] {
+            let answer = parse(line).unwrap();
+            assert_eq!((answer.case, answer.reply.content.as_str()), (case, content), "{line}");
+        }
+        for (line, named) in
+            [(r#"{"index": 1, "pred": 5}"#, "a number"), (r#"{"index": [], "pred": ""}"#, "`index`")]
+        {
+            assert!(parse(line).unwrap_err().contains(named), "{line}");
         }
     }
 

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use super::{Format, Imported, Line, Matching, bad_line, file_at, kind_of, lines, name_of, size, too_few};
 use crate::error::Result;
 use crate::task::retrieval::ran_out;
-use crate::task::tools::extract::{Call, Extraction, from_text, read_server};
+use crate::task::tools::extract::{Call, Extraction, Leak, leak, read_server};
 use crate::task::tools::json_schema::{by_schema, is_about_a_schema};
 use crate::task::tools::ladder::{Fault, schema_check};
 use crate::task::tools::schema::Schema;
@@ -312,20 +312,27 @@ impl Task for Requests {
             return Outcome::Unscored { reason: "the case is no conversation".into() };
         };
         let (found, odd) = read_server(&reply.tool_calls);
-        let score = match found {
-            Extraction::Calls(calls) => match of_calls(&calls, tools) {
-                Ok(score) => score,
-                Err(reason) => return Outcome::Unscored { reason },
+        let leak = leak(reply, tools);
+        let score = match (found, &leak) {
+            (Extraction::Calls(calls), leak) => match (of_calls(&calls, tools), leak) {
+                (Err(reason), _) => return Outcome::Unscored { reason },
+                (Ok(score), None) => score,
+                (Ok(score), Some(leak)) => beside(&score, leak),
             },
-            Extraction::BadJson if ran_out(reply) => failed(Fault::Truncated),
-            Extraction::BadJson => failed(Fault::BadJson),
-            Extraction::NoCall if leaked(reply, tools) => failed(Fault::LeakedToContent),
-            Extraction::NoCall if *tool_choice == Some(ToolChoice::Required) => failed(Fault::NoCall),
-            Extraction::NoCall => match response_schema.as_ref().map(|schema| of_reply(schema, reply)) {
-                Some(Ok(score)) => score,
-                Some(Err(reason)) => return Outcome::Unscored { reason },
-                None => Score::default().labelled("answered"),
-            },
+            (Extraction::BadJson, _) if ran_out(reply) => failed(Fault::Truncated),
+            (Extraction::BadJson, _) => failed(Fault::BadJson),
+            (Extraction::NoCall, Some(leak)) if ran_out(reply) && is_cut_off(leak) => {
+                failed(Fault::Truncated)
+            }
+            (Extraction::NoCall, Some(leak)) => leaked(leak, tools),
+            (Extraction::NoCall, None) if *tool_choice == Some(ToolChoice::Required) => failed(Fault::NoCall),
+            (Extraction::NoCall, None) => {
+                match response_schema.as_ref().map(|schema| of_reply(schema, reply)) {
+                    Some(Ok(score)) => score,
+                    Some(Err(reason)) => return Outcome::Unscored { reason },
+                    None => Score::default().labelled("answered"),
+                }
+            }
         };
         let triggered = f64::from(u8::from(triggered(reply)));
         let score = odd.names().fold(score, |score, name| score.with(name, 1.0));
@@ -358,6 +365,9 @@ impl Task for Requests {
         None
     }
 }
+
+/// Name of the figure for the calls that the server left in the text.
+pub const LEAKED_CALLS: &str = "leaked_calls";
 
 /// Whether a reply called tools: its calls say so, whatever reason the server gave for its end.
 pub fn triggered(reply: &Reply) -> bool {
@@ -401,12 +411,33 @@ fn failed(fault: Fault) -> Score {
     Score::of(0.0).with("calls", 1.0).with("valid_calls", 0.0).labelled(fault.name())
 }
 
-/// Whether the text holds a call of an offered tool that the server's parser did not take.
-fn leaked(reply: &Reply, tools: &[Tool]) -> bool {
-    match from_text(&reply.content) {
-        Extraction::Calls(calls) => calls.iter().any(|call| tools.iter().any(|tool| tool.name == call.name)),
-        _ => false,
-    }
+/// Calls that the server's parser left in the text: none of them counts, whoever reads it. How many they are, and how
+/// many of them would have been valid, is said beside.
+fn leaked(leak: &Leak, tools: &[Tool]) -> Score {
+    let valid = leak.calls.iter().filter(|written| {
+        let call = written.arguments.clone().map(|arguments| Call { name: written.name.clone(), arguments });
+        call.is_some_and(|call| fault(&call, tools) == Ok(None))
+    });
+    let score = Score::of(0.0).labelled(Fault::LeakedToContent.name());
+    let score = score.with("calls", leak.calls.len() as f64).with("valid_calls", 0.0);
+    let score =
+        score.with(LEAKED_CALLS, leak.calls.len() as f64).with("leaked_valid_calls", valid.count() as f64);
+    if leak.in_thinking { score.with("leaked_in_thinking", 1.0) } else { score }
+}
+
+/// The score of the calls that the server parsed, and of those that it left in the text beside them.
+fn beside(parsed: &Score, leak: &Leak) -> Score {
+    let figure = |name: &str| parsed.metrics.get(name).copied().unwrap_or_default();
+    let (leaked, valid) = (leak.calls.len() as f64, figure("valid_calls"));
+    let calls = figure("calls") + leaked;
+    let label = parsed.label.as_deref().unwrap_or(Fault::LeakedToContent.name());
+    let score = Score::of(valid / calls).labelled(label);
+    score.with("calls", calls).with("valid_calls", valid).with(LEAKED_CALLS, leaked)
+}
+
+/// Whether the last call is not complete.
+fn is_cut_off(leak: &Leak) -> bool {
+    leak.calls.last().is_none_or(|call| call.arguments.is_none())
 }
 
 #[cfg(test)]
@@ -522,6 +553,19 @@ mod tests {
             let triggered = f64::from(u8::from(!reply.tool_calls.is_empty()));
             assert_eq!(score.metrics["triggered"], triggered);
         }
+        let beside =
+            Reply { content: "[TOOL_CALLS]f[ARGS]{\"n\": 2}".into(), ..reply(&[r#"{"n": 1}"#], ToolCalls) };
+        let outcome = Requests.score(&case, &beside);
+        let score = outcome.score().unwrap();
+        assert_eq!((score.quality, score.label.as_deref()), (Some(0.5), Some("leaked_to_content")));
+        let again = Reply { content: "[TOOL_CALLS]f[ARGS]{\"n\": 1.0}".into(), ..beside };
+        assert_eq!(
+            Requests.score(&case, &again).score().unwrap().quality,
+            Some(1.0),
+            "parsed, and left there"
+        );
+        let cut = Reply { content: "[TOOL_CALLS]f[ARGS]{\"n\": ".into(), ..reply(&[], Length) };
+        assert_eq!(Requests.score(&case, &cut).score().unwrap().label.as_deref(), Some("truncated"));
         let required = case_of(r#", "tool_choice": "required""#);
         let score = Requests.score(&required, &reply(&[], Stop));
         assert_eq!(score.score().unwrap().label.as_deref(), Some("no_call"));

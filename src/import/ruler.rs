@@ -1,14 +1,22 @@
 //! RULER's own files (NVIDIA/RULER, Apache-2.0): `{index, input, outputs, length, answer_prefix}` a line, as its
 //! `prepare.py` writes them. Scores are those of its `string_match_all` and `string_match_part`.
+//!
+//! Several of its generators write the place of the answer over `index`, so that lines of one file share it. Where any
+//! two lines with other inputs do, all cases of the file are named by their line (from 1), and so are their clusters.
+
+use std::collections::HashMap;
+use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::answers::{self, OUTPUT_TOKENS, output_tokens};
-use super::{Format, Imported, Line, Matching, bad_line, file_at, lines, name_of, references, size, too_few};
+use super::{
+    Format, Imported, Line, Matching, TakeCase, bad_line, file_at, lines, name_of, references, size, too_few,
+};
 use crate::error::Result;
 use crate::task::{Card, Emit, Params, Task, TaskOption, TokenCounter, collected};
-use crate::trial::{Case, Message, Mode, Outcome, Reply};
+use crate::trial::{Case, Message, Mode, Outcome, Prompt, Reply, short_hash};
 
 /// Name of the task that imported cases belong to.
 const TASK: &str = "retrieval/ruler";
@@ -46,12 +54,65 @@ fn row(text: &str) -> Result<Row, String> {
     serde_json::from_str(text).map_err(|error| format!("not a line of RULER's: {error}"))
 }
 
+/// How the cases of a file are named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Naming {
+    /// By RULER's index.
+    Index,
+    /// By their line, as lines share an index.
+    Line(usize),
+}
+
+/// A line's index, and what it asks.
+#[derive(Deserialize)]
+struct Indexed {
+    index: Value,
+    input: String,
+}
+
+/// Which inputs the indices of a file stand for.
+#[derive(Default)]
+struct Indices {
+    inputs: HashMap<String, String>,
+    /// Whether one index stands for two inputs. A line that is there twice is a mistake of another kind.
+    repeats: bool,
+}
+
+impl Indices {
+    fn add(&mut self, index: String, input: &str) {
+        let input = short_hash(input.as_bytes());
+        let known = self.inputs.entry(index).or_insert_with(|| input.clone());
+        self.repeats |= *known != input;
+    }
+
+    /// Of a file. Lines that cannot be read are somebody else's to tell of.
+    fn of(path: &Path) -> Result<Self> {
+        let mut indices = Self::default();
+        lines(path, |_, text| {
+            let row = text.ok().and_then(|text| serde_json::from_str::<Indexed>(text).ok());
+            let named = row.and_then(|row| Some((name_of(&row.index).ok()?, row.input)));
+            if let Some((index, input)) = named {
+                indices.add(index, &input);
+            }
+            Ok(())
+        })?;
+        Ok(indices)
+    }
+}
+
 /// What the file says of a case; how it is sent is filled in by the caller.
-fn case(row: &Row, matching: Matching, mode: Mode, index: u32) -> Result<Imported, String> {
-    let id = name_of(&row.index).map_err(|error| format!("`index`: {error}"))?;
+fn case(row: &Row, naming: Naming, matching: Matching, mode: Mode, index: u32) -> Result<Imported, String> {
+    let own = name_of(&row.index).map_err(|error| format!("`index`: {error}"))?;
+    let id = match naming {
+        Naming::Index => own.clone(),
+        Naming::Line(number) => number.to_string(),
+    };
     let references = references(&row.outputs, "outputs")?;
     let mut target = answers::target(&references, matching, &id);
     target["answer_prefix"] = row.answer_prefix.as_str().into();
+    if naming != Naming::Index {
+        target[answers::INDEX] = own.into();
+    }
     let case = Case {
         context: row.length,
         depth: place(&row.input, &references),
@@ -80,6 +141,24 @@ fn place(input: &str, references: &[String]) -> Option<f64> {
     }
 }
 
+/// A case that was named by its line, by its index.
+fn by_index(Imported { id, mut case }: Imported) -> Imported {
+    let index = case.target.as_object_mut().and_then(|target| target.remove(answers::INDEX));
+    let Some(Value::String(index)) = index else { return Imported { id, case } };
+    case.target["source"] = index.as_str().into();
+    case.cluster = answers::cluster(TASK, &index);
+    Imported { case: case.seal(), id: index }
+}
+
+impl Ruler {
+    fn named(&self, line: &Line<'_>, naming: Naming, matching: Option<Matching>) -> Result<Imported, String> {
+        let row = row(line.text)?;
+        let matching = matching.unwrap_or(Matching::All);
+        let Imported { id, case } = case(&row, naming, matching, Mode::Chat, answers::index_of(line))?;
+        Ok(Imported { id, case: case.seal() })
+    }
+}
+
 impl Format for Ruler {
     fn name(&self) -> &'static str {
         "ruler"
@@ -90,10 +169,38 @@ impl Format for Ruler {
     }
 
     fn case(&self, line: &Line<'_>, matching: Option<Matching>) -> Result<Imported, String> {
-        let row = row(line.text)?;
-        let Imported { id, case } =
-            case(&row, matching.unwrap_or(Matching::All), Mode::Chat, answers::index_of(line))?;
-        Ok(Imported { id, case: case.seal() })
+        self.named(line, Naming::Index, matching)
+    }
+
+    /// The file is read once, as it may be a pipe: where a second line has an index that was there, all that was read
+    /// so far is named again.
+    fn read(&self, file: &Path, matching: Option<Matching>, each: TakeCase<'_>) -> Result<()> {
+        let mut read = Vec::new();
+        lines(file, |number, text| {
+            let named =
+                text.and_then(|text| self.named(&Line { number, text }, Naming::Line(number), matching));
+            read.push((number, named));
+            Ok(())
+        })?;
+        let mut indices = Indices::default();
+        for case in read.iter().filter_map(|(_, one)| one.as_ref().ok()).map(|one| &one.case) {
+            if let (Some(index), Prompt::Chat { messages, .. }) = (answers::ruler_index(case), &case.prompt) {
+                indices.add(index.to_owned(), &messages[0].content);
+            }
+        }
+        let repeats = indices.repeats;
+        if repeats {
+            tracing::warn!(
+                "{}: lines share an `index` (RULER's generators write the answer's place over it): cases are named by \
+                 line",
+                file.display()
+            );
+        }
+        for (number, named) in read {
+            let named = named.map(|one| if repeats { one } else { by_index(one) });
+            each(format!("{}:{number}", file.display()), named)?;
+        }
+        Ok(())
     }
 }
 
@@ -128,14 +235,18 @@ impl Task for Ruler {
         let path = file_at(TASK, params)?;
         let matching = if params.option(self, "match_part") == 1 { Matching::Part } else { Matching::All };
         let max_tokens = self.max_tokens(params);
+        let by_line = Indices::of(&path)?.repeats;
         let mut made = 0;
         lines(&path, |number, text| {
             if made == params.samples {
                 return Ok(());
             }
             let bad = |reason: String| bad_line(&path, number, &reason);
-            let Imported { mut case, .. } =
-                text.and_then(row).and_then(|row| case(&row, matching, params.mode, made)).map_err(bad)?;
+            let naming = if by_line { Naming::Line(number) } else { Naming::Index };
+            let Imported { mut case, .. } = text
+                .and_then(row)
+                .and_then(|row| case(&row, naming, matching, params.mode, made))
+                .map_err(bad)?;
             if let Some(reason) = size(&mut case, params.context, max_tokens, tokens)? {
                 return Err(bad(reason)
                     .hint("make RULER's file for a smaller length, or give the task a larger context")
@@ -161,10 +272,11 @@ impl Task for Ruler {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
     use crate::error::Kind;
     use crate::task::conformance::{WordCounter, params};
-    use crate::trial::Prompt;
 
     fn line(index: usize, input: &str, outputs: &str) -> String {
         format!(
@@ -225,6 +337,62 @@ mod tests {
         assert_eq!(one.case.clone().seal().id, one.case.id);
         for (input, outputs) in [("7 7", r#"["7"]"#), ("1 2", r#"["1","2"]"#), ("x", r#"["9"]"#)] {
             assert_eq!(imported(&line(0, input, outputs), None).unwrap().case.depth, None);
+        }
+    }
+
+    /// As the needle tasks' generator writes them: the answer's place stands over the index.
+    #[test]
+    fn cases_are_named_by_line_where_lines_share_an_index() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("r.jsonl");
+        let read = |rows: &[String]| {
+            std::fs::write(&path, rows.join("\n")).unwrap();
+            let mut read = Vec::new();
+            let mut take = |_: String, one: Result<Imported, String>| {
+                read.push(one.unwrap());
+                Ok(())
+            };
+            Format::read(&Ruler, &path, None, &mut take).unwrap();
+            read
+        };
+        let own = [line(5, "a 1", r#"["1"]"#), line(9, "b 2", r#"["2"]"#)];
+        let names = |read: &[Imported]| read.iter().map(|one| one.id.clone()).collect::<Vec<_>>();
+        let by_index = read(&own);
+        assert_eq!(names(&by_index), ["5", "9"]);
+        assert_eq!(by_index[0], imported(&own[0], None).unwrap(), "as each line by itself");
+        let shared = [&own[..], &[String::new(), line(9, "c 3", r#"["3"]"#)]].concat();
+        let by_line = read(&shared);
+        assert_eq!(names(&by_line), ["1", "2", "4"]);
+        let clusters: HashSet<&str> = by_line.iter().map(|one| one.case.cluster.as_str()).collect();
+        assert_eq!(clusters.len(), 3, "{clusters:?}");
+        assert!(by_line.iter().all(|one| one.case.clone().seal().id == one.case.id));
+
+        let mut params = params(2048, 3, None);
+        params.file = Some(path.clone());
+        let cases = Ruler.cases(&params, 1, &WordCounter::default()).unwrap();
+        let clusters: HashSet<&str> = cases.iter().map(|case| case.cluster.as_str()).collect();
+        assert_eq!(clusters.len(), 3, "a suite's cases, too: {clusters:?}");
+    }
+
+    #[test]
+    fn thinking_is_no_answer_and_the_published_figure_stands_beside() {
+        let case = imported(&line(0, "?", r#"["12", "34"]"#), None).unwrap().case;
+        for (content, quality, published) in [
+            ("<think>12 and 34</think>It is 12.", 0.5, 1.0),
+            ("12 and 34</think>Neither.", 0.0, 1.0),
+            ("[THINK]12 and 34", 0.0, 1.0),
+            (
+                "<|channel|>analysis<|message|>34<|end|><|start|>assistant<|channel|>final<|message|>12",
+                0.5,
+                1.0,
+            ),
+            ("12 and 34", 1.0, 1.0),
+        ] {
+            let reply = Reply { content: content.into(), ..Reply::default() };
+            let outcome = answers::score(&case, &reply);
+            let score = outcome.score().unwrap();
+            let by_ruler = score.metrics.get("published").copied().or(score.quality);
+            assert_eq!((score.quality, by_ruler), (Some(quality), Some(published)), "{content}");
         }
     }
 

@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 
 use super::{Harder, Params, Task, TaskOption};
-use crate::trial::{Case, Outcome, Reply};
+use crate::trial::{Case, Outcome};
 
 /// Name of the option for the tokens that a model may think with before it answers.
 pub(crate) const THINKING_TOKENS: &str = "thinking_tokens";
@@ -56,14 +56,4 @@ pub(crate) fn read_target<T: DeserializeOwned>(case: &Case) -> Result<T, Outcome
     T::deserialize(&case.target).map_err(|error| Outcome::Unscored {
         reason: format!("the target of the case is not one of {}: {error}", case.task),
     })
-}
-
-/// The text after the reasoning, also where the server left the reasoning in the text. Reasoning that does not
-/// end is no answer.
-pub(crate) fn answer_text(reply: &Reply) -> &str {
-    match reply.content.rsplit_once("</think>") {
-        Some((_, answer)) => answer,
-        None if reply.content.trim_start().starts_with("<think>") => "",
-        None => &reply.content,
-    }
 }

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 mod distributions;
 mod measurement;
 mod served;
+pub mod thinking;
 
 pub use measurement::{Measurement, Source, metric};
 pub use served::{DraftPoint, DraftPosition, DraftTrace, Overlong, Served};
@@ -405,6 +406,12 @@ impl Reply {
             Some(FinishReason::ToolCalls) => self.tool_calls.is_empty(),
             _ => false,
         }
+    }
+
+    /// The text after the reasoning, also where the server left the reasoning in the text; see [`thinking`].
+    /// Reasoning that does not end is no answer.
+    pub fn answer(&self) -> Cow<'_, str> {
+        thinking::part(&self.content).answer
     }
 
     /// The replies of a conversation in order, this one (the last) among them.

@@ -155,8 +155,15 @@ pub struct TriggerRow {
     /// Requests on which the reference alone did.
     pub only_reference: u32,
     /// F1 of calling tools at all, the reference's finish reason taken as the truth (0..1), with a bootstrap
-    /// interval over requests; `None` when neither ever called.
+    /// interval over requests; `None` when neither ever called. A call that the server left in the text is none of the
+    /// setting's, and the truth of the reference's.
     pub f1: Option<Estimate>,
+    /// Requests on which the server left the setting's calls in the text.
+    #[serde(default)]
+    pub leaked: u32,
+    /// Requests on which it left the reference's there.
+    #[serde(default)]
+    pub reference_leaked: u32,
     /// Calls that the setting made on those requests.
     pub calls: u32,
     /// Calls whose tool is offered and whose arguments are valid against its schema.

@@ -1,10 +1,10 @@
 //! BFCL's checker of calls (v4, single turn, Python), rule by rule: which calls pass, and the published name of
 //! the rule that one breaks.
 
-use super::decode::Call;
-use super::python::{Kind, Python};
 use super::question::{Answer, Function, Question};
 use crate::client::text::shown;
+use crate::task::tools::python::calls::Call;
+use crate::task::tools::python::{Kind, Python};
 
 /// Why calls do not pass.
 #[derive(Debug, Clone, PartialEq, Eq)]

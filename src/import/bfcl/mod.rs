@@ -9,11 +9,15 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+use super::answers::beside;
 use super::{
     Format, Imported, Line, Matching, TakeCase, Verdict, bad_line, file_at, lines, name_of, size, too_few,
 };
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::task::retrieval::ran_out;
+use crate::task::tools::extract::leak;
+use crate::task::tools::ladder::Fault;
+use crate::task::tools::python::calls::Call;
 use crate::task::{Card, Emit, Params, STREAM_CHECK, Task, TaskOption, TokenCounter, collected};
 use crate::trial::{
     Arm, Case, FinishReason, Message, Outcome, Prompt, Reply, Role, Score, ToolCall, ToolChoice,
@@ -21,11 +25,11 @@ use crate::trial::{
 
 mod check;
 mod decode;
-mod python;
 mod question;
 
 use check::{Wrong, check, sent_name};
-use question::{AnswerRow, Asked, Question, Row, Target, Wanted, asked};
+use decode::Form;
+use question::{AnswerRow, Asked, Question, Row, Target, Wanted, asked, category, of_file, unread};
 
 /// Name of the task that imported cases belong to.
 const TASK: &str = "tools/bfcl";
@@ -81,9 +85,25 @@ fn read_answers(path: &Path, mut bad: impl FnMut(usize, String) -> Result<()>) -
 }
 
 fn question(text: &str, file: &str, answers: &Answers) -> Result<Asked, String> {
-    let row: Row =
-        serde_json::from_str(text).map_err(|error| format!("not a question of BFCL's: {error}"))?;
+    let not = |error: serde_json::Error| format!("not a question of BFCL's: {error}");
+    // Questions of other categories have another form: their category is what is wrong with them.
+    let named: Named = serde_json::from_str(text).map_err(not)?;
+    if let Some(why) = name_of(&named.id).ok().and_then(|id| unread(&category(&id, file))) {
+        return Err(why);
+    }
+    let row: Row = serde_json::from_str(text).map_err(not)?;
     asked(row, file, |id| answers.get(id).cloned())
+}
+
+/// A question's name.
+#[derive(serde::Deserialize)]
+struct Named {
+    id: Value,
+}
+
+/// Why a whole file is not read, by its published name.
+fn unread_file(path: &Path) -> Option<String> {
+    of_file(stem(path)).and_then(unread)
 }
 
 fn stem(path: &Path) -> &str {
@@ -147,6 +167,9 @@ impl Format for Bfcl {
     fn read(&self, file: &Path, matching: Option<Matching>, each: TakeCase<'_>) -> Result<()> {
         let (questions, answers) = files(file);
         let place = |path: &Path, number: usize| format!("{}:{number}", path.display());
+        if let Some(why) = unread_file(&questions) {
+            return each(questions.display().to_string(), Err(why));
+        }
         let answers = match &answers {
             Some(path) => read_answers(path, |number, reason| each(place(path, number), Err(reason)))?,
             None => Answers::new(),
@@ -162,7 +185,7 @@ impl Format for Bfcl {
 
     fn verdict(&self, case: &Case, reply: &Reply) -> Option<Verdict> {
         let target: Target = serde_json::from_value(case.target.clone()).ok()?;
-        let judged = judge(&target, case.arm, reply).err();
+        let judged = published(&target, case.arm, reply).err();
         Some(Verdict {
             valid: judged.is_none(),
             error: judged.map(|wrong| format!("{}: {}", wrong.kind, wrong.message)),
@@ -207,6 +230,9 @@ impl Task for Bfcl {
     /// The first questions of the file, as many as the suite asks for: nothing is drawn, the seed is not used.
     fn each_case(&self, params: &Params, _: u64, tokens: &dyn TokenCounter, emit: Emit<'_>) -> Result<()> {
         let (questions, answers) = files(&file_at(TASK, params)?);
+        if let Some(why) = unread_file(&questions) {
+            return Err(Error::usage(format!("{}: {why}", questions.display())));
+        }
         let answers = match &answers {
             Some(path) => read_answers(path, |number, reason| Err(bad_line(path, number, &reason)))?,
             None => Answers::new(),
@@ -231,6 +257,8 @@ impl Task for Bfcl {
         Ok(())
     }
 
+    /// Quality by BFCL's rules; the figure `published` is what its own checker says where that is something else, as it
+    /// takes calls in JSON for none and the thinking for a part of the answer.
     fn score(&self, case: &Case, reply: &Reply) -> Outcome {
         let target: Target = match serde_json::from_value(case.target.clone()) {
             Ok(target) => target,
@@ -242,11 +270,15 @@ impl Task for Bfcl {
         if case.arm == Some(Arm::Constrained) && target.wanted() == Wanted::NoCall {
             return Outcome::Unscored { reason: "a server that must call cannot keep from calling".into() };
         }
-        Outcome::Scored(match judge(&target, case.arm, reply) {
-            Ok(()) => Score::of(1.0),
+        let score = match judge(&target, case.arm, reply) {
+            Ok(form) => {
+                form.name().map_or(Score::of(1.0), |name| Score::of(1.0).labelled(name).with(name, 1.0))
+            }
             Err(_) if is_cut_off(case.arm, reply) => Score::of(0.0).labelled("truncated"),
             Err(wrong) => Score::of(0.0).labelled(wrong.kind),
-        })
+        };
+        let passes = published(&target, case.arm, reply).is_ok();
+        Outcome::Scored(beside(score, f64::from(u8::from(passes))))
     }
 
     fn perfect(&self, case: &Case) -> Option<Reply> {
@@ -255,23 +287,50 @@ impl Task for Bfcl {
     }
 }
 
-/// The published checker's verdict. Where replies are scored without an arm, one with tool calls counts as
-/// native, any other as prompted.
-fn judge(target: &Target, arm: Option<Arm>, reply: &Reply) -> Result<(), Wrong> {
-    let native = arm.map_or(!reply.tool_calls.is_empty(), |arm| arm != Arm::Prompted);
-    let has_call = || decode::has_call(native, reply);
+/// Where replies are scored without an arm, one with tool calls counts as native, any other as prompted.
+fn is_native(arm: Option<Arm>, reply: &Reply) -> bool {
+    arm.map_or(!reply.tool_calls.is_empty(), |arm| arm != Arm::Prompted)
+}
+
+/// The published checker's verdict on what the published decoder reads.
+fn published(target: &Target, arm: Option<Arm>, reply: &Reply) -> Result<(), Wrong> {
+    let native = is_native(arm, reply);
+    verdict(target, native, decode::published(native, reply))
+}
+
+/// The checker's verdict on the calls of a reply, and how they are written. A call that the server left in the text is
+/// none that anybody got.
+fn judge(target: &Target, arm: Option<Arm>, reply: &Reply) -> Result<Form, Wrong> {
+    let native = is_native(arm, reply);
+    let decoded = decode::decode(arm, native, reply, &target.tools(false));
+    let is_empty = decoded.as_ref().map_or(true, |(calls, _)| calls.is_empty());
+    if is_empty && arm != Some(Arm::Prompted) && has_leaked(target, arm, reply) {
+        return Err(Wrong::new(Fault::LeakedToContent.name(), "the server left the call in the text"));
+    }
+    let form = decoded.as_ref().map_or(Form::Published, |(_, form)| *form);
+    verdict(target, native, decoded.map(|(calls, _)| calls)).map(|()| form)
+}
+
+/// Whether a call of one of the functions was left in the text. Without an arm, text may be what was asked for: only
+/// the marks of a model's own syntax show that it was not.
+fn has_leaked(target: &Target, arm: Option<Arm>, reply: &Reply) -> bool {
+    let offered = [target.tools(true), target.tools(false)].concat();
+    leak(reply, &offered).is_some_and(|leak| arm.is_some() || leak.has_marks())
+}
+
+fn verdict(target: &Target, native: bool, decoded: Result<Vec<Call>, String>) -> Result<(), Wrong> {
+    let has_call = decode::has_call(&decoded);
     match target.wanted() {
-        Wanted::NoCall if has_call() => {
+        Wanted::NoCall if has_call => {
             Err(Wrong::new("irrelevance_error:decoder_success", "there is a call where none fits"))
         }
-        Wanted::AnyCall if !has_call() => {
+        Wanted::AnyCall if !has_call => {
             Err(Wrong::new("relevance_error:decoder_failed", "there is no call where one fits"))
         }
         Wanted::NoCall | Wanted::AnyCall => Ok(()),
         Wanted::Calls => {
             let question = Question::of(target).map_err(|error| Wrong::new("bad_question", error))?;
-            let calls = decode::decode(native, reply)
-                .map_err(|reason| Wrong::new("ast_decoder:decoder_failed", reason))?;
+            let calls = decoded.map_err(|reason| Wrong::new("ast_decoder:decoder_failed", reason))?;
             check(&question, &calls, native)
         }
     }
@@ -280,7 +339,7 @@ fn judge(target: &Target, arm: Option<Arm>, reply: &Reply) -> Result<(), Wrong> 
 /// Whether the output budget ran out before there was a call that can be read.
 fn is_cut_off(arm: Option<Arm>, reply: &Reply) -> bool {
     let native = arm.is_some_and(|arm| arm != Arm::Prompted);
-    ran_out(reply) && decode::decode(native, reply).is_err()
+    ran_out(reply) && decode::decode(arm, native, reply, &[]).is_err()
 }
 
 /// A reply that passes: the first accepted value of every parameter, those that may stay out left out.

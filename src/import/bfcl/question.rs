@@ -6,13 +6,25 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::check::sent_name;
-use super::python::{Kind, Python};
 use crate::import::name_of;
+use crate::task::tools::python::{Kind, Python};
 use crate::trial::{Message, Role, Tool};
 
-/// Parts of the names of categories that need more than one reply, or another language than Python.
-const OTHER_FORMS: [&str; 9] =
-    ["multi_turn", "java", "javascript", "memory", "web_search", "rest", "sql", "format_sensitivity", "exec"];
+/// Parts of the names of categories that are not read, and why.
+const OTHER_FORMS: [(&str, &str); 12] = [
+    ("multi_turn", "it is played over several turns with the published environment's own tools"),
+    ("java", "its arguments are written and compared as Java"),
+    ("javascript", "its arguments are written and compared as JavaScript"),
+    ("memory", "it is played over several conversations with a store of its own"),
+    ("web_search", "it is played over several turns with a search engine"),
+    ("agentic", "it is played over several turns with tools of its own"),
+    ("format_sensitivity", "it asks the questions of other categories again, in other formats"),
+    ("exec", "its calls are carried out, and their results compared"),
+    ("executable", "its calls are carried out, and their results compared"),
+    ("rest", "its calls are sent to public servers"),
+    ("sql", "its arguments are compared as SQL"),
+    ("chatable", "it has no functions, and nothing that could be checked"),
+];
 
 /// A line of a file of questions.
 #[derive(Debug, Deserialize)]
@@ -229,11 +241,6 @@ pub(super) fn asked(
 ) -> Result<Asked, String> {
     let id = name_of(&row.id).map_err(|error| format!("`id`: {error}"))?;
     let category = category(&id, file);
-    if let Some(form) = other_form(&category) {
-        return Err(format!(
-            "category {category}: only single-turn questions about Python are read, no {form}"
-        ));
-    }
     let [turn] = row
         .question
         .try_into()
@@ -250,8 +257,14 @@ pub(super) fn asked(
     Ok(Asked { id, messages, target })
 }
 
+/// Why a category is not read, if it is not.
+pub(super) fn unread(category: &str) -> Option<String> {
+    let (form, why) = other_form(category)?;
+    Some(format!("category {category}: only single-turn questions about Python are read, no {form}: {why}"))
+}
+
 /// What the question's name says before its number (`live_simple_0-0-0`), else the file's name.
-fn category(id: &str, file: &str) -> String {
+pub(super) fn category(id: &str, file: &str) -> String {
     let known = |name: &str| {
         let parts = ["simple", "multiple", "parallel", "relevance"];
         parts.iter().any(|part| name.contains(part)) || other_form(name).is_some()
@@ -260,12 +273,16 @@ fn category(id: &str, file: &str) -> String {
     if known(own) || !known(file) {
         return own.to_owned();
     }
-    file.strip_prefix("BFCL_")
-        .map_or(file, |rest| rest.split_once('_').map_or(rest, |(_, rest)| rest))
-        .to_owned()
+    of_file(file).unwrap_or(file).to_owned()
 }
 
-fn other_form(category: &str) -> Option<&'static str> {
+/// The category that a published file's name says: `BFCL_v4_multi_turn_base` is about `multi_turn_base`.
+pub(super) fn of_file(file: &str) -> Option<&str> {
+    let rest = file.strip_prefix("BFCL_")?;
+    Some(rest.split_once('_').map_or(rest, |(_, rest)| rest))
+}
+
+fn other_form(category: &str) -> Option<(&'static str, &'static str)> {
     let category = format!("_{category}_");
-    OTHER_FORMS.into_iter().find(|form| category.contains(&format!("_{form}_")))
+    OTHER_FORMS.into_iter().find(|(form, _)| category.contains(&format!("_{form}_")))
 }

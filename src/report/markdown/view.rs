@@ -166,6 +166,7 @@ struct TriggerView {
     only_setting: u32,
     only_reference: u32,
     f1: String,
+    leaked: u32,
     valid: String,
 }
 
@@ -513,6 +514,7 @@ fn triggers(summary: &Summary) -> Vec<TriggerView> {
             only_setting: row.only_setting,
             only_reference: row.only_reference,
             f1: text::estimate(row.f1, text::score),
+            leaked: row.leaked,
             valid: format!("{} of {}", row.valid_calls, row.calls),
         })
         .collect()

@@ -101,7 +101,8 @@ impl Task for BlockPlan {
             Ok(target) => target,
             Err(outcome) => return outcome,
         };
-        let blocks = blocks(&reply.content, target.blocks);
+        let answer = reply.answer();
+        let blocks = blocks(&answer, target.blocks);
         let completion = blocks.len() as f64 / f64::from(target.blocks.max(1));
         let kept: Vec<f64> = target.rules.iter().map(|rule| rule.kept(&blocks)).collect();
         let accuracy = kept.iter().sum::<f64>() / kept.len().max(1) as f64;

@@ -98,7 +98,8 @@ impl Task for RepeatedWords {
             Err(outcome) => return outcome,
         };
         let run = target.run();
-        let said: Vec<&str> = reply.content.split_whitespace().collect();
+        let answer = reply.answer();
+        let said: Vec<&str> = answer.split_whitespace().collect();
         let compared: Vec<&str> = said.iter().copied().take(COMPARED * run.len().max(1)).collect();
         let distance = strsim::generic_levenshtein(&compared, &run) + (said.len() - compared.len());
         let longer = said.len().max(run.len()).max(1);

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::task::options::answer_text;
 use crate::task::retrieval::ran_out;
 use crate::trial::{Reply, Score};
 
@@ -162,7 +161,7 @@ fn most_frequent<'a>(labels: impl Iterator<Item = &'a str>) -> Option<&'a str> {
 
 /// The beginning of a reply's text after the reasoning, as much as is judged.
 pub(super) fn read(reply: &Reply) -> String {
-    answer_text(reply).chars().take(READ_CHARACTERS).collect()
+    reply.answer().chars().take(READ_CHARACTERS).collect()
 }
 
 /// The words of a text in lower case, each with one blank before and behind.

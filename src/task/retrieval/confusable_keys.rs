@@ -70,7 +70,8 @@ impl Retrieval for ConfusableKeys {
 
     fn judge(&self, case: &Case, reply: &Reply) -> Result<Score, Outcome> {
         let target: Target = read_target(case)?;
-        let said = numbers(&reply.content);
+        let answer = reply.answer();
+        let said = numbers(&answer);
         if !said.is_empty() && said.iter().all(|number| *number == target.answer) {
             return Ok(Score::of(1.0));
         }

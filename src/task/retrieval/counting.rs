@@ -113,7 +113,7 @@ impl Retrieval for Counting {
     /// the distance between answer and truth, 0 without an answer.
     fn judge(&self, case: &Case, reply: &Reply) -> Result<Score, Outcome> {
         let target: Target = read_target(case)?;
-        let said = answer(&reply.content, &target);
+        let said = answer(&reply.answer(), &target);
         let right = said.as_ref() == Some(&target.answer);
         let mut score = Score::of(f64::from(u8::from(right)));
         if target.choices.is_empty() {

@@ -75,7 +75,8 @@ impl Retrieval for GraphWalks {
     /// Quality is F1 of the set of nodes, the metric `exact` whether the sets are equal.
     fn judge(&self, case: &Case, reply: &Reply) -> Result<Score, Outcome> {
         let target: Target = read_target(case)?;
-        let said = final_answer(&reply.content);
+        let answer = reply.answer();
+        let said = final_answer(&answer);
         let nodes = said.clone().unwrap_or_default();
         let wanted: BTreeSet<&str> = target.nodes.iter().map(String::as_str).collect();
         let exact = nodes == wanted;

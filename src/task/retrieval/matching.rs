@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::task::options::answer_text;
 use crate::trial::{Case, FinishReason, Part, Reply, Score};
 
 /// Judges a reply by the share of its answers; `error` names the error of an answer that is not all right and
 /// was not cut off, given its text and its score.
 pub(super) fn judged(case: &Case, reply: &Reply, error: impl FnOnce(&str, f64) -> &'static str) -> Score {
-    let text = answer_text(reply);
-    let found = found(&answers(&case.target), text);
+    let text = reply.answer();
+    let found = found(&answers(&case.target), &text);
     let quality = share(&found);
     let score = Score { parts: parts(case, &found), ..Score::of(quality) };
     if quality >= 1.0 {
@@ -21,7 +20,7 @@ pub(super) fn judged(case: &Case, reply: &Reply, error: impl FnOnce(&str, f64) -
     } else if text.trim().is_empty() {
         score.labelled("empty")
     } else {
-        score.labelled(error(text, quality))
+        score.labelled(error(&text, quality))
     }
 }
 
@@ -118,7 +117,7 @@ mod tests {
             ("<think></think>", ""),
         ] {
             let reply = Reply { content: content.into(), reasoning: "7".into(), ..Reply::default() };
-            assert_eq!(answer_text(&reply), expected, "{content}");
+            assert_eq!(reply.answer(), expected, "{content}");
         }
     }
 

@@ -109,7 +109,7 @@ impl Retrieval for OrdinalRecall {
     /// characters. The metric `exact` is 1 when there is no difference. Runs of white space count as one blank.
     fn judge(&self, case: &Case, reply: &Reply) -> Result<Score, Outcome> {
         let target: Target = read_target(case)?;
-        let content = plain(&reply.content);
+        let content = plain(&reply.answer());
         let rest = content.strip_prefix(&target.code).map(without_signs);
         let quality = rest.map_or(0.0, |rest| similarity(&plain(&target.answer), rest));
         let score = Score::of(quality).with("exact", f64::from(u8::from(quality == 1.0)));

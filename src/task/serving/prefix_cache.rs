@@ -12,7 +12,7 @@ use serde_json::json;
 use super::variants::{Edit, Variant};
 use crate::error::Result;
 use crate::task::fitting::{Draft, Fitter, Piece};
-use crate::task::options::{OUTPUT_HELP, THINKING, answer_text, max_tokens, output_tokens, read_target};
+use crate::task::options::{OUTPUT_HELP, THINKING, max_tokens, output_tokens, read_target};
 use crate::task::random::Random;
 use crate::task::sizing::{Fit, too_small};
 use crate::task::words::{Keys, Numbers};
@@ -141,7 +141,7 @@ fn judge(target: &Target, warm: &Reply, cold: &Reply) -> Result<Outcome, &'stati
         return Err(NEVER_COLD);
     }
     let possible = served.possible_tokens().ok_or(NOT_SHOWN)?;
-    let right = |reply: &Reply| answer_text(reply).contains(&target.answer);
+    let right = |reply: &Reply| reply.answer().contains(&target.answer);
     let same = same_text(warm, cold);
     let label = if !reused(cached, possible) {
         Some("not reused")
@@ -195,7 +195,7 @@ pub fn variant_of(case: &Case) -> Option<Variant> {
 
 /// Whether the reply holds the right answer of the second request.
 pub fn is_right(case: &Case, reply: &Reply) -> bool {
-    read_target::<Target>(case).is_ok_and(|target| answer_text(reply).contains(&target.answer))
+    read_target::<Target>(case).is_ok_and(|target| reply.answer().contains(&target.answer))
 }
 
 impl PrefixCache {

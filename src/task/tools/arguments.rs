@@ -149,9 +149,21 @@ mod tests {
         let leaked = (0.0, Some("leaked_to_content".to_owned()));
         for arm in [Arm::Native, Arm::Constrained] {
             let case = case_of(arm, "parcel_twenty");
-            for wrapped in [format!("```json\n{text}\n```"), format!("<tool_call>\n{text}\n</tool_call>")] {
-                assert_eq!(judged(&case, &says(&wrapped, FinishReason::Stop)), leaked);
+            let arguments = r#"{"tracking_number":98765432109876543210,"carrier":"freight"}"#;
+            for wrapped in [
+                format!("```json\n{text}\n```"),
+                format!("<tool_call>\n{text}\n</tool_call>"),
+                format!("[TOOL_CALLS]track_parcel[ARGS]{arguments}"),
+                format!("<|channel|>commentary to=functions.track_parcel <|constrain|>json<|message|>{arguments}<|call|>"),
+                "<tool_call>\n<function=track_parcel>\n<parameter=carrier>\nfreight\n</parameter>\n</function>\n</tool_call>"
+                    .to_owned(),
+                "[track_parcel(tracking_number=98765432109876543210, carrier=\"freight\")]".to_owned(),
+                format!("<think>I look.</think>\n<tool_call>\n{text}\n</tool_call>"),
+            ] {
+                assert_eq!(judged(&case, &says(&wrapped, FinishReason::Stop)), leaked, "{wrapped}");
             }
+            let thought = format!("<think>Maybe <tool_call>{text}</tool_call>?</think>I cannot.");
+            assert_eq!(judged(&case, &says(&thought, FinishReason::Stop)), (0.0, Some("no_call".into())));
             let other = text.replace("track_parcel", "find_parcel");
             assert_eq!(judged(&case, &says(&other, FinishReason::Stop)), (0.0, Some("no_call".into())));
         }

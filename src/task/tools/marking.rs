@@ -10,7 +10,7 @@ use crate::trial::{Arm, Case, FinishReason, Outcome, Prompt, Reply, Score, Tool,
 
 use super::asking::Offer;
 use super::data::Request;
-use super::extract::{Call, Extraction, from_server, from_text};
+use super::extract::{Call, Extraction, from_prompted, from_server, leak};
 use super::ladder::{Expected, Fault, Rungs, judge};
 
 /// Calls of a reply that are compared with what is asked for; what is behind them is too much anyway.
@@ -107,13 +107,13 @@ pub(super) fn calls(
     offered: &[Tool],
 ) -> std::result::Result<Vec<Call>, Fault> {
     let found = match from_server(&reply.tool_calls) {
-        Extraction::NoCall if arm == Some(Arm::Prompted) => from_text(&reply.content),
+        Extraction::NoCall if arm == Some(Arm::Prompted) => from_prompted(reply, offered),
         found => found,
     };
     match found {
         Extraction::Calls(calls) => Ok(calls),
         _ if ran_out(reply) => Err(Fault::Truncated),
-        Extraction::NoCall if arm != Some(Arm::Prompted) && leaked(reply, offered) => {
+        Extraction::NoCall if arm != Some(Arm::Prompted) && leak(reply, offered).is_some() => {
             Err(Fault::LeakedToContent)
         }
         Extraction::NoCall => Err(Fault::NoCall),
@@ -135,14 +135,6 @@ fn ran_out(reply: &Reply) -> bool {
     reply.finish_reason == Some(FinishReason::Length)
 }
 
-/// Whether a call of an offered tool is in the text although the server should have parsed it.
-fn leaked(reply: &Reply, offered: &[Tool]) -> bool {
-    let Extraction::Calls(calls) = from_text(&reply.content) else {
-        return false;
-    };
-    calls.iter().any(|call| offered.iter().any(|tool| tool.name == call.name))
-}
-
 /// How far each of the expected calls came.
 struct Marks {
     parsed: bool,
@@ -156,7 +148,12 @@ fn mark(case: &Case, target: &Target, reply: &Reply) -> Marks {
     match calls(case.arm, reply, offered) {
         Err(fault) => Marks { parsed: false, each: vec![failed(fault); target.expected.len()], extra: 0 },
         Ok(calls) => {
-            let absent = failed(if ran_out(reply) { Fault::Truncated } else { Fault::MissingCall });
+            let has_leaked = || case.arm != Some(Arm::Prompted) && leak(reply, offered).is_some();
+            let absent = failed(match calls.len() < target.expected.len() {
+                _ if ran_out(reply) => Fault::Truncated,
+                true if has_leaked() => Fault::LeakedToContent,
+                _ => Fault::MissingCall,
+            });
             let each = pair(&calls, &target.expected, offered);
             Marks {
                 parsed: true,

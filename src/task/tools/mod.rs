@@ -5,6 +5,7 @@
 //! | [`data`] | the requests that ship, with the tools they are about |
 //! | `asking` | from a request to a case, in each arm |
 //! | [`extract`] | from a reply to its calls |
+//! | `python` | calls that are written as Python |
 //! | [`ladder`] | one call against what is asked for |
 //! | `marking` | the calls of a reply against all that is asked for, in any order |
 
@@ -19,6 +20,7 @@ pub mod ladder;
 mod marking;
 pub mod multi_turn;
 pub mod parallel;
+pub(crate) mod python;
 pub mod schema;
 pub mod selection;
 mod siblings;

@@ -156,7 +156,7 @@ fn every(data: &DataSet) -> impl Iterator<Item = Asked<'_>> {
 fn score(case: &Case, target: &Target, reply: &Reply) -> Score {
     let offered = marking::offered(case, &target.offered);
     let calls = marking::calls(case.arm, reply, offered);
-    let said = Said::of(&calls, &reply.content, &target.missing);
+    let said = Said::of(&calls, &reply.answer(), &target.missing);
     let bit = |is: bool| f64::from(u8::from(is));
     let fault = match (target.right, &target.expected) {
         (Kind::Call, Some(expected)) => wrong_call(&calls, said, expected),
@@ -243,6 +243,27 @@ mod tests {
                 Kind::Call => continue,
             };
             assert_eq!(judged(case, &reply), (0.0, Some(label.into())));
+        }
+    }
+
+    /// A call that nobody got is still no answer, in whatever syntax it stands in the text.
+    #[test]
+    fn a_call_in_the_models_own_syntax_is_no_answer() {
+        for case in &cases(Arm::Native, 8) {
+            let Prompt::Chat { tools, .. } = &case.prompt else { panic!("not a chat") };
+            for text in [
+                format!("<function={}>\n</function>", tools[0].name),
+                format!("[TOOL_CALLS]{}[ARGS]{{}}", tools[0].name),
+            ] {
+                let label = match right(case) {
+                    Kind::Ask => "ask_but_called",
+                    Kind::Answer => "answer_but_called",
+                    Kind::Refuse => "refuse_but_called",
+                    Kind::Call => "leaked_to_content",
+                };
+                let reply = Reply { content: text, ..Reply::default() };
+                assert_eq!(judged(case, &reply), (0.0, Some(label.into())));
+            }
         }
     }
 

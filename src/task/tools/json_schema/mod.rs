@@ -226,7 +226,7 @@ fn data() -> Result<&'static [Collection]> {
 
 fn score(target: &Target, reply: &Reply) -> std::result::Result<Score, String> {
     let ran_out = reply.finish_reason == Some(FinishReason::Length);
-    Ok(match read(&reply.content) {
+    Ok(match read(&reply.answer()) {
         Found::Nothing | Found::Broken if ran_out => unread("truncated"),
         Found::Nothing => unread("no_json"),
         Found::Broken => unread("bad_json"),
@@ -390,7 +390,7 @@ pub(crate) fn by_schema(
 ) -> std::result::Result<(Score, Option<String>), String> {
     let ran_out = reply.finish_reason == Some(FinishReason::Length);
     let figures = |json, compliant, bare| compliance(Score::of(0.0), json, compliant, bare);
-    Ok(match read(&reply.content) {
+    Ok(match read(&reply.answer()) {
         Found::Nothing | Found::Broken if ran_out => {
             (figures(false, false, false).labelled("truncated"), Some("the output budget ran out".into()))
         }

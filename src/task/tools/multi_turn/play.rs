@@ -120,7 +120,7 @@ impl<'a> Player<'a> {
         if self.stopped.is_some() || self.turns.len() == self.target.scenario.turns.len() {
             return None;
         }
-        let attempts = speech::attempts(self.arm, reply);
+        let attempts = speech::attempts(self.arm, &self.target.tools, reply);
         let ran_out = reply.finish_reason == Some(FinishReason::Length);
         if ran_out && attempts.iter().all(|attempt| attempt.arguments.is_none()) {
             return self.stop(Cause::Truncated);
@@ -173,7 +173,8 @@ impl<'a> Player<'a> {
         let target = self.target;
         let at = self.turns.len();
         let required = &target.scenario.turns[at].results;
-        let told = |value: &&String| holds(&reply.content, value) && holds(&self.answers, value);
+        let said = reply.answer();
+        let told = |value: &&String| holds(&said, value) && holds(&self.answers, value);
         let results = required.iter().filter(told).count();
         let right_state = self.world.essence() == self.gold[at];
         let cause = match (right_state, results == required.len()) {
@@ -188,7 +189,7 @@ impl<'a> Player<'a> {
     }
 
     fn cause(&self, reply: &Reply, right_state: bool) -> Cause {
-        if speech::leaked(self.arm, &self.target.tools, &reply.content) {
+        if speech::leaked(self.arm, &self.target.tools, reply) {
             Cause::LeakedToContent
         } else if self.this_turn.bad_json > 0 {
             Cause::BadJson

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::environment::Answer;
-use crate::task::tools::extract::{Extraction, MAX_CALLS, from_server, from_text};
+use crate::task::tools::extract::{Extraction, MAX_CALLS, from_prompted, from_server, leak};
 use crate::trial::{Arm, Message, Reply, Role, Tool, ToolCall};
 
 /// What the model is told in every arm.
@@ -51,9 +51,9 @@ pub(super) struct Attempt {
 }
 
 /// The calls of a reply: those that the server parsed, in the prompted arm else those in the text.
-pub(super) fn attempts(arm: Arm, reply: &Reply) -> Vec<Attempt> {
+pub(super) fn attempts(arm: Arm, tools: &[Tool], reply: &Reply) -> Vec<Attempt> {
     if reply.tool_calls.is_empty() && arm == Arm::Prompted {
-        return written(&reply.content);
+        return written(from_prompted(reply, tools));
     }
     reply.tool_calls.iter().take(MAX_CALLS).map(parsed).collect()
 }
@@ -67,8 +67,8 @@ fn parsed(call: &ToolCall) -> Attempt {
     Attempt { id, name: call.name.clone(), arguments }
 }
 
-fn written(text: &str) -> Vec<Attempt> {
-    match from_text(text) {
+fn written(found: Extraction) -> Vec<Attempt> {
+    match found {
         Extraction::NoCall => Vec::new(),
         Extraction::BadJson => vec![Attempt { id: None, name: String::new(), arguments: None }],
         Extraction::Calls(calls) => calls
@@ -79,9 +79,8 @@ fn written(text: &str) -> Vec<Attempt> {
 }
 
 /// Whether a call of an offered tool is in a text that the server should have parsed.
-pub(super) fn leaked(arm: Arm, tools: &[Tool], text: &str) -> bool {
-    let offered = |attempt: &Attempt| tools.iter().any(|tool| tool.name == attempt.name);
-    arm != Arm::Prompted && written(text).iter().any(offered)
+pub(super) fn leaked(arm: Arm, tools: &[Tool], reply: &Reply) -> bool {
+    arm != Arm::Prompted && leak(reply, tools).is_some()
 }
 
 /// The model's turn with its calls, and what they came to. `first` is the number of the first of these calls
@@ -193,7 +192,7 @@ mod tests {
             tool_calls: vec![call(Some("abc"), "{\"a\":1}"), call(None, "{broken"), call(Some(""), "")],
             ..Reply::default()
         };
-        let attempts = attempts(Arm::Native, &reply);
+        let attempts = attempts(Arm::Native, &[], &reply);
         let answers = [Ok(json!({"ok": true})), Err("no".into()), Ok(json!(1))];
         let messages = results(Arm::Native, &reply, &attempts, &answers, 7);
         let ids: Vec<_> = messages[1..].iter().map(|message| message.tool_call_id.clone().unwrap()).collect();
@@ -207,7 +206,7 @@ mod tests {
     #[test]
     fn the_prompted_arm_has_no_messages_of_tools() {
         let reply = Reply { content: "{\"name\":\"f\",\"arguments\":{}}".into(), ..Reply::default() };
-        let attempts = attempts(Arm::Prompted, &reply);
+        let attempts = attempts(Arm::Prompted, &[], &reply);
         let messages = results(Arm::Prompted, &reply, &attempts, &[Ok(json!({"n": 3}))], 0);
         assert_eq!(
             messages,

@@ -222,6 +222,16 @@ fn what_goes_wrong_has_a_label() {
     for (case, replies, turn, label) in [
         (&native, vec![says("8471"), says("Done.")], 1.0, "no_call"),
         (&native, vec![says(text), says("Done.")], 1.0, "leaked_to_content"),
+        (
+            &native,
+            vec![
+                says("<function=read_file>\n<parameter=path>\netc/server.conf\n</parameter>\n</function>"),
+                says("Done."),
+            ],
+            1.0,
+            "leaked_to_content",
+        ),
+        (&native, vec![look(), says("<think>8471</think>I see."), says("Done.")], 1.0, "missing_result"),
         (&native, vec![look(), says("I see."), says("Done.")], 1.0, "missing_result"),
         (&native, vec![look(), says("8471"), wrong, says("Done.")], 2.0, "wrong_state"),
         (&native, vec![calls(vec![call("read_file", "{")]), says("8471")], 1.0, "bad_json"),

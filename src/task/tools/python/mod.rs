@@ -1,14 +1,18 @@
-//! Values as Python holds them: BFCL's rules are about Python's types and its `==`.
+//! Calls and values as Python has them: several models write their calls as Python, and BFCL's rules are about
+//! Python's types and its `==`.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Number as JsonNumber, Value};
+
+mod arithmetic;
+pub(crate) mod calls;
 
 /// A value of Python's.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Python {
+pub(crate) enum Python {
     /// `None`.
     None,
     /// `True` or `False`.
@@ -29,7 +33,7 @@ pub(super) enum Python {
 
 /// The types that BFCL's checker tells apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     None,
     Bool,
     Int,
@@ -43,7 +47,7 @@ pub(super) enum Kind {
 impl Kind {
     /// The type that a function's documentation names; a tuple is a list once it was JSON, and `any` is checked
     /// as a string.
-    pub(super) fn named(name: &str) -> Option<Self> {
+    pub(crate) fn named(name: &str) -> Option<Self> {
         Some(match name {
             "string" | "any" => Self::Text,
             "integer" => Self::Int,
@@ -56,7 +60,7 @@ impl Kind {
     }
 
     /// Python's name of the type.
-    pub(super) const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::None => "NoneType",
             Self::Bool => "bool",
@@ -78,7 +82,7 @@ enum Number<'a> {
 }
 
 impl Python {
-    pub(super) const fn kind(&self) -> Kind {
+    pub(crate) const fn kind(&self) -> Kind {
         match self {
             Self::None => Kind::None,
             Self::Bool(_) => Kind::Bool,
@@ -92,7 +96,7 @@ impl Python {
     }
 
     /// A whole number of decimal digits, maybe after a minus.
-    pub(super) fn int(lexeme: &str) -> Self {
+    pub(crate) fn int(lexeme: &str) -> Self {
         let (sign, digits) = lexeme.strip_prefix('-').map_or(("", lexeme), |rest| ("-", rest));
         match digits.trim_start_matches('0') {
             "" => Self::Int("0".into()),
@@ -101,17 +105,32 @@ impl Python {
     }
 
     /// A float of a decimal lexeme; infinite where it is too large, as in Python.
-    pub(super) fn float(lexeme: &str) -> Option<Self> {
+    pub(crate) fn float(lexeme: &str) -> Option<Self> {
         lexeme.parse().ok().map(Self::Float)
     }
 
+    /// As JSON has it: a tuple is a list, and a number that JSON lacks is none.
+    pub(crate) fn to_json(&self) -> Value {
+        match self {
+            Self::None => Value::Null,
+            Self::Bool(is) => Value::Bool(*is),
+            Self::Int(digits) => digits.parse().map_or(Value::Null, Value::Number),
+            Self::Float(float) => JsonNumber::from_f64(*float).map_or(Value::Null, Value::Number),
+            Self::Text(text) => Value::String(text.clone()),
+            Self::List(values) | Self::Tuple(values) => values.iter().map(Self::to_json).collect(),
+            Self::Dict(entries) => {
+                Value::Object(entries.iter().map(|(key, value)| (key.clone(), value.to_json())).collect())
+            }
+        }
+    }
+
     /// Whether it is the empty string, by which answers say that a parameter may be left out.
-    pub(super) fn is_empty_text(&self) -> bool {
+    pub(crate) fn is_empty_text(&self) -> bool {
         matches!(self, Self::Text(text) if text.is_empty())
     }
 
     /// Python's `==`: `True`, `1` and `1.0` are equal, a list never equals a tuple.
-    pub(super) fn equals(&self, other: &Self) -> bool {
+    pub(crate) fn equals(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::None, Self::None) => true,
             (Self::Text(a), Self::Text(b)) => a == b,

@@ -1,5 +1,11 @@
 //! Finds the calls in a reply: those that the server parsed, or those that the model wrote into its text.
 //!
+//! | module | what it does |
+//! |---|---|
+//! | `families` | the syntaxes in which models write calls, a file a family |
+//! | `places` | whether what looks like a call is meant as one |
+//! | `leak` | calls that the server left in the text |
+//!
 //! Replies are hostile input. Time and memory are bounded by [`MAX_BYTES`]; nesting by the JSON parser, which
 //! gives up at 128 levels.
 
@@ -8,6 +14,13 @@ use std::collections::HashSet;
 use serde_json::{Map, Value};
 
 use crate::trial::ToolCall;
+
+mod families;
+mod leak;
+mod places;
+
+pub use families::Written;
+pub use leak::{Leak, from_prompted, leak};
 
 /// Bytes of a text, or of one call's arguments, that are read; the rest is not looked at.
 pub const MAX_BYTES: usize = 256 * 1024;
