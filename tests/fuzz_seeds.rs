@@ -56,3 +56,13 @@ fn events() {
 fn gguf() {
     hammer("gguf", entry::gguf);
 }
+
+#[test]
+fn journal() {
+    hammer("journal", entry::journal);
+}
+
+#[test]
+fn suite() {
+    hammer("suite", entry::suite);
+}

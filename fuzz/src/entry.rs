@@ -1,7 +1,10 @@
 //! What the fuzzers run: each function takes any bytes, must not panic, and asserts what holds of any bytes.
 
+use std::path::Path;
+
 use kneepoint::client::{reply, sse};
 use kneepoint::model::gguf;
+use kneepoint::suite::Suite;
 use kneepoint::task::tools::extract::{Extraction, MAX_CALLS, read_server, read_text};
 use kneepoint::task::tools::ladder::schema_fault;
 use kneepoint::trial::ToolCall;
@@ -41,4 +44,23 @@ pub fn events(bytes: &[u8]) {
 /// The reader of model files.
 pub fn gguf(bytes: &[u8]) {
     let _ = gguf::parse(bytes);
+}
+
+/// The reader of journals: what it takes as whole lines reads the same again.
+pub fn journal(bytes: &[u8]) {
+    if let Ok((journal, whole)) = kneepoint::journal::parse(bytes) {
+        assert!(whole <= bytes.len());
+        let (again, rest) = kneepoint::journal::parse(&bytes[..whole]).expect("whole lines were read before");
+        assert_eq!((again.trials.len(), rest), (journal.trials.len(), whole));
+    }
+}
+
+/// The reader of suites: what it takes is a suite that the journal keeps as it is.
+pub fn suite(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    if let Ok(suite) = kneepoint::suite::parse(&text, Path::new("suite.toml"), &[]) {
+        let kept = serde_json::to_vec(&suite).expect("a suite is JSON");
+        let again: Suite = serde_json::from_slice(&kept).expect("what was written is read");
+        assert_eq!(again.fingerprint(), suite.fingerprint());
+    }
 }

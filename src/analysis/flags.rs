@@ -31,6 +31,9 @@ const OTHER_CPU_LIMIT: f64 = 0.20;
 /// Above this share of memory that others map too, the proportional set size says too little of a server.
 const SHARED_LIMIT: f64 = 0.20;
 
+/// Above this mean probability outside the lists a KLD may lie far below the true one (see docs/suites.md).
+const UNLISTED_LIMIT: f64 = 0.10;
+
 /// Fewer visits than this do not show drift.
 const MIN_VISITS: u32 = 3;
 
@@ -68,6 +71,7 @@ pub(crate) fn flags(run: &Run<'_>, summary: &Summary) -> Result<Vec<String>> {
     not_comparable(summary, &mut flags);
     truncated(summary, &mut flags);
     beyond_trained(run, &mut flags);
+    short_lists(summary, &mut flags);
     derived(summary, &mut flags);
     not_lossless(run, summary, &mut flags);
     streams(run, &mut flags);
@@ -110,6 +114,23 @@ fn void(summary: &Summary, flags: &mut Vec<String>) {
     for cell in &summary.cells {
         if let Some(reason) = &cell.void {
             flags.push(format!("{} at {} tokens does not count: {reason}", cell.setting, cell.context));
+        }
+    }
+}
+
+/// Served distributions of which the lists hold too little to say how far they moved.
+fn short_lists(summary: &Summary, flags: &mut Vec<String>) {
+    let worst = |context: u32| {
+        let cells = summary.cells.iter().filter(|cell| cell.context == context);
+        cells.filter_map(|cell| cell.kld.as_ref()?.unlisted).max_by(f64::total_cmp)
+    };
+    let contexts: BTreeSet<u32> = summary.cells.iter().map(|cell| cell.context).collect();
+    for (context, unlisted) in contexts.into_iter().filter_map(|context| Some((context, worst(context)?))) {
+        if unlisted > UNLISTED_LIMIT {
+            flags.push(format!(
+                "the lists behind the KLD at {context} tokens hold {} of the reference's probability: the true divergence is larger than shown; a larger top_k of coherence/kld shows more of it",
+                percent(1.0 - unlisted)
+            ));
         }
     }
 }

@@ -108,6 +108,7 @@ fn summarise(run: &Run<'_>, context: u32, windows: &[Window<'_>]) -> Option<(Kld
         perplexity: mean(&|position| position.nll).exp(),
         positions: all.len() as u32,
         outside: all.iter().filter(|position| position.outside).count() as u32,
+        unlisted: Some(mean(&|position| position.unlisted)),
     };
     Some((summary, draws.into_iter().map(Some).collect()))
 }

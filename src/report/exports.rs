@@ -57,6 +57,7 @@ pub fn cells_csv(summary: &Summary) -> Vec<u8> {
         "rms_delta_p",
         "top1_agreement",
         "perplexity",
+        "kld_unlisted",
         "ttft_s",
         "ttft_low_s",
         "ttft_high_s",
@@ -136,6 +137,7 @@ fn cell_fields<'a>(cell: &'a CellSummary, apart: &'a str) -> Vec<Field<'a>> {
         Field::Number(kld.map(|kld| kld.rms_delta_p)),
         Field::Number(kld.map(|kld| kld.top1_agreement)),
         Field::Number(kld.map(|kld| kld.perplexity)),
+        Field::Number(kld.and_then(|kld| kld.unlisted)),
     ]);
     fields.extend(with_interval(cell.ttft_s));
     fields.extend(with_interval(cell.prefill_tps));

@@ -92,6 +92,7 @@ impl Tasks for MadeUp {
                 same_top: luck * shift < 0.05,
                 nll: 2.0 + luck + shift,
                 outside: luck > 0.97,
+                unlisted: 0.2 * luck,
             }
         };
         (0..64).map(position).collect()

@@ -27,6 +27,10 @@ pub struct KldSummary {
     pub positions: u32,
     /// Positions whose actual token was outside the listed ones (its probability is bounded, not known).
     pub outside: u32,
+    /// Mean probability that the reference gives to tokens that not both lists name (0..1): what moved among them is
+    /// not seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unlisted: Option<f64>,
 }
 
 /// Served KLD in one band of depth, every figure with an interval: from a bootstrap of the windows, and of blocks

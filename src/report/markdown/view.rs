@@ -154,6 +154,7 @@ struct KldView {
     rms: String,
     top1: String,
     perplexity: String,
+    listed: String,
     positions: String,
 }
 
@@ -477,6 +478,7 @@ fn kld_row(setting: &str, kld: &KldSummary) -> KldView {
         rms: text::percent(kld.rms_delta_p),
         top1: text::percent(kld.top1_agreement),
         perplexity: text::significant(kld.perplexity),
+        listed: kld.unlisted.map_or(String::new(), |unlisted| text::percent(1.0 - unlisted)),
         positions: format!(
             "{} in {} {}{}",
             kld.positions,

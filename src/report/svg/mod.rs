@@ -435,6 +435,7 @@ mod tests {
             perplexity: 12.0,
             positions: 256,
             outside: 3,
+            unlisted: Some(0.04),
         });
         assert_eq!(axes(&summary).y, Objective::Kld);
         assert!(front(&summary).is_some());

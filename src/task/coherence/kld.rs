@@ -195,6 +195,9 @@ pub struct PositionKld {
     /// The actual next token is outside one of the lists: its probability there is the largest that it
     /// can have, not known.
     pub outside: bool,
+    /// Probability that the reference gives to tokens that not both lists name (0..1): of what moved among those
+    /// only the total is seen.
+    pub unlisted: f64,
 }
 
 /// Every position of a reply against the reference's reply to the same case, in the order of the text.
@@ -214,7 +217,8 @@ pub fn positions(case: &Case, reply: &Reply, reference: &Reply) -> Vec<PositionK
 }
 
 /// Figures over positions, by name: `mean`, `median`, `p99`, `p999` of the divergence (nat), `rms_delta_p`
-/// (0..1), `top1_agreement` (0..1), `perplexity` of the setting, `positions` and `outside` (counts).
+/// (0..1), `top1_agreement` (0..1), `perplexity` of the setting, `positions` and `outside` (counts), `unlisted` (mean
+/// probability that the reference gives to tokens that not both lists name, 0..1).
 /// `None` without positions.
 pub fn figures(positions: &[PositionKld]) -> Option<BTreeMap<String, f64>> {
     if positions.is_empty() {
@@ -234,6 +238,7 @@ pub fn figures(positions: &[PositionKld]) -> Option<BTreeMap<String, f64>> {
         ("perplexity", mean(positions.iter().map(|at| at.nll)).exp()),
         ("positions", positions.len() as f64),
         ("outside", outside as f64),
+        ("unlisted", mean(positions.iter().map(|at| at.unlisted))),
     ];
     Some(figures.map(|(name, value)| (name.to_owned(), value)).into())
 }
@@ -285,18 +290,21 @@ impl Window {
 fn compare_position(position: usize, setting: &Listed, reference: &Listed, actual: u32) -> PositionKld {
     let (q_actual, q_outside) = probability(setting, actual);
     let (p_actual, p_outside) = probability(reference, actual);
+    let (kld, unlisted) = divergence(reference, setting);
     PositionKld {
         position,
-        kld: divergence(reference, setting),
+        kld,
         delta_p: q_actual - p_actual,
         same_top: setting.first().map(|top| top.0) == reference.first().map(|top| top.0),
         nll: -q_actual.ln(),
         outside: q_outside || p_outside,
+        unlisted,
     }
 }
 
-/// KL(reference || setting) over the tokens that both name and one outcome for the rest (nat).
-fn divergence(reference: &Listed, setting: &Listed) -> f64 {
+/// KL(reference || setting) over the tokens that both name and one outcome for the rest (nat), and the reference's
+/// probability of that rest (0..1).
+fn divergence(reference: &Listed, setting: &Listed) -> (f64, f64) {
     let named: HashMap<u32, f32> = setting.iter().copied().collect();
     let (mut sum, mut p_named, mut q_named) = (0.0, 0.0, 0.0);
     for &(token, p_log) in reference {
@@ -310,7 +318,7 @@ fn divergence(reference: &Listed, setting: &Listed) -> f64 {
     // Without the floor, a rest that is all rounding would look like an impossible outcome.
     let p_rest = (1.0 - p_named).max(REST_FLOOR);
     let q_rest = (1.0 - q_named).max(REST_FLOOR);
-    (sum + p_rest * (p_rest / q_rest).ln()).max(0.0)
+    ((sum + p_rest * (p_rest / q_rest).ln()).max(0.0), (1.0 - p_named).clamp(0.0, 1.0))
 }
 
 /// The probability of a token, and whether it is not listed: then the largest that it can have, which is
@@ -388,7 +396,7 @@ mod tests {
         for seed in 0..40 {
             let (p, q) = two_models(seed, 1.5);
             let exact: f64 = p.iter().zip(&q).map(|(p, q)| p.exp() * (p - q)).sum();
-            let bounds = [16, 64, 256, 2000].map(|k| divergence(&top(&p, k), &top(&q, k)));
+            let bounds = [16, 64, 256, 2000].map(|k| divergence(&top(&p, k), &top(&q, k)).0);
             assert!(bounds.windows(2).all(|pair| pair[0] <= pair[1] + 1e-6), "{bounds:?} {exact}");
             assert!(bounds[0] > 0.0 && bounds[2] <= exact + 1e-5, "{bounds:?} {exact}");
             assert!((bounds[3] - exact).abs() < 1e-4, "{bounds:?} {exact}");
@@ -418,7 +426,7 @@ mod tests {
             let exact: f64 = p.iter().zip(&q).map(|(p, q)| p.exp() * (p - q)).sum();
             for (least, k) in least.iter_mut().zip([16, 64, 256]) {
                 let packed = PackedDistributions::pack(k, &[top(&p, k), top(&q, k)]).unpack().unwrap();
-                let bound = divergence(&packed[0], &packed[1]);
+                let (bound, _) = divergence(&packed[0], &packed[1]);
                 assert!(bound <= exact + 2e-5, "{bound} is above the exact {exact}");
                 *least = least.min(bound / exact);
             }
@@ -448,7 +456,9 @@ mod tests {
         let reference = logs(&[(1, 0.5), (2, 0.3), (3, 0.1)]);
         let setting = logs(&[(1, 0.4), (2, 0.3), (4, 0.2)]);
         let expected = 0.5 * (0.5_f64 / 0.4).ln() + 0.2 * (0.2_f64 / 0.3).ln();
-        assert!((divergence(&reference, &setting) - expected).abs() < 1e-6);
+        let (kld, unlisted) = divergence(&reference, &setting);
+        assert!((kld - expected).abs() < 1e-6);
+        assert!((unlisted - 0.2).abs() < 1e-6, "tokens 3 and all that no list names: {unlisted}");
 
         let case = case(&[3]);
         let at = positions(&case, &reply(3, &[setting]), &reply(3, &[reference]))[0];
