@@ -112,6 +112,9 @@ pub struct RunArgs {
     /// Print cells, trials, estimates and each server's command, and run nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Do not start the reference for about 20 s to see how fast it is, where no earlier run says it
+    #[arg(long, requires = "dry_run")]
+    pub no_probe: bool,
     /// Try the tasks on the reference alone and propose options that put each into 60 to 90%
     #[arg(long, conflicts_with = "dry_run")]
     pub pilot: bool,
@@ -141,7 +144,7 @@ fn overrides(model: Option<&str>, sets: &[String]) -> Vec<String> {
 /// Arguments of `score`.
 #[derive(Debug, Args)]
 pub struct ScoreArgs {
-    /// Run folder, a unique prefix of its name, or `latest`: its replies are scored with today's rules
+    /// Run folder, a unique prefix of its name, `latest`, or `latest~1` for the one before: its replies are scored with today's rules
     #[arg(required_unless_present_any = ["cases", "schema"], conflicts_with_all = ["cases", "schema", "replies"])]
     pub run: Option<String>,
     /// Cases to score against: FILE as `kneepoint cases` prints them, ruler:FILE, qa:FILE,
@@ -196,7 +199,7 @@ impl CasesArgs {
 /// Arguments of `resume`.
 #[derive(Debug, Args)]
 pub struct ResumeArgs {
-    /// Run folder, a unique prefix of its name, or `latest`
+    /// Run folder, a unique prefix of its name, `latest`, or `latest~1` for the one before
     #[arg(default_value = "latest")]
     pub run: String,
     /// Try trials again that failed
@@ -227,7 +230,7 @@ pub enum Format {
 /// Arguments of `report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// Run folder, a unique prefix of its name, or `latest`
+    /// Run folder, a unique prefix of its name, `latest`, or `latest~1` for the one before
     #[arg(default_value = "latest")]
     pub run: String,
     /// Print this format on stdout instead of writing the report's files
@@ -284,7 +287,7 @@ pub struct SuiteRunsArgs {
 /// Arguments of `history show`.
 #[derive(Debug, Args)]
 pub struct ShowArgs {
-    /// Run folder, a unique prefix of its name, or `latest`
+    /// Run folder, a unique prefix of its name, `latest`, or `latest~1` for the one before
     #[arg(default_value = "latest")]
     pub run: String,
     /// Print as JSON on stdout
@@ -335,7 +338,7 @@ pub struct PruneArgs {
 /// Arguments of `pick`.
 #[derive(Debug, Args)]
 pub struct PickArgs {
-    /// Run folder, a unique prefix of its name, or `latest`
+    /// Run folder, a unique prefix of its name, `latest`, or `latest~1` for the one before
     #[arg(default_value = "latest")]
     pub run: String,
     /// Context length that it is for, in tokens, such as 32k (k is 1024)
@@ -387,13 +390,13 @@ fn task_weight(text: &str) -> Result<(String, f64), String> {
 /// Arguments of `compare`.
 #[derive(Debug, Args)]
 pub struct CompareArgs {
-    /// The run to compare with: a folder, a unique prefix of its name, or `latest`
+    /// The run to compare with: a folder, a unique prefix of its name, `latest`, or `latest~1` for the one before
     pub a: String,
     /// The run that is judged
     pub b: String,
-    /// Fail (exit code 100) when a whole interval lies beyond one of these: quality (points), decode,
-    /// prefill, ttft, energy, memory (shares)
-    #[arg(long, value_name = "quality=2pp,decode=10%,..", value_delimiter = ',')]
+    /// Fail (exit code 100) when a whole interval lies beyond one of these: quality, leaked, failed
+    /// (points), decode, prefill, ttft, energy, memory (shares), kld (nat)
+    #[arg(long, value_name = "quality=2pp,kld=0.01,decode=10%,..", value_delimiter = ',')]
     pub fail_on: Vec<Threshold>,
     /// Items with changed scores to list, losses first
     #[arg(long, value_name = "N", default_value_t = 20)]
@@ -412,7 +415,7 @@ pub struct CompareArgs {
 /// Arguments of `route`.
 #[derive(Debug, Args)]
 pub struct RouteArgs {
-    /// Run folder, a unique prefix of its name, or `latest`
+    /// Run folder, a unique prefix of its name, `latest`, or `latest~1` for the one before
     #[arg(default_value = "latest")]
     pub run: String,
     /// Label of the fast setting; default: the one with the lowest mean latency

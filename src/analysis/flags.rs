@@ -17,16 +17,16 @@ use crate::task::Weight;
 use crate::trial::{Measurement, Source, Trial, metric};
 
 /// Client and engine may differ in the decode rate by this share.
-const DECODE_TOLERANCE: f64 = 0.05;
+pub(super) const DECODE_TOLERANCE: f64 = 0.05;
 
 /// Replies shorter than this have no decode rate worth comparing (tokens).
-const MIN_DECODED: f64 = 16.0;
+pub(super) const MIN_DECODED: f64 = 16.0;
 
 /// Above this share of stolen CPU time a trial's speed is doubtful.
-const STEAL_LIMIT: f64 = 0.05;
+pub(super) const STEAL_LIMIT: f64 = 0.05;
 
 /// Above this share of CPU time used by others a trial's speed is doubtful.
-const OTHER_CPU_LIMIT: f64 = 0.20;
+pub(super) const OTHER_CPU_LIMIT: f64 = 0.20;
 
 /// Above this share of memory that others map too, the proportional set size says too little of a server.
 const SHARED_LIMIT: f64 = 0.20;

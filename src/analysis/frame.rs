@@ -349,6 +349,14 @@ impl Frame {
         Ok(present(&rows, first)?.into_iter().zip(present(&rows, second)?).collect())
     }
 
+    /// As [`Frame::above`], of the trials of one visit.
+    pub(crate) fn above_of(&self, visit: Visit<'_>, column: &str, threshold: f64) -> Result<(u32, u32)> {
+        let rows = self.visit(visit).filter(col(column).is_not_null()).select([col(column)]);
+        let values = present(&collect(rows)?, column)?;
+        let above = values.iter().filter(|value| **value > threshold).count();
+        Ok((values.len() as u32, above as u32))
+    }
+
     /// How many trials have a figure, and how many of them lie above a threshold.
     pub(crate) fn above(&self, column: &str, threshold: f64) -> Result<(u32, u32)> {
         let rows = self.trials.clone().lazy().filter(col(column).is_not_null()).select([col(column)]);

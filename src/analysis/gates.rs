@@ -3,7 +3,8 @@
 //! A gate fails when the whole interval lies beyond the limit, and passes when the whole interval lies within;
 //! between the two it stays open, which only a strict gate takes for a failure. A figure that does not exist fails:
 //! a gate that cannot be checked must not look kept. While a cell has planned trials without an outcome (the run goes on,
-//! or was broken off), its gates are undecided: nothing holds or fails on a part of the data.
+//! or was broken off), its gates are undecided: nothing holds or fails on a part of the data. A speed that the run
+//! itself calls doubtful is not failed for.
 
 use std::collections::BTreeMap;
 
@@ -12,21 +13,47 @@ use super::summary::{CellSummary, Estimate, GateResult, GateStatus, Summary, Ver
 use crate::plan::Filter;
 use crate::suite::{Gate, GateMetric};
 
+mod doubt;
+mod planned;
+
+pub(crate) use doubt::Doubts;
+pub use planned::{UndecidableGate, undecidable};
+
 /// Items that were right and all items, of cells with one primary task of independent pass/fail items.
 pub(super) type Right<'a> = BTreeMap<(&'a str, u32), (u32, u32)>;
 
 /// Every gate on every cell that it is about.
-pub(super) fn check(gates: &[Gate], summary: &Summary, right: &Right<'_>) -> Vec<GateResult> {
+pub(super) fn check(
+    gates: &[Gate],
+    summary: &Summary,
+    right: &Right<'_>,
+    doubts: &Doubts,
+) -> Vec<GateResult> {
     let mut results = Vec::new();
     for gate in gates {
         // The suite was checked when it was loaded; a term that cannot be read selects nothing.
         let Ok(filter) = Filter::parse(&gate.cells) else { continue };
         let here = summary.cells.iter().filter(|cell| filter.keeps_cell(&cell.setting, cell.context));
         for cell in here.filter(|cell| applies(gate, cell)) {
-            results.push(result(gate, cell, summary, right));
+            let judged = result(gate, cell, summary, right);
+            results.push(doubted(gate, cell, judged, doubts));
         }
     }
     results
+}
+
+/// What was measured while others used the machine says little of the setting: a limit that it does not keep stays
+/// undecided. Under a strict gate that is a failure, too, but says why.
+fn doubted(gate: &Gate, cell: &CellSummary, judged: GateResult, doubts: &Doubts) -> GateResult {
+    let engine_agrees = cell.engine_decode_tps.is_none_or(|rate| within(gate, rate) == judged.status);
+    let contradicted = gate.metric == GateMetric::Decode && !engine_agrees;
+    let contradiction = doubts.contradiction(&cell.setting, cell.context).filter(|_| contradicted);
+    let doubt = doubts.about(gate.metric, &cell.setting, cell.context).or(contradiction);
+    let measured = judged.value.is_some() && matches!(judged.status, GateStatus::Failed | GateStatus::Open);
+    let Some(doubt) = doubt.filter(|_| measured) else { return judged };
+    let status = if gate.strict { GateStatus::Failed } else { GateStatus::Open };
+    let because = format!("undecided, as its speed is doubtful: {doubt}; it was {}", judged.because);
+    GateResult { status, because, ..judged }
 }
 
 /// The reference is not compared with itself.
@@ -200,7 +227,7 @@ mod tests {
     fn status(gate: &Gate, cell: CellSummary, right: &Right<'_>) -> GateStatus {
         let mut summary = testing::summary();
         summary.cells = vec![cell];
-        let results = check(std::slice::from_ref(gate), &summary, right);
+        let results = check(std::slice::from_ref(gate), &summary, right, &Doubts::default());
         assert_eq!(results.len(), 1);
         results[0].status
     }
@@ -258,7 +285,9 @@ mod tests {
         let mut summary = testing::summary();
         summary.cells = vec![CellSummary { planned: 120, ..cell(QUALITY) }];
         (summary.done, summary.planned) = (100, 240);
-        let check = |summary: &Summary| check(std::slice::from_ref(&gate), summary, &Right::new()).remove(0);
+        let check = |summary: &Summary| {
+            check(std::slice::from_ref(&gate), summary, &Right::new(), &Doubts::default()).remove(0)
+        };
         let result = check(&summary);
         assert_eq!(result.status, GateStatus::Undecided, "it would fail on these items");
         assert!(result.because.contains("not finished: 100 of 120 trials"), "{}", result.because);
@@ -287,6 +316,6 @@ mod tests {
         let mut summary = testing::summary();
         summary.cells = vec![cell(QUALITY)];
         summary.cells[0].verdict = Verdict::Reference;
-        assert!(check(&[no_worse], &summary, &Right::new()).is_empty());
+        assert!(check(&[no_worse], &summary, &Right::new(), &Doubts::default()).is_empty());
     }
 }

@@ -22,7 +22,7 @@ mod energy;
 mod figures;
 mod flags;
 mod frame;
-mod gates;
+pub mod gates;
 pub mod history;
 mod interaction;
 mod kld;
@@ -54,6 +54,9 @@ mod simulation;
 pub(crate) mod testing;
 
 pub use effective::RULER_LINE;
+
+/// What tasks call a reply whose tool call stands in the text instead of the calls.
+pub(crate) const LEAKED: &str = "leaked_to_content";
 
 pub use crate::task::coherence::greedy_divergence::Divergence;
 pub use crate::task::coherence::kld::PositionKld;
@@ -183,6 +186,7 @@ pub fn summarise_with(journal: &Journal, tasks: &dyn Tasks) -> Result<Summary> {
         draws: run.suite.draws,
         objectives: run.suite.objectives.clone(),
         verdict: String::new(),
+        night_before: None,
         cells: all.cells,
         aa: all.aa,
         tasks: all.tasks,
@@ -210,7 +214,7 @@ pub fn summarise_with(journal: &Journal, tasks: &dyn Tasks) -> Result<Summary> {
     summary.memory_fits = memory_formula::fits(&run, &summary.cells);
     summary.effective = effective::lengths(&summary);
     summary.speculation = speculation::rows(&run, &summary);
-    summary.gates = gates::check(&run.suite.gates, &summary, &all.exact);
+    summary.gates = gates::check(&run.suite.gates, &summary, &all.exact, &gates::Doubts::of(&run)?);
     let flags = flags::flags(&run, &summary)?;
     summary.flags.extend(flags);
     summary.flags.extend(summary.load.iter().flat_map(load::flags).collect::<Vec<_>>());

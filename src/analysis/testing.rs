@@ -191,6 +191,7 @@ pub(crate) fn summary() -> Summary {
         draws: 1000,
         objectives: vec![Objective::Quality, Objective::Decode, Objective::Memory],
         verdict: "Made up.".into(),
+        night_before: None,
         cells: Vec::new(),
         aa: Vec::new(),
         tasks: Vec::new(),

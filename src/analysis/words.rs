@@ -41,6 +41,27 @@ pub(crate) fn bytes(bytes: u64) -> String {
     if unit == 0 { format!("{bytes} B") } else { format!("{} {}", significant(value), UNITS[unit]) }
 }
 
+/// A length of time that is only about known: `40 s`, `25 min`, `3.4 hours`, `12 days`, `1.8 years`.
+pub(crate) fn about(seconds: f64) -> String {
+    const MINUTE: f64 = 60.0;
+    const HOUR: f64 = 3600.0;
+    const DAY: f64 = 86_400.0;
+    const YEAR: f64 = 365.25 * DAY;
+    let seconds = seconds.max(0.0);
+    let digits = |value: f64| if value < 10.0 { format!("{value:.1}") } else { format!("{value:.0}") };
+    if seconds < 90.0 {
+        format!("{:.0} s", if seconds > 20.0 { (seconds / 5.0).round() * 5.0 } else { seconds.ceil() })
+    } else if seconds < 90.0 * MINUTE {
+        format!("{:.0} min", seconds / MINUTE)
+    } else if seconds < 2.0 * DAY {
+        format!("{} hours", digits(seconds / HOUR))
+    } else if seconds < 2.0 * YEAR {
+        format!("{} days", digits(seconds / DAY))
+    } else {
+        format!("{} years", digits(seconds / YEAR))
+    }
+}
+
 /// Three significant digits, no exponent; whole numbers above 100.
 pub(crate) fn significant(value: f64) -> String {
     let size = value.abs();
@@ -62,6 +83,13 @@ mod tests {
 
     #[test]
     fn numbers_read_well() {
+        assert_eq!(about(0.0), "0 s");
+        assert_eq!(about(42.0), "40 s");
+        assert_eq!(about(1500.0), "25 min");
+        assert_eq!(about(12_240.0), "3.4 hours");
+        // 954,543 minutes.
+        assert_eq!(about(57_272_580.0), "663 days");
+        assert_eq!(about(1e9), "32 years");
         assert_eq!(percent(0.05), "5%");
         assert_eq!(percent(0.025), "2.5%");
         assert_eq!(percent(0.424), "42%");

@@ -1,16 +1,19 @@
-//! `run --dry-run`: what a run would do and cost, and the servers' commands; nothing is started.
+//! `run --dry-run`: what a run would do and cost, and the servers' commands; nothing is started but a short look at how
+//! fast the reference is, where no earlier run says it.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::run::runtime;
 use super::{plain_table, print, print_json};
+use crate::analysis::gates::{self, UndecidableGate};
 use crate::analysis::{self, power::PowerRow};
+use crate::cli::{Global, RunArgs};
 use crate::engine::Argv;
 use crate::error::Result;
 use crate::model::{Silent, Store};
 use crate::plan::Plan;
-use crate::runner::{self, Prepared, megabytes};
+use crate::runner::{self, Basis, Prepared, megabytes};
 use crate::suite::{Suite, Warning};
 
 /// What `run --dry-run --json` prints.
@@ -24,8 +27,14 @@ pub(super) struct DryRun {
     pub trials: usize,
     /// Most tokens that may be prefilled and generated in all.
     pub tokens_at_most: u64,
-    /// Time in all by a rule of thumb for this machine (s); see `docs/suites.md`.
+    /// Time in all (s); see `docs/suites.md`.
     pub estimate_s: Option<f64>,
+    /// What the time rests on, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimate_basis: Option<String>,
+    /// The time may be off by this factor either way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimate_factor: Option<f64>,
     /// Address of the server, where one is attached: nothing is started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attached: Option<String>,
@@ -34,6 +43,9 @@ pub(super) struct DryRun {
     /// What the run would be sorry for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
+    /// Gates that cannot pass with the planned items, however well the run goes; `warnings` says so, too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub undecidable_gates: Vec<UndecidableGate>,
     /// What would be downloaded in all (bytes).
     pub download_bytes: u64,
     /// What downloads and derived quants would take on disk (bytes), about; in the cache they stay for the next run.
@@ -102,7 +114,7 @@ pub(super) struct DryVisit {
     pub unsupported: Option<String>,
 }
 
-pub(super) fn dry_run(suite: &Suite, plan: &Plan, json: bool) -> Result<u8> {
+pub(super) fn dry_run(suite: &Suite, plan: &Plan, args: &RunArgs, global: &Global) -> Result<u8> {
     // A dry run is quick: what no earlier run hashed stays unhashed.
     let store = Store::open(&Silent)?.without_hashing();
     let needed = runner::preparations(suite, &store)?;
@@ -114,15 +126,23 @@ pub(super) fn dry_run(suite: &Suite, plan: &Plan, json: bool) -> Result<u8> {
         }
     };
     let visits = visits(suite, plan, prepared.as_ref())?;
+    let estimate = prepared.as_ref().map(|prepared| estimated(suite, plan, prepared, args, global));
+    let (estimate_s, basis) = estimate.unzip();
+    let undecidable_gates = gates::undecidable(suite, plan);
+    let mut warnings = runner::beyond_trained(suite, &store);
+    warnings.extend(super::validate::gate_warnings(&undecidable_gates));
     let dry = DryRun {
         schema_version: 1,
         suite: suite.name.clone(),
         trials: plan.trials(),
         tokens_at_most: plan.keys().map(|key| u64::from(key.context)).sum(),
         attached: suite.engine.url.clone(),
-        estimate_s: prepared.as_ref().map(|prepared| runner::estimate_s(plan, prepared, suite.load.as_ref())),
+        estimate_s: estimate_s.flatten(),
+        estimate_factor: basis.as_ref().map(|basis| basis.factor),
+        estimate_basis: basis.map(|basis| basis.words),
         preparations: needed.lines,
-        warnings: runner::beyond_trained(suite, &store),
+        warnings,
+        undecidable_gates,
         download_bytes: needed.download_bytes,
         disk_bytes: needed.disk_bytes,
         unhashed_bytes: needed.unhashed_bytes,
@@ -131,7 +151,25 @@ pub(super) fn dry_run(suite: &Suite, plan: &Plan, json: bool) -> Result<u8> {
         visits,
         load: dry_load(suite, plan, prepared.as_ref())?,
     };
-    if json { print_json(&dry) } else { print(&dry_text(&dry)) }
+    if args.json { print_json(&dry) } else { print(&dry_text(&dry)) }
+}
+
+/// The time of a plan (s), and what it rests on: earlier runs, a short look at the reference, or a rule.
+fn estimated(
+    suite: &Suite,
+    plan: &Plan,
+    prepared: &Prepared,
+    args: &RunArgs,
+    global: &Global,
+) -> (Option<f64>, Basis) {
+    let mut estimator = super::estimate::estimator(suite, prepared, &global.runs_dir, None);
+    let failed = match args.no_probe {
+        true => None,
+        false => super::estimate::probed(&mut estimator, suite, prepared),
+    };
+    let Basis { words, factor } = estimator.basis().clone();
+    let words = failed.map_or(words.clone(), |failed| format!("{words}; {failed}"));
+    (estimator.total_s(suite, plan), Basis { words, factor })
 }
 
 fn visits(suite: &Suite, plan: &Plan, prepared: Option<&Prepared>) -> Result<Vec<DryVisit>> {
@@ -275,13 +313,24 @@ fn sum(dry: &DryRun) -> String {
     if dry.unhashed_bytes > 0 {
         table.add_row(["hashing", &format!("{} of model files first", megabytes(dry.unhashed_bytes))]);
     }
-    let time = match dry.estimate_s {
-        Some(seconds) => format!("about {:.0} min on this machine", (seconds / 60.0).ceil()),
-        None => "not known before the files are there".to_owned(),
-    };
-    table.add_row(["time", &time]);
+    table.add_row(["time", &time_text(dry)]);
     table.add_row(["tokens", &format!("at most {}", crate::analysis::words::thousands(dry.tokens_at_most))]);
     table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+/// How long it takes, and how sure that is.
+fn time_text(dry: &DryRun) -> String {
+    let basis = dry.estimate_basis.as_deref().map(crate::report::plain_whole).unwrap_or_default();
+    match (dry.estimate_s, dry.estimate_factor) {
+        (Some(seconds), Some(factor)) => format!(
+            "about {}, between {} and {} ({basis})",
+            crate::report::about(seconds),
+            crate::report::about(seconds / factor),
+            crate::report::about(seconds * factor)
+        ),
+        _ if dry.attached.is_some() => "not known before the server answered some requests".to_owned(),
+        _ => "not known before the files are there".to_owned(),
+    }
 }
 
 /// The servers' command lines, each once however often it is started.

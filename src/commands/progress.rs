@@ -1,35 +1,61 @@
-//! What a person sees of a run: one bar, silent when stderr is not a terminal or with `-q`.
+//! What a person sees of a run: one bar on a terminal, one line every few minutes elsewhere, nothing with `-q`.
 
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::analysis::summary::Decision;
 use crate::cli::Global;
 use crate::console::{self, clean};
 use crate::error::Result;
 use crate::journal::LaunchRecord;
 use crate::model::Progress;
-use crate::runner::{Event, Subscriber};
-use crate::trial::Outcome;
+use crate::report::{about, plain};
+use crate::runner::{Eta, Event, Subscriber};
+use crate::trial::{Outcome, Trial, TrialKey};
+
+/// Between two lines of a run that nobody watches on a terminal.
+const EVERY: Duration = Duration::from_secs(180);
+
+/// Other seconds between two lines.
+const EVERY_VARIABLE: &str = "KNEEPOINT_STATUS_SECONDS";
 
 /// The bar of a run.
 pub(super) struct Display {
     bar: ProgressBar,
     verbose: bool,
     failed: usize,
+    status: Arc<Mutex<Status>>,
+    /// Says how it goes where there is no bar, until it is dropped.
+    _reporter: Option<Reporter>,
 }
 
 impl Display {
     pub(super) fn new(global: &Global) -> Self {
-        let shown = console::stderr_is_terminal() && !global.quiet;
+        let terminal = console::stderr_is_terminal();
+        let shown = terminal && !global.quiet;
         let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(None, target);
-        Self { bar, verbose: global.verbose > 0, failed: 0 }
+        let status = Arc::new(Mutex::new(Status::default()));
+        let reporter = (!terminal && !global.quiet).then(|| Reporter::start(&status, every()));
+        Self { bar, verbose: global.verbose > 0, failed: 0, status, _reporter: reporter }
     }
 
-    /// Takes the bar away.
+    /// What is left of the run, as far as that is known before it goes on.
+    pub(super) fn expect(&mut self, eta: Eta) {
+        self.status().eta = Some(eta);
+    }
+
+    /// Takes the bar away; no line follows.
     pub(super) fn finish(&self) {
+        self.status().started = None;
         self.bar.finish_and_clear();
+    }
+
+    fn status(&self) -> std::sync::MutexGuard<'_, Status> {
+        // A panic elsewhere leaves numbers that are still true.
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn note_launch(&self, launch: &LaunchRecord) {
@@ -42,6 +68,17 @@ impl Display {
                     .suspend(|| tracing::warn!("{} is void: the server changed {changed}", launch.setting));
             }
         }
+    }
+
+    fn note_trial(&mut self, trial: &Trial) {
+        self.bar.inc(1);
+        self.status().ended(trial);
+        if let Outcome::Failed { error, .. } = &trial.outcome {
+            self.failed += 1;
+            let first = error.lines().next().unwrap_or_default();
+            self.bar.suspend(|| tracing::warn!("{} {}: {first}", trial.key.setting, trial.key.task));
+        }
+        self.bar.set_prefix(self.status().left());
     }
 
     fn say(&self, text: &str) {
@@ -57,14 +94,124 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
+fn every() -> Duration {
+    let seconds = std::env::var(EVERY_VARIABLE).ok().and_then(|text| text.parse::<f64>().ok());
+    let seconds = seconds.filter(|seconds| *seconds > 0.0 && seconds.is_finite());
+    seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or(EVERY)
+}
+
+/// How far a run is.
+#[derive(Default)]
+struct Status {
+    eta: Option<Eta>,
+    total: usize,
+    done: usize,
+    started: Option<Instant>,
+    /// Cell and round, in words.
+    at: String,
+    /// A visit began, and its server is not up yet.
+    launching: Option<Instant>,
+    /// A trial is on its way.
+    trial: Option<Instant>,
+}
+
+impl Status {
+    fn trial_started(&mut self, key: &TrialKey) {
+        let now = Instant::now();
+        if let (Some(began), Some(eta)) = (self.launching.take(), &mut self.eta) {
+            eta.launched(key, now.duration_since(began).as_secs_f64());
+        }
+        self.trial = Some(now);
+    }
+
+    /// One that was never started was settled without being asked: it says nothing of the time.
+    fn ended(&mut self, trial: &Trial) {
+        self.done += 1;
+        let took = self.trial.take().map(|began| began.elapsed().as_secs_f64());
+        let answered = !matches!(trial.outcome, Outcome::Failed { .. });
+        if let Some(eta) = &mut self.eta {
+            eta.trial(&trial.key, took.filter(|_| answered));
+        }
+    }
+
+    fn stopped(&mut self, decision: &Decision, saved: usize) {
+        self.total = self.total.saturating_sub(saved);
+        if let Some(eta) = &mut self.eta {
+            eta.stopped(decision);
+        }
+    }
+
+    /// What is left, in words: less what the trial in progress has taken already.
+    fn left(&self) -> String {
+        let in_progress = self.trial.map_or(0.0, |began| began.elapsed().as_secs_f64());
+        match self.eta.as_ref().and_then(Eta::left_s) {
+            Some(seconds) => format!("about {} left", about((seconds - in_progress).max(1.0))),
+            None => "time left not known yet".to_owned(),
+        }
+    }
+
+    /// The line of a run that nobody watches; `None` before it started.
+    fn line(&self) -> Option<String> {
+        let so_far = about(self.started?.elapsed().as_secs_f64());
+        let Self { done, total, at, .. } = self;
+        Some(format!("{done} of {total} trials after {so_far}, {} ({})", self.left(), plain(at)))
+    }
+}
+
+/// A thread that says how it goes, until it is dropped.
+struct Reporter {
+    stop: Arc<(Mutex<bool>, Condvar)>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Reporter {
+    fn start(status: &Arc<Mutex<Status>>, every: Duration) -> Self {
+        let stop = Arc::new((Mutex::new(false), Condvar::new()));
+        let (status, stopped) = (Arc::clone(status), Arc::clone(&stop));
+        let thread = std::thread::spawn(move || {
+            while !wait(&stopped, every) {
+                let line = status.lock().unwrap_or_else(PoisonError::into_inner).line();
+                if let Some(line) = line {
+                    console::note(&line);
+                }
+            }
+        });
+        Self { stop, thread: Some(thread) }
+    }
+}
+
+/// Waits so long, or until told to stop; whether it was told.
+fn wait((stop, told): &(Mutex<bool>, Condvar), every: Duration) -> bool {
+    let stop = stop.lock().unwrap_or_else(PoisonError::into_inner);
+    let waited = told.wait_timeout_while(stop, every, |stop| !*stop);
+    *waited.unwrap_or_else(PoisonError::into_inner).0
+}
+
+impl Drop for Reporter {
+    fn drop(&mut self) {
+        *self.stop.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.stop.1.notify_all();
+        if let Some(thread) = self.thread.take() {
+            // It only waits and writes.
+            let _ = thread.join();
+        }
+    }
+}
+
 impl Subscriber for Display {
     fn on(&mut self, event: &Event<'_>) -> Result<()> {
         match event {
             Event::Started { total, done } => {
-                self.bar.set_style(style("{bar:30} {pos}/{len} trials  {elapsed} (ETA {eta})  {msg}"));
+                self.bar.set_style(style("{bar:30} {pos}/{len} trials  {elapsed} ({prefix})  {msg}"));
                 self.bar.set_length(*total as u64);
                 self.bar.set_position(*done as u64);
-                self.bar.reset_eta();
+                let prefix = {
+                    let mut status = self.status();
+                    (status.total, status.done) = (*total, *done);
+                    status.started = Some(Instant::now());
+                    status.left()
+                };
+                self.bar.set_prefix(prefix);
                 self.bar.enable_steady_tick(Duration::from_millis(500));
             }
             Event::Visit { visit, remaining } => {
@@ -72,23 +219,27 @@ impl Subscriber for Display {
                 let cell = format!("{} at {}{again}", visit.cell.setting, visit.cell.context);
                 self.bar.set_message(clean(&cell).into_owned());
                 self.say(&format!("round {}: {cell}: {remaining} trials", visit.round + 1));
+                let mut status = self.status();
+                status.at = format!("round {}: {cell}", visit.round + 1);
+                (status.launching, status.trial) = (Some(Instant::now()), None);
             }
             Event::Launched(launch) => self.note_launch(launch),
-            Event::Trial(trial) => {
-                self.bar.inc(1);
-                if let Outcome::Failed { error, .. } = &trial.outcome {
-                    self.failed += 1;
-                    let first = error.lines().next().unwrap_or_default();
-                    self.bar.suspend(|| tracing::warn!("{} {}: {first}", trial.key.setting, trial.key.task));
-                }
-            }
+            Event::TrialStarted(key) => self.status().trial_started(key),
+            Event::Trial(trial) => self.note_trial(trial),
             Event::Stopped { decision, saved } => {
                 self.bar.inc(*saved as u64);
+                self.status().stopped(decision, *saved);
                 let (setting, context) = (&decision.setting, decision.context);
                 self.say(&format!("{setting} at {context} stops: {}", decision.because));
             }
             Event::Note(note) => self.bar.suspend(|| tracing::warn!("{note}")),
             Event::LoadVisit { visit, steps } => {
+                let mut status = self.status();
+                status.at = format!("under load: {}", visit.cell.setting);
+                if let Some(eta) = &mut status.eta {
+                    eta.load_began(&visit.cell.setting.label);
+                }
+                drop(status);
                 self.say(&format!("load: {} at {}: {steps} steps", visit.cell.setting, visit.cell.context));
             }
             Event::LoadWork { setting, what } => {
@@ -103,7 +254,7 @@ impl Subscriber for Display {
                     self.bar.suspend(|| tracing::warn!("{setting} under load, {words}: {first}"));
                 }
             }
-            Event::LoadTrial(_) | Event::Case(_) | Event::TrialStarted(_) => {}
+            Event::LoadTrial(_) | Event::Case(_) => {}
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{print, runs};
+use super::{night_before, print, runs};
 use crate::analysis::{
     self,
     summary::{GateStatus, Summary},
@@ -14,7 +14,9 @@ use crate::{files, report};
 
 pub(super) fn report(args: &ReportArgs, global: &Global) -> Result<u8> {
     let folder = runs::find(&global.runs_dir, &args.run)?;
-    let summary = analysis::summarise(&super::open(&folder)?)?;
+    let journal = super::open(&folder)?;
+    let mut summary = analysis::summarise(&journal)?;
+    summary.night_before = night_before::of(&journal, &folder, &global.runs_dir);
     let template = args.template.as_deref().map(read_template).transpose()?;
     let format = if args.json { Some(Format::Json) } else { args.format };
     match format {

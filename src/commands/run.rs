@@ -1,9 +1,10 @@
 //! `run` and `resume`.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::progress::Display;
-use super::{look, print, print_json, print_styled, report, runs};
+use super::{look, night_before, print, print_json, print_styled, report, runs};
 use crate::analysis;
 use crate::analysis::summary::{EngineInfo, FileInfo, ModelInfo};
 use crate::cli::{Global, ResumeArgs, RunArgs};
@@ -14,10 +15,10 @@ use crate::journal::load::{LoadServer, LoadStep, LoadTrial};
 use crate::journal::{self, FORMAT, Header, Journal, JournalWriter, LaunchRecord, Record};
 use crate::model::{Progress, Silent, Store};
 use crate::plan::{self, Filter, Plan};
-use crate::runner::{self, Ending, Event, Interrupt, Prepared, Runner, Subscriber};
+use crate::runner::{self, Ending, Eta, Event, Interrupt, Prepared, Runner, Subscriber};
 use crate::secrets::{self, Secrets};
 use crate::suite::{self, Arrivals, Suite};
-use crate::trial::{Outcome, Trial};
+use crate::trial::{Outcome, Trial, TrialKey};
 
 /// The one runtime: on this thread, which lives as long as the process (a server's parent-death signal
 /// follows the thread that started it).
@@ -36,7 +37,7 @@ pub(super) fn run(args: &RunArgs, global: &Global) -> Result<u8> {
     let filter = Filter::parse(&args.filters)?;
     let plan = plan::plan(&suite, &filter)?;
     if args.dry_run {
-        return super::dry_run::dry_run(&suite, &plan, args.json);
+        return super::dry_run::dry_run(&suite, &plan, args, global);
     }
     let display = Display::new(global);
     let new = runs::prepare(&global.runs_dir, &suite)?;
@@ -230,6 +231,12 @@ impl Sitting {
         let folder = self.folder.clone();
         crate::clock::begin_sitting(self.journal.next_sitting());
         let place = self.writer.place()?;
+        let estimator = super::estimate::estimator(&suite, prepared, &global.runs_dir, Some(&self.journal));
+        let retry = |trial: &&Trial| self.retry_failed && matches!(trial.outcome, Outcome::Failed { .. });
+        let done: HashSet<TrialKey> =
+            self.journal.trials.iter().filter(|trial| !retry(trial)).map(|trial| trial.key.clone()).collect();
+        let settled = |key: &TrialKey| done.contains(key) || self.journal.is_stopped(key);
+        display.expect(Eta::new(&suite, plan, &estimator, settled));
         let mut recorder = Recorder { writer: &mut self.writer, secrets: &self.secrets };
         let ending = runtime()?.block_on(async {
             let interrupt = Interrupt::listen()?;
@@ -273,7 +280,8 @@ impl Sitting {
     /// The report of what there is, also after an interruption.
     fn report(&self, plan: &Plan, ending: Ending, global: &Global) -> Result<u8> {
         let journal = journal::load(&self.folder)?;
-        let summary = analysis::summarise(&journal)?;
+        let mut summary = analysis::summarise(&journal)?;
+        summary.night_before = night_before::of(&journal, &self.folder, &global.runs_dir);
         let paths = report::write(&summary, &self.folder, None)?;
         let report = paths.first().cloned().unwrap_or_default();
         if self.json {

@@ -1,4 +1,4 @@
-//! Run folders: made, and found again by path, unique prefix or `latest`.
+//! Run folders: made, and found again by path, unique prefix, `latest` or `latest~N` (N runs before it).
 //!
 //! A run appears at once and whole: its folder is made under a hidden name, and gets its own when the journal in it has
 //! its header. What is found under a hidden name is a run that is being prepared, or whose kneepoint was killed before it
@@ -157,16 +157,23 @@ impl Entry {
     }
 }
 
-/// Finds a run: a folder with a journal, a unique prefix of a name, or `latest`.
+/// Finds a run: a folder with a journal, a unique prefix of a name, `latest`, or `latest~N`: N runs before it.
 pub(super) fn find(runs_dir: &Path, name: &str) -> Result<PathBuf> {
     let direct = Path::new(name);
     if journal::is_in(direct) {
         return Ok(direct.to_path_buf());
     }
     let entries = entries(runs_dir);
-    if name == "latest" {
-        let last = entries.last().ok_or_else(|| none_there(runs_dir))?;
-        return begun(last, &entries);
+    if let Some(before) = runs_before_latest(name) {
+        let (last, older) = entries.split_last().ok_or_else(|| none_there(runs_dir))?;
+        let Some(further) = before.checked_sub(1) else { return begun(last, &entries) };
+        let older = older.iter().rev().filter(|entry| entry.state() == State::Begun);
+        let found = older.clone().nth(further).map(|entry| entry.folder.clone());
+        return found.ok_or_else(|| {
+            let there = older.count() + 1;
+            Error::usage(format!("`{name}` is beyond the {there} runs in {}", runs_dir.display()))
+                .hint(format!("the latest is {}", last.name))
+        });
     }
     let matching: Vec<&Entry> = entries.iter().filter(|known| known.name.starts_with(name)).collect();
     match matching.as_slice() {
@@ -176,6 +183,15 @@ pub(super) fn find(runs_dir: &Path, name: &str) -> Result<PathBuf> {
             .hint(format!("the latest is {}", entries.last().map_or("", |last| last.name.as_str())))),
         several => Err(Error::usage(format!("`{name}` is the start of {} runs", several.len()))
             .hint(format!("give more of the name: {}", shown(several)))),
+    }
+}
+
+/// How many runs before the latest one a name means: 0 for `latest`, 2 for `latest~2`; `None` for other names.
+fn runs_before_latest(name: &str) -> Option<usize> {
+    match name.strip_prefix("latest")? {
+        "" => Some(0),
+        "~" => Some(1),
+        before => before.strip_prefix('~')?.parse().ok(),
     }
 }
 
@@ -371,6 +387,19 @@ mod tests {
         assert_eq!(find(dir.path(), "latest").unwrap(), dir.path().join(THIRD));
         let dir = runs(&[(WRONG, None), (SECOND, Some(WRONG)), (THIRD, Some(SECOND)), (LATER, None)]);
         assert_eq!(names(dir.path()), [WRONG, SECOND, THIRD, LATER]);
+    }
+
+    #[test]
+    fn latest_counts_backwards() {
+        let of = runs_before_latest;
+        assert_eq!(
+            [of("latest"), of("latest~1"), of("latest~12"), of("latest~"), of("latest-run"), of("latest~x")],
+            [Some(0), Some(1), Some(12), Some(1), None, None]
+        );
+        let dir = runs(&[(SECOND, None), (THIRD, Some(SECOND)), (LATER, None)]);
+        assert_eq!(find(dir.path(), "latest~2").unwrap(), dir.path().join(SECOND));
+        let beyond = find(dir.path(), "latest~3").unwrap_err();
+        assert!(beyond.to_string().contains("beyond the 3 runs"), "{beyond}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{print, print_json};
+use crate::analysis::gates::{self, UndecidableGate};
 use crate::cli::ValidateArgs;
 use crate::error::{Error, Result, chain};
 use crate::model::{Silent, Store};
@@ -30,6 +31,9 @@ pub(super) struct Validated {
     /// What a run would be sorry for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
+    /// Gates that cannot pass with the planned items, however well a run goes; `warnings` says so, too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub undecidable_gates: Vec<UndecidableGate>,
     /// The suite with every default filled in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suite: Option<Suite>,
@@ -73,16 +77,17 @@ impl Fault {
 
 pub(super) fn validate(args: &ValidateArgs) -> Result<u8> {
     match checked(args) {
-        Ok((suite, trials, warnings)) if args.json => print_json(&Validated {
+        Ok((suite, trials, warnings, undecidable_gates)) if args.json => print_json(&Validated {
             schema_version: 1,
             valid: true,
             errors: Vec::new(),
             fingerprint: Some(suite.fingerprint()),
             trials: Some(trials),
             warnings,
+            undecidable_gates,
             suite: Some(Secrets::of(&suite).masked_suite(&suite)?),
         }),
-        Ok((suite, trials, warnings)) => {
+        Ok((suite, trials, warnings, _)) => {
             let warnings: String = warnings.iter().map(|warning| format!("{warning}\n")).collect();
             print(&format!(
                 "{} is valid: {} settings x {} context lengths, {} tasks, {trials} trials\n{warnings}",
@@ -102,10 +107,22 @@ pub(super) fn validate(args: &ValidateArgs) -> Result<u8> {
     }
 }
 
-/// The suite, how many trials a run of it plans, and what it would be sorry for.
-fn checked(args: &ValidateArgs) -> Result<(Suite, usize, Vec<Warning>)> {
+/// What a valid suite is: itself, how many trials a run of it plans, what that would be sorry for, and the gates among it.
+type Checked = (Suite, usize, Vec<Warning>, Vec<UndecidableGate>);
+
+fn checked(args: &ValidateArgs) -> Result<Checked> {
     let suite = suite::load(&args.suite, &args.overrides())?;
-    let trials = plan(&suite, &Filter::default())?.trials();
-    let warnings = runner::beyond_trained(&suite, &Store::open(&Silent)?);
-    Ok((suite, trials, warnings))
+    let plan = plan(&suite, &Filter::default())?;
+    let mut warnings = runner::beyond_trained(&suite, &Store::open(&Silent)?);
+    let undecidable = gates::undecidable(&suite, &plan);
+    warnings.extend(gate_warnings(&undecidable));
+    Ok((suite, plan.trials(), warnings, undecidable))
+}
+
+/// What is to be said of gates that cannot pass.
+pub(super) fn gate_warnings(gates: &[UndecidableGate]) -> impl Iterator<Item = Warning> {
+    gates.iter().map(|gate| {
+        Warning::new("undecidable-gate", gate.because.clone())
+            .hint("give its tasks more samples, or the gate a wider limit")
+    })
 }

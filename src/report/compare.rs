@@ -3,7 +3,7 @@
 use super::blocks::{change, list, section, table};
 use super::text;
 use crate::analysis::compare::{
-    ComparedCell, Comparison, Cost, CostRow, Flip, Measure, Ratio, Regression, RunName,
+    ComparedCell, Comparison, Cost, CostRow, Flip, Ratio, Regression, RunName, Shift, Unit,
 };
 
 /// What changed from run A to run B.
@@ -46,9 +46,10 @@ fn verdict(comparison: &Comparison) -> String {
 
 fn regressions(regressions: &[Regression]) -> String {
     let line = |regression: &Regression| {
-        let shown = |value: f64| match regression.threshold.measure {
-            Measure::Quality => format!("{:.1} points", value * 100.0),
-            _ => format!("{:.1}%", value * 100.0),
+        let shown = |value: f64| match regression.threshold.measure.unit() {
+            Unit::Points => format!("{:.1} points", value * 100.0),
+            Unit::Share => format!("{:.1}%", value * 100.0),
+            Unit::Nat => format!("{} nat", text::nat(value)),
         };
         format!(
             "- {} at {} tokens: {} worse by {} (threshold {})\n",
@@ -92,6 +93,9 @@ fn cells(comparison: &Comparison) -> String {
         "TTFT",
         "energy",
         "memory",
+        "KLD (nat)",
+        "leaked (points)",
+        "broke (points)",
     ];
     table(&header, &rows)
 }
@@ -117,7 +121,19 @@ fn cell(cell: &ComparedCell) -> Vec<String> {
         ratio(cell.ttft),
         ratio(cell.energy),
         ratio(cell.memory),
+        shift(cell.kld, signed_nat),
+        shift(cell.leaked, text::signed_points),
+        shift(cell.failed, text::signed_points),
     ]
+}
+
+fn shift(shift: Option<Shift>, of: impl Fn(f64) -> String) -> String {
+    text::estimate(shift.map(|shift| shift.difference), of)
+}
+
+fn signed_nat(value: f64) -> String {
+    let sign = if value > 0.0 { "+" } else { "" };
+    format!("{sign}{}", text::nat(value)).replace('-', "−")
 }
 
 /// What each machine does with a request at a time, and what that costs.

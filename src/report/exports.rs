@@ -269,7 +269,8 @@ fn yes_no(yes: bool) -> Field<'static> {
     Field::Text(if yes { "true" } else { "false" })
 }
 
-/// One row an endpoint and run, runs of a series in order; `change` is true for the first run of a new level.
+/// One row an endpoint and run, runs of a series in order; `change` is true for the first run of a new level,
+/// `change_candidate` for every run that may be it.
 pub fn trends_csv(trends: &[Trend]) -> Vec<u8> {
     const HEADER: &[&str] = &[
         "suite",
@@ -284,6 +285,8 @@ pub fn trends_csv(trends: &[Trend]) -> Vec<u8> {
         "high",
         "n",
         "change",
+        "change_candidate",
+        "machine",
     ];
     let mut csv = Csv::new(HEADER);
     for trend in trends {
@@ -301,6 +304,8 @@ pub fn trends_csv(trends: &[Trend]) -> Vec<u8> {
             fields.extend(with_interval(Some(point.figure)));
             fields.push(Field::count(Some(point.figure)));
             fields.push(yes_no(changed));
+            fields.push(yes_no(trend.changes.iter().any(|change| change.candidates.contains(&point.run))));
+            fields.push(Field::Text(&trend.machine));
             csv.row(fields);
         }
     }

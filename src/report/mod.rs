@@ -23,8 +23,8 @@ pub use markdown::render_markdown;
 pub use pick::pick;
 pub use route::route;
 pub use svg::{front, heatmap, load_curve};
-pub use terminal::{Look, table};
-pub(crate) use text::{bytes, plain, plain_whole, significant};
+pub use terminal::{Look, night_before, table};
+pub(crate) use text::{about, bytes, plain, plain_whole, significant};
 
 /// A figure with its interval, three digits each; a dash without one.
 pub(crate) fn estimate(estimate: Option<Estimate>) -> String {

@@ -5,7 +5,7 @@ use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
 
 use super::effective::Reach;
 use super::text;
-use crate::analysis::summary::{CellSummary, FrontStatus, Summary, Verdict};
+use crate::analysis::summary::{CellSummary, FrontStatus, NightBefore, Summary, Verdict};
 
 /// How a table may look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,10 +26,12 @@ impl Look {
     }
 }
 
-/// Every cell in a row, how far each setting goes when there is a ladder of context lengths, then the verdict.
+/// What changed since the run before where there is one, every cell in a row, how far each setting goes when there is a ladder of context lengths, then the verdict.
 /// Differences are in points, KLD in nat, decode rates in tokens/s, lengths in tokens.
 pub fn table(summary: &Summary, look: Look) -> String {
-    let mut parts = vec![cells(summary, look)];
+    let mut parts: Vec<String> =
+        summary.night_before.as_ref().map(|before| night_before(before, look)).into_iter().collect();
+    parts.push(cells(summary, look));
     if !summary.effective.is_empty() {
         parts.push(effective(summary, look));
     }
@@ -43,6 +45,14 @@ pub fn table(summary: &Summary, look: Look) -> String {
     }
     parts.push(after.join("\n"));
     parts.join("\n\n") + "\n"
+}
+
+/// What changed since the run before, a line a figure.
+pub fn night_before(before: &NightBefore, look: Look) -> String {
+    let width = usize::from(look.width.unwrap_or(100));
+    let mut lines = vec![wrap(&text::plain_whole(&before.sentence()), width)];
+    lines.extend(before.worse.iter().chain(&before.better).map(|line| format!("  {}", text::plain(line))));
+    lines.join("\n")
 }
 
 fn cells(summary: &Summary, look: Look) -> String {

@@ -3,7 +3,7 @@
 use crate::analysis::RULER_LINE;
 use std::fmt::Write as _;
 
-pub(crate) use crate::analysis::words::{bytes, percent, points, significant, thousands};
+pub(crate) use crate::analysis::words::{about, bytes, percent, points, significant, thousands};
 
 use crate::analysis::summary::{CellSummary, Estimate, FrontStatus, MemoryKind, Objective, Verdict};
 use crate::console::is_unsafe;

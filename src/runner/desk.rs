@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use super::cases;
 use super::live::{self, Live, Up};
 use super::{Interrupt, Prepared};
+use crate::client::Conversation;
 use crate::error::{Context, Error, Kind, Result};
 use crate::plan::Visit;
 use crate::suite::{Cell, Sampling, Suite, TaskSpec};
 use crate::task::Emit;
-use crate::trial::{Arm, Case, Outcome, Trial, TrialKey};
+use crate::trial::{Arm, Case, Message, Outcome, Trial, TrialKey, metric};
 
 /// A running server of the suite's reference; nothing of it is journalled.
 pub struct Desk {
@@ -18,6 +19,19 @@ pub struct Desk {
     sampling: Sampling,
     folder: PathBuf,
     interrupt: Interrupt,
+}
+
+/// How fast a request was answered.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Timing {
+    /// Tokens of the prompt.
+    pub prompt_tokens: f64,
+    /// Time to first token (s).
+    pub ttft_s: f64,
+    /// Prefill rate (tokens/s), the engine's where it says one.
+    pub prefill_tps: f64,
+    /// Decode rate (tokens/s), the engine's where it says one.
+    pub decode_tps: f64,
 }
 
 impl Desk {
@@ -91,6 +105,33 @@ impl Desk {
             index: case.index,
         };
         self.live.run(&key, case, &self.sampling).await
+    }
+
+    /// Asks for a reply to a prompt of so many words that no cache holds, and says how fast that went.
+    ///
+    /// # Errors
+    /// When the server does not answer, or neither it nor the client's clock gives a rate.
+    pub async fn time(&self, words: usize, max_tokens: u32) -> Result<Timing> {
+        let numbers: Vec<String> = (1..=words).map(|n| (n * 7919 % 9973).to_string()).collect();
+        let text = format!("{}\nCount from 1 to 50.", numbers.join(" "));
+        let messages = [Message::user(text)];
+        let live = &self.live;
+        let answer = live.client().chat(&Conversation::of(&messages), &self.sampling, max_tokens).await;
+        let answer = answer.map_err(|failure| Error::runtime(failure.message))?;
+        let engine = live.engine().measurements(&answer.last);
+        let of = |name: &str| {
+            let all = engine.iter().chain(&answer.measurements);
+            all.filter(|measured| measured.name == name).find_map(|measured| measured.value)
+        };
+        let known =
+            |name: &str| of(name).ok_or_else(|| Error::runtime(format!("the server gives no {name}")));
+        let (prompt_tokens, ttft_s) = (known(metric::PROMPT_TOKENS)?, known(metric::TTFT_S)?);
+        Ok(Timing {
+            prompt_tokens,
+            ttft_s,
+            prefill_tps: of(metric::PREFILL_TPS).unwrap_or(prompt_tokens / ttft_s),
+            decode_tps: known(metric::DECODE_TPS)?,
+        })
     }
 
     /// Ends the server, waits for it and removes its log.

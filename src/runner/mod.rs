@@ -33,8 +33,8 @@ mod trained;
 mod watch;
 
 pub use attach::Attachment;
-pub use desk::Desk;
-pub use estimate::estimate_s;
+pub use desk::{Desk, Timing};
+pub use estimate::{Basis, Estimator, Eta, Observed, Speed, probe};
 pub use interrupt::{Interrupt, end_at_once};
 pub use live::argv;
 pub use lookout::gone;

@@ -102,6 +102,9 @@ fn blank(setting: &str, context: u32) -> ComparedCell {
         ttft: None,
         energy: None,
         memory: None,
+        kld: None,
+        leaked: None,
+        failed: None,
     }
 }
 

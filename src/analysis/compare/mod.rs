@@ -22,11 +22,14 @@ mod costs;
 mod flips;
 mod headers;
 mod items;
+mod shifts;
+mod since;
 mod thresholds;
 
 pub use costs::{Cost, CostRow, Prices};
 pub use headers::Difference;
-pub use thresholds::{Measure, Regression, Threshold};
+pub use since::since;
+pub use thresholds::{Measure, Regression, Threshold, Unit};
 
 use items::Items;
 
@@ -129,6 +132,26 @@ pub struct ComparedCell {
     pub energy: Option<Ratio>,
     /// Peak memory (bytes).
     pub memory: Option<Ratio>,
+    /// Mean KLD from the run's own reference (nat).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kld: Option<Shift>,
+    /// Share of the scored replies to tool tasks whose calls stand in the text (0..1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaked: Option<Shift>,
+    /// Share of the trials that broke (0..1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<Shift>,
+}
+
+/// A figure in both runs whose difference says more than its ratio.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Shift {
+    /// In A.
+    pub a: f64,
+    /// In B.
+    pub b: f64,
+    /// B minus A.
+    pub difference: Estimate,
 }
 
 /// A figure in both runs, over the requests that both have; memory is the peak of each.
@@ -185,14 +208,23 @@ pub fn compare_with(a: &Journal, b: &Journal, tasks: &dyn Tasks, request: &Reque
     let shared = runs.shared_cells()?;
     let mut cells = Vec::new();
     let mut flips = Vec::new();
+    let mut in_common = false;
     let floors = runs.floors()?;
+    let klds = shifts::Klds::of(&runs, &shared);
     for &(setting, context) in &shared {
         let items = Items::of(&runs, setting, context);
-        let (cell, p_value) = cell::compare(&runs, setting, context, &items, floors.get(&context).copied())?;
+        let (mut cell, p_value) =
+            cell::compare(&runs, setting, context, &items, floors.get(&context).copied())?;
+        if cell.void.is_none() {
+            cell.kld = klds.shift(&runs, setting, context);
+            cell.leaked = shifts::leaked(&runs, setting, context);
+            cell.failed = shifts::failed(&runs, setting, context);
+        }
+        in_common |= !items.paired.is_empty();
         flips.extend(items.flips(setting, context));
         cells.push((cell, p_value));
     }
-    if cells.iter().all(|(cell, _)| cell.pairs == 0) {
+    if !in_common {
         return Err(runs.nothing_in_common());
     }
     let cells = cell::adjust(cells);

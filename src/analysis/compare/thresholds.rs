@@ -26,11 +26,37 @@ pub enum Measure {
     Energy,
     /// Peak memory; rises are regressions.
     Memory,
+    /// Mean KLD from the run's own reference; rises are regressions, in nat.
+    Kld,
+    /// Share of replies to tool tasks whose calls stand in the text; rises are regressions, in points.
+    Leaked,
+    /// Share of trials that broke; rises are regressions, in points.
+    Failed,
+}
+
+/// What a threshold counts in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Points of a 0..1 scale.
+    Points,
+    /// A share of what A has.
+    Share,
+    /// Nat.
+    Nat,
 }
 
 impl Measure {
-    const ALL: &[Self] =
-        &[Self::Quality, Self::Decode, Self::Prefill, Self::Ttft, Self::Energy, Self::Memory];
+    pub(crate) const ALL: &[Self] = &[
+        Self::Quality,
+        Self::Decode,
+        Self::Prefill,
+        Self::Ttft,
+        Self::Energy,
+        Self::Memory,
+        Self::Kld,
+        Self::Leaked,
+        Self::Failed,
+    ];
 
     /// The name on the command line.
     pub const fn name(self) -> &'static str {
@@ -41,11 +67,23 @@ impl Measure {
             Self::Ttft => "ttft",
             Self::Energy => "energy",
             Self::Memory => "memory",
+            Self::Kld => "kld",
+            Self::Leaked => "leaked",
+            Self::Failed => "failed",
         }
     }
 
-    /// How much worse B is (positive: worse), with an interval: points for quality, shares for others.
-    fn worsening(self, cell: &ComparedCell) -> Option<Estimate> {
+    /// What its thresholds count in.
+    pub const fn unit(self) -> Unit {
+        match self {
+            Self::Quality | Self::Leaked | Self::Failed => Unit::Points,
+            Self::Kld => Unit::Nat,
+            Self::Decode | Self::Prefill | Self::Ttft | Self::Energy | Self::Memory => Unit::Share,
+        }
+    }
+
+    /// How much worse B is (positive: worse), with an interval, in the measure's unit.
+    pub(crate) fn worsening(self, cell: &ComparedCell) -> Option<Estimate> {
         let fall = |ratio: Ratio| turned(shifted(ratio.ratio));
         let rise = |ratio: Ratio| shifted(ratio.ratio);
         match self {
@@ -55,6 +93,9 @@ impl Measure {
             Self::Ttft => cell.ttft.map(rise),
             Self::Energy => cell.energy.map(rise),
             Self::Memory => cell.memory.map(rise),
+            Self::Kld => cell.kld.map(|shift| shift.difference),
+            Self::Leaked => cell.leaked.map(|shift| shift.difference),
+            Self::Failed => cell.failed.map(|shift| shift.difference),
         }
     }
 }
@@ -80,7 +121,8 @@ fn turned(change: Estimate) -> Estimate {
 pub struct Threshold {
     /// Of what.
     pub measure: Measure,
-    /// By how much B may be worse (0..1): points of the 0..1 scale for quality, a share for others.
+    /// By how much B may be worse: points of the 0..1 scale for quality, leaked and failed, nat for kld, a share for
+    /// others.
     pub by: f64,
 }
 
@@ -94,14 +136,26 @@ impl FromStr for Threshold {
             let names: Vec<&str> = Measure::ALL.iter().map(|measure| measure.name()).collect();
             format!("unknown measure `{}`: there are {}", name.trim(), names.join(", "))
         })?;
-        Ok(Self { measure: *measure, by: quantity::change(value)? })
+        let by = match measure.unit() {
+            Unit::Nat => value.trim().trim_end_matches("nat").trim_end().parse().ok(),
+            Unit::Points | Unit::Share => Some(quantity::change(value)?),
+        };
+        let by = by.filter(|by: &f64| by.is_finite() && *by >= 0.0);
+        let by = by
+            .ok_or_else(|| format!("`{value}` is no amount of {}: write kld=0.01, in nat", measure.name()))?;
+        Ok(Self { measure: *measure, by })
     }
 }
 
 impl fmt::Display for Threshold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = if self.measure == Measure::Quality { "pp" } else { "%" };
-        write!(f, "{}={}{unit}", self.measure.name(), (self.by * 1e4).round() / 100.0)
+        let name = self.measure.name();
+        let hundredths = (self.by * 1e4).round() / 100.0;
+        match self.measure.unit() {
+            Unit::Points => write!(f, "{name}={hundredths}pp"),
+            Unit::Share => write!(f, "{name}={hundredths}%"),
+            Unit::Nat => write!(f, "{name}={}", self.by),
+        }
     }
 }
 
@@ -114,7 +168,7 @@ pub struct Regression {
     pub context: u32,
     /// The threshold.
     pub threshold: Threshold,
-    /// How much worse B is: points of the 0..1 scale for quality, a share for others.
+    /// How much worse B is, in the threshold's unit.
     pub worse_by: Estimate,
 }
 
@@ -154,6 +208,7 @@ pub(super) fn unjudged(cells: &[ComparedCell], thresholds: &[Threshold]) -> Vec<
 
 #[cfg(test)]
 mod tests {
+    use super::super::Shift;
     use super::*;
 
     #[test]
@@ -163,6 +218,10 @@ mod tests {
         assert_eq!(quality.to_string(), "quality=2pp");
         assert_eq!("decode=10%".parse::<Threshold>().unwrap().to_string(), "decode=10%");
         assert!("speed=10%".parse::<Threshold>().unwrap_err().contains("decode"));
+        let kld: Threshold = "kld=0.005".parse().unwrap();
+        assert_eq!((kld.by, kld.to_string().as_str()), (0.005, "kld=0.005"));
+        assert!("kld=10%".parse::<Threshold>().unwrap_err().contains("nat"));
+        assert_eq!("leaked=2pp".parse::<Threshold>().unwrap().to_string(), "leaked=2pp");
         assert!("decode".parse::<Threshold>().is_err() && "decode=fast".parse::<Threshold>().is_err());
     }
 
@@ -187,7 +246,29 @@ mod tests {
             ttft: None,
             energy: None,
             memory: None,
+            kld: None,
+            leaked: None,
+            failed: None,
         }
+    }
+
+    #[test]
+    fn a_larger_kld_and_more_leaks_are_regressions() {
+        let shift = |low, high| {
+            let difference =
+                Estimate { value: f64::midpoint(low, high), low: Some(low), high: Some(high), n: 9 };
+            Some(Shift { a: 0.0, b: 0.0, difference })
+        };
+        let worse = ComparedCell {
+            kld: shift(0.02, 0.04),
+            leaked: shift(0.1, 0.3),
+            failed: shift(-0.01, 0.2),
+            ..cell((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), None)
+        };
+        let thresholds = ["kld=0.01", "leaked=5pp", "failed=0"].map(|text| text.parse().unwrap());
+        let found = regressions(&[worse], &thresholds);
+        let names: Vec<&str> = found.iter().map(|regression| regression.threshold.measure.name()).collect();
+        assert_eq!(names, ["kld", "leaked"]);
     }
 
     #[test]

@@ -118,7 +118,7 @@ pub(crate) fn anytime_difference(strata: &[ClusterSums], confidence: f64) -> Opt
 }
 
 /// As [`mean_score_of`], for cells that may have been stopped at any time because of what they showed.
-pub(super) fn anytime_score(strata: &[ClusterSums], confidence: f64) -> Option<Estimate> {
+pub(crate) fn anytime_score(strata: &[ClusterSums], confidence: f64) -> Option<Estimate> {
     let value = mean_of_means(strata)?;
     // Betting knows numbers from -1 to 1: a score from 0 to 1 is put there and back.
     let stretched = |stratum: &ClusterSums| {

@@ -24,9 +24,9 @@ use crate::trial::{Prompt, Reply, Trial};
 mod interval;
 
 pub(crate) use interval::{
-    Difference, anytime_difference, contrast_of, mean_score, paired_difference, pooled,
+    Difference, anytime_difference, anytime_score, contrast_of, mean_score, paired_difference, pooled,
 };
-use interval::{anytime_score, difference_of, mean_of_means, mean_score_of};
+use interval::{difference_of, mean_of_means, mean_score_of};
 
 /// The items of one primary task (and arm) at one context length, by cluster.
 #[derive(Debug, Clone)]

@@ -19,7 +19,7 @@ pub use bootstrap::{
     ClusterSums, Part, blocked, mover, nested_draws, nested_mean_draws, percentile_interval, rng,
     stratified_draws,
 };
-pub use changes::{Change, change_points};
+pub use changes::{Change, Course, Night, change_points, evidence_of_change};
 pub use joint::{CellDraws, joint_draws};
 pub use medians::nested_median_draws;
 pub use order::{median, quantile};

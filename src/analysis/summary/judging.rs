@@ -174,3 +174,53 @@ pub struct FailureRow {
     /// What happened.
     pub error: String,
 }
+
+/// What changed since the run before of the same suite on a machine of the same kind. Not from the journal: there only
+/// where the run lies in a store with earlier ones. Its texts hold names of settings: escape them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct NightBefore {
+    /// Name of that run's folder.
+    pub run: String,
+    /// Its start (UTC, RFC 3339).
+    pub started: String,
+    /// Primary items judged in both runs, over all cells.
+    pub pairs: u32,
+    /// Items that lost score.
+    pub lost: u32,
+    /// Items that gained score.
+    pub gained: u32,
+    /// Figures with an interval that were looked at.
+    pub figures: u32,
+    /// Confidence of these intervals (0..1).
+    pub confidence: f64,
+    /// Figures whose whole interval lies on the worse side, in words.
+    pub worse: Vec<String>,
+    /// Figures whose whole interval lies on the better side, in words.
+    pub better: Vec<String>,
+    /// What else is another one: engine, model file, driver.
+    pub set_up: Vec<String>,
+}
+
+impl NightBefore {
+    /// The answer in one sentence, without the details.
+    pub fn sentence(&self) -> String {
+        let Self { run, started, pairs, lost, gained, figures, .. } = self;
+        let (worse, better) = (self.worse.len(), self.better.len());
+        let changed = match (worse, better) {
+            (0, 0) => "nothing is shown to have changed".to_owned(),
+            _ => format!("{worse} of {figures} figures are worse and {better} better beyond their intervals"),
+        };
+        let by_chance = f64::from(*figures) * (1.0 - self.confidence);
+        let chance = match worse + better {
+            0 => String::new(),
+            _ => format!(" (about {} of so many are by chance)", by_chance.round().max(1.0)),
+        };
+        let set_up = match self.set_up.len() {
+            0 => "; the set-up is the same".to_owned(),
+            _ => format!("; what else changed: {}", self.set_up.join("; ")),
+        };
+        format!(
+            "Since {run} ({started}): {changed}{chance}; of {pairs} items {lost} lost score and {gained} gained{set_up}."
+        )
+    }
+}

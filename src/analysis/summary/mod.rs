@@ -17,7 +17,7 @@ pub use distributions::{
 };
 pub use judging::{
     Decision, FailureRow, FrontSummary, GateResult, GateStatus, Interaction, InteractionFinding, KneeShare,
-    StopReason, StoppingSummary,
+    NightBefore, StopReason, StoppingSummary,
 };
 pub use serving::{
     AcceptanceHalf, DraftFigures, DraftMemory, DraftPositionRate, DraftStretch, LosslessFinding,
@@ -191,6 +191,9 @@ pub struct Summary {
     pub objectives: Vec<Objective>,
     /// The answer in two sentences.
     pub verdict: String,
+    /// What changed since the run before; there only where an earlier run of the suite lies beside this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub night_before: Option<NightBefore>,
     /// Every cell, in suite order, by context.
     pub cells: Vec<CellSummary>,
     /// The noise floor, by context.

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{plain_table, print, print_json, runs};
+use super::{night_before, plain_table, print, print_json, runs};
 use crate::analysis::history::{LEVEL, Trend, TrendChange, trends};
 use crate::analysis::summary::{GateStatus, Summary};
 use crate::cli::{ExportFormat, Global, HistoryAction, HistoryArgs};
 use crate::error::{Error, Kind, Result};
-use crate::report;
+use crate::{journal, report};
 
 mod prune;
 mod store;
@@ -49,6 +49,12 @@ pub(super) struct RunEntry {
     pub bytes: u64,
     /// The verdict.
     pub verdict: String,
+    /// How many figures changed since the run before, in words.
+    #[serde(skip)]
+    pub changed: String,
+    /// What changed since the run before, in a sentence; there where the run's report was written beside an earlier run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
 }
 
 /// What `history trend --json` and `history export --format json` print.
@@ -68,7 +74,11 @@ pub(super) fn history(args: &HistoryArgs, global: &Global) -> Result<u8> {
         Some(HistoryAction::List(of)) => list(of.suite.as_deref(), args.json || of.json, global),
         Some(HistoryAction::Show(show)) => {
             let folder = runs::find(&global.runs_dir, &show.run)?;
-            let run = Run::open(&folder)?;
+            let mut run = Run::open(&folder)?;
+            if run.summary.night_before.is_none() {
+                let journal = journal::load(&folder)?;
+                run.summary.night_before = night_before::of(&journal, &folder, &global.runs_dir);
+            }
             if args.json || show.json {
                 return print_json(&History { schema_version: 1, runs: vec![run.entry()] });
             }
@@ -122,7 +132,7 @@ fn list(suite: Option<&str>, json: bool, global: &Global) -> Result<u8> {
         return print_json(&History { schema_version: 1, runs });
     }
     let mut table = plain_table();
-    table.set_header(["run", "trials", "gates", "size", "verdict"]);
+    table.set_header(["run", "trials", "gates", "size", "since the run before", "verdict"]);
     for run in &runs {
         let first = run.verdict.split("; ").next().unwrap_or_default();
         table.add_row([
@@ -130,6 +140,7 @@ fn list(suite: Option<&str>, json: bool, global: &Global) -> Result<u8> {
             format!("{} of {}", run.done, run.planned),
             gates(run),
             report::bytes(run.bytes),
+            run.changed.clone(),
             report::plain(first),
         ]);
     }
@@ -172,17 +183,49 @@ fn shown(run: &Run) -> String {
         let (gate, setting) = (report::plain(&result.gate), report::plain(&result.setting));
         text.push_str(&format!("failed: {gate}: {setting} at {}\n", result.context));
     }
+    if let Some(before) = &summary.night_before {
+        text.push_str(&format!("\n{}\n", report::night_before(before, super::look())));
+    }
     text.push_str(&format!("\n{}\n", report::plain_whole(&entry.verdict)));
     text
 }
 
-/// One row a series: how many nights, the last figure, and the changes.
+/// One row a series: how many nights, the last figure, and the changes. Machines are told apart where there are several.
 fn trend_table(trends: &[Trend]) -> String {
+    let mut text = String::new();
+    let machines = machines(trends);
+    for (number, (machine, suites)) in machines.iter().enumerate() {
+        if machines.len() > 1 {
+            let gap = if number > 0 { "\n" } else { "" };
+            let of = suites.join(", ");
+            text.push_str(&format!(
+                "{gap}{}: {} (machines are not mixed)\n",
+                report::plain(machine),
+                report::plain(&of)
+            ));
+        }
+        text.push_str(&lines(&of_machine(trends, machine)));
+    }
+    text
+}
+
+/// Machines in the order of their names, each with its suites.
+fn machines(trends: &[Trend]) -> Vec<(&str, Vec<&str>)> {
+    let mut all: std::collections::BTreeMap<&str, Vec<&str>> = std::collections::BTreeMap::new();
+    for trend in trends {
+        let suites = all.entry(&trend.machine).or_default();
+        if !suites.contains(&trend.suite.as_str()) {
+            suites.push(&trend.suite);
+        }
+    }
+    all.into_iter().collect()
+}
+
+fn of_machine(trends: &[Trend], machine: &str) -> comfy_table::Table {
     let mut table = plain_table();
     table.set_header(["suite", "context", "setting", "figure", "runs", "latest", "changes of level"]);
-    for trend in trends {
+    for trend in trends.iter().filter(|trend| trend.machine == machine) {
         let latest = trend.points.last().map(|point| point.figure);
-        let changes: Vec<String> = trend.changes.iter().map(change).collect();
         table.add_row([
             report::plain(&trend.suite),
             trend.context.to_string(),
@@ -190,18 +233,31 @@ fn trend_table(trends: &[Trend]) -> String {
             trend.metric.clone(),
             trend.points.len().to_string(),
             report::estimate(latest),
-            if changes.is_empty() { "none".into() } else { changes.join("; ") },
+            course(trend),
         ]);
     }
-    lines(&table)
+    table
+}
+
+fn course(trend: &Trend) -> String {
+    if let Some(drift) = &trend.drift {
+        let (first, last) = (report::significant(drift.first), report::significant(drift.last));
+        return format!("drifts from {first} to {last}: no single night");
+    }
+    let changes: Vec<String> = trend.changes.iter().map(change).collect();
+    if changes.is_empty() { "none".into() } else { changes.join("; ") }
 }
 
 fn change(change: &TrendChange) -> String {
-    let of_set_up = if change.new_set_up { ", with another set-up" } else { "" };
-    format!(
-        "{}: {} to {}{of_set_up}",
-        report::plain(&change.run),
-        report::significant(change.before),
-        report::significant(change.after)
-    )
+    let levels = format!("{} to {}", report::significant(change.before), report::significant(change.after));
+    let run = report::plain(&change.run);
+    match (change.candidates.as_slice(), change.changed.as_slice()) {
+        ([first, .., last], _) => format!(
+            "{levels} with a run from {} to {}, most likely {run}",
+            report::plain(first),
+            report::plain(last)
+        ),
+        (_, []) => format!("{levels} with {run}, nothing else known to have changed"),
+        (_, changed) => format!("{levels} with {run}, and so did {}", report::plain(&changed.join("; "))),
+    }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::RunEntry;
 use crate::analysis;
-use crate::analysis::summary::{GateStatus, SUMMARY_SCHEMA_VERSION, Summary};
+use crate::analysis::summary::{GateStatus, NightBefore, SUMMARY_SCHEMA_VERSION, Summary};
 use crate::error::{Context, Error, Result};
 use crate::journal;
 
@@ -45,7 +45,17 @@ impl Run {
             gates: summary.gates.len() as u32,
             bytes: size(&self.folder).unwrap_or(0),
             verdict: summary.verdict.clone(),
+            changed: summary.night_before.as_ref().map_or("–".to_owned(), changed),
+            since: summary.night_before.as_ref().map(NightBefore::sentence),
         }
+    }
+}
+
+/// Such as `2 worse, 1 better`.
+fn changed(before: &NightBefore) -> String {
+    match (before.worse.len(), before.better.len()) {
+        (0, 0) => "no change shown".to_owned(),
+        (worse, better) => format!("{worse} worse, {better} better"),
     }
 }
 

@@ -51,6 +51,23 @@ struct StoppedView {
     because: String,
 }
 
+#[derive(Serialize)]
+pub(super) struct NightBeforeView {
+    sentence: String,
+    worse: Vec<String>,
+    better: Vec<String>,
+}
+
+pub(super) fn night_before(summary: &Summary) -> Option<NightBeforeView> {
+    let before = summary.night_before.as_ref()?;
+    let escaped = |lines: &[String]| lines.iter().map(|line| text::markdown(line)).collect();
+    Some(NightBeforeView {
+        sentence: text::markdown_whole(&before.sentence()),
+        worse: escaped(&before.worse),
+        better: escaped(&before.better),
+    })
+}
+
 pub(super) fn gates(summary: &Summary) -> Vec<GateView> {
     let view = |result: &GateResult| GateView {
         gate: text::markdown(&result.gate),

@@ -10,7 +10,7 @@ use super::arms::{self, ArmsView};
 use super::coherence::{self, BandLevelView, DivergenceView, FiguresView};
 use super::conversations::{self, ConversationsView};
 use super::energy::EnergyView;
-use super::judging::{self, FrontView, GateView, InteractionView, StoppingView};
+use super::judging::{self, FrontView, GateView, InteractionView, NightBeforeView, StoppingView};
 use super::load::{self, LoadView};
 use super::machine;
 use super::memory::MemoryView;
@@ -28,6 +28,7 @@ pub(super) struct View<'a> {
     suite: String,
     description: String,
     verdict: String,
+    night_before: Option<NightBeforeView>,
     reference: String,
     margin: String,
     confidence: String,
@@ -207,6 +208,7 @@ impl<'a> View<'a> {
             suite: text::markdown(&summary.suite),
             description: text::markdown_whole(&summary.description),
             verdict: text::markdown_whole(&summary.verdict),
+            night_before: judging::night_before(summary),
             reference: text::code(&summary.reference),
             margin: text::points(summary.margin),
             confidence: text::percent(summary.confidence),

@@ -24,6 +24,9 @@ const ATTEMPTS: u32 = 8;
 /// Probability (0..1) below which what is left over by a list is rounding: the servers' numbers are f32.
 const REST_FLOOR: f64 = 1e-6;
 
+/// The task's name.
+pub const KLD: &str = "coherence/kld";
+
 static OPTIONS: &[TaskOption] = &[
     TaskOption {
         name: "positions",
@@ -63,7 +66,7 @@ pub struct Kld;
 impl Task for Kld {
     fn card(&self) -> Card {
         Card {
-            name: "coherence/kld",
+            name: KLD,
             summary: "any shift of the served next-token distributions, by position (an alarm, not a ranking)",
             weight: Weight::Comparative,
             options: OPTIONS,
