@@ -59,8 +59,12 @@ fn fourteen_nights() -> Vec<Summary> {
         night.run = format!("202601{:02}T020000Z-nightly-abcdef", number + 1);
         night.started = format!("2026-01-{:02}T02:00:00Z", number + 1);
         let build = if number < 9 { "b1" } else { "b2" };
-        night.engines =
-            vec![EngineInfo { name: "llama.cpp".into(), version: build.into(), origin: "PATH".into() }];
+        night.engines = vec![EngineInfo {
+            name: "llama.cpp".into(),
+            version: build.into(),
+            origin: "PATH".into(),
+            sha256: None,
+        }];
         let step = if number < 9 { 1.0 } else { 3.0 };
         for kld in night.cells.iter_mut().filter_map(|cell| cell.kld.as_mut()) {
             let value = 0.01 * step * (1.0 + noise);

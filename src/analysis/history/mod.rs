@@ -262,8 +262,12 @@ mod tests {
             summary.started = format!("2026-01-{:02}T00:00:00Z", number + 1);
             summary.fingerprint = if number < 10 { "old".into() } else { "new".into() };
             let version = if number < 10 { "b1" } else { "b2" };
-            summary.engines =
-                vec![EngineInfo { name: "llama.cpp".into(), version: version.into(), origin: "PATH".into() }];
+            summary.engines = vec![EngineInfo {
+                name: "llama.cpp".into(),
+                version: version.into(),
+                origin: "PATH".into(),
+                sha256: None,
+            }];
             let mut cell = testing::cell("quick", 512);
             let (low, high) = (Some(value - half_width), Some(value + half_width));
             cell.quality = Some(Estimate { value: *value, low, high, n: 100 });

@@ -95,7 +95,12 @@ mod tests {
         assert_eq!(name(&old), name(&machine("Linux 6.8", 67_250_000_000, &["H100", "H100"])));
         assert_ne!(name(&old), name(&machine("Linux 6.1", 67_300_000_000, &["H100"])));
         let attached = |url: &str| {
-            [EngineInfo { name: "vllm".into(), version: "1".into(), origin: format!("attached at {url}") }]
+            [EngineInfo {
+                name: "vllm".into(),
+                version: "1".into(),
+                origin: format!("attached at {url}"),
+                sha256: None,
+            }]
         };
         assert_ne!(machine_name(&old, &attached("http://a")), machine_name(&old, &attached("http://b")));
     }
@@ -103,8 +108,12 @@ mod tests {
     #[test]
     fn what_changed_is_named_with_both_values() {
         let mut before = testing::summary();
-        before.engines =
-            vec![EngineInfo { name: "llama.cpp".into(), version: "b1".into(), origin: "PATH".into() }];
+        before.engines = vec![EngineInfo {
+            name: "llama.cpp".into(),
+            version: "b1".into(),
+            origin: "PATH".into(),
+            sha256: None,
+        }];
         let mut after = before.clone();
         assert!(changed(&before, &after).is_empty());
         after.machine.os = "Linux 6.8".into();
