@@ -217,7 +217,7 @@ fn resume_after_a_kill_in_the_first_second_does_not_go_on_with_an_older_run() {
     assert_eq!(in_runs(&bench).len(), 2, "leftovers do not pile up: {:?}", in_runs(&bench));
     let (code, text) = said(&bench, &["history", "prune", "--keep", "1", "--yes"]);
     assert_eq!(code, Some(0), "{text}");
-    assert_eq!(in_runs(&bench), [older.clone()]);
+    assert_eq!(in_runs(&bench), std::slice::from_ref(&older));
     assert_eq!(said(&bench, &["resume"]).0, Some(0), "now the older one is the latest");
 }
 

@@ -54,7 +54,7 @@ impl Play {
     /// Both visits of the reference.
     pub(crate) fn reference(mut self) -> Self {
         for replicate in 0..2 {
-            self.visit(REFERENCE, replicate, |task, index| right(task, index));
+            self.visit(REFERENCE, replicate, right);
         }
         self
     }

@@ -372,8 +372,11 @@ mod tests {
         cell
     }
 
+    /// Context length, verdict, paired items, detectable effect.
+    type Rung = (u32, Verdict, u32, f64);
+
     /// A run over context lengths with the verdicts, paired items and detectable effects of each setting at each.
-    fn ladder(settings: &[(&str, &[(u32, Verdict, u32, f64)])]) -> Summary {
+    fn ladder(settings: &[(&str, &[Rung])]) -> Summary {
         let mut summary = summary(&[]);
         summary.cells.clear();
         for (name, cells) in settings {

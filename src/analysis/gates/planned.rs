@@ -79,6 +79,9 @@ fn planned<'a>(suite: &'a Suite, plan: &'a Plan) -> Vec<((&'a str, u32), Items<'
     cells
 }
 
+/// The figure that a perfect run has over so many items of each task.
+type BestFigure<'b> = Box<dyn Fn(&[u32]) -> Option<Estimate> + 'b>;
+
 /// What a gate looks at, and what the best run makes of so many items.
 struct Best<'b> {
     /// Planned items, by task and arm.
@@ -86,7 +89,7 @@ struct Best<'b> {
     /// What counts them, in words.
     word: &'static str,
     /// The figure of a run in which all is well; `None`: so few items have no interval.
-    of: Box<dyn Fn(&[u32]) -> Option<Estimate> + 'b>,
+    of: BestFigure<'b>,
     /// The limits that it is held against.
     limits: Gate,
 }

@@ -368,6 +368,7 @@ mod tests {
                 perplexity: 10.0,
                 positions: 200,
                 outside: 0,
+                unlisted: None,
             });
             (run.cells[0].scored, run.cells[0].failed) = (97, 3);
             run.tasks = vec![TaskRow {

@@ -171,6 +171,9 @@ fn own_noise(nights: &[Night]) -> f64 {
     squares.sqrt() / nights.len().max(1) as f64
 }
 
+/// Finds the place at which a change is largest.
+type Largest = fn(&Centred) -> Place;
+
 /// Cuts a piece of the series that starts at night `start`, and what comes of it, while random order does not explain
 /// the cut.
 fn cut(
@@ -181,7 +184,7 @@ fn cut(
     rng: &mut impl Rng,
     found: &mut Vec<(usize, f64)>,
 ) {
-    let tests: [(fn(&Centred) -> Place, f64); 2] =
+    let tests: [(Largest, f64); 2] =
         [(largest_step, level * FOR_STEPS), (largest_arc, level * (1.0 - FOR_STEPS))];
     for (largest, share) in tests {
         let place = largest(&Centred::of(values, weights));

@@ -20,9 +20,9 @@ pub(super) fn shape(metadata: &Metadata) -> Result<KvShape, KvError> {
     let windows = model.windows()?;
     let recurrent = model.recurrent()?;
     let mut shape = KvShape::default();
-    for layer in 0..model.layers {
+    for (layer, window) in windows.into_iter().take(model.layers).enumerate() {
         if recurrent.attends(layer) {
-            let group = model.attention(layer, windows[layer])?;
+            let group = model.attention(layer, window)?;
             group.into_iter().chain(model.indexer(layer)?).for_each(|group| shape.add(group));
         }
         if recurrent.has_state(layer) {
