@@ -89,7 +89,7 @@ fn an_unfinished_run_says_so_before_its_pick_and_fails_no_gate() {
     let pick = ["pick", run, "--context", &context, "--min-quality", "0"];
     let text = stdout(&pick);
     assert!(
-        text.starts_with("**Before you rely on this:**\n\n- the run is not finished: 2 of 140"),
+        text.starts_with("**Before you rely on this:**\n\n- the run is not finished: 2 of 147"),
         "{text}"
     );
     assert!(!text.contains("100% of the bootstrap draws"), "{text}");

@@ -112,7 +112,6 @@ pub(super) static OPTIONS: &[ServerOption] = &[
         &["-grt", "--graph-reduce-type"],
         "type in which GPUs exchange data",
     ),
-    shared::OVERRIDE_KV,
     shared::ROPE_SCALING,
     shared::ROPE_SCALE,
     shared::ROPE_FREQ_BASE,
