@@ -1,5 +1,7 @@
 //! A panic is a bug, and says so, with an exit code that no documented outcome has.
 
+#![expect(clippy::print_stderr, reason = "what the end of a process prints is what is tested")]
+
 use std::process::Command;
 
 use kneepoint::error::EXIT_BUG;
