@@ -196,10 +196,15 @@ fn resume_after_a_kill_in_the_first_second_does_not_go_on_with_an_older_run() {
     let [older] = in_runs(&bench).try_into().unwrap();
     std::fs::write(bench.dir.path().join("slow"), "").unwrap();
     for _ in 0..3 {
+        let before = in_runs(&bench);
         let mut child = bench.command(&["run", "suite.toml"]).spawn().unwrap();
         let begin = Instant::now();
+        // Asked before the new folder is there, `resume` would take up the older run, and wait for its slow server.
+        while in_runs(&bench).iter().all(|name| before.contains(name)) {
+            assert!(begin.elapsed() < Duration::from_secs(60), "no new folder");
+            std::thread::sleep(Duration::from_millis(5));
+        }
         loop {
-            // Until the new one is there, what the last one left is the latest, or at first the older run.
             let (_, text) = said(&bench, &["resume"]);
             if text.contains("being prepared") {
                 break;
