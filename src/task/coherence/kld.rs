@@ -437,7 +437,7 @@ mod tests {
         least
     }
 
-    /// The table in docs/suites.md comes from here.
+    /// On made-up logits; docs/suites.md has the shares on a real model, which are lower.
     #[test]
     fn how_tight_the_bound_is_over_a_whole_vocabulary() {
         for (name, scale, least) in [
