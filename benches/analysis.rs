@@ -14,12 +14,13 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use kneepoint::analysis::summarise;
-use kneepoint::analysis::summary::Machine;
 use kneepoint::error::{Context, Error, Result};
-use kneepoint::journal::{FORMAT, Header, Journal};
+use kneepoint::judge::analysis::summarise;
+use kneepoint::record::journal::{FORMAT, Header, Journal};
+use kneepoint::record::{
+    Case, Machine, Measurement, Message, Outcome, Prompt, Score, Source, Trial, TrialKey, metric,
+};
 use kneepoint::suite;
-use kneepoint::trial::{Case, Measurement, Message, Outcome, Prompt, Score, Source, Trial, TrialKey, metric};
 use serde::{Deserialize, Serialize};
 
 const TASK: &str = "retrieval/niah_multikey_2";

@@ -12,8 +12,9 @@
 use std::process::Command;
 
 use kneepoint::error::{Context, Error, Result};
-use kneepoint::task::{self, Params, Task, TokenCounter, Weight};
-use kneepoint::trial::{Message, Tool};
+use kneepoint::record::{Message, Tool};
+use kneepoint::task;
+use kneepoint::task::{Params, Task, TokenCounter, Weight};
 use serde::{Deserialize, Serialize};
 
 /// The context length that is measured (tokens).

@@ -13,12 +13,13 @@ use std::net::Ipv4Addr;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use kneepoint::client::timeline::nearest_rank;
-use kneepoint::client::{Client, Conversation, Exchange, Limits};
 use kneepoint::error::{Context, Error, Result};
-use kneepoint::mock::{self, Script};
-use kneepoint::suite::Sampling;
-use kneepoint::trial::{Message, Source, metric};
+use kneepoint::measure::client::{Client, Conversation, Exchange, Limits};
+use kneepoint::measure::mock;
+use kneepoint::measure::mock::Script;
+use kneepoint::quantile::nearest_rank;
+use kneepoint::record::suite::Sampling;
+use kneepoint::record::{Message, Source, metric};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 

@@ -8,8 +8,8 @@
 
 use std::time::Instant;
 
+use kneepoint::record::{Band, Case, PackedDistributions, Prompt, Reply};
 use kneepoint::task::coherence::kld;
-use kneepoint::trial::{Band, Case, PackedDistributions, Prompt, Reply};
 
 /// Three bands in 16K tokens.
 const ENDS: [usize; 3] = [1023, 4095, 16_383];

@@ -15,9 +15,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use kneepoint::client::timeline::nearest_rank;
 use kneepoint::error::{Context, Error, Result};
-use kneepoint::journal::load::{LoadRequest, LoadStep};
+use kneepoint::quantile::nearest_rank;
+use kneepoint::record::journal::load::{LoadRequest, LoadStep};
 
 /// Every token takes so long: 100 tokens/s.
 const DECODE_MS: f64 = 10.0;
@@ -147,7 +147,7 @@ fn step_of(runs: &Path) -> Result<LoadStep> {
     let no_run = || Error::runtime("kneepoint left no run");
     let mut folders = std::fs::read_dir(runs).context(|| "no runs".to_owned())?;
     let folder = folders.next().ok_or_else(no_run)?.context(|| "no runs".to_owned())?.path();
-    let journal = kneepoint::journal::load(&folder)?;
+    let journal = kneepoint::record::journal::load(&folder)?;
     let step = journal.load.steps.into_iter().next().ok_or_else(no_run)?;
     match step.broke {
         Some(reason) => Err(Error::runtime(reason)),

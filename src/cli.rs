@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::analysis::compare::Threshold;
-use crate::analysis::pick::{Goal, MinQuality};
 use crate::import::Matching;
-use crate::mock::MockArgs;
+use crate::judge::analysis::compare::Threshold;
+use crate::judge::analysis::pick::{Goal, MinQuality};
+use crate::measure::mock::MockArgs;
 use crate::quantity;
-use crate::trial::Arm;
+use crate::record::Arm;
 
 /// What a faster, smaller setting of a local LLM costs in quality
 ///

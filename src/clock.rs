@@ -5,8 +5,17 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 use chrono::{SecondsFormat, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use crate::trial::Tick;
+/// A moment by the monotonic clock, which nobody sets. It stands still while the machine sleeps.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Tick {
+    /// Which sitting at the run, from 0: `run` is the first, every `resume` another.
+    pub sitting: u32,
+    /// Time since the sitting began (s).
+    pub at_s: f64,
+}
 
 /// The sitting of this process: its number in the run, and when it began.
 static SITTING: OnceLock<(u32, Instant)> = OnceLock::new();

@@ -1,30 +1,23 @@
 //! kneepoint measures what a faster, smaller setting of a local LLM costs in quality.
 //!
-//! One straight path: suite -> plan -> trials -> journal -> analysis -> report. The journal is the only
-//! seam between measuring and judging.
+//! One straight path: suite -> plan -> trials -> journal -> analysis -> report. [`measure`] writes the journal, [`judge`]
+//! reads it, and neither imports the other: what both speak of is in [`record`]. docs/architecture.md has the picture.
 
-pub mod analysis;
 pub mod cli;
-pub mod client;
 pub mod clock;
 pub mod commands;
 pub mod console;
-pub mod engine;
 pub mod error;
 pub mod fault;
 pub mod files;
 pub mod import;
-pub mod journal;
-pub mod mock;
-pub mod model;
-pub mod plan;
-pub mod probe;
+pub mod judge;
+pub mod measure;
+pub mod quantile;
 pub mod quantity;
-pub mod report;
-pub mod runner;
+pub mod record;
 pub mod secrets;
 pub mod suite;
 pub mod task;
-pub mod trial;
 
 pub use error::{Error, Result};

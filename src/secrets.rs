@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::error::{Context, Result};
 use crate::files;
-use crate::suite::Suite;
+use crate::record::suite::Suite;
 
 /// What stands in place of a secret.
 pub const MASK: &str = "***";

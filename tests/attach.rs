@@ -6,10 +6,10 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use kneepoint::client::{Client, Conversation, Limits, abilities};
-use kneepoint::engine::{Dialect, Endpoints};
-use kneepoint::suite::Sampling;
-use kneepoint::trial::{Message, Source, Tool, metric};
+use kneepoint::measure::client::{Client, Conversation, Limits, abilities};
+use kneepoint::measure::engine::{Dialect, Endpoints};
+use kneepoint::record::suite::Sampling;
+use kneepoint::record::{Message, Source, Tool, metric};
 
 const KNEEPOINT: &str = env!("CARGO_BIN_EXE_kneepoint");
 const KEY: &str = "sk-not-to-be-found-0123456789";
@@ -250,7 +250,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
 }
 
-fn figure(exchange: &kneepoint::client::Exchange, name: &str) -> Option<f64> {
+fn figure(exchange: &kneepoint::measure::client::Exchange, name: &str) -> Option<f64> {
     exchange.measurements.iter().find(|m| m.name == name && m.source == Source::Client).unwrap().value
 }
 

@@ -5,9 +5,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use kneepoint::journal::{self, Journal, Record};
-use kneepoint::model::kv::{KvGroup, KvShape, KvUse};
-use kneepoint::trial::metric;
+use kneepoint::record::journal::{Journal, Record};
+use kneepoint::record::kv::{KvGroup, KvShape, KvUse};
+use kneepoint::record::{journal, metric};
 
 fn published() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("reports/quickstart")

@@ -4,10 +4,11 @@
 
 use std::time::Duration;
 
-use kneepoint::client::{Client, Conversation, Exchange, Failure, Limits};
-use kneepoint::mock::{self, Script};
-use kneepoint::suite::Sampling;
-use kneepoint::trial::{FinishReason, Message, Prompt, Source, Stage, metric};
+use kneepoint::measure::client::{Client, Conversation, Exchange, Failure, Limits};
+use kneepoint::measure::mock;
+use kneepoint::measure::mock::Script;
+use kneepoint::record::suite::Sampling;
+use kneepoint::record::{FinishReason, Message, Prompt, Source, Stage, metric};
 use tokio::net::TcpListener;
 
 /// Quick enough for tests, slow enough that the chunks are apart.
@@ -57,7 +58,7 @@ fn hit(fault: &str, limits: Limits) -> Result<Exchange, Failure> {
     })
 }
 
-fn good() -> kneepoint::trial::Reply {
+fn good() -> kneepoint::record::Reply {
     with_mock(quick(&[]), limits(), async |client| ask(&client).await.unwrap().reply)
 }
 

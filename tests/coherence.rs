@@ -5,8 +5,7 @@
 mod common;
 
 use common::MockBench;
-use kneepoint::journal;
-use kneepoint::trial::{Outcome, Prompt};
+use kneepoint::record::{Outcome, Prompt, journal};
 
 const TASKS: &str = r#"
 [[task]]

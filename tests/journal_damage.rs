@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use kneepoint::journal::{self, Journal, JournalWriter, Record};
+use kneepoint::record::journal;
+use kneepoint::record::journal::{Journal, JournalWriter, Record};
 use serde_json::{Value, json};
 
 fn published(name: &str) -> PathBuf {

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use common::{KNEEPOINT, MockBench};
-use kneepoint::analysis::summarise;
-use kneepoint::analysis::summary::{EngineInfo, Estimate, GateStatus, Summary};
-use kneepoint::journal::{self, Journal, Record};
-use kneepoint::suite::{Gate, GateMetric};
-use kneepoint::trial::{Measurement, Source, metric};
+use kneepoint::judge::analysis::summarise;
+use kneepoint::judge::analysis::summary::{Estimate, GateStatus, Summary};
+use kneepoint::record::journal::{Journal, Record};
+use kneepoint::record::suite::{Gate, GateMetric};
+use kneepoint::record::{EngineInfo, Measurement, Source, journal, metric};
 use serde_json::Value;
 
 fn output(bench: &MockBench, args: &[&str]) -> Output {

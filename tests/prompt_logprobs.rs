@@ -5,10 +5,10 @@
 use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::routing::post;
-use kneepoint::client::{Client, Exchange, Failure, Limits};
-use kneepoint::engine::Endpoints;
-use kneepoint::suite::Sampling;
-use kneepoint::trial::{Band, Prompt, Stage};
+use kneepoint::measure::client::{Client, Exchange, Failure, Limits};
+use kneepoint::measure::engine::Endpoints;
+use kneepoint::record::suite::Sampling;
+use kneepoint::record::{Band, Prompt, Stage};
 
 const CAPTURE: &str = include_str!("fixtures/vllm/completions_prompt_logprobs.json");
 const PATH: &str = "/v1/completions";

@@ -6,8 +6,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use kneepoint::client::{Client, Limits};
-use kneepoint::engine::{self, Argv, supervise};
+use kneepoint::measure::client::{Client, Limits};
+use kneepoint::measure::engine;
+use kneepoint::measure::engine::supervise;
+use kneepoint::record::Argv;
 
 const SUITE: &str = r#"
 name = "two-cells"

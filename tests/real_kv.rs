@@ -6,12 +6,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kneepoint::engine::llama_cpp::LlamaCpp;
-use kneepoint::engine::supervise::{Launcher, free_port};
-use kneepoint::engine::{Argv, Effective, Engine};
-use kneepoint::model::kv::{KvShape, KvUse};
-use kneepoint::model::packages::{SERVER, SMOLLM2};
-use kneepoint::model::{Silent, Store, kv_shape};
+use kneepoint::measure::engine::Engine;
+use kneepoint::measure::engine::llama_cpp::LlamaCpp;
+use kneepoint::measure::engine::supervise::{Launcher, free_port};
+use kneepoint::measure::model::packages::{SERVER, SMOLLM2};
+use kneepoint::measure::model::{Silent, Store, kv_shape};
+use kneepoint::record::kv::{KvShape, KvUse};
+use kneepoint::record::{Argv, Effective};
 
 #[path = "common/tiny_gguf.rs"]
 mod tiny_gguf;

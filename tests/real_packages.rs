@@ -4,15 +4,15 @@
 
 use std::time::Duration;
 
-use kneepoint::engine::llama_cpp::LlamaCpp;
-use kneepoint::engine::supervise::{Launcher, ask, free_port};
-use kneepoint::engine::{Engine, Launch};
-use kneepoint::model::packages::{QUANTISER, SERVER, SMOLLM2};
-use kneepoint::model::{ModelFile, Silent, Store, gguf, weights};
-use kneepoint::probe::Subject;
-use kneepoint::probe::sampler::Sampler;
-use kneepoint::suite::{Cell, DraftModel, FlashAttention, ModelSpec, Setting};
-use kneepoint::trial::metric;
+use kneepoint::measure::engine::llama_cpp::LlamaCpp;
+use kneepoint::measure::engine::supervise::{Launcher, ask, free_port};
+use kneepoint::measure::engine::{Engine, Launch};
+use kneepoint::measure::model::packages::{QUANTISER, SERVER, SMOLLM2};
+use kneepoint::measure::model::{ModelFile, Silent, Store, gguf, weights};
+use kneepoint::measure::probe::Subject;
+use kneepoint::measure::probe::sampler::Sampler;
+use kneepoint::record::metric;
+use kneepoint::record::suite::{Cell, DraftModel, FlashAttention, ModelSpec, Setting};
 
 fn smollm2(quant: &str) -> ModelFile {
     let store = Store::open(&Silent).unwrap();

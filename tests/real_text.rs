@@ -8,9 +8,9 @@ use std::collections::BTreeSet;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use kneepoint::client::{Client, Limits};
-use kneepoint::engine;
-use kneepoint::trial::{Case, Prompt};
+use kneepoint::measure::client::{Client, Limits};
+use kneepoint::measure::engine;
+use kneepoint::record::{Argv, Case, Prompt};
 
 const SUITE: &str = r#"
 name = "text"
@@ -58,7 +58,7 @@ fn kneepoint(dir: &std::path::Path, args: &[&str]) -> Vec<u8> {
 fn serve(dir: &std::path::Path) -> (Server, u16) {
     let plan = kneepoint(dir, &["run", "suite.toml", "--dry-run", "--json"]);
     let plan: serde_json::Value = serde_json::from_slice(&plan).unwrap();
-    let argv: engine::Argv = serde_json::from_value(plan["visits"][0]["argv"].clone()).unwrap();
+    let argv: Argv = serde_json::from_value(plan["visits"][0]["argv"].clone()).unwrap();
     let port = engine::supervise::free_port().unwrap();
     let mut args = argv.args.clone();
     let at = args.iter().position(|word| word == "--port").unwrap();

@@ -8,11 +8,11 @@ use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use kneepoint::engine::supervise::{Launcher, ask, free_port};
-use kneepoint::engine::vllm::Vllm;
-use kneepoint::engine::{Engine, Launch};
-use kneepoint::suite::{Cell, FlashAttention, Setting};
-use kneepoint::trial::metric;
+use kneepoint::measure::engine::supervise::{Launcher, ask, free_port};
+use kneepoint::measure::engine::vllm::Vllm;
+use kneepoint::measure::engine::{Engine, Launch};
+use kneepoint::record::metric;
+use kneepoint::record::suite::{Cell, FlashAttention, Setting};
 
 fn cell(speculation: &str, options: &[(&str, &str)]) -> Cell {
     let setting = Setting {

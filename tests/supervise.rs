@@ -9,12 +9,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{KNEEPOINT, MockBench};
-use kneepoint::engine::Argv;
-use kneepoint::engine::supervise::{EXEC_SERVER, Launcher, Server, free_port};
 use kneepoint::error::{Error, Kind};
-use kneepoint::probe::Subject;
-use kneepoint::probe::sampler::Sampler;
-use kneepoint::trial::metric;
+use kneepoint::measure::engine::supervise::{EXEC_SERVER, Launcher, Server, free_port};
+use kneepoint::measure::probe::Subject;
+use kneepoint::measure::probe::sampler::Sampler;
+use kneepoint::record::{Argv, metric};
 
 fn launcher(start_timeout: Duration) -> Launcher {
     Launcher { reexec: Some(KNEEPOINT.into()), start_timeout }

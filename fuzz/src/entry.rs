@@ -2,12 +2,16 @@
 
 use std::path::Path;
 
-use kneepoint::client::{reply, sse};
-use kneepoint::model::gguf;
-use kneepoint::suite::Suite;
-use kneepoint::task::tools::extract::{Extraction, MAX_CALLS, read_server, read_text};
+use kneepoint::measure::client::reply;
+use kneepoint::measure::client::sse;
+use kneepoint::measure::model::gguf;
+use kneepoint::record::ToolCall;
+use kneepoint::record::suite::Suite;
+use kneepoint::task::tools::extract::Extraction;
+use kneepoint::task::tools::extract::MAX_CALLS;
+use kneepoint::task::tools::extract::read_server;
+use kneepoint::task::tools::extract::read_text;
 use kneepoint::task::tools::ladder::schema_fault;
-use kneepoint::trial::ToolCall;
 
 /// The call extractor: a reply's text, and the same text as the arguments of a server's call.
 pub fn calls(bytes: &[u8]) {
@@ -48,9 +52,10 @@ pub fn gguf(bytes: &[u8]) {
 
 /// The reader of journals: what it takes as whole lines reads the same again.
 pub fn journal(bytes: &[u8]) {
-    if let Ok((journal, whole)) = kneepoint::journal::parse(bytes) {
+    if let Ok((journal, whole)) = kneepoint::record::journal::parse(bytes) {
         assert!(whole <= bytes.len());
-        let (again, rest) = kneepoint::journal::parse(&bytes[..whole]).expect("whole lines were read before");
+        let (again, rest) =
+            kneepoint::record::journal::parse(&bytes[..whole]).expect("whole lines were read before");
         assert_eq!((again.trials.len(), rest), (journal.trials.len(), whole));
     }
 }

@@ -3,12 +3,12 @@
 use super::progress::Display;
 use super::{print_json_line, run};
 use crate::cli::{CasesArgs, Global};
-use crate::console;
 use crate::error::{EXIT_OK, Error, Result, nearest};
-use crate::runner::{Desk, Interrupt};
-use crate::suite::{self, Suite, TaskSpec};
+use crate::measure::runner::{Desk, Interrupt};
+use crate::record::suite::{Suite, TaskSpec};
+use crate::record::{Arm, Case};
 use crate::task::{self, Approximate, Params};
-use crate::trial::{Arm, Case};
+use crate::{console, suite};
 
 pub(super) fn cases(args: &CasesArgs, global: &Global) -> Result<u8> {
     let suite = suite::load(&args.suite, &args.overrides())?;

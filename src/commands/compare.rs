@@ -1,10 +1,11 @@
 //! `compare`: two runs, from their journals alone.
 
 use super::{print, print_json, runs};
-use crate::analysis::compare::{self, Prices, Request};
 use crate::cli::{CompareArgs, Global};
 use crate::error::{EXIT_GATE_FAILED, Result};
-use crate::report;
+use crate::judge::analysis::compare;
+use crate::judge::analysis::compare::{Prices, Request};
+use crate::judge::report;
 
 pub(super) fn compare(args: &CompareArgs, global: &Global) -> Result<u8> {
     let load = |name: &str| super::open(&runs::find(&global.runs_dir, name)?);

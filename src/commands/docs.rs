@@ -4,10 +4,10 @@ use clap_complete::generate;
 
 use super::{command, print};
 use crate::cli::{CompletionsArgs, ManArgs};
-use crate::engine::option::{Only, Place};
-use crate::engine::{Capability, ENGINES, Engine, ServerOption};
 use crate::error::{Context, EXIT_OK, Error, Result, nearest};
 use crate::files;
+use crate::measure::engine::option::{Only, Place};
+use crate::measure::engine::{Capability, ENGINES, Engine, ServerOption};
 
 pub(super) fn completions(args: &CompletionsArgs) -> Result<u8> {
     let mut script = Vec::new();

@@ -10,9 +10,12 @@ use super::{plain_table, print, print_json};
 use crate::cli::{DoctorArgs, Global};
 use crate::console::clean;
 use crate::error::{Kind, Result, chain};
-use crate::model::{self, Location, Silent, Store, packages::PACKAGES, packages::Package};
-use crate::runner::{check_engine, megabytes};
-use crate::{engine, probe, suite};
+use crate::measure::model::packages::{PACKAGES, Package};
+use crate::measure::model::{Location, Silent, Store};
+use crate::measure::runner::{check_engine, megabytes};
+use crate::measure::{engine, model, probe};
+use crate::record::suite::Suite;
+use crate::suite;
 
 /// What `doctor --json` prints.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -203,7 +206,7 @@ fn suite_checks(path: &Path, store: &Store<'_>) -> Result<Vec<Check>> {
 }
 
 /// The server that the suite names, if it names one: whether it is there, runs, and is one of the suite's engine.
-fn named_server(suite: &suite::Suite, store: &Store<'_>) -> Option<Result<Check>> {
+fn named_server(suite: &Suite, store: &Store<'_>) -> Option<Result<Check>> {
     let binary = suite.engine.binary.as_ref()?;
     let asked = super::run::runtime().map(|runtime| runtime.block_on(check_engine(suite, store)));
     let found = binary.display().to_string();

@@ -6,15 +6,18 @@ use serde::Serialize;
 
 use super::run::runtime;
 use super::{plain_table, print, print_json};
-use crate::analysis::gates::{self, UndecidableGate};
-use crate::analysis::{self, power::PowerRow};
 use crate::cli::{Global, RunArgs};
-use crate::engine::Argv;
 use crate::error::Result;
-use crate::model::{Silent, Store};
-use crate::plan::Plan;
-use crate::runner::{self, Basis, Prepared, megabytes};
-use crate::suite::{Suite, Warning};
+use crate::judge::analysis;
+use crate::judge::analysis::gates;
+use crate::judge::analysis::gates::UndecidableGate;
+use crate::judge::analysis::power::PowerRow;
+use crate::measure::model::{Silent, Store};
+use crate::measure::runner;
+use crate::measure::runner::{Basis, Prepared, megabytes};
+use crate::record::plan::Plan;
+use crate::record::suite::Suite;
+use crate::record::{Argv, Warning};
 
 /// What `run --dry-run --json` prints.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -288,14 +291,14 @@ fn cell_table(dry: &DryRun, commands: &Commands) -> String {
         };
         table.add_row([
             cell.context.to_string(),
-            crate::report::plain(&cell.setting),
+            crate::judge::report::plain(&cell.setting),
             cell.trials.to_string(),
             cell.servers.to_string(),
             command,
         ]);
     }
     for load in &dry.load {
-        let setting = format!("{}, under load", crate::report::plain(&load.setting));
+        let setting = format!("{}, under load", crate::judge::report::plain(&load.setting));
         let command = commands.number(load.argv.as_ref());
         table.add_row([load.context.to_string(), setting, String::new(), "1".to_owned(), command]);
     }
@@ -314,19 +317,22 @@ fn sum(dry: &DryRun) -> String {
         table.add_row(["hashing", &format!("{} of model files first", megabytes(dry.unhashed_bytes))]);
     }
     table.add_row(["time", &time_text(dry)]);
-    table.add_row(["tokens", &format!("at most {}", crate::analysis::words::thousands(dry.tokens_at_most))]);
+    table.add_row([
+        "tokens",
+        &format!("at most {}", crate::judge::analysis::words::thousands(dry.tokens_at_most)),
+    ]);
     table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
 /// How long it takes, and how sure that is.
 fn time_text(dry: &DryRun) -> String {
-    let basis = dry.estimate_basis.as_deref().map(crate::report::plain_whole).unwrap_or_default();
+    let basis = dry.estimate_basis.as_deref().map(crate::judge::report::plain_whole).unwrap_or_default();
     match (dry.estimate_s, dry.estimate_factor) {
         (Some(seconds), Some(factor)) => format!(
             "about {}, between {} and {} ({basis})",
-            crate::report::about(seconds),
-            crate::report::about(seconds / factor),
-            crate::report::about(seconds * factor)
+            crate::judge::report::about(seconds),
+            crate::judge::report::about(seconds / factor),
+            crate::judge::report::about(seconds * factor)
         ),
         _ if dry.attached.is_some() => "not known before the server answered some requests".to_owned(),
         _ => "not known before the files are there".to_owned(),

@@ -5,8 +5,9 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use super::runs;
-use crate::analysis::history::machine_name;
-use crate::journal::{self, FILE_NAME, Header};
+use crate::judge::analysis::history::machine_name;
+use crate::record::journal;
+use crate::record::journal::{FILE_NAME, Header};
 
 /// A header is never this long (bytes); a file whose first line is longer is no journal.
 const LONGEST_HEADER: u64 = 64 << 20;

@@ -4,10 +4,12 @@ use std::path::Path;
 
 use super::earlier::{self, Earlier};
 use super::run;
-use crate::analysis::history::machine_name;
-use crate::journal::{self, Header, Journal};
-use crate::runner::{self, Estimator, Interrupt, Observed, Prepared};
-use crate::suite::{Suite, TaskSpec};
+use crate::judge::analysis::history::machine_name;
+use crate::measure::runner;
+use crate::measure::runner::{Estimator, Interrupt, Observed, Prepared};
+use crate::record::journal;
+use crate::record::journal::{Header, Journal};
+use crate::record::suite::{Suite, TaskSpec};
 
 /// Earlier runs that are read, the latest first.
 const RUNS: usize = 3;
@@ -23,7 +25,7 @@ pub(super) fn estimator(
     runs_dir: &Path,
     own: Option<&Journal>,
 ) -> Estimator {
-    let machine = crate::probe::machine::machine();
+    let machine = crate::measure::probe::machine::machine();
     let name = machine_name(&machine, std::slice::from_ref(&prepared.engine_info));
     let alike = |header: &Header| {
         machine_name(&header.machine, &header.engines) == name && is_alike(header, suite, prepared)
@@ -64,7 +66,7 @@ fn is_alike(header: &Header, suite: &Suite, prepared: &Prepared) -> bool {
 }
 
 fn observe(observed: &mut Observed, journal: &Journal, suite: &Suite, prepared: &Prepared) {
-    let hash = |of: &[crate::analysis::summary::ModelInfo], model: &str, weights: &str| {
+    let hash = |of: &[crate::record::ModelInfo], model: &str, weights: &str| {
         let found = of.iter().find(|info| info.name == model && info.weights == weights);
         found.map(|info| info.sha256.clone())
     };

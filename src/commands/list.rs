@@ -8,10 +8,11 @@ use serde::Serialize;
 use super::{plain_table, print, print_json};
 use crate::cli::{ListArgs, Listed};
 use crate::console::clean;
-use crate::engine::Capability;
 use crate::error::Result;
+use crate::measure::engine;
+use crate::measure::engine::Capability;
 use crate::task::Weight;
-use crate::{engine, suite, task};
+use crate::{suite, task};
 
 /// What `list --json` prints.
 #[derive(Debug, Serialize, JsonSchema)]

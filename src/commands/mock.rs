@@ -1,8 +1,9 @@
 //! `mock-server`.
 
 use crate::error::{EXIT_OK, Result};
-use crate::mock::{self, MockArgs};
-use crate::runner::Interrupt;
+use crate::measure::mock;
+use crate::measure::mock::MockArgs;
+use crate::measure::runner::Interrupt;
 
 /// Serves until Ctrl-C; the address goes to stdout as one JSON line once it listens.
 pub(super) fn serve(args: &MockArgs) -> Result<u8> {

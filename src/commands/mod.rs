@@ -8,7 +8,8 @@ use serde::Serialize;
 use crate::cli::{Cli, Command, Global};
 use crate::console::{self, Form, Reader};
 use crate::error::{self, Context, EXIT_OK, Error, Kind, Result};
-use crate::journal::{self, Journal};
+use crate::record::journal;
+use crate::record::journal::Journal;
 
 mod cases;
 mod compare;
@@ -61,7 +62,7 @@ pub fn parse() -> Result<Cli, u8> {
 pub fn dispatch(cli: Cli) -> Result<u8> {
     let global = &cli.global;
     if !matches!(cli.command, Command::WatchServer(_) | Command::ExecServer(_)) {
-        crate::runner::end_at_once()?;
+        crate::measure::runner::end_at_once()?;
     }
     match &cli.command {
         Command::Run(args) => run::run(args, global),
@@ -90,7 +91,9 @@ pub fn dispatch(cli: Cli) -> Result<u8> {
 #[cfg(target_os = "linux")]
 fn watch_server(args: &crate::cli::WatchServerArgs) -> Result<u8> {
     match args.command.split_first() {
-        Some((program, rest)) => crate::engine::supervise::watch_server(program, rest).map(|()| EXIT_OK),
+        Some((program, rest)) => {
+            crate::measure::engine::supervise::watch_server(program, rest).map(|()| EXIT_OK)
+        }
         None => Err(Error::usage("no server to start")),
     }
 }
@@ -102,7 +105,7 @@ fn watch_server(_: &crate::cli::WatchServerArgs) -> Result<u8> {
 
 fn exec_server(args: &crate::cli::ExecServerArgs) -> Error {
     match args.command.split_first() {
-        Some((program, rest)) => crate::engine::supervise::exec_server(args.parent, program, rest),
+        Some((program, rest)) => crate::measure::engine::supervise::exec_server(args.parent, program, rest),
         None => Error::usage("no server to start"),
     }
 }
@@ -146,9 +149,9 @@ fn plain_table() -> comfy_table::Table {
 }
 
 /// How the table at the end of a run looks here.
-fn look() -> crate::report::Look {
+fn look() -> crate::judge::report::Look {
     let width = comfy_table::Table::new().width();
-    crate::report::Look::of(console::stdout_is_terminal(), !console::stdout_has_colours(), width)
+    crate::judge::report::Look::of(console::stdout_is_terminal(), !console::stdout_has_colours(), width)
 }
 
 /// Prints an error as people read it: what failed, where, and what to try next.

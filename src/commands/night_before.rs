@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use super::earlier::{self, machine_of};
-use crate::analysis::compare;
-use crate::analysis::summary::NightBefore;
-use crate::journal::{self, Journal};
+use crate::judge::analysis::compare;
+use crate::judge::analysis::summary::NightBefore;
+use crate::record::journal;
+use crate::record::journal::Journal;
 
 /// Runs before this one that are tried: one that was broken off at once has nothing to compare.
 const TRIED: usize = 5;

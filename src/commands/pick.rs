@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 
 use super::{print, print_json, runs};
-use crate::analysis::pick::{self, MinQuality, Request};
 use crate::cli::{Global, PickArgs};
 use crate::error::Result;
-use crate::report;
+use crate::judge::analysis::pick;
+use crate::judge::analysis::pick::{MinQuality, Request};
+use crate::judge::report;
+use crate::measure::engine;
 
 pub(super) fn pick(args: &PickArgs, global: &Global) -> Result<u8> {
     let folder = runs::find(&global.runs_dir, &args.run)?;
-    let picked = pick::pick(&super::open(&folder)?, &request(args))?;
+    let picked = pick::pick(&super::open(&folder)?, &request(args), &engine::to_serve)?;
     if args.json { print_json(&picked) } else { print(&report::pick(&picked)) }
 }
 

@@ -5,15 +5,14 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::analysis::summary::Decision;
 use crate::cli::Global;
 use crate::console::{self, clean};
 use crate::error::Result;
-use crate::journal::LaunchRecord;
-use crate::model::Progress;
-use crate::report::{about, plain};
-use crate::runner::{Eta, Event, Subscriber};
-use crate::trial::{Outcome, Trial, TrialKey};
+use crate::judge::report::{about, plain};
+use crate::measure::model::Progress;
+use crate::measure::runner::{Eta, Event, Subscriber};
+use crate::record::journal::LaunchRecord;
+use crate::record::{Decision, Outcome, Trial, TrialKey};
 
 /// Between two lines of a run that nobody watches on a terminal.
 const EVERY: Duration = Duration::from_secs(180);

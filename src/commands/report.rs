@@ -3,14 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use super::{night_before, print, runs};
-use crate::analysis::{
-    self,
-    summary::{GateStatus, Summary},
-};
 use crate::cli::{Format, Global, ReportArgs};
-use crate::console;
 use crate::error::{Context, EXIT_GATE_FAILED, EXIT_INCOMPLETE, EXIT_OK, Error, Result};
-use crate::{files, report};
+use crate::judge::analysis::summary::{GateStatus, Summary};
+use crate::judge::{analysis, report};
+use crate::{console, files};
 
 pub(super) fn report(args: &ReportArgs, global: &Global) -> Result<u8> {
     let folder = runs::find(&global.runs_dir, &args.run)?;

@@ -1,10 +1,11 @@
 //! `route`: what routing between two settings would bring, from a run's journal alone.
 
 use super::{print, print_json, runs};
-use crate::analysis::route::{self, Request};
 use crate::cli::{Global, RouteArgs};
 use crate::error::Result;
-use crate::report;
+use crate::judge::analysis::route;
+use crate::judge::analysis::route::Request;
+use crate::judge::report;
 
 pub(super) fn route(args: &RouteArgs, global: &Global) -> Result<u8> {
     let folder = runs::find(&global.runs_dir, &args.run)?;

@@ -5,20 +5,20 @@ use std::path::{Path, PathBuf};
 
 use super::progress::Display;
 use super::{look, night_before, print, print_json, print_styled, report, runs};
-use crate::analysis;
-use crate::analysis::summary::{EngineInfo, FileInfo, ModelInfo};
 use crate::cli::{Global, ResumeArgs, RunArgs};
-use crate::console;
 use crate::error::{Context, EXIT_GATE_FAILED, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, Error, Result};
-use crate::files;
-use crate::journal::load::{LoadServer, LoadStep, LoadTrial};
-use crate::journal::{self, FORMAT, Header, Journal, JournalWriter, LaunchRecord, Record};
-use crate::model::{Progress, Silent, Store};
-use crate::plan::{self, Filter, Plan};
-use crate::runner::{self, Ending, Eta, Event, Interrupt, Prepared, Runner, Subscriber};
+use crate::judge::analysis;
+use crate::measure::model::{Progress, Silent, Store};
+use crate::measure::runner;
+use crate::measure::runner::{Ending, Eta, Event, Interrupt, Prepared, Runner, Subscriber, Terms};
+use crate::record::filter::Filter;
+use crate::record::journal::load::{LoadServer, LoadStep, LoadTrial};
+use crate::record::journal::{FORMAT, Header, Journal, JournalWriter, LaunchRecord, Record};
+use crate::record::plan::Plan;
+use crate::record::suite::{Arrivals, Suite};
+use crate::record::{EngineInfo, FileInfo, ModelInfo, Outcome, Trial, TrialKey, journal, plan};
 use crate::secrets::{self, Secrets};
-use crate::suite::{self, Arrivals, Suite};
-use crate::trial::{Outcome, Trial, TrialKey};
+use crate::{console, files, suite, task};
 
 /// The one runtime: on this thread, which lives as long as the process (a server's parent-death signal
 /// follows the thread that started it).
@@ -115,8 +115,14 @@ fn unchanged(journal: &Journal) -> Result<()> {
 /// Trials of two sittings belong together only when everything that they depend on is the same.
 fn check_same(header: &Header, prepared: &Prepared, secrets: &Secrets) -> Result<()> {
     let today = as_kept(header, prepared, secrets)?;
-    let now =
-        journal::fingerprint(&header.suite, &header.filters, &today.engines, &today.models, &today.files);
+    let now = journal::fingerprint(
+        &header.suite,
+        &header.filters,
+        task::version_of,
+        &today.engines,
+        &today.models,
+        &today.files,
+    );
     if now == header.fingerprint {
         return Ok(());
     }
@@ -189,10 +195,10 @@ fn header_of(
         started: crate::clock::now(),
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         git_hash: option_env!("KNEEPOINT_GIT_HASH").map(str::to_owned),
-        fingerprint: journal::fingerprint(suite, &args.filters, &engines, &models, &files),
+        fingerprint: journal::fingerprint(suite, &args.filters, task::version_of, &engines, &models, &files),
         suite: suite.clone(),
         repeat: repeat_command(args, secrets),
-        machine: crate::probe::machine::measured(),
+        machine: crate::measure::probe::machine::measured(),
         engines,
         models,
         files,
@@ -204,7 +210,7 @@ fn repeat_command(args: &RunArgs, secrets: &Secrets) -> String {
     let mut words = vec!["kneepoint".to_owned(), "run".to_owned(), args.suite.display().to_string()];
     words.extend(args.overrides().into_iter().flat_map(|set| ["--set".to_owned(), set]));
     words.extend(args.filters.iter().flat_map(|filter| ["--filter".to_owned(), filter.clone()]));
-    words.iter().map(|word| crate::engine::shell_word(&secrets.text(word))).collect::<Vec<_>>().join(" ")
+    words.iter().map(|word| crate::record::shell_word(&secrets.text(word))).collect::<Vec<_>>().join(" ")
 }
 
 /// One sitting at a run: from what the journal holds to its end or an interruption.
@@ -245,8 +251,11 @@ impl Sitting {
                 prepared,
                 folder.clone(),
                 &self.journal,
-                self.retry_failed,
-                interrupt.clone(),
+                Terms {
+                    retry_failed: self.retry_failed,
+                    stop_rule: &analysis::stopping::Sequential,
+                    interrupt: interrupt.clone(),
+                },
                 vec![&mut recorder, &mut display],
             )?;
             tokio::select! {
@@ -287,7 +296,7 @@ impl Sitting {
         if self.json {
             print_json(&summary)?;
         } else {
-            print_styled(&crate::report::table(&summary, look()))?;
+            print_styled(&crate::judge::report::table(&summary, look()))?;
             print(&format!("\nreport: {}\n", report.display()))?;
         }
         if ending == Ending::Interrupted {

@@ -9,8 +9,9 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Error, Result};
-use crate::journal::{self, Header, JournalWriter};
-use crate::suite::Suite;
+use crate::record::journal;
+use crate::record::journal::{Header, JournalWriter};
+use crate::record::suite::Suite;
 
 /// What the name of a folder begins with while its run is prepared.
 const HIDDEN: &str = ".new-";
@@ -45,7 +46,7 @@ pub(super) fn prepare(runs_dir: &Path, suite: &Suite) -> Result<NewRun> {
     sweep(&before);
     let stamp = crate::clock::folder_stamp();
     let unique = format!("{}{}{}", crate::clock::now(), std::process::id(), suite.fingerprint());
-    let id = crate::trial::short_hash(unique.as_bytes());
+    let id = crate::record::short_hash(unique.as_bytes());
     let name = format!("{stamp}-{}-{}", suite.name, &id[..6]);
     let hidden = runs_dir.join(format!("{HIDDEN}{name}"));
     std::fs::create_dir_all(hidden.join("engine"))

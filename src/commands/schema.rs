@@ -14,20 +14,20 @@ pub(super) fn schema(args: &SchemaArgs) -> Result<u8> {
 fn text_of(of: Schema) -> Result<String> {
     match of {
         Schema::Suite => text::<crate::suite::raw::RawSuite>(),
-        Schema::Journal => text::<crate::journal::Line>(),
-        Schema::Summary => text::<crate::analysis::summary::Summary>(),
+        Schema::Journal => text::<crate::record::journal::Line>(),
+        Schema::Summary => text::<crate::judge::analysis::summary::Summary>(),
         Schema::Plan => text::<super::dry_run::DryRun>(),
         Schema::List => text::<super::list::Listing>(),
         Schema::Doctor => text::<super::doctor::Checkup>(),
         Schema::Validate => text::<super::validate::Validated>(),
         Schema::Score => text::<super::score::ScoreLine>(),
-        Schema::Case => text::<crate::trial::Case>(),
+        Schema::Case => text::<crate::record::Case>(),
         Schema::History => text::<super::history::History>(),
         Schema::Trends => text::<super::history::Trends>(),
         Schema::Pilot => text::<super::pilot::Pilot>(),
-        Schema::Pick => text::<crate::analysis::pick::Pick>(),
-        Schema::Compare => text::<crate::analysis::compare::Comparison>(),
-        Schema::Route => text::<crate::analysis::route::Route>(),
+        Schema::Pick => text::<crate::judge::analysis::pick::Pick>(),
+        Schema::Compare => text::<crate::judge::analysis::compare::Comparison>(),
+        Schema::Route => text::<crate::judge::analysis::route::Route>(),
     }
 }
 

@@ -9,15 +9,12 @@ use serde::Serialize;
 
 use super::{print_json_line, runs};
 use crate::cli::{Global, ScoreArgs};
-use crate::console;
 use crate::error::{EXIT_INCOMPLETE, EXIT_OK, EXIT_RUNTIME, Error, Result, nearest};
 use crate::import::answers::PUBLISHED;
-use crate::import::{
-    self, Format, Matching,
-    replies::{self, Answered},
-};
-use crate::task;
-use crate::trial::{Case, Outcome, Prompt, Reply, Trial, TrialKey};
+use crate::import::replies::{self, Answered};
+use crate::import::{self, Format, Matching};
+use crate::record::{Case, Outcome, Prompt, Reply, Trial, TrialKey};
+use crate::{console, task};
 
 mod schema;
 

@@ -4,14 +4,18 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{print, print_json};
-use crate::analysis::gates::{self, UndecidableGate};
 use crate::cli::ValidateArgs;
 use crate::error::{Error, Result, chain};
-use crate::model::{Silent, Store};
-use crate::plan::{Filter, plan};
-use crate::runner;
+use crate::judge::analysis::gates;
+use crate::judge::analysis::gates::UndecidableGate;
+use crate::measure::model::{Silent, Store};
+use crate::measure::runner;
+use crate::record::Warning;
+use crate::record::filter::Filter;
+use crate::record::plan::plan;
+use crate::record::suite::Suite;
 use crate::secrets::Secrets;
-use crate::suite::{self, Suite, Warning};
+use crate::suite;
 
 /// What `validate --json` prints.
 #[derive(Debug, Default, Serialize, JsonSchema)]

@@ -4,8 +4,10 @@
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
 mod clean;
+mod shown;
 
 pub use clean::{clean, clean_coloured, clean_json, is_unsafe};
+pub use shown::shown;
 
 use crate::error::{Error, Result};
 

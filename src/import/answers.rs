@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::{Line, Matching};
+use crate::record::{Case, Message, Outcome, Prompt, Reply, Score};
 use crate::task::retrieval::{all_answers, answers, match_all, match_part, ran_out};
 use crate::task::{Task, TaskOption};
-use crate::trial::{Case, Message, Outcome, Prompt, Reply, Score};
 
 /// Key in the target for RULER's index, where the file names its cases otherwise.
 pub(super) const INDEX: &str = "index";

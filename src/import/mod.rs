@@ -8,8 +8,8 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::record::{Case, Prompt, Reply};
 use crate::task::{Params, TokenCounter};
-use crate::trial::{Case, Prompt, Reply};
 
 pub mod answers;
 pub mod bfcl;

@@ -10,10 +10,10 @@ use serde_json::Value;
 use super::answers::{self, OUTPUT_TOKENS, output_tokens};
 use super::{Format, Imported, Line, Matching, bad_line, file_at, lines, name_of, references, too_few};
 use crate::error::Result;
+use crate::record::{Case, Message, Outcome, Reply, short_hash};
 use crate::task::random::{Random, stratified_depth};
 use crate::task::sizing::too_small;
 use crate::task::{Approximate, Card, Emit, Params, Task, TaskOption, TokenCounter, collected};
-use crate::trial::{Case, Message, Outcome, Reply, short_hash};
 
 /// Name of the task that imported questions belong to.
 const TASK: &str = "retrieval/qa";
@@ -297,8 +297,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::record::Prompt;
     use crate::task::conformance::{WordCounter, params};
-    use crate::trial::Prompt;
 
     fn file(dir: &Path, questions: usize) -> Params {
         let rows: Vec<String> = (0..questions)

@@ -6,8 +6,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::{kind_of, name_of};
-use crate::client::reply::finish_reason;
-use crate::trial::{Reply, ToolCall};
+use crate::record::{FinishReason, Reply, ToolCall};
 
 /// Which case a reply answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -176,7 +175,7 @@ impl Raw {
             content: self.content.unwrap_or_default(),
             reasoning: self.reasoning.unwrap_or_default(),
             tool_calls: self.tool_calls.into_iter().flatten().map(RawCall::call).collect::<Result<_, _>>()?,
-            finish_reason: self.finish_reason.as_deref().and_then(finish_reason),
+            finish_reason: self.finish_reason.as_deref().and_then(FinishReason::of),
             ..Reply::default()
         })
     }
@@ -185,7 +184,6 @@ impl Raw {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trial::FinishReason;
 
     #[test]
     fn everything_but_case_and_content_may_be_left_out() {

@@ -12,15 +12,15 @@ use serde_json::{Map, Value};
 
 use super::{Format, Imported, Line, Matching, bad_line, file_at, kind_of, lines, name_of, size, too_few};
 use crate::error::Result;
+use crate::record::{
+    ANY_OBJECT, Arm, Case, Message, Outcome, Prompt, Reply, Role, Score, Tool, ToolCall, ToolChoice,
+};
 use crate::task::retrieval::ran_out;
 use crate::task::tools::extract::{Call, Extraction, Leak, leak, read_server};
 use crate::task::tools::json_schema::{by_schema, is_about_a_schema};
 use crate::task::tools::ladder::{Fault, schema_check};
 use crate::task::tools::schema::Schema;
 use crate::task::{Card, Emit, Params, STREAM_CHECK, Task, TaskOption, TokenCounter, collected};
-use crate::trial::{
-    ANY_OBJECT, Arm, Case, Message, Outcome, Prompt, Reply, Role, Score, Tool, ToolCall, ToolChoice,
-};
 
 mod form;
 
@@ -443,8 +443,8 @@ fn is_cut_off(leak: &Leak) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::FinishReason;
     use crate::task::conformance::{WordCounter, params};
-    use crate::trial::FinishReason;
 
     const TOOLS: &str = r#"[{"type": "function", "function": {"name": "f", "description": "F.", "parameters":
         {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}}}]"#;

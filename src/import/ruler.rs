@@ -15,8 +15,8 @@ use super::{
     Format, Imported, Line, Matching, TakeCase, bad_line, file_at, lines, name_of, references, size, too_few,
 };
 use crate::error::Result;
+use crate::record::{Case, Message, Mode, Outcome, Prompt, Reply, short_hash};
 use crate::task::{Card, Emit, Params, Task, TaskOption, TokenCounter, collected};
-use crate::trial::{Case, Message, Mode, Outcome, Prompt, Reply, short_hash};
 
 /// Name of the task that imported cases belong to.
 const TASK: &str = "retrieval/ruler";
@@ -322,7 +322,7 @@ mod tests {
         let case = imported(&line(0, "?", r#"["12"]"#), None).unwrap().case;
         let reply = Reply {
             reasoning: "12".into(),
-            finish_reason: Some(crate::trial::FinishReason::Length),
+            finish_reason: Some(crate::record::FinishReason::Length),
             ..Reply::default()
         };
         let outcome = answers::score(&case, &reply);
@@ -430,7 +430,7 @@ mod tests {
         params.mode = Mode::Prefill;
         for (case, chat) in Ruler.cases(&params, 1, &WordCounter::default()).unwrap().iter().zip(&cases) {
             let Prompt::Chat { messages, .. } = &case.prompt else { panic!() };
-            assert_eq!(crate::trial::prefill(messages), Some("It is"), "the blanks around it are not sent");
+            assert_eq!(crate::record::prefill(messages), Some("It is"), "the blanks around it are not sent");
             assert!(case.prompt_tokens > chat.prompt_tokens && case.id != chat.id);
         }
         params.mode = Mode::Chat;

@@ -8,17 +8,18 @@ use std::sync::Arc;
 
 use toml::Spanned;
 
-use super::bounds;
 use super::raw::{RawEngine, RawSampling, RawSuite, RawTask};
 use super::resolve::Resolver;
 use super::scalar::Tokens;
-use super::{EngineSpec, Gate, ModelSpec, Sampling, Setting, Suite, TaskSpec};
-use crate::engine::{self, Engine};
 use crate::error::{Context, Error, Location, Result, nearest};
+use crate::measure::engine;
+use crate::measure::engine::Engine;
+use crate::record::Mode;
+use crate::record::suite::{
+    EngineSpec, Gate, ModelSpec, Sampling, Setting, Suite, TaskSpec, TextSource, bounds,
+};
 use crate::secrets::expand_home;
 use crate::task;
-use crate::task::text::TextSource;
-use crate::trial::Mode;
 
 /// Reads a suite file and checks all of it, before anything is started.
 ///
@@ -359,7 +360,7 @@ impl Checker {
         Ok(chosen.into_iter().collect())
     }
 
-    fn arms(&self, raw: &RawTask, task: &dyn task::Task) -> Result<Vec<crate::trial::Arm>> {
+    fn arms(&self, raw: &RawTask, task: &dyn task::Task) -> Result<Vec<crate::record::Arm>> {
         let Some(arms) = &raw.arms else {
             return Ok(task.arms().to_vec());
         };

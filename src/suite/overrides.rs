@@ -6,8 +6,8 @@ use std::path::Path;
 use toml::{Table, Value};
 
 use crate::error::{Context, Error, Result};
-use crate::model::folder::{self, Found};
-use crate::model::{Reference, packages};
+use crate::measure::model::folder::Found;
+use crate::measure::model::{Reference, folder, packages};
 use crate::secrets::expand_home;
 
 /// Applies `KEY=VALUE` overrides in order. Keys are dotted, list items by number (`task.0.samples`);

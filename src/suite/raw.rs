@@ -8,9 +8,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::scalar::{Budget, Limit, Scalar, Tokens};
-use super::{FlashAttention, GateMetric, Sampling, StoppingRule};
-use crate::analysis::summary::Objective;
-use crate::trial::{Arm, Mode};
+use crate::record::suite::{FlashAttention, GateMetric, Sampling, StoppingRule};
+use crate::record::{Arm, Mode, Objective};
 
 pub mod load;
 

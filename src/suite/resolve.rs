@@ -8,9 +8,9 @@ use toml::Spanned;
 use super::load::Checker;
 use super::raw::{RawMatrix, RawSetting};
 use super::scalar::Scalar;
-use super::{DraftModel, FlashAttention, ModelSpec, Setting, UNKNOWN};
-use crate::engine::{Engine, ServerOption};
 use crate::error::Result;
+use crate::measure::engine::{Engine, ServerOption};
+use crate::record::suite::{DraftModel, FlashAttention, ModelSpec, Setting, UNKNOWN};
 
 /// In a matrix: every quant that the model offers.
 const ALL: &str = "all";
@@ -321,7 +321,7 @@ struct Pattern {
     k: Option<String>,
     v: Option<String>,
     speculation: Option<String>,
-    flash_attention: Option<super::FlashAttention>,
+    flash_attention: Option<crate::record::suite::FlashAttention>,
     draft: Option<DraftModel>,
     options: BTreeMap<String, String>,
 }

@@ -2,7 +2,7 @@
 
 use super::TokenCounter;
 use crate::error::Result;
-use crate::trial::{Message, Tool};
+use crate::record::{Message, Tool};
 
 /// Characters that count as one token.
 const CHARACTERS: usize = 4;

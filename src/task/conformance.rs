@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::error::Kind;
-use crate::trial::{FinishReason, PackedDistributions, Packing, Prompt, ToolCall};
+use crate::record::journal::NEWEST_TASK_VERSION;
+use crate::record::{FinishReason, PackedDistributions, Packing, Prompt, ToolCall};
 
 /// Largest unit of any haystack (tokens of [`WordCounter`]): how far below its context a case may stay.
 const UNIT: u32 = 48;
@@ -100,7 +101,8 @@ fn names_and_options_are_unique_and_described() {
     for task in TASKS {
         assert!(find(task.name()).is_some());
         assert_eq!(task.name().split('/').count(), 2, "{}", task.name());
-        assert!(!task.summary().is_empty() && task.version() > 0);
+        assert!(!task.summary().is_empty());
+        assert!((1..=NEWEST_TASK_VERSION).contains(&task.version()), "raise the constant");
         for option in task.options() {
             assert!((option.min..=option.max).contains(&option.default), "{}", option.name);
             assert!(!option.help.is_empty());
@@ -244,7 +246,7 @@ fn conversations_end_where_their_right_replies_do() {
                     Step::Ask(ask) => ask.messages,
                     Step::Done => panic!("{} ends after {said} of {} turns", task.name(), replies.len()),
                 };
-                assert!(!more.is_empty() && crate::trial::prefill(&more).is_none(), "{}", task.name());
+                assert!(!more.is_empty() && crate::record::prefill(&more).is_none(), "{}", task.name());
             }
             assert_eq!(task.step(&case, &replies), Step::Done, "{}", task.name());
         }
@@ -258,7 +260,7 @@ fn replies_that_are_begun_keep_the_same_rules() {
             let params = Params { mode: Mode::Prefill, ..params(context, 4, None) };
             for case in task.cases(&params, 3, &WordCounter::default()).unwrap() {
                 let Prompt::Chat { messages, tools, .. } = &case.prompt else { continue };
-                let began = crate::trial::prefill(messages).unwrap();
+                let began = crate::record::prefill(messages).unwrap();
                 // A blank at the end would be a token that no text has there.
                 assert_eq!(began.trim(), began, "{}", task.name());
                 assert_eq!(case.prompt_tokens, WordCounter::default().count_chat(messages, tools).unwrap());

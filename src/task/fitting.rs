@@ -9,7 +9,7 @@
 use super::TokenCounter;
 use super::sizing::Fit;
 use crate::error::Result;
-use crate::trial::{Message, Tool};
+use crate::record::{Message, Tool};
 
 /// A case whose length is not decided yet.
 pub(crate) trait Draft {

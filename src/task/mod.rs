@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::import;
-use crate::suite::TaskSpec;
-use crate::trial::{Arm, Case, Message, Mode, Outcome, Reply, Tool};
+use crate::record::suite::{TaskSpec, TextSource};
+use crate::record::{Arm, Case, Message, Mode, Outcome, Reply, Tool};
 
 mod approximate;
 pub mod coherence;
@@ -74,6 +74,11 @@ pub fn find(name: &str) -> Option<&'static dyn Task> {
     TASKS.iter().copied().find(|task| task.name() == name)
 }
 
+/// Version of a task in this build; 0 for a task that it does not know.
+pub fn version_of(name: &str) -> u32 {
+    find(name).map_or(0, Task::version)
+}
+
 /// What a suite asks of a task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Params {
@@ -88,7 +93,7 @@ pub struct Params {
     pub mode: Mode,
     /// The user's own text to hide things in, for tasks that [take one](Task::takes_text).
     #[serde(default)]
-    pub text: Option<text::TextSource>,
+    pub text: Option<TextSource>,
     /// Options of the task by name, as the suite gave them; see [`Task::options`].
     pub options: BTreeMap<String, u32>,
     /// The user's file, for tasks that read one; see [`Task::reads_file`].
@@ -134,7 +139,7 @@ pub struct TaskOption {
 }
 
 /// An option of tasks with tools: what is streamed is asked for a second time in one piece, and a difference
-/// between the calls is a finding about the server (see [`metric::STREAM_DIFFERS`](crate::trial::metric)).
+/// between the calls is a finding about the server (see [`metric::STREAM_DIFFERS`](crate::record::metric)).
 pub const STREAM_CHECK: TaskOption = TaskOption {
     name: "stream_check",
     help: "1: ask a second time without streaming, and report where the calls differ (one more request a case)",
@@ -156,7 +161,7 @@ pub enum Harder {
 /// The served model's own tokenizer and chat template.
 pub trait TokenCounter {
     /// Tokens of the prompt as the server renders it with the model's chat template, a last message of the
-    /// assistant as the beginning of its reply (see [`prefill`](crate::trial::prefill)).
+    /// assistant as the beginning of its reply (see [`prefill`](crate::record::prefill)).
     ///
     /// # Errors
     /// When the server does not answer.
@@ -242,7 +247,7 @@ pub struct Card {
     pub arms: &'static [Arm],
     /// Options that suites may set.
     pub options: &'static [TaskOption],
-    /// Names of those figures (of [`Score`](crate::trial::Score) and of [`Task::compare`]) that the report shows a mean
+    /// Names of those figures (of [`Score`](crate::record::Score) and of [`Task::compare`]) that the report shows a mean
     /// of for each setting, beside the reference's on the same cases.
     pub figures: &'static [&'static str],
 }

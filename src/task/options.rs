@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 
 use super::{Harder, Params, Task, TaskOption};
-use crate::trial::{Case, Outcome};
+use crate::record::{Case, Outcome};
 
 /// Name of the option for the tokens that a model may think with before it answers.
 pub(crate) const THINKING_TOKENS: &str = "thinking_tokens";

@@ -2,11 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
 use crate::error::{Context, Error, Result};
-use crate::trial::short_hash;
+use crate::record::short_hash;
+use crate::record::suite::TextSource;
 
 /// Largest text (bytes): far more than the longest context holds.
 const MAX_BYTES: u64 = 64 << 20;
@@ -14,16 +12,6 @@ const MAX_BYTES: u64 = 64 << 20;
 const MAX_SENTENCE: usize = 400;
 /// Files of a folder that are text.
 const EXTENSIONS: [&str; 2] = ["txt", "md"];
-
-/// Where a text is and what it was when the suite was read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct TextSource {
-    /// A file, or a folder whose `.txt` and `.md` files (those of folders in it too) are read in the order of
-    /// their paths.
-    pub path: PathBuf,
-    /// First 16 hex digits of the SHA-256 of the text.
-    pub hash: String,
-}
 
 impl TextSource {
     /// Reads the text at a path for its hash.

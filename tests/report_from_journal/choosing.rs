@@ -2,13 +2,15 @@
 
 use std::sync::LazyLock;
 
-use kneepoint::analysis::compare::{self, Comparison, compare_with};
-use kneepoint::analysis::pick::{Goal, MinQuality, Pick, Request, WarningCode, pick_with};
-use kneepoint::analysis::route::{self, Feature, PolicyKind, Route, route_with};
 use kneepoint::error::{Kind, Result};
-use kneepoint::journal::Journal;
-use kneepoint::report;
-use kneepoint::trial::{Measurement, Outcome, Score, Source, Stage, Trial, metric};
+use kneepoint::judge::analysis::compare::{Comparison, compare_with};
+use kneepoint::judge::analysis::pick::{Goal, MinQuality, Pick, Request, WarningCode, pick_with};
+use kneepoint::judge::analysis::route::{Feature, PolicyKind, Route, route_with};
+use kneepoint::judge::analysis::{compare, route};
+use kneepoint::judge::report;
+use kneepoint::measure::engine;
+use kneepoint::record::journal::Journal;
+use kneepoint::record::{Measurement, Outcome, Score, Source, Stage, Trial, metric};
 
 use crate::journal::{MadeUp, chance, journal};
 
@@ -16,7 +18,7 @@ const REFERENCE: &str = "Q8_0 kv=f16";
 const FAST: &str = "Q4_1 kv=f16";
 
 fn pick(request: &Request) -> Result<Pick> {
-    pick_with(&journal(), &MadeUp, request)
+    pick_with(&journal(), &MadeUp, request, &engine::to_serve)
 }
 
 /// The plain pick at the shorter context length.
@@ -136,13 +138,13 @@ fn without_energy_nothing_is_picked_for_it() {
     let request = Request { goal: Goal::Energy, ..Request::new(512) };
     let mut journal = journal();
     journal.trials.iter_mut().for_each(|trial| trial.measurements.retain(|m| m.name != metric::CPU_ENERGY_J));
-    let error = pick_with(&journal, &MadeUp, &request).unwrap_err();
+    let error = pick_with(&journal, &MadeUp, &request, &engine::to_serve).unwrap_err();
     assert!(error.hints().iter().any(|hint| hint.contains("no energy was measured")), "{:?}", error.hints());
     for trial in &mut journal.trials {
         let joules = if trial.key.setting == "Q8_0 kv=q8_0" { 3.0 } else { 5.0 };
         trial.measurements.push(Measurement::new(metric::CPU_ENERGY_J, Source::Rapl, joules));
     }
-    let pick = pick_with(&journal, &MadeUp, &request).unwrap();
+    let pick = pick_with(&journal, &MadeUp, &request, &engine::to_serve).unwrap();
     assert_eq!(pick.setting, "Q8_0 kv=q8_0");
     assert!((pick.runner_up.unwrap().margin.value - 0.4).abs() < 1e-9, "two of five joules less");
 }
@@ -196,7 +198,7 @@ fn the_noise_floor_is_that_of_the_report() {
         }
     }
     let compared = compare(&noisy, &[]).unwrap();
-    for aa in kneepoint::analysis::summarise_with(&noisy, &MadeUp).unwrap().aa {
+    for aa in kneepoint::judge::analysis::summarise_with(&noisy, &MadeUp).unwrap().aa {
         let cell = compared.cells.iter().find(|cell| cell.context == aa.context).unwrap();
         assert!(aa.floor > 0.0 && (cell.floor.unwrap() - aa.floor).abs() < 1e-12, "{cell:?} {aa:?}");
     }

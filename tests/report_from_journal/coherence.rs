@@ -1,10 +1,10 @@
 //! Coherence from journals with a known truth: greedy divergence, KLD by band, figures of tasks.
 
-use kneepoint::analysis::summarise;
-use kneepoint::analysis::summary::{DivergenceRow, DivergenceVerdict, FigureRow, Summary};
-use kneepoint::journal::Journal;
-use kneepoint::suite::TaskSpec;
-use kneepoint::trial::{
+use kneepoint::judge::analysis::summarise;
+use kneepoint::judge::analysis::summary::{DivergenceRow, DivergenceVerdict, FigureRow, Summary};
+use kneepoint::record::journal::Journal;
+use kneepoint::record::suite::TaskSpec;
+use kneepoint::record::{
     Band, Case, FinishReason, Measurement, Message, Outcome, PackedDistributions, Prompt, Reply, Score,
     Source, Trial, TrialKey, metric,
 };

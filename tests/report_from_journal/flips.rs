@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use kneepoint::journal::{FILE_NAME, Journal, JournalWriter, PACKED_NAME, Record, load};
+use kneepoint::record::journal::{FILE_NAME, Journal, JournalWriter, PACKED_NAME, Record, load};
 use proptest::prelude::*;
 
 /// A small run as kneepoint writes it: every kind of line that it has, checksums and a fingerprint of its own.
@@ -25,7 +25,7 @@ fn small() -> Journal {
     let models =
         header.models.iter().map(|model| format!("{}:{}={}", model.name, model.weights, model.sha256));
     let parts: Vec<String> = [suite, versions.to_owned()].into_iter().chain(engines).chain(models).collect();
-    journal.header.fingerprint = kneepoint::trial::short_hash(parts.join("\n").as_bytes());
+    journal.header.fingerprint = kneepoint::record::short_hash(parts.join("\n").as_bytes());
     journal
 }
 

@@ -3,17 +3,16 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use kneepoint::analysis::summary::{EngineInfo, Machine, ModelInfo, Objective};
-use kneepoint::analysis::{PositionKld, Tasks};
-use kneepoint::engine::{Argv, Effective};
-use kneepoint::journal::{FORMAT, Header, Journal, LaunchRecord};
-use kneepoint::model::kv::{KvGroup, KvShape};
-use kneepoint::suite::{EngineSpec, FlashAttention, ModelSpec, Sampling, Setting, Suite, TaskSpec};
-use kneepoint::task::Weight;
-use kneepoint::trial::{
-    Arm, Case, FinishReason, Measurement, Message, Outcome, PackedDistributions, Packing, Prompt, Reply,
-    Score, Source, Stage, Trial, TrialKey, metric, short_hash,
+use kneepoint::judge::analysis::{PositionKld, Tasks};
+use kneepoint::record::journal::{FORMAT, Header, Journal, LaunchRecord};
+use kneepoint::record::kv::{KvGroup, KvShape};
+use kneepoint::record::suite::{EngineSpec, FlashAttention, ModelSpec, Sampling, Setting, Suite, TaskSpec};
+use kneepoint::record::{
+    Argv, Arm, Case, Effective, EngineInfo, FinishReason, Machine, Measurement, Message, ModelInfo,
+    Objective, Outcome, PackedDistributions, Packing, Prompt, Reply, Score, Source, Stage, Trial, TrialKey,
+    metric, short_hash,
 };
+use kneepoint::task::Weight;
 
 pub(crate) const CONTEXTS: [u32; 2] = [512, 2048];
 pub(crate) const HOSTILE: &str =

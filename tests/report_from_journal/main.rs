@@ -7,10 +7,11 @@ mod journal;
 mod truncation;
 
 use journal::{CONTEXTS, HOSTILE, MadeUp};
-use kneepoint::analysis::summarise_with;
-use kneepoint::analysis::summary::{CellSummary, FrontStatus, Summary, Verdict};
-use kneepoint::report::{self, Look};
-use kneepoint::trial::{Outcome, Part, Score};
+use kneepoint::judge::analysis::summarise_with;
+use kneepoint::judge::analysis::summary::{CellSummary, FrontStatus, Summary, Verdict};
+use kneepoint::judge::report;
+use kneepoint::judge::report::Look;
+use kneepoint::record::{Outcome, Part, Score};
 use std::sync::LazyLock;
 
 static SUMMARY: LazyLock<Summary> =
@@ -115,7 +116,7 @@ fn a_void_cell_has_no_figures() {
 
 #[test]
 fn a_task_that_the_reference_cannot_do_is_left_out_and_flagged() {
-    let native = SUMMARY.tasks.iter().filter(|row| row.arm == Some(kneepoint::trial::Arm::Native));
+    let native = SUMMARY.tasks.iter().filter(|row| row.arm == Some(kneepoint::record::Arm::Native));
     assert!(native.clone().count() > 0 && native.clone().all(|row| row.uninformative));
     assert!(SUMMARY.flags.iter().any(|flag| flag.contains("(native) at 512") && flag.contains("left out")));
     // 100 retrieval and 100 prompted items; the 90 native ones would have halved every difference.

@@ -1,7 +1,7 @@
 //! A journal survives what a crash leaves of it.
 
-use kneepoint::journal::{FILE_NAME, Journal, JournalWriter, Record, load, parse};
-use kneepoint::trial::{Prompt, Trial};
+use kneepoint::record::journal::{FILE_NAME, Journal, JournalWriter, Record, load, parse};
+use kneepoint::record::{Prompt, Trial};
 use proptest::prelude::*;
 
 /// A journal of some trials as bytes, with the end of each line.

@@ -6,11 +6,12 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{night_before, plain_table, print, print_json, runs};
-use crate::analysis::history::{LEVEL, Trend, TrendChange, trends};
-use crate::analysis::summary::{GateStatus, Summary};
 use crate::cli::{ExportFormat, Global, HistoryAction, HistoryArgs};
 use crate::error::{Error, Kind, Result};
-use crate::{journal, report};
+use crate::judge::analysis::history::{LEVEL, Trend, TrendChange, trends};
+use crate::judge::analysis::summary::{GateStatus, Summary};
+use crate::judge::report;
+use crate::record::journal;
 
 mod prune;
 mod store;

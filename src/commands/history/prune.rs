@@ -10,8 +10,8 @@ use crate::cli::{Global, PruneArgs};
 use crate::commands::runs::Leftover;
 use crate::console;
 use crate::error::{Context, EXIT_OK, Error, Kind, Result};
-use crate::journal::FILE_NAME;
-use crate::report;
+use crate::judge::report;
+use crate::record::journal::FILE_NAME;
 
 pub(super) fn prune(args: &PruneArgs, global: &Global) -> Result<u8> {
     let leftovers = leftovers(args, &global.runs_dir);

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::RunEntry;
-use crate::analysis;
-use crate::analysis::summary::{GateStatus, NightBefore, SUMMARY_SCHEMA_VERSION, Summary};
 use crate::error::{Context, Error, Result};
-use crate::journal;
+use crate::judge::analysis;
+use crate::judge::analysis::summary::{GateStatus, NightBefore, SUMMARY_SCHEMA_VERSION, Summary};
+use crate::record::journal;
 
 /// One run folder and what it says.
 pub(super) struct Run {

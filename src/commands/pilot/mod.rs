@@ -13,11 +13,11 @@ use super::{plain_table, print, print_json, run};
 use crate::cli::{Global, RunArgs};
 use crate::console;
 use crate::error::{EXIT_OK, Error, Kind, Result};
-use crate::plan::Filter;
-use crate::runner::{Desk, Interrupt};
-use crate::suite::{Suite, TaskSpec};
+use crate::measure::runner::{Desk, Interrupt};
+use crate::record::filter::Filter;
+use crate::record::suite::{Suite, TaskSpec};
+use crate::record::{Arm, Case, Outcome};
 use crate::task::{self, Task, Weight};
-use crate::trial::{Arm, Case, Outcome};
 
 mod search;
 mod write;
@@ -332,7 +332,7 @@ fn state_words(task: &PilotTask) -> String {
         }
         State::NotScored => {
             let reasons = task.steps.iter().flat_map(|step| step.unscored.keys());
-            let reasons: Vec<String> = reasons.map(|reason| crate::client::text::shown(reason)).collect();
+            let reasons: Vec<String> = reasons.map(|reason| crate::console::shown(reason)).collect();
             format!("{}: {}", task.state.words(), reasons.join("; "))
         }
         state => state.words().to_owned(),
@@ -354,7 +354,7 @@ fn say(pilot: &Pilot, args: &RunArgs) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trial::{Score, Stage};
+    use crate::record::{Score, Stage};
 
     #[test]
     fn contexts_count_alike_and_what_broke_is_told() {

@@ -8,10 +8,10 @@ use super::ScoreLine;
 use crate::console;
 use crate::error::{EXIT_OK, EXIT_RUNTIME, Error, Result};
 use crate::import::{self, replies};
+use crate::record::Outcome;
 use crate::task::Task;
 use crate::task::tools::json_schema::{JsonSchema, by_schema};
 use crate::task::tools::schema::{Schema, Uncompiled};
-use crate::trial::Outcome;
 
 /// What became of the replies.
 #[derive(Default)]
@@ -53,7 +53,7 @@ pub(super) fn score(file: &Path, replies: &Path) -> Result<u8> {
     Ok(if errors > 0 { EXIT_RUNTIME } else { EXIT_OK })
 }
 
-fn judged(schema: &Value, reply: &crate::trial::Reply, count: &mut Count) -> ScoreLine {
+fn judged(schema: &Value, reply: &crate::record::Reply, count: &mut Count) -> ScoreLine {
     match by_schema(schema, reply) {
         Ok((score, error)) => {
             let valid = score.quality == Some(1.0);

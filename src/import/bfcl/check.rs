@@ -2,7 +2,7 @@
 //! the rule that one breaks.
 
 use super::question::{Answer, Function, Question};
-use crate::client::text::shown;
+use crate::console::shown;
 use crate::task::tools::python::calls::Call;
 use crate::task::tools::python::{Kind, Python};
 

@@ -7,9 +7,9 @@
 
 use serde_json::Value;
 
+use crate::record::{Arm, Reply, Tool};
 use crate::task::tools::extract::{Extraction, MAX_CALLS, from_prompted, from_server, from_text};
 use crate::task::tools::python::calls::{self, Call};
-use crate::trial::{Arm, Reply, Tool};
 
 /// How the calls of a reply are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,9 +106,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::record::ToolCall;
     use crate::task::tools::extract::MAX_BYTES;
     use crate::task::tools::python::Python;
-    use crate::trial::ToolCall;
 
     fn shown(text: &str) -> Vec<String> {
         let calls = written(text).unwrap_or_else(|error| panic!("{text}: {error}"));

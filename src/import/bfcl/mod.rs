@@ -14,14 +14,14 @@ use super::{
     Format, Imported, Line, Matching, TakeCase, Verdict, bad_line, file_at, lines, name_of, size, too_few,
 };
 use crate::error::{Error, Result};
+use crate::record::{
+    Arm, Case, FinishReason, Message, Outcome, Prompt, Reply, Role, Score, ToolCall, ToolChoice,
+};
 use crate::task::retrieval::ran_out;
 use crate::task::tools::extract::leak;
 use crate::task::tools::ladder::Fault;
 use crate::task::tools::python::calls::Call;
 use crate::task::{Card, Emit, Params, STREAM_CHECK, Task, TaskOption, TokenCounter, collected};
-use crate::trial::{
-    Arm, Case, FinishReason, Message, Outcome, Prompt, Reply, Role, Score, ToolCall, ToolChoice,
-};
 
 mod check;
 mod decode;

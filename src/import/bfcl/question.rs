@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use super::check::sent_name;
 use crate::import::name_of;
+use crate::record::{Message, Role, Tool};
 use crate::task::tools::python::{Kind, Python};
-use crate::trial::{Message, Role, Tool};
 
 /// Parts of the names of categories that are not read, and why.
 const OTHER_FORMS: [(&str, &str); 12] = [

@@ -7,7 +7,7 @@
 use serde_json::{Map, Value, json};
 
 use super::tell_of;
-use crate::trial::ANY_OBJECT;
+use crate::record::ANY_OBJECT;
 
 /// Keys that hold a reply to something else than a JSON schema.
 const OTHERS: [&str; 7] =

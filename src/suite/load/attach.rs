@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use toml::Spanned;
 
 use super::super::raw::{RawEngine, RawModel, RawSuite};
-use super::super::{ModelSpec, Setting, UNKNOWN};
 use super::Checker;
-use crate::client;
-use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::measure::client;
+use crate::measure::engine::Engine;
+use crate::record::suite::{ModelSpec, Setting, UNKNOWN};
 
 impl Checker {
     /// Whether what is said of an attached server, or of none, makes sense.
@@ -155,8 +155,9 @@ fn key_variable(name: &str) -> Result<()> {
 mod tests {
     use std::path::Path;
 
-    use super::super::super::{Suite, parse};
+    use super::super::super::parse;
     use super::*;
+    use crate::record::suite::Suite;
 
     const MODEL: &str = "[[model]]\nname = \"m\"\nweights = \"Q4_K_M\"\n";
 

@@ -2,13 +2,12 @@
 
 use toml::Spanned;
 
-use super::super::bounds;
 use super::super::raw::{RawGate, RawStopping};
 use super::super::scalar::Limit;
-use super::super::{Gate, GateMetric, Setting, Stopping, TaskSpec};
 use super::Checker;
 use crate::error::Result;
-use crate::plan::Filter;
+use crate::record::filter::Filter;
+use crate::record::suite::{Gate, GateMetric, Setting, Stopping, TaskSpec, bounds};
 
 impl Checker {
     pub(super) fn stopping(&self, raw: &Spanned<RawStopping>) -> Result<Stopping> {

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use toml::Spanned;
 
 use super::super::raw::RawModel;
-use super::super::{ModelSpec, QuantFile};
 use super::Checker;
 use crate::error::{Error, Result, chain};
-use crate::model::folder::{self, Found, Offer};
-use crate::model::{DERIVABLE, Reference, packages};
+use crate::measure::model::folder::{Found, Offer};
+use crate::measure::model::{DERIVABLE, Reference, folder, packages};
+use crate::record::suite::{ModelSpec, QuantFile};
 
 impl Checker {
     pub(super) fn models(&self, raw: &[RawModel]) -> Result<Vec<ModelSpec>> {

@@ -4,13 +4,12 @@ use std::ops::RangeInclusive;
 
 use toml::Spanned;
 
-use super::super::bounds;
 use super::super::raw::load::{OneOrMany, RawLoad, RawLoadLimits, RawLoadQuality};
-use super::super::{LoadLimits, LoadQuality, LoadSpec, TaskSpec};
 use super::Checker;
 use crate::error::Result;
+use crate::record::Arm;
+use crate::record::suite::{LoadLimits, LoadQuality, LoadSpec, TaskSpec, bounds};
 use crate::task::{self, Weight};
-use crate::trial::Arm;
 
 /// Slots of a server where only rates are asked for.
 const SLOTS: u32 = 4;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::suite::{Arrivals, LoadSpec};
+use crate::record::suite::{Arrivals, LoadSpec};
 
 fn task(folder: &Path, keys: &str) -> Result<TaskSpec> {
     let text = format!(
@@ -193,7 +193,7 @@ fn a_load_phase_has_what_it_needs_filled_in() {
         "concurrency = [2]\nrequests = 4\n[load.quality]\ntask = \"tools/arguments\"\nsamples = 3\n";
     let load = loaded(quality).unwrap();
     let asked = load.quality.clone().unwrap();
-    assert_eq!((asked.samples, asked.context, asked.arm), (3, 2048, Some(crate::trial::Arm::Native)));
+    assert_eq!((asked.samples, asked.context, asked.arm), (3, 2048, Some(crate::record::Arm::Native)));
     assert_eq!(load.context, 2048, "the items must fit, too");
     let text = serde_json::to_string(&load).unwrap();
     assert_eq!(serde_json::from_str::<LoadSpec>(&text).unwrap(), load);

@@ -10,7 +10,7 @@ use toml::Spanned;
 
 use super::super::scalar::Tokens;
 use super::unplaced;
-use crate::trial::Arm;
+use crate::record::Arm;
 
 /// `[load]`: how every setting serves many requests at once, on servers of their own after the trials.
 #[derive(Debug, Deserialize, JsonSchema)]

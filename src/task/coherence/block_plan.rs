@@ -7,10 +7,10 @@ use serde_json::json;
 
 use super::{option, ran_out, read_target, short_case};
 use crate::error::Result;
+use crate::record::{Case, Outcome, Reply, Score};
 use crate::task::random::Random;
 use crate::task::words::NOUNS;
 use crate::task::{Card, Harder, Params, Task, TaskOption, TokenCounter};
-use crate::trial::{Case, Outcome, Reply, Score};
 
 /// What a block begins with.
 const HEAD: &str = "Block";
@@ -241,8 +241,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::record::FinishReason;
     use crate::task::conformance::{WordCounter, params};
-    use crate::trial::FinishReason;
 
     fn case() -> Case {
         let rule =

@@ -10,9 +10,9 @@ use serde_json::Value;
 use super::detect::{self, COMPRESSION_LIMIT};
 use super::{option, ran_out, short_case, without_tokens};
 use crate::error::Result;
+use crate::record::{Case, Outcome, Reply, Score};
 use crate::task::random::Random;
 use crate::task::{Card, Params, Task, TaskOption, TokenCounter, Weight};
-use crate::trial::{Case, Outcome, Reply, Score};
 
 static OPTIONS: &[TaskOption] = &[option("tokens", "tokens generated a case, at most", 1024, 64, 65_536)];
 
@@ -163,8 +163,8 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::record::FinishReason;
     use crate::task::conformance::{WordCounter, params};
-    use crate::trial::FinishReason;
 
     fn case() -> Case {
         Degeneration.cases(&params(2048, 1, None), 1, &WordCounter::default()).unwrap().remove(0)

@@ -9,11 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::error::{Error, Result};
-use crate::task::options;
+use crate::record::{Case, Message, Outcome, Prompt, Reply, Role};
 use crate::task::random::Random;
 use crate::task::sizing::{Fit, too_large, too_small};
-use crate::task::{Params, Step, Task, TokenCounter};
-use crate::trial::{Case, Message, Outcome, Prompt, Reply, Role};
+use crate::task::{Params, Step, Task, TokenCounter, options};
 
 /// Most units of a conversation; the runner breaks off one of more than 4096 turns.
 const MAX_UNITS: usize = 3840;
@@ -358,7 +357,7 @@ pub(super) mod testing {
         task: &dyn Task,
         case: &Case,
         model: impl FnMut(&[Message]) -> String,
-    ) -> crate::trial::Score {
+    ) -> crate::record::Score {
         task.score(case, &play(task, case, model).1).score().unwrap().clone()
     }
 }
@@ -408,7 +407,7 @@ mod tests {
     struct Uneven(WordCounter);
 
     impl TokenCounter for Uneven {
-        fn count_chat(&self, messages: &[Message], tools: &[crate::trial::Tool]) -> Result<u32> {
+        fn count_chat(&self, messages: &[Message], tools: &[crate::record::Tool]) -> Result<u32> {
             let count = self.0.count_chat(messages, tools)?;
             Ok(count + count / 50 + count % 7)
         }

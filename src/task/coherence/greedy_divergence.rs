@@ -10,12 +10,12 @@ use serde_json::Value;
 
 use super::{option, without_tokens};
 use crate::error::Result;
+use crate::record::{Case, Message, Outcome, Prompt, Reply, Score};
 use crate::task::fitting::{Draft, Fitter, Piece};
 use crate::task::prose::Prose;
 use crate::task::random::Random;
 use crate::task::sizing::{Fit, too_small};
 use crate::task::{Card, Params, Task, TaskOption, TokenCounter, Weight};
-use crate::trial::{Case, Message, Outcome, Prompt, Reply, Score};
 
 /// Sentences that no context is larger than.
 const MOST_SENTENCES: usize = 200_000;

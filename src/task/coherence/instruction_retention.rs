@@ -1,12 +1,12 @@
 //! Rules in the system prompt, and then many turns about something else: does the model drift away from them?
 
 use crate::error::Result;
+use crate::record::{Case, Outcome, Reply};
 use crate::task::options::{self, OUTPUT_HELP, THINKING, option, output_tokens, tuned};
 use crate::task::random::Random;
 use crate::task::retrieval::ran_out;
 use crate::task::words::{ADJECTIVES, NOUNS};
 use crate::task::{Card, Harder, Params, Step, Task, TaskOption, TokenCounter};
-use crate::trial::{Case, Outcome, Reply};
 
 use super::dialogue::{self, Draft, Target, Turn};
 use super::rules::{self, Rule};
@@ -155,7 +155,7 @@ impl Draft for Chat {
 mod tests {
     use super::super::dialogue::testing::{judge, make};
     use super::*;
-    use crate::trial::{FinishReason, Message, Role};
+    use crate::record::{FinishReason, Message, Role};
 
     /// Keeps what the system prompt says, read line by line, up to a turn; from then on it forgets its ending.
     fn model(messages: &[Message], forgets_at: usize) -> String {

@@ -10,10 +10,10 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::record::{Band, Case, Outcome, Prompt, Reply, Score};
 use crate::task::prose::Prose;
 use crate::task::random::Random;
 use crate::task::{Card, Params, Task, TaskOption, TokenCounter, Weight};
-use crate::trial::{Band, Case, Outcome, Prompt, Reply, Score};
 
 /// Fewest tokens in front of the first position.
 const MIN_PREFIX: u32 = 32;
@@ -353,8 +353,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::record::PackedDistributions;
     use crate::task::conformance::{WordCounter, params};
-    use crate::trial::PackedDistributions;
 
     fn case(actual: &[u32]) -> Case {
         let mut case = Kld.cases(&params(512, 1, None), 1, &WordCounter::default()).unwrap().remove(0);

@@ -7,7 +7,7 @@ use super::retrieval::ran_out;
 use super::sizing::too_small;
 use super::{Params, Task, TokenCounter};
 use crate::error::{Error, Result};
-use crate::trial::{Case, Message, Outcome, Prompt, Reply};
+use crate::record::{Case, Message, Outcome, Prompt, Reply};
 
 pub mod block_plan;
 pub mod degeneration;

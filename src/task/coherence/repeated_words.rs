@@ -5,9 +5,9 @@ use serde_json::json;
 
 use super::{option, ran_out, read_target, short_case};
 use crate::error::Result;
+use crate::record::{Case, Outcome, Reply, Score};
 use crate::task::random::{Random, stratified_depth};
 use crate::task::{Card, Harder, Params, Task, TaskOption, TokenCounter};
-use crate::trial::{Case, Outcome, Reply, Score};
 
 /// Output tokens kept for a word, and for what the model may say around the run.
 const TOKENS_PER_WORD: u32 = 3;
@@ -147,8 +147,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::record::FinishReason;
     use crate::task::conformance::{WordCounter, params};
-    use crate::trial::FinishReason;
 
     fn case() -> Case {
         let mut params = params(2048, 1, None);

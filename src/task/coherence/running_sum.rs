@@ -1,11 +1,11 @@
 //! A sum that is carried on from turn to turn: do errors pile up?
 
 use crate::error::Result;
+use crate::record::{Case, Outcome, Reply};
 use crate::task::options::{self, OUTPUT_HELP, THINKING, option, output_tokens, tuned};
 use crate::task::random::Random;
 use crate::task::words::Keys;
 use crate::task::{Card, Harder, Params, Step, Task, TaskOption, TokenCounter};
-use crate::trial::{Case, Outcome, Reply};
 
 use super::dialogue::{self, Draft, Target, Turn};
 use super::turns::{self, Judged, Verdict};
@@ -159,7 +159,7 @@ mod tests {
 
     use super::super::dialogue::testing::{judge, make};
     use super::*;
-    use crate::trial::{Message, Role};
+    use crate::record::{Message, Role};
 
     /// Reads the conversation as a person would, and works out the sum from all its turns.
     fn solve(messages: &[Message]) -> i64 {

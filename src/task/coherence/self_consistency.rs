@@ -4,11 +4,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
+use crate::record::{Case, Outcome, Reply};
 use crate::task::options::{self, OUTPUT_HELP, THINKING, option, output_tokens};
 use crate::task::prose::{FOODS, NAMES, SURNAMES, TOWNS, TRADES};
 use crate::task::random::Random;
 use crate::task::{Card, Params, Step, Task, TaskOption, TokenCounter};
-use crate::trial::{Case, Outcome, Reply};
 
 use super::dialogue::{self, Draft, Target, Turn};
 use super::turns::{self, Judged, Verdict, only_one};
@@ -244,7 +244,7 @@ impl Draft for Draw {
 mod tests {
     use super::super::dialogue::testing::{judge, make};
     use super::*;
-    use crate::trial::Message;
+    use crate::record::Message;
 
     /// Reads the table in the system prompt and does what the last message says.
     fn model(messages: &[Message], wrong_town_of: Option<&str>) -> String {

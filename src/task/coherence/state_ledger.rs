@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
+use crate::record::{Case, Outcome, Reply, Score};
 use crate::task::options::{self, OUTPUT_HELP, THINKING, option, output_tokens, tuned};
 use crate::task::random::Random;
 use crate::task::words::NOUNS;
 use crate::task::{Card, Harder, Params, Step, Task, TaskOption, TokenCounter};
-use crate::trial::{Case, Outcome, Reply, Score};
 
 use super::dialogue::{self, Draft, Target, Turn};
 use super::turns::{self, Judged, Verdict};
@@ -304,7 +304,7 @@ mod tests {
 
     use super::super::dialogue::testing::{judge, make};
     use super::*;
-    use crate::trial::{Message, Role};
+    use crate::record::{Message, Role};
 
     /// Reads the conversation sentence by sentence; `heard` may change what is said.
     fn solve(messages: &[Message], mut heard: impl FnMut(&mut BTreeMap<String, String>, &Message)) -> String {

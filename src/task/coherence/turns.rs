@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::record::{Reply, Score};
 use crate::task::retrieval::ran_out;
-use crate::trial::{Reply, Score};
 
 /// Names of the figures of a conversation in [`Score::metrics`].
 pub mod metric {
@@ -189,7 +189,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::trial::FinishReason;
+    use crate::record::FinishReason;
 
     fn exact(verdicts: &[Verdict]) -> Vec<Judged> {
         let all = verdicts.iter().enumerate();

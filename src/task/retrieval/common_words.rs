@@ -6,11 +6,11 @@ use std::ops::RangeInclusive;
 
 use serde_json::Value;
 
+use crate::record::{Case, Message, Mode, Outcome, Reply, Score};
 use crate::task::fitting::{Draft, Piece};
 use crate::task::random::Random;
 use crate::task::words::NOUNS;
 use crate::task::{Params, TaskOption, Weight};
-use crate::trial::{Case, Message, Mode, Outcome, Reply, Score};
 
 use super::matching::{all_answers, judged, plain_error, target};
 use super::{About, Draw, Question, Retrieval, THINKING, conversation, output_tokens};
@@ -243,10 +243,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::record::Prompt;
     use crate::task::Task;
     use crate::task::conformance::{WordCounter, params};
     use crate::task::retrieval::answers;
-    use crate::trial::Prompt;
 
     /// Counts of the words of the example's list and of the real one.
     fn counts(case: &Case) -> Vec<BTreeMap<String, usize>> {

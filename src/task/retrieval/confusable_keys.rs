@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::record::{Case, Outcome, Reply, Score};
 use crate::task::random::Random;
 use crate::task::{Harder, TaskOption, Weight};
-use crate::trial::{Case, Outcome, Reply, Score};
 
 use super::sheet::{Fixed, Sheet, share};
 use super::{
@@ -196,7 +196,7 @@ fn numbers(text: &str) -> Vec<&str> {
 mod tests {
     use super::super::testing::{judge, judged, make, messages};
     use super::*;
-    use crate::trial::FinishReason;
+    use crate::record::FinishReason;
 
     /// Key and value of every record.
     fn records(case: &Case) -> Vec<(&str, &str)> {

@@ -10,10 +10,10 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::record::{Case, Outcome, Reply, Score};
 use crate::task::random::Random;
 use crate::task::words::{NOUNS, Numbers};
 use crate::task::{Harder, TaskOption, Weight};
-use crate::trial::{Case, Outcome, Reply, Score};
 
 use super::sheet::{Fixed, Sheet, share};
 use super::{
@@ -343,9 +343,9 @@ mod tests {
 
     use super::super::testing::{judge, judged, make, messages, with};
     use super::*;
+    use crate::record::FinishReason;
     use crate::task::Task;
     use crate::task::conformance::WordCounter;
-    use crate::trial::FinishReason;
 
     fn target(case: &Case) -> Target {
         read_target(case).unwrap()

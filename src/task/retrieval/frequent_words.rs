@@ -7,10 +7,10 @@ use std::ops::RangeInclusive;
 
 use serde_json::Value;
 
+use crate::record::{Case, Message, Mode, Outcome, Reply, Score};
 use crate::task::fitting::{Draft, Piece};
 use crate::task::random::Random;
 use crate::task::{TaskOption, Weight};
-use crate::trial::{Case, Message, Mode, Outcome, Reply, Score};
 
 use super::matching::{all_answers, judged, plain_error, target};
 use super::{About, Draw, Question, Retrieval, THINKING, conversation, output_tokens};
@@ -154,10 +154,10 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::record::Prompt;
     use crate::task::Task;
     use crate::task::conformance::{WordCounter, params};
     use crate::task::retrieval::answers;
-    use crate::trial::Prompt;
 
     #[test]
     fn counting_finds_the_same_words_in_the_same_order() {

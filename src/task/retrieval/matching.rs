@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::trial::{Case, FinishReason, Part, Reply, Score};
+use crate::record::{Case, FinishReason, Part, Reply, Score};
 
 /// Judges a reply by the share of its answers; `error` names the error of an answer that is not all right and
 /// was not cut off, given its text and its score.

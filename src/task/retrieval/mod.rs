@@ -15,7 +15,7 @@ use super::random::{Random, stratified_depth};
 use super::sizing::{Fit, too_large, too_small};
 use super::{Card, Emit, Params, Task, TaskOption, TokenCounter, Weight, collected};
 use crate::error::{Error, Result};
-use crate::trial::{Case, Message, Mode, Outcome, Prompt, Reply, Score};
+use crate::record::{Case, Message, Mode, Outcome, Prompt, Reply, Score};
 
 pub mod common_words;
 pub mod confusable_keys;

@@ -5,9 +5,9 @@ use std::ops::RangeInclusive;
 
 use serde_json::Value;
 
+use crate::record::{Case, Message, Mode, Outcome, Prompt, Reply, Score};
 use crate::task::fitting::{Draft, Piece};
 use crate::task::{Harder, TaskOption, Weight};
-use crate::trial::{Case, Message, Mode, Outcome, Prompt, Reply, Score};
 
 use super::haystack::{Haystack, Kind, Needle, Needles, Pile, insert, place};
 use super::matching::{all_answers, answers, judged, plain_error, target, target_at};

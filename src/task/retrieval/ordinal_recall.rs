@@ -7,11 +7,11 @@ use std::ops::RangeInclusive;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::record::{Case, Message, Outcome, Reply, Role, Score};
 use crate::task::fitting::{Draft, Piece};
 use crate::task::random::Random;
 use crate::task::words::{ADJECTIVES, NOUNS};
 use crate::task::{Harder, TaskOption, Weight};
-use crate::trial::{Case, Message, Outcome, Reply, Role, Score};
 
 use super::{
     About, Draw, OUTPUT_HELP, Question, Retrieval, THINKING, option, output_tokens, ran_out, read_target,
@@ -346,7 +346,7 @@ impl Question for Chat {
 mod tests {
     use super::super::testing::{judge, judged, make, messages};
     use super::*;
-    use crate::trial::FinishReason;
+    use crate::record::FinishReason;
 
     fn target(case: &Case) -> Target {
         read_target(case).unwrap()

@@ -1,9 +1,9 @@
 //! Cases that runs were made with must not change unnoticed: the runs could not be resumed or compared any more.
 
 use super::*;
+use crate::record::short_hash;
 use crate::task::TASKS;
 use crate::task::conformance::{WordCounter, params};
-use crate::trial::short_hash;
 
 /// A hash over cases of many lengths and both modes. Ids and versions are left out, so that it tells whether
 /// anything but the version changed.

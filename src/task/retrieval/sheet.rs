@@ -5,9 +5,9 @@ use std::ops::RangeInclusive;
 use serde_json::Value;
 
 use super::Question;
+use crate::record::Message;
 use crate::task::fitting::{Draft, Piece};
 use crate::task::random::Random;
-use crate::trial::Message;
 
 /// A line that a sheet has whatever its length.
 #[derive(Debug, Clone, PartialEq)]

@@ -2,9 +2,9 @@
 
 use super::{confusable_keys, counting, graph_walks, ordinal_recall};
 use crate::error::{Error, Kind, Result};
+use crate::record::{Case, FinishReason, Message, Outcome, Prompt, Reply, Tool};
 use crate::task::conformance::{WordCounter, params};
 use crate::task::{Params, Task, TokenCounter, Weight};
-use crate::trial::{Case, FinishReason, Message, Outcome, Prompt, Reply, Tool};
 
 pub(super) fn with(context: u32, samples: u32, options: &[(&str, u32)]) -> Params {
     let options = options.iter().map(|&(name, value)| (name.to_owned(), value)).collect();

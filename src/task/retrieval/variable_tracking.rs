@@ -6,10 +6,10 @@ use std::ops::RangeInclusive;
 
 use serde_json::Value;
 
+use crate::record::{Case, Message, Mode, Outcome, Reply, Score};
 use crate::task::fitting::{Draft, Piece};
 use crate::task::random::Random;
 use crate::task::{Harder, TaskOption, Weight};
-use crate::trial::{Case, Message, Mode, Outcome, Reply, Score};
 
 use super::haystack::{Haystack, Kind, Needles, Pile, insert, place};
 use super::matching::{all_answers, judged, plain_error, target_at};
@@ -218,10 +218,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::record::Prompt;
     use crate::task::conformance::{WordCounter, params};
     use crate::task::retrieval::answers;
     use crate::task::{Params, Task};
-    use crate::trial::Prompt;
 
     fn cases(params: &Params, seed: u64) -> Vec<Case> {
         VariableTracking.cases(params, seed, &WordCounter::default()).unwrap()

@@ -11,13 +11,13 @@ use serde_json::json;
 
 use super::variants::{Edit, Variant};
 use crate::error::Result;
+use crate::record::{Case, Message, Outcome, Prompt, Reply, Role, Score, Served, Tool};
 use crate::task::fitting::{Draft, Fitter, Piece};
 use crate::task::options::{OUTPUT_HELP, THINKING, max_tokens, output_tokens, read_target};
 use crate::task::random::Random;
 use crate::task::sizing::{Fit, too_small};
 use crate::task::words::{Keys, Numbers};
 use crate::task::{Ask, Card, Params, Step, Task, TaskOption, TokenCounter, Weight};
-use crate::trial::{Case, Message, Outcome, Prompt, Reply, Role, Score, Served, Tool};
 
 /// Name of the task.
 pub const TASK: &str = "serving/prefix_cache";

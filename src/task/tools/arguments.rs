@@ -2,9 +2,9 @@
 //! (escapes, unicode, paths, long numbers, nested lists, listed values, options that must stay out).
 
 use crate::error::Result;
+use crate::record::{Case, Outcome, Reply};
 use crate::task::random::Random;
 use crate::task::{Card, Params, Task, TaskOption, TokenCounter};
-use crate::trial::{Case, Outcome, Reply};
 
 use super::asking::{ALL_ARMS, Manner, OUTPUT_TOKENS, output_tokens, single_requests};
 use super::data::{Request, data};
@@ -53,8 +53,8 @@ impl Task for Arguments {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::{Arm, FinishReason, Prompt, ToolCall, ToolChoice};
     use crate::task::conformance::{WordCounter, params};
-    use crate::trial::{Arm, FinishReason, Prompt, ToolCall, ToolChoice};
 
     fn most() -> u32 {
         data().unwrap().of_one_call().len() as u32

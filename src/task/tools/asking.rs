@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
+use crate::record::{Arm, Case, Message, Prompt, Role, Tool, ToolChoice};
 use crate::task::random::Random;
 use crate::task::sizing::too_small;
 use crate::task::{Params, Task, TaskOption, TokenCounter};
-use crate::trial::{Arm, Case, Message, Prompt, Role, Tool, ToolChoice};
 
 use super::data::Request;
 use super::marking;

@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
 
-use crate::trial::Tool;
+use crate::record::Tool;
 
 use super::extract::Call;
 use super::schema::{Judgement, Schema};

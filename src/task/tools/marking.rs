@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::trial::{Arm, Case, FinishReason, Outcome, Prompt, Reply, Score, Tool, ToolCall};
+use crate::record::{Arm, Case, FinishReason, Outcome, Prompt, Reply, Score, Tool, ToolCall};
 
 use super::asking::Offer;
 use super::data::Request;

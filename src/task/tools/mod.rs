@@ -27,7 +27,7 @@ mod siblings;
 
 use serde_json::Value;
 
-use crate::trial::{Reply, ToolCall};
+use crate::record::{Reply, ToolCall};
 
 /// Whether two replies make the same calls in the same order: names equal, arguments the same JSON (numbers by
 /// value); arguments that are not JSON are compared as text. Ids do not count.

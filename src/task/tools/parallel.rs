@@ -2,9 +2,9 @@
 //! matter. What low precision costs here is the last of the calls, or one made twice.
 
 use crate::error::Result;
+use crate::record::{Case, Outcome, Reply};
 use crate::task::random::Random;
 use crate::task::{Card, Params, Task, TaskOption, TokenCounter};
-use crate::trial::{Case, Outcome, Reply};
 
 use super::asking::{ALL_ARMS, Manner, OUTPUT_TOKENS, output_tokens, single_requests};
 use super::data::{Request, data};
@@ -50,8 +50,8 @@ impl Task for Parallel {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::{Arm, FinishReason};
     use crate::task::conformance::{WordCounter, params};
-    use crate::trial::{Arm, FinishReason};
 
     fn cases(arm: Arm) -> Vec<Case> {
         let most = data().unwrap().of_several_calls().len() as u32;

@@ -1,9 +1,9 @@
 //! The right tool among many with near names: attention to the schemas, which a quantised K cache blurs.
 
 use crate::error::Result;
+use crate::record::{Case, Outcome, Reply, Tool};
 use crate::task::random::Random;
 use crate::task::{Card, Harder, Params, Task, TaskOption, TokenCounter};
-use crate::trial::{Case, Outcome, Reply, Tool};
 
 use super::asking::{ALL_ARMS, Manner, OUTPUT_TOKENS, output_tokens, single_requests};
 use super::data::{DataSet, Listed, Request, data};
@@ -89,8 +89,8 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::record::{Arm, Prompt, ToolCall};
     use crate::task::conformance::{WordCounter, params};
-    use crate::trial::{Arm, Prompt, ToolCall};
 
     fn offered(tools: u32, samples: u32) -> Vec<(Case, Vec<String>)> {
         let mut params = params(262_144, samples, Some(Arm::Native));

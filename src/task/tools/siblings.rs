@@ -1,6 +1,6 @@
 //! Tools that are named after another one and do something else: what a careless reader calls instead.
 
-use crate::trial::Tool;
+use crate::record::Tool;
 
 /// What stands before and behind the name, and what such a tool does; `{}` is the name.
 static KINDS: &[(&str, &str, &str)] = &[

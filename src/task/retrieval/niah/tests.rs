@@ -1,9 +1,9 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::record::FinishReason;
 use crate::task::conformance::{WordCounter, params};
 use crate::task::{Params, Task, find};
-use crate::trial::FinishReason;
 
 fn cases(task: &Niah, context: u32, samples: u32) -> Vec<Case> {
     let params = params(context, samples, None);
@@ -216,7 +216,7 @@ fn in_prefill_mode_the_answer_is_begun() {
         let params = Params { mode: Mode::Prefill, ..params(2048, 1, None) };
         let case = task.cases(&params, 7, &WordCounter::default()).unwrap().remove(0);
         let Prompt::Chat { messages, .. } = &case.prompt else { unreachable!() };
-        let began = crate::trial::prefill(messages).unwrap();
+        let began = crate::record::prefill(messages).unwrap();
         assert!(began.starts_with("The secret ") && (began.ends_with(" is") || began.ends_with(" are")));
         // It must not give the answer away.
         assert!(!answers(&case.target).iter().any(|answer| began.contains(answer.as_str())));
@@ -233,7 +233,7 @@ fn a_text_of_ones_own_is_the_haystack() {
         std::fs::write(&path, sentences.join(" ")).unwrap();
     };
     write("crocodile");
-    let source = crate::task::text::TextSource::open(&path).unwrap();
+    let source = crate::record::suite::TextSource::open(&path).unwrap();
     let own = Params { text: Some(source.clone()), ..params(1024, 3, None) };
     let cases = SINGLE_2.cases(&own, 7, &WordCounter::default()).unwrap();
     let starts: std::collections::BTreeSet<&str> =

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
+use crate::record::{Arm, Case, Outcome, Reply, Score, Tool};
 use crate::task::random::Random;
 use crate::task::{Card, Params, Task, TaskOption, TokenCounter};
-use crate::trial::{Arm, Case, Outcome, Reply, Score, Tool};
 
 use super::asking::{Item, Manner, OUTPUT_TOKENS, Offer, arm, enough, output_tokens, random_of};
 use super::data::{DataSet, Kind, data};
@@ -197,8 +197,8 @@ fn wrong_call(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::ToolCall;
     use crate::task::conformance::{WordCounter, params};
-    use crate::trial::ToolCall;
 
     fn all() -> usize {
         in_turn(data().unwrap(), Random::of_task(1, "t")).len()
@@ -295,5 +295,5 @@ mod tests {
         }
     }
 
-    use crate::trial::Prompt;
+    use crate::record::Prompt;
 }

@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
+use crate::record::{Message, Role};
 use crate::task::fitting::Piece;
 use crate::task::prose::Prose;
 use crate::task::random::Random;
-use crate::trial::{Message, Role};
 
 /// Sentences of a whole reply.
 const SENTENCES: usize = 10;

@@ -2,10 +2,10 @@
 //! cache loses of the schemas shows as the context grows; the requests are the same at every length.
 
 use crate::error::Result;
+use crate::record::{Case, Message, Outcome, Reply, Tool};
 use crate::task::fitting::{Draft, Fitter, Piece};
 use crate::task::sizing::{Fit, too_small};
 use crate::task::{Card, Emit, Params, Task, TaskOption, TokenCounter};
-use crate::trial::{Case, Message, Outcome, Reply, Tool};
 
 use super::asking::{ALL_ARMS, Item, Manner, OUTPUT_TOKENS, Offer, arm, drawn, output_tokens, random_of};
 use super::data::{Request, data};
@@ -181,8 +181,8 @@ impl Draft for Pressed<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::{Arm, Prompt, Role};
     use crate::task::conformance::{WordCounter, params};
-    use crate::trial::{Arm, Prompt, Role};
 
     fn cases(context: u32, samples: u32, options: &[(&str, u32)], arm: Arm) -> Result<Vec<Case>> {
         let mut params = params(context, samples, Some(arm));

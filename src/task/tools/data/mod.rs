@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
-use crate::trial::Tool;
+use crate::record::Tool;
 
 use super::ladder::Expected;
 

@@ -320,10 +320,10 @@ fn no_right_tool_is_offered_where_none_is_needed_or_none_does_it() {
 
 #[test]
 fn a_right_call_fits_into_the_output_budgets() {
+    use crate::record::Arm;
     use crate::task::conformance::WordCounter;
     use crate::task::tools::marking::reply_with;
     use crate::task::{TokenCounter as _, find};
-    use crate::trial::Arm;
     let budget = |task: &str| find(task).unwrap().options()[0].default as usize;
     for request in &data().unwrap().requests {
         let task = if request.calls.len() == 1 { "tools/arguments" } else { "tools/parallel" };

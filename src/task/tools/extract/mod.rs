@@ -13,7 +13,7 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
-use crate::trial::ToolCall;
+use crate::record::ToolCall;
 
 mod families;
 mod leak;

@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::record::{Arm, Case, FinishReason, Message, Outcome, Prompt, Reply, Score};
 use crate::task::sizing::too_small;
 use crate::task::{Card, Params, Task, TaskOption, TokenCounter};
-use crate::trial::{Arm, Case, FinishReason, Message, Outcome, Prompt, Reply, Score};
 
 use crate::task::tools::asking::{OUTPUT_TOKENS, arm, drawn, output_tokens};
 use crate::task::tools::extract::MAX_BYTES;

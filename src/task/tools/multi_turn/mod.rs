@@ -5,10 +5,10 @@
 //! told and came from a call. Which way led there does not matter.
 
 use crate::error::Result;
+use crate::record::{Arm, Case, FinishReason, Outcome, Prompt, Reply, ToolCall, ToolChoice};
 use crate::task::random::Random;
 use crate::task::sizing::too_small;
 use crate::task::{Card, Params, Step, Task, TaskOption, TokenCounter};
-use crate::trial::{Arm, Case, FinishReason, Outcome, Prompt, Reply, ToolCall, ToolChoice};
 
 use super::asking::{OUTPUT_TOKENS, arm, drawn, output_tokens, random_of};
 use super::marking::to_json;

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::environment::{Answer, World};
 use super::scenario::Target;
 use super::speech::{self, Attempt, holds};
-use crate::trial::{Arm, FinishReason, Message, Reply, Score};
+use crate::record::{Arm, FinishReason, Message, Reply, Score};
 
 /// Bytes of conversation that are taken for one token when its length is estimated.
 const BYTES_PER_TOKEN: u64 = 3;
@@ -184,7 +184,7 @@ impl<'a> Player<'a> {
         self.turns.push(TurnEnd { results, cause });
         self.this_turn = Counts::default();
         let next = target.scenario.turns.get(at + 1)?;
-        let said = Message::new(crate::trial::Role::Assistant, reply.content.clone());
+        let said = Message::new(crate::record::Role::Assistant, reply.content.clone());
         Some(vec![said, Message::user(next.user.clone())])
     }
 

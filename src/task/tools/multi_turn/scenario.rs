@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::environment::KINDS;
 use crate::error::{Error, Result};
-use crate::trial::Tool;
+use crate::record::Tool;
 
 static DATA: LazyLock<std::result::Result<Vec<Collection>, String>> = LazyLock::new(|| {
     let read = |kind: &super::environment::Kind| {

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::environment::Answer;
+use crate::record::{Arm, Message, Reply, Role, Tool, ToolCall};
 use crate::task::tools::extract::{Extraction, MAX_CALLS, from_prompted, from_server, leak};
-use crate::trial::{Arm, Message, Reply, Role, Tool, ToolCall};
 
 /// What the model is told in every arm.
 const INSTRUCTION: &str = "You act for the user by calling functions, one call or several at a time; their results \

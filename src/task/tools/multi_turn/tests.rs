@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use super::environment::{KINDS, World};
 use super::*;
+use crate::record::{Message, Role, Score, Tool};
 use crate::task::conformance::{WordCounter, params};
 use crate::task::tools::ladder::schema_fault;
-use crate::trial::{Message, Role, Score, Tool};
 
 fn scenarios() -> impl Iterator<Item = (&'static Collection, &'static Scenario)> {
     scenario::data().unwrap().iter().flat_map(entries)

@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use serde_json::{Map, Value};
 
-use crate::trial::Tool;
+use crate::record::Tool;
 
 mod braces;
 mod json;

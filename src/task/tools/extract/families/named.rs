@@ -5,9 +5,9 @@ use std::ops::Range;
 use serde_json::Value;
 
 use super::{Sign, Source, Written, json_at};
+use crate::record::Tool;
 use crate::task::tools::extract::MAX_CALLS;
 use crate::task::tools::extract::places::starts_line;
-use crate::trial::Tool;
 
 /// What stands in front of the name, and what may stand between it and the arguments, blanks aside.
 struct Dialect {

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::{Sign, Source, Written, json_at, object, typed};
+use crate::record::Tool;
 use crate::task::tools::extract::MAX_CALLS;
-use crate::trial::Tool;
 
 /// Parameters of a call that are read.
 const MAX_PARAMETERS: usize = 256;

@@ -388,7 +388,7 @@ fn a_call_that_ends_the_thinking_has_leaked_where_nothing_follows() {
     ] {
         assert_eq!(leak(&reply, &offered), None, "{reply:?}");
     }
-    let called = crate::trial::ToolCall { id: None, name: "get_weather".into(), arguments: "{}".into() };
+    let called = crate::record::ToolCall { id: None, name: "get_weather".into(), arguments: "{}".into() };
     let reply = Reply { tool_calls: vec![called], ..in_field(call, "") };
     assert_eq!(leak(&reply, &offered), None, "the server parsed it");
 }

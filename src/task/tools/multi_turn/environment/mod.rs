@@ -4,8 +4,8 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::record::Tool;
 use crate::task::tools::ladder::schema_fault;
-use crate::trial::Tool;
 
 mod bank;
 mod calendar;

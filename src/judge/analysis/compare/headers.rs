@@ -1,0 +1,161 @@
+//! What differs between two runs beside their trials.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::judge::analysis::words;
+use crate::record::journal::Header;
+use crate::record::suite::Suite;
+use crate::record::{GpuCard, ModelInfo};
+use crate::secrets::shown_args;
+
+/// Something that differs between two runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Difference {
+    /// What.
+    pub what: String,
+    /// In A.
+    pub a: String,
+    /// In B.
+    pub b: String,
+    /// Whether it makes other items: those do not pair.
+    pub changes_items: bool,
+}
+
+/// Everything that differs.
+pub(super) fn differences(a: &Header, b: &Header) -> Vec<Difference> {
+    let mut found = Vec::new();
+    let mut compare = |what: &str, a: String, b: String, changes_items: bool| {
+        if a != b {
+            found.push(Difference { what: what.into(), a, b, changes_items });
+        }
+    };
+    compare("suite", a.suite.name.clone(), b.suite.name.clone(), false);
+    compare("seed", a.suite.seed.to_string(), b.suite.seed.to_string(), true);
+    compare("tasks", tasks(&a.suite), tasks(&b.suite), true);
+    compare("context lengths", join(&a.suite.contexts), join(&b.suite.contexts), false);
+    compare("sampling", sampling(&a.suite), sampling(&b.suite), false);
+    compare("rounds", a.suite.rounds.to_string(), b.suite.rounds.to_string(), false);
+    compare("reference", a.suite.reference().label.clone(), b.suite.reference().label.clone(), false);
+    compare("engine", engines(a), engines(b), false);
+    let args = |suite: &Suite| shown_args(&suite.engine.args).join(" ");
+    compare("server arguments", args(&a.suite), args(&b.suite), false);
+    compare("threads", threads(&a.suite), threads(&b.suite), false);
+    compare("machine", machine(a), machine(b), false);
+    compare("graphics cards", cards(a), cards(b), false);
+    compare("CPU governor", governor(a), governor(b), false);
+    if let Some((a, b)) = copies(a, b) {
+        compare("memory copied by all processors", a, b, false);
+    }
+    compare("kneepoint", a.tool_version.clone(), b.tool_version.clone(), false);
+    for model in &a.models {
+        let same_name = |other: &&ModelInfo| other.name == model.name && other.weights == model.weights;
+        if let Some(other) = b.models.iter().find(same_name) {
+            let what = format!("file of {} {}", model.name, model.weights);
+            compare(&what, short(&model.sha256), short(&other.sha256), false);
+        }
+    }
+    compare("models", models(a), models(b), true);
+    found
+}
+
+/// A task by everything that decides its cases.
+fn tasks(suite: &Suite) -> String {
+    let one = |task: &crate::record::suite::TaskSpec| {
+        let options: Vec<String> =
+            task.options.iter().map(|(name, value)| format!(" {name}={value}")).collect();
+        format!("{} x{}{}", task.name, task.samples, options.concat())
+    };
+    suite.tasks.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+fn sampling(suite: &Suite) -> String {
+    let s = &suite.sampling;
+    format!(
+        "temperature {} top_k {} top_p {} min_p {} repeat_penalty {} seed {}",
+        s.temperature, s.top_k, s.top_p, s.min_p, s.repeat_penalty, s.seed
+    )
+}
+
+fn engines(header: &Header) -> String {
+    header.engines.iter().map(|e| format!("{} {}", e.name, e.version)).collect::<Vec<_>>().join(", ")
+}
+
+fn threads(suite: &Suite) -> String {
+    suite.engine.threads.map_or("the server's choice".into(), |threads| threads.to_string())
+}
+
+fn machine(header: &Header) -> String {
+    let m = &header.machine;
+    let gpus = m.gpus.iter().map(|gpu| format!(", {gpu}")).collect::<String>();
+    format!("{}, {} CPUs, {}, {}{gpus}", m.cpu, m.cpus, words::bytes(m.memory_bytes), m.os)
+}
+
+/// Whether two runs were made on machines of one description.
+pub(super) fn same_machine(a: &Header, b: &Header) -> bool {
+    machine(a) == machine(b) && cards(a) == cards(b)
+}
+
+/// What stays the same from run to run of the drivers' figures.
+fn cards(header: &Header) -> String {
+    let one = |card: &GpuCard| {
+        let bytes = card.memory_bytes.map_or(String::new(), |bytes| format!(", {}", words::bytes(bytes)));
+        let driver = card.driver.as_ref().map_or(String::new(), |driver| format!(", driver {driver}"));
+        let limit = card.power_limit_w.map_or(String::new(), |watts| format!(", limit {watts:.0} W"));
+        let instances = match card.instances.len() {
+            0 => String::new(),
+            count => format!(", {count} instances by MIG"),
+        };
+        format!("{}{bytes}{driver}{limit}{instances}", card.name)
+    };
+    header.machine.cards.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+fn governor(header: &Header) -> String {
+    header.machine.cpu_governor.clone().unwrap_or_else(|| "not known".into())
+}
+
+/// How fast both machines copy memory, when they differ by more than one machine from run to run.
+fn copies(a: &Header, b: &Header) -> Option<(String, String)> {
+    const NOISE: f64 = 1.2;
+    let (a, b) = (a.machine.memory_copy_bytes_per_s?, b.machine.memory_copy_bytes_per_s?);
+    let words = |speed: f64| format!("{} GB/s", words::significant(speed / 1e9));
+    (a / b > NOISE || b / a > NOISE).then(|| (words(a), words(b)))
+}
+
+fn models(header: &Header) -> String {
+    let mut names: Vec<&str> = header.models.iter().map(|model| model.name.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.join(", ")
+}
+
+/// The first digits of a hash.
+fn short(hash: &str) -> String {
+    hash.chars().take(12).collect()
+}
+
+fn join(numbers: &[u32]) -> String {
+    numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::judge::analysis::testing;
+
+    #[test]
+    fn the_memory_of_machines_is_told_in_units() {
+        let text = "name = \"a\"\ncontexts = [512]\n[[model]]\nname = \"m\"\npath = \"m.gguf\"\nweights = \"Q8_0\"\n\
+                    [reference]\n[[task]]\nname = \"retrieval/niah_single_1\"\nsamples = 1\n";
+        let suite = crate::suite::parse(text, std::path::Path::new("a.toml"), &[]).unwrap();
+        let mut a = testing::header(suite);
+        a.machine.memory_bytes = 64 << 30;
+        let mut b = a.clone();
+        b.machine.memory_bytes = 24 << 30;
+        let found = differences(&a, &b);
+        let machine = found.iter().find(|difference| difference.what == "machine").unwrap();
+        assert!(machine.a.contains("64.0 GiB") && machine.b.contains("24.0 GiB"), "{machine:?}");
+        assert!(!machine.a.contains("bytes"));
+    }
+}

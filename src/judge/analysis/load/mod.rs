@@ -1,0 +1,188 @@
+//! The load phase: throughput, latency, goodput, and whether answers are as good under load.
+
+use super::words::{percent, significant};
+use super::{Run, memory};
+use crate::record::journal::load::{LoadServer, LoadStep};
+use crate::record::suite::{Arrivals, LoadSpec};
+use crate::record::{Measurement, metric};
+
+mod quality;
+mod steps;
+pub mod summary;
+
+use summary::{LoadRow, LoadServerRow, LoadSummary};
+
+/// A client that sends requests later than this (s) takes part in the latencies.
+const LATE_S: f64 = 0.01;
+/// Above this share of cached prompt tokens, prompts that should be all different were not cold.
+const CACHED: f64 = 0.02;
+
+/// What the load phase shows; `None` when there was none.
+pub(crate) fn summary(run: &Run<'_>) -> Option<LoadSummary> {
+    let spec = run.suite.load.as_ref()?;
+    if run.journal.load.is_empty() {
+        return None;
+    }
+    let confidence = run.suite.confidence;
+    let steps = in_order(run, spec).map(|step| steps::row(step, spec, confidence));
+    Some(LoadSummary {
+        context: spec.context,
+        slots: spec.slots,
+        prompt_tokens: spec.prompt_tokens.clone(),
+        output_tokens: spec.output_tokens.clone(),
+        shared_prefix_tokens: spec.shared_prefix_tokens,
+        limits: spec.limits,
+        servers: servers(run),
+        steps: steps.collect(),
+        quality: spec.quality.as_ref().map(|asked| quality::rows(run, asked)).unwrap_or_default(),
+    })
+}
+
+/// Steps by setting, then as the suite names them.
+fn in_order<'r>(run: &'r Run<'_>, spec: &'r LoadSpec) -> impl Iterator<Item = &'r LoadStep> {
+    let all = &run.journal.load.steps;
+    run.suite.settings.iter().flat_map(move |setting| {
+        let of = |arrivals: Arrivals| {
+            all.iter().find(|step| step.setting == setting.label && step.arrivals == arrivals)
+        };
+        spec.steps().into_iter().filter_map(of).collect::<Vec<_>>()
+    })
+}
+
+/// The last server of each setting that came up, else the last that did not.
+fn servers(run: &Run<'_>) -> Vec<LoadServerRow> {
+    let all = &run.journal.load.servers;
+    let of = |label: &str| -> Option<&LoadServer> {
+        let mine = || all.iter().rev().filter(|server| server.launch.setting == label);
+        mine().find(|server| void(server).is_none()).or_else(|| mine().next())
+    };
+    let settings = run.suite.settings.iter().map(|setting| setting.label.as_str());
+    settings.filter_map(|label| Some(server_row(run, of(label)?))).collect()
+}
+
+fn void(server: &LoadServer) -> Option<String> {
+    let launch = &server.launch;
+    let changed = (!launch.deviations.is_empty())
+        .then(|| format!("the server changed {}", launch.deviations.join("; ")));
+    launch.failure.clone().or(changed)
+}
+
+fn server_row(run: &Run<'_>, server: &LoadServer) -> LoadServerRow {
+    let launch = &server.launch;
+    let steps = run.journal.load.steps.iter().filter(|step| step.setting == launch.setting);
+    let peaks = steps.filter_map(|step| peak_bytes(&step.measurements));
+    LoadServerRow {
+        setting: launch.setting.clone(),
+        void: void(server),
+        warm_up: server.warm_up,
+        peak_bytes: peaks.max(),
+        kv_bytes: launch.effective.kv_bytes(),
+        command: launch.argv.shell(),
+    }
+}
+
+/// Of the memory that a server's cells live in; where it has none, as for a run whose probes say nothing of that.
+fn peak_bytes(measurements: &[Measurement]) -> Option<u64> {
+    let of = |name: &str| {
+        measurements.iter().filter(|m| m.name == name).find_map(|m| m.value).filter(|bytes| *bytes > 0.0)
+    };
+    let main = || of(metric::PEAK_PSS_BYTES).or_else(|| of(metric::PEAK_RSS_BYTES));
+    let may_be_on_a_card = memory::may_be_on_a_card(measurements.iter());
+    let peak = of(metric::PEAK_VRAM_BYTES).or_else(|| if may_be_on_a_card { None } else { main() });
+    peak.map(|bytes| bytes as u64)
+}
+
+/// What the reader must know beside the figures.
+pub(crate) fn flags(load: &LoadSummary) -> Vec<String> {
+    // A server that is void says why once, not at every step.
+    let is_void = |row: &LoadRow| load.servers.iter().any(|s| s.setting == row.setting && s.void.is_some());
+    let steps = load.steps.iter().filter(|row| !is_void(row));
+    let steps = steps.flat_map(|row| step_flags(row, load.shared_prefix_tokens == 0));
+    let unsteady = load.servers.iter().filter_map(|server| {
+        let warm_up = server.warm_up.filter(|warm_up| !warm_up.steady)?;
+        let (setting, rounds) = (&server.setting, warm_up.rounds);
+        Some(format!("the load server of {setting} was not steady after {rounds} rounds of warm-up"))
+    });
+    let voids = load.servers.iter().filter_map(|server| {
+        let reason = server.void.as_ref()?.lines().next().unwrap_or_default();
+        Some(format!("{} has no figures under load: {reason}", server.setting))
+    });
+    steps.chain(unsteady).chain(voids).collect()
+}
+
+fn step_flags(row: &LoadRow, all_different: bool) -> Vec<String> {
+    let at = format!("{} under load ({})", row.setting, row.arrivals.words());
+    let mut flags = Vec::new();
+    if let Some(reason) = &row.broke {
+        flags.push(format!("{at} was broken off: {}", reason.lines().next().unwrap_or_default()));
+    }
+    if row.failed > 0 {
+        let error = row.error.as_deref().unwrap_or("no reason given");
+        flags.push(format!("{at}: {} of {} requests failed, most with: {error}", row.failed, row.requests));
+    }
+    if row.not_sent > 0 {
+        flags.push(format!(
+            "{at}: {} of {} requests were not sent, because too many were under way: its latencies are too low",
+            row.not_sent, row.requests
+        ));
+    }
+    if row.falls_behind {
+        flags.push(format!("{at} falls behind what arrives: its latencies grow with the length of the step"));
+    }
+    if let Some(late) = row.late_s.p95.filter(|late| *late > LATE_S) {
+        let ms = significant(late * 1000.0);
+        flags.push(format!("{at}: kneepoint itself sent 5% of the requests {ms} ms late or more"));
+    }
+    if let Some(cached) = row.cached.filter(|cached| all_different && *cached > CACHED) {
+        let share = percent(cached);
+        flags
+            .push(format!("{at}: {share} of the prompt tokens came from a cache, though all prompts differ"));
+    }
+    if row.short > 0 {
+        flags.push(format!("{at}: {} replies are shorter than asked", row.short));
+    }
+    if let (1.., Some(reason)) = (row.untimed, &row.untimed_reason) {
+        flags.push(format!(
+            "{at}: {} replies have no time to the first token and no times between tokens: {reason}",
+            row.untimed
+        ));
+    }
+    flags
+}
+
+#[cfg(test)]
+mod tests {
+    use super::summary::Percentiles;
+    use super::*;
+
+    #[test]
+    fn flags_name_the_step_and_what_is_wrong_with_it() {
+        let mut step = steps::tests::step(5);
+        let spec = steps::tests::spec();
+        assert_eq!(step_flags(&steps::row(&step, &spec, 0.95), true), Vec::<String>::new());
+        step.requests[1].failed = Some(crate::record::Stage::Request);
+        step.requests[1].error = Some("HTTP 500: no".into());
+        step.requests[2].cached_tokens = Some(90);
+        step.requests[3].output_tokens = Some(3);
+        let mut row = steps::row(&step, &spec, 0.95);
+        row.late_s = Percentiles { p95: Some(0.025), ..row.late_s };
+        row.falls_behind = true;
+        row.not_sent = 2;
+        (row.untimed, row.untimed_reason) = (4, Some("kept back".into()));
+        let flags = step_flags(&row, true);
+        let expected = [
+            "1 of 5 requests failed, most with: HTTP 500: no",
+            "2 of 5 requests were not sent",
+            "falls behind",
+            "25.0 ms late",
+            "came from a cache",
+            "1 replies are shorter",
+            "4 replies have no time to the first token and no times between tokens: kept back",
+        ];
+        for (flag, words) in flags.iter().zip(expected) {
+            assert!(flag.starts_with("a under load (1 stream)") && flag.contains(words), "{flag}");
+        }
+        assert_eq!(flags.len(), expected.len());
+        assert!(!step_flags(&row, false).iter().any(|flag| flag.contains("cache")));
+    }
+}

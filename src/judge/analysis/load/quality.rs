@@ -1,0 +1,194 @@
+//! The same items alone and in a crowd.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::summary::LoadQualityRow;
+use crate::judge::analysis::Run;
+use crate::judge::analysis::quality::{Difference, Rule, mean_score, paired_difference};
+use crate::judge::analysis::summary::{Estimate, Verdict};
+use crate::judge::stats::{ClusterSums, holm};
+use crate::record::journal::load::LoadTrial;
+use crate::record::suite::LoadQuality;
+use crate::record::{Outcome, Reply, Trial};
+
+/// Items of a setting at a concurrency, by case.
+type Items<'a> = BTreeMap<&'a str, &'a Trial>;
+
+/// Every setting at every concurrency, and alone once more, against alone.
+pub(super) fn rows(run: &Run<'_>, quality: &LoadQuality) -> Vec<LoadQualityRow> {
+    let clusters: HashMap<&str, &str> =
+        run.journal.cases.iter().map(|case| (case.id.as_str(), case.cluster.as_str())).collect();
+    let mut compared: Vec<Compared> = Vec::new();
+    for setting in &run.suite.settings {
+        let items = |streams, replicate| items(run, &setting.label, streams, replicate);
+        let alone = items(1, 0);
+        let again = items(1, 1);
+        let purpose = format!("load alone {}", setting.label);
+        let floor = difference(run, &clusters, &answered(&alone), &answered(&again), &purpose);
+        let floor_size = floor.as_ref().map(|floor| floor.absolute);
+        if !again.is_empty() {
+            let row = blank(run, quality, (&setting.label, 1), &clusters, (&alone, &again), floor.as_ref());
+            compared.push(Compared { row, found: None, credit: 0.0, floor: None });
+        }
+        for streams in run.suite.load.iter().flat_map(|load| load.crowds()) {
+            let crowd = items(streams, 0);
+            if crowd.is_empty() {
+                continue;
+            }
+            let purpose = format!("load {streams} {}", setting.label);
+            let found = difference(run, &clusters, &alone, &crowd, &purpose);
+            let of = (setting.label.as_str(), streams);
+            let row = blank(run, quality, of, &clusters, (&alone, &crowd), found.as_ref());
+            let credit = credit(&alone, &crowd);
+            compared.push(Compared { row, found, credit, floor: floor_size });
+        }
+    }
+    judge(run, compared)
+}
+
+/// A row before it is judged.
+struct Compared {
+    row: LoadQualityRow,
+    /// `None` for the noise floor, which is not judged.
+    found: Option<Difference>,
+    /// What the crowd gains on items that broke alone, a share of all.
+    credit: f64,
+    /// What the items differ alone.
+    floor: Option<f64>,
+}
+
+/// The verdicts, by the rule for settings: p-values are adjusted over all crowds, and nothing is called worse within
+/// what the items differ alone.
+fn judge(run: &Run<'_>, compared: Vec<Compared>) -> Vec<LoadQualityRow> {
+    let p_values: Vec<f64> =
+        compared.iter().filter_map(|one| one.found.as_ref().map(|found| found.p_value)).collect();
+    let mut adjusted = holm(&p_values).into_iter();
+    let judged = compared.into_iter().map(|Compared { mut row, found, credit, floor }| {
+        let Some(found) = found else { return row };
+        row.p_holm = adjusted.next();
+        let level = 1.0 - run.suite.confidence;
+        let rule = Rule { margin: run.suite.margin, floor, level, anytime: false };
+        row.verdict = rule.verdict(Some(&found.estimate), row.p_holm, credit);
+        row
+    });
+    judged.collect()
+}
+
+fn items<'a>(run: &Run<'a>, setting: &str, streams: u32, replicate: u32) -> Items<'a> {
+    let trials: &'a [LoadTrial] = &run.journal.load.trials;
+    let here = trials.iter().filter(|asked| {
+        let key = &asked.trial.key;
+        asked.streams == streams && key.setting == setting && key.replicate == replicate
+    });
+    // An item that could not be asked has no case of its own: the one of its place in the plan is meant.
+    here.map(|asked| (run.case_of(&asked.trial), &asked.trial)).filter(|(case, _)| !case.is_empty()).collect()
+}
+
+/// The score; what broke counts as lost.
+fn score(trial: &Trial) -> Option<f64> {
+    trial.outcome.judged()
+}
+
+/// Those that did not break: the noise floor is what answers differ by.
+fn answered<'a>(items: &Items<'a>) -> Items<'a> {
+    items
+        .iter()
+        .filter(|(_, trial)| trial.outcome.score().is_some())
+        .map(|(case, trial)| (*case, *trial))
+        .collect()
+}
+
+/// What the crowd gains on items that broke alone, as a share of all pairs: it proves nothing.
+fn credit(alone: &Items<'_>, crowd: &Items<'_>) -> f64 {
+    let gain = |(case, trial): (&&str, &&Trial)| {
+        let theirs = alone.get(*case)?;
+        let (ours, _) = score(trial).zip(score(theirs))?;
+        Some(if theirs.outcome.score().is_some() { 0.0 } else { ours })
+    };
+    let gains: Vec<f64> = crowd.iter().filter_map(gain).collect();
+    gains.iter().sum::<f64>() / gains.len().max(1) as f64
+}
+
+fn difference(
+    run: &Run<'_>,
+    clusters: &HashMap<&str, &str>,
+    alone: &Items<'_>,
+    crowd: &Items<'_>,
+    purpose: &str,
+) -> Option<Difference> {
+    let pairs: Vec<(&str, f64)> = crowd
+        .iter()
+        .filter_map(|(case, trial)| {
+            let change = score(trial)? - score(alone.get(case)?)?;
+            Some((clusters.get(case).copied().unwrap_or(case), change))
+        })
+        .collect();
+    if pairs.is_empty() {
+        return None;
+    }
+    let absolute = pairs.iter().map(|(_, change)| change.abs()).sum::<f64>() / pairs.len().max(1) as f64;
+    let found = paired_difference(&[ClusterSums::of(pairs)], run.resampling, purpose)?;
+    Some(Difference { absolute, ..found })
+}
+
+fn blank(
+    run: &Run<'_>,
+    quality: &LoadQuality,
+    (setting, streams): (&str, u32),
+    clusters: &HashMap<&str, &str>,
+    (alone, crowd): (&Items<'_>, &Items<'_>),
+    found: Option<&Difference>,
+) -> LoadQualityRow {
+    let scores = crowd
+        .iter()
+        .filter_map(|(case, trial)| Some((clusters.get(case).copied().unwrap_or(case), score(trial)?)));
+    let unscored = crowd.values().find_map(|trial| match &trial.outcome {
+        Outcome::Unscored { reason } => Some(reason.clone()),
+        _ => None,
+    });
+    let failed = crowd.values().filter(|trial| matches!(trial.outcome, Outcome::Failed { .. }));
+    LoadQualityRow {
+        setting: setting.to_owned(),
+        task: quality.task.clone(),
+        arm: quality.arm,
+        context: quality.context,
+        streams,
+        quality: mean(&ClusterSums::of(scores), run, quality.context),
+        difference: found.map(|found| found.estimate),
+        p_holm: None,
+        verdict: if streams == 1 { Verdict::Reference } else { Verdict::NotMeasured },
+        identical: identical(alone, crowd),
+        failed: failed.count() as u32,
+        unscored,
+    }
+}
+
+fn mean(scores: &ClusterSums, run: &Run<'_>, context: u32) -> Option<Estimate> {
+    scores.mean()?;
+    mean_score(std::slice::from_ref(scores), run.resampling, context)
+}
+
+/// What a model said in a turn: text, reasoning, calls.
+type Said<'a> = (&'a str, &'a str, Vec<(&'a str, &'a str)>);
+
+fn said(reply: &Reply) -> Vec<Said<'_>> {
+    reply
+        .turns()
+        .map(|turn| {
+            let calls =
+                turn.tool_calls.iter().map(|call| (call.name.as_str(), call.arguments.as_str())).collect();
+            (turn.content.as_str(), turn.reasoning.as_str(), calls)
+        })
+        .collect()
+}
+
+fn identical(alone: &Items<'_>, crowd: &Items<'_>) -> Option<f64> {
+    let pairs: Vec<bool> = crowd
+        .iter()
+        .filter_map(|(case, trial)| {
+            Some(said(trial.reply.as_ref()?) == said(alone.get(case)?.reply.as_ref()?))
+        })
+        .collect();
+    let same = pairs.iter().filter(|same| **same).count();
+    (!pairs.is_empty()).then(|| same as f64 / pairs.len() as f64)
+}

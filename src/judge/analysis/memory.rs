@@ -1,0 +1,210 @@
+//! Peak memory of a cell, and which memory that is.
+
+use super::Run;
+use super::frame::{self, Visit};
+use super::summary::{MemoryKind, MemorySummary};
+use crate::error::Result;
+use crate::record::{Effective, Measurement, metric};
+
+/// Engines that compute on graphics cards wherever there are any.
+const ON_CARDS: &[&str] = &["vllm", "sglang"];
+
+/// The largest of the peaks of the cell's trials, and the buffers that the engine reported.
+pub(crate) fn measure(run: &Run<'_>, visit: Visit<'_>) -> Result<MemorySummary> {
+    let peak = |column| -> Result<Option<u64>> {
+        Ok(run.frame.largest(visit, column)?.filter(|bytes| *bytes >= 0.0).map(|bytes| bytes as u64))
+    };
+    let peak_rss_bytes = peak(frame::RSS)?;
+    let peak_pss_bytes = peak(frame::PSS)?;
+    let peak_vram_bytes = peak(frame::VRAM)?;
+    let peak_vram_device_bytes = peak(frame::VRAM_DEVICE)?;
+    let launches: Vec<&Effective> =
+        run.launches(visit.setting, visit.context).map(|launch| &launch.effective).collect();
+    let trials = run.trials(visit);
+    let measurements = || trials.iter().flat_map(|trial| trial.measurements.iter());
+    let place = match by_probes(measurements()) {
+        // An older run, whose figures stay what they were.
+        Place::NotAsked if peak_vram_bytes.is_some() => Place::NotAsked,
+        seen => by_engine(run, visit.setting, &launches).unwrap_or(seen),
+    };
+    let peaks = Peaks {
+        server: peak_vram_bytes,
+        cards: peak_vram_device_bytes,
+        main: peak_pss_bytes.or(peak_rss_bytes),
+    };
+    let (kind, peak_bytes) = peaks.of(&place);
+    let peak_absent =
+        (peak_bytes.is_none() && !trials.is_empty()).then(|| why_absent(&place, measurements())).flatten();
+    let kind = kind.filter(|_| peak_bytes.is_some());
+    let parts = Parts { kind, launches: &launches };
+    Ok(MemorySummary {
+        peak_bytes,
+        peak_kind: kind,
+        peak_absent,
+        peak_vram_bytes,
+        peak_vram_device_bytes,
+        peak_rss_bytes,
+        peak_pss_bytes,
+        peak_anon_bytes: peak(frame::ANON)?,
+        peak_file_bytes: peak(frame::FILE)?,
+        kv_bytes: parts.largest(&Effective::kv_bytes),
+        compute_bytes: parts.part(&|e| e.compute_gpu_bytes, &|e| e.compute_bytes),
+        model_bytes: parts.part(&|e| e.model_gpu_bytes, &|e| e.model_bytes),
+        kv_gpu_bytes: parts.largest(&|effective| effective.kv_gpu_bytes),
+        model_mapped_bytes: parts.largest(&|effective| effective.model_mapped_bytes),
+    })
+}
+
+/// What several sizes of an engine's buffers come to.
+struct Parts<'a> {
+    kind: Option<MemoryKind>,
+    launches: &'a [&'a Effective],
+}
+
+impl Parts<'_> {
+    fn largest(&self, of: &dyn Fn(&Effective) -> Option<u64>) -> Option<u64> {
+        self.launches.iter().filter_map(|launch| of(launch)).max()
+    }
+
+    /// Of buffers, those in the memory that the peak is of; all of them where that is not known.
+    fn part(
+        &self,
+        on_cards: &dyn Fn(&Effective) -> Option<u64>,
+        all: &dyn Fn(&Effective) -> Option<u64>,
+    ) -> Option<u64> {
+        match self.kind {
+            Some(MemoryKind::Gpu | MemoryKind::Cards) => self.largest(on_cards).or_else(|| self.largest(all)),
+            Some(MemoryKind::Main) => {
+                self.largest(&|e| Some(all(e)?.saturating_sub(on_cards(e).unwrap_or_default())))
+            }
+            None => self.largest(all),
+        }
+    }
+}
+
+/// Where a server's weights and caches are.
+#[derive(Debug, PartialEq)]
+enum Place {
+    Cards,
+    Main,
+    /// The run says nothing of it: it was measured before anybody asked.
+    NotAsked,
+    /// Nobody could tell, and why.
+    Unknown(String),
+}
+
+/// As the engine says of its buffers.
+fn by_engine(run: &Run<'_>, setting: &str, launches: &[&Effective]) -> Option<Place> {
+    let setting = run.suite.settings.iter().find(|known| known.label == setting)?;
+    if ON_CARDS.contains(&setting.engine.as_str()) {
+        let machine = &run.journal.header.machine;
+        let has_cards = !machine.gpus.is_empty() || !machine.cards.is_empty();
+        return Some(if has_cards { Place::Cards } else { Place::Main });
+    }
+    let weights_on_cards = |effective: &&Effective| effective.model_gpu_bytes > Some(0);
+    if launches.iter().any(weights_on_cards) {
+        return Some(Place::Cards);
+    }
+    let described = launches.iter().any(|effective| effective.model_bytes.is_some());
+    (described && setting.engine == "llama.cpp").then_some(Place::Main)
+}
+
+/// As the probes saw it: on a card by any of them, else not known if any could not tell.
+fn by_probes<'m>(measurements: impl Iterator<Item = &'m Measurement>) -> Place {
+    let mut place = Place::NotAsked;
+    for found in measurements.filter(|measurement| measurement.name == metric::ON_GPU) {
+        match (found.value, &found.absent) {
+            (Some(value), _) if value > 0.0 => return Place::Cards,
+            (Some(_), _) if place == Place::NotAsked => place = Place::Main,
+            (Some(_), _) => {}
+            (None, reason) => {
+                place = Place::Unknown(reason.as_deref().unwrap_or("no reason given").to_owned());
+            }
+        }
+    }
+    place
+}
+
+/// Whether main memory cannot be taken for a server's: it is on a card, or nobody can tell.
+pub(crate) fn may_be_on_a_card<'m>(measurements: impl Iterator<Item = &'m Measurement>) -> bool {
+    !matches!(by_probes(measurements), Place::Main | Place::NotAsked)
+}
+
+/// Peaks by memory (bytes).
+struct Peaks {
+    server: Option<u64>,
+    cards: Option<u64>,
+    main: Option<u64>,
+}
+
+impl Peaks {
+    /// The peak of the memory that a server lives in. One of another kind never stands in for it: where the server's
+    /// part of the cards is not known, what is in use on them is the most that it can be, and is called that.
+    fn of(&self, place: &Place) -> (Option<MemoryKind>, Option<u64>) {
+        match place {
+            Place::Main => (Some(MemoryKind::Main), self.main),
+            Place::NotAsked if self.server.is_none() => (Some(MemoryKind::Main), self.main),
+            _ if self.server.is_some() => (Some(MemoryKind::Gpu), self.server),
+            _ => (Some(MemoryKind::Cards), self.cards),
+        }
+    }
+}
+
+/// Why there is no peak.
+fn why_absent<'m>(place: &Place, measurements: impl Iterator<Item = &'m Measurement>) -> Option<String> {
+    if let Place::Unknown(reason) = place {
+        return Some(format!("whether it is on a graphics card: {reason}"));
+    }
+    let (wanted, what) = match place {
+        Place::Cards => (metric::PEAK_VRAM_BYTES, "GPU memory of the server"),
+        _ => (metric::PEAK_RSS_BYTES, "its main memory"),
+    };
+    let absent = measurements.filter(|m| m.name == wanted).find_map(|m| m.absent.as_deref())?;
+    Some(format!("{what}: {absent}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Source;
+
+    fn on_gpu(value: Result<f64, &'static str>) -> Measurement {
+        match value {
+            Ok(value) => Measurement::new(metric::ON_GPU, Source::Nvml, value),
+            Err(reason) => Measurement::absent(metric::ON_GPU, Source::Nvml, reason),
+        }
+    }
+
+    #[test]
+    fn main_memory_never_stands_in_for_gpu_memory() {
+        let peaks = |server, cards| Peaks { server, cards, main: Some(12) };
+        let unknown = || Place::Unknown("container".into());
+        assert_eq!(peaks(Some(5), Some(6)).of(&Place::Cards), (Some(MemoryKind::Gpu), Some(5)));
+        assert_eq!(peaks(None, Some(6)).of(&Place::Cards), (Some(MemoryKind::Cards), Some(6)));
+        assert_eq!(peaks(None, None).of(&Place::Cards).1, None);
+        assert_eq!(peaks(None, Some(6)).of(&unknown()), (Some(MemoryKind::Cards), Some(6)));
+        assert_eq!(peaks(None, None).of(&unknown()).1, None);
+        assert_eq!(peaks(None, Some(6)).of(&Place::Main), (Some(MemoryKind::Main), Some(12)));
+        assert_eq!(
+            peaks(Some(1), Some(6)).of(&Place::Main),
+            (Some(MemoryKind::Main), Some(12)),
+            "nor the other way"
+        );
+        assert_eq!(
+            peaks(None, Some(6)).of(&Place::NotAsked),
+            (Some(MemoryKind::Main), Some(12)),
+            "older runs"
+        );
+        assert_eq!(peaks(Some(5), None).of(&Place::NotAsked), (Some(MemoryKind::Gpu), Some(5)));
+    }
+
+    #[test]
+    fn one_probe_that_cannot_tell_makes_it_unknown_and_one_that_sees_it_certain() {
+        let place = |all: &[Measurement]| by_probes(all.iter());
+        assert_eq!(place(&[]), Place::NotAsked);
+        assert_eq!(place(&[on_gpu(Ok(0.0)), on_gpu(Ok(0.0))]), Place::Main);
+        assert_eq!(place(&[on_gpu(Ok(0.0)), on_gpu(Err("hidden"))]), Place::Unknown("hidden".into()));
+        assert_eq!(place(&[on_gpu(Err("hidden")), on_gpu(Ok(0.0))]), Place::Unknown("hidden".into()));
+        assert_eq!(place(&[on_gpu(Err("hidden")), on_gpu(Ok(1.0))]), Place::Cards);
+    }
+}

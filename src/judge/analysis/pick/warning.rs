@@ -1,0 +1,208 @@
+//! What must be read before the answer: on what weak ground it stands.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::candidate::Candidate;
+use super::levels::Basis;
+use super::{Goal, MinQuality, Request, weighted};
+use crate::error::Result;
+use crate::judge::analysis::flags::Doubt;
+use crate::judge::analysis::frame::Visit;
+use crate::judge::analysis::summary::Verdict;
+use crate::judge::analysis::tasks::is_uninformative;
+use crate::judge::analysis::words::{percent, points, thousands};
+use crate::judge::analysis::{Run, arm_suffix, flags};
+use crate::record::Objective;
+use crate::task::Weight;
+
+/// Something that weakens the answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Warning {
+    /// What kind of thing it is.
+    pub code: WarningCode,
+    /// It in words.
+    pub text: String,
+}
+
+/// Kinds of warnings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WarningCode {
+    /// Planned trials have no outcome yet.
+    RunIncomplete,
+    /// The reference scores 0 on every task that counts: no loss can show.
+    ReferenceScoresZero,
+    /// Every task that counts is too easy or too hard for the reference to show a loss.
+    UninformativeTasks,
+    /// The run shows the pick to be worse than the reference.
+    WorseThanReference,
+    /// Trials of the pick broke.
+    TrialsBroke,
+    /// The context length was not measured.
+    ContextNotMeasured,
+    /// The context length is beyond the one that the model was trained for.
+    BeyondTrainedContext,
+    /// The run itself doubts a figure of speed that the answer rests on.
+    DoubtfulSpeed,
+    /// The run itself doubts a figure of energy that the answer rests on.
+    DoubtfulEnergy,
+    /// The run itself doubts a figure of memory that the answer rests on.
+    DoubtfulMemory,
+}
+
+/// Everything that weakens the pick, the gravest first.
+pub(super) fn all(
+    run: &Run<'_>,
+    basis: &Basis,
+    request: &Request,
+    pick: &Candidate<'_>,
+) -> Result<Vec<Warning>> {
+    let mut found = Vec::new();
+    let mut warn = |code, text: Option<String>| found.extend(text.map(|text| Warning { code, text }));
+    warn(WarningCode::RunIncomplete, incomplete(run, basis));
+    warn(WarningCode::WorseThanReference, worse(pick));
+    warn(WarningCode::TrialsBroke, pick.broke());
+    let tasks = Tasks::of(run, basis, request)?;
+    match tasks.all_score_zero() {
+        true => warn(WarningCode::ReferenceScoresZero, Some(tasks.nothing_right())),
+        false => warn(WarningCode::UninformativeTasks, tasks.uninformative()),
+    }
+    warn(WarningCode::ContextNotMeasured, basis.note(request));
+    warn(WarningCode::BeyondTrainedContext, beyond_trained(run, request, pick));
+    let needs = needs(run, request);
+    let doubts = flags::doubts(run)?;
+    for (code, objectives) in [
+        (WarningCode::DoubtfulSpeed, &[Objective::Decode, Objective::Prefill, Objective::Ttft][..]),
+        (WarningCode::DoubtfulEnergy, &[Objective::Energy]),
+        (WarningCode::DoubtfulMemory, &[Objective::Memory]),
+    ] {
+        let about = |doubt: &&Doubt| {
+            doubt.about.iter().any(|about| objectives.contains(about) && needs.contains(about))
+        };
+        for doubt in doubts.iter().filter(about) {
+            warn(code, Some(doubt.text.clone()));
+        }
+    }
+    if needs.contains(&Objective::Memory) && pick.memory_is_shared {
+        let text =
+            "its server shared much of its memory with other processes: only a part of that is counted";
+        warn(WarningCode::DoubtfulMemory, Some(text.into()));
+    }
+    Ok(found)
+}
+
+/// What the answer is chosen or required by.
+fn needs(run: &Run<'_>, request: &Request) -> Vec<Objective> {
+    let mut needs = match request.goal {
+        Goal::Decode => vec![Objective::Decode],
+        Goal::Ttft => vec![Objective::Ttft],
+        Goal::Memory => vec![Objective::Memory],
+        Goal::Energy => vec![Objective::Energy],
+        Goal::Knee => run.suite.objectives.clone(),
+    };
+    needs.extend(request.min_decode.map(|_| Objective::Decode));
+    needs.extend(request.memory.map(|_| Objective::Memory));
+    needs
+}
+
+/// How many trials are missing, in all and where the answer rests.
+fn incomplete(run: &Run<'_>, basis: &Basis) -> Option<String> {
+    let planned = run.planned_in_all().saturating_sub(run.saved());
+    let done = run.journal.trials.len() as u32;
+    if done >= planned {
+        return None;
+    }
+    let contexts = basis.contexts();
+    let here = run.journal.trials.iter().filter(|trial| contexts.contains(&trial.key.context)).count();
+    Some(format!(
+        "the run is not finished: {} of {} planned trials are in its journal, {} of them at the context length of this \
+         answer; the rest may change it",
+        thousands(u64::from(done)),
+        thousands(u64::from(planned)),
+        thousands(here as u64),
+    ))
+}
+
+fn worse(pick: &Candidate<'_>) -> Option<String> {
+    let loss = pick.difference.map_or(String::new(), |difference| {
+        format!(": {} below it on {} items", points(difference.value.abs()), difference.n)
+    });
+    (pick.verdict == Verdict::Worse)
+        .then(|| format!("the run shows this setting to be worse than the reference{loss}"))
+}
+
+fn beyond_trained(run: &Run<'_>, request: &Request, pick: &Candidate<'_>) -> Option<String> {
+    let trained = run.trained_context(pick.setting)?;
+    (u64::from(request.context) > trained).then(|| {
+        format!(
+            "{} was trained for {} tokens: at {} its answers may be worthless, whatever fits into memory",
+            pick.setting.model,
+            thousands(trained),
+            thousands(u64::from(request.context)),
+        )
+    })
+}
+
+/// The reference on the tasks that count.
+pub(super) struct Tasks {
+    /// Name, context length (tokens) and mean score.
+    means: Vec<(String, u32, f64)>,
+}
+
+impl Tasks {
+    /// Tasks of the quality that the request asks for, at the context lengths that the answer rests on.
+    pub(super) fn of(run: &Run<'_>, basis: &Basis, request: &Request) -> Result<Self> {
+        let reference = run.suite.reference().label.as_str();
+        let mut means = Vec::new();
+        for context in basis.contexts() {
+            let visit = Visit { setting: reference, context, replicate: 0 };
+            for (task, arm) in run.task_arms(context) {
+                let counts =
+                    run.weight(task) == Weight::Primary && weighted::counts(&request.task_weights, task);
+                let judged = if counts { run.frame.judged(visit, task, arm)? } else { Vec::new() };
+                if !judged.is_empty() {
+                    let sum: f64 = judged.iter().map(|trial| trial.quality).sum();
+                    means.push((format!("{task}{}", arm_suffix(arm)), context, sum / judged.len() as f64));
+                }
+            }
+        }
+        Ok(Self { means })
+    }
+
+    /// Whether there are such tasks and the reference gets nothing right in any.
+    pub(super) fn all_score_zero(&self) -> bool {
+        !self.means.is_empty() && self.means.iter().all(|(.., mean)| *mean <= 0.0)
+    }
+
+    /// That nothing can be said of quality.
+    pub(super) fn nothing_right(&self) -> String {
+        format!("the reference scores 0 on {}: no loss of quality can show", self.names())
+    }
+
+    fn uninformative(&self) -> Option<String> {
+        let blind = !self.means.is_empty() && self.means.iter().all(|(.., mean)| is_uninformative(*mean));
+        blind.then(|| {
+            let scores: Vec<String> = self.means.iter().map(|(.., mean)| percent(*mean)).collect();
+            format!(
+                "every task that counts is uninformative: the reference scores {} on {}, so little or no damage can show",
+                scores.join(", "),
+                self.names()
+            )
+        })
+    }
+
+    fn names(&self) -> String {
+        let names: Vec<String> = self
+            .means
+            .iter()
+            .map(|(task, context, _)| format!("{task} at {} tokens", thousands(u64::from(*context))))
+            .collect();
+        names.join(", ")
+    }
+}
+
+/// Whether the quality that is asked for is one beside the reference's, or above zero.
+pub(super) fn asks_for_quality(request: &Request) -> bool {
+    !matches!(request.min_quality, MinQuality::Score(score) if score <= 0.0)
+}

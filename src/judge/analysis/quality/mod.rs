@@ -1,0 +1,545 @@
+//! The primary endpoint: quality of a cell, its paired difference to the reference, and the verdict.
+//!
+//! The endpoint at a context length is the mean over the primary tasks (each arm of a tool task counts as
+//! one) of the task's mean score. A task at which the reference scores 0 cannot show a loss and would only
+//! dilute the others', so it is left out for every setting alike, and flagged.
+//!
+//! Settings are only compared on the same items of the same tasks. What broke counts as lost, whoever broke it; what
+//! does not apply to one of two settings is left out of both; a cell that has no item of a task in common with the
+//! reference is not compared at all.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use super::frame::{Item, Visit, arm_name};
+use super::pareto::Draw;
+use super::summary::{AaSummary, Estimate, Verdict};
+use super::{Measured, Run};
+use crate::error::Result;
+use crate::judge::stats::{CellDraws, ClusterSums, Differences, holm, joint_draws, rng};
+use crate::record::suite::Suite;
+use crate::record::{Prompt, Reply, Trial};
+use crate::task::Weight;
+
+mod interval;
+
+pub(crate) use interval::{
+    Difference, anytime_difference, anytime_score, contrast_of, mean_score, paired_difference, pooled,
+};
+use interval::{difference_of, mean_of_means, mean_score_of};
+
+/// The items of one primary task (and arm) at one context length, by cluster.
+#[derive(Debug, Clone)]
+struct Stratum {
+    task: Arc<str>,
+    arm: Arc<str>,
+    clusters: HashMap<String, usize>,
+}
+
+/// What is shared by all cells of a context length.
+pub(crate) struct Level<'a> {
+    pub(crate) context: u32,
+    reference: &'a str,
+    strata: Vec<Stratum>,
+    cells: BTreeMap<&'a str, Cell>,
+    aa: Option<Difference>,
+    /// How far each item of the reference's second visit is from its first.
+    aa_sizes: Differences,
+    aa_replies: Option<(u32, u32)>,
+}
+
+/// The quality of one cell before it is judged.
+struct Cell {
+    quality: Option<Estimate>,
+    draws: CellDraws,
+    difference: Option<Difference>,
+    items: Vec<Item>,
+    /// What of the difference comes from items that broke on the reference.
+    credit: f64,
+    /// Tasks of which it has no item in common with the reference.
+    not_comparable: Vec<String>,
+}
+
+/// Pairs of a visit with the reference's first one, added up by stratum and cluster.
+struct Change {
+    strata: Vec<ClusterSums>,
+    sizes: Vec<ClusterSums>,
+    /// What the pairs gain whose item broke on the reference.
+    credits: Vec<ClusterSums>,
+    discordance: f64,
+}
+
+/// The items of the reference's first visit, by what identifies them.
+type Reference<'i> = HashMap<ItemKey<'i>, &'i Item>;
+
+/// The reference on all items that it answered.
+struct Whole {
+    items: usize,
+    mean: Option<f64>,
+    draws: Vec<Draw>,
+}
+
+impl Whole {
+    /// A cell that has not answered all items of the reference (it stopped before, or some do not apply to it) saw
+    /// perhaps the easier ones. Its quality is
+    /// adjusted by how far the reference did better on these than on all: own + slope (all - these), the slope of
+    /// its scores on the reference's (the regression estimator of survey sampling, Cochran 1977, chapter 7). So
+    /// cells of unlike items can be laid side by side; the interval stays the cell's own, which holds without that.
+    fn adjust(
+        &self,
+        quality: &mut Option<Estimate>,
+        draws: &mut CellDraws,
+        difference: Option<&Difference>,
+        (slope, changes): (f64, &CellDraws),
+    ) {
+        let (Some(quality), Some(difference), Some(mean)) = (quality, difference, self.mean) else { return };
+        let adjusted = |own: f64, change: f64, all: f64| own + slope * (all - (own - change));
+        quality.value = adjusted(quality.value, difference.estimate.value, mean).clamp(0.0, 1.0);
+        quality.low = quality.low.map(|low| low.min(quality.value));
+        quality.high = quality.high.map(|high| high.max(quality.value));
+        let beside = self.draws.iter().zip(&changes.means);
+        for ((own, smoothed), (all, change)) in draws.means.iter_mut().zip(&mut draws.smoothed).zip(beside) {
+            let (Some(now), Some(all), Some(change)) = (*own, *all, *change) else { continue };
+            let put = adjusted(now, change, all);
+            *own = Some(put);
+            *smoothed = smoothed.map(|smoothed| smoothed + put - now);
+        }
+    }
+}
+
+/// Slope (0..1) of a cell's scores on the reference's over the items that both answered, each about its task's mean.
+fn slope(strata: &[Stratum], items: &[Item], reference: &Reference<'_>) -> f64 {
+    let (mut together, mut alone) = (0.0, 0.0);
+    for stratum in strata {
+        let here = items.iter().filter(|item| item.task == stratum.task && item.arm == stratum.arm);
+        let pairs: Vec<(f64, f64)> =
+            here.filter_map(|item| Some((item.quality, reference.get(&key_of(item))?.quality))).collect();
+        let n = pairs.len().max(1) as f64;
+        let own_mean = pairs.iter().map(|(own, _)| own).sum::<f64>() / n;
+        let their_mean = pairs.iter().map(|(_, theirs)| theirs).sum::<f64>() / n;
+        together += pairs.iter().map(|(own, theirs)| (own - own_mean) * (theirs - their_mean)).sum::<f64>();
+        alone += pairs.iter().map(|(_, theirs)| (theirs - their_mean).powi(2)).sum::<f64>();
+    }
+    if alone > 0.0 { (together / alone).clamp(0.0, 1.0) } else { 0.0 }
+}
+
+impl<'a> Level<'a> {
+    /// Everything that the cells of a context length have in common is drawn at once.
+    pub(crate) fn new(run: &Run<'a>, context: u32) -> Result<Self> {
+        let reference = run.suite.reference().label.as_str();
+        let labels: Vec<&str> = run.suite.settings.iter().map(|setting| setting.label.as_str()).collect();
+        let visit = |setting, replicate| Visit { setting, context, replicate };
+        let own = run.frame.items(visit(reference, 0))?;
+        let (strata, comparable) = informative(strata(run, context), &own);
+        let of_reference: Reference<'_> = own.iter().map(|item| (key_of(item), item)).collect();
+        let mut items: Vec<Vec<Item>> =
+            labels.iter().map(|label| run.frame.items(visit(label, 0))).collect::<Result<_>>()?;
+        items.iter_mut().for_each(|items| keep_shared(items, &of_reference));
+        let scores: Vec<Vec<ClusterSums>> = items.iter().map(|items| score_sums(&strata, items)).collect();
+        // The noise floor is what answers differ by; a server that breaks is no noise.
+        let again = run.frame.items(visit(reference, 1))?;
+        let again: Vec<Item> =
+            again.into_iter().filter(|item| answered_by_both(item, &of_reference)).collect();
+        let change = |items: &[Item]| {
+            let compared = if comparable { items } else { &[] };
+            Change::of(&strata, compared, &of_reference)
+        };
+        // The reference is compared with itself only by its second visit.
+        let compared = std::iter::once([].as_slice()).chain(items[1..].iter().map(Vec::as_slice));
+        let changes: Vec<Change> = compared.chain([again.as_slice()]).map(change).collect();
+        let aa_sizes = changes.last().map(|aa| pooled(&aa.sizes)).unwrap_or_default();
+        let columns: Vec<&[ClusterSums]> =
+            scores.iter().chain(changes.iter().map(|change| &change.strata)).map(Vec::as_slice).collect();
+        let mut stream = rng(run.resampling.seed, &format!("items {context}"));
+        let mut draws = joint_draws(&columns, run.resampling.draws, &mut stream);
+        let of_changes = draws.split_off(labels.len());
+        let mut differences: Vec<Option<Difference>> = changes
+            .iter()
+            .zip(&of_changes)
+            .zip(labels.iter().copied().chain(["aa"]))
+            .map(|((change, draws), name)| change.difference(run, draws, &format!("{context} {name}")))
+            .collect();
+        let aa = differences.pop().flatten();
+        let whole_reference =
+            Whole { items: items[0].len(), mean: mean_of_means(&scores[0]), draws: draws[0].means.clone() };
+        let mut cells = BTreeMap::new();
+        let fewer = |items: &Vec<Item>| items.len() < whole_reference.items;
+        let slopes: Vec<f64> = items
+            .iter()
+            .map(|items| if fewer(items) { slope(&strata, items, &of_reference) } else { 0.0 })
+            .collect();
+        let whole = labels.iter().zip(items).zip(&scores).zip(draws).zip(differences);
+        for (at, ((((label, items), scores), mut draws), difference)) in whole.enumerate() {
+            let mut quality = if run.suite.stops_by_outcome() {
+                anytime_score(scores, run.resampling.confidence)
+            } else {
+                mean_score_of(scores, &draws.means, run.resampling.confidence)
+            };
+            if fewer(&items) {
+                let changes = (slopes[at], &of_changes[at]);
+                whole_reference.adjust(&mut quality, &mut draws, difference.as_ref(), changes);
+            }
+            let credit = mean_of_means(&changes[at].credits).unwrap_or_default();
+            let mut cell = Cell { quality, draws, difference, items, credit, not_comparable: Vec::new() };
+            if comparable && *label != reference {
+                cell.hold_apart(&strata, scores, &changes[at]);
+            }
+            cells.insert(*label, cell);
+        }
+        let aa_replies = identical_replies(run, reference, context);
+        Ok(Self { context, reference, strata, cells, aa, aa_sizes, aa_replies })
+    }
+
+    /// Fills in quality and difference of a cell.
+    pub(crate) fn measure(&self, measured: &mut Measured) {
+        let Measured { summary: cell, draws, .. } = measured;
+        let Some(own) = self.cells.get(cell.setting.as_str()) else { return };
+        cell.not_comparable.clone_from(&own.not_comparable);
+        cell.quality = own.quality;
+        if own.quality.is_some() {
+            draws.quality.clone_from(&own.draws.means);
+            draws.smoothed.clone_from(&own.draws.smoothed);
+        }
+        cell.difference = own.difference.as_ref().map(|difference| difference.estimate);
+        cell.mde = own.difference.as_ref().and_then(|difference| difference.mde);
+        measured.difference.clone_from(&own.difference);
+        measured.credit = own.credit;
+    }
+
+    /// The contrast `both - one - other + reference` of every item that all four cells scored, by stratum and
+    /// cluster.
+    pub(crate) fn contrast(&self, one: &str, other: &str, both: &str) -> Option<Vec<ClusterSums>> {
+        let scores = |setting: &str| Some(by_case(&self.cells.get(setting)?.items));
+        let (one, other, reference) = (scores(one)?, scores(other)?, scores(self.reference)?);
+        let contrast = |item: &Item| {
+            let key = key_of(item);
+            Some(item.quality - one.get(&key)? - other.get(&key)? + reference.get(&key)?)
+        };
+        Some(compared_sums(&self.strata, &self.cells.get(both)?.items, contrast))
+    }
+
+    /// Paired differences of two cells (the first minus the second) as evidence that may be looked at any time.
+    pub(crate) fn between(&self, first: &str, second: &str) -> Option<Differences> {
+        let other = by_case(&self.cells.get(second)?.items);
+        let difference = |item: &Item| Some(item.quality - other.get(&key_of(item))?);
+        Some(pooled(&compared_sums(&self.strata, &self.cells.get(first)?.items, difference)))
+    }
+
+    /// The most that the noise floor can be, by a bound that may be looked at any time, and on how many pairs;
+    /// `None` without the reference's second visit.
+    pub(crate) fn floor_at_most(&self, confidence: f64) -> Option<(f64, usize)> {
+        let (_, most) = self.aa_sizes.confidence_sequence(confidence)?;
+        Some((most, self.aa_sizes.len()))
+    }
+
+    /// The pass/fail items of a cell when it has one primary task and independent items: right, and all.
+    pub(crate) fn right_of(&self, setting: &str) -> Option<(u32, u32)> {
+        let items = &self.cells.get(setting)?.items;
+        let [stratum] = self.strata.as_slice() else { return None };
+        let mine = items.iter().filter(|item| item.task == stratum.task && item.arm == stratum.arm);
+        let mine: Vec<&Item> = mine.collect();
+        let clusters: BTreeSet<&str> = mine.iter().map(|item| &*item.cluster).collect();
+        let pass_fail = mine.iter().all(|item| item.quality == 0.0 || item.quality == 1.0);
+        let right = mine.iter().filter(|item| item.quality == 1.0).count() as u32;
+        (pass_fail && clusters.len() == mine.len() && !mine.is_empty()).then_some((right, mine.len() as u32))
+    }
+
+    /// The noise floor, once the reference ran twice.
+    pub(crate) fn aa(&self, max_kld: Option<f64>) -> Option<AaSummary> {
+        if self.aa.is_none() && self.aa_replies.is_none() && max_kld.is_none() {
+            return None;
+        }
+        let (identical, replies) = self.aa_replies.unwrap_or_default();
+        Some(AaSummary {
+            context: self.context,
+            pairs: self.aa.as_ref().map_or(0, |aa| aa.estimate.n),
+            discordance: self.aa.as_ref().map_or(0.0, |aa| aa.discordance),
+            floor: self.aa.as_ref().map_or(0.0, |aa| aa.absolute),
+            identical_replies: f64::from(identical) / f64::from(replies.max(1)),
+            difference: self.aa.as_ref().map(|aa| aa.estimate),
+            max_kld,
+        })
+    }
+}
+
+/// Gives every cell of a context length its verdict; p-values are adjusted over these cells.
+pub(crate) fn judge(cells: &mut [Measured], level: &Level<'_>, suite: &Suite) {
+    let tested: Vec<usize> = (0..cells.len()).filter(|&i| cells[i].difference.is_some()).collect();
+    let p_value = |&i: &usize| cells[i].difference.as_ref().map_or(1.0, |difference| difference.p_value);
+    let adjusted = holm(&tested.iter().map(p_value).collect::<Vec<_>>());
+    for (&index, p) in tested.iter().zip(adjusted) {
+        cells[index].summary.p_holm = Some(p);
+    }
+    let rule = Rule {
+        margin: suite.margin,
+        floor: level.aa.as_ref().map(|aa| aa.absolute),
+        level: 1.0 - suite.confidence,
+        anytime: suite.stops_by_outcome(),
+    };
+    for cell in cells {
+        let (summary, credit) = (&mut cell.summary, cell.credit);
+        summary.verdict = if summary.setting == level.reference && summary.void.is_none() {
+            Verdict::Reference
+        } else if !summary.not_comparable.is_empty() {
+            Verdict::NotComparable
+        } else if summary.quality.is_none() {
+            Verdict::NotMeasured
+        } else {
+            rule.verdict(summary.difference.as_ref(), summary.p_holm, credit)
+        };
+    }
+}
+
+/// The rule of STATISTICS, point 4.
+pub(crate) struct Rule {
+    /// Non-inferiority margin (points of the 0..1 scale).
+    pub(crate) margin: f64,
+    /// Mean absolute difference of the A/A pair; `None`: it did not run, so nothing is called worse.
+    pub(crate) floor: Option<f64>,
+    /// Level of the adjusted test (0..1).
+    pub(crate) level: f64,
+    /// The p-values come from E-values and decide alone what is worse: a confidence sequence is as valid, but
+    /// wider than the E-value's own.
+    pub(crate) anytime: bool,
+}
+
+impl Rule {
+    /// `no_worse` when the whole interval lies above minus the margin; `worse` when it lies below zero, the
+    /// difference is beyond the A/A floor, and the test holds over all cells; else not separable. A
+    /// difference that is both (small, certain and within the margin) is `no_worse`.
+    ///
+    /// An item that broke counts as lost, on the reference too. `credit` is what the setting gains on those: it is
+    /// taken off before anything is called `no_worse`, for a reference that dies on the hard items proves nothing of
+    /// the others.
+    pub(crate) fn verdict(&self, difference: Option<&Estimate>, p_holm: Option<f64>, credit: f64) -> Verdict {
+        let Some(Estimate { value, low: Some(low), high: Some(high), .. }) = difference else {
+            return Verdict::NotSeparable;
+        };
+        let beyond_floor = self.floor.is_some_and(|floor| value.abs() > floor);
+        let significant = p_holm.is_some_and(|p| p <= self.level);
+        let below = if self.anytime { *value < 0.0 } else { *high < 0.0 };
+        if *low - credit > -self.margin {
+            Verdict::NoWorse
+        } else if below && beyond_floor && significant {
+            Verdict::Worse
+        } else {
+            Verdict::NotSeparable
+        }
+    }
+}
+
+/// Leaves out what the reference has no item of: the same items are compared, or none. A cell that shares no item at
+/// all with it (another tokenizer makes other cases of the same tasks) keeps its own.
+fn keep_shared(items: &mut Vec<Item>, reference: &Reference<'_>) {
+    let shared = |item: &Item| reference.contains_key(&key_of(item));
+    if items.iter().any(shared) {
+        items.retain(shared);
+    }
+}
+
+/// Whether neither visit of the reference broke on it.
+fn answered_by_both(item: &Item, reference: &Reference<'_>) -> bool {
+    !item.broke && reference.get(&key_of(item)).is_none_or(|first| !first.broke)
+}
+
+impl Cell {
+    /// A cell that misses a whole task of the reference's has no mean that could be laid beside the others'.
+    fn hold_apart(&mut self, strata: &[Stratum], scores: &[ClusterSums], change: &Change) {
+        if self.quality.is_none() {
+            return;
+        }
+        let has = |sums: &ClusterSums| sums.mean().is_some();
+        let pairs = change.strata.iter().any(has);
+        let missing = strata.iter().zip(scores).zip(&change.strata);
+        let missing = missing.filter(|((_, own), paired)| if pairs { !has(paired) } else { !has(own) });
+        self.not_comparable = missing.map(|((stratum, _), _)| stratum.name()).collect();
+        if !self.not_comparable.is_empty() {
+            (self.quality, self.difference) = (None, None);
+        }
+    }
+}
+
+impl Stratum {
+    /// The task, and the arm where it has one.
+    fn name(&self) -> String {
+        if self.arm.is_empty() { self.task.to_string() } else { format!("{} ({})", self.task, self.arm) }
+    }
+}
+
+/// The primary tasks and arms of a context length, with the clusters of their cases.
+fn strata(run: &Run<'_>, context: u32) -> Vec<Stratum> {
+    let task_arms = run.task_arms(context).into_iter();
+    let primary = task_arms.filter(|(task, _)| run.weight(task) == Weight::Primary);
+    primary
+        .map(|(task, arm)| {
+            let mut clusters = HashMap::new();
+            let cases = run.journal.cases.iter();
+            for case in cases.filter(|c| c.context == context && c.task == task && c.arm == arm) {
+                let next = clusters.len();
+                clusters.entry(case.cluster.clone()).or_insert(next);
+            }
+            Stratum { task: task.into(), arm: arm_name(arm).into(), clusters }
+        })
+        .collect()
+}
+
+/// The strata at which the reference can lose something, and whether there are any; all of them without.
+fn informative(all: Vec<Stratum>, reference: &[Item]) -> (Vec<Stratum>, bool) {
+    let by_task = score_sums(&all, reference);
+    let shows_loss = |sums: &ClusterSums| sums.mean().is_some_and(|mean| mean > 0.0);
+    let kept: Vec<Stratum> = all
+        .iter()
+        .zip(&by_task)
+        .filter(|(_, sums)| shows_loss(sums))
+        .map(|(stratum, _)| stratum.clone())
+        .collect();
+    if kept.is_empty() { (all, false) } else { (kept, true) }
+}
+
+fn score_sums(strata: &[Stratum], items: &[Item]) -> Vec<ClusterSums> {
+    sums(strata, items.iter().map(|item| (item, item.quality)))
+}
+
+/// What identifies an item between visits: task, arm and case.
+type ItemKey<'i> = (&'i str, &'i str, &'i str);
+
+fn key_of(item: &Item) -> ItemKey<'_> {
+    (&item.task, &item.arm, &item.case)
+}
+
+fn by_case(items: &[Item]) -> HashMap<ItemKey<'_>, f64> {
+    items.iter().map(|item| (key_of(item), item.quality)).collect()
+}
+
+/// What `of` makes of the items, added up; items for which it has nothing to compare with are left out.
+fn compared_sums(strata: &[Stratum], items: &[Item], of: impl Fn(&Item) -> Option<f64>) -> Vec<ClusterSums> {
+    sums(strata, items.iter().filter_map(|item| Some((item, of(item)?))))
+}
+
+impl Change {
+    fn of(strata: &[Stratum], items: &[Item], reference: &Reference<'_>) -> Self {
+        let mut pairs: Vec<(&Item, f64, bool)> = Vec::new();
+        for item in items {
+            if let Some(theirs) = reference.get(&key_of(item)) {
+                pairs.push((item, item.quality - theirs.quality, theirs.broke));
+            }
+        }
+        let differing = pairs.iter().filter(|(_, change, _)| *change != 0.0).count();
+        let added = |of: &dyn Fn(f64, bool) -> f64| {
+            sums(strata, pairs.iter().map(|(item, change, broke)| (*item, of(*change, *broke))))
+        };
+        Self {
+            strata: added(&|change, _| change),
+            sizes: added(&|change, _| change.abs()),
+            credits: added(&|change, broke| if broke { change.max(0.0) } else { 0.0 }),
+            discordance: differing as f64 / pairs.len().max(1) as f64,
+        }
+    }
+
+    fn difference(&self, run: &Run<'_>, draws: &CellDraws, name: &str) -> Option<Difference> {
+        let difference = if run.suite.stops_by_outcome() {
+            anytime_difference(&self.strata, run.resampling.confidence)
+        } else {
+            difference_of(&self.strata, &draws.means, run.resampling, &format!("difference {name}"))
+        };
+        let absolute = mean_of_means(&self.sizes).unwrap_or_default();
+        difference.map(|difference| Difference { absolute, discordance: self.discordance, ..difference })
+    }
+}
+
+/// Adds values of items up by stratum and cluster; items of other strata are left out.
+fn sums<'i>(strata: &[Stratum], values: impl Iterator<Item = (&'i Item, f64)>) -> Vec<ClusterSums> {
+    let mut all: Vec<ClusterSums> = strata.iter().map(|s| ClusterSums::new(s.clusters.len())).collect();
+    for (item, value) in values {
+        let found = strata.iter().position(|stratum| stratum.task == item.task && stratum.arm == item.arm);
+        let place = found.and_then(|at| Some((at, *strata[at].clusters.get(&item.cluster)?)));
+        if let Some((at, cluster)) = place {
+            all[at].add(cluster, value);
+        }
+    }
+    all
+}
+
+/// How many chat replies of the reference's two visits are byte-identical, of how many.
+fn identical_replies(run: &Run<'_>, reference: &str, context: u32) -> Option<(u32, u32)> {
+    let visit = |replicate| run.trials(Visit { setting: reference, context, replicate });
+    if visit(1).is_empty() {
+        return None;
+    }
+    let here = run.journal.cases.iter().filter(|case| case.context == context);
+    let chats = here.filter(|case| matches!(case.prompt, Prompt::Chat { .. }));
+    let chats: HashSet<&str> = chats.map(|case| case.id.as_str()).collect();
+    let is_chat = |trial: &&&Trial| trial.reply.is_some() && chats.contains(trial.case.as_str());
+    let first: BTreeMap<&str, &Trial> =
+        visit(0).iter().filter(is_chat).map(|trial| (trial.case.as_str(), *trial)).collect();
+    let turn = |reply: &Reply| {
+        let calls: Vec<_> =
+            reply.tool_calls.iter().map(|call| (call.name.clone(), call.arguments.clone())).collect();
+        (reply.content.clone(), reply.reasoning.clone(), calls)
+    };
+    let text =
+        |trial: &Trial| -> Vec<_> { trial.reply.iter().flat_map(|reply| reply.turns()).map(turn).collect() };
+    let pairs: Vec<bool> = visit(1)
+        .iter()
+        .filter(is_chat)
+        .filter_map(|trial| Some(text(trial) == text(first.get(trial.case.as_str())?)))
+        .collect();
+    let identical = pairs.iter().filter(|same| **same).count();
+    (!pairs.is_empty()).then_some((identical as u32, pairs.len() as u32))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Resampling;
+    use super::*;
+
+    const RESAMPLING: Resampling = Resampling { seed: 1, draws: 1000, confidence: 0.95 };
+
+    fn singletons(values: &[f64]) -> ClusterSums {
+        let mut sums = ClusterSums::new(values.len());
+        values.iter().enumerate().for_each(|(at, value)| sums.add(at, *value));
+        sums
+    }
+
+    fn rule(floor: Option<f64>) -> Rule {
+        Rule { margin: 0.02, floor, level: 0.05, anytime: false }
+    }
+
+    fn interval(value: f64, low: f64, high: f64) -> Estimate {
+        Estimate { value, low: Some(low), high: Some(high), n: 100 }
+    }
+
+    #[test]
+    fn verdicts_follow_the_rule() {
+        let rule = rule(Some(0.03));
+        let verdict = |value, low, high, p| rule.verdict(Some(&interval(value, low, high)), Some(p), 0.0);
+        assert_eq!(verdict(0.0, -0.01, 0.01, 1.0), Verdict::NoWorse);
+        assert_eq!(verdict(-0.10, -0.15, -0.05, 0.001), Verdict::Worse);
+        assert_eq!(verdict(-0.10, -0.25, 0.05, 0.2), Verdict::NotSeparable);
+        assert_eq!(verdict(-0.025, -0.04, -0.01, 0.001), Verdict::NotSeparable, "within the A/A floor");
+        assert_eq!(verdict(-0.10, -0.15, -0.05, 0.06), Verdict::NotSeparable, "not over all cells");
+        assert_eq!(rule.verdict(None, None, 0.0), Verdict::NotSeparable);
+    }
+
+    #[test]
+    fn what_the_reference_broke_on_is_no_proof_that_a_setting_is_no_worse() {
+        let equal = interval(0.0, -0.01, 0.01);
+        assert_eq!(rule(Some(0.0)).verdict(Some(&equal), Some(1.0), 0.05), Verdict::NotSeparable);
+    }
+
+    #[test]
+    fn without_an_aa_pair_nothing_is_called_worse() {
+        let worse = interval(-0.5, -0.6, -0.4);
+        assert_eq!(rule(None).verdict(Some(&worse), Some(0.0), 0.0), Verdict::NotSeparable);
+    }
+
+    #[test]
+    fn equal_scores_on_few_items_prove_nothing() {
+        for (n, proven) in [(4, false), (60, false), (188, false), (200, true)] {
+            let difference = paired_difference(&[singletons(&vec![0.0; n])], RESAMPLING, "t").unwrap();
+            assert_eq!(difference.estimate.value, 0.0);
+            let verdict = rule(Some(0.0)).verdict(Some(&difference.estimate), Some(1.0), 0.0);
+            assert_eq!(verdict == Verdict::NoWorse, proven, "{n} pairs: {difference:?}");
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! Between two rounds: which cells need not go on.
+//!
+//! Pure: the trials so far decide, so a run that was interrupted decides the same again. Every claim behind a
+//! decision holds at any time (E-values and confidence sequences), so looking after every round does not raise
+//! the rate of false claims, and the report's verdicts rest on the same figures.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use super::kld::Comparison;
+use super::quality::{self, Level};
+use super::summary::{Estimate, StoppingSummary, Verdict};
+use super::words::{points, thousands};
+use super::{Measured, Registry, Run, Tasks, pareto};
+use crate::error::Result;
+use crate::judge::stats::Differences;
+use crate::record::journal::{Journal, LaunchRecord};
+use crate::record::suite::{Stopping, StoppingRule, Suite};
+use crate::record::{Decision, Direction, Objective, Source, StopReason, StopRule, Trial, metric};
+
+/// Draws of the speed intervals that racing looks at.
+const DRAWS: u32 = 1000;
+
+/// The rule of `[stopping]`: cells stop when their verdict is settled, and with racing when another setting is better.
+#[derive(Debug, Clone, Copy)]
+pub struct Sequential;
+
+impl StopRule for Sequential {
+    fn decide(&self, so_far: &Journal, after_round: u32) -> Result<Vec<Decision>> {
+        decide(so_far, after_round)
+    }
+}
+
+/// Which cells stop after a round (from 0), given everything that was measured until its end. Trials of later
+/// rounds are not looked at; cells that `journal.decisions` stopped already are not named again.
+///
+/// # Errors
+/// When the journal does not hold together.
+pub fn decide(journal: &Journal, after_round: u32) -> Result<Vec<Decision>> {
+    decide_with(journal, after_round, &Registry)
+}
+
+/// As [`decide`], with another table of tasks.
+///
+/// # Errors
+/// As [`decide`].
+pub fn decide_with(journal: &Journal, after_round: u32, tasks: &dyn Tasks) -> Result<Vec<Decision>> {
+    let Some(stopping) = journal.header.suite.stopping else {
+        return Ok(Vec::new());
+    };
+    let journal = until(journal, after_round);
+    let mut run = Run::new(&journal, tasks)?;
+    run.resampling.draws = run.resampling.draws.min(DRAWS);
+    let mut referee = Referee { run: &run, after_round, racing: false, decisions: Vec::new() };
+    if let Some(rule) = stopping.rule {
+        referee.racing = rule == StoppingRule::Racing;
+        for &context in &run.suite.contexts {
+            referee.judge_level(context)?;
+        }
+    }
+    referee.hold_budget(&stopping);
+    referee.release_reference();
+    Ok(referee.decisions)
+}
+
+/// The journal as it was at the end of a round.
+fn until(journal: &Journal, round: u32) -> Cow<'_, Journal> {
+    if journal.trials.iter().all(|trial| trial.key.round <= round) {
+        return Cow::Borrowed(journal);
+    }
+    let mut earlier = journal.clone();
+    earlier.trials.retain(|trial| trial.key.round <= round);
+    earlier.launches.retain(|launch| launch.round <= round);
+    earlier.decisions.retain(|decision| decision.after_round <= round);
+    Cow::Owned(earlier)
+}
+
+struct Referee<'r, 'a> {
+    run: &'r Run<'a>,
+    after_round: u32,
+    racing: bool,
+    decisions: Vec<Decision>,
+}
+
+impl Referee<'_, '_> {
+    fn stopped(&self, setting: &str, context: u32) -> bool {
+        self.visit_stopped(setting, context, 0)
+    }
+
+    fn visit_stopped(&self, setting: &str, context: u32, replicate: u32) -> bool {
+        let before = self.run.journal.decisions.iter().chain(&self.decisions);
+        before.into_iter().any(|decision| decision.covers(setting, context, replicate))
+    }
+
+    fn stop(&mut self, setting: &str, context: u32, reason: StopReason, because: String) {
+        let (after_round, setting) = (self.after_round, setting.to_owned());
+        self.decisions.push(Decision { after_round, setting, context, replicate: None, reason, because });
+    }
+
+    fn judge_level(&mut self, context: u32) -> Result<()> {
+        let level = Level::new(self.run, context)?;
+        let mut cells = self.run.level_cells(&level, &Comparison::default())?;
+        quality::judge(&mut cells, &level, self.run.suite);
+        // However the other cells' p-values turn out, Holm multiplies by no more than their number.
+        let family = self.run.suite.settings.len() as f64 - 1.0;
+        for cell in &cells {
+            if self.stopped(&cell.summary.setting, context) {
+                continue;
+            }
+            if let Some(because) = self.settled(cell, family) {
+                self.stop(&cell.summary.setting, context, StopReason::Settled, because);
+            }
+        }
+        self.judge_floor(&level);
+        if self.racing {
+            self.race(&level, &cells);
+        }
+        Ok(())
+    }
+
+    /// The reference's second visit is there for the noise floor: once that is shown to be below the margin,
+    /// more of it could only matter to differences that are smaller than the margin.
+    fn judge_floor(&mut self, level: &Level<'_>) {
+        let suite = self.run.suite;
+        let reference = &suite.reference().label;
+        if self.visit_stopped(reference, level.context, 1) {
+            return;
+        }
+        let below = |(most, _): &(f64, usize)| *most < suite.margin;
+        if let Some((most, pairs)) = level.floor_at_most(suite.confidence).filter(below) {
+            self.decisions.push(Decision {
+                after_round: self.after_round,
+                setting: reference.clone(),
+                context: level.context,
+                replicate: Some(1),
+                reason: StopReason::Settled,
+                because: format!(
+                    "the reference differs from itself by at most {} on {} pairs, the margin is {}",
+                    points(most),
+                    thousands(pairs as u64),
+                    points(suite.margin)
+                ),
+            });
+        }
+    }
+
+    /// Why the verdict of a cell cannot change any more.
+    fn settled(&self, cell: &Measured, family: f64) -> Option<String> {
+        let difference = cell.difference.as_ref()?;
+        let Estimate { value, low: Some(low), high: Some(high), n } = difference.estimate else {
+            return None;
+        };
+        let pairs = thousands(u64::from(n));
+        match cell.summary.verdict {
+            Verdict::NoWorse => Some(format!(
+                "no worse: a difference of {} [{}, {}] points on {pairs} pairs, the margin is {}",
+                signed(value),
+                signed(low),
+                signed(high),
+                points(self.run.suite.margin)
+            )),
+            Verdict::Worse if difference.p_value * family <= 1.0 - self.run.suite.confidence => {
+                Some(format!(
+                    "worse: {} points on {pairs} pairs, E = {:.0}",
+                    signed(value),
+                    1.0 / difference.p_value
+                ))
+            }
+            _ => None,
+        }
+    }
+
+    /// Drops every cell that another one beats on quality and meets on everything else that is measured.
+    fn race(&mut self, level: &Level<'_>, cells: &[Measured]) {
+        let reference = &self.run.suite.reference().label;
+        let costs: Vec<Objective> = self.run.suite.objectives.iter().copied().filter(is_cost).collect();
+        let comparisons = (cells.len() * cells.len().saturating_sub(1)) as f64;
+        let confidence = 1.0 - (1.0 - self.run.suite.confidence) / comparisons.max(1.0);
+        for measured in cells {
+            let cell = &measured.summary;
+            if cell.setting == *reference || self.stopped(&cell.setting, level.context) {
+                continue;
+            }
+            let beaten = cells.iter().find_map(|rival| {
+                let other = &rival.summary;
+                let meets = other.setting != cell.setting && costs.iter().all(|o| meets(rival, measured, *o));
+                let ahead = level.between(&other.setting, &cell.setting).filter(|_| meets)?;
+                lead(&ahead, confidence).map(|lead| (other.setting.clone(), lead))
+            });
+            if let Some((winner, lead)) = beaten {
+                let names: Vec<&str> = costs.iter().map(|objective| objective.name()).collect();
+                let meets = match names.as_slice() {
+                    [] => String::new(),
+                    names => format!(" and no worse on {}", names.join(", ")),
+                };
+                let because = format!("{winner} is better by at least {}{meets}", points(lead));
+                self.stop(&cell.setting, level.context, StopReason::Dominated, because);
+            }
+        }
+    }
+
+    /// Stops everything when the next round, as costly as the mean of those so far, would break the budget.
+    fn hold_budget(&mut self, stopping: &Stopping) {
+        let next = f64::from(self.after_round + 2) / f64::from(self.after_round + 1);
+        let trials = &self.run.journal.trials;
+        let tokens = trials.iter().map(tokens_of).sum::<f64>();
+        let seconds = server_s(self.run.journal);
+        let because = if stopping.budget_tokens.is_some_and(|budget| tokens * next > budget as f64) {
+            format!("{} tokens were used", thousands(tokens as u64))
+        } else if stopping.budget_s.is_some_and(|budget| seconds * next > budget) {
+            format!("servers were up for {seconds:.0} s")
+        } else {
+            return;
+        };
+        let because = format!("{because}: another round would go beyond the budget");
+        for (setting, context) in self.cells() {
+            if !self.stopped(&setting, context) {
+                self.stop(&setting, context, StopReason::Budget, because.clone());
+            }
+        }
+    }
+
+    /// The reference runs for the others' sake.
+    fn release_reference(&mut self) {
+        let reference = self.run.suite.reference().label.clone();
+        for &context in &self.run.suite.contexts {
+            let mut others =
+                self.cells().into_iter().filter(|(s, c)| *s != reference && *c == context).peekable();
+            let compares = others.peek().is_some();
+            if compares
+                && others.all(|(setting, c)| self.stopped(&setting, c))
+                && !self.stopped(&reference, context)
+            {
+                let because = "every other cell of this context length was stopped".to_owned();
+                self.stop(&reference, context, StopReason::NothingLeft, because);
+            }
+        }
+    }
+
+    /// Cells with trials in the plan, by context.
+    fn cells(&self) -> Vec<(String, u32)> {
+        let suite = self.run.suite;
+        let contexts = suite.contexts.iter().filter(|context| self.run.planned(**context) > 0);
+        contexts.flat_map(|&c| suite.settings.iter().map(move |s| (s.label.clone(), c))).collect()
+    }
+}
+
+/// The least difference that the confidence sequence leaves, when it is above zero.
+fn lead(ahead: &Differences, confidence: f64) -> Option<f64> {
+    let (low, _) = ahead.confidence_sequence(confidence)?;
+    (low > 0.0).then_some(low)
+}
+
+fn is_cost(objective: &Objective) -> bool {
+    !matches!(objective, Objective::Quality | Objective::Kld)
+}
+
+/// Whether the pessimistic end of `a`'s interval is at least as good as `b`'s figure; time and energy beside the
+/// reference's on the same requests.
+fn meets(a: &Measured, b: &Measured, objective: Objective) -> bool {
+    let figure = |cell: &Measured| match cell.standing.get(&objective) {
+        Some(standing) => Some(standing.estimate),
+        None => pareto::value(&cell.summary, objective)
+            .filter(|_| objective == Objective::Memory)
+            .map(|value| Estimate { value, low: None, high: None, n: 1 }),
+    };
+    let figures = figure(a).zip(figure(b));
+    figures.is_some_and(|(own, other)| match objective.direction() {
+        Direction::Up => own.low.unwrap_or(own.value) >= other.value,
+        Direction::Down => own.high.unwrap_or(own.value) <= other.value,
+    })
+}
+
+fn signed(value: f64) -> String {
+    format!("{:+.1}", value * 100.0).replace('-', "−")
+}
+
+/// Prompt and output tokens; without the engine's word the whole context.
+fn tokens_of(trial: &Trial) -> f64 {
+    let of = |name| trial.measured(name, Source::Engine).or_else(|| trial.measured(name, Source::Client));
+    of(metric::PROMPT_TOKENS).unwrap_or(f64::from(trial.key.context))
+        + of(metric::OUTPUT_TOKENS).unwrap_or(0.0)
+}
+
+/// Time that servers were up: from each launch to the end of its last trial (s). By the monotonic clock where both have
+/// one of the same sitting, else by the wall clock.
+fn server_s(journal: &Journal) -> f64 {
+    let launches: BTreeMap<u32, &LaunchRecord> =
+        journal.launches.iter().map(|launch| (launch.id, launch)).collect();
+    let mut up: BTreeMap<u32, f64> = BTreeMap::new();
+    for trial in &journal.trials {
+        let Some(since) = launches.get(&trial.launch).and_then(|launch| since_launch_s(launch, trial)) else {
+            continue;
+        };
+        let until = since + trial.measured(metric::TOTAL_S, Source::Client).unwrap_or_default();
+        let longest = up.entry(trial.launch).or_insert(until);
+        *longest = longest.max(until);
+    }
+    up.values().map(|up| up.max(0.0)).sum()
+}
+
+/// How long after the launch of its server a trial started (s).
+fn since_launch_s(launch: &LaunchRecord, trial: &Trial) -> Option<f64> {
+    match (launch.tick, trial.tick) {
+        (Some(launched), Some(started)) if launched.sitting == started.sitting => {
+            Some(started.at_s - launched.at_s)
+        }
+        _ => {
+            let seconds = |stamp: &str| {
+                let time = chrono::DateTime::parse_from_rfc3339(stamp).ok()?;
+                Some(time.timestamp_millis() as f64 / 1000.0)
+            };
+            Some(seconds(&trial.started)? - seconds(&launch.started)?)
+        }
+    }
+}
+
+/// What the report says about stopping.
+pub(crate) fn summary(suite: &Suite, decisions: &[Decision], saved: u32) -> Option<StoppingSummary> {
+    let stopping = suite.stopping?;
+    let mut rules = Vec::new();
+    match stopping.rule {
+        Some(StoppingRule::Sequential) => rules.push("a cell stops when its verdict is settled".to_owned()),
+        Some(StoppingRule::Racing) => rules.push(
+            "a cell stops when its verdict is settled, or when another is better and no worse on speed and memory"
+                .to_owned(),
+        ),
+        None => {}
+    }
+    rules.extend(stopping.budget_tokens.map(|n| format!("no round goes beyond {} tokens", thousands(n))));
+    rules.extend(stopping.budget_s.map(|s| format!("no round goes beyond {s:.0} s of server time")));
+    let guarantee = if suite.stops_by_outcome() {
+        let level = (1.0 - suite.confidence) * 100.0;
+        format!(
+            "Intervals of a cell's quality are confidence sequences and p-values are one over E-values: they hold after every \
+             round at once, whatever made a cell stop. The chance that any setting of a context length which in truth \
+             equals the reference is ever called worse stays at most {level:.0}% (Holm over its settings). The \
+             quality of a cell that answered fewer items than the reference is adjusted for how hard those were to it. \
+             Intervals by task and by depth are the usual ones, which hold for one look."
+        )
+    } else {
+        "A budget does not look at results, so the usual intervals hold.".to_owned()
+    };
+    Some(StoppingSummary { rule: rules.join("; "), guarantee, decisions: decisions.to_vec(), saved })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,254 @@
+//! What was measured on a cell.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Estimate, FrontStatus, KldSummary, Verdict};
+use crate::judge::analysis::memory_formula::MemoryCheck;
+use crate::record::Effective;
+
+/// Which memory a peak is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum MemoryKind {
+    /// The server's part of the memory of graphics cards.
+    Gpu,
+    /// What was in use on the server's cards, by whomever: the most that the server's part can be.
+    Cards,
+    /// Main memory.
+    Main,
+}
+
+impl MemoryKind {
+    /// Name in tables and files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Gpu => "gpu",
+            Self::Cards => "cards",
+            Self::Main => "main",
+        }
+    }
+
+    /// What it is, in words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Gpu => "GPU memory of the server",
+            Self::Cards => "memory in use on its cards, by whomever",
+            Self::Main => "main memory",
+        }
+    }
+}
+
+/// Peak memory of a cell (bytes), each `None` with a line in [`Summary::not_measured`].
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MemorySummary {
+    /// The objective `memory`: where the server works on a GPU, its peak GPU memory, or what was in use on its cards
+    /// where its part is not known; else its peak proportional set size, else its peak resident set size. One kind
+    /// never stands in for another.
+    pub peak_bytes: Option<u64>,
+    /// Which memory `peak_bytes` is of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_kind: Option<MemoryKind>,
+    /// Why there is no `peak_bytes`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_absent: Option<String>,
+    /// Peak resident set size of the process tree.
+    pub peak_rss_bytes: Option<u64>,
+    /// Peak proportional set size.
+    pub peak_pss_bytes: Option<u64>,
+    /// Peak anonymous memory.
+    pub peak_anon_bytes: Option<u64>,
+    /// Peak file-mapped memory.
+    pub peak_file_bytes: Option<u64>,
+    /// Peak GPU memory of the server's processes, over all cards.
+    #[serde(default)]
+    pub peak_vram_bytes: Option<u64>,
+    /// Peak GPU memory in use on the server's cards, by whomever.
+    #[serde(default)]
+    pub peak_vram_device_bytes: Option<u64>,
+    /// KV cache with the states of recurrent layers, as the engine reports it, wherever it is.
+    pub kv_bytes: Option<u64>,
+    /// Compute buffers, as the engine reports them: those in the memory that `peak_bytes` is of.
+    pub compute_bytes: Option<u64>,
+    /// Model buffers, as the engine reports them: those in the memory that `peak_bytes` is of.
+    pub model_bytes: Option<u64>,
+    /// Of `kv_bytes`, what is on graphics cards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kv_gpu_bytes: Option<u64>,
+    /// Of the model buffers, the file itself as it is mapped into main memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_mapped_bytes: Option<u64>,
+}
+
+/// How well the memory formula of `pick` meets what was measured on the cells of a setting.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MemoryFit {
+    /// Setting label.
+    pub setting: String,
+    /// What the server takes beside weights, KV cache and compute buffers (bytes): the largest excess.
+    pub other_bytes: Option<i64>,
+    /// Its cells by context length.
+    pub checks: Vec<MemoryCheck>,
+}
+
+/// Energy of a cell's chat requests (J).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EnergySummary {
+    /// Median over requests, prefill included; the objective `energy`.
+    pub per_request_j: Estimate,
+    /// All energy over all tokens generated.
+    pub per_token_j: Option<f64>,
+    /// All energy over the sum of scores: what an answer that is right costs.
+    pub per_right_answer_j: Option<f64>,
+    /// Graphics cards are in it.
+    pub gpu: bool,
+    /// Processor packages are in it.
+    pub cpu: bool,
+    /// Power of an idle card that was taken off for each card in use (W); `None`: nothing was.
+    pub idle_w: Option<f64>,
+}
+
+/// Speed of a cell on prompts of about one length (medians).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SpeedRow {
+    /// Setting label.
+    pub setting: String,
+    /// Context length (tokens).
+    pub context: u32,
+    /// Shortest prompt (tokens).
+    pub shortest: u32,
+    /// Longest prompt (tokens), less than twice the shortest.
+    pub longest: u32,
+    /// Time to first token (s), client's clock.
+    pub ttft_s: Option<Estimate>,
+    /// Cold prefill rate (tokens/s).
+    pub prefill_tps: Option<Estimate>,
+    /// Decode rate (tokens/s), client's clock.
+    pub decode_tps: Option<Estimate>,
+    /// The first of them beside the reference's on the same requests; `None` for the reference.
+    pub ttft_ratio: Option<Estimate>,
+    /// The last of them likewise.
+    pub decode_ratio: Option<Estimate>,
+}
+
+/// One setting at one context length.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CellSummary {
+    /// Setting label.
+    pub setting: String,
+    /// Context length (tokens).
+    pub context: u32,
+    /// Why the cell does not count (the server silently changed something); no figures then.
+    pub void: Option<String>,
+    /// Trials planned, scored, unscored and failed (the A/A visit of the reference not counted).
+    pub planned: u32,
+    /// Trials with a score.
+    pub scored: u32,
+    /// Trials that do not apply.
+    pub unscored: u32,
+    /// Trials that broke.
+    pub failed: u32,
+    /// Replies that ran out of output budget.
+    pub truncated: u32,
+    /// Mean over primary tasks of the mean score (0..1), what broke counted as 0; tasks at which the reference scores 0
+    /// are left out. `None` where the cell is not comparable.
+    pub quality: Option<Estimate>,
+    /// Paired difference to the reference (points of the 0..1 scale).
+    pub difference: Option<Estimate>,
+    /// Smallest difference that this many items could show (0..1); see STATISTICS.
+    pub mde: Option<f64>,
+    /// Paired test of no difference (exact McNemar or sign flips), Holm-adjusted over the cells of this
+    /// context length (0..1).
+    pub p_holm: Option<f64>,
+    /// Whether the quality is kept.
+    pub verdict: Verdict,
+    /// Primary tasks (and arms) of which the cell has no item in common with the reference: it has no quality then, for
+    /// means over different tasks are never compared.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_comparable: Vec<String>,
+    /// Distance from the reference's distributions.
+    pub kld: Option<KldSummary>,
+    /// Time to first token (s), client's clock.
+    pub ttft_s: Option<Estimate>,
+    /// Cold prefill rate (tokens/s), engine's where it reports one.
+    pub prefill_tps: Option<Estimate>,
+    /// Decode rate (tokens/s), client's clock.
+    pub decode_tps: Option<Estimate>,
+    /// Time to first token beside the reference's on the same requests: the median of their ratios, above 1 is slower.
+    /// Cells are compared by this; `None` for the reference and without shared requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttft_ratio: Option<Estimate>,
+    /// Prefill rate beside the reference's likewise; below 1 is slower.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefill_ratio: Option<Estimate>,
+    /// Decode rate beside the reference's likewise; below 1 is slower.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decode_ratio: Option<Estimate>,
+    /// Energy of a request beside the reference's likewise; above 1 is more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub energy_ratio: Option<Estimate>,
+    /// Decode rate as the engine reports it (tokens/s).
+    pub engine_decode_tps: Option<Estimate>,
+    /// Inter-token latency: median over trials of the 50th and 95th percentile, and the longest (s).
+    pub itl_p50_s: Option<f64>,
+    /// 95th percentile.
+    pub itl_p95_s: Option<f64>,
+    /// Longest gap in any trial.
+    pub itl_max_s: Option<f64>,
+    /// Accepted share of drafted tokens (0..1); `None` without speculation.
+    pub draft_acceptance: Option<f64>,
+    /// Peak memory.
+    pub memory: MemorySummary,
+    /// Energy, where this machine measures it.
+    #[serde(default)]
+    pub energy: Option<EnergySummary>,
+    /// Position relative to the front.
+    pub front: FrontStatus,
+    /// Share of joint bootstrap draws in which the cell is on the front (0..1).
+    pub front_frequency: Option<f64>,
+    /// Exact command of the server, for a shell.
+    pub command: Option<String>,
+    /// What the server really ran.
+    pub effective: Option<Effective>,
+}
+
+impl CellSummary {
+    /// A cell of which nothing is known but its name.
+    pub(crate) fn unmeasured(setting: &str, context: u32) -> Self {
+        Self {
+            setting: setting.into(),
+            context,
+            void: None,
+            planned: 0,
+            scored: 0,
+            unscored: 0,
+            failed: 0,
+            truncated: 0,
+            quality: None,
+            difference: None,
+            mde: None,
+            p_holm: None,
+            verdict: Verdict::NotMeasured,
+            not_comparable: Vec::new(),
+            kld: None,
+            ttft_s: None,
+            prefill_tps: None,
+            decode_tps: None,
+            ttft_ratio: None,
+            prefill_ratio: None,
+            decode_ratio: None,
+            energy_ratio: None,
+            engine_decode_tps: None,
+            itl_p50_s: None,
+            itl_p95_s: None,
+            itl_max_s: None,
+            draft_acceptance: None,
+            memory: MemorySummary::default(),
+            energy: None,
+            front: FrontStatus::NotMeasured,
+            front_frequency: None,
+            command: None,
+            effective: None,
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! What a run says, as data: the one input of every report, and the JSON that is published.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::record::{EngineInfo, Machine, ModelInfo, Objective};
+
+mod cell;
+mod distributions;
+mod judging;
+mod serving;
+mod task;
+
+pub use cell::{CellSummary, EnergySummary, MemoryFit, MemoryKind, MemorySummary, SpeedRow};
+pub use distributions::{
+    AcceptanceRow, DivergenceExample, DivergenceRow, DivergenceVerdict, FigureRow, KldBand, KldSummary,
+    SurvivalPoint,
+};
+pub use judging::{
+    FailureRow, FrontSummary, GateResult, GateStatus, Interaction, InteractionFinding, KneeShare,
+    NightBefore, StoppingSummary,
+};
+pub use serving::{
+    AcceptanceHalf, DraftFigures, DraftMemory, DraftPositionRate, DraftStretch, LosslessFinding,
+    Losslessness, PrefixCacheRow, SpeculationRow, SpeculationTask, SpeculationVerdict,
+};
+pub use task::{
+    AaSummary, ArmRow, ConstrainedArm, ConstraintCost, ConversationRow, DepthRow, EffectiveLength,
+    EffectivePoint, TaskRow, TriggerRow,
+};
+
+/// Version of the JSON form of [`Summary`].
+pub const SUMMARY_SCHEMA_VERSION: u32 = 1;
+
+/// A number with its confidence interval.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Estimate {
+    /// Mean (quality) or median (speed).
+    pub value: f64,
+    /// Lower end of the interval; `None` when there are too few observations for one.
+    pub low: Option<f64>,
+    /// Upper end of the interval.
+    pub high: Option<f64>,
+    /// How many observations.
+    pub n: u32,
+}
+
+/// Whether a setting keeps the reference's quality (STATISTICS: non-inferiority with a margin).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// This is the reference.
+    Reference,
+    /// The whole interval of the difference lies above minus the margin.
+    NoWorse,
+    /// The whole interval lies below zero and beyond the A/A floor.
+    Worse,
+    /// The data cannot tell.
+    NotSeparable,
+    /// A task of the reference's is missing: the means are of different tasks.
+    NotComparable,
+    /// Nothing was scored.
+    NotMeasured,
+}
+
+impl Verdict {
+    /// The verdict in words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Reference => "reference",
+            Self::NoWorse => "no worse",
+            Self::Worse => "worse",
+            Self::NotSeparable => "not separable",
+            Self::NotComparable => "not comparable",
+            Self::NotMeasured => "not measured",
+        }
+    }
+}
+
+/// Where a cell stands relative to the Pareto front of its context length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FrontStatus {
+    /// On the front in nearly every bootstrap draw.
+    OnFront,
+    /// On the front in nearly every bootstrap draw, but only by what it costs: the verdict calls its quality worse.
+    OnlyByCost,
+    /// Dominated in nearly every bootstrap draw.
+    Dominated,
+    /// The data cannot tell.
+    NotSeparable,
+    /// An objective was not measured.
+    NotMeasured,
+}
+
+/// Everything a report says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Summary {
+    /// [`SUMMARY_SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// Version of kneepoint that measured.
+    pub tool_version: String,
+    /// Suite name.
+    pub suite: String,
+    /// What the suite is for.
+    pub description: String,
+    /// Fingerprint of the resolved suite.
+    pub fingerprint: String,
+    /// Name of the run folder.
+    pub run: String,
+    /// Start of the run (UTC, RFC 3339).
+    pub started: String,
+    /// Time from the first to the last trial of every sitting, in sum (s).
+    pub duration_s: f64,
+    /// Command that repeats the run.
+    pub repeat: String,
+    /// Planned trials, the A/A visit included, those that stopping early saved left out.
+    pub planned: u32,
+    /// Journalled trials.
+    pub done: u32,
+    /// The machine.
+    pub machine: Machine,
+    /// Engine builds.
+    pub engines: Vec<EngineInfo>,
+    /// Model files.
+    pub models: Vec<ModelInfo>,
+    /// Label of the reference setting.
+    pub reference: String,
+    /// Non-inferiority margin (points of the 0..1 scale).
+    pub margin: f64,
+    /// Seed of cases and resampling.
+    pub seed: u64,
+    /// Confidence of intervals (0..1).
+    pub confidence: f64,
+    /// Bootstrap draws.
+    pub draws: u32,
+    /// What the front trades off.
+    pub objectives: Vec<Objective>,
+    /// The answer in two sentences.
+    pub verdict: String,
+    /// What changed since the run before; there only where an earlier run of the suite lies beside this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub night_before: Option<NightBefore>,
+    /// Every cell, in suite order, by context.
+    pub cells: Vec<CellSummary>,
+    /// The noise floor, by context.
+    pub aa: Vec<AaSummary>,
+    /// Every task on every cell.
+    pub tasks: Vec<TaskRow>,
+    /// Speed by length of the prompt, where a context length has prompts of several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub speeds: Vec<SpeedRow>,
+    /// By depth.
+    pub depths: Vec<DepthRow>,
+    /// Conversations of many turns, by quarter; left out when there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conversations: Vec<ConversationRow>,
+    /// Served KLD by band of depth, where a case has several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kld_bands: Vec<KldBand>,
+    /// Where greedy replies part from the reference's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub divergence: Vec<DivergenceRow>,
+    /// What speculation does, on every cell that speculates.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub speculation: Vec<SpeculationRow>,
+    /// What keeps the server's prefix cache, where `serving/prefix_cache` ran.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prefix_cache: Vec<PrefixCacheRow>,
+    /// Tasks' own figures.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub figures: Vec<FigureRow>,
+    /// Memory by formula against measured memory, for settings whose model's KV cache is known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub memory_fits: Vec<MemoryFit>,
+    /// How far each setting goes; empty with fewer than two context lengths.
+    #[serde(default)]
+    pub effective: Vec<EffectiveLength>,
+    /// A user's own requests against the reference; empty when no suite task imports any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub triggers: Vec<TriggerRow>,
+    /// What the arms of tool tasks show; left out where no two arms answered the same requests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub arms: Vec<ArmRow>,
+    /// Many requests at once; left out when there was no load phase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<super::load::summary::LoadSummary>,
+    /// The fronts, by context.
+    #[serde(default)]
+    pub fronts: Vec<FrontSummary>,
+    /// Pairs of changes that were measured alone and together.
+    #[serde(default)]
+    pub interactions: Vec<Interaction>,
+    /// What stopping early did; `None` without `[stopping]`.
+    #[serde(default)]
+    pub stopping: Option<StoppingSummary>,
+    /// The suite's gates, on every cell that they are about.
+    #[serde(default)]
+    pub gates: Vec<GateResult>,
+    /// Trials that broke.
+    pub failures: Vec<FailureRow>,
+    /// Things the reader must know: uninformative tasks, disagreeing clocks, noise.
+    pub flags: Vec<String>,
+    /// What was not measured, and why.
+    pub not_measured: Vec<String>,
+}

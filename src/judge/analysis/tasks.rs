@@ -1,0 +1,208 @@
+//! Results task by task, by depth, and what broke.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::frame::{Judged, Visit};
+use super::quality::mean_score;
+use super::summary::{DepthRow, Estimate, FailureRow, TaskRow};
+use super::{Resampling, Run, figures};
+use crate::error::Result;
+use crate::judge::stats::{ClusterSums, wilson};
+use crate::record::journal::Journal;
+use crate::record::{Arm, Outcome, Part};
+use crate::task::Weight;
+
+/// Above this mean score of the reference a task is too easy to show much.
+const CEILING: f64 = 0.97;
+
+/// Whether a mean score of the reference (0..1) leaves no room for a loss, or none for a gain.
+pub(crate) fn is_uninformative(mean: f64) -> bool {
+    mean > CEILING || mean <= 0.0
+}
+
+/// Depth bins of scored tasks: quarters of the context.
+const DEPTH_BINS: u32 = 4;
+
+/// Every task and arm on every cell of a context length, in suite order.
+pub(crate) fn rows(run: &Run<'_>, context: u32) -> Result<Vec<TaskRow>> {
+    let mut rows = Vec::new();
+    let reference = &run.suite.reference().label;
+    let visit = |setting| Visit { setting, context, replicate: 0 };
+    for (task, arm) in run.task_arms(context) {
+        let start = rows.len();
+        let theirs = run.frame.judged(visit(reference), task, arm)?;
+        for setting in &run.suite.settings {
+            let judged = run.frame.judged(visit(&setting.label), task, arm)?;
+            let mut row = row(run, (task, arm), visit(&setting.label), &judged);
+            row.difference = difference(&judged, &theirs, run.resampling.confidence)
+                .filter(|_| setting.label != *reference);
+            rows.push(row);
+        }
+        let on_reference = rows[start].quality.map(|quality| quality.value);
+        let uninformative = on_reference.is_some_and(is_uninformative);
+        rows[start..].iter_mut().for_each(|row| row.uninformative = uninformative);
+    }
+    Ok(rows)
+}
+
+fn row(run: &Run<'_>, (task, arm): (&str, Option<Arm>), visit: Visit<'_>, judged: &[Judged]) -> TaskRow {
+    let mut row = TaskRow {
+        task: task.into(),
+        arm,
+        setting: visit.setting.into(),
+        context: visit.context,
+        sanity: run.weight(task) != Weight::Primary,
+        quality: estimate(judged, run.resampling, visit.context),
+        difference: None,
+        uninformative: false,
+        labels: BTreeMap::new(),
+        scored: 0,
+        unscored: BTreeMap::new(),
+        failed: 0,
+    };
+    let here = run.trials(visit).iter().filter(|trial| trial.key.task == task && trial.key.arm == arm);
+    for trial in here {
+        match &trial.outcome {
+            Outcome::Scored(score) => {
+                row.scored += 1;
+                if let Some(label) = &score.label {
+                    *row.labels.entry(label.clone()).or_default() += 1;
+                }
+            }
+            Outcome::Unscored { reason } => *row.unscored.entry(reason.clone()).or_default() += 1,
+            Outcome::Failed { .. } => row.failed += 1,
+        }
+    }
+    row
+}
+
+/// Scores minus the reference's on the same cases; the cases of a cluster are no independent evidence and count as one.
+fn difference(ours: &[Judged], theirs: &[Judged], confidence: f64) -> Option<Estimate> {
+    let mut reference: HashMap<&str, (f64, f64)> = HashMap::new();
+    for item in theirs {
+        let (sum, count) = reference.entry(&item.case).or_default();
+        (*sum, *count) = (*sum + item.quality, *count + 1.0);
+    }
+    let mut clusters: BTreeMap<&str, (f64, f64, f64)> = BTreeMap::new();
+    for item in ours {
+        let Some((sum, count)) = reference.get(item.case.as_str()) else { continue };
+        let (mine, its, items) = clusters.entry(&item.cluster).or_default();
+        (*mine, *its, *items) = (*mine + item.quality, *its + sum / count, *items + 1.0);
+    }
+    let pairs: Vec<(f64, f64)> =
+        clusters.values().map(|(ours, theirs, items)| (ours / items, theirs / items)).collect();
+    // Student's interval knows nothing of the range of scores.
+    let within = |end: Option<f64>| end.map(|end| end.clamp(-1.0, 1.0));
+    let difference = figures::difference(&pairs, confidence)?;
+    Some(Estimate { low: within(difference.low), high: within(difference.high), ..difference })
+}
+
+/// Wilson's interval for independent pass/fail scores, the cell's procedure for others.
+fn estimate(judged: &[Judged], resampling: Resampling, context: u32) -> Option<Estimate> {
+    let sums = ClusterSums::of(judged.iter().map(|item| (item.cluster.as_str(), item.quality)));
+    let pass_fail = judged.iter().all(|item| item.quality == 0.0 || item.quality == 1.0);
+    if pass_fail && sums.counts.len() == judged.len() {
+        let right = judged.iter().map(|item| item.quality).sum::<f64>();
+        let n = judged.len() as f64;
+        let (low, high) = wilson(right, n, resampling.confidence)?;
+        return Some(Estimate { value: right / n, low: Some(low), high: Some(high), n: n as u32 });
+    }
+    mean_score(&[sums], resampling, context)
+}
+
+/// Mean scores by quarter of the context, for tasks whose answers have a place. An answer of several parts counts
+/// part by part, each where it lies.
+pub(crate) fn depths(run: &Run<'_>, context: u32) -> Vec<DepthRow> {
+    let cases = run.journal.cases.iter().filter(|case| case.context == context);
+    let depths: HashMap<&str, f64> = cases.filter_map(|case| Some((case.id.as_str(), case.depth?))).collect();
+    let mut rows = Vec::new();
+    for task_arm in run.task_arms(context) {
+        for setting in &run.suite.settings {
+            let visit = Visit { setting: &setting.label, context, replicate: 0 };
+            let parts = parts(run, task_arm, visit, &depths);
+            rows.extend((0..DEPTH_BINS).filter_map(|bin| depth_row(&parts, task_arm.0, visit, bin)));
+        }
+    }
+    rows
+}
+
+/// The scores of a task on a cell with the place of what they are about; none of a void cell.
+fn parts(
+    run: &Run<'_>,
+    (task, arm): (&str, Option<Arm>),
+    visit: Visit<'_>,
+    depths: &HashMap<&str, f64>,
+) -> Vec<Part> {
+    if run.void.contains_key(&(visit.setting, visit.context)) {
+        return Vec::new();
+    }
+    let mut parts = Vec::new();
+    for trial in run.trials(visit).iter().filter(|trial| trial.key.task == task && trial.key.arm == arm) {
+        let Some(score) = trial.outcome.score() else { continue };
+        let whole = depths.get(trial.case.as_str()).zip(score.quality);
+        let whole = whole.map(|(&depth, quality)| Part { depth, quality });
+        parts.extend(if score.parts.is_empty() { whole.as_slice() } else { &score.parts });
+    }
+    parts
+}
+
+fn depth_row(parts: &[Part], task: &str, visit: Visit<'_>, bin: u32) -> Option<DepthRow> {
+    let edge = |bin: u32| f64::from(bin) / f64::from(DEPTH_BINS);
+    let (from, to) = (edge(bin), edge(bin + 1));
+    let last = bin + 1 == DEPTH_BINS;
+    let inside = |part: &&Part| from <= part.depth && (part.depth < to || last && part.depth <= to);
+    let items: Vec<f64> = parts.iter().filter(inside).map(|part| part.quality).collect();
+    (!items.is_empty()).then(|| DepthRow {
+        task: task.into(),
+        setting: visit.setting.into(),
+        context: visit.context,
+        from,
+        to,
+        value: items.iter().sum::<f64>() / items.len() as f64,
+        n: items.len() as u32,
+    })
+}
+
+/// Trials that broke, in the order they ended.
+pub(crate) fn failures(journal: &Journal) -> Vec<FailureRow> {
+    let failed = journal.trials.iter().filter_map(|trial| match &trial.outcome {
+        Outcome::Failed { stage, error } => Some((trial, stage, error)),
+        _ => None,
+    });
+    failed
+        .map(|(trial, stage, error)| FailureRow {
+            setting: trial.key.setting.clone(),
+            context: trial.key.context,
+            task: trial.key.task.clone(),
+            index: trial.key.index,
+            stage: *stage,
+            error: error.clone(),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scored(case: &str, cluster: &str, quality: f64) -> Judged {
+        Judged { case: case.into(), cluster: cluster.into(), quality, broke: false }
+    }
+
+    #[test]
+    fn a_cluster_counts_as_one_and_items_without_a_partner_not_at_all() {
+        let theirs = [scored("a", "x", 1.0), scored("b", "x", 1.0), scored("c", "y", 1.0)];
+        let ours =
+            [scored("a", "x", 0.0), scored("b", "x", 1.0), scored("c", "y", 1.0), scored("d", "z", 0.0)];
+        let difference = difference(&ours, &theirs, 0.95).unwrap();
+        assert_eq!((difference.value, difference.n), (-0.25, 2), "x lost half, y nothing");
+    }
+
+    #[test]
+    fn repeats_of_a_case_are_averaged() {
+        let theirs = [scored("a", "a", 1.0), scored("a", "a", 0.0)];
+        let difference = difference(&[scored("a", "a", 0.5)], &theirs, 0.95).unwrap();
+        assert_eq!((difference.value, difference.n), (0.0, 1));
+        assert_eq!(super::difference(&[], &theirs, 0.95), None);
+    }
+}

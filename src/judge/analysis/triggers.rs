@@ -1,0 +1,102 @@
+//! A user's own requests: does a setting call tools where the reference does, and validly?
+//!
+//! A call that the server left in the text reached nobody: the setting did not call. That the reference meant to call
+//! there is the truth all the same, so that a setting whose calls arrive is not blamed for them.
+
+use std::collections::BTreeMap;
+
+use super::Run;
+use super::frame::Visit;
+use super::summary::{Estimate, TriggerRow};
+use crate::import::requests::{TASK, triggered};
+use crate::judge::stats::{Part, nested_mean_draws, percentile_interval, rng};
+use crate::record::Trial;
+use crate::task::tools::ladder::Fault;
+
+/// Every setting that answered requests which the reference answered too, by context, in suite order.
+pub(crate) fn rows(run: &Run<'_>) -> Vec<TriggerRow> {
+    let reference = run.suite.reference().label.as_str();
+    let mut rows = Vec::new();
+    for &context in &run.suite.contexts {
+        let truth = answered(run, (reference, 0), context);
+        for setting in &run.suite.settings {
+            let label = setting.label.as_str();
+            let replicate = u32::from(label == reference);
+            rows.extend(row(run, (label, context), &answered(run, (label, replicate), context), &truth));
+        }
+    }
+    rows
+}
+
+/// The answered requests of a visit by case; none where the cell does not count.
+fn answered<'a>(
+    run: &Run<'a>,
+    (setting, replicate): (&str, u32),
+    context: u32,
+) -> BTreeMap<&'a str, &'a Trial> {
+    if run.void.contains_key(&(setting, context)) {
+        return BTreeMap::new();
+    }
+    let here = run.trials(Visit { setting, context, replicate });
+    let here = here.iter().copied().filter(|trial| trial.key.task == TASK);
+    let scored = here.filter(|trial| trial.outcome.score().is_some() && trial.reply.is_some());
+    scored.map(|trial| (trial.case.as_str(), trial)).collect()
+}
+
+fn row(
+    run: &Run<'_>,
+    (setting, context): (&str, u32),
+    ours: &BTreeMap<&str, &Trial>,
+    truth: &BTreeMap<&str, &Trial>,
+) -> Option<TriggerRow> {
+    let called = |trial: &Trial| trial.reply.as_deref().is_some_and(triggered);
+    let leaked = |trial: &Trial| {
+        trial.outcome.score().and_then(|score| score.label.as_deref()) == Some(Fault::LeakedToContent.name())
+    };
+    let pairs: Vec<(&Trial, &Trial)> =
+        ours.iter().filter_map(|(case, ours)| Some((*ours, *truth.get(case)?))).collect();
+    let outcomes: Vec<(bool, bool)> =
+        pairs.iter().map(|(ours, theirs)| (called(ours), called(theirs) || leaked(theirs))).collect();
+    let count = |outcome| outcomes.iter().filter(|seen| **seen == outcome).count() as u32;
+    let sum = |name: &str| {
+        let figure = |trial: &Trial| trial.outcome.score().and_then(|score| score.metrics.get(name).copied());
+        pairs.iter().filter_map(|(ours, _)| figure(ours)).sum::<f64>() as u32
+    };
+    (!pairs.is_empty()).then(|| TriggerRow {
+        setting: setting.into(),
+        context,
+        cases: pairs.len() as u32,
+        both: count((true, true)),
+        only_setting: count((true, false)),
+        only_reference: count((false, true)),
+        f1: f1(run, context, &outcomes),
+        leaked: pairs.iter().filter(|(ours, _)| leaked(ours)).count() as u32,
+        reference_leaked: pairs.iter().filter(|(_, theirs)| leaked(theirs)).count() as u32,
+        calls: sum("calls"),
+        valid_calls: sum("valid_calls"),
+    })
+}
+
+/// F1 = 2 both / (2 both + only one of them): a mean over requests of 1 (both) or 0 (one), weighted 2 and 1.
+fn f1(run: &Run<'_>, context: u32, outcomes: &[(bool, bool)]) -> Option<Estimate> {
+    let part = |(ours, theirs): &(bool, bool)| Part {
+        mean: f64::from(u8::from(*ours && *theirs)),
+        count: f64::from(u8::from(*ours) + u8::from(*theirs)),
+    };
+    let parts: Vec<Part> = outcomes.iter().map(part).collect();
+    let weight: f64 = parts.iter().map(|part| part.count).sum();
+    if weight == 0.0 {
+        return None;
+    }
+    let value = parts.iter().map(|part| part.mean * part.count).sum::<f64>() / weight;
+    // The same stream for every setting: the draws are paired.
+    let mut stream = rng(run.resampling.seed, &format!("triggers {context}"));
+    let draws = nested_mean_draws(&[parts], run.resampling.draws, &mut stream);
+    let interval = percentile_interval(draws, run.resampling.confidence).filter(|_| outcomes.len() > 1);
+    Some(Estimate {
+        value,
+        low: interval.map(|(low, _)| low),
+        high: interval.map(|(_, high)| high),
+        n: outcomes.len() as u32,
+    })
+}

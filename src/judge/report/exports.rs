@@ -1,0 +1,496 @@
+//! The summary for programs: JSON with its schema, and CSV.
+
+use super::text;
+use crate::error::{Context, Result};
+use crate::judge::analysis::history::Trend;
+use crate::judge::analysis::load::summary::LoadRow;
+use crate::judge::analysis::summary::{CellSummary, Estimate, MemoryKind, Summary, TaskRow};
+use crate::record::suite::Arrivals;
+
+/// The summary as indented JSON; `schema_version` says which form it has.
+///
+/// # Errors
+/// When it cannot be written as JSON.
+pub fn json(summary: &Summary) -> Result<Vec<u8>> {
+    let mut bytes =
+        serde_json::to_vec_pretty(summary).context(|| "cannot write the summary as JSON".into())?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+/// The JSON Schema of [`json`]'s output, indented.
+pub fn schema() -> String {
+    let schema = schemars::schema_for!(Summary);
+    let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// One row a cell: figures in plain units (named in the header), absent ones empty.
+pub fn cells_csv(summary: &Summary) -> Vec<u8> {
+    const HEADER: &[&str] = &[
+        "setting",
+        "context_tokens",
+        "void",
+        "planned",
+        "scored",
+        "unscored",
+        "failed",
+        "truncated",
+        "quality",
+        "quality_low",
+        "quality_high",
+        "quality_n",
+        "difference",
+        "difference_low",
+        "difference_high",
+        "difference_n",
+        "mde",
+        "p_holm",
+        "verdict",
+        "kld_mean_nat",
+        "kld_mean_low_nat",
+        "kld_mean_high_nat",
+        "kld_median_nat",
+        "kld_p99_nat",
+        "kld_p999_nat",
+        "rms_delta_p",
+        "top1_agreement",
+        "perplexity",
+        "kld_unlisted",
+        "ttft_s",
+        "ttft_low_s",
+        "ttft_high_s",
+        "prefill_tps",
+        "prefill_low_tps",
+        "prefill_high_tps",
+        "decode_tps",
+        "decode_low_tps",
+        "decode_high_tps",
+        "engine_decode_tps",
+        "itl_p50_s",
+        "itl_p95_s",
+        "itl_max_s",
+        "draft_acceptance",
+        "peak_bytes",
+        "peak_rss_bytes",
+        "peak_pss_bytes",
+        "peak_anon_bytes",
+        "peak_file_bytes",
+        "kv_bytes",
+        "compute_bytes",
+        "model_bytes",
+        "peak_vram_bytes",
+        "peak_vram_device_bytes",
+        "energy_per_request_j",
+        "energy_per_token_j",
+        "energy_per_right_answer_j",
+        "front",
+        "front_frequency",
+        "not_comparable",
+        "ttft_ratio",
+        "ttft_ratio_low",
+        "ttft_ratio_high",
+        "prefill_ratio",
+        "prefill_ratio_low",
+        "prefill_ratio_high",
+        "decode_ratio",
+        "decode_ratio_low",
+        "decode_ratio_high",
+        "energy_ratio",
+        "energy_ratio_low",
+        "energy_ratio_high",
+        "peak_kind",
+    ];
+    let mut csv = Csv::new(HEADER);
+    for cell in &summary.cells {
+        let apart = cell.not_comparable.join("; ");
+        csv.row(cell_fields(cell, &apart));
+    }
+    csv.bytes()
+}
+
+/// The fields of a cell; `apart` names the tasks that it is not comparable on.
+fn cell_fields<'a>(cell: &'a CellSummary, apart: &'a str) -> Vec<Field<'a>> {
+    let mut fields = vec![
+        Field::Text(&cell.setting),
+        Field::whole(cell.context),
+        Field::Text(cell.void.as_deref().unwrap_or_default()),
+        Field::whole(cell.planned),
+        Field::whole(cell.scored),
+        Field::whole(cell.unscored),
+        Field::whole(cell.failed),
+        Field::whole(cell.truncated),
+    ];
+    fields.extend(with_interval(cell.quality));
+    fields.push(Field::count(cell.quality));
+    fields.extend(with_interval(cell.difference));
+    fields.push(Field::count(cell.difference));
+    fields.extend([Field::Number(cell.mde), Field::Number(cell.p_holm)]);
+    fields.push(Field::Text(text::verdict(cell.verdict)));
+    let kld = cell.kld.as_ref();
+    fields.extend(with_interval(kld.map(|kld| kld.mean)));
+    fields.extend([
+        Field::Number(kld.map(|kld| kld.median)),
+        Field::Number(kld.map(|kld| kld.p99)),
+        Field::Number(kld.map(|kld| kld.p999)),
+        Field::Number(kld.map(|kld| kld.rms_delta_p)),
+        Field::Number(kld.map(|kld| kld.top1_agreement)),
+        Field::Number(kld.map(|kld| kld.perplexity)),
+        Field::Number(kld.and_then(|kld| kld.unlisted)),
+    ]);
+    fields.extend(with_interval(cell.ttft_s));
+    fields.extend(with_interval(cell.prefill_tps));
+    fields.extend(with_interval(cell.decode_tps));
+    fields.extend([
+        Field::Number(cell.engine_decode_tps.map(|rate| rate.value)),
+        Field::Number(cell.itl_p50_s),
+        Field::Number(cell.itl_p95_s),
+        Field::Number(cell.itl_max_s),
+        Field::Number(cell.draft_acceptance),
+    ]);
+    let memory = &cell.memory;
+    fields.extend(
+        [
+            memory.peak_bytes,
+            memory.peak_rss_bytes,
+            memory.peak_pss_bytes,
+            memory.peak_anon_bytes,
+            memory.peak_file_bytes,
+            memory.kv_bytes,
+            memory.compute_bytes,
+            memory.model_bytes,
+            memory.peak_vram_bytes,
+            memory.peak_vram_device_bytes,
+        ]
+        .map(Field::Whole),
+    );
+    let energy = cell.energy.as_ref();
+    fields.extend([
+        Field::Number(energy.map(|energy| energy.per_request_j.value)),
+        Field::Number(energy.and_then(|energy| energy.per_token_j)),
+        Field::Number(energy.and_then(|energy| energy.per_right_answer_j)),
+    ]);
+    fields.push(Field::Text(match cell.front {
+        crate::judge::analysis::summary::FrontStatus::OnFront => "on_front",
+        crate::judge::analysis::summary::FrontStatus::OnlyByCost => "only_by_cost",
+        crate::judge::analysis::summary::FrontStatus::Dominated => "dominated",
+        crate::judge::analysis::summary::FrontStatus::NotSeparable => "not_separable",
+        crate::judge::analysis::summary::FrontStatus::NotMeasured => "not_measured",
+    }));
+    fields.push(Field::Number(cell.front_frequency));
+    fields.push(Field::Text(apart));
+    for ratio in [cell.ttft_ratio, cell.prefill_ratio, cell.decode_ratio, cell.energy_ratio] {
+        fields.extend(with_interval(ratio));
+    }
+    fields.push(Field::Text(cell.memory.peak_kind.map_or("", MemoryKind::name)));
+    fields
+}
+
+/// One row a task (and arm) on a cell; labels and reasons as `name=count` separated by `;`.
+pub fn tasks_csv(summary: &Summary) -> Vec<u8> {
+    const HEADER: &[&str] = &[
+        "task",
+        "arm",
+        "setting",
+        "context_tokens",
+        "sanity",
+        "uninformative",
+        "quality",
+        "quality_low",
+        "quality_high",
+        "quality_n",
+        "difference",
+        "difference_low",
+        "difference_high",
+        "difference_n",
+        "scored",
+        "failed",
+        "labels",
+        "unscored",
+    ];
+    let mut csv = Csv::new(HEADER);
+    for row in &summary.tasks {
+        let (labels, unscored) = (counts(&row.labels), counts(&row.unscored));
+        csv.row(task_fields(row, &labels, &unscored));
+    }
+    csv.bytes()
+}
+
+fn task_fields<'a>(row: &'a TaskRow, labels: &'a str, unscored: &'a str) -> Vec<Field<'a>> {
+    let mut fields = vec![
+        Field::Text(&row.task),
+        Field::Text(row.arm.map_or("", crate::record::Arm::name)),
+        Field::Text(&row.setting),
+        Field::whole(row.context),
+        yes_no(row.sanity),
+        yes_no(row.uninformative),
+    ];
+    fields.extend(with_interval(row.quality));
+    fields.push(Field::count(row.quality));
+    fields.extend(with_interval(row.difference));
+    fields.extend([Field::count(row.difference), Field::whole(row.scored), Field::whole(row.failed)]);
+    fields.extend([Field::Text(labels), Field::Text(unscored)]);
+    fields
+}
+
+/// One row a setting: how far it goes on the ladder of context lengths, in tokens. An empty length: not even at
+/// the shortest; that of the longest measured: at least so far. Those that compare are empty for the reference.
+pub fn effective_csv(summary: &Summary) -> Vec<u8> {
+    const HEADER: &[&str] = &[
+        "setting",
+        "reference",
+        "shortest_measured_tokens",
+        "longest_measured_tokens",
+        "within_margin_tokens",
+        "shown_within_margin_tokens",
+        "above_ruler_line_tokens",
+    ];
+    let mut csv = Csv::new(HEADER);
+    for length in &summary.effective {
+        let is_reference = length.setting == summary.reference;
+        let mut measured = length.points.iter().filter(|point| point.quality.is_some());
+        let (shortest, longest) = (measured.clone().next(), measured.next_back());
+        let compared = |reached: Option<u32>| Field::length(reached.filter(|_| !is_reference));
+        csv.row(vec![
+            Field::Text(&length.setting),
+            yes_no(is_reference),
+            Field::length(shortest.map(|point| point.context)),
+            Field::length(longest.map(|point| point.context)),
+            compared(length.within_margin),
+            compared(length.shown_within_margin),
+            Field::length(length.above_line),
+        ]);
+    }
+    csv.bytes()
+}
+
+fn yes_no(yes: bool) -> Field<'static> {
+    Field::Text(if yes { "true" } else { "false" })
+}
+
+/// One row an endpoint and run, runs of a series in order; `change` is true for the first run of a new level,
+/// `change_candidate` for every run that may be it.
+pub fn trends_csv(trends: &[Trend]) -> Vec<u8> {
+    const HEADER: &[&str] = &[
+        "suite",
+        "run",
+        "started",
+        "fingerprint",
+        "setting",
+        "context_tokens",
+        "metric",
+        "value",
+        "low",
+        "high",
+        "n",
+        "change",
+        "change_candidate",
+        "machine",
+    ];
+    let mut csv = Csv::new(HEADER);
+    for trend in trends {
+        for point in &trend.points {
+            let changed = trend.changes.iter().any(|change| change.run == point.run);
+            let mut fields = vec![
+                Field::Text(&trend.suite),
+                Field::Text(&point.run),
+                Field::Text(&point.started),
+                Field::Text(&point.fingerprint),
+                Field::Text(trend.setting.as_deref().unwrap_or_default()),
+                Field::whole(trend.context),
+                Field::Text(&trend.metric),
+            ];
+            fields.extend(with_interval(Some(point.figure)));
+            fields.push(Field::count(Some(point.figure)));
+            fields.push(yes_no(changed));
+            fields.push(yes_no(trend.changes.iter().any(|change| change.candidates.contains(&point.run))));
+            fields.push(Field::Text(&trend.machine));
+            csv.row(fields);
+        }
+    }
+    csv.bytes()
+}
+
+fn counts(counts: &std::collections::BTreeMap<String, u32>) -> String {
+    let parts: Vec<String> = counts.iter().map(|(name, count)| format!("{name}={count}")).collect();
+    parts.join(";")
+}
+
+fn with_interval(estimate: Option<Estimate>) -> [Field<'static>; 3] {
+    [
+        Field::Number(estimate.map(|estimate| estimate.value)),
+        Field::Number(estimate.and_then(|estimate| estimate.low)),
+        Field::Number(estimate.and_then(|estimate| estimate.high)),
+    ]
+}
+
+enum Field<'a> {
+    Text(&'a str),
+    Number(Option<f64>),
+    Whole(Option<u64>),
+}
+
+impl Field<'_> {
+    fn whole(number: u32) -> Self {
+        Field::Whole(Some(u64::from(number)))
+    }
+
+    fn length(tokens: Option<u32>) -> Self {
+        Field::Whole(tokens.map(u64::from))
+    }
+
+    fn count(estimate: Option<Estimate>) -> Self {
+        Field::Whole(estimate.map(|estimate| u64::from(estimate.n)))
+    }
+}
+
+/// One row a setting and step under load; `None` without a load phase. Figures as in [`cells_csv`].
+pub fn load_csv(summary: &Summary) -> Option<Vec<u8>> {
+    const HEADER: &[&str] = &[
+        "setting",
+        "loop",
+        "streams",
+        "rate_per_s",
+        "broke",
+        "requests",
+        "failed",
+        "not_sent",
+        "window_s",
+        "output_tps",
+        "prompt_tps",
+        "requests_per_s",
+        "within_limits",
+        "within_limits_low",
+        "within_limits_high",
+        "goodput_per_s",
+        "peak_in_flight",
+        "cached",
+        "ttft_n",
+        "ttft_p50_s",
+        "ttft_p90_s",
+        "ttft_p95_s",
+        "ttft_p99_s",
+        "itl_n",
+        "itl_p50_s",
+        "itl_p90_s",
+        "itl_p95_s",
+        "itl_p99_s",
+        "e2e_n",
+        "e2e_p50_s",
+        "e2e_p90_s",
+        "e2e_p95_s",
+        "e2e_p99_s",
+        "late_p95_s",
+    ];
+    let load = summary.load.as_ref()?;
+    let mut csv = Csv::new(HEADER);
+    load.steps.iter().for_each(|row| csv.row(load_fields(row)));
+    Some(csv.bytes())
+}
+
+fn load_fields(row: &LoadRow) -> Vec<Field<'_>> {
+    let (kind, streams, rate) = match row.arrivals {
+        Arrivals::Closed(streams) => ("closed", Some(u64::from(streams)), None),
+        Arrivals::Poisson(rate) => ("poisson", None, Some(rate)),
+    };
+    let mut fields = vec![
+        Field::Text(&row.setting),
+        Field::Text(kind),
+        Field::Whole(streams),
+        Field::Number(rate),
+        Field::Text(row.broke.as_deref().unwrap_or_default()),
+        Field::whole(row.requests),
+        Field::whole(row.failed),
+        Field::whole(row.not_sent),
+        Field::Number(row.window_s),
+        Field::Number(row.output_tps),
+        Field::Number(row.prompt_tps),
+        Field::Number(row.requests_per_s),
+    ];
+    fields.extend(with_interval(row.within_limits));
+    fields.extend([
+        Field::Number(row.goodput_per_s),
+        Field::whole(row.peak_in_flight),
+        Field::Number(row.cached),
+    ]);
+    for percentiles in [&row.ttft_s, &row.itl_s, &row.e2e_s] {
+        fields.push(Field::whole(percentiles.n));
+        fields.extend(percentiles.all().map(Field::Number));
+    }
+    fields.push(Field::Number(row.late_s.p95));
+    fields
+}
+
+/// RFC 4180 with line feeds. Texts that a spreadsheet would take for a formula get an apostrophe in front.
+struct Csv(String);
+
+impl Csv {
+    fn new(header: &[&str]) -> Self {
+        Self(header.join(",") + "\n")
+    }
+
+    fn row(&mut self, fields: Vec<Field<'_>>) {
+        let written: Vec<String> = fields.into_iter().map(write_field).collect();
+        self.0.push_str(&written.join(","));
+        self.0.push('\n');
+    }
+
+    fn bytes(self) -> Vec<u8> {
+        self.0.into_bytes()
+    }
+}
+
+fn write_field(field: Field<'_>) -> String {
+    match field {
+        Field::Number(None) | Field::Whole(None) => String::new(),
+        Field::Number(Some(number)) => number.to_string(),
+        Field::Whole(Some(bytes)) => bytes.to_string(),
+        Field::Text(raw) => quoted(&text::plain(raw)),
+    }
+}
+
+fn quoted(text: &str) -> String {
+    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let text = if formula { format!("'{text}") } else { text.to_owned() };
+    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::judge::analysis::testing;
+
+    #[test]
+    fn every_row_has_as_many_fields_as_the_header() {
+        let mut summary = testing::summary();
+        summary.cells = vec![testing::cell("plain", 512)];
+        let csv = String::from_utf8(cells_csv(&summary)).unwrap();
+        let widths: Vec<usize> = csv.lines().map(|line| line.split(',').count()).collect();
+        assert_eq!(widths, [widths[0]; 2]);
+    }
+
+    #[test]
+    fn fields_are_quoted_and_formulas_disarmed() {
+        assert_eq!(quoted("a,b"), "\"a,b\"");
+        assert_eq!(quoted("say \"x\""), "\"say \"\"x\"\"\"");
+        assert_eq!(quoted("=1+1"), "'=1+1");
+        assert_eq!(write_field(Field::Number(Some(-0.5))), "-0.5");
+        assert_eq!(write_field(Field::Text("a\nb\u{1b}[0m")), "a b\\u{1b}[0m");
+    }
+
+    #[test]
+    fn json_keeps_its_schema() {
+        let schema: serde_json::Value = serde_json::from_str(&schema()).unwrap();
+        let mut summary = testing::summary();
+        summary.cells = vec![testing::cell("plain", 512)];
+        let value: serde_json::Value = serde_json::from_slice(&json(&summary).unwrap()).unwrap();
+        let errors: Vec<String> = jsonschema::validator_for(&schema)
+            .unwrap()
+            .iter_errors(&value)
+            .map(|error| error.to_string())
+            .collect();
+        assert!(errors.is_empty(), "{errors:?}");
+        assert_eq!(value["schema_version"], 1);
+    }
+}

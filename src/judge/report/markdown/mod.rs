@@ -1,0 +1,116 @@
+//! The Markdown report: a view of ready-made texts, put into a template.
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
+use minijinja::{Environment, UndefinedBehavior};
+
+use super::text;
+use crate::error::{Error, Result};
+use crate::judge::analysis::summary::Summary;
+
+mod arms;
+mod coherence;
+mod conversations;
+mod energy;
+mod judging;
+mod load;
+mod machine;
+mod memory;
+mod serving;
+mod speculation;
+mod speed;
+mod view;
+
+use view::View;
+
+const TEMPLATE: &str = include_str!("../templates/report.md.j2");
+
+/// How deep a template may nest.
+const RECURSION: usize = 50;
+
+/// The report as Markdown, from the built-in template or the user's own.
+///
+/// A template sees the fields of the built-in one, every text already escaped; `summary` holds the plain
+/// figures, whose texts need the filters `md` (escaped) or `code` (in code type).
+///
+/// # Errors
+/// A usage error that names the line when the user's template is wrong.
+pub fn render_markdown(summary: &Summary, template: Option<&str>) -> Result<String> {
+    let mut environment = Environment::new();
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+    environment.set_syntax(syntax.map_err(|source| failed(source, false))?);
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_recursion_limit(RECURSION);
+    environment.add_filter("md", |raw: String| text::markdown(&raw));
+    environment.add_filter("code", |raw: String| text::code(&raw));
+    let rendered = environment
+        .template_from_named_str("report.md", template.unwrap_or(TEMPLATE))
+        .and_then(|template| template.render(Serde(View::new(summary))))
+        .map_err(|source| failed(source, template.is_some()))?;
+    Ok(tidy(&rendered))
+}
+
+fn failed(source: minijinja::Error, users: bool) -> Error {
+    let place = source.line().map_or(String::new(), |line| format!(" at line {line}"));
+    let message = format!("cannot render the report's template{place}: {source}");
+    if users {
+        Error::usage(message)
+            .with_source(source)
+            .hint("compare with the fields that the built-in template src/report/templates/report.md.j2 uses")
+    } else {
+        Error::runtime(message).with_source(source)
+    }
+}
+
+/// No trailing blanks, no more than one empty line in a row, one line feed at the end.
+fn tidy(text: &str) -> String {
+    let mut tidied = String::with_capacity(text.len());
+    let mut empty = 1;
+    for line in text.lines().map(str::trim_end) {
+        empty = if line.is_empty() { empty + 1 } else { 0 };
+        if empty <= 1 {
+            tidied.push_str(line);
+            tidied.push('\n');
+        }
+    }
+    let end = tidied.trim_end().len();
+    tidied.truncate(end);
+    tidied.push('\n');
+    tidied
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+    use crate::judge::analysis::testing;
+
+    #[test]
+    fn an_own_template_sees_fields_and_filters() {
+        let mut summary = testing::summary();
+        summary.suite = "a|b".into();
+        let own = "{{ suite }} {{ summary.suite | md }} {{ summary.suite | code }} {{ summary.seed }}";
+        assert_eq!(
+            render_markdown(&summary, Some(own)).unwrap(),
+            "a&#124;b a&#124;b <code>a&#124;b</code> 1\n"
+        );
+    }
+
+    #[test]
+    fn mistakes_in_a_template_name_their_line() {
+        let summary = testing::summary();
+        for wrong in ["# ok\n{% for x in %}", "# ok\n{{ no_such_field }}"] {
+            let error = render_markdown(&summary, Some(wrong)).unwrap_err();
+            assert_eq!(error.kind(), Kind::Usage);
+            assert!(error.to_string().contains("line 2"), "{error}");
+            assert!(!error.hints().is_empty());
+        }
+    }
+
+    #[test]
+    fn an_empty_run_still_has_a_report() {
+        let report = render_markdown(&testing::summary(), None).unwrap();
+        assert!(report.starts_with("# test\n"));
+        assert!(!report.contains("\n\n\n") && report.ends_with('\n'));
+    }
+}

@@ -1,0 +1,198 @@
+//! The table at the end of a run.
+
+use comfy_table::presets::{NOTHING, UTF8_FULL_CONDENSED};
+use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
+
+use super::effective::Reach;
+use super::text;
+use crate::judge::analysis::summary::{CellSummary, FrontStatus, NightBefore, Summary, Verdict};
+
+/// How a table may look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    /// Colours and bold type.
+    pub colour: bool,
+    /// Columns to stay within; `None`: as wide as it gets.
+    pub width: Option<u16>,
+    /// Lines around the cells.
+    pub lines: bool,
+}
+
+impl Look {
+    /// Fit for the output: a terminal of that width gets lines, and colour unless `no_color` (the variable
+    /// `NO_COLOR` is set and not empty); anything else gets plain columns that are never wrapped.
+    pub fn of(is_terminal: bool, no_color: bool, width: Option<u16>) -> Self {
+        Self { colour: is_terminal && !no_color, width: width.filter(|_| is_terminal), lines: is_terminal }
+    }
+}
+
+/// What changed since the run before where there is one, every cell in a row, how far each setting goes when there is a ladder of context lengths, then the verdict.
+/// Differences are in points, KLD in nat, decode rates in tokens/s, lengths in tokens.
+pub fn table(summary: &Summary, look: Look) -> String {
+    let mut parts: Vec<String> =
+        summary.night_before.as_ref().map(|before| night_before(before, look)).into_iter().collect();
+    parts.push(cells(summary, look));
+    if !summary.effective.is_empty() {
+        parts.push(effective(summary, look));
+    }
+    let width = usize::from(look.width.unwrap_or(100));
+    let mut after = vec![wrap(&text::plain_whole(&summary.verdict), width)];
+    for cell in &summary.cells {
+        if let Some(reason) = &cell.void {
+            let (setting, reason) = (text::plain(&cell.setting), text::plain(reason));
+            after.push(wrap(&format!("void: {setting} at {} tokens: {reason}", cell.context), width));
+        }
+    }
+    parts.push(after.join("\n"));
+    parts.join("\n\n") + "\n"
+}
+
+/// What changed since the run before, a line a figure.
+pub fn night_before(before: &NightBefore, look: Look) -> String {
+    let width = usize::from(look.width.unwrap_or(100));
+    let mut lines = vec![wrap(&text::plain_whole(&before.sentence()), width)];
+    lines.extend(before.worse.iter().chain(&before.better).map(|line| format!("  {}", text::plain(line))));
+    lines.join("\n")
+}
+
+fn cells(summary: &Summary, look: Look) -> String {
+    let mut table = blank(look);
+    let memory = text::memory_head(summary.cells.iter());
+    table.set_header([
+        "context",
+        "setting",
+        "quality",
+        "difference",
+        "KLD",
+        "TTFT",
+        "decode",
+        memory,
+        "quality is",
+        "front",
+    ]);
+    table.add_rows(summary.cells.iter().map(|cell| row(cell, memory)));
+    drawn(&table)
+}
+
+fn effective(summary: &Summary, look: Look) -> String {
+    let mut table = blank(look);
+    let above = format!("above {} up to", text::ruler_line());
+    table.set_header(["setting", "within the margin up to", "shown no worse up to", &above]);
+    for length in &summary.effective {
+        let Reach { within, shown, above } = Reach::new(length, &summary.reference);
+        table.add_row([text::plain(&length.setting), within, shown, above]);
+    }
+    drawn(&table)
+}
+
+fn blank(look: Look) -> Table {
+    let mut table = Table::new();
+    table.load_style(if look.lines { UTF8_FULL_CONDENSED } else { NOTHING });
+    table.force_no_tty();
+    if look.colour {
+        table.enforce_styling();
+    }
+    if let Some(width) = look.width {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    }
+    table
+}
+
+fn drawn(table: &Table) -> String {
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    lines.join("\n")
+}
+
+fn row(cell: &CellSummary, memory: &str) -> Vec<Cell> {
+    let setting = Cell::new(text::plain(&cell.setting));
+    let kld = cell.kld.as_ref().map_or(text::NONE.into(), |kld| text::nat(kld.mean.value));
+    let memory = text::peak(cell, memory);
+    vec![
+        Cell::new(cell.context),
+        setting,
+        Cell::new(
+            cell.quality.map_or(text::NONE.into(), |quality| text::score(quality.value)) + &text::broke(cell),
+        ),
+        Cell::new(text::estimate(cell.difference, text::signed_points)),
+        Cell::new(kld),
+        Cell::new(cell.ttft_s.map_or(text::NONE.into(), |ttft| text::seconds(ttft.value))),
+        Cell::new(cell.decode_tps.map_or(text::NONE.into(), |rate| text::significant(rate.value))),
+        Cell::new(memory),
+        if cell.void.is_some() { Cell::new("void").fg(Color::Red) } else { verdict_cell(cell) },
+        front_cell(cell),
+    ]
+}
+
+fn verdict_cell(cell: &CellSummary) -> Cell {
+    let shown = Cell::new(text::plain(&text::judgement(cell)));
+    match cell.verdict {
+        Verdict::NoWorse => shown.fg(Color::Green),
+        Verdict::Worse => shown.fg(Color::Red),
+        Verdict::Reference => shown.add_attribute(Attribute::Bold),
+        Verdict::NotSeparable | Verdict::NotComparable | Verdict::NotMeasured => shown,
+    }
+}
+
+fn front_cell(cell: &CellSummary) -> Cell {
+    let shown = Cell::new(text::front(cell));
+    match cell.front {
+        FrontStatus::OnFront => shown.add_attribute(Attribute::Bold),
+        FrontStatus::Dominated => shown.add_attribute(Attribute::Dim),
+        FrontStatus::OnlyByCost | FrontStatus::NotSeparable | FrontStatus::NotMeasured => shown,
+    }
+}
+
+/// Breaks a text at spaces so that no line is wider than `width` columns, where words allow.
+fn wrap(text: &str, width: usize) -> String {
+    use unicode_width::UnicodeWidthStr;
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let fits =
+            lines.last().is_some_and(|line| line.is_empty() || line.width() + 1 + word.width() <= width);
+        if !fits {
+            lines.push(String::new());
+        }
+        if let Some(line) = lines.last_mut() {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::judge::analysis::testing;
+
+    #[test]
+    fn looks_follow_the_output() {
+        let plain = Look { colour: false, width: None, lines: false };
+        assert_eq!(Look::of(false, false, Some(80)), plain);
+        assert_eq!(Look::of(true, true, Some(80)), Look { colour: false, width: Some(80), lines: true });
+        assert!(Look::of(true, false, None).colour);
+    }
+
+    #[test]
+    fn colour_only_where_wanted() {
+        let mut summary = testing::summary();
+        let mut cell = testing::cell("quick\u{1b}[2J", 512);
+        cell.verdict = Verdict::Worse;
+        summary.cells = vec![cell];
+        assert!(!table(&summary, Look::of(false, false, None)).contains('\u{1b}'));
+        let coloured = table(&summary, Look::of(true, false, Some(120)));
+        assert!(coloured.contains("\u{1b}[") && !coloured.contains("\u{1b}[2J"));
+    }
+
+    #[test]
+    fn tables_stay_within_the_terminal() {
+        let mut summary = testing::summary();
+        summary.verdict = "one two three ".repeat(30);
+        summary.cells = vec![testing::cell("Q4_1 kv=q8_0 spec=ngram-simple", 512)];
+        let text = table(&summary, Look::of(true, true, Some(80)));
+        use unicode_width::UnicodeWidthStr;
+        assert!(text.lines().all(|line| line.width() <= 80), "{text}");
+    }
+}

@@ -1,0 +1,422 @@
+//! Chat completions: what is sent, and what a recorded answer amounts to.
+
+use serde_json::{Map, Value, json};
+
+use super::http::Answer;
+use super::reply::{self, Decoded};
+use super::timeline::{Counts, Timeline, TokenEvent};
+use super::{Exchange, Failure, Limits, merged, sse};
+use crate::console::shown;
+use crate::record::suite::Sampling;
+use crate::record::{
+    ANY_OBJECT, FinishReason, Measurement, Message, Source, Tool, ToolCall, ToolChoice, metric, prefill,
+};
+
+/// What is asked of the model in one turn.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Conversation<'a> {
+    /// What was said so far; a last message of the assistant is the beginning of the reply.
+    pub messages: &'a [Message],
+    /// Tools for the `tools` field; empty: the field is not sent.
+    pub tools: &'a [Tool],
+    /// Sent only with tools.
+    pub tool_choice: Option<ToolChoice>,
+    /// JSON Schema that the server has to hold the reply to.
+    pub response_schema: Option<&'a Value>,
+    /// Whether the server may go on from what its cache holds: for the later turns of a conversation. A
+    /// request without it is cold.
+    pub reuse_cache: bool,
+}
+
+impl<'a> Conversation<'a> {
+    /// Messages alone, cold.
+    pub fn of(messages: &'a [Message]) -> Self {
+        Self { messages, ..Self::default() }
+    }
+}
+
+/// The body of a streamed chat completion. Every sampling parameter is there: a server's own defaults (for
+/// llama-server temperature 0.8, top-k 40, ..) never apply. Names are llama.cpp's.
+pub fn body(conversation: &Conversation<'_>, sampling: &Sampling, max_tokens: u32) -> Value {
+    let rest = json!({
+        "max_tokens": max_tokens,
+        "stream": true,
+        "stream_options": { "include_usage": true },
+        "timings_per_token": true,
+        "cache_prompt": conversation.reuse_cache,
+        "temperature": sampling.temperature,
+        "dynatemp_range": 0.0,
+        "top_k": sampling.top_k,
+        "top_p": sampling.top_p,
+        "min_p": sampling.min_p,
+        "typical_p": 1.0,
+        "top_n_sigma": -1.0,
+        "xtc_probability": 0.0,
+        "mirostat": 0,
+        "repeat_penalty": sampling.repeat_penalty,
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
+        "dry_multiplier": 0.0,
+        "seed": sampling.seed,
+    });
+    merged(said(conversation), rest)
+}
+
+/// What is asked, in the words that all servers share: messages, tools, the choice among them, the reply's schema.
+pub(super) fn said(conversation: &Conversation<'_>) -> Value {
+    let Conversation { messages, tools, tool_choice, response_schema, .. } = *conversation;
+    let mut body = template_body(messages, tools);
+    if let Some(choice) = tool_choice.filter(|_| !tools.is_empty()) {
+        body["tool_choice"] = json!(choice);
+    }
+    match response_schema {
+        Some(any) if *any == ANY_OBJECT => body["response_format"] = json!({ "type": "json_object" }),
+        Some(schema) => {
+            let named = json!({ "name": "reply", "strict": true, "schema": schema });
+            body["response_format"] = json!({ "type": "json_schema", "json_schema": named });
+        }
+        None => {}
+    }
+    body
+}
+
+/// Makes every reply as long as its budget: tokens that end it are never chosen. llama.cpp, vLLM and SGLang know the
+/// key; elsewhere replies may be shorter.
+pub(super) fn ignore_end(body: &mut Value) {
+    body["ignore_eos"] = true.into();
+}
+
+/// The same request for a reply in one piece.
+pub(super) fn in_one_piece(mut body: Value) -> Value {
+    if let Value::Object(body) = &mut body {
+        body.insert("stream".into(), false.into());
+        body.shift_remove("stream_options");
+    }
+    body
+}
+
+/// The body of a request for the rendered prompt: messages, and tools when there are any.
+///
+/// llama-server goes on with a last message of the assistant, here and in a chat completion alike
+/// (`--prefill-assistant`, on by default). It refuses to where the template may open a reasoning part, so that
+/// is turned off: a reply that began already has nothing to think about. Other templates ignore the key.
+pub fn template_body(messages: &[Message], tools: &[Tool]) -> Value {
+    let mut body = Map::new();
+    body.insert("messages".into(), messages.iter().map(message).collect());
+    if prefill(messages).is_some() {
+        body.insert("chat_template_kwargs".into(), json!({ "enable_thinking": false }));
+    }
+    if !tools.is_empty() {
+        body.insert("tools".into(), tools.iter().map(tool).collect());
+        // Builds of llama.cpp differ in their default; elsewhere it is yes.
+        body.insert("parallel_tool_calls".into(), json!(true));
+    }
+    Value::Object(body)
+}
+
+/// The body of a request for token ids.
+pub(super) fn tokenize_body(text: &str, add_special: bool) -> Value {
+    json!({ "content": text, "add_special": add_special, "parse_special": true })
+}
+
+fn message(message: &Message) -> Value {
+    let mut value = json!({ "role": message.role, "content": message.content });
+    if !message.tool_calls.is_empty() {
+        value["tool_calls"] = message.tool_calls.iter().map(tool_call).collect();
+    }
+    if let Some(id) = &message.tool_call_id {
+        value["tool_call_id"] = json!(id);
+    }
+    value
+}
+
+fn tool_call(call: &ToolCall) -> Value {
+    let mut value = json!({
+        "type": "function",
+        "function": { "name": call.name, "arguments": call.arguments },
+    });
+    if let Some(id) = &call.id {
+        value["id"] = json!(id);
+    }
+    value
+}
+
+fn tool(tool: &Tool) -> Value {
+    json!({
+        "type": "function",
+        "function": {
+            "name": tool.name,
+            "description": tool.description,
+            "parameters": tool.parameters,
+        },
+    })
+}
+
+/// Decodes and measures a recorded answer.
+pub(super) fn exchange(answer: &Answer, limits: &Limits) -> Result<Exchange, Failure> {
+    match answer.media_type.as_str() {
+        "text/event-stream" => streamed(answer, limits),
+        "application/json" => whole(answer),
+        other => Err(Failure::stream(format!(
+            "the reply is `{}`, not an event stream: {}",
+            shown(other),
+            shown(&String::from_utf8_lossy(answer.recording.bytes()))
+        ))),
+    }
+}
+
+fn streamed(answer: &Answer, limits: &Limits) -> Result<Exchange, Failure> {
+    let bounds = sse::Bounds { line: limits.max_line_bytes, event: limits.max_line_bytes };
+    let events =
+        sse::decode(answer.recording.bytes(), bounds).map_err(|error| Failure::stream(error.to_string()))?;
+    let decoded = reply::from_events(&events).map_err(Failure::stream)?;
+    let arrived = decoded.token_events.iter().filter_map(|event| {
+        let at = answer.recording.arrival(events[event.index].end)?;
+        Some(TokenEvent { at_s: at.as_secs_f64(), tokens: event.tokens })
+    });
+    let timeline = Timeline {
+        events: arrived.collect(),
+        counts: Counts { output: shown_tokens(&decoded), ..decoded.counts },
+        total_s: answer.total.as_secs_f64(),
+        other_choices: decoded.other_choices,
+    };
+    Ok(Exchange {
+        measurements: timeline.measurements(),
+        reply: decoded.reply,
+        last: decoded.last,
+        timeline: Some(timeline),
+    })
+}
+
+/// Tokens of the reply that events carried. Where a server counts only at the end, a reply that the model ended itself
+/// has one more than it shows: the token that ended it.
+fn shown_tokens(decoded: &Decoded) -> Option<u64> {
+    let events = decoded.token_events.len() as u64;
+    let uncounted = decoded.token_events.iter().all(|event| event.tokens.is_none());
+    let ended = matches!(decoded.reply.finish_reason, Some(FinishReason::Stop | FinishReason::ToolCalls));
+    match decoded.counts.output {
+        Some(output) if uncounted && ended && output == events + 1 => Some(events),
+        output => output,
+    }
+}
+
+/// A server that ignores `stream` answers all the same; there is just little to measure.
+fn whole(answer: &Answer) -> Result<Exchange, Failure> {
+    let Decoded { reply, last, .. } = reply::from_whole(answer.recording.bytes()).map_err(Failure::stream)?;
+    let unknown = [
+        metric::TTFT_S,
+        metric::PREFILL_TPS,
+        metric::DECODE_TPS,
+        metric::ITL_P50_S,
+        metric::ITL_P95_S,
+        metric::ITL_MAX_S,
+    ];
+    let total = Measurement::new(metric::TOTAL_S, Source::Client, answer.total.as_secs_f64());
+    let measurements = unknown
+        .map(|name| Measurement::absent(name, Source::Client, "the server did not stream its reply"))
+        .into_iter()
+        .chain([total])
+        .collect();
+    Ok(Exchange { reply, measurements, last, timeline: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::measure::client::timeline::Recording;
+    use crate::record::{Role, Stage};
+
+    #[test]
+    fn body_names_every_parameter() {
+        let messages = [Message::system("Be brief."), Message::user("Hello 🦀")];
+        let body = body(
+            &Conversation { tool_choice: Some(ToolChoice::Auto), ..Conversation::of(&messages) },
+            &Sampling::default(),
+            32,
+        );
+        insta::assert_snapshot!(serde_json::to_string_pretty(&body).unwrap());
+    }
+
+    #[test]
+    fn body_with_tools_and_a_conversation() {
+        let tool = Tool {
+            name: "get_weather".into(),
+            description: "Weather of a city".into(),
+            parameters: json!({ "type": "object", "properties": { "city": { "type": "string" } } }),
+        };
+        let call = ToolCall {
+            id: Some("call-1".into()),
+            name: "get_weather".into(),
+            arguments: "{\"city\":\"Paris\"}".into(),
+        };
+        let messages = [
+            Message { tool_calls: vec![call], ..Message::new(Role::Assistant, "") },
+            Message { tool_call_id: Some("call-1".into()), ..Message::new(Role::Tool, "22 °C") },
+        ];
+        let sampling = Sampling { temperature: 0.7, top_k: 40, ..Sampling::default() };
+        let body = body(
+            &Conversation {
+                tools: &[tool],
+                tool_choice: Some(ToolChoice::Required),
+                ..Conversation::of(&messages)
+            },
+            &sampling,
+            8,
+        );
+        insta::assert_snapshot!(serde_json::to_string_pretty(&body).unwrap());
+    }
+
+    #[test]
+    fn a_reply_that_began_already_is_continued_without_thinking() {
+        let began = [Message::user("What is the number?"), Message::prefill("The number is")];
+        let template = template_body(&began, &[]);
+        assert_eq!(template["messages"][1], json!({ "role": "assistant", "content": "The number is" }));
+        assert_eq!(template["chat_template_kwargs"], json!({ "enable_thinking": false }));
+        // What is counted and what is answered must be rendered from the same fields.
+        let chat = body(&Conversation::of(&began), &Sampling::default(), 8);
+        for (key, value) in template.as_object().unwrap() {
+            assert_eq!(chat.get(key), Some(value), "{key}");
+        }
+        assert_eq!(template_body(&began[..1], &[]).get("chat_template_kwargs"), None);
+    }
+
+    #[test]
+    fn a_body_for_one_piece_differs_in_nothing_but_streaming() {
+        let messages = [Message::user("Hello")];
+        let streamed = body(&Conversation::of(&messages), &Sampling::default(), 8);
+        let bodies = [streamed.clone(), in_one_piece(streamed)];
+        let [streamed, whole] = bodies.map(|body| body.as_object().unwrap().clone());
+        for (key, value) in &streamed {
+            let expected = match key.as_str() {
+                "stream" => Some(json!(false)),
+                "stream_options" => None,
+                _ => Some(value.clone()),
+            };
+            assert_eq!(whole.get(key), expected.as_ref(), "{key}");
+        }
+        assert_eq!(whole.len(), streamed.len() - 1);
+    }
+
+    fn answer(media_type: &str, chunks: &[(u64, &str)]) -> Answer {
+        let mut recording = Recording::default();
+        for (ms, bytes) in chunks {
+            recording.push(Duration::from_millis(*ms), bytes.as_bytes());
+        }
+        Answer { media_type: media_type.into(), recording, total: Duration::from_secs(1) }
+    }
+
+    fn measured(exchange: &Exchange, name: &str) -> Option<f64> {
+        let found = exchange.measurements.iter().find(|m| m.name == name);
+        found.unwrap().value
+    }
+
+    const ROLE: &str = "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":null}}]}\n\n";
+    const END: &str = "data: {\"choices\":[{\"finish_reason\":\"stop\",\"delta\":{}}]}\n\ndata: {\"choices\":[],\
+                       \"usage\":{\"prompt_tokens\":10,\"completion_tokens\":2,\
+                       \"prompt_tokens_details\":{\"cached_tokens\":0}}}\n\ndata: [DONE]\n\n";
+
+    fn token(text: &str) -> String {
+        format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n")
+    }
+
+    #[test]
+    fn a_role_or_an_empty_delta_is_not_the_first_token() {
+        let (empty, one, two) = (token(""), token("a"), token("b"));
+        let chunks = [(100, ROLE), (150, &empty), (200, &one), (300, &two), (400, END)];
+        let exchange = exchange(&answer("text/event-stream", &chunks), &Limits::default()).unwrap();
+        assert_eq!(exchange.reply.content, "ab");
+        assert_eq!(measured(&exchange, metric::TTFT_S), Some(0.2));
+        assert_eq!(measured(&exchange, metric::PREFILL_TPS), Some(50.0));
+        assert_eq!(exchange.last["usage"]["prompt_tokens"], 10);
+    }
+
+    #[test]
+    fn the_token_that_ends_a_reply_is_not_among_those_shown() {
+        let tokens: Vec<String> = ["a", "b", "c", "d", "e"].map(token).to_vec();
+        let rate = |end: &str| {
+            let mut chunks = vec![(100, ROLE)];
+            chunks.extend((2..).map(|i| 100 * i).zip(tokens.iter().map(String::as_str)));
+            chunks.push((700, end));
+            let exchange = exchange(&answer("text/event-stream", &chunks), &Limits::default()).unwrap();
+            measured(&exchange, metric::DECODE_TPS).map(f64::round)
+        };
+        let counted = |output: u32, finish: &str| {
+            END.replace("\"completion_tokens\":2", &format!("\"completion_tokens\":{output}"))
+                .replace("stop", finish)
+        };
+        assert_eq!(rate(&counted(5, "stop")), Some(10.0));
+        assert_eq!(rate(&counted(6, "stop")), Some(10.0));
+        // Here one event held two tokens, and nobody knows which.
+        assert_eq!(rate(&counted(6, "length")), None);
+        assert_eq!(rate(&counted(7, "stop")), None);
+    }
+
+    /// A parser that keeps a call back: events with nothing but a count in between tell when its tokens were made.
+    #[test]
+    fn a_count_that_grows_is_a_token_though_its_text_is_kept_back() {
+        let counted = |delta: &str, finish: &str, count: u32| {
+            format!(
+                "data: {{\"choices\":[{{\"delta\":{delta},\"finish_reason\":{finish}}}],\"usage\":{{\"prompt_tokens\":10,\
+                 \"completion_tokens\":{count},\"prompt_tokens_details\":{{\"cached_tokens\":0}}}}}}\n\n"
+            )
+        };
+        let call = r#"{"tool_calls":[{"index":0,"id":"1","function":{"name":"f","arguments":"{}"}}]}"#;
+        let mut events = vec![(100, counted(r#"{"role":"assistant","content":""}"#, "null", 0))];
+        events.extend((1..=50).map(|i| (100 + 20 * u64::from(i), counted("{}", "null", i))));
+        events.push((1101, counted(call, "null", 50)));
+        events.push((1102, counted("{}", "\"tool_calls\"", 51)));
+        events.push((1103, "data: [DONE]\n\n".to_owned()));
+        let chunks: Vec<(u64, &str)> = events.iter().map(|(at, text)| (*at, text.as_str())).collect();
+        let exchange = exchange(&answer("text/event-stream", &chunks), &Limits::default()).unwrap();
+        assert_eq!(measured(&exchange, metric::TTFT_S), Some(0.12));
+        let rate = measured(&exchange, metric::DECODE_TPS).unwrap();
+        assert!((rate - 50.0).abs() < 0.1, "{rate}");
+        assert!((measured(&exchange, metric::ITL_P50_S).unwrap() - 0.02).abs() < 1e-9);
+        assert!((measured(&exchange, metric::PREFILL_TPS).unwrap() - 10.0 / 0.12).abs() < 1e-9);
+    }
+
+    /// Some servers count only with the last event, which may hold nothing else and name no reason for the end.
+    #[test]
+    fn a_count_of_the_whole_at_the_end_is_no_token() {
+        let (one, two) = (token("a"), token("b"));
+        let end = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"\"}],\"usage\":{\"prompt_tokens\":10,\
+                   \"completion_tokens\":2}}\n\ndata: [DONE]\n\n";
+        let chunks = [(100, ROLE), (200, &*one), (300, &*two), (900, end)];
+        let exchange = exchange(&answer("text/event-stream", &chunks), &Limits::default()).unwrap();
+        assert_eq!(exchange.timeline.as_ref().map(|timeline| timeline.events.len()), Some(2));
+        assert!((measured(&exchange, metric::ITL_MAX_S).unwrap() - 0.1).abs() < 1e-9);
+    }
+
+    #[test]
+    fn an_event_counts_when_its_last_byte_is_there() {
+        let (one, two) = (token("a"), token("b"));
+        let (head, tail) = one.split_at(20);
+        let chunks = [(100, ROLE), (200, head), (350, tail), (500, &two), (600, END)];
+        let exchange = exchange(&answer("text/event-stream", &chunks), &Limits::default()).unwrap();
+        assert_eq!(measured(&exchange, metric::TTFT_S), Some(0.35));
+        assert!((measured(&exchange, metric::ITL_MAX_S).unwrap() - 0.15).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_whole_reply_is_read_but_not_timed() {
+        let body = include_str!("../../../tests/fixtures/llama-server/chat_tools_required.json");
+        let exchange = exchange(&answer("application/json", &[(5, body)]), &Limits::default()).unwrap();
+        assert_eq!(exchange.reply.finish_reason, Some(FinishReason::Length));
+        assert_eq!(measured(&exchange, metric::TTFT_S), None);
+        assert_eq!(measured(&exchange, metric::TOTAL_S), Some(1.0));
+        assert_eq!(exchange.last["timings"]["predicted_n"].as_u64(), Some(120));
+    }
+
+    #[test]
+    fn other_media_and_long_lines_fail_the_stream() {
+        let html = exchange(&answer("text/html", &[(1, "<html>\x1b[2J")]), &Limits::default());
+        let failure = html.unwrap_err();
+        assert_eq!(failure.stage, Stage::Stream);
+        assert_eq!(failure.message, "the reply is `text/html`, not an event stream: <html>\\u{1b}[2J");
+        let limits = Limits { max_line_bytes: 40, ..Limits::default() };
+        let long = exchange(&answer("text/event-stream", &[(1, ROLE)]), &limits).unwrap_err();
+        assert!(long.message.contains("longer than 40 bytes"), "{long}");
+    }
+}

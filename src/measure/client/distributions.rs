@@ -1,0 +1,350 @@
+//! Next-token distributions of the served setting, one position after another.
+//!
+//! llama.cpp's `/completion` is asked for one token after `tokens[..t]`, for each `t` in turn. The first
+//! request prefills the prefix with the cache off, so nothing that was served before takes part; each later
+//! one finds the prefix in the cache and adds one token to it: one decode step a position, read through the
+//! very KV cache that is measured. Between two bands of positions the text in between is added in one go, to the
+//! same cache.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::dialect::Manner;
+use super::http::Http;
+use super::{Exchange, Failure};
+use crate::console::shown;
+use crate::record::{Measurement, PackedDistributions, Reply, Source, metric};
+
+/// A log-probability may exceed 0 by this much through rounding in the server.
+const ROUNDING: f64 = 1e-3;
+
+/// The request for one position.
+#[derive(Debug, Serialize)]
+struct Request<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<&'a str>,
+    prompt: &'a [u32],
+    n_predict: u32,
+    n_probs: usize,
+    /// Negative: probabilities are those of the model itself, whatever the samplers.
+    temperature: f64,
+    cache_prompt: bool,
+    /// One slot throughout: its cache holds the prefix.
+    id_slot: u32,
+    stream: bool,
+    post_sampling_probs: bool,
+    /// Leaves out the echo of the prompt and of the settings.
+    response_fields: &'static [&'static str],
+}
+
+const FIELDS: &[&str] = &["tokens_evaluated", "truncated", "timings", "completion_probabilities"];
+
+#[derive(Debug, Deserialize)]
+struct Response {
+    tokens_evaluated: Option<u64>,
+    truncated: Option<bool>,
+    #[serde(default)]
+    timings: Timings,
+    #[serde(default)]
+    completion_probabilities: Vec<Probabilities>,
+}
+
+#[derive(Debug, Default, Clone, Deserialize)]
+struct Timings {
+    cache_n: Option<u64>,
+    prompt_n: Option<u64>,
+    prompt_ms: Option<f64>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Probabilities {
+    #[serde(default)]
+    top_logprobs: Vec<Value>,
+}
+
+/// What is asked of which model.
+struct Ask<'a> {
+    model: Option<&'a str>,
+    /// The position is that behind them.
+    prefix: &'a [u32],
+    /// Nothing may come from the cache.
+    cold: bool,
+}
+
+/// One position as it was served.
+#[derive(Debug, Clone)]
+struct Position {
+    top: Vec<(u32, f32)>,
+    timings: Timings,
+    /// From sending the request to the end of its reply.
+    took: Duration,
+    /// Whether only one token was added to the position before it.
+    step: bool,
+}
+
+pub(super) async fn collect(
+    http: &Http,
+    manner: &Manner,
+    path: &str,
+    tokens: &[u32],
+    lengths: &[usize],
+    top_k: usize,
+) -> Result<Exchange, Failure> {
+    let mut positions: Vec<Position> = Vec::with_capacity(lengths.len());
+    let mut before = None;
+    for &length in lengths {
+        let ask = Ask { model: manner.model.as_deref(), prefix: &tokens[..length], cold: before.is_none() };
+        let mut position = position(http, path, ask, top_k).await?;
+        position.step = before == Some(length - 1);
+        before = Some(length);
+        positions.push(position);
+    }
+    let lists: Vec<Vec<(u32, f32)>> = positions.iter().map(|p| p.top.clone()).collect();
+    Ok(Exchange {
+        measurements: measurements(&positions, before.unwrap_or_default()),
+        reply: Reply { distributions: Some(PackedDistributions::pack(top_k, &lists)), ..Reply::default() },
+        last: Value::Null,
+        timeline: None,
+    })
+}
+
+/// Whether there is something to ask for, in an order that a growing cache can follow.
+pub(super) fn check(tokens: &[u32], positions: &[usize], top_k: usize) -> Result<(), Failure> {
+    let ascending = positions.is_sorted_by(|a, b| a < b);
+    let (first, last) = (positions.first().copied(), positions.last().copied());
+    let possible = first.is_some_and(|first| first > 0) && last.is_some_and(|last| last < tokens.len());
+    if ascending && possible && top_k > 0 {
+        return Ok(());
+    }
+    Err(Failure::request(format!(
+        "no distributions to ask for: {} positions of {} tokens, {top_k} a position",
+        positions.len(),
+        tokens.len()
+    )))
+}
+
+async fn position(http: &Http, path: &str, ask: Ask<'_>, top_k: usize) -> Result<Position, Failure> {
+    let Ask { model, prefix, cold } = ask;
+    let request = Request {
+        model,
+        prompt: prefix,
+        n_predict: 1,
+        n_probs: top_k,
+        temperature: -1.0,
+        cache_prompt: !cold,
+        id_slot: 0,
+        stream: false,
+        post_sampling_probs: false,
+        response_fields: FIELDS,
+    };
+    let answer = http.post(path, &request).await?;
+    let here = format!("position {}", prefix.len());
+    let response: Response = serde_json::from_slice(answer.recording.bytes()).map_err(|error| {
+        let body = shown(&String::from_utf8_lossy(answer.recording.bytes()));
+        Failure::stream(format!("{here}: the reply is not a completion ({error}): {body}"))
+    })?;
+    check_prompt(&response, prefix.len() as u64, cold)
+        .map_err(|reason| Failure::integrity(format!("{here}: {reason}")))?;
+    if first_list(&response).is_empty() {
+        return Err(Failure::unsupported(
+            "this server lists no token ids with its probabilities (`top_logprobs`): it cannot be compared by them",
+        ));
+    }
+    let top = top_list(&response, top_k).map_err(|reason| Failure::stream(format!("{here}: {reason}")))?;
+    Ok(Position { top, timings: response.timings, took: answer.total, step: false })
+}
+
+/// Whether the server computed from exactly the tokens sent, and from nothing older when `cold`.
+fn check_prompt(response: &Response, sent: u64, cold: bool) -> Result<(), String> {
+    let Timings { cache_n, prompt_n, .. } = response.timings;
+    if response.truncated == Some(true) {
+        return Err("the server cut the prompt".to_owned());
+    }
+    match response.tokens_evaluated {
+        Some(seen) if seen == sent => {}
+        Some(seen) => return Err(format!("the server saw {seen} tokens of {sent} sent")),
+        None => return Err("the server does not say how many tokens it saw".to_owned()),
+    }
+    match (cache_n, prompt_n) {
+        (Some(cached), Some(processed)) if cached.checked_add(processed) != Some(sent) => {
+            Err(format!("{cached} cached and {processed} processed tokens do not make the {sent} sent"))
+        }
+        (Some(cached), _) if cold && cached > 0 => {
+            Err(format!("{cached} tokens came from earlier requests although the cache was switched off"))
+        }
+        (None, Some(processed)) if cold && processed != sent => Err(format!(
+            "only {processed} of {sent} tokens were processed although the cache was switched off"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The list of the single position in a reply, most probable first.
+fn top_list(response: &Response, top_k: usize) -> Result<Vec<(u32, f32)>, String> {
+    let read: Option<Vec<_>> = first_list(response).iter().map(entry).collect();
+    let mut top = read.ok_or("an entry of `top_logprobs` has no token id or no log-probability")?;
+    sort(&mut top);
+    top.truncate(top_k);
+    Ok(top)
+}
+
+fn first_list(response: &Response) -> &[Value] {
+    response.completion_probabilities.first().map_or(&[][..], |position| &position.top_logprobs)
+}
+
+/// Most probable first; equally probable ones by id, so that every run has them in the same order.
+pub(super) fn sort(top: &mut [(u32, f32)]) {
+    top.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+}
+
+fn entry(value: &Value) -> Option<(u32, f32)> {
+    let id = value.get("id")?.as_u64()?.try_into().ok()?;
+    Some((id, log_probability(value)?))
+}
+
+/// The natural-log probability of an entry; `None` where it has none.
+pub(super) fn log_probability(entry: &Value) -> Option<f32> {
+    let logprob = entry.get("logprob")?.as_f64()?;
+    // Below the range of f32 is as improbable as f32 can say.
+    let logprob = logprob.max(f64::from(f32::MIN));
+    (logprob <= ROUNDING).then_some(logprob as f32)
+}
+
+/// Figures of the walk; `seen` are the tokens that the server had processed at its end.
+fn measurements(positions: &[Position], seen: usize) -> Vec<Measurement> {
+    let total: Duration = positions.iter().map(|position| position.took).sum();
+    vec![
+        Measurement::new(metric::TOTAL_S, Source::Client, total.as_secs_f64()),
+        step_time(&positions.iter().filter(|position| position.step).collect::<Vec<_>>()),
+        prefill_rate(&positions[0].timings),
+        Measurement::new(metric::PROMPT_TOKENS, Source::Engine, seen as f64),
+    ]
+}
+
+/// The mean over the positions that follow on another, each of which must have been one decode step. A server that
+/// cannot keep a prefix (some sliding-window caches) processes the prompt again: right, but another time.
+fn step_time(steps: &[&Position]) -> Measurement {
+    let absent = |reason: String| Measurement::absent(metric::POSITION_S, Source::Client, reason);
+    if steps.is_empty() {
+        return absent("no position follows on another".to_owned());
+    }
+    let again = steps.iter().filter(|step| step.timings.prompt_n != Some(1)).count();
+    if again > 0 {
+        return absent(format!("{again} of {} positions were not known to be one decode step", steps.len()));
+    }
+    let total: Duration = steps.iter().map(|step| step.took).sum();
+    let mean = total.as_secs_f64() / steps.len() as f64;
+    Measurement::new(metric::POSITION_S, Source::Client, mean)
+}
+
+fn prefill_rate(timings: &Timings) -> Measurement {
+    match (timings.cache_n, timings.prompt_n, timings.prompt_ms) {
+        (Some(0), Some(tokens), Some(ms)) if ms > 0.0 => {
+            Measurement::new(metric::PREFILL_TPS, Source::Engine, tokens as f64 / (ms / 1e3))
+        }
+        (None, ..) => Measurement::absent(
+            metric::PREFILL_TPS,
+            Source::Engine,
+            "the engine does not say whether the prompt was cached",
+        ),
+        _ => Measurement::absent(metric::PREFILL_TPS, Source::Engine, "the engine gave no prompt timings"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn response(text: &str) -> Response {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn llama_server_reply() {
+        let response = response(include_str!("../../../tests/fixtures/llama-server/completion_n_probs.json"));
+        let top = top_list(&response, 64).unwrap();
+        assert_eq!(top.len(), 5);
+        assert_eq!(top[0], (12095, -0.097_158_3));
+        assert!(top.is_sorted_by(|a, b| a.1 >= b.1));
+        assert_eq!(top_list(&response, 2).unwrap().len(), 2);
+        assert_eq!(check_prompt(&response, 5, true), Ok(()));
+        assert!(check_prompt(&response, 6, true).unwrap_err().contains("saw 5 tokens of 6"));
+    }
+
+    #[test]
+    fn a_server_without_token_ids_is_refused() {
+        let response = response(include_str!("../../../tests/fixtures/ik_llama/completion_n_probs.json"));
+        assert!(first_list(&response).is_empty());
+    }
+
+    #[test]
+    fn lists_must_hold_probabilities() {
+        let list = |entry: &str| {
+            let text = format!(r#"{{"completion_probabilities":[{{"top_logprobs":[{entry}]}}]}}"#);
+            top_list(&response(&text), 4)
+        };
+        assert_eq!(list(r#"{"id":3,"logprob":-1}"#), Ok(vec![(3, -1.0)]));
+        assert_eq!(list(r#"{"id":3,"logprob":-1e300}"#), Ok(vec![(3, f32::MIN)]));
+        for wrong in [
+            r#"{"logprob":-1}"#,
+            r#"{"id":-3,"logprob":-1}"#,
+            r#"{"id":4294967296,"logprob":-1}"#,
+            r#"{"id":3,"logprob":null}"#,
+            r#"{"id":3,"logprob":2}"#,
+            r#"{"id":3}"#,
+            "7",
+        ] {
+            assert!(list(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn prompts_are_checked() {
+        let check = |text: &str, cold| check_prompt(&response(text), 9, cold);
+        let timed = |cached, processed| {
+            format!(r#"{{"tokens_evaluated":9,"timings":{{"cache_n":{cached},"prompt_n":{processed}}}}}"#)
+        };
+        assert_eq!(check(&timed(0, 9), true), Ok(()));
+        assert_eq!(check(&timed(8, 1), false), Ok(()));
+        assert_eq!(check(&timed(0, 9), false), Ok(()));
+        assert!(check(&timed(8, 1), true).unwrap_err().contains("8 tokens came from earlier"));
+        assert!(check(&timed(3, 3), false).unwrap_err().contains("do not make the 9"));
+        assert!(check(&timed(u64::MAX, 1), false).is_err());
+        assert!(check(r#"{"tokens_evaluated":4}"#, true).is_err());
+        assert!(check("{}", true).is_err());
+        assert!(check(r#"{"tokens_evaluated":9,"truncated":true}"#, true).is_err());
+        let ik = r#"{"tokens_evaluated":9,"timings":{"prompt_n":1}}"#;
+        assert!(check(ik, true).unwrap_err().contains("only 1 of 9"));
+        assert_eq!(check(ik, false), Ok(()));
+    }
+
+    fn served(ms: u64, cache_n: u64, prompt_n: u64) -> Position {
+        Position {
+            top: vec![(1, -0.5)],
+            timings: Timings { cache_n: Some(cache_n), prompt_n: Some(prompt_n), prompt_ms: Some(50.0) },
+            took: Duration::from_millis(ms),
+            step: prompt_n == 1,
+        }
+    }
+
+    #[test]
+    fn figures_of_a_walk() {
+        // The third position is the first of another band: not a step.
+        let positions = [served(100, 0, 10), served(4, 10, 1), served(50, 11, 40), served(6, 51, 1)];
+        let all = measurements(&positions, 52);
+        let value = |name: &str| all.iter().find(|m| m.name == name).unwrap().value;
+        assert_eq!(value(metric::POSITION_S), Some(0.005));
+        assert_eq!(value(metric::PREFILL_TPS), Some(200.0));
+        assert_eq!(value(metric::PROMPT_TOKENS), Some(52.0));
+        assert_eq!(value(metric::TOTAL_S), Some(0.16));
+    }
+
+    #[test]
+    fn a_prompt_processed_again_is_no_decode_step() {
+        let steps = [served(4, 10, 1), served(90, 0, 12)];
+        assert!(step_time(&steps.iter().collect::<Vec<_>>()).absent.unwrap().starts_with("1 of 2 positions"));
+        assert!(step_time(&[]).absent.is_some());
+    }
+}

@@ -1,0 +1,243 @@
+//! Putting a reply together from its events, or reading it whole. Servers differ and replies are hostile:
+//! unknown fields are ignored, fields of a wrong type count as missing.
+
+use serde_json::Value;
+
+use self::calls::Calls;
+use super::drafts::DraftCounter;
+use super::http::server_words;
+use super::sse::Event;
+use super::timeline::Counts;
+use crate::console::shown;
+use crate::record::{FinishReason, Reply};
+
+mod calls;
+
+/// A decoded reply.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decoded {
+    /// What the model wrote.
+    pub reply: Reply,
+    /// What the engine counted.
+    pub counts: Counts,
+    /// Events that carry tokens, in order; empty for a whole reply.
+    pub token_events: Vec<Tokens>,
+    /// There were choices beside the one that was asked for: the engine's counts hold their tokens too.
+    pub other_choices: bool,
+    /// The last event with `usage` or `timings`, or the whole reply; null when there is none.
+    pub last: Value,
+}
+
+/// An event that carries tokens: text of the reply, or a count of tokens that grew although their text is kept back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tokens {
+    /// Position in the list of events.
+    pub index: usize,
+    /// Tokens generated up to and including it, if it says so.
+    pub tokens: Option<u64>,
+}
+
+/// Puts a streamed chat completion together.
+///
+/// # Errors
+/// Says what is wrong when an event is not JSON, the server reports an error in the stream, or the stream
+/// ended before it was finished.
+pub fn from_events(events: &[Event]) -> Result<Decoded, String> {
+    let mut assembly = Assembly::default();
+    let mut token_events = Vec::new();
+    let mut drafts = DraftCounter::default();
+    let mut running = RunningCount::default();
+    let mut done = false;
+    for (index, event) in events.iter().enumerate() {
+        if event.is_done() {
+            done = true;
+            break;
+        }
+        let value = parse(index, event)?;
+        let carries = assembly.add(&value);
+        let tokens = counts(&value).output;
+        let counted = running.grows(tokens, carries);
+        if carries || (counted && assembly.goes_on_with(&value)) {
+            token_events.push(Tokens { index, tokens });
+        }
+        drafts.see(&value);
+        if carries_counts(&value) {
+            assembly.last = value;
+        }
+    }
+    if !done && assembly.finish_reason.is_none() {
+        return Err(format!(
+            "the stream ended unfinished after {} events (no finish_reason, no [DONE])",
+            events.len()
+        ));
+    }
+    let mut decoded = assembly.decoded(token_events);
+    decoded.reply.drafts = drafts.finish();
+    Ok(decoded)
+}
+
+/// Follows the count of generated tokens that servers put on every event (vLLM's `continuous_usage_stats`,
+/// llama.cpp's `timings_per_token`): where it grows, tokens were made, even if a parser keeps their text back.
+#[derive(Default)]
+struct RunningCount {
+    seen: u64,
+    /// Text came without a count: what is counted later is the whole reply.
+    left_out: bool,
+}
+
+impl RunningCount {
+    /// Takes an event's count; `carries`: it holds text.
+    fn grows(&mut self, count: Option<u64>, carries: bool) -> bool {
+        self.left_out |= carries && count.is_none();
+        let Some(count) = count.filter(|count| *count > self.seen) else { return false };
+        self.seen = count;
+        !self.left_out
+    }
+}
+
+/// Reads a chat completion that came in one piece.
+///
+/// # Errors
+/// Says what is wrong when the body is no chat completion.
+pub fn from_whole(body: &[u8]) -> Result<Decoded, String> {
+    let value: Value = serde_json::from_slice(body).map_err(|error| {
+        let text = shown(&String::from_utf8_lossy(body));
+        format!("the reply is not JSON ({error}): {text}")
+    })?;
+    refuse_error(&value)?;
+    if choice(&value).and_then(|choice| choice.get("message")).is_none() {
+        return Err(format!("the reply holds no message: {}", shown(&value.to_string())));
+    }
+    let mut assembly = Assembly::default();
+    assembly.add(&value);
+    assembly.last = value;
+    Ok(assembly.decoded(Vec::new()))
+}
+
+/// Token ids in an answer to a tokenise request: plain numbers, or objects with an `id`.
+pub(super) fn token_ids(value: &Value) -> Option<Vec<u32>> {
+    let tokens = value.get("tokens")?.as_array()?;
+    tokens.iter().map(|token| token.get("id").unwrap_or(token).as_u64()?.try_into().ok()).collect()
+}
+
+fn parse(index: usize, event: &Event) -> Result<Value, String> {
+    let number = index + 1;
+    let value: Value = serde_json::from_str(&event.data).map_err(|error| {
+        format!("event {number} of the stream is not JSON ({error}): {}", shown(&event.data))
+    })?;
+    refuse_error(&value)?;
+    if event.name.as_deref() == Some("error") {
+        return Err(format!("the server broke off with an error: {}", shown(&event.data)));
+    }
+    Ok(value)
+}
+
+fn refuse_error(value: &Value) -> Result<(), String> {
+    match value.get("error") {
+        None | Some(Value::Null) => Ok(()),
+        Some(error) => {
+            let words = server_words(value).unwrap_or_else(|| shown(&error.to_string()));
+            Err(format!("the server broke off with an error: {words}"))
+        }
+    }
+}
+
+fn carries_counts(value: &Value) -> bool {
+    let present = |key| value.get(key).is_some_and(Value::is_object);
+    present("usage") || present("timings")
+}
+
+/// The choice that was asked for: the one of index 0, wherever it stands; one without an index counts as that.
+pub(super) fn choice(value: &Value) -> Option<&Value> {
+    value.get("choices")?.as_array()?.iter().find(|choice| is_first(choice))
+}
+
+fn is_first(choice: &Value) -> bool {
+    choice.get("index").and_then(Value::as_u64).unwrap_or_default() == 0
+}
+
+fn has_other_choices(value: &Value) -> bool {
+    let choices = value.get("choices").and_then(Value::as_array);
+    choices.is_some_and(|choices| choices.iter().any(|choice| !is_first(choice)))
+}
+
+/// What one event (or a whole reply) counts, from OpenAI's `usage` or llama.cpp's `timings`.
+fn counts(value: &Value) -> Counts {
+    let number = |path: &str| value.pointer(path).and_then(Value::as_u64);
+    let cached = number("/usage/prompt_tokens_details/cached_tokens").or(number("/timings/cache_n"));
+    let processed = number("/timings/prompt_n");
+    Counts {
+        prompt: number("/usage/prompt_tokens").or_else(|| Some(processed? + number("/timings/cache_n")?)),
+        output: number("/usage/completion_tokens").or(number("/timings/predicted_n")),
+        cached,
+    }
+}
+
+#[derive(Default)]
+struct Assembly {
+    content: String,
+    reasoning: String,
+    calls: Calls,
+    finish_reason: Option<FinishReason>,
+    /// There were choices beside the one that was asked for.
+    other_choices: bool,
+    last: Value,
+}
+
+impl Assembly {
+    /// Takes an event's delta or a whole message; says whether it carries at least one token.
+    fn add(&mut self, value: &Value) -> bool {
+        self.other_choices |= has_other_choices(value);
+        let Some(choice) = choice(value) else { return false };
+        let reason = choice.get("finish_reason").and_then(Value::as_str).and_then(FinishReason::of);
+        self.finish_reason = reason.or(self.finish_reason.take());
+        let (delta, message) = (choice.get("delta"), choice.get("message"));
+        let whole = delta.is_none();
+        let Some(delta) = delta.or(message) else {
+            return false;
+        };
+        let content = text_of(delta.get("content"));
+        let reasoning = [delta.get("reasoning_content"), delta.get("reasoning")]
+            .map(text_of)
+            .into_iter()
+            .find(|text| !text.is_empty())
+            .unwrap_or_default();
+        let calls = if whole { self.calls.add_message(delta) } else { self.calls.add_delta(delta) };
+        self.content.push_str(&content);
+        self.reasoning.push_str(&reasoning);
+        calls || !content.is_empty() || !reasoning.is_empty()
+    }
+
+    /// Whether an event that was just taken is part of the reply, before its end: what is counted at the end is the
+    /// whole.
+    fn goes_on_with(&self, event: &Value) -> bool {
+        self.finish_reason.is_none() && choice(event).is_some_and(|choice| choice.get("delta").is_some())
+    }
+
+    fn decoded(self, token_events: Vec<Tokens>) -> Decoded {
+        let reply = Reply {
+            content: self.content,
+            reasoning: self.reasoning,
+            tool_calls: self.calls.finish(),
+            finish_reason: self.finish_reason,
+            ..Reply::default()
+        };
+        let counts = counts(&self.last);
+        Decoded { reply, counts, token_events, other_choices: self.other_choices, last: self.last }
+    }
+}
+
+/// Text given as a string, or as a list of parts with a `text` each.
+fn text_of(value: Option<&Value>) -> String {
+    match value {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Array(parts)) => {
+            let texts = parts.iter().filter_map(|part| part.get("text")?.as_str());
+            texts.collect()
+        }
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+//! What a running SGLang says of itself: `/server_info` (formerly `/get_server_info`).
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::measure::engine::arguments::gibibytes;
+use crate::measure::engine::option;
+use crate::record::Effective;
+use crate::record::suite::Cell;
+
+/// Reads the arguments in force and the memory of the first worker; whatever is not found stays `None`.
+pub(super) fn effective(info: &Value) -> Effective {
+    let text = |key: &str| info.get(key)?.as_str().map(str::to_owned);
+    let count = |key: &str| info.get(key)?.as_u64();
+    let state = info.pointer("/internal_states/0/memory_usage");
+    let memory = |key: &str| gibibytes(state?.get(key)?.as_f64()?);
+    let kv = text("kv_cache_dtype");
+    Effective {
+        build: text("version"),
+        k: kv.clone(),
+        v: kv,
+        // Without an own limit the model's holds, of which this says nothing.
+        context: count("context_length").and_then(|tokens| u32::try_from(tokens).ok()),
+        speculation: info.get("speculative_algorithm").and_then(|algorithm| match algorithm {
+            Value::Null => Some("none".to_owned()),
+            algorithm => algorithm.as_str().map(str::to_owned),
+        }),
+        weights: text("quantization").or_else(|| text("dtype")),
+        model_bytes: memory("weight"),
+        options: options(info),
+        kv_pool_bytes: memory("kvcache"),
+        kv_pool_tokens: count("max_total_num_tokens"),
+        ..Effective::default()
+    }
+}
+
+/// Options whose name among the server's arguments is another one than in suites.
+const RENAMED: &[(&str, &str)] = &[
+    ("tokenizer", "tokenizer_path"),
+    ("tensor_parallel", "tp_size"),
+    ("pipeline_parallel", "pp_size"),
+    ("expert_parallel", "ep_size"),
+    ("data_parallel", "dp_size"),
+    ("torch_compile", "enable_torch_compile"),
+    ("mixed_chunk", "enable_mixed_chunk"),
+    ("deterministic", "enable_deterministic_inference"),
+    ("spec_steps", "speculative_num_steps"),
+    ("spec_topk", "speculative_eagle_topk"),
+    ("spec_tokens", "speculative_num_draft_tokens"),
+    ("spec_accept_single", "speculative_accept_threshold_single"),
+    ("spec_accept_acc", "speculative_accept_threshold_acc"),
+    ("spec_attention_mode", "speculative_attention_mode"),
+    ("draft_quantization", "speculative_draft_model_quantization"),
+    ("ngram_min_breadth", "speculative_ngram_min_bfs_breadth"),
+    ("ngram_max_breadth", "speculative_ngram_max_bfs_breadth"),
+    ("ngram_match_type", "speculative_ngram_match_type"),
+    ("ngram_max_depth", "speculative_ngram_max_trie_depth"),
+    ("ngram_capacity", "speculative_ngram_capacity"),
+];
+
+/// Options that the server names by their opposite.
+const REVERSED: &[(&str, &str)] = &[
+    ("radix_cache", "disable_radix_cache"),
+    ("cuda_graph", "disable_cuda_graph"),
+    ("overlap_schedule", "disable_overlap_schedule"),
+];
+
+/// What the server says of options, by their names in suites; what is null was not set.
+fn options(info: &Value) -> BTreeMap<String, String> {
+    let named = super::options::OPTIONS.iter().filter_map(|option| {
+        let renamed = RENAMED.iter().find(|(name, _)| *name == option.name).map(|(_, key)| *key);
+        let value = match REVERSED.iter().find(|(name, _)| *name == option.name) {
+            Some((_, key)) => (!info.get(key)?.as_bool()?).to_string(),
+            None => plain(info.get(renamed.unwrap_or(option.name))?)?,
+        };
+        Some((option.name.to_owned(), value))
+    });
+    named.collect()
+}
+
+fn plain(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(truth) => Some(truth.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// One line a setting that the server runs otherwise than asked. What it does not say is no deviation.
+pub(super) fn deviations(cell: &Cell, effective: &Effective) -> Vec<String> {
+    let setting = &cell.setting;
+    let mut lines = Vec::new();
+    let mut differs = |what: &str, asked: &str, got: &str| {
+        lines.push(format!("{what}: asked for {asked}, the server runs {got}"));
+    };
+    if let Some(kind) =
+        effective.k.as_deref().filter(|kind| setting.k != "auto" && !same_type(&setting.k, kind))
+    {
+        differs("KV cache type", &setting.k, kind);
+    }
+    if let Some(context) = effective.context.filter(|context| *context < cell.context) {
+        differs("context", &format!("{} tokens", cell.context), &format!("{context} tokens"));
+    }
+    let asked = if setting.speculation == "off" { "none" } else { &setting.speculation };
+    if let Some(running) = effective.speculation.as_deref().filter(|running| !same_algorithm(asked, running))
+    {
+        differs("speculation", &setting.speculation, running);
+    }
+    lines.extend(option::deviations(setting, &effective.options));
+    lines
+}
+
+fn same_type(asked: &str, running: &str) -> bool {
+    let plain = |name| if name == "bf16" { "bfloat16" } else { name };
+    plain(asked) == plain(running)
+}
+
+/// NEXTN is run by the machinery of EAGLE, and some versions say so.
+fn same_algorithm(asked: &str, running: &str) -> bool {
+    asked == running || (asked == "NEXTN" && running == "EAGLE")
+}

@@ -1,0 +1,115 @@
+//! What a running vLLM says of itself: its log and `/v1/models`.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::measure::engine::arguments::{count_after, gibibytes_after, word_after};
+use crate::measure::engine::option;
+use crate::record::Effective;
+use crate::record::suite::Cell;
+
+/// Reads the log and the list of models; whatever is not found stays `None`.
+pub(super) fn effective(log: &str, props: &Value) -> Effective {
+    let config = log.lines().find(|line| line.contains("LLM engine (v")).unwrap_or_default();
+    let told = |key: &str| word_after(config, key).filter(|word| *word != "None").map(str::to_owned);
+    let kv = told(" kv_cache_dtype=");
+    Effective {
+        build: word_after(config, "LLM engine (v").map(str::to_owned),
+        k: kv.clone(),
+        v: kv,
+        context: context(config, props),
+        speculation: speculation(config),
+        weights: told(" quantization=").or_else(|| told(" dtype=torch.")),
+        model_bytes: gibibytes_after(log, "Model loading took "),
+        options: options(log, config),
+        kv_pool_bytes: gibibytes_after(log, "Available KV cache memory: ")
+            .or_else(|| gibibytes_after(log, "Explicitly set (")),
+        kv_pool_tokens: count_after(log, "KV cache size: "),
+        ..Effective::default()
+    }
+}
+
+fn context(config: &str, props: &Value) -> Option<u32> {
+    let listed = props.pointer("/data/0/max_model_len").and_then(Value::as_u64);
+    u32::try_from(listed.or_else(|| count_after(config, " max_seq_len="))?).ok()
+}
+
+/// `speculative_config=None`, or `SpeculativeConfig(method='ngram', ..)`.
+fn speculation(config: &str) -> Option<String> {
+    match word_after(config, " speculative_config=")? {
+        "None" => Some("none".to_owned()),
+        _ => word_after(config, "SpeculativeConfig(method=").map(str::to_owned),
+    }
+}
+
+/// What the log says of options, by their names in suites.
+fn options(log: &str, config: &str) -> BTreeMap<String, String> {
+    let word = |key: &str| word_after(config, key).filter(|word| *word != "None");
+    let truth = |key: &str| word(key).map(str::to_ascii_lowercase);
+    let text = |key: &str| word(key).map(str::to_owned);
+    [
+        ("dtype", text(" dtype=torch.")),
+        ("quantization", text(" quantization=")),
+        ("load_format", text(" load_format=")),
+        ("tensor_parallel", text(" tensor_parallel_size=")),
+        ("pipeline_parallel", text(" pipeline_parallel_size=")),
+        ("enforce_eager", truth(" enforce_eager=")),
+        ("prefix_caching", truth(" enable_prefix_caching=")),
+        ("chunked_prefill", truth(" enable_chunked_prefill=")),
+        ("seed", text(" seed=")),
+        ("spec_tokens", text("num_spec_tokens=")),
+        ("attention_backend", backend(log)),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+    .collect()
+}
+
+/// `] Using FLASH_ATTN attention backend ..`
+fn backend(log: &str) -> Option<String> {
+    let line = log.lines().find(|line| line.contains("] Using ") && line.contains(" attention backend"))?;
+    let (_, rest) = line.split_once("] Using ")?;
+    let name = rest.split_whitespace().next()?.trim_start_matches("AttentionBackendEnum.");
+    let plain =
+        name.len() > 2 && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+    plain.then(|| name.to_owned())
+}
+
+/// One line a setting that the server runs otherwise than asked. What it does not say is no deviation.
+pub(super) fn deviations(cell: &Cell, effective: &Effective) -> Vec<String> {
+    let setting = &cell.setting;
+    let mut lines = Vec::new();
+    let mut differs = |what: &str, asked: &str, got: &str| {
+        lines.push(format!("{what}: asked for {asked}, the server runs {got}"));
+    };
+    if let Some(kind) =
+        effective.k.as_deref().filter(|kind| setting.k != "auto" && !same_type(&setting.k, kind))
+    {
+        differs("KV cache type", &setting.k, kind);
+    }
+    if let Some(context) = effective.context.filter(|context| *context < cell.context) {
+        differs("context", &format!("{} tokens", cell.context), &format!("{context} tokens"));
+    }
+    let asked = if setting.speculation == "off" { "none" } else { &setting.speculation };
+    if let Some(running) = effective.speculation.as_deref().filter(|running| *running != asked) {
+        differs("speculation", &setting.speculation, running);
+    }
+    let mut running = effective.options.clone();
+    // Two names of one type.
+    for (short, long) in [("half", "float16"), ("float", "float32")] {
+        if setting.options.get("dtype").is_some_and(|dtype| dtype == short)
+            && running.get("dtype").is_some_and(|dtype| dtype == long)
+        {
+            running.remove("dtype");
+        }
+    }
+    lines.extend(option::deviations(setting, &running));
+    lines
+}
+
+/// `fp8` is `fp8_e4m3`.
+fn same_type(asked: &str, running: &str) -> bool {
+    let plain = |name| if name == "fp8_e4m3" { "fp8" } else { name };
+    plain(asked) == plain(running)
+}

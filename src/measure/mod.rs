@@ -1,0 +1,9 @@
+//! Everything that touches a server, a clock or a card: engines, requests, model files, probes, and the runner that writes
+//! the journal.
+
+pub mod client;
+pub mod engine;
+pub mod mock;
+pub mod model;
+pub mod probe;
+pub mod runner;

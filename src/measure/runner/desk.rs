@@ -1,0 +1,146 @@
+//! A server of the reference outside of a run: it counts tokens for `cases` and answers the pilot.
+
+use std::path::PathBuf;
+
+use super::live::{self, Live, Up};
+use super::{Interrupt, Prepared, cases};
+use crate::error::{Context, Error, Kind, Result};
+use crate::measure::client::Conversation;
+use crate::record::plan::Visit;
+use crate::record::suite::{Cell, Sampling, Suite, TaskSpec};
+use crate::record::{Arm, Case, Message, Outcome, Trial, TrialKey, metric};
+use crate::task::Emit;
+
+/// A running server of the suite's reference; nothing of it is journalled.
+pub struct Desk {
+    live: Live,
+    setting: String,
+    sampling: Sampling,
+    folder: PathBuf,
+    interrupt: Interrupt,
+}
+
+/// How fast a request was answered.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Timing {
+    /// Tokens of the prompt.
+    pub prompt_tokens: f64,
+    /// Time to first token (s).
+    pub ttft_s: f64,
+    /// Prefill rate (tokens/s), the engine's where it says one.
+    pub prefill_tps: f64,
+    /// Decode rate (tokens/s), the engine's where it says one.
+    pub decode_tps: f64,
+}
+
+impl Desk {
+    /// Starts the reference with room for `context` tokens. Its log goes to a folder of the system's temporary
+    /// one, which [`Desk::close`] removes.
+    ///
+    /// # Errors
+    /// When the server does not come up, runs something else than asked, or the user asked to stop.
+    pub async fn open(
+        suite: &Suite,
+        prepared: &Prepared,
+        context: u32,
+        interrupt: &Interrupt,
+    ) -> Result<Self> {
+        let folder = std::env::temp_dir().join(format!("kneepoint-{}", std::process::id()));
+        std::fs::create_dir_all(folder.join("engine"))
+            .context(|| format!("cannot create {}", folder.display()))?;
+        let cell = Cell { setting: suite.reference().clone(), context };
+        let visit = Visit { cell, round: 0, replicate: 0, slots: 1, trials: Vec::new() };
+        let (_, up) = live::launch(suite, prepared, &visit, 0, &folder, interrupt).await?;
+        let setting = suite.reference().label.clone();
+        match up {
+            Up::Ready(live) => Ok(Self {
+                live: *live,
+                setting,
+                sampling: suite.sampling,
+                folder,
+                interrupt: interrupt.clone(),
+            }),
+            Up::Interrupted => Err(Error::new(Kind::Interrupted, "stopped while the server was loading")),
+            Up::Refused(Outcome::Failed { error, .. }) => Err(Error::new(
+                Kind::EngineStart,
+                format!("the server of {setting} did not come up:\n{error}"),
+            )
+            .hint("`kneepoint run SUITE --dry-run` prints its exact command, to be tried by hand")),
+            Up::Refused(Outcome::Unscored { reason }) => {
+                Err(Error::new(Kind::EngineStart, format!("{setting} cannot be used: {reason}")))
+            }
+            Up::Refused(Outcome::Scored(_)) => {
+                Err(Error::new(Kind::EngineStart, format!("{setting} cannot be used")))
+            }
+        }
+    }
+
+    /// Makes the cases of a task, counted by this server; `emit` takes them one by one.
+    ///
+    /// # Errors
+    /// As [`Task::cases`](crate::task::Task::cases), and what `emit` returns.
+    pub async fn each_case(
+        &self,
+        spec: &TaskSpec,
+        seed: u64,
+        context: u32,
+        arm: Option<Arm>,
+        emit: Emit<'_>,
+    ) -> Result<()> {
+        let counter =
+            cases::Counter { client: self.live.client().clone(), interrupt: self.interrupt.clone() };
+        cases::each_case(spec, seed, context, arm, counter, emit).await
+    }
+
+    /// Sends a case and judges the reply.
+    pub async fn ask(&mut self, case: &Case) -> Trial {
+        let key = TrialKey {
+            setting: self.setting.clone(),
+            context: case.context,
+            round: 0,
+            replicate: 0,
+            task: case.task.clone(),
+            arm: case.arm,
+            index: case.index,
+        };
+        self.live.run(&key, case, &self.sampling).await
+    }
+
+    /// Asks for a reply to a prompt of so many words that no cache holds, and says how fast that went.
+    ///
+    /// # Errors
+    /// When the server does not answer, or neither it nor the client's clock gives a rate.
+    pub async fn time(&self, words: usize, max_tokens: u32) -> Result<Timing> {
+        let numbers: Vec<String> = (1..=words).map(|n| (n * 7919 % 9973).to_string()).collect();
+        let text = format!("{}\nCount from 1 to 50.", numbers.join(" "));
+        let messages = [Message::user(text)];
+        let live = &self.live;
+        let answer = live.client().chat(&Conversation::of(&messages), &self.sampling, max_tokens).await;
+        let answer = answer.map_err(|failure| Error::runtime(failure.message))?;
+        let engine = live.engine().measurements(&answer.last);
+        let of = |name: &str| {
+            let all = engine.iter().chain(&answer.measurements);
+            all.filter(|measured| measured.name == name).find_map(|measured| measured.value)
+        };
+        let known =
+            |name: &str| of(name).ok_or_else(|| Error::runtime(format!("the server gives no {name}")));
+        let (prompt_tokens, ttft_s) = (known(metric::PROMPT_TOKENS)?, known(metric::TTFT_S)?);
+        Ok(Timing {
+            prompt_tokens,
+            ttft_s,
+            prefill_tps: of(metric::PREFILL_TPS).unwrap_or(prompt_tokens / ttft_s),
+            decode_tps: known(metric::DECODE_TPS)?,
+        })
+    }
+
+    /// Ends the server, waits for it and removes its log.
+    ///
+    /// # Errors
+    /// When the server cannot be ended.
+    pub async fn close(self) -> Result<()> {
+        let stopped = self.live.stop().await;
+        // A leftover log in the temporary folder is no reason to fail.
+        let _ = std::fs::remove_dir_all(&self.folder);
+        stopped
+    }
+}

@@ -1,0 +1,438 @@
+//! A running server: launched for a visit, read back, warmed up, and asked.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::host::Host;
+use super::talk::Talk;
+use super::{Interrupt, Prepared, attach};
+use crate::clock::Moment;
+use crate::error::{self, Error, Result};
+use crate::measure::client::{Client, Conversation, Limits};
+use crate::measure::engine::supervise::Launcher;
+use crate::measure::engine::{Engine, Launch, supervise};
+use crate::measure::probe::Subject;
+use crate::measure::probe::sampler::Sampler;
+use crate::measure::{client, engine};
+use crate::record::journal::LaunchRecord;
+use crate::record::plan::Visit;
+use crate::record::suite::{Sampling, Suite};
+use crate::record::{
+    Argv, Arm, Case, Effective, Measurement, Message, Outcome, Prompt, Reply, Source, Stage, Trial, TrialKey,
+    metric,
+};
+use crate::task::{self, Task};
+
+/// Lines of a server's log that go into an error.
+const LOG_TAIL_LINES: usize = 12;
+/// Characters of a server's refusal that are kept.
+const REFUSAL_CHARS: usize = 300;
+/// How long a server may take to answer `/health` before it counts as hung.
+const ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Tokens that a warm-up request generates.
+const WARM_UP_TOKENS: u32 = 4;
+/// Most warm-up requests of a server on a graphics card.
+const WARM_UP_ROUNDS: u32 = 5;
+/// Words of such a request: more than a batch of any server.
+const WARM_UP_WORDS: usize = 3000;
+/// Two warm-up requests whose times differ by less than this share are steady.
+const STEADY: f64 = 0.2;
+
+/// What became of a launch.
+pub(super) enum Up {
+    /// The server answers.
+    Ready(Box<Live>),
+    /// It did not come up, or runs something else than asked: every trial of the visit ends so.
+    Refused(Outcome),
+    /// The user asked to stop while it was loading.
+    Interrupted,
+}
+
+/// A server that answers.
+pub(super) struct Live {
+    /// Whether the server may keep counters of its drafts.
+    pub(super) counts_drafts: bool,
+    server: Host,
+    client: Client,
+    engine: &'static dyn Engine,
+    sampler: Sampler,
+    launch: u32,
+    drops_tools: Option<bool>,
+    /// Why tools cannot be sent, where that is known.
+    no_tools: Option<String>,
+}
+
+/// The server's command line for a visit.
+///
+/// # Errors
+/// When this build cannot run the setting, or the server is one that runs already.
+pub fn argv(suite: &Suite, prepared: &Prepared, visit: &Visit, port: u16) -> Result<Argv> {
+    let files = prepared.files.as_ref().ok_or_else(|| Error::usage("an attached server is not started"))?;
+    let model = prepared.model(&visit.cell.setting)?;
+    engine::check_form(prepared.engine, model)?;
+    prepared.engine.argv(
+        &visit.cell,
+        &Launch {
+            binary: &files.binary,
+            library_path: files.library_path.as_deref(),
+            model,
+            draft: prepared.draft(&visit.cell.setting)?,
+            port,
+            slots: visit.slots,
+            threads: suite.engine.threads,
+            extra_args: &suite.engine.args,
+            build: &prepared.build,
+            gpu: prepared.gpu,
+        },
+    )
+}
+
+/// Starts a server for a visit, reads back what it runs, and warms it up.
+pub(super) async fn launch(
+    suite: &Suite,
+    prepared: &Prepared,
+    visit: &Visit,
+    id: u32,
+    folder: &Path,
+    interrupt: &Interrupt,
+) -> Result<(LaunchRecord, Up)> {
+    if let Some(attachment) = &prepared.attached {
+        return attach::visit(suite, prepared, attachment, visit, id, interrupt).await;
+    }
+    let port = supervise::free_port()?;
+    let log = format!("engine/{id:03}.log");
+    let now = crate::clock::moment();
+    let mut record = LaunchRecord {
+        id,
+        setting: visit.cell.setting.label.clone(),
+        context: visit.cell.context,
+        round: visit.round,
+        replicate: visit.replicate,
+        started: now.wall,
+        tick: now.tick,
+        argv: Argv::default(),
+        load_s: None,
+        effective: Effective::default(),
+        deviations: Vec::new(),
+        failure: None,
+        log: log.clone(),
+        attached: None,
+    };
+    // Without the reference nothing can be compared; that another setting cannot run is a result.
+    let is_reference = visit.cell.setting == *suite.reference();
+    let argv = match argv(suite, prepared, visit, port) {
+        Ok(argv) => argv,
+        Err(error) if is_reference => return Err(error),
+        Err(error) => {
+            let hints = error.hints().iter().map(|hint| format!("; {hint}"));
+            return Ok(unsupported(record, format!("{}{}", error::chain(&error), hints.collect::<String>())));
+        }
+    };
+    record.argv = argv.clone().portable();
+    let client = client_of(suite, prepared.engine, &format!("http://127.0.0.1:{port}"))?;
+    let launcher = Launcher::new(Duration::from_secs_f64(suite.engine.start_timeout_s));
+    let health = prepared.engine.endpoints().health;
+    let log_path = folder.join(&log);
+    let started = tokio::select! {
+        started = launcher.start(&argv, port, health, &log_path) => started,
+        () = interrupt.asked(1) => return Ok((record, Up::Interrupted)),
+    };
+    let server = match started {
+        Ok(server) => server,
+        Err(error) => {
+            let failure = error::chain(&error);
+            if let (false, Some(said)) = (is_reference, refusal(prepared.engine, &log_path)) {
+                return Ok(unsupported(record, format!("the server says: {said}")));
+            }
+            record.failure = Some(failure.clone());
+            return Ok((record, Up::Refused(Outcome::Failed { stage: Stage::Launch, error: failure })));
+        }
+    };
+    record.load_s = Some(server.load_time().as_secs_f64());
+    let log = server.read_log().unwrap_or_default();
+    record.effective = read_back(prepared.engine, &client, &log).await;
+    record.deviations = prepared.engine.deviations(&visit.cell, &record.effective);
+    record.deviations.extend(too_few_slots(visit, &record.effective));
+    if !record.deviations.is_empty() {
+        server.stop().await?;
+        let reason = format!("void cell: the server changed {}", record.deviations.join("; "));
+        return Ok((record, Up::Refused(Outcome::Unscored { reason })));
+    }
+    let sampler = Sampler::start(Subject { server_pid: server.pid() })?;
+    let mut live = Live::new(Host::Started(server), client, prepared.engine, sampler, id, None);
+    live.counts_drafts = visit.cell.setting.speculates();
+    let warmed = tokio::select! {
+        () = live.warm_up(&suite.sampling, prepared.gpu, visit.cell.context) => true,
+        () = interrupt.asked(1) => false,
+    };
+    if !warmed {
+        live.stop().await?;
+        return Ok((record, Up::Interrupted));
+    }
+    Ok((record, Up::Ready(Box::new(live))))
+}
+
+/// A setting that this build or this machine cannot run: known, and no failure.
+fn unsupported(mut record: LaunchRecord, why: String) -> (LaunchRecord, Up) {
+    let reason = format!("unsupported: {why}");
+    record.failure = Some(reason.clone());
+    (record, Up::Refused(Outcome::Unscored { reason }))
+}
+
+/// What the log of a server that did not come up says of its setting, without control characters.
+fn refusal(engine: &dyn Engine, log: &Path) -> Option<String> {
+    let bytes = std::fs::read(log).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    let line = engine.refusal(&text)?;
+    Some(line.chars().filter(|c| !c.is_control()).take(REFUSAL_CHARS).collect())
+}
+
+/// Where several requests are to be answered at the same time, a server with fewer slots would queue them.
+fn too_few_slots(visit: &Visit, effective: &Effective) -> Option<String> {
+    let wanted = u32::from(visit.slots);
+    let running = effective.slots.filter(|slots| *slots < wanted && wanted > 1)?;
+    Some(format!("slots: asked for {wanted}, the server runs {running}"))
+}
+
+/// A client for a server of that address, in the engine's dialect.
+pub(super) fn client_of(suite: &Suite, engine: &dyn Engine, base: &str) -> Result<Client> {
+    let limits = Limits {
+        request_timeout: Duration::from_secs_f64(suite.engine.request_timeout_s),
+        idle_timeout: Duration::from_secs_f64(suite.engine.idle_timeout_s),
+        ..Limits::default()
+    };
+    Ok(Client::new(base, engine.endpoints(), limits)?.speaking(engine.dialect()))
+}
+
+/// What the server really runs, from its log and its properties; what cannot be read stays unknown.
+async fn read_back(engine: &dyn Engine, client: &Client, log: &str) -> Effective {
+    engine.effective(log, &properties(engine, client).await)
+}
+
+/// What the server says of itself, from the first path that answers; null when none does.
+pub(super) async fn properties(engine: &dyn Engine, client: &Client) -> serde_json::Value {
+    for path in engine.properties() {
+        if let Ok(answer) = client.get_json(path).await {
+            return answer;
+        }
+    }
+    serde_json::Value::Null
+}
+
+impl Live {
+    pub(super) fn new(
+        server: Host,
+        client: Client,
+        engine: &'static dyn Engine,
+        sampler: Sampler,
+        launch: u32,
+        no_tools: Option<String>,
+    ) -> Self {
+        Self { counts_drafts: false, server, client, engine, sampler, launch, drops_tools: None, no_tools }
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(super) fn engine(&self) -> &'static dyn Engine {
+        self.engine
+    }
+
+    /// Number of its launch.
+    pub(super) const fn launch_id(&self) -> u32 {
+        self.launch
+    }
+
+    /// The probes measure from now on.
+    pub(super) fn watch(&self) {
+        self.sampler.begin();
+    }
+
+    /// What the probes measured since [`Live::watch`].
+    pub(super) fn watched(&self) -> Vec<Measurement> {
+        self.sampler.end()
+    }
+
+    /// Whether the server died or hangs, and what its log says; `error` is what was noticed of it.
+    pub(super) async fn gone(&mut self, error: String) -> Option<String> {
+        match self.blame(Stage::Stream, error).await {
+            Outcome::Failed { stage: Stage::Server, error } => Some(error),
+            _ => None,
+        }
+    }
+
+    /// Ends the server and waits for it.
+    pub(super) async fn stop(self) -> Result<()> {
+        self.server.stop().await
+    }
+
+    /// Requests whose results do not count: the first one pays for lazily made buffers, and on a graphics card for
+    /// kernels that are compiled for each shape of work, so there it is long enough to have them all, and repeated
+    /// until its time is steady. If it fails, the first trial will say so.
+    pub(super) async fn warm_up(&self, sampling: &Sampling, gpu: bool, context: u32) {
+        let (words, rounds) = if gpu { (context as usize / 4, WARM_UP_ROUNDS) } else { (0, 1) };
+        let text = format!("{}Say hello.", "One more word. ".repeat(words.min(WARM_UP_WORDS) / 3));
+        let messages = [Message::user(text)];
+        let mut before = f64::INFINITY;
+        for _ in 0..rounds {
+            let began = std::time::Instant::now();
+            let asked = self.client.chat(&Conversation::of(&messages), sampling, WARM_UP_TOKENS).await;
+            if let Err(failure) = asked {
+                tracing::debug!("warm-up failed: {}", failure.message);
+                return;
+            }
+            let took = began.elapsed().as_secs_f64();
+            if (took / before - 1.0).abs() < STEADY {
+                return;
+            }
+            before = took;
+        }
+    }
+
+    /// Runs one case and judges the reply.
+    pub(super) async fn run(&mut self, key: &TrialKey, case: &Case, sampling: &Sampling) -> Trial {
+        let started = crate::clock::moment();
+        // In the constrained arm the server forces a call, but of tools that the model was not told of.
+        if key.arm != Some(Arm::Prompted) && self.template_drops_tools(case).await {
+            let reason = "the chat template drops the tools".to_owned();
+            return self.trial(key, &case.id, started, None, Vec::new(), Outcome::Unscored { reason });
+        }
+        if let Some(reason) = self.cannot_send_tools(key, case) {
+            return self.trial(key, &case.id, started, None, Vec::new(), Outcome::Unscored { reason });
+        }
+        let Some(task) = task::find(&case.task) else {
+            let reason = format!("unknown task {}", case.task);
+            return self.trial(key, &case.id, started, None, Vec::new(), Outcome::Unscored { reason });
+        };
+        let counters = self.draft_counters().await;
+        self.sampler.begin();
+        let mut talk = Talk::hold(&self.client, self.engine, task, case, sampling).await;
+        let mut probed = self.sampler.end();
+        if let Some(reply) = &mut talk.reply {
+            self.add_tokens(task, reply).await;
+        }
+        let mut measurements = talk.measurements;
+        measurements.append(&mut probed);
+        let outcome = match (&talk.reply, talk.failure) {
+            (_, Some(failure)) if failure.unsupported => Outcome::Unscored { reason: failure.message },
+            (_, Some(failure)) => refused(case, self.blame(failure.stage, failure.message).await),
+            (Some(reply), None) => task.score(case, reply),
+            (None, None) => Outcome::Unscored { reason: "nothing was asked".to_owned() },
+        };
+        let mut trial = self.trial(key, &case.id, started, talk.reply, measurements, outcome);
+        self.add_drafts(counters.as_ref(), &mut trial).await;
+        trial
+    }
+
+    /// Asks once more without streaming and notes whether the tool calls are others: then one of the server's two
+    /// ways to send them is wrong. Conversations of several turns are left alone.
+    pub(super) async fn check_stream(&self, case: &Case, sampling: &Sampling, trial: &mut Trial) {
+        let (Prompt::Chat { messages, tools, tool_choice, response_schema }, Some(streamed)) =
+            (&case.prompt, trial.reply.as_ref().filter(|reply| reply.earlier.is_empty()))
+        else {
+            return;
+        };
+        let conversation = Conversation {
+            messages,
+            tools,
+            tool_choice: *tool_choice,
+            response_schema: response_schema.as_ref(),
+            reuse_cache: false,
+        };
+        let measured = match self.client.chat_whole(&conversation, sampling, case.max_tokens).await {
+            Ok(whole) => {
+                let differs = !task::tools::same_calls(streamed, &whole.reply);
+                Measurement::new(metric::STREAM_DIFFERS, Source::Client, f64::from(u8::from(differs)))
+            }
+            Err(failure) => Measurement::absent(metric::STREAM_DIFFERS, Source::Client, failure.message),
+        };
+        trial.measurements.push(measured);
+    }
+
+    /// Asks the server's tokenizer for the tokens of a reply, where the task reads them. Speculation puts several
+    /// tokens into one event and servers do not name those that they accepted, so the text is what counts.
+    async fn add_tokens(&self, task: &dyn Task, reply: &mut Reply) {
+        if !task.reads_tokens() {
+            return;
+        }
+        match self.client.tokenize(&reply.text(), false).await {
+            Ok(tokens) => reply.tokens = tokens,
+            // The task says that it has no tokens to judge.
+            Err(error) => tracing::debug!("the reply has no token ids: {}", error::chain(&error)),
+        }
+    }
+
+    /// A failure is the server's when it is gone or does not answer any more; its log says why.
+    async fn blame(&mut self, stage: Stage, error: String) -> Outcome {
+        let answers = tokio::time::timeout(ALIVE_TIMEOUT, self.client.healthy()).await.unwrap_or(false);
+        if self.server.is_alive() && answers {
+            return Outcome::Failed { stage, error };
+        }
+        let state = self.server.broken();
+        let tail = self.server.log_tail(LOG_TAIL_LINES);
+        Outcome::Failed { stage: Stage::Server, error: format!("the server {state}: {error}\n{tail}") }
+    }
+
+    /// The outcome of a trial whose case could not be made.
+    pub(super) async fn no_case(&mut self, key: &TrialKey, error: &Error) -> Trial {
+        if client::is_unsupported(error) {
+            let outcome = Outcome::Unscored { reason: error::chain(error) };
+            return self.trial(key, "", crate::clock::moment(), None, Vec::new(), outcome);
+        }
+        let message = format!("cannot make the case: {}", error::chain(error));
+        let outcome = self.blame(Stage::Request, message).await;
+        self.trial(key, "", crate::clock::moment(), None, Vec::new(), outcome)
+    }
+
+    /// Whether the prompt is the same with and without the case's tools: then the model cannot know of them. No for
+    /// a case without tools.
+    pub(super) async fn template_drops_tools(&mut self, case: &Case) -> bool {
+        let Prompt::Chat { messages, tools, .. } = &case.prompt else { return false };
+        if tools.is_empty() {
+            return false;
+        }
+        if let Some(known) = self.drops_tools {
+            return known;
+        }
+        let drops = self.client.drops_tools(messages, tools).await;
+        self.drops_tools = drops;
+        drops.unwrap_or(false)
+    }
+
+    /// Why a case with tools cannot be sent to this server.
+    fn cannot_send_tools(&self, key: &TrialKey, case: &Case) -> Option<String> {
+        let Prompt::Chat { tools, .. } = &case.prompt else { return None };
+        let sends = !tools.is_empty() && key.arm.is_some_and(|arm| arm != Arm::Prompted);
+        let reason = self.no_tools.as_ref().filter(|_| sends)?;
+        Some(format!("this server takes no tools: {reason}"))
+    }
+
+    fn trial(
+        &self,
+        key: &TrialKey,
+        case: &str,
+        started: Moment,
+        reply: Option<Reply>,
+        measurements: Vec<Measurement>,
+        outcome: Outcome,
+    ) -> Trial {
+        Trial {
+            key: key.clone(),
+            case: case.to_owned(),
+            launch: self.launch,
+            started: started.wall,
+            tick: started.tick,
+            reply: reply.map(Box::new),
+            measurements,
+            outcome,
+        }
+    }
+}
+
+/// A refused request may say something about its case, such as a schema that the server cannot compile.
+fn refused(case: &Case, outcome: Outcome) -> Outcome {
+    let Outcome::Failed { stage: Stage::Request, error } = &outcome else { return outcome };
+    let said = task::find(&case.task).and_then(|task| task.refused(case, error));
+    said.unwrap_or(outcome)
+}

@@ -1,0 +1,505 @@
+//! The load phase: after the trials, every setting gets a server with several slots, which goes through the suite's
+//! steps and then answers the same items alone and in a crowd.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+
+use super::live::{self, Live, Up};
+use super::{Event, Runner};
+use crate::error::{Kind, Result, chain};
+use crate::measure::client::timeline::Timeline;
+use crate::measure::client::{Conversation, Failure};
+use crate::record::journal::Journal;
+use crate::record::journal::load::{LoadServer, LoadStep, LoadTrial, WarmUp};
+use crate::record::plan::{Plan, Visit};
+use crate::record::suite::{Arrivals, LoadQuality, LoadSpec, Sampling, Suite};
+use crate::record::{Arm, Case, Outcome, Stage, Trial, TrialKey};
+use crate::task;
+
+mod drive;
+mod prompts;
+mod quality;
+mod schedule;
+
+use drive::drive;
+use prompts::Prompts;
+use quality::{Asked, Asker};
+use schedule::{Extent, Schedule, Shot};
+
+/// Most rounds of a warm-up.
+const WARM_UP_ROUNDS: u32 = 8;
+/// Two rounds whose times differ by less than this share are steady.
+const STEADY: f64 = 0.1;
+/// Prompts that are fitted for a step which does not say how many it needs.
+const FITTED: u32 = 128;
+/// Most prompts that are fitted for a step.
+const MOST_FITTED: u32 = 4096;
+/// Tokens of a reply while warming up: a few show whether decoding is steady.
+const WARM_UP_TOKENS: u32 = 16;
+
+/// What an earlier sitting did of the load phase.
+pub(super) struct Done {
+    steps: Vec<(String, Arrivals)>,
+    items: HashSet<(u32, TrialKey)>,
+}
+
+impl Done {
+    pub(super) fn of(journal: &Journal, retry_failed: bool) -> Self {
+        // What a swapped file made void is done again in any case.
+        let void = |reason: &str| reason.starts_with(super::SWAPPED);
+        let kept =
+            |step: &&LoadStep| step.broke.as_deref().is_none_or(|reason| !retry_failed && !void(reason));
+        let failed = |trial: &Trial| match &trial.outcome {
+            Outcome::Failed { error, .. } => retry_failed || void(error),
+            _ => false,
+        };
+        let steps = journal.load.steps.iter().filter(kept);
+        let items = journal.load.trials.iter().filter(|asked| !failed(&asked.trial));
+        Self {
+            steps: steps.map(|step| (step.setting.clone(), step.arrivals)).collect(),
+            items: items.map(|asked| (asked.streams, asked.trial.key.clone())).collect(),
+        }
+    }
+
+    fn has_step(&self, setting: &str, arrivals: Arrivals) -> bool {
+        self.steps.iter().any(|(known, of)| known == setting && *of == arrivals)
+    }
+}
+
+/// Something that a server of the load phase does.
+enum Work {
+    Step(Arrivals),
+    /// Items with so many requests under way; their keys.
+    Items(u32, Vec<TrialKey>),
+}
+
+impl Work {
+    fn words(&self) -> String {
+        match self {
+            Self::Step(arrivals) => arrivals.words(),
+            Self::Items(1, keys) => format!("{} items alone", keys.len()),
+            Self::Items(streams, keys) => format!("{} items, {streams} at a time", keys.len()),
+        }
+    }
+}
+
+/// A server of the load phase that answers.
+struct Serving {
+    live: Live,
+    prompts: Arc<Prompts>,
+}
+
+/// What became of starting one.
+enum Served {
+    Ready(Box<Serving>),
+    Refused(String),
+    Interrupted,
+}
+
+impl Runner<'_> {
+    /// Goes through what remains of the load phase.
+    ///
+    /// # Errors
+    /// As [`Runner::run`].
+    pub(super) async fn load_phase(&mut self, plan: &Plan) -> Result<()> {
+        let Some(spec) = self.suite.load.clone() else { return Ok(()) };
+        for visit in &plan.load {
+            if self.interrupt.requested() {
+                return Ok(());
+            }
+            let work = self.load_work(visit, &spec);
+            if !work.is_empty() {
+                self.emit(&Event::LoadVisit { visit, steps: work.len() })?;
+                self.load_setting(visit, &spec, work).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The steps, then the items: alone, at every concurrency, and alone again (the noise floor).
+    fn load_work(&self, visit: &Visit, spec: &LoadSpec) -> Vec<Work> {
+        let setting = visit.cell.setting.label.as_str();
+        let steps = spec.steps().into_iter().filter(|step| !self.load_done.has_step(setting, *step));
+        let mut work: Vec<Work> = steps.map(Work::Step).collect();
+        if let Some(quality) = &spec.quality {
+            let crowds = spec.crowds().map(|streams| (streams, 0));
+            for (streams, replicate) in std::iter::once((1, 0)).chain(crowds).chain([(1, 1)]) {
+                let keys = (0..quality.samples).map(|index| item_key(setting, quality, replicate, index));
+                let open = |key: &TrialKey| !self.load_done.items.contains(&(streams, key.clone()));
+                let keys: Vec<TrialKey> = keys.filter(open).collect();
+                if !keys.is_empty() {
+                    work.push(Work::Items(streams, keys));
+                }
+            }
+        }
+        work
+    }
+
+    /// One server does all of it; one that breaks is started again once.
+    async fn load_setting(&mut self, visit: &Visit, spec: &LoadSpec, work: Vec<Work>) -> Result<()> {
+        self.check_files()?;
+        self.load_with_server(visit, spec, &work).await?;
+        let Err(error) = self.check_files() else { return Ok(()) };
+        let reason = super::swapped_reason(&error);
+        work.iter().try_for_each(|work| self.give_up(visit, work, &reason))?;
+        Err(error)
+    }
+
+    async fn load_with_server(&mut self, visit: &Visit, spec: &LoadSpec, work: &[Work]) -> Result<()> {
+        let mut server: Option<Box<Serving>> = None;
+        let mut restarts = 1;
+        let mut given_up: Option<String> = None;
+        for work in work {
+            if let Some(reason) = &given_up {
+                self.give_up(visit, work, reason)?;
+                continue;
+            }
+            let mut serving = match server.take() {
+                Some(serving) => serving,
+                None => match self.serve(visit, spec).await? {
+                    Served::Ready(serving) => serving,
+                    Served::Interrupted => return Ok(()),
+                    Served::Refused(reason) => {
+                        self.give_up(visit, work, &reason)?;
+                        given_up = Some(reason);
+                        continue;
+                    }
+                },
+            };
+            self.emit(&Event::LoadWork { setting: &visit.cell.setting.label, what: &work.words() })?;
+            let went_on = self.work(&mut serving, visit, spec, work).await?;
+            if !went_on {
+                return serving.live.stop().await;
+            }
+            match serving.live.gone("after a step under load".to_owned()).await {
+                None => server = Some(serving),
+                Some(reason) => {
+                    serving.live.stop().await?;
+                    if restarts == 0 {
+                        given_up = Some(reason);
+                    }
+                    restarts -= i32::from(restarts > 0);
+                }
+            }
+        }
+        match server {
+            Some(serving) => serving.live.stop().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Does one thing; `false`: the user asked to stop.
+    async fn work(
+        &mut self,
+        serving: &mut Serving,
+        visit: &Visit,
+        spec: &LoadSpec,
+        work: &Work,
+    ) -> Result<bool> {
+        match work {
+            Work::Step(arrivals) => match self.step(serving, visit, spec, *arrivals).await {
+                Some(step) => {
+                    self.emit(&Event::LoadStep(&step))?;
+                    Ok(true)
+                }
+                None => Ok(false),
+            },
+            Work::Items(streams, keys) => self.items(serving, *streams, keys).await,
+        }
+    }
+
+    /// Starts a server for the load phase and warms it up.
+    async fn serve(&mut self, visit: &Visit, spec: &LoadSpec) -> Result<Served> {
+        let id = self.next_launch;
+        self.next_launch += 1;
+        let launched = live::launch(self.suite, self.prepared, visit, id, &self.folder, &self.interrupt);
+        let (launch, up) = launched.await?;
+        let mut record = LoadServer { launch, slots: visit.slots, warm_up: None };
+        let live = match up {
+            Up::Interrupted => return Ok(Served::Interrupted),
+            Up::Refused(outcome) => {
+                self.last_launch_failure = record.launch.failure.clone();
+                self.emit(&Event::LoadServer(&record))?;
+                return Ok(Served::Refused(words_of(&outcome)));
+            }
+            Up::Ready(live) => *live,
+        };
+        self.launches_up += 1;
+        let warmed = tokio::select! {
+            warmed = Serving::warm_up(live, self.suite, spec, visit.slots) => warmed,
+            // What was started ends with its handle.
+            () = self.interrupt.asked(1) => return Ok(Served::Interrupted),
+        };
+        match warmed {
+            Ok((serving, warm_up)) => {
+                record.warm_up = Some(warm_up);
+                self.emit(&Event::LoadServer(&record))?;
+                Ok(Served::Ready(Box::new(serving)))
+            }
+            Err(error) => {
+                self.emit(&Event::LoadServer(&record))?;
+                Ok(Served::Refused(format!("warming up failed: {}", chain(&error))))
+            }
+        }
+    }
+
+    /// One step; `None`: the user asked to stop.
+    async fn step(
+        &self,
+        serving: &mut Serving,
+        visit: &Visit,
+        spec: &LoadSpec,
+        arrivals: Arrivals,
+    ) -> Option<LoadStep> {
+        let words = arrivals.words();
+        let extent =
+            Extent { requests: spec.requests, duration: spec.duration_s.map(Duration::from_secs_f64) };
+        let purpose = format!("load arrivals {words}");
+        let mut schedule = Schedule::new(arrivals, extent, spec.max_in_flight, self.suite.seed, &purpose);
+        let requests = tokio::select! {
+            requests = Requests::of(serving, self.suite.sampling, words, spec, arrivals) => requests,
+            () = self.interrupt.asked(1) => return None,
+        };
+        let started = crate::clock::now();
+        serving.live.watch();
+        let driven = tokio::select! {
+            driven = drive(&mut schedule, |shot| requests.send(shot)) => Some(driven),
+            () = self.interrupt.asked(1) => None,
+        };
+        let measurements = serving.live.watched();
+        let driven = driven?;
+        // A server that went away in the middle leaves figures of nothing.
+        let failed = driven.requests.iter().rev().find_map(|request| request.error.clone());
+        let gone = match failed {
+            Some(error) => serving.live.gone(error).await,
+            None => None,
+        };
+        let broke = gone.or(driven.broke);
+        let window = schedule.window();
+        Some(LoadStep {
+            setting: visit.cell.setting.label.clone(),
+            context: visit.cell.context,
+            launch: serving.live.launch_id(),
+            arrivals,
+            started,
+            from_s: window.map(|(from, _)| from.as_secs_f64()),
+            until_s: window.map(|(_, until)| until.as_secs_f64()),
+            requests: driven.requests,
+            pressure: driven.pressure,
+            peak_in_flight: schedule.peak(),
+            broke,
+            measurements,
+        })
+    }
+
+    /// Items with so many requests under way; `false`: the user asked to stop.
+    async fn items(&mut self, serving: &mut Serving, streams: u32, keys: &[TrialKey]) -> Result<bool> {
+        let mut cases = Vec::new();
+        for key in keys {
+            let case = match self.cases.case(key, &serving.live).await {
+                Ok(case) => case,
+                Err(error) if error.kind() == Kind::Usage => return Err(error),
+                Err(error) if error.kind() == Kind::Interrupted => return Ok(false),
+                Err(error) => {
+                    let error = format!("cannot make the case: {}", chain(&error));
+                    self.settle_item(streams, key, &Outcome::Failed { stage: Stage::Request, error })?;
+                    continue;
+                }
+            };
+            if self.journalled_cases.insert(case.id.clone()) {
+                self.emit(&Event::Case(&case))?;
+            }
+            cases.push((key.clone(), Arc::new(case)));
+        }
+        if let Some(reason) = self.cannot_ask(serving, &cases).await {
+            for (key, _) in &cases {
+                self.settle_item(streams, key, &Outcome::Unscored { reason: reason.clone() })?;
+            }
+            return Ok(true);
+        }
+        let Some(task) = keys.first().and_then(|key| task::find(&key.task)) else { return Ok(true) };
+        let asker = serving.asker(self.suite.sampling);
+        let launch = serving.live.launch_id();
+        let of_index: Vec<(u32, TrialKey)> =
+            cases.iter().map(|(key, case)| (case.index, key.clone())).collect();
+        let interrupt = self.interrupt.clone();
+        let seen = |asked: Asked| -> Result<bool> {
+            if let Some((_, key)) = of_index.iter().find(|(index, _)| *index == asked.case.index) {
+                self.emit(&Event::LoadTrial(&asked.trial(streams, key.clone(), launch)))?;
+            }
+            Ok(!interrupt.requested())
+        };
+        let cases = cases.into_iter().map(|(_, case)| case).collect();
+        quality::ask_all(&asker, task, cases, streams, seen).await?;
+        Ok(!self.interrupt.requested())
+    }
+
+    /// Why items mean nothing on this server, if so: as for trials, tools that the chat template drops.
+    async fn cannot_ask(&mut self, serving: &mut Serving, cases: &[(TrialKey, Arc<Case>)]) -> Option<String> {
+        let (key, case) = cases.first()?;
+        let with_tools = key.arm.is_some_and(|arm| arm != Arm::Prompted);
+        let drops = with_tools && serving.live.template_drops_tools(case).await;
+        drops.then(|| "the chat template drops the tools".to_owned())
+    }
+
+    /// Notes what could not be done.
+    fn give_up(&mut self, visit: &Visit, work: &Work, reason: &str) -> Result<()> {
+        match work {
+            Work::Step(arrivals) => self.emit(&Event::LoadStep(&LoadStep {
+                setting: visit.cell.setting.label.clone(),
+                context: visit.cell.context,
+                launch: self.next_launch.saturating_sub(1),
+                arrivals: *arrivals,
+                started: crate::clock::now(),
+                from_s: None,
+                until_s: None,
+                requests: Vec::new(),
+                pressure: 0,
+                peak_in_flight: 0,
+                broke: Some(reason.to_owned()),
+                measurements: Vec::new(),
+            })),
+            Work::Items(streams, keys) => keys.iter().try_for_each(|key| {
+                let outcome = Outcome::Failed { stage: Stage::Launch, error: reason.to_owned() };
+                self.settle_item(*streams, key, &outcome)
+            }),
+        }
+    }
+
+    fn settle_item(&mut self, streams: u32, key: &TrialKey, outcome: &Outcome) -> Result<()> {
+        let now = crate::clock::moment();
+        let trial = Trial {
+            key: key.clone(),
+            case: String::new(),
+            launch: self.next_launch.saturating_sub(1),
+            started: now.wall,
+            tick: now.tick,
+            reply: None,
+            measurements: Vec::new(),
+            outcome: outcome.clone(),
+        };
+        self.emit(&Event::LoadTrial(&LoadTrial { streams, trial }))
+    }
+}
+
+fn item_key(setting: &str, quality: &LoadQuality, replicate: u32, index: u32) -> TrialKey {
+    TrialKey {
+        setting: setting.to_owned(),
+        context: quality.context,
+        round: 0,
+        replicate,
+        task: quality.task.clone(),
+        arm: quality.arm,
+        index,
+    }
+}
+
+fn words_of(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Failed { error, .. } => error.clone(),
+        Outcome::Unscored { reason } => reason.clone(),
+        Outcome::Scored(_) => String::new(),
+    }
+}
+
+impl Asked {
+    fn trial(self, streams: u32, key: TrialKey, launch: u32) -> LoadTrial {
+        let trial = Trial {
+            key,
+            case: self.case.id.clone(),
+            launch,
+            started: self.started.wall,
+            tick: self.started.tick,
+            reply: self.reply.map(Box::new),
+            measurements: self.measurements,
+            outcome: self.outcome,
+        };
+        LoadTrial { streams, trial }
+    }
+}
+
+impl Serving {
+    fn asker(&self, sampling: Sampling) -> Asker {
+        Asker {
+            client: self.live.client().clone(),
+            engine: self.live.engine(),
+            sampling,
+            prompts: self.prompts.clone(),
+        }
+    }
+
+    /// Gives every slot a request at the same time, again and again, until that takes the same time twice running, or
+    /// has taken too long in all.
+    async fn warm_up(live: Live, suite: &Suite, spec: &LoadSpec, slots: u16) -> Result<(Self, WarmUp)> {
+        let began = Instant::now();
+        let prompts = Prompts::learn(live.client(), &suite.sampling, spec, suite.seed).await?;
+        let serving = Self { live, prompts: Arc::new(prompts) };
+        let mut warm_up = WarmUp { rounds: 0, seconds: 0.0, steady: false };
+        let mut before = f64::INFINITY;
+        while warm_up.rounds < WARM_UP_ROUNDS && began.elapsed().as_secs_f64() < spec.warm_up_s {
+            let round = Instant::now();
+            serving.all_slots_once(suite.sampling, slots, warm_up.rounds).await;
+            let took = round.elapsed().as_secs_f64();
+            warm_up.rounds += 1;
+            warm_up.steady = (took / before - 1.0).abs() < STEADY;
+            if warm_up.steady {
+                break;
+            }
+            before = took;
+        }
+        warm_up.seconds = began.elapsed().as_secs_f64();
+        Ok((serving, warm_up))
+    }
+
+    /// If a request fails, the first step will say so.
+    async fn all_slots_once(&self, sampling: Sampling, slots: u16, round: u32) {
+        let mut under_way = JoinSet::new();
+        for slot in 0..slots {
+            let (client, prompts) = (self.live.client().clone(), self.prompts.clone());
+            under_way.spawn(async move {
+                // The same sizes in every round, or two rounds could not take the same time.
+                let ask = prompts.make(&format!("warm-up {round}"), u32::from(slot));
+                let tokens = ask.max_tokens.min(WARM_UP_TOKENS);
+                let conversation = Conversation::of(&ask.messages);
+                client.chat_under_load(&conversation, &sampling, tokens, true).await.is_ok()
+            });
+        }
+        while under_way.join_next().await.is_some() {}
+    }
+}
+
+/// The requests of a step. Prompts that will surely be needed are fitted before it begins.
+struct Requests {
+    asker: Asker,
+    step: String,
+    made: Vec<prompts::Ask>,
+}
+
+impl Requests {
+    async fn of(
+        serving: &Serving,
+        sampling: Sampling,
+        step: String,
+        spec: &LoadSpec,
+        arrivals: Arrivals,
+    ) -> Self {
+        let streams = if let Arrivals::Closed(streams) = arrivals { streams } else { spec.slots.into() };
+        let needed = spec.requests.unwrap_or(FITTED).saturating_add(2 * streams).min(MOST_FITTED);
+        let made = serving.prompts.fitted(serving.live.client(), &step, needed).await;
+        Self { asker: serving.asker(sampling), step, made }
+    }
+
+    /// The future begins the request when it is polled.
+    fn send(
+        &self,
+        shot: &Shot,
+    ) -> impl Future<Output = std::result::Result<Timeline, Failure>> + Send + use<> {
+        let asker = self.asker.clone();
+        let made = self.made.get(shot.number as usize).cloned();
+        let ask = made.unwrap_or_else(|| asker.prompts.make(&self.step, shot.number));
+        async move { asker.load(&ask).await }
+    }
+}

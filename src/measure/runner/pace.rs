@@ -1,0 +1,86 @@
+//! Stopping early: what was measured so far, and the decisions that come from it between rounds.
+
+use std::collections::HashMap;
+
+use super::Event;
+use crate::error::Result;
+use crate::record::journal::Journal;
+use crate::record::{Decision, StopRule, Trial, TrialKey};
+
+/// Remembers a run as far as its decisions need it: nothing when its suite does not stop early.
+pub(super) struct Pace<'a> {
+    rule: &'a dyn StopRule,
+    so_far: Journal,
+    /// Where the trials of `so_far` are.
+    places: HashMap<TrialKey, usize>,
+    round: u32,
+}
+
+impl<'a> Pace<'a> {
+    /// `journal` is what an earlier sitting left.
+    pub(super) fn new(journal: &Journal, rule: &'a dyn StopRule) -> Self {
+        let mut so_far = Journal::new(journal.header.clone());
+        so_far.decisions.clone_from(&journal.decisions);
+        if so_far.header.suite.stopping.is_some() {
+            so_far.cases.clone_from(&journal.cases);
+            so_far.launches.clone_from(&journal.launches);
+        }
+        let mut pace = Self { rule, so_far, places: HashMap::new(), round: 0 };
+        journal.trials.iter().for_each(|trial| pace.note(&Event::Trial(trial)));
+        pace
+    }
+
+    pub(super) fn is_stopped(&self, key: &TrialKey) -> bool {
+        self.so_far.is_stopped(key)
+    }
+
+    pub(super) fn note(&mut self, event: &Event<'_>) {
+        if self.so_far.header.suite.stopping.is_none() {
+            return;
+        }
+        match event {
+            Event::Case(case) => self.so_far.cases.push((*case).clone()),
+            Event::Launched(launch) => self.so_far.launches.push((*launch).clone()),
+            Event::Trial(trial) => self.note_trial(trial),
+            _ => {}
+        }
+    }
+
+    /// A trial that is tried again comes a second time; the later one counts.
+    fn note_trial(&mut self, trial: &Trial) {
+        let trial = without_reply(trial);
+        match self.places.get(&trial.key) {
+            Some(&place) => self.so_far.trials[place] = trial,
+            None => {
+                self.places.insert(trial.key.clone(), self.so_far.trials.len());
+                self.so_far.trials.push(trial);
+            }
+        }
+    }
+
+    /// The decisions at the end of the round before `round`, once. A sitting that goes on decides again about
+    /// rounds that an earlier one has ended, from the same trials, and so the same.
+    pub(super) fn decide_before(&mut self, round: u32) -> Result<Vec<Decision>> {
+        let mut decisions = Vec::new();
+        while self.round < round {
+            if self.so_far.header.suite.stopping.is_some() {
+                let decided = on_its_own_thread(|| self.rule.decide(&self.so_far, self.round))?;
+                self.so_far.decisions.extend(decided.iter().cloned());
+                decisions.extend(decided);
+            }
+            self.round += 1;
+        }
+        Ok(decisions)
+    }
+}
+
+/// The frames of the analysis refuse to block a thread that drives requests, as the runner's does.
+fn on_its_own_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    let outcome = std::thread::scope(|scope| scope.spawn(work).join());
+    outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Replies are large, and no decision reads them.
+fn without_reply(trial: &Trial) -> Trial {
+    Trial { reply: None, ..trial.clone() }
+}

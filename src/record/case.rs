@@ -1,0 +1,146 @@
+//! One question: what is sent, and what a right answer is.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::arm::Arm;
+use super::hash::short_hash;
+use super::message::{Message, Tool, ToolChoice};
+
+/// As a schema for the reply: any JSON object, which servers have a word of their own for.
+pub const ANY_OBJECT: Value = Value::Bool(true);
+
+/// What is sent to the server for one case.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Prompt {
+    /// A chat completion, rendered by the server with the model's template.
+    Chat {
+        /// The conversation. A last message of the assistant is the beginning of the reply, which the model
+        /// goes on with (see [`prefill`]).
+        messages: Vec<Message>,
+        /// Tools for the `tools` field; empty: the field is not sent.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        tools: Vec<Tool>,
+        /// Sent only with tools.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tool_choice: Option<ToolChoice>,
+        /// JSON Schema that the server has to hold the reply to (`response_format`); [`ANY_OBJECT`] is its
+        /// `json_object`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        response_schema: Option<Value>,
+    },
+    /// The next-token distributions of a token sequence, one for each position in `first..tokens.len()`:
+    /// position `t` is the distribution of the token that follows `tokens[..t]`.
+    Distributions {
+        /// The token ids, in the served model's vocabulary.
+        tokens: Vec<u32>,
+        /// First position asked for; the prefix `tokens[..first]` is prefilled in one go.
+        first: usize,
+        /// How many most probable tokens to list a position.
+        top_k: usize,
+        /// Where only some positions are asked for: those of each band, in the order of the text. Empty: all.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        bands: Vec<Band>,
+    },
+}
+
+/// Consecutive positions, `first..end`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct Band {
+    /// The first position.
+    pub first: usize,
+    /// One behind the last position.
+    pub end: usize,
+}
+
+impl Band {
+    /// Whether a position lies in it.
+    pub fn holds(&self, position: usize) -> bool {
+        (self.first..self.end).contains(&position)
+    }
+}
+
+impl Prompt {
+    /// A conversation without tools, the reply unconstrained.
+    pub fn chat(messages: Vec<Message>) -> Self {
+        Self::Chat { messages, tools: Vec::new(), tool_choice: None, response_schema: None }
+    }
+
+    /// The bands of positions that distributions are asked for, each within the tokens and none empty; no band
+    /// for a conversation.
+    pub fn bands(&self) -> Vec<Band> {
+        let Self::Distributions { tokens, first, bands, .. } = self else {
+            return Vec::new();
+        };
+        let all = Band { first: *first, end: tokens.len() };
+        let asked = if bands.is_empty() { std::slice::from_ref(&all) } else { bands };
+        let within = |band: &Band| Band { first: band.first, end: band.end.min(tokens.len()) };
+        asked.iter().map(within).filter(|band| band.first < band.end).collect()
+    }
+
+    /// The positions that distributions are asked for, in the order of the replies' lists.
+    pub fn positions(&self) -> Vec<usize> {
+        self.bands().into_iter().flat_map(|band| band.first..band.end).collect()
+    }
+}
+
+/// One item: what is sent, and what a right answer is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Case {
+    /// Content hash of everything else in the case (hex, 16 digits); see [`Case::seal`].
+    pub id: String,
+    /// Task name, such as `retrieval/niah_multikey_2`.
+    pub task: String,
+    /// [`Task::version`](crate::task::Task::version) that made it.
+    pub task_version: u32,
+    /// For tool tasks: how the tools reach the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arm: Option<Arm>,
+    /// Context length in tokens that the case was sized for (prompt and reply together).
+    pub context: u32,
+    /// Position in the task's list of cases, from 0.
+    pub index: u32,
+    /// Where in the context the answer is, 0 (start) to 1 (end), if the task has such a place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub depth: Option<f64>,
+    /// Cases that share a text (one haystack, one conversation, one template) share a cluster.
+    pub cluster: String,
+    /// What is sent.
+    pub prompt: Prompt,
+    /// Output budget in tokens.
+    pub max_tokens: u32,
+    /// Tokens of the rendered prompt, counted by the served model's tokenizer.
+    pub prompt_tokens: u32,
+    /// What a right answer is, in the task's own form.
+    pub target: Value,
+}
+
+impl Case {
+    /// Sets the id to the hash of the content.
+    #[must_use]
+    pub fn seal(mut self) -> Self {
+        self.id.clear();
+        let bytes = serde_json::to_vec(&self).unwrap_or_default();
+        self.id = short_hash(&bytes);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bands_stay_within_the_tokens() {
+        let ask = |first, bands: &[(usize, usize)]| {
+            let bands = bands.iter().map(|&(first, end)| Band { first, end }).collect();
+            Prompt::Distributions { tokens: vec![0; 9], first, top_k: 4, bands }.positions()
+        };
+        assert_eq!(ask(6, &[]), [6, 7, 8]);
+        assert_eq!(ask(2, &[(2, 4), (7, 9)]), [2, 3, 7, 8]);
+        assert_eq!(ask(2, &[(8, usize::MAX), (5, 3), (usize::MAX, 0)]), [8]);
+        assert!(ask(9, &[]).is_empty() && Prompt::chat(Vec::new()).positions().is_empty());
+    }
+}

@@ -1,0 +1,217 @@
+//! Engines: their builds, the command lines of their servers, and what a server says that it runs.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::secrets::{mask_args, mask_env};
+
+/// A server's command line, before it is started; empty for a server that runs already.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Argv {
+    /// The binary.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Environment variables set on top of kneepoint's own.
+    pub env: Vec<(String, String)>,
+}
+
+impl Argv {
+    /// The same with keys masked: it is shown to people, who pass it on.
+    #[must_use]
+    pub fn without_keys(self) -> Self {
+        Self { args: mask_args(&self.args), env: mask_env(&self.env), ..self }
+    }
+
+    /// The same with the user's home folder written as `~` and keys masked: journals and reports are published.
+    #[must_use]
+    pub fn portable(self) -> Self {
+        self.without_keys().with_short_home()
+    }
+
+    fn with_short_home(mut self) -> Self {
+        let home = std::env::var("HOME").unwrap_or_default();
+        if home.len() < 2 {
+            return self;
+        }
+        let shorten = |text: &str| match text.strip_prefix(&home) {
+            Some(rest) if rest.starts_with('/') => format!("~{rest}"),
+            // Within JSON.
+            _ => text.replace(&format!("\"{home}/"), "\"~/"),
+        };
+        self.program = shorten(&self.program.to_string_lossy()).into();
+        self.args = self.args.iter().map(|arg| shorten(arg)).collect();
+        self.env = self.env.iter().map(|(name, value)| (name.clone(), shorten(value))).collect();
+        self
+    }
+
+    /// The command as one line for a POSIX shell, ready to be pasted once masked keys are put in.
+    pub fn shell(&self) -> String {
+        let (env, args) = (mask_env(&self.env), mask_args(&self.args));
+        let env = env.iter().map(|(name, value)| format!("{name}={}", shell_word(value)));
+        let program = std::iter::once(shell_word(&self.program.to_string_lossy()));
+        env.chain(program).chain(args.iter().map(|arg| shell_word(arg))).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// A word for a POSIX shell, quoted where it must be.
+pub fn shell_word(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
+    // A leading `~/` must stay bare: the shell expands it.
+    let (home, rest) = word.strip_prefix("~/").map_or(("", word), |rest| ("~/", rest));
+    if !word.is_empty() && rest.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("{home}'{}'", rest.replace('\'', r"'\''"))
+    }
+}
+
+/// What a binary says about itself (`--version`, `--help`).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Build {
+    /// Version text, one line.
+    pub version: String,
+    /// Long and short flags that its help names, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<String>,
+    /// Speculation types that its help names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub speculation: Vec<String>,
+    /// Types of the KV cache that its help names, where it does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cache_types: Vec<String>,
+    /// Whether its flag for flash attention takes a value (`on`, `off`, `auto`) or is a mere switch.
+    #[serde(default)]
+    pub flash_attention_value: bool,
+}
+
+impl Build {
+    /// Whether the help names this flag.
+    pub fn has(&self, flag: &str) -> bool {
+        self.flags.binary_search_by(|known| known.as_str().cmp(flag)).is_ok()
+    }
+
+    /// The first of these flags that the help names.
+    pub fn first_of<'a>(&self, flags: &[&'a str]) -> Option<&'a str> {
+        flags.iter().copied().find(|flag| self.has(flag))
+    }
+}
+
+/// What the server really runs, read back from its log and properties. `None`: it does not say.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Effective {
+    /// Build of the server.
+    pub build: Option<String>,
+    /// Type of the K cache.
+    pub k: Option<String>,
+    /// Type of the V cache.
+    pub v: Option<String>,
+    /// Flash attention.
+    pub flash_attention: Option<bool>,
+    /// Context length per slot (tokens).
+    pub context: Option<u32>,
+    /// Slots.
+    pub slots: Option<u32>,
+    /// Threads that compute.
+    pub threads: Option<u32>,
+    /// Speculation types in force.
+    pub speculation: Option<String>,
+    /// Weight quant as the server names it.
+    pub weights: Option<String>,
+    /// SHA-256 of the chat template (16 hex digits).
+    pub template_hash: Option<String>,
+    /// Bytes of the KV cache by type: K.
+    pub k_bytes: Option<u64>,
+    /// Bytes of the KV cache by type: V.
+    pub v_bytes: Option<u64>,
+    /// Bytes of the states of recurrent layers, which are kept beside K and V.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_bytes: Option<u64>,
+    /// Of K, V and states, the bytes on graphics cards; `None` where all of them are in main memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kv_gpu_bytes: Option<u64>,
+    /// Bytes of the compute buffers, all devices together.
+    pub compute_bytes: Option<u64>,
+    /// Bytes of the model buffers, all devices together.
+    pub model_bytes: Option<u64>,
+    /// Of the compute buffers, the bytes on graphics cards; `None` where all of them are in main memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compute_gpu_bytes: Option<u64>,
+    /// Of the model buffers, the bytes on graphics cards; `None` where all of them are in main memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_gpu_bytes: Option<u64>,
+    /// Of the model buffers, the bytes that are the file itself, mapped into memory: they are there as far as they were
+    /// read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_mapped_bytes: Option<u64>,
+    /// Options that the server names, by their names in suites.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, String>,
+    /// Bytes of the draft model's buffers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draft_model_bytes: Option<u64>,
+    /// Bytes of the draft model's KV cache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draft_kv_bytes: Option<u64>,
+    /// Bytes set aside for the KV caches of all requests together, where the server takes them at its start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kv_pool_bytes: Option<u64>,
+    /// Tokens that fit into them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kv_pool_tokens: Option<u64>,
+}
+
+impl Effective {
+    /// K, V and states together (bytes), as far as the server says.
+    pub fn kv_bytes(&self) -> Option<u64> {
+        let kv = self.k_bytes.zip(self.v_bytes).map(|(k, v)| k.saturating_add(v));
+        match (kv, self.state_bytes) {
+            (Some(kv), Some(state)) => Some(kv.saturating_add(state)),
+            (known, state) => known.or(state),
+        }
+    }
+}
+
+/// An engine build that was used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EngineInfo {
+    /// Engine name.
+    pub name: String,
+    /// Version as the binary says it.
+    pub version: String,
+    /// Where it came from, in words.
+    pub origin: String,
+    /// SHA-256 of its binary, or of the lines `HASH  NAME` of it and the libraries beside it; runs before it was kept,
+    /// and servers that ran already, have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_home_folder_stays_bare_where_the_rest_is_quoted() {
+        assert_eq!(shell_word("~/my models/it's.gguf"), r"~/'my models/it'\''s.gguf'");
+        assert_eq!(
+            (shell_word("~/m.gguf"), shell_word("~"), shell_word("")),
+            ("~/m.gguf".into(), "'~'".into(), "''".into())
+        );
+    }
+
+    #[test]
+    fn a_published_command_names_no_home() {
+        let Ok(home) = std::env::var("HOME") else { return };
+        let words =
+            [format!("{home}/m.gguf"), format!("{{\"model\":\"{home}/draft\"}}"), format!("{home}-other")];
+        let argv = Argv { program: format!("{home}/bin/s").into(), args: words.to_vec(), env: Vec::new() };
+        let argv = argv.portable();
+        assert_eq!(argv.program, PathBuf::from("~/bin/s"));
+        assert_eq!(argv.args[..2], ["~/m.gguf", "{\"model\":\"~/draft\"}"]);
+        assert_eq!(argv.args[2], words[2]);
+    }
+}

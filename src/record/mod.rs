@@ -1,0 +1,42 @@
+//! What is written down: the nouns that measuring fills in and judging reads, and the journal that holds them.
+//!
+//! Nothing here measures or judges, and nothing but the journal does I/O.
+
+mod arm;
+mod case;
+mod decision;
+mod distributions;
+mod engine;
+pub mod filter;
+mod hash;
+pub mod journal;
+pub mod kv;
+mod machine;
+mod measurement;
+mod message;
+mod model;
+mod objective;
+mod outcome;
+pub mod plan;
+mod reply;
+mod served;
+pub mod suite;
+pub mod thinking;
+mod trial;
+mod warning;
+
+pub use arm::{Arm, Mode};
+pub use case::{ANY_OBJECT, Band, Case, Prompt};
+pub use decision::{Decision, StopReason, StopRule};
+pub use engine::{Argv, Build, Effective, EngineInfo, shell_word};
+pub use hash::{hex, short_hash};
+pub use machine::{FileInfo, GpuCard, Machine};
+pub use measurement::{Measurement, Source, metric};
+pub use message::{Message, Role, Tool, ToolCall, ToolChoice, prefill};
+pub use model::{ModelInfo, TrainedContext};
+pub use objective::{Direction, Objective};
+pub use outcome::{Outcome, Part, Score, Stage};
+pub use reply::{Distribution, FinishReason, PackedDistributions, Packing, Reply};
+pub use served::{DraftPoint, DraftPosition, DraftTrace, Overlong, Served};
+pub use trial::{Trial, TrialKey};
+pub use warning::Warning;

@@ -1,0 +1,49 @@
+//! Model files: what was served, and what it was made for.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::kv::KvShape;
+
+/// A model file that was used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ModelInfo {
+    /// Name in the suite.
+    pub name: String,
+    /// Weight quant.
+    pub weights: String,
+    /// Where it came from, in words.
+    pub origin: String,
+    /// Requantised by kneepoint from another quant (not the publisher's own).
+    pub derived: bool,
+    /// SHA-256 of the file.
+    pub sha256: String,
+    /// Size of the file (bytes).
+    pub bytes: u64,
+    /// What its KV cache holds for each token, from the file's metadata; runs before it was kept have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kv: Option<KvShape>,
+    /// Why `kv` is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kv_unknown: Option<String>,
+    /// The longest context that it was made for, where its file says so; runs before it was kept have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trained: Option<TrainedContext>,
+}
+
+/// The longest context that a model was made for, as its file or `config.json` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TrainedContext {
+    /// The length that the file names as the model's (tokens).
+    pub tokens: u64,
+    /// The length that the file's own rope scaling stretches it to (tokens); `None` where it names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaled: Option<u64>,
+}
+
+impl TrainedContext {
+    /// The longest context at which the model is used as it was made (tokens).
+    pub fn longest(self) -> u64 {
+        self.scaled.unwrap_or(self.tokens).max(self.tokens)
+    }
+}

@@ -1,0 +1,331 @@
+//! From a suite to visits and trial keys, in the order in which they run.
+
+use std::collections::{HashMap, HashSet};
+
+use serde::Serialize;
+
+use super::filter::{Filter, FilterKey};
+use super::suite::{Cell, LoadSpec, Setting, Suite, TaskSpec};
+use super::trial::TrialKey;
+use crate::error::{Error, Kind, Result};
+
+/// What filters call the load phase: `--filter task=load` runs it alone.
+pub const LOAD: &str = "load";
+
+/// Everything that a run will do.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Plan {
+    /// Server processes in run order, none without trials.
+    pub visits: Vec<Visit>,
+    /// Server processes of the load phase, in run order behind the visits; they have no trials.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub load: Vec<Visit>,
+}
+
+impl Plan {
+    /// Number of trials, the reference's second visits included.
+    pub fn trials(&self) -> usize {
+        self.visits.iter().map(|visit| visit.trials.len()).sum()
+    }
+
+    /// Every trial key in run order.
+    pub fn keys(&self) -> impl Iterator<Item = &TrialKey> {
+        self.visits.iter().flat_map(|visit| &visit.trials)
+    }
+}
+
+/// One server process and the trials that it answers.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Visit {
+    /// The setting at a context length.
+    pub cell: Cell,
+    /// Round, from 0.
+    pub round: u32,
+    /// 1 for the reference's second visit.
+    pub replicate: u32,
+    /// Requests that the server works on at the same time: 1 for trials, which run one at a time.
+    pub slots: u16,
+    /// What it answers, in order.
+    pub trials: Vec<TrialKey>,
+}
+
+/// Lays out a run. In each round every cell is visited once, the reference a second time at the end (A/A);
+/// the order is reversed from round to round so that drift favours no cell. Item `i` belongs to round
+/// `i % rounds`.
+///
+/// # Errors
+/// When the filter leaves nothing to run.
+pub fn plan(suite: &Suite, filter: &Filter) -> Result<Plan> {
+    let mut visits = Vec::new();
+    for round in 0..suite.rounds {
+        let mut one_round = round_of(suite, filter, round);
+        if round % 2 == 1 {
+            one_round.reverse();
+        }
+        visits.extend(one_round);
+    }
+    let load = load_of(suite, filter);
+    if visits.is_empty() && load.is_empty() {
+        return Err(Error::new(Kind::NothingSelected, "the filter leaves no trial to run")
+            .hint("`--dry-run` without the filter shows what there is"));
+    }
+    Ok(Plan { visits, load })
+}
+
+/// One server a setting. Filters see the load phase as a task of the name [`LOAD`].
+fn load_of(suite: &Suite, filter: &Filter) -> Vec<Visit> {
+    let wanted = |load: &&LoadSpec| filter.keeps(LOAD, load.context);
+    let Some(load) = suite.load.as_ref().filter(wanted) else {
+        return Vec::new();
+    };
+    let reference = suite.reference();
+    let chosen = suite.settings.iter().filter(|setting| filter.passes_setting(setting, reference));
+    chosen
+        .map(|setting| Visit {
+            cell: Cell { setting: setting.clone(), context: load.context },
+            round: 0,
+            replicate: 0,
+            slots: load.slots,
+            trials: Vec::new(),
+        })
+        .collect()
+}
+
+fn round_of(suite: &Suite, filter: &Filter, round: u32) -> Vec<Visit> {
+    let reference = suite.reference();
+    let chosen = suite.settings.iter().filter(|setting| filter.passes_setting(setting, reference));
+    let second_visit = std::iter::once((reference, 1));
+    let mut visits = Vec::new();
+    for (setting, replicate) in chosen.map(|setting| (setting, 0)).chain(second_visit) {
+        for &context in &suite.contexts {
+            if !filter.passes(FilterKey::Context, &context.to_string()) {
+                continue;
+            }
+            let trials = trials_of(suite, filter, setting, context, round, replicate);
+            if !trials.is_empty() {
+                visits.push(Visit {
+                    cell: Cell { setting: setting.clone(), context },
+                    round,
+                    replicate,
+                    slots: 1,
+                    trials,
+                });
+            }
+        }
+    }
+    visits
+}
+
+fn trials_of(
+    suite: &Suite,
+    filter: &Filter,
+    setting: &Setting,
+    context: u32,
+    round: u32,
+    replicate: u32,
+) -> Vec<TrialKey> {
+    let mut trials = Vec::new();
+    let runs_here =
+        |task: &&TaskSpec| task.contexts.contains(&context) && filter.passes(FilterKey::Task, &task.name);
+    for task in suite.tasks.iter().filter(runs_here) {
+        let arms: Vec<_> = match task.arms.as_slice() {
+            [] => vec![None],
+            arms => arms.iter().copied().map(Some).collect(),
+        };
+        for arm in arms {
+            if !filter.passes(FilterKey::Arm, arm.map_or("", |arm| arm.name())) {
+                continue;
+            }
+            for index in (0..task.samples).filter(|index| index % suite.rounds == round) {
+                trials.push(TrialKey {
+                    setting: setting.label.clone(),
+                    context,
+                    round,
+                    replicate,
+                    task: task.name.clone(),
+                    arm,
+                    index,
+                });
+            }
+        }
+    }
+    trials
+}
+
+/// Which trials a plan holds, told without laying it out.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    filter: Filter,
+    rounds: u32,
+    reference: String,
+    settings: HashSet<String>,
+    tasks: HashMap<String, TaskSpec>,
+    load: Option<LoadSpec>,
+}
+
+impl Planned {
+    /// The plan of a suite with filters.
+    ///
+    /// # Errors
+    /// As [`Filter::parse`].
+    pub fn new(suite: &Suite, filters: &[String]) -> Result<Self> {
+        Ok(Self {
+            filter: Filter::parse(filters)?,
+            rounds: suite.rounds,
+            reference: suite.reference().label.clone(),
+            settings: suite.settings.iter().map(|setting| setting.label.clone()).collect(),
+            tasks: suite.tasks.iter().map(|task| (task.name.clone(), task.clone())).collect(),
+            load: suite.load.clone(),
+        })
+    }
+
+    /// Whether a setting is of the suite.
+    pub fn has_setting(&self, label: &str) -> bool {
+        self.settings.contains(label)
+    }
+
+    /// Why a trial is not of the plan; `None` when it is.
+    pub fn stranger(&self, key: &TrialKey) -> Option<String> {
+        let TrialKey { setting, context, round, replicate, task, arm, index } = key;
+        if !self.has_setting(setting) {
+            return Some(format!("the suite has no setting `{setting}`"));
+        }
+        let Some(spec) = self.tasks.get(task) else {
+            return Some(format!("the suite has no task `{task}`"));
+        };
+        if !spec.contexts.contains(context) {
+            return Some(format!("{task} does not run at {context} tokens"));
+        }
+        let fits = match arm {
+            Some(arm) => spec.arms.contains(arm),
+            None => spec.arms.is_empty(),
+        };
+        if !fits {
+            return Some(format!("{task} does not run in this arm"));
+        }
+        if *index >= spec.samples || *round >= self.rounds {
+            return Some(format!("{task} has no case {index} in round {round}"));
+        }
+        let twice = *setting == self.reference;
+        if *replicate > u32::from(twice) {
+            return Some(format!("`{setting}` is not visited so often"));
+        }
+        let filtered = !self.filter.keeps(task, *context)
+            || !self.filter.passes(FilterKey::Arm, arm.map_or("", |arm| arm.name()))
+            || !(twice || self.filter.passes(FilterKey::Setting, setting));
+        filtered.then(|| "the run's filters leave it out".to_owned())
+    }
+
+    /// Why an item that was asked beside `streams - 1` others is not of the load phase; `None` when it is.
+    pub fn stranger_under_load(&self, streams: u32, key: &TrialKey) -> Option<String> {
+        let quality = self.load.as_ref().and_then(|load| Some((load, load.quality.as_ref()?)));
+        let Some((load, quality)) = quality else {
+            return Some("the suite asks nothing under load".to_owned());
+        };
+        let item = key.task == quality.task && key.arm == quality.arm && key.context == quality.context;
+        let crowd = streams == 1 || load.concurrency.contains(&streams);
+        if !self.has_setting(&key.setting) {
+            return Some(format!("the suite has no setting `{}`", key.setting));
+        }
+        let known = item && crowd && key.index < quality.samples && key.round == 0 && key.replicate <= 1;
+        (!known).then(|| format!("the load phase does not ask it with {streams} streams"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn suite() -> Suite {
+        let text = r#"
+            name = "t"
+            contexts = [512, 1024]
+            rounds = 2
+            [[model]]
+            name = "m"
+            path = "m.gguf"
+            weights = "Q8_0"
+            [reference]
+            [matrix]
+            kv = ["f16", "q8_0", "q4_0"]
+            [[task]]
+            name = "retrieval/niah_multikey_2"
+            samples = 5
+            [[task]]
+            name = "tools/arguments"
+            samples = 1
+            contexts = [512]
+        "#;
+        crate::suite::parse(text, std::path::Path::new("t.toml"), &[]).unwrap()
+    }
+
+    #[test]
+    fn every_planned_trial_is_planned_once() {
+        let plan = plan(&suite(), &Filter::default()).unwrap();
+        let keys: HashSet<_> = plan.keys().collect();
+        assert_eq!(keys.len(), plan.trials());
+        // 3 settings + A/A, 5 needles at 2 contexts, 1 tool case in 3 arms at one context
+        assert_eq!(plan.trials(), 4 * (5 * 2 + 3));
+    }
+
+    #[test]
+    fn the_order_is_reversed_in_odd_rounds() {
+        let plan = plan(&suite(), &Filter::default()).unwrap();
+        let labels = |round: u32| -> Vec<_> {
+            let visits = plan.visits.iter().filter(|visit| visit.round == round);
+            visits
+                .map(|visit| (visit.cell.setting.label.clone(), visit.cell.context, visit.replicate))
+                .collect()
+        };
+        let mut second = labels(1);
+        second.reverse();
+        assert_eq!(labels(0), second);
+        assert_eq!(labels(0).first().unwrap().2, 0);
+        assert_eq!(labels(0).last().unwrap().2, 1);
+    }
+
+    #[test]
+    fn filters_keep_the_reference() {
+        let of = |term: &str| Filter::parse(&[term.to_owned()]).unwrap();
+        assert_eq!(of("context=0.5k"), of("context=512"));
+        let filter = Filter::parse(&["setting=*q4_0*".into(), "context=0.5k".into()]).unwrap();
+        let plan = plan(&suite(), &filter).unwrap();
+        let labels: HashSet<_> = plan.keys().map(|key| key.setting.as_str()).collect();
+        assert_eq!(labels, HashSet::from(["Q8_0 kv=f16", "Q8_0 kv=q4_0"]));
+        assert!(plan.keys().all(|key| key.context == 512));
+    }
+
+    #[test]
+    fn an_empty_selection_is_its_own_error() {
+        let filter = Filter::parse(&["task=nothing".into()]).unwrap();
+        assert_eq!(plan(&suite(), &filter).unwrap_err().kind(), Kind::NothingSelected);
+    }
+
+    #[test]
+    fn every_planned_trial_is_known_and_no_other() {
+        let of = |filters: &[String]| {
+            let laid_out = plan(&suite(), &Filter::parse(filters).unwrap()).unwrap();
+            let keys: HashSet<TrialKey> = laid_out.keys().cloned().collect();
+            (Planned::new(&suite(), filters).unwrap(), keys)
+        };
+        let (all, keys) = of(&[]);
+        assert!(keys.iter().all(|key| all.stranger(key).is_none()));
+        let (few, chosen) = of(&["setting=*q4_0".into(), "arm=".into(), "arm=native".into()]);
+        assert!(keys.iter().all(|key| few.stranger(key).is_none() == chosen.contains(key)));
+        assert!(!chosen.is_empty() && chosen.len() < keys.len());
+
+        let key =
+            || keys.iter().find(|key| key.task == "tools/arguments" && key.replicate == 0).unwrap().clone();
+        for (stray, named) in [
+            (TrialKey { setting: "Q2_K".into(), ..key() }, "no setting `Q2_K`"),
+            (TrialKey { task: "retrieval/qa".into(), ..key() }, "no task `retrieval/qa`"),
+            (TrialKey { context: 1024, ..key() }, "does not run at 1024 tokens"),
+            (TrialKey { arm: None, ..key() }, "this arm"),
+            (TrialKey { index: 1, ..key() }, "no case 1"),
+            (TrialKey { round: 2, ..key() }, "in round 2"),
+            (TrialKey { setting: "Q8_0 kv=q4_0".into(), replicate: 1, ..key() }, "not visited so often"),
+        ] {
+            assert!(all.stranger(&stray).unwrap().contains(named), "{stray:?}");
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! What the numbers of a suite may be: the same for a suite file and for the suite in a journal's header.
+
+use std::collections::HashSet;
+use std::hash::Hash;
+use std::ops::RangeInclusive;
+
+use super::{Gate, LoadSpec, Setting, Suite, TaskSpec};
+use crate::record::filter::Filter;
+
+/// How often every cell is visited.
+pub(crate) const ROUNDS: RangeInclusive<u32> = 1..=100;
+/// Non-inferiority margin (points of the 0..1 scale).
+pub(crate) const MARGIN: RangeInclusive<f64> = 0.0..=0.5;
+/// Confidence of intervals.
+pub(crate) const CONFIDENCE: RangeInclusive<f64> = 0.5..=0.999;
+/// Bootstrap draws.
+pub(crate) const DRAWS: RangeInclusive<u32> = 100..=1_000_000;
+/// Context length (tokens).
+pub(crate) const CONTEXT: RangeInclusive<u32> = 128..=4_194_304;
+/// Cases of a task for each context length and arm.
+pub(crate) const SAMPLES: RangeInclusive<u32> = 1..=100_000;
+/// Limits of waiting (s).
+pub(crate) const WAIT_S: RangeInclusive<f64> = 0.1..=86_400.0;
+/// Limits of a gate, in its metric's unit.
+pub(crate) const LIMIT: RangeInclusive<f64> = -1e15..=1e15;
+/// Streams and slots of the load phase.
+pub(crate) const STREAMS: RangeInclusive<u32> = 1..=1024;
+/// Rates of the load phase (requests/s).
+pub(crate) const RATE: RangeInclusive<f64> = 0.001..=1000.0;
+/// Tokens of a prompt of the load phase.
+pub(crate) const PROMPT_TOKENS: RangeInclusive<u32> = 32..=4_194_304;
+/// Tokens of a reply of the load phase.
+pub(crate) const OUTPUT_TOKENS: RangeInclusive<u32> = 1..=65_536;
+
+/// Entries of any list: settings, tasks, gates, steps. Far more than anybody runs, and few enough for every analysis.
+const MOST: usize = 1_000;
+/// Longest text (bytes): names, descriptions, arguments.
+pub(crate) const LONGEST: usize = 65_536;
+/// Trials of a run, the second visits of the reference among them.
+const MOST_TRIALS: u64 = 100_000_000;
+
+/// A number beyond its bounds, in words; `None` when it is within.
+pub(crate) fn beyond<T: PartialOrd + std::fmt::Display>(
+    what: &str,
+    number: T,
+    bounds: &RangeInclusive<T>,
+) -> Option<String> {
+    let (least, most) = (bounds.start(), bounds.end());
+    (!bounds.contains(&number)).then(|| format!("{what} is {number}, it must be {least} to {most}"))
+}
+
+/// As [`beyond`], as an error.
+pub(crate) fn within<T: PartialOrd + std::fmt::Display>(
+    what: &str,
+    number: T,
+    bounds: &RangeInclusive<T>,
+) -> Result<(), String> {
+    beyond(what, number, bounds).map_or(Ok(()), Err)
+}
+
+/// Texts of bearable length.
+pub(crate) fn texts<'t>(what: &str, texts: impl IntoIterator<Item = &'t str>) -> Result<(), String> {
+    let long = texts.into_iter().find(|text| text.len() > LONGEST);
+    long.map_or(Ok(()), |text| Err(format!("{what} has {} bytes, at most {LONGEST} are read", text.len())))
+}
+
+/// Lists of bearable length.
+pub(crate) fn count(what: &str, length: usize) -> Result<(), String> {
+    within(&format!("the number of {what}"), length, &(0..=MOST))
+}
+
+fn some(what: &str, length: usize) -> Result<(), String> {
+    within(&format!("the number of {what}"), length, &(1..=MOST))
+}
+
+fn unlike<T: Hash + Eq>(what: &str, all: impl IntoIterator<Item = T>) -> Result<(), String> {
+    let mut seen = HashSet::new();
+    if all.into_iter().all(|one| seen.insert(one)) { Ok(()) } else { Err(format!("two {what} are alike")) }
+}
+
+impl Suite {
+    /// Checks everything that a plan and the analysis rest on. A suite that was read from a file keeps all of it; one
+    /// from a journal may have been changed or damaged.
+    ///
+    /// # Errors
+    /// The first thing that cannot be, in words.
+    pub fn check(&self) -> Result<(), String> {
+        texts("a text of the suite", [self.name.as_str(), &self.description])?;
+        within("rounds", self.rounds, &ROUNDS)?;
+        within("margin", self.margin, &MARGIN)?;
+        within("confidence", self.confidence, &CONFIDENCE)?;
+        within("draws", self.draws, &DRAWS)?;
+        some("context lengths", self.contexts.len())?;
+        let possible = 1..=*CONTEXT.end();
+        self.contexts.iter().try_for_each(|length| within("a context length", *length, &possible))?;
+        unlike("context lengths", &self.contexts)?;
+        count("objectives", self.objectives.len())?;
+        self.check_engine()?;
+        self.check_settings()?;
+        some("tasks", self.tasks.len())?;
+        self.tasks.iter().try_for_each(|task| task.check(&self.contexts))?;
+        unlike("tasks", self.tasks.iter().map(|task| &task.name))?;
+        self.check_stopping()?;
+        self.load.as_ref().map_or(Ok(()), |load| load.check(self))?;
+        count("gates", self.gates.len())?;
+        self.gates.iter().try_for_each(Gate::check)?;
+        within("the number of trials", self.trials(), &(0..=MOST_TRIALS))
+    }
+
+    /// Trials of the whole matrix, the second visits of the reference among them.
+    fn trials(&self) -> u64 {
+        let of_task = |task: &TaskSpec| {
+            task.contexts.len() as u64 * u64::from(task.samples) * task.arms.len().max(1) as u64
+        };
+        self.tasks.iter().map(of_task).sum::<u64>() * (self.settings.len() as u64 + 1)
+    }
+
+    fn check_engine(&self) -> Result<(), String> {
+        let engine = &self.engine;
+        texts("a text of the engine", engine.args.iter().chain([&engine.name]).map(String::as_str))?;
+        count("arguments", engine.args.len())?;
+        within("start_timeout_s", engine.start_timeout_s, &WAIT_S)?;
+        within("request_timeout_s", engine.request_timeout_s, &WAIT_S)?;
+        within("idle_timeout_s", engine.idle_timeout_s, &WAIT_S)?;
+        let sampling = &self.sampling;
+        within("temperature", sampling.temperature, &(0.0..=10.0))?;
+        within("top_p", sampling.top_p, &(0.0..=1.0))?;
+        within("min_p", sampling.min_p, &(0.0..=1.0))?;
+        within("repeat_penalty", sampling.repeat_penalty, &(0.1..=10.0))
+    }
+
+    fn check_settings(&self) -> Result<(), String> {
+        count("models", self.models.len())?;
+        let names = self.models.iter().map(|model| model.name.as_str());
+        texts("the name of a model", names.clone())?;
+        some("settings", self.settings.len())?;
+        unlike("settings", self.settings.iter().map(|setting| &setting.label))?;
+        let known: HashSet<&str> = names.collect();
+        for Setting { label, model, options, extra_args, .. } in &self.settings {
+            texts("the label of a setting", [label.as_str(), model])?;
+            count("options of a setting", options.len() + extra_args.len())?;
+            if !known.is_empty() && !known.contains(model.as_str()) {
+                return Err(format!("setting {label} is of a model that the suite does not have, {model}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_stopping(&self) -> Result<(), String> {
+        let Some(stopping) = &self.stopping else { return Ok(()) };
+        let budget_s = stopping.budget_s.map(|budget| within("budget_s", budget, &(1.0..=31_536_000.0)));
+        budget_s.unwrap_or(Ok(()))?;
+        within("budget_tokens", stopping.budget_tokens.unwrap_or(u64::MAX), &(1..=u64::MAX))
+    }
+}
+
+impl TaskSpec {
+    fn check(&self, contexts: &[u32]) -> Result<(), String> {
+        let name = &self.name;
+        texts("the name of a task", [name.as_str()])?;
+        within(&format!("samples of {name}"), self.samples, &SAMPLES)?;
+        if let Some(stray) = self.contexts.iter().find(|context| !contexts.contains(context)) {
+            return Err(format!("{name} runs at {stray} tokens, which is no context length of the suite"));
+        }
+        unlike(&format!("context lengths of {name}"), &self.contexts)?;
+        unlike(&format!("arms of {name}"), &self.arms)?;
+        count(&format!("options of {name}"), self.options.len())
+    }
+}
+
+impl LoadSpec {
+    fn check(&self, suite: &Suite) -> Result<(), String> {
+        count("steps of the load phase", self.concurrency.len() + self.rates.len())?;
+        count("lengths of the load phase", self.prompt_tokens.len() + self.output_tokens.len())?;
+        within("slots", u32::from(self.slots), &STREAMS)?;
+        self.concurrency.iter().try_for_each(|streams| within("concurrency", *streams, &STREAMS))?;
+        unlike("numbers of streams", &self.concurrency)?;
+        self.rates.iter().try_for_each(|rate| within("a rate", *rate, &RATE))?;
+        self.prompt_tokens.iter().try_for_each(|n| within("prompt_tokens", *n, &PROMPT_TOKENS))?;
+        self.output_tokens.iter().try_for_each(|n| within("output_tokens", *n, &OUTPUT_TOKENS))?;
+        within("shared_prefix_tokens", self.shared_prefix_tokens, &(0..=*PROMPT_TOKENS.end()))?;
+        within("requests", self.requests.unwrap_or(2), &(2..=100_000))?;
+        within("duration_s", self.duration_s.unwrap_or(1.0), &(1.0..=86_400.0))?;
+        within("max_in_flight", self.max_in_flight, &(1..=4096))?;
+        within("warm_up_s", self.warm_up_s, &(0.0..=3600.0))?;
+        let limits = self.limits.unwrap_or_default();
+        for limit in [limits.ttft_s, limits.itl_s, limits.e2e_s].into_iter().flatten() {
+            within("a limit of the load phase", limit, &(0.000_1..=86_400.0))?;
+        }
+        let Some(quality) = &self.quality else { return Ok(()) };
+        let task = suite.tasks.iter().find(|task| task.name == quality.task);
+        let task = task.ok_or_else(|| format!("the load phase asks items of {}", quality.task))?;
+        within("samples of the load phase", quality.samples, &(1..=task.samples))
+    }
+}
+
+impl Gate {
+    fn check(&self) -> Result<(), String> {
+        for limit in [self.min, self.max].into_iter().flatten() {
+            within("a gate's limit", limit, &LIMIT)?;
+        }
+        count("terms of a gate", self.cells.len())?;
+        let filter = Filter::parse(&self.cells).map_err(|error| error.to_string())?;
+        if filter.is_of_cells() { Ok(()) } else { Err("a gate names no cells".into()) }
+    }
+}

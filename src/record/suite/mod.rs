@@ -1,0 +1,14 @@
+//! The suite as it was resolved: every default filled in, the matrix expanded. The journal's header holds it.
+
+pub(crate) mod bounds;
+mod judging;
+mod parts;
+mod resolved;
+mod serving;
+mod setting;
+
+pub use judging::{Gate, GateMetric, Stopping, StoppingRule};
+pub use parts::{EngineSpec, ModelSpec, QuantFile, Sampling, TaskSpec, TextSource};
+pub use resolved::Suite;
+pub use serving::{Arrivals, LoadLimits, LoadQuality, LoadSpec};
+pub use setting::{Cell, DraftModel, FlashAttention, Setting, UNKNOWN, is_of_speculation_alone};

@@ -1,0 +1,133 @@
+//! What a suite is put together from: engine, models, tasks, sampling.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::record::arm::{Arm, Mode};
+
+/// The engine that serves, and how it is started.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EngineSpec {
+    /// Engine name.
+    pub name: String,
+    /// The server's binary; `None`: the one on `PATH`, else the pinned package.
+    pub binary: Option<PathBuf>,
+    /// Further arguments of every server.
+    pub args: Vec<String>,
+    /// Threads for computing; `None` leaves it to the server.
+    pub threads: Option<u16>,
+    /// How long a server may take until it is ready (s).
+    pub start_timeout_s: f64,
+    /// How long a whole request may take (s).
+    pub request_timeout_s: f64,
+    /// How long a stream may be silent (s).
+    pub idle_timeout_s: f64,
+    /// Address of a server that runs already: nothing is started. `None`: kneepoint starts its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Name of the environment variable that holds the key for `url`; its value is never kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key_env: Option<String>,
+    /// What the server at `url` calls the model; `None`: the only one that it lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served_model: Option<String>,
+}
+
+/// Where a model comes from.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ModelSpec {
+    /// Name used by settings.
+    pub name: String,
+    /// A pinned package that holds the weights, such as `smollm2-135m-instruct`.
+    pub package: Option<String>,
+    /// A file or folder, when it is not a package.
+    pub path: Option<PathBuf>,
+    /// A repository of a Hub, `hf:OWNER/REPO[@REVISION][:QUANT or FILE]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Weight quant of that file, such as `Q4_1`.
+    pub weights: String,
+    /// Further quants that have files of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quants: Vec<QuantFile>,
+    /// Further quants that kneepoint makes from that file with the packaged quantiser.
+    pub derive: Vec<String>,
+}
+
+impl ModelSpec {
+    /// Every quant that a setting may name: the file's, those with files of their own, those that are made.
+    pub fn offered(&self) -> impl Iterator<Item = &str> {
+        let own = self.quants.iter().map(|quant| quant.weights.as_str());
+        std::iter::once(self.weights.as_str()).chain(own).chain(self.derive.iter().map(String::as_str))
+    }
+}
+
+/// A quant of a model with a file of its own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct QuantFile {
+    /// Weight quant.
+    pub weights: String,
+    /// The file; `None`: found by its name in the Hub's repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+}
+
+/// One task of a suite.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TaskSpec {
+    /// Task name.
+    pub name: String,
+    /// Cases a context length (and arm).
+    pub samples: u32,
+    /// Context lengths that it runs at (tokens), a subset of the suite's.
+    pub contexts: Vec<u32>,
+    /// Arms, for tool tasks; empty else.
+    pub arms: Vec<Arm>,
+    /// How the reply begins.
+    #[serde(default, skip_serializing_if = "Mode::is_chat")]
+    pub mode: Mode,
+    /// The user's own text for the haystack; its hash makes runs on another text another suite.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<TextSource>,
+    /// Options of the task.
+    pub options: BTreeMap<String, u32>,
+    /// For tasks that read one: the user's file; `{context}` in it stands for the context length.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+}
+
+/// Sampling parameters; the defaults are greedy.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Sampling {
+    /// 0: always the most probable token.
+    pub temperature: f64,
+    /// How many tokens stay candidates; 0: all.
+    pub top_k: u32,
+    /// Probability mass that stays candidate (0..1).
+    pub top_p: f64,
+    /// Least probability relative to the best (0..1).
+    pub min_p: f64,
+    /// 1: no penalty.
+    pub repeat_penalty: f64,
+    /// Seed of the server's sampler.
+    pub seed: u32,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self { temperature: 0.0, top_k: 0, top_p: 1.0, min_p: 0.0, repeat_penalty: 1.0, seed: 1 }
+    }
+}
+
+/// Where a text is and what it was when the suite was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TextSource {
+    /// A file, or a folder whose `.txt` and `.md` files (those of folders in it too) are read in the order of
+    /// their paths.
+    pub path: PathBuf,
+    /// First 16 hex digits of the SHA-256 of the text.
+    pub hash: String,
+}

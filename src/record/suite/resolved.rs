@@ -1,0 +1,99 @@
+//! A suite, and what makes two of them the same.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::judging::{Gate, Stopping};
+use super::parts::{EngineSpec, ModelSpec, Sampling, TaskSpec};
+use super::serving::LoadSpec;
+use super::setting::Setting;
+use crate::record::hash::short_hash;
+use crate::record::objective::Objective;
+
+/// A suite with every default filled in and the matrix expanded. This is what the journal's header holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Suite {
+    /// Short name, used in the run folder's name.
+    pub name: String,
+    /// What the suite is for.
+    pub description: String,
+    /// Seed of cases and resampling.
+    pub seed: u64,
+    /// How often every cell is visited, each time with a slice of the items.
+    pub rounds: u32,
+    /// Non-inferiority margin (points of the 0..1 scale).
+    pub margin: f64,
+    /// Confidence of intervals (0..1).
+    pub confidence: f64,
+    /// Bootstrap draws.
+    pub draws: u32,
+    /// Context lengths (tokens), ascending.
+    pub contexts: Vec<u32>,
+    /// What the front trades off.
+    pub objectives: Vec<Objective>,
+    /// The engine that serves.
+    pub engine: EngineSpec,
+    /// Models by name.
+    pub models: Vec<ModelSpec>,
+    /// Every setting, the reference first.
+    pub settings: Vec<Setting>,
+    /// Tasks in order.
+    pub tasks: Vec<TaskSpec>,
+    /// Sampling parameters, every one sent with every request.
+    pub sampling: Sampling,
+    /// Stopping early.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopping: Option<Stopping>,
+    /// Many requests at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<LoadSpec>,
+    /// Limits that a run must keep.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<Gate>,
+}
+
+impl Suite {
+    /// The setting that the others are compared with.
+    pub fn reference(&self) -> &Setting {
+        &self.settings[0]
+    }
+
+    /// Whether the suite itself says how a setting's positions are scaled, so that the context named in the model's
+    /// file is not the longest.
+    pub fn scales_positions(&self, setting: &Setting) -> bool {
+        let named = setting.options.keys().any(|name| SCALING_OPTIONS.contains(&name.as_str()));
+        let flagged = |word: &String| {
+            let flag = word.split('=').next().unwrap_or_default();
+            let name = flag.trim_start_matches('-').replace('-', "_");
+            flag.starts_with("--") && SCALING_OPTIONS.contains(&name.as_str())
+        };
+        named || self.engine.args.iter().any(flagged)
+    }
+
+    /// Whether cells may be stopped because of what they showed: then only evidence that holds at any time
+    /// counts.
+    pub fn stops_by_outcome(&self) -> bool {
+        self.stopping.is_some_and(|stopping| stopping.rule.is_some())
+    }
+
+    /// Hash of everything that makes trials comparable: the whole resolved suite but its description and what
+    /// only judges them (gates, limits of the goodput).
+    pub fn fingerprint(&self) -> String {
+        let load = self.load.clone().map(|load| LoadSpec { limits: None, ..load });
+        let bare = Self { description: String::new(), gates: Vec::new(), load, ..self.clone() };
+        short_hash(&serde_json::to_vec(&bare).unwrap_or_default())
+    }
+}
+
+/// Options (and, with dashes, flags) of the engines that say how positions are scaled or what the model's file says
+/// of its context.
+const SCALING_OPTIONS: &[&str] = &[
+    "rope_scaling",
+    "rope_scale",
+    "rope_freq_base",
+    "rope_freq_scale",
+    "yarn_orig_ctx",
+    "override_kv",
+    "hf_overrides",
+    "json_model_override_args",
+];

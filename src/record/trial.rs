@@ -1,0 +1,60 @@
+//! One case run once on one cell.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::arm::Arm;
+use super::measurement::{Measurement, Source};
+use super::outcome::Outcome;
+use super::reply::Reply;
+use crate::clock::Tick;
+
+/// Names one planned trial; unique within a run.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct TrialKey {
+    /// Setting label, unique in the suite (see [`Setting`](crate::record::suite::Setting)).
+    pub setting: String,
+    /// Context length of the cell in tokens.
+    pub context: u32,
+    /// Round that it belongs to, from 0.
+    pub round: u32,
+    /// 0, or 1 for the reference's second visit (the A/A pair).
+    pub replicate: u32,
+    /// Task name.
+    pub task: String,
+    /// For tool tasks: the arm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arm: Option<Arm>,
+    /// Index of the case in its task's list.
+    pub index: u32,
+}
+
+/// One case run once on one cell.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Trial {
+    /// Which planned trial this is.
+    pub key: TrialKey,
+    /// Content hash of the case; empty when it failed before cases could be made.
+    pub case: String,
+    /// Which server process answered: number of the launch record in the journal, from 0.
+    pub launch: u32,
+    /// Start of the request, UTC, RFC 3339.
+    pub started: String,
+    /// Start of the request by the monotonic clock; journals before it was kept have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tick: Option<Tick>,
+    /// What came back; `None` when nothing did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply: Option<Box<Reply>>,
+    /// What was measured, each with its source.
+    pub measurements: Vec<Measurement>,
+    /// The judgement.
+    pub outcome: Outcome,
+}
+
+impl Trial {
+    /// The number that `source` measured as `name`, if there is one.
+    pub fn measured(&self, name: &str, source: Source) -> Option<f64> {
+        self.measurements.iter().find(|m| m.name == name && m.source == source).and_then(|m| m.value)
+    }
+}
