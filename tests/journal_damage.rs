@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use kneepoint::record::journal;
 use kneepoint::record::journal::{Journal, JournalWriter, Record};
+use kneepoint::task::version_of;
 use serde_json::{Value, json};
 
 fn published(name: &str) -> PathBuf {
@@ -40,8 +41,14 @@ fn sealed(folder: &Path) -> String {
     let mut header = header;
     header.suite.draws = 200;
     let engines = &header.engines;
-    header.fingerprint =
-        journal::fingerprint(&header.suite, &header.filters, engines, &header.models, &header.files);
+    header.fingerprint = journal::fingerprint(
+        &header.suite,
+        &header.filters,
+        version_of,
+        engines,
+        &header.models,
+        &header.files,
+    );
     let mut writer = JournalWriter::create(folder, &header).unwrap();
     let cases = cases.into_iter().map(|case| Record::Case(Box::new(case)));
     let launches = launches.into_iter().map(|launch| Record::Launch(Box::new(launch)));

@@ -138,8 +138,9 @@ fn weighted(weights: &[u32], counts: &[u32]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{median, percentile_interval, rng};
+    use super::super::{percentile_interval, rng};
     use super::*;
+    use crate::quantile::median;
 
     #[test]
     fn a_drawn_median_is_that_of_the_drawn_observations() {
