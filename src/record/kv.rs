@@ -3,7 +3,7 @@
 //! Every layer keeps `K heads x head width` values a token for K and the same for V, in blocks of the cache
 //! type. A layer with a sliding window keeps only the window and one batch. The rules are llama.cpp's (builds
 //! of 2026: `llama-context.cpp` pads the context to 256 cells, `llama-kv-cache-iswa.cpp` sizes the cache of
-//! windowed layers; what each architecture keeps: `layers.rs`); other engines allocate in pages and are not described here. `tests/real_kv.rs` compares with
+//! windowed layers; what each architecture keeps: `layers.rs`); other engines allocate in pages and are not described here. `tests/it/real_kv.rs` compares with
 //! what the pinned server reports: to the byte wherever its log of two decimals of a MiB is exact.
 
 use schemars::JsonSchema;

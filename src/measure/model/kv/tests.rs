@@ -87,7 +87,7 @@ fn qwen_coder_takes_what_its_metadata_say() {
 
 #[test]
 fn windowed_layers_keep_the_window_and_one_batch() {
-    // 26 layers, every sixth sees everything: 4 do. The real server does the same (tests/real_kv.rs).
+    // 26 layers, every sixth sees everything: 4 do. The real server does the same (tests/it/real_kv.rs).
     let shape = KvShape::of(&gemma_like()).unwrap();
     let layers = |window| shape.groups.iter().find(|g| g.window == window).map(|g| g.layers);
     assert_eq!((layers(None), layers(Some(512))), (Some(4), Some(22)));

@@ -1,0 +1,161 @@
+//! `pick`, `compare` and `route` as a user meets them, on a published journal.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use kneepoint::record::journal::{Journal, Record};
+use kneepoint::record::kv::{KvGroup, KvShape, KvUse};
+use kneepoint::record::{journal, metric};
+
+fn published() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("reports/quickstart")
+}
+
+fn kneepoint(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_kneepoint")).args(args).env("NO_COLOR", "1").output().unwrap()
+}
+
+fn code(args: &[&str]) -> i32 {
+    let out = kneepoint(args);
+    let code = out.status.code().unwrap();
+    assert!(code == 0 || code == 100 || !out.stderr.is_empty(), "{args:?} fails without a word");
+    code
+}
+
+/// Writes a journal into a folder of its own.
+fn write(journal: &Journal, folder: &Path) {
+    let records = std::iter::once(Record::Header(Box::new(journal.header.clone())))
+        .chain(journal.cases.iter().map(|case| Record::Case(Box::new(case.clone()))))
+        .chain(journal.launches.iter().map(|launch| Record::Launch(Box::new(launch.clone()))))
+        .chain(journal.trials.iter().map(|trial| Record::Trial(Box::new(trial.clone()))));
+    let lines: String = records.map(|record| serde_json::to_string(&record).unwrap() + "\n").collect();
+    std::fs::write(folder.join(journal::FILE_NAME), lines).unwrap();
+}
+
+/// The published journal with fewer draws than a report needs: a debug build takes its time over them.
+fn quick() -> Journal {
+    let mut journal = journal::load(&published()).unwrap();
+    journal.header.suite.draws = 500;
+    journal
+}
+
+#[test]
+fn the_exit_code_says_how_it_went() {
+    let folder = tempfile::tempdir().unwrap();
+    write(&quick(), folder.path());
+    let run = folder.path().to_str().unwrap();
+    assert_eq!(code(&["pick", run, "--context", "1k", "--min-quality", "0"]), 0);
+    assert_eq!(code(&["pick", run, "--context", "4k", "--min-quality", "0"]), 2, "not measured");
+    assert_eq!(code(&["pick", run, "--context", "4k", "--min-quality", "0", "--extrapolate"]), 0);
+    assert_eq!(code(&["pick", run, "--context", "1k", "--min-quality", "0", "--memory", "1MiB"]), 4);
+    assert_eq!(code(&["pick", run, "--context", "many"]), 2);
+    assert_eq!(code(&["compare", run, run, "--fail-on", "quality=2pp,decode=10%,memory=5%"]), 0);
+    assert_eq!(code(&["compare", run, run, "--fail-on", "speed=2pp"]), 2);
+    assert_eq!(code(&["route", run]), 2, "too few items");
+}
+
+/// The text of a command's answer, whatever its exit code.
+fn stdout(args: &[&str]) -> String {
+    String::from_utf8(kneepoint(args).stdout).unwrap()
+}
+
+#[test]
+fn an_amount_of_memory_without_a_unit_is_refused() {
+    let run = published();
+    let run = run.to_str().unwrap();
+    for amount in ["24", "0.5", "25769803776"] {
+        let out = kneepoint(&["pick", run, "--context", "1k", "--memory", amount]);
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert_eq!(out.status.code(), Some(2), "{said}");
+        assert!(said.contains("has no unit") && said.contains(&format!("{amount}GiB")), "{said}");
+    }
+    let out = kneepoint(&["compare", run, run, "--fail-on", "quality=2"]);
+    assert_eq!(out.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&out.stderr).contains("write 2% or 2pp"));
+}
+
+#[test]
+fn an_unfinished_run_says_so_before_its_pick_and_fails_no_gate() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut running = quick();
+    running.trials.truncate(2);
+    let gate = r#"{"metric":"quality","cells":[],"min":0.99,"max":null,"no_worse_than_reference":false,"strict":true}"#;
+    running.header.suite.gates.push(serde_json::from_str(gate).unwrap());
+    write(&running, folder.path());
+    let run = folder.path().to_str().unwrap();
+    let context = running.trials[0].key.context.to_string();
+    let pick = ["pick", run, "--context", &context, "--min-quality", "0"];
+    let text = stdout(&pick);
+    assert!(
+        text.starts_with("**Before you rely on this:**\n\n- the run is not finished: 2 of 147"),
+        "{text}"
+    );
+    assert!(!text.contains("100% of the bootstrap draws"), "{text}");
+    let json: serde_json::Value = serde_json::from_str(&stdout(&[&pick[..], &["--json"]].concat())).unwrap();
+    assert_eq!(json["warnings"][0]["code"], "run_incomplete");
+    assert_eq!(json["frequency"], serde_json::Value::Null);
+
+    let out = kneepoint(&["report", run, "--format", "md"]);
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert_eq!(out.status.code(), Some(106), "{said}");
+    assert!(said.contains("gate undecided: quality at least 0.99"), "{said}");
+    assert!(String::from_utf8_lossy(&out.stdout).contains("| undecided |"));
+}
+
+#[test]
+fn the_command_to_serve_with_is_none_to_measure_with() {
+    let run = published();
+    let args = ["pick", run.to_str().unwrap(), "--context", "1k", "--min-quality", "0"];
+    let json: serde_json::Value = serde_json::from_str(&stdout(&[&args[..], &["--json"]].concat())).unwrap();
+    let served = json["serve_command"].as_str().unwrap();
+    let measured = json["command"].as_str().unwrap();
+    assert!(served.contains("--port 8080") && !measured.contains("--port 8080"), "{served}");
+    for word in ["--cache-ram", "--log-verbosity", "--no-ui", "-np", "--slots"] {
+        assert!(!served.contains(word) && measured.contains(word), "{word}: {served}");
+    }
+    for word in ["-c 1024", "-ctk", "-fa on", "--jinja"] {
+        assert!(served.contains(word), "{word}: {served}");
+    }
+    let text = stdout(&args);
+    let (serve, measure) = (text.find("To serve it:").unwrap(), text.find("As it was measured:").unwrap());
+    assert!(serve < measure, "{text}");
+}
+
+#[test]
+fn a_slower_run_fails_only_when_asked_to() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut slower = quick();
+    write(&slower, other.path());
+    for measurement in slower.trials.iter_mut().flat_map(|trial| &mut trial.measurements) {
+        if measurement.name == metric::DECODE_TPS {
+            measurement.value = measurement.value.map(|rate| rate / 10.0);
+        }
+    }
+    write(&slower, folder.path());
+    let (run, slow) = (other.path().to_str().unwrap(), folder.path().to_str().unwrap());
+    assert_eq!(code(&["compare", run, slow]), 0);
+    assert_eq!(code(&["compare", run, slow, "--fail-on", "decode=10%"]), 100);
+    assert_eq!(code(&["compare", slow, run, "--fail-on", "decode=10%"]), 0, "faster is no regression");
+    let out = kneepoint(&["compare", run, slow, "--fail-on", "decode=10%"]);
+    assert!(String::from_utf8_lossy(&out.stdout).contains("## Regressions"));
+}
+
+#[test]
+fn the_kv_formula_gives_what_the_published_servers_logged() {
+    // SmolLM2-135M: 30 layers, 3 KV heads of 64 values. The log rounds to hundredths of a MiB.
+    let shape = KvShape {
+        groups: vec![KvGroup { layers: 30, k_values: 192, v_values: 192, window: None }],
+        ..KvShape::default()
+    };
+    let rounding = (0.005 * 1024.0 * 1024.0_f64).ceil() as u64;
+    let journal = journal::load(&published()).unwrap();
+    assert!(journal.launches.len() > 20);
+    for launch in &journal.launches {
+        let logged = &launch.effective;
+        let (k, v) = (logged.k.as_deref().unwrap(), logged.v.as_deref().unwrap());
+        let bytes = shape.bytes(KvUse::new(launch.context, k, v)).unwrap();
+        for (formula, logged) in [(bytes.k, logged.k_bytes.unwrap()), (bytes.v, logged.v_bytes.unwrap())] {
+            assert!(formula.abs_diff(logged) <= rounding, "{formula} against {logged} of {}", launch.setting);
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! The load phase against a mock server: what it sends, what it writes down, and what it makes of faults.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::common::MockBench;
+use serde_json::Value;
+
+/// A mock suite with a load phase; no round of warm-up, so that every server process gets the same requests.
+fn bench(mock_args: &str, load: &str) -> MockBench {
+    let bench = MockBench::new(mock_args);
+    let path = bench.dir.path().join("suite.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, format!("{text}\n[load]\nwarm_up_s = 0\nprompt_tokens = 64\n{load}\n")).unwrap();
+    bench
+}
+
+/// Runs a command that prints a summary: exit code and summary.
+fn summary(bench: &MockBench, args: &[&str]) -> (i32, Value) {
+    let out = bench.command(args).output().unwrap();
+    let summary = serde_json::from_slice(&out.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&out.stderr)));
+    (out.status.code().unwrap(), summary)
+}
+
+/// The load phase alone.
+const ALONE: [&str; 5] = ["run", "suite.toml", "--json", "--filter", "task=load"];
+
+/// Records of a kind.
+fn records(folder: &Path, kind: &str) -> Vec<Value> {
+    let text = std::fs::read_to_string(folder.join("journal.jsonl")).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter_map(|line| line.get(kind).cloned()).collect()
+}
+
+fn steps(summary: &Value) -> Vec<Value> {
+    summary["load"]["steps"].as_array().unwrap().clone()
+}
+
+#[test]
+fn every_setting_goes_through_the_ladder_and_is_asked_the_same_items() {
+    let load = "concurrency = [1, 4]\nrates = [40]\nrequests = 24\noutput_tokens = 8\n\
+                [load.limits]\nttft_s = 10\n[load.quality]\ntask = \"retrieval/niah_single_1\"\n";
+    let bench = bench("--prefill-ms 0.02 --decode-ms 2", load);
+    let (code, summary) = summary(&bench, &["run", "suite.toml", "--json"]);
+    assert_eq!(code, 0, "{}", summary["flags"]);
+    let steps = steps(&summary);
+    let arrivals: Vec<&Value> = steps.iter().map(|step| &step["arrivals"]).collect();
+    let ladder = [
+        serde_json::json!({"closed": 1}),
+        serde_json::json!({"closed": 4}),
+        serde_json::json!({"poisson": 40.0}),
+    ];
+    assert_eq!(arrivals, ladder.iter().chain(&ladder).collect::<Vec<_>>());
+    for step in &steps {
+        assert_eq!(
+            (&step["requests"], &step["failed"], &step["short"]),
+            (&24.into(), &0.into(), &0.into()),
+            "{step}"
+        );
+        assert_eq!(step["within_limits"]["value"].as_f64(), Some(1.0));
+        // Eight tokens at 2 ms each, and the prompt.
+        assert!(step["e2e_s"]["p50"].as_f64().unwrap() >= 0.016, "{step}");
+        assert!(step["ttft_s"]["p95"].is_f64() && step["ttft_s"]["p99"].is_null(), "{step}");
+        let streams = step["arrivals"]["closed"].as_f64().unwrap_or(64.0);
+        assert!(step["output_tps"].as_f64().unwrap() <= streams * 500.0, "{step}");
+    }
+    assert_eq!(steps[1]["peak_in_flight"], 4);
+
+    let folder = bench.run_folder();
+    let servers = records(&folder, "loadserver");
+    assert_eq!(servers.len(), 2);
+    for server in &servers {
+        let args = server["launch"]["argv"]["args"].to_string();
+        assert!(args.contains("\"-c\",\"2048\",\"-np\",\"4\""), "{args}");
+    }
+    let written = records(&folder, "loadstep");
+    for (step, again) in written.iter().zip(&written[3..]) {
+        // Another setting gets the same prompts, and in an open loop at the same moments.
+        let tokens = |step: &Value| -> Vec<Value> {
+            let requests = step["requests"].as_array().unwrap();
+            requests.iter().take(20).map(|request| request["prompt_tokens"].clone()).collect()
+        };
+        assert_eq!(tokens(step), tokens(again));
+        if step["arrivals"]["poisson"].is_f64() {
+            let due = |step: &Value, at: usize| step["requests"][at]["due_s"].clone();
+            assert!((0..20).all(|at| due(step, at) == due(again, at)));
+        }
+    }
+    for request in written.iter().flat_map(|step| step["requests"].as_array().unwrap()) {
+        let at = |name: &str| request[name].as_f64().unwrap();
+        assert!(at("due_s") <= at("sent_s") + 1e-6, "{request}");
+        assert!(at("sent_s") < at("first_s") && at("first_s") < at("end_s"), "{request}");
+        assert_eq!(request["gaps_us"].as_array().unwrap().len(), 7);
+        let tokens = request["prompt_tokens"].as_f64().unwrap();
+        assert!((62.0..=66.0).contains(&tokens), "asked for 64, the server counts {tokens}");
+        assert_eq!(request["cached_tokens"], 0);
+    }
+
+    // Alone, four at a time, alone again.
+    let quality = summary["load"]["quality"].as_array().unwrap();
+    let crowds: Vec<u64> = quality.iter().map(|row| row["streams"].as_u64().unwrap()).collect();
+    assert_eq!(crowds, [1, 4, 1, 4]);
+    for row in quality {
+        assert_eq!((&row["difference"]["n"], &row["identical"]), (&4.into(), &1.0.into()), "{row}");
+    }
+    assert_eq!(records(&folder, "loadtrial").len(), 2 * 3 * 4);
+    let report = std::fs::read_to_string(folder.join("report.md")).unwrap();
+    assert!(
+        report.contains("## Many requests at once") && report.contains("### Quality under load"),
+        "{report}"
+    );
+    let csv = std::fs::read_to_string(folder.join("load.csv")).unwrap();
+    assert_eq!(csv.lines().count(), 1 + 6);
+    let widths: Vec<usize> = csv.lines().map(|line| line.split(',').count()).collect();
+    assert!(widths.iter().all(|width| *width == widths[0]), "{csv}");
+    assert!(folder.join("load.svg").exists());
+}
+
+#[test]
+fn requests_that_fail_are_figures_of_the_step_and_not_of_the_run() {
+    let load = "concurrency = [2]\nrequests = 12\noutput_tokens = 4\n[load.limits]\ne2e_s = 10\n";
+    for (fault, stage) in [("http-500@10-11", "request"), ("close@10-11", "stream"), ("cut@10-11", "stream")]
+    {
+        let bench = bench(&format!("--prefill-ms 0.02 --decode-ms 2 --fault {fault}"), load);
+        let (code, summary) = summary(&bench, &ALONE);
+        assert_eq!(code, 0, "{}", summary["flags"]);
+        for step in steps(&summary) {
+            assert_eq!((&step["requests"], &step["failed"]), (&12.into(), &2.into()), "{fault}: {step}");
+            assert_eq!(step["e2e_s"]["n"], 10, "{step}");
+            let within = step["within_limits"]["value"].as_f64().unwrap();
+            assert!((within - 10.0 / 12.0).abs() < 1e-9, "{within}");
+        }
+        let failed: Vec<Value> = records(&bench.run_folder(), "loadstep")
+            .iter()
+            .flat_map(|step| step["requests"].as_array().unwrap().clone())
+            .filter(|request| request["error"].is_string())
+            .collect();
+        assert_eq!(failed.len(), 4);
+        assert!(failed.iter().all(|request| request["failed"] == stage), "{failed:?}");
+        let flags = summary["flags"].to_string();
+        assert!(flags.contains("2 of 12 requests failed"), "{flags}");
+    }
+}
+
+#[test]
+fn a_slow_server_is_sent_requests_by_the_timetable_all_the_same() {
+    // One slot and 100 ms a request: 10 requests/s at most, and 50 arrive.
+    let load = "rates = [50]\nrequests = 30\noutput_tokens = 20\nslots = 1\n";
+    let bench = bench("--prefill-ms 0.02 --decode-ms 5 --slots 1", load);
+    let (code, summary) = summary(&bench, &ALONE);
+    assert_eq!(code, 0, "{}", summary["flags"]);
+    for step in steps(&summary) {
+        assert_eq!((&step["not_sent"], &step["falls_behind"]), (&0.into(), &true.into()), "{step}");
+        // The last of 30 waits for those in front of it.
+        assert!(step["e2e_s"]["p95"].as_f64().unwrap() > 1.0, "{step}");
+        assert!(step["peak_in_flight"].as_u64().unwrap() > 10, "{step}");
+    }
+    for step in records(&bench.run_folder(), "loadstep") {
+        let counted: Vec<&Value> =
+            step["requests"].as_array().unwrap().iter().filter(|request| request["counts"] == true).collect();
+        let due = |request: &Value| request["due_s"].as_f64().unwrap();
+        let span = due(counted[29]) - due(counted[0]);
+        assert!(span < 1.5, "30 requests at 50/s are due within {span} s");
+    }
+    assert!(summary["flags"].to_string().contains("falls behind"));
+}
+
+#[test]
+fn a_cap_on_what_is_under_way_is_reported_when_it_is_hit() {
+    let load = "rates = [100]\nrequests = 40\noutput_tokens = 20\nslots = 1\nmax_in_flight = 3\n";
+    let bench = bench("--prefill-ms 0.02 --decode-ms 5 --slots 1", load);
+    let (_, summary) = summary(&bench, &ALONE);
+    for step in steps(&summary) {
+        assert_eq!((&step["requests"], &step["peak_in_flight"]), (&40.into(), &3.into()), "{step}");
+        let not_sent = step["not_sent"].as_u64().unwrap();
+        assert!(not_sent > 5, "{step}");
+        assert_eq!(step["e2e_s"]["n"].as_u64().unwrap(), 40 - not_sent);
+    }
+    assert!(summary["flags"].to_string().contains("were not sent"));
+}
+
+#[test]
+fn a_server_that_dies_breaks_the_step_and_is_started_again_once() {
+    let load = "concurrency = [1, 2, 3]\nrequests = 6\noutput_tokens = 4\n";
+    let bench = bench("--prefill-ms 0.02 --decode-ms 2 --fault exit@8", load);
+    let (code, summary) = summary(&bench, &ALONE);
+    assert_eq!(code, 106);
+    let steps = steps(&summary);
+    assert_eq!(steps.len(), 6);
+    for step in &steps {
+        let reason = step["broke"].as_str().unwrap();
+        assert!(reason.contains("died") && reason.contains("scripted end of the mock server"), "{reason}");
+        assert_eq!(step["requests"], 0);
+    }
+    assert_eq!(
+        records(&bench.run_folder(), "loadserver").len(),
+        4,
+        "two settings, each server restarted once"
+    );
+    let report = std::fs::read_to_string(bench.run_folder().join("report.md")).unwrap();
+    assert!(report.contains("broken off"), "{report}");
+}
+
+#[test]
+fn a_server_with_fewer_slots_than_asked_is_void() {
+    let load = "concurrency = [4]\nrequests = 6\noutput_tokens = 4\n";
+    let bench = bench("--slots 2", load);
+    let (code, summary) = summary(&bench, &ALONE);
+    assert_eq!(code, 106);
+    let void = summary["load"]["servers"][0]["void"].as_str().unwrap();
+    assert!(void.contains("slots: asked for 4, the server runs 2"), "{void}");
+    assert!(steps(&summary).iter().all(|step| step["broke"].is_string()));
+}
+
+#[test]
+fn a_load_phase_that_was_interrupted_goes_on_where_it_stopped() {
+    let load = "concurrency = [1, 2]\nrequests = 8\noutput_tokens = 8\n\
+                [load.quality]\ntask = \"retrieval/niah_single_1\"\n";
+    let bench = bench("--prefill-ms 0.1 --decode-ms 4", load);
+    let mut child = bench.command(&["run", "suite.toml", "--filter", "task=load"]).spawn().unwrap();
+    let begin = Instant::now();
+    while std::fs::read_dir(bench.dir.path().join("runs")).into_iter().flatten().flatten().all(|run| {
+        !std::fs::read_to_string(run.path().join("journal.jsonl")).unwrap_or_default().contains("loadstep")
+    }) {
+        assert!(begin.elapsed() < Duration::from_secs(60), "no step after a minute");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let done = records(&bench.run_folder(), "loadstep").len();
+    assert!(done < 4, "{done}");
+    let (code, summary) = summary(&bench, &["resume", "latest", "--json"]);
+    assert_eq!(code, 0, "{}", summary["flags"]);
+    let steps = records(&bench.run_folder(), "loadstep");
+    assert_eq!(
+        (steps.len(), summary["load"]["steps"].as_array().unwrap().len()),
+        (4, 4),
+        "none twice, none lost"
+    );
+    let mut items: Vec<String> = records(&bench.run_folder(), "loadtrial")
+        .iter()
+        .map(|asked| format!("{} {}", asked["streams"], asked["trial"]["key"]))
+        .collect();
+    items.sort();
+    let all = items.len();
+    items.dedup();
+    assert_eq!((all, items.len()), (24, 24));
+}
+
+#[test]
+fn a_dry_run_says_what_the_load_phase_would_do() {
+    let load = "concurrency = [1, 4]\nrequests = 8\noutput_tokens = 8\n\
+                [load.quality]\ntask = \"retrieval/niah_single_1\"\nsamples = 3\n";
+    let bench = bench("", load);
+    let out = bench.command(&["run", "suite.toml", "--dry-run"]).output().unwrap();
+    let text = String::from_utf8(out.stdout).unwrap();
+    assert!(
+        text.contains("load: Q8_0 kv=f16 at 512, 4 slots: 1 stream, 8 requests; 4 streams, 8 requests"),
+        "{text}"
+    );
+    assert!(text.contains("3 items of retrieval/niah_single_1: alone twice, and 4 at a time"), "{text}");
+    assert!(text.contains("-c 2048 -np 4"), "{text}");
+}

@@ -1,0 +1,246 @@
+//! A two-cell suite on the real llama-server with the real model, both fetched by kneepoint itself.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use kneepoint::measure::client::{Client, Limits};
+use kneepoint::measure::engine;
+use kneepoint::measure::engine::supervise;
+use kneepoint::record::Argv;
+
+const SUITE: &str = r#"
+name = "two-cells"
+contexts = [512]
+rounds = 1
+objectives = ["kld", "decode", "memory"]
+
+[[model]]
+name = "SmolLM2-135M-Instruct"
+package = "smollm2-135m-instruct"
+
+[reference]
+kv = "f16"
+
+[[setting]]
+kv = "q8_0"
+
+[[setting]]
+kv = "q4_0"
+
+[[task]]
+name = "retrieval/niah_single_1"
+samples = 1
+[task.options]
+output_tokens = 16
+
+[[task]]
+name = "coherence/kld"
+samples = 1
+[task.options]
+positions = 24
+top_k = 32
+
+[[task]]
+name = "tools/arguments"
+samples = 1
+arms = ["native", "constrained"]
+"#;
+
+#[test]
+fn the_main_job_runs_on_a_real_server() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("suite.toml"), SUITE).unwrap();
+    let out = Command::new(env!("CARGO_BIN_EXE_kneepoint"))
+        .current_dir(dir.path())
+        .args(["run", "suite.toml", "--json"])
+        .env_remove("KNEEPOINT_RUNS_DIR")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(0), "{said}");
+    let summary: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    let cell = |label: &str| -> serde_json::Value {
+        let cells = summary["cells"].as_array().unwrap();
+        cells
+            .iter()
+            .find(|cell| cell["setting"] == label)
+            .unwrap_or_else(|| panic!("{label}: {cells:?}"))
+            .clone()
+    };
+    let (f16, q8, q4) = (cell("Q4_1 kv=f16"), cell("Q4_1 kv=q8_0"), cell("Q4_1 kv=q4_0"));
+
+    // The server runs what was asked, read back from its own words.
+    for (cell, kind) in [(&f16, "f16"), (&q8, "q8_0"), (&q4, "q4_0")] {
+        assert_eq!(cell["effective"]["k"], kind);
+        assert_eq!(cell["effective"]["v"], kind);
+        assert_eq!(cell["effective"]["flash_attention"], true);
+        assert_eq!(cell["effective"]["context"], 512);
+        assert!(cell["memory"]["peak_rss_bytes"].as_u64().unwrap() > 50_000_000);
+        assert!(cell["decode_tps"]["value"].as_f64().unwrap() > 0.0);
+        assert!(cell["prefill_tps"]["value"].as_f64().unwrap() > 0.0);
+    }
+    // 30 layers x 3 heads x 64 x 512 positions x 2 bytes, K and V; the log rounds each to 0.01 MiB.
+    let kv_bytes = |cell: &serde_json::Value| cell["memory"]["kv_bytes"].as_u64().unwrap();
+    assert!(kv_bytes(&f16).abs_diff(30 * 3 * 64 * 512 * 2 * 2) <= 2 * 5_300, "{}", kv_bytes(&f16));
+    assert!(kv_bytes(&q4) < kv_bytes(&q8) && kv_bytes(&q8) < kv_bytes(&f16));
+
+    // The same build on the same tokens is exactly itself; q8_0 is clearly nearer than q4_0.
+    assert_eq!(summary["aa"][0]["max_kld"].as_f64(), Some(0.0));
+    let kld = |cell: &serde_json::Value| cell["kld"]["mean"]["value"].as_f64().unwrap();
+    assert!(kld(&q8) > 0.0 && kld(&q8) < kld(&q4) / 2.0, "q8_0 {} q4_0 {}", kld(&q8), kld(&q4));
+
+    // SmolLM2's template drops the tools: said so, not scored 0.
+    let tasks = summary["tasks"].as_array().unwrap();
+    for arm in ["native", "constrained"] {
+        let row = tasks.iter().find(|task| task["arm"] == arm).unwrap();
+        assert_eq!(row["unscored"]["the chat template drops the tools"], 1, "{row}");
+        assert_eq!(row["scored"], 0, "{row}");
+    }
+
+    // The commands that `pick` prints to serve with are taken by the real server's own parser, and serve.
+    for objective in ["decode", "memory"] {
+        let args = ["pick", "--context", "512", "--min-quality", "0", "--objective", objective, "--json"];
+        let pick = kneepoint(dir.path(), &args);
+        let command = pick["serve_command"].as_str().unwrap();
+        assert!(command.contains("--port 8080") && !command.contains("--cache-ram"), "{command}");
+        let port = supervise::free_port().unwrap();
+        let child = Command::new("sh")
+            .args(["-c", &executed(&command.replace("--port 8080", &format!("--port {port}")))])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut server = Server(child);
+        assert!(comes_up(port), "{command}");
+        assert!(server.0.try_wait().unwrap().is_none(), "{command}");
+    }
+}
+
+/// A printed command that takes the shell's place: `exec` comes behind the variables that it is given.
+fn executed(command: &str) -> String {
+    let given = command.split(' ').take_while(|word| word.contains('=')).map(|word| word.len() + 1);
+    let (variables, rest) = command.split_at(given.sum());
+    format!("{variables}exec {rest}")
+}
+
+/// A llama-server that ends with the test.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn kneepoint(dir: &Path, args: &[&str]) -> serde_json::Value {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kneepoint"));
+    let out = command.current_dir(dir).args(args).env_remove("KNEEPOINT_RUNS_DIR").output().unwrap();
+    assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
+    serde_json::from_slice(&out.stdout).unwrap()
+}
+
+/// The reference's server of [`SUITE`], by the command that a dry run prints.
+fn serve(dir: &Path) -> (Server, u16) {
+    std::fs::write(dir.join("suite.toml"), SUITE).unwrap();
+    let plan = kneepoint(dir, &["run", "suite.toml", "--dry-run", "--json"]);
+    let argv: Argv = serde_json::from_value(plan["visits"][0]["argv"].clone()).unwrap();
+    let port = supervise::free_port().unwrap();
+    let mut args = argv.args.clone();
+    let at = args.iter().position(|word| word == "--port").unwrap();
+    args[at + 1] = port.to_string();
+    let child = Command::new(&argv.program)
+        .args(args)
+        .envs(argv.env.iter().map(|(name, value)| (name, value)))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let server = Server(child);
+    comes_up(port);
+    (server, port)
+}
+
+/// Whether a server answers on the port within a minute.
+fn comes_up(port: u16) -> bool {
+    let endpoints = engine::find("llama.cpp").unwrap().endpoints();
+    let client = Client::new(&format!("http://127.0.0.1:{port}"), endpoints, Limits::default()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        for _ in 0..240 {
+            if client.healthy().await {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+        false
+    })
+}
+
+/// What an attached run makes of the server, under this name.
+fn attached(dir: &Path, engine: &str, port: u16) -> serde_json::Value {
+    let text = format!(
+        r#"
+name = "attached"
+contexts = [512]
+rounds = 1
+draws = 200
+
+[engine]
+name = "{engine}"
+url = "http://127.0.0.1:{port}/v1"
+
+[[model]]
+name = "SmolLM2"
+weights = "Q4_1"
+
+[reference]
+
+[[task]]
+name = "retrieval/niah_single_1"
+samples = 1
+options.output_tokens = 16
+
+[[task]]
+name = "coherence/kld"
+samples = 1
+options.positions = 8
+options.top_k = 8
+
+[[task]]
+name = "tools/arguments"
+samples = 1
+arms = ["native"]
+options.output_tokens = 64
+"#
+    );
+    std::fs::write(dir.join("attached.toml"), text).unwrap();
+    kneepoint(dir, &["run", "attached.toml", "--json"])
+}
+
+#[test]
+fn a_real_server_is_attached_under_its_own_name_and_as_any() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut server, port) = serve(dir.path());
+    let known = attached(dir.path(), "llama.cpp", port);
+    let any = attached(dir.path(), "openai", port);
+    assert!(server.0.try_wait().unwrap().is_none(), "it is left running");
+    let row = |summary: &serde_json::Value, task: &str| -> serde_json::Value {
+        summary["tasks"].as_array().unwrap().iter().find(|row| row["task"] == task).unwrap().clone()
+    };
+    for summary in [&known, &any] {
+        let cell = &summary["cells"][0];
+        assert_eq!(row(summary, "retrieval/niah_single_1")["scored"], 1, "{summary}");
+        assert!(cell["memory"]["peak_rss_bytes"].as_u64().unwrap() > 50_000_000, "{cell}");
+        assert!(cell["decode_tps"]["value"].as_f64().unwrap() > 0.0);
+        // The template drops the tools: seen in the prompt's text by the one, in its length by the other.
+        let tools = row(summary, "tools/arguments");
+        assert_eq!(tools["unscored"]["the chat template drops the tools"], 1, "{tools}");
+    }
+    assert_eq!(row(&known, "coherence/kld")["scored"], 1);
+    assert_eq!(row(&any, "coherence/kld")["scored"], 0);
+    assert_eq!(known["aa"][0]["max_kld"].as_f64(), Some(0.0));
+    assert_eq!(known["cells"][0]["effective"]["context"], 512);
+    assert!(any["flags"].to_string().contains("not sent: top_k"), "{}", any["flags"]);
+}
