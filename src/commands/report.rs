@@ -78,9 +78,9 @@ fn read_template(path: &Path) -> Result<String> {
 
 fn one(summary: &Summary, format: Format, template: Option<&str>) -> Result<String> {
     let name = match format {
-        Format::Md => "report.md",
-        Format::Json => "summary.json",
-        Format::Csv => "cells.csv",
+        Format::Md => report::REPORT_FILE,
+        Format::Json => report::SUMMARY_FILE,
+        Format::Csv => report::CELLS_FILE,
         Format::Svg => report::FRONT_FILE,
         Format::Heatmap => report::HEATMAP_FILE,
         Format::Junit => report::JUNIT_FILE,

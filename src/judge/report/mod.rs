@@ -8,6 +8,7 @@ mod blocks;
 mod compare;
 mod effective;
 mod exports;
+mod files;
 mod junit;
 mod markdown;
 mod pick;
@@ -18,6 +19,7 @@ mod text;
 
 pub use compare::comparison;
 pub use exports::{cells_csv, effective_csv, json, load_csv, schema, tasks_csv, trends_csv};
+pub use files::{CELLS_FILE, FRONT_FILE, HEATMAP_FILE, JUNIT_FILE, REPORT_FILE, SUMMARY_FILE};
 pub use junit::junit;
 pub use markdown::render_markdown;
 pub use pick::pick;
@@ -30,18 +32,6 @@ pub(crate) use text::{about, bytes, plain, plain_whole, significant};
 pub(crate) fn estimate(estimate: Option<Estimate>) -> String {
     text::estimate(estimate, text::significant)
 }
-
-/// File name of the picture that the Markdown report shows.
-pub const FRONT_FILE: &str = "front.svg";
-
-/// File name of the picture of scores by depth and context length.
-pub const HEATMAP_FILE: &str = "heatmap.svg";
-
-/// File name of the picture of throughput against latency; there is none without a load phase.
-pub const LOAD_FILE: &str = "load.svg";
-
-/// File name of the gates as JUnit XML; there is none without gates.
-pub const JUNIT_FILE: &str = "junit.xml";
 
 /// Every file of a run's report: name and content.
 ///
@@ -56,18 +46,20 @@ pub fn render(summary: &Summary) -> Result<Vec<(String, Vec<u8>)>> {
 /// # Errors
 /// As [`render`]; a template's mistake is a usage error that names the line.
 pub fn render_with(summary: &Summary, template: Option<&str>) -> Result<Vec<(String, Vec<u8>)>> {
-    let report = render_markdown(summary, template)?;
-    let mut files = vec![("report.md".to_owned(), report.into_bytes())];
-    files.extend(front(summary).map(|picture| (FRONT_FILE.to_owned(), picture.into_bytes())));
-    files.extend(heatmap(summary).map(|picture| (HEATMAP_FILE.to_owned(), picture.into_bytes())));
-    files.push(("summary.json".into(), json(summary)?));
-    files.push(("cells.csv".into(), cells_csv(summary)));
-    files.push(("tasks.csv".into(), tasks_csv(summary)));
-    if !summary.effective.is_empty() {
-        files.push(("effective.csv".into(), effective_csv(summary)));
-    }
-    files.extend(load_curve(summary).map(|picture| (LOAD_FILE.to_owned(), picture.into_bytes())));
-    files.extend(load_csv(summary).map(|rows| ("load.csv".to_owned(), rows)));
-    files.extend(junit(summary).map(|gates| (JUNIT_FILE.to_owned(), gates.into_bytes())));
-    Ok(files)
+    let report = render_markdown(summary, template)?.into_bytes();
+    let picture = |name, drawn: Option<String>| drawn.map(|drawn| (name, drawn.into_bytes()));
+    let effective = (!summary.effective.is_empty()).then(|| (files::EFFECTIVE_FILE, effective_csv(summary)));
+    let written = [
+        Some((REPORT_FILE, report)),
+        picture(FRONT_FILE, front(summary)),
+        picture(HEATMAP_FILE, heatmap(summary)),
+        Some((SUMMARY_FILE, json(summary)?)),
+        Some((CELLS_FILE, cells_csv(summary))),
+        Some((files::TASKS_FILE, tasks_csv(summary))),
+        effective,
+        picture(files::LOAD_FILE, load_curve(summary)),
+        load_csv(summary).map(|rows| (files::STEPS_FILE, rows)),
+        picture(JUNIT_FILE, junit(summary)),
+    ];
+    Ok(written.into_iter().flatten().map(|(name, content)| (name.to_owned(), content)).collect())
 }

@@ -45,6 +45,21 @@ pub(crate) fn estimate(estimate: Option<Estimate>, of: impl Fn(f64) -> String) -
     }
 }
 
+/// `1.4× [1.3, 1.5]`, of a ratio.
+pub(crate) fn ratio(of: Option<Estimate>) -> String {
+    estimate(of, |value| format!("{}×", significant(value)))
+}
+
+/// The text, or a dash where there is none.
+pub(crate) fn or_none(value: Option<String>) -> String {
+    value.unwrap_or_else(|| NONE.into())
+}
+
+/// Parts with commas between them.
+pub(crate) fn joined(parts: impl Iterator<Item = String>) -> String {
+    parts.collect::<Vec<_>>().join(", ")
+}
+
 /// A score of the 0..1 scale.
 pub(crate) fn score(value: f64) -> String {
     format!("{value:.2}")

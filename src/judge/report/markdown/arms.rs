@@ -2,9 +2,8 @@
 
 use serde::Serialize;
 
-use super::super::text;
-use super::view::or_none;
-use crate::judge::analysis::summary::{ArmRow, ConstrainedArm, Estimate, Summary};
+use super::super::text::{self, or_none, ratio};
+use crate::judge::analysis::summary::{ArmRow, ConstrainedArm, Summary};
 
 /// Native against prompted, and what constraining does.
 #[derive(Serialize)]
@@ -69,16 +68,11 @@ fn constrained(row: &ArmRow) -> Option<ConstrainedView> {
     })
 }
 
-/// `1.4× [1.3, 1.5]`, of a ratio.
-pub(super) fn ratio(of: Option<Estimate>) -> String {
-    text::estimate(of, |value| format!("{}×", text::significant(value)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::render_markdown;
     use super::*;
-    use crate::judge::analysis::summary::ConstraintCost;
+    use crate::judge::analysis::summary::{ConstraintCost, Estimate};
     use crate::judge::analysis::testing;
     use crate::record::Arm;
 

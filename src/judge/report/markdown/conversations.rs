@@ -2,8 +2,7 @@
 
 use serde::Serialize;
 
-use super::super::text;
-use super::view::or_none;
+use super::super::text::{self, or_none};
 use crate::judge::analysis::summary::{ConversationRow, Summary};
 
 /// A task at a context length.

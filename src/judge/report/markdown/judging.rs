@@ -2,8 +2,7 @@
 
 use serde::Serialize;
 
-use super::super::text;
-use super::view::{joined, or_none};
+use super::super::text::{self, joined, or_none};
 use crate::judge::analysis::summary::{
     FrontSummary, GateResult, GateStatus, Interaction, InteractionFinding, StoppingSummary, Summary,
 };

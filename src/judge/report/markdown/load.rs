@@ -2,12 +2,13 @@
 
 use serde::Serialize;
 
-use super::view::{joined, or_none};
+use super::super::files::LOAD_FILE;
+use super::super::svg::load_curve;
+use super::super::text::{self, joined, or_none};
 use crate::judge::analysis::load::summary::{
     LoadQualityRow, LoadRow, LoadServerRow, LoadSummary, Percentiles,
 };
 use crate::judge::analysis::summary::Summary;
-use crate::judge::report::{LOAD_FILE, load_curve, text};
 use crate::record::suite::LoadLimits;
 
 /// Everything that the section shows.

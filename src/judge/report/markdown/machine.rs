@@ -1,7 +1,6 @@
 //! The machine of a run, in words.
 
-use super::super::text;
-use super::view::joined;
+use super::super::text::{self, joined};
 use crate::record::{GpuCard, Machine};
 
 /// The machine in one line; what a run did not record is left out.

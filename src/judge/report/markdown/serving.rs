@@ -2,8 +2,7 @@
 
 use serde::Serialize;
 
-use super::super::text;
-use super::arms::ratio;
+use super::super::text::{self, ratio};
 use crate::judge::analysis::summary::{PrefixCacheRow, Summary};
 use crate::task::serving::Variant;
 

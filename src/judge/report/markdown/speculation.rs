@@ -2,9 +2,7 @@
 
 use serde::Serialize;
 
-use super::super::text;
-use super::arms::ratio;
-use super::view::or_none;
+use super::super::text::{self, or_none, ratio};
 use crate::judge::analysis::summary::{DraftFigures, LosslessFinding, SpeculationRow, Summary};
 
 /// Positions of a draft that have a column, where any draft reaches so far.

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::super::effective::Reach;
-use super::super::{FRONT_FILE, HEATMAP_FILE, front, heatmap, text};
+use super::super::files::{FRONT_FILE, HEATMAP_FILE};
+use super::super::svg::{front, heatmap};
+use super::super::text::{self, joined, or_none};
 use super::arms::{self, ArmsView};
 use super::coherence::{self, BandLevelView, DivergenceView, FiguresView};
 use super::conversations::{self, ConversationsView};
@@ -280,14 +282,6 @@ fn contexts(summary: &Summary) -> Vec<u32> {
     let mut contexts: Vec<u32> = summary.cells.iter().map(|cell| cell.context).collect();
     contexts.dedup();
     contexts
-}
-
-pub(super) fn joined(parts: impl Iterator<Item = String>) -> String {
-    parts.collect::<Vec<_>>().join(", ")
-}
-
-pub(super) fn or_none(value: Option<String>) -> String {
-    value.unwrap_or_else(|| text::NONE.into())
 }
 
 fn level(summary: &Summary, context: u32) -> LevelView {
