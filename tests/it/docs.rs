@@ -120,3 +120,42 @@ fn check_published(folder: &Path) {
         assert!(same, "{} is not what `kneepoint report` makes of its journal", published.display());
     }
 }
+
+/// Every formula of the code stands in docs/statistics.md with its source: by the years that its doc comment names.
+#[test]
+fn every_formula_is_in_the_statistics() {
+    let text = std::fs::read_to_string(root().join("docs/statistics.md")).unwrap();
+    let (mut formulas, mut missing) = (0, Vec::new());
+    for file in sources(&root().join("src/judge")) {
+        let code = std::fs::read_to_string(&file).unwrap();
+        for (number, line) in code.lines().enumerate() {
+            let Some((_, source)) = line.split_once("Formula").filter(|_| line.contains("//")) else {
+                continue;
+            };
+            formulas += 1;
+            let numbers = source.split(|c: char| !c.is_ascii_digit());
+            let years = numbers.filter(|digits| digits.len() == 4 && ("1800".."2100").contains(digits));
+            missing.extend(
+                years
+                    .filter(|year| !text.contains(*year))
+                    .map(|year| format!("{}:{}: {year}", file.display(), number + 1)),
+            );
+        }
+    }
+    assert!(formulas > 20, "the comments are not found: {formulas}");
+    assert!(missing.is_empty(), "docs/statistics.md lacks the source of {missing:?}");
+}
+
+/// Every Rust file under a folder.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}

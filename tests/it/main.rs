@@ -19,6 +19,7 @@ mod load;
 mod manners;
 mod memory;
 mod nights;
+mod old_journals;
 mod prefix_cache;
 mod prompt_logprobs;
 mod quickstart;

@@ -270,7 +270,7 @@ fn clusters_that_move_together_keep_the_coverage() {
     assert!(covered >= 0.95 - SLACK, "{covered} covered");
 }
 
-/// The exact test at STATISTICS' planned sizes, by drawing pairs and not by its formula.
+/// The exact test at the planned sizes of docs/statistics.md, by drawing pairs and not by its formula.
 #[test]
 fn planned_sizes_find_the_planned_drops() {
     let mut rng = rng(34, "planned");

@@ -41,7 +41,7 @@ pub fn pairs_for_margin(discordance: f64, margin: f64, confidence: f64) -> Optio
 /// discordance). 0 for what cannot be.
 ///
 /// Formula: the test's rejections summed over the binomial number of discordant pairs; Duffy (1984), without an
-/// approximation. STATISTICS' planned sizes (229, 168 and 47 pairs) are where it reaches 80%.
+/// approximation. The planned sizes of docs/statistics.md (229, 168 and 47 pairs) are where it reaches 80%.
 pub fn mcnemar_power(pairs: u32, discordance: f64, drop: f64, level: f64) -> f64 {
     let Ok(flipping) = Binomial::new(discordance, u64::from(pairs)) else { return 0.0 };
     if discordance <= 0.0 || drop.abs() > discordance {

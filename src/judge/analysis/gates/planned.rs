@@ -337,7 +337,7 @@ mod tests {
     fn a_margin_is_held_against_a_setting_that_equals_the_reference() {
         let gate = "[[gate]]\nmetric = \"quality\"\nno_worse_than_reference = true\n";
         assert!(found(gate).is_empty());
-        // STATISTICS: 189 pairs without a flip are within 2 points.
+        // docs/statistics.md, section 4: 189 pairs without a flip are within 2 points.
         let narrow = suite(gate);
         let narrow = Suite { margin: 0.02, ..narrow };
         let plan = plan(&narrow, &Filter::default()).unwrap();

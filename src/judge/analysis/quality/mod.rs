@@ -290,7 +290,7 @@ pub(crate) fn judge(cells: &mut [Measured], level: &Level<'_>, suite: &Suite) {
     }
 }
 
-/// The rule of STATISTICS, point 4.
+/// The rule of docs/statistics.md, section 4.
 pub(crate) struct Rule {
     /// Non-inferiority margin (points of the 0..1 scale).
     pub(crate) margin: f64,

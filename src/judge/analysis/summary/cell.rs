@@ -155,7 +155,7 @@ pub struct CellSummary {
     pub quality: Option<Estimate>,
     /// Paired difference to the reference (points of the 0..1 scale).
     pub difference: Option<Estimate>,
-    /// Smallest difference that this many items could show (0..1); see STATISTICS.
+    /// Smallest difference that this many items could show (0..1); see docs/statistics.md, section 4.
     pub mde: Option<f64>,
     /// Paired test of no difference (exact McNemar or sign flips), Holm-adjusted over the cells of this
     /// context length (0..1).

@@ -45,7 +45,7 @@ pub struct Estimate {
     pub n: u32,
 }
 
-/// Whether a setting keeps the reference's quality (STATISTICS: non-inferiority with a margin).
+/// Whether a setting keeps the reference's quality (docs/statistics.md, section 4: non-inferiority with a margin).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
