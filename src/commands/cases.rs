@@ -1,7 +1,8 @@
 //! `cases`: what a task of a suite sends, without running it.
 
+use super::output::print_json_line;
 use super::progress::Display;
-use super::{print_json_line, run};
+use super::setup;
 use crate::cli::{CasesArgs, Global};
 use crate::error::{EXIT_OK, Error, Result, nearest};
 use crate::measure::runner::{Desk, Interrupt};
@@ -80,9 +81,9 @@ fn exact(
     let display = Display::new(global);
     // Only the reference's files are needed.
     let suite = Suite { settings: vec![suite.reference().clone()], ..suite.clone() };
-    let prepared = run::prepare(&suite, &display)?;
+    let prepared = setup::prepare(&suite, &display)?;
     display.finish();
-    run::runtime()?.block_on(async {
+    setup::runtime()?.block_on(async {
         let interrupt = Interrupt::listen()?;
         let least = contexts.iter().copied().min().unwrap_or_default();
         let desk = Desk::open(&suite, &prepared, least, &interrupt).await?;

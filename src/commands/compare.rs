@@ -1,6 +1,7 @@
 //! `compare`: two runs, from their journals alone.
 
-use super::{print, print_json, runs};
+use super::output::{print, print_json};
+use super::runs;
 use crate::cli::{CompareArgs, Global};
 use crate::error::{EXIT_GATE_FAILED, Result};
 use crate::judge::analysis::compare;
@@ -8,7 +9,7 @@ use crate::judge::analysis::compare::{Prices, Request};
 use crate::judge::report;
 
 pub(super) fn compare(args: &CompareArgs, global: &Global) -> Result<u8> {
-    let load = |name: &str| super::open(&runs::find(&global.runs_dir, name)?);
+    let load = |name: &str| super::output::open(&runs::find(&global.runs_dir, name)?);
     let prices = Prices { a: args.price_a, b: args.price_b };
     let request = Request { thresholds: args.fail_on.clone(), flips: args.flips, prices };
     let comparison = compare::compare(&load(&args.a)?, &load(&args.b)?, &request)?;

@@ -1,9 +1,10 @@
 //! `completions`, `man` and the command-line reference: all made from the clap structs.
 
+use clap::CommandFactory as _;
 use clap_complete::generate;
 
-use super::{command, print};
-use crate::cli::{CompletionsArgs, ManArgs};
+use super::output::print;
+use crate::cli::{Cli, CompletionsArgs, ManArgs};
 use crate::error::{Context, EXIT_OK, Error, Result, nearest};
 use crate::files;
 use crate::measure::engine::option::{Only, Place};
@@ -197,6 +198,11 @@ fn option_row(option: &ServerOption) -> String {
         Only::Draft => " (with a draft model)".to_owned(),
     };
     format!("| `{}` | {} | {place} | {}{only} |\n", option.name, option.kind.describe(), option.summary)
+}
+
+/// The clap command, for what is made from it.
+fn command() -> clap::Command {
+    Cli::command()
 }
 
 #[cfg(test)]

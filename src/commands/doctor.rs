@@ -6,7 +6,7 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{plain_table, print, print_json};
+use super::output::{plain_table, print, print_json};
 use crate::cli::{DoctorArgs, Global};
 use crate::console::clean;
 use crate::error::{Kind, Result, chain};
@@ -122,7 +122,7 @@ fn engine_check(engine: &'static dyn engine::Engine, store: &Store<'_>) -> Resul
             let files = model::server(engine, None, store)?;
             let found = format!("{} ({})", files.binary.display(), files.origin);
             let asked = engine::supervise::ask(engine, &files.binary, files.library_path.as_deref());
-            Ok(match super::run::runtime()?.block_on(asked) {
+            Ok(match super::setup::runtime()?.block_on(asked) {
                 Ok(build) => check(&name, State::Ok, found, format!("it runs: {}", build.version)),
                 // Two engines' servers have the same name.
                 Err(error) if error.kind() == Kind::Usage => check(
@@ -208,7 +208,7 @@ fn suite_checks(path: &Path, store: &Store<'_>) -> Result<Vec<Check>> {
 /// The server that the suite names, if it names one: whether it is there, runs, and is one of the suite's engine.
 fn named_server(suite: &Suite, store: &Store<'_>) -> Option<Result<Check>> {
     let binary = suite.engine.binary.as_ref()?;
-    let asked = super::run::runtime().map(|runtime| runtime.block_on(check_engine(suite, store)));
+    let asked = super::setup::runtime().map(|runtime| runtime.block_on(check_engine(suite, store)));
     let found = binary.display().to_string();
     let name = format!("server of {}", suite.name);
     Some(asked.map(|asked| match asked {

@@ -4,8 +4,8 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::run::runtime;
-use super::{plain_table, print, print_json};
+use super::output::{plain_table, print, print_json};
+use super::setup::runtime;
 use crate::cli::{Global, RunArgs};
 use crate::error::Result;
 use crate::judge::analysis;

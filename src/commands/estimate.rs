@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::earlier::{self, Earlier};
-use super::run;
+use super::setup;
 use crate::judge::analysis::history::machine_name;
 use crate::measure::runner;
 use crate::measure::runner::{Estimator, Interrupt, Observed, Prepared};
@@ -93,7 +93,7 @@ pub(super) fn probed(estimator: &mut Estimator, suite: &Suite, prepared: &Prepar
     if prepared.attached.is_some() || estimator.knows(reference) {
         return None;
     }
-    let probed = run::runtime().and_then(|runtime| {
+    let probed = setup::runtime().and_then(|runtime| {
         runtime.block_on(async {
             let interrupt = Interrupt::listen()?;
             runner::probe(suite, prepared, &interrupt).await

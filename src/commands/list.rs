@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{plain_table, print, print_json};
+use super::output::{plain_table, print, print_json};
 use crate::cli::{ListArgs, Listed};
 use crate::console::clean;
 use crate::error::Result;

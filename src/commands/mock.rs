@@ -7,7 +7,7 @@ use crate::measure::runner::Interrupt;
 
 /// Serves until Ctrl-C; the address goes to stdout as one JSON line once it listens.
 pub(super) fn serve(args: &MockArgs) -> Result<u8> {
-    super::run::runtime()?.block_on(async {
+    super::setup::runtime()?.block_on(async {
         let interrupt = Interrupt::listen()?;
         mock::run(args, async move { interrupt.asked(1).await }).await
     })?;

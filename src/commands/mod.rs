@@ -1,15 +1,10 @@
 //! One file a command. stdout is data, stderr is progress and logs.
 
-use std::path::Path;
-
-use clap::{CommandFactory, Parser};
-use serde::Serialize;
+use clap::Parser;
 
 use crate::cli::{Cli, Command, Global};
-use crate::console::{self, Form, Reader};
-use crate::error::{self, Context, EXIT_OK, Error, Kind, Result};
-use crate::record::journal;
-use crate::record::journal::Journal;
+use crate::console;
+use crate::error::{self, EXIT_OK, Error, Result};
 
 mod cases;
 mod compare;
@@ -20,8 +15,10 @@ mod earlier;
 mod estimate;
 mod history;
 mod list;
+mod mistakes;
 mod mock;
 mod night_before;
+mod output;
 mod pick;
 mod pilot;
 mod progress;
@@ -31,9 +28,12 @@ mod run;
 mod runs;
 mod schema;
 mod score;
+mod setup;
 mod validate;
 
 pub use docs::{engines, reference};
+pub use mistakes::print_error;
+use output::{print, print_styled};
 
 /// Reads the command line.
 ///
@@ -65,6 +65,7 @@ pub fn dispatch(cli: Cli) -> Result<u8> {
         crate::measure::runner::end_at_once()?;
     }
     match &cli.command {
+        Command::Run(args) if args.pilot => pilot::pilot(args, global),
         Command::Run(args) => run::run(args, global),
         Command::Resume(args) => run::resume(args, global),
         Command::Report(args) => report::report(args, global),
@@ -129,113 +130,4 @@ pub fn set_up_logging(global: &Global) {
         .log_internal_errors(false)
         .without_time()
         .init();
-}
-
-/// The journal of a run, for figures; what speaks against them is said first.
-fn open(folder: &Path) -> Result<Journal> {
-    let journal = journal::load(folder)?;
-    for doubt in &journal.doubts {
-        // Also with --quiet: it is about the figures, not about how things go.
-        console::note(&format!("warning: {}: {doubt}", folder.display()));
-    }
-    Ok(journal)
-}
-
-/// Columns without lines.
-fn plain_table() -> comfy_table::Table {
-    let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    table
-}
-
-/// How the table at the end of a run looks here.
-fn look() -> crate::judge::report::Look {
-    let width = comfy_table::Table::new().width();
-    crate::judge::report::Look::of(console::stdout_is_terminal(), !console::stdout_has_colours(), width)
-}
-
-/// Prints an error as people read it: what failed, where, and what to try next.
-pub fn print_error(error: &Error) {
-    // Who closed the pipe knows.
-    if error.kind() != Kind::ReaderGone {
-        console::note_coloured(&error_text(error, console::stderr_has_colours()));
-    }
-}
-
-fn error_text(error: &Error, colour: bool) -> String {
-    let mut text = format!("error: {}\n", console::clean(&error::chain(error)));
-    if let Some(place) = error.location() {
-        text.push_str(&marked(place, colour));
-    }
-    for hint in error.hints() {
-        text.push_str(&format!("\nhint: {}", console::clean(hint)));
-    }
-    if !error.hints().is_empty() {
-        text.push('\n');
-    }
-    text
-}
-
-/// The line of the file with the place marked.
-fn marked(place: &error::Location, colour: bool) -> String {
-    let (line, column) = place.line_column();
-    let file = place.file.display().to_string();
-    let where_ = format!("  --> {}:{line}:{column}\n", console::clean(&file));
-    let theme = if colour { miette::GraphicalTheme::unicode() } else { miette::GraphicalTheme::none() };
-    let (text, span) = clean_place(&place.text, place.span.clone());
-    let start = span.start.min(text.len());
-    let length = span.len().clamp(1, 200);
-    let label = miette::LabeledSpan::new(Some(console::clean(&place.label).into_owned()), start, length);
-    let report = miette::MietteDiagnostic::new("").with_label(label);
-    let report = miette::Report::new(report).with_source_code(text);
-    let mut marked = String::new();
-    let handler = miette::GraphicalReportHandler::new_themed(theme).with_context_lines(1);
-    if handler.render_report(&mut marked, report.as_ref()).is_err() {
-        marked.clear();
-    }
-    // The heading above says where: leave out the frame, keep the lines and what is written under them.
-    let frame = |line: &str| line.contains(",-[") || line.contains('╭');
-    let source = |line: &&str| line.contains(['|', ':', '│', '·']) && !frame(line);
-    let snippet: String = marked.lines().filter(source).map(|line| format!("{line}\n")).collect();
-    format!("{where_}{snippet}")
-}
-
-/// A text without what a terminal would obey, and where a span of it is then.
-fn clean_place(text: &str, span: std::ops::Range<usize>) -> (String, std::ops::Range<usize>) {
-    let at = |end: usize| text.get(..end).map_or(end, |before| console::clean(before).len());
-    (console::clean(text).into_owned(), at(span.start)..at(span.end))
-}
-
-/// Prints data on stdout. A closed pipe is not an error: the work is done.
-fn print(text: &str) -> Result<u8> {
-    console::data(text, Form::Plain).map(|_| EXIT_OK)
-}
-
-/// As [`print`], for what may hold our own colours.
-fn print_styled(text: &str) -> Result<u8> {
-    let form = if console::stdout_has_colours() { Form::Coloured } else { Form::Plain };
-    console::data(text, form).map(|_| EXIT_OK)
-}
-
-/// Prints one of many lines of JSON; those that would follow are not made for nobody.
-///
-/// # Errors
-/// [`Kind::ReaderGone`] when nobody reads them.
-fn print_json_line(data: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_string(data).context(|| "cannot write JSON".into())?;
-    match console::data(&format!("{text}\n"), Form::Json)? {
-        Reader::There => Ok(()),
-        Reader::Gone => Err(Error::new(Kind::ReaderGone, "nobody reads stdout any more")),
-    }
-}
-
-/// Prints data on stdout as JSON.
-fn print_json(data: &impl Serialize) -> Result<u8> {
-    let text = serde_json::to_string_pretty(data).context(|| "cannot write JSON".into())?;
-    console::data(&format!("{text}\n"), Form::Json).map(|_| EXIT_OK)
-}
-
-/// The clap command, for what is made from it.
-fn command() -> clap::Command {
-    Cli::command()
 }

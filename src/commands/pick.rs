@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{print, print_json, runs};
+use super::output::{print, print_json};
+use super::runs;
 use crate::cli::{Global, PickArgs};
 use crate::error::Result;
 use crate::judge::analysis::pick;
@@ -12,7 +13,7 @@ use crate::measure::engine;
 
 pub(super) fn pick(args: &PickArgs, global: &Global) -> Result<u8> {
     let folder = runs::find(&global.runs_dir, &args.run)?;
-    let picked = pick::pick(&super::open(&folder)?, &request(args), &engine::to_serve)?;
+    let picked = pick::pick(&super::output::open(&folder)?, &request(args), &engine::to_serve)?;
     if args.json { print_json(&picked) } else { print(&report::pick(&picked)) }
 }
 

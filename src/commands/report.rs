@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{night_before, print, runs};
+use super::output::print;
+use super::{night_before, runs};
 use crate::cli::{Format, Global, ReportArgs};
 use crate::error::{Context, EXIT_GATE_FAILED, EXIT_INCOMPLETE, EXIT_OK, Error, Result};
 use crate::judge::analysis::summary::{GateStatus, Summary};
@@ -11,7 +12,7 @@ use crate::{console, files};
 
 pub(super) fn report(args: &ReportArgs, global: &Global) -> Result<u8> {
     let folder = runs::find(&global.runs_dir, &args.run)?;
-    let journal = super::open(&folder)?;
+    let journal = super::output::open(&folder)?;
     let mut summary = analysis::summarise(&journal)?;
     summary.night_before = night_before::of(&journal, &folder, &global.runs_dir);
     let template = args.template.as_deref().map(read_template).transpose()?;

@@ -3,12 +3,14 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+use super::output::{look, print, print_json, print_styled};
 use super::progress::Display;
-use super::{look, night_before, print, print_json, print_styled, report, runs};
+use super::setup::{prepare, runtime};
+use super::{night_before, report, runs};
 use crate::cli::{Global, ResumeArgs, RunArgs};
 use crate::error::{Context, EXIT_GATE_FAILED, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, Error, Result};
 use crate::judge::analysis;
-use crate::measure::model::{Progress, Silent, Store};
+use crate::measure::model::{Silent, Store};
 use crate::measure::runner;
 use crate::measure::runner::{Ending, Eta, Event, Interrupt, Prepared, Runner, Subscriber, Terms};
 use crate::record::filter::Filter;
@@ -20,20 +22,8 @@ use crate::record::{EngineInfo, FileInfo, ModelInfo, Outcome, Trial, TrialKey, j
 use crate::secrets::{self, Secrets};
 use crate::{console, files, suite, task};
 
-/// The one runtime: on this thread, which lives as long as the process (a server's parent-death signal
-/// follows the thread that started it).
-pub(super) fn runtime() -> Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context(|| "cannot start the async runtime".into())
-}
-
 pub(super) fn run(args: &RunArgs, global: &Global) -> Result<u8> {
     let suite = suite::load(&args.suite, &args.overrides())?;
-    if args.pilot {
-        return super::pilot::pilot(args, &suite, global);
-    }
     let filter = Filter::parse(&args.filters)?;
     let plan = plan::plan(&suite, &filter)?;
     if args.dry_run {
@@ -97,11 +87,6 @@ pub(super) fn resume(args: &ResumeArgs, global: &Global) -> Result<u8> {
     let retry_failed = args.retry_failed;
     let sitting = Sitting { folder, suite, secrets, journal, writer, retry_failed, json: args.json };
     sitting.go_on(&plan, &prepared, display, global)
-}
-
-pub(super) fn prepare(suite: &Suite, progress: &dyn Progress) -> Result<Prepared> {
-    let store = Store::open(progress)?;
-    runtime()?.block_on(runner::prepare(suite, &store))
 }
 
 /// A run goes on only by the header that it was started with.

@@ -2,7 +2,7 @@
 
 use schemars::{JsonSchema, schema_for};
 
-use super::print;
+use super::output::print;
 use crate::cli::{Schema, SchemaArgs};
 use crate::error::{Context, Result};
 

@@ -4,57 +4,19 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 
-use schemars::JsonSchema;
-use serde::Serialize;
-
-use super::{print_json_line, runs};
+use super::runs;
 use crate::cli::{Global, ScoreArgs};
 use crate::error::{EXIT_INCOMPLETE, EXIT_OK, EXIT_RUNTIME, Error, Result, nearest};
 use crate::import::answers::PUBLISHED;
 use crate::import::replies::{self, Answered};
 use crate::import::{self, Format, Matching};
-use crate::record::{Case, Outcome, Prompt, Reply, Trial, TrialKey};
+use crate::record::{Case, Outcome, Prompt, Reply, Trial};
 use crate::{console, task};
 
+mod line;
 mod schema;
 
-/// A line that `score` prints: an outcome, or why there is none.
-#[derive(Debug, Default, Serialize, JsonSchema)]
-pub(super) struct ScoreLine {
-    /// Version of this form.
-    pub schema_version: u32,
-    /// The case, as its file names it; for a run its content hash.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub case: Option<String>,
-    /// The task whose rule was used.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub task: Option<String>,
-    /// For a run: the trial.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub trial: Option<TrialKey>,
-    /// The judgement of today.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub outcome: Option<Outcome>,
-    /// For a run: the judgement in the journal, where it was another one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub before: Option<Outcome>,
-    /// For a run: whether the judgement changed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub changed: Option<bool>,
-    /// For cases whose format has a published checker (BFCL): whether the reply passes it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub valid: Option<bool>,
-    /// Why the reply does not pass that checker or the schema, or why there is no judgement: a line that cannot be read (file and line are named), a reply to no case, a
-    /// case without a reply.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-}
-
-impl ScoreLine {
-    fn print(self) -> Result<()> {
-        print_json_line(&Self { schema_version: 1, ..self })
-    }
-}
+pub(super) use line::ScoreLine;
 
 pub(super) fn score(args: &ScoreArgs, global: &Global) -> Result<u8> {
     match (&args.cases, &args.schema, &args.replies, &args.run) {
@@ -287,7 +249,7 @@ impl Scoring {
 
 /// Judges the replies of a run again. What broke stays broken: its reply was not to what was asked.
 fn run_again(folder: &Path) -> Result<u8> {
-    let journal = super::open(folder)?;
+    let journal = super::output::open(folder)?;
     let cases: HashMap<&str, &Case> = journal.cases.iter().map(|case| (case.id.as_str(), case)).collect();
     let mut changed = 0;
     for trial in &journal.trials {

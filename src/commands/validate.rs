@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{print, print_json};
+use super::output::{print, print_json};
 use crate::cli::ValidateArgs;
 use crate::error::{Error, Result, chain};
 use crate::judge::analysis::gates;

@@ -3,20 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::journal::Journal;
 use super::trial::TrialKey;
-use crate::error::Result;
-
-/// Decides between two rounds which cells need not go on. Judging makes such rules, and measuring obeys them: the one
-/// thing that crosses from one to the other while a run goes on.
-pub trait StopRule: Sync {
-    /// Cells that stop after a round (from 0), given everything that was measured until its end. The same journal gives
-    /// the same decisions; cells that the journal's own decisions stopped already are not named again.
-    ///
-    /// # Errors
-    /// When the journal does not hold together.
-    fn decide(&self, so_far: &Journal, after_round: u32) -> Result<Vec<Decision>>;
-}
 
 /// A cell that was stopped between two rounds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -1,5 +1,6 @@
 //! Suite files: TOML with defaults, a matrix and overrides, checked and resolved to a [`Suite`](crate::record::suite::Suite).
 
+mod checker;
 mod label;
 mod load;
 mod overrides;

@@ -12,6 +12,9 @@ use crate::record::suite::{FlashAttention, GateMetric, Sampling, StoppingRule};
 use crate::record::{Arm, Mode, Objective};
 
 pub mod load;
+mod place;
+
+use place::unplaced;
 
 /// A suite file (TOML).
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -84,10 +87,6 @@ pub struct RawSuite {
 
 fn default_seed() -> u64 {
     1
-}
-
-fn unplaced<T>(value: T) -> Spanned<T> {
-    Spanned::new(0..0, value)
 }
 
 fn default_rounds() -> Spanned<u32> {

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use toml::Spanned;
 
-use super::load::Checker;
+use super::checker::Checker;
 use super::raw::{RawMatrix, RawSetting};
 use super::scalar::Scalar;
 use crate::error::Result;

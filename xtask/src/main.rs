@@ -41,7 +41,11 @@ fn bless() -> Result<(), String> {
     }
     let snapshots: &[(&str, &str)] = &[("INSTA_UPDATE", "always"), ("INSTA_FORCE_PASS", "1")];
     run(&Step { program: "cargo", args: vec!["test", "--lib"], env: snapshots })?;
-    run(&Step { program: "cargo", args: vec!["test", "--test", "it", "report_from_journal::"], env: snapshots })?;
+    run(&Step {
+        program: "cargo",
+        args: vec!["test", "--test", "it", "report_from_journal::"],
+        env: snapshots,
+    })?;
     run(&Step { program: "cargo", args: vec!["test", "--test", "it", "cli::"], env: snapshots })?;
     println!("remade; read `git diff` before you commit it");
     Ok(())
@@ -49,8 +53,10 @@ fn bless() -> Result<(), String> {
 
 fn published() -> Result<Vec<PathBuf>, String> {
     let entries = std::fs::read_dir(root().join("reports")).map_err(|error| format!("reports: {error}"))?;
-    let mut folders: Vec<PathBuf> =
-        entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).filter(|path| path.is_dir()).collect();
+    let mut folders: Vec<PathBuf> = entries
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.is_dir())
+        .collect();
     folders.sort();
     Ok(folders)
 }

@@ -1,73 +1,22 @@
 //! `history`: the runs folder as a store.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use schemars::JsonSchema;
-use serde::Serialize;
-
-use super::{night_before, plain_table, print, print_json, runs};
+use super::output::{plain_table, print, print_json};
+use super::{night_before, runs};
 use crate::cli::{ExportFormat, Global, HistoryAction, HistoryArgs};
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::judge::analysis::history::{LEVEL, Trend, TrendChange, trends};
 use crate::judge::analysis::summary::{GateStatus, Summary};
 use crate::judge::report;
 use crate::record::journal;
 
+mod entry;
 mod prune;
 mod store;
 
-use store::Run;
-
-/// What `history --json` and `history show --json` print.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct History {
-    /// Version of this form.
-    pub schema_version: u32,
-    /// The runs, oldest first.
-    pub runs: Vec<RunEntry>,
-}
-
-/// One run in the store.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
-pub(super) struct RunEntry {
-    /// Name of the run folder.
-    pub run: String,
-    /// Suite name.
-    pub suite: String,
-    /// Start of the run (UTC, RFC 3339).
-    pub started: String,
-    /// What must be the same for runs to be one series; see the journal's header.
-    pub fingerprint: String,
-    /// Trials with an outcome.
-    pub done: u32,
-    /// Trials planned, those that stopping early saved left out.
-    pub planned: u32,
-    /// Gates that failed.
-    pub gates_failed: u32,
-    /// Gates in all.
-    pub gates: u32,
-    /// Size of the folder (bytes).
-    pub bytes: u64,
-    /// The verdict.
-    pub verdict: String,
-    /// How many figures changed since the run before, in words.
-    #[serde(skip)]
-    pub changed: String,
-    /// What changed since the run before, in a sentence; there where the run's report was written beside an earlier run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub since: Option<String>,
-}
-
-/// What `history trend --json` and `history export --format json` print.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct Trends {
-    /// Version of this form.
-    pub schema_version: u32,
-    /// Changes are marked at this level (0..1).
-    pub level: f64,
-    /// Every endpoint of every suite.
-    pub trends: Vec<Trend>,
-}
+pub(super) use entry::{History, RunEntry, Trends};
+use store::{Run, stored};
 
 pub(super) fn history(args: &HistoryArgs, global: &Global) -> Result<u8> {
     match &args.action {
@@ -101,26 +50,6 @@ pub(super) fn history(args: &HistoryArgs, global: &Global) -> Result<u8> {
         }
         Some(HistoryAction::Prune(args)) => prune::prune(args, global),
     }
-}
-
-/// The runs of a suite, or all; an error when there are none.
-fn stored(suite: Option<&str>, runs_dir: &Path) -> Result<Vec<Run>> {
-    let folders: Vec<PathBuf> = runs::names(runs_dir).iter().map(|name| runs_dir.join(name)).collect();
-    let mut found = Vec::new();
-    for folder in folders {
-        match Run::open(&folder) {
-            Ok(run) if suite.is_none_or(|suite| run.summary.suite == suite) => found.push(run),
-            Ok(_) => {}
-            // One damaged run must not hide the others.
-            Err(error) => tracing::warn!("{}", crate::error::chain(&error)),
-        }
-    }
-    if found.is_empty() {
-        let of = suite.map_or(String::new(), |suite| format!(" of suite {suite}"));
-        return Err(Error::new(Kind::NothingSelected, format!("no run{of} in {}", runs_dir.display()))
-            .hint("`kneepoint run SUITE` makes one; --runs-dir names another folder"));
-    }
-    Ok(found)
 }
 
 fn summaries(suite: Option<&str>, runs_dir: &Path) -> Result<Vec<Summary>> {
@@ -185,7 +114,7 @@ fn shown(run: &Run) -> String {
         text.push_str(&format!("failed: {gate}: {setting} at {}\n", result.context));
     }
     if let Some(before) = &summary.night_before {
-        text.push_str(&format!("\n{}\n", report::night_before(before, super::look())));
+        text.push_str(&format!("\n{}\n", report::night_before(before, super::output::look())));
     }
     text.push_str(&format!("\n{}\n", report::plain_whole(&entry.verdict)));
     text

@@ -4,9 +4,10 @@ use std::fs::File;
 use std::io::{BufRead, IsTerminal};
 use std::path::Path;
 
-use super::store::Run;
-use super::{print, runs, stored};
+use super::store::{Run, stored};
 use crate::cli::{Global, PruneArgs};
+use crate::commands::output::print;
+use crate::commands::runs;
 use crate::commands::runs::Leftover;
 use crate::console;
 use crate::error::{Context, EXIT_OK, Error, Kind, Result};

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::RunEntry;
-use crate::error::{Context, Error, Result};
+use super::entry::RunEntry;
+use crate::commands::runs;
+use crate::error::{Context, Error, Kind, Result};
 use crate::judge::analysis;
 use crate::judge::analysis::summary::{GateStatus, NightBefore, SUMMARY_SCHEMA_VERSION, Summary};
 use crate::record::journal;
@@ -20,7 +21,7 @@ impl Run {
     pub(super) fn open(folder: &Path) -> Result<Self> {
         let summary = match written(folder) {
             Some(summary) => summary,
-            None => analysis::summarise(&crate::commands::open(folder)?).map_err(|error| {
+            None => analysis::summarise(&crate::commands::output::open(folder)?).map_err(|error| {
                 Error::runtime(format!("cannot judge {}", folder.display())).with_source(error)
             })?,
         };
@@ -49,6 +50,26 @@ impl Run {
             since: summary.night_before.as_ref().map(NightBefore::sentence),
         }
     }
+}
+
+/// The runs of a suite, or all; an error when there are none.
+pub(super) fn stored(suite: Option<&str>, runs_dir: &Path) -> Result<Vec<Run>> {
+    let folders: Vec<PathBuf> = runs::names(runs_dir).iter().map(|name| runs_dir.join(name)).collect();
+    let mut found = Vec::new();
+    for folder in folders {
+        match Run::open(&folder) {
+            Ok(run) if suite.is_none_or(|suite| run.summary.suite == suite) => found.push(run),
+            Ok(_) => {}
+            // One damaged run must not hide the others.
+            Err(error) => tracing::warn!("{}", crate::error::chain(&error)),
+        }
+    }
+    if found.is_empty() {
+        let of = suite.map_or(String::new(), |suite| format!(" of suite {suite}"));
+        return Err(Error::new(Kind::NothingSelected, format!("no run{of} in {}", runs_dir.display()))
+            .hint("`kneepoint run SUITE` makes one; --runs-dir names another folder"));
+    }
+    Ok(found)
 }
 
 /// Such as `2 worse, 1 better`.

@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::output::{plain_table, print, print_json};
 use super::progress::Display;
-use super::{plain_table, print, print_json, run};
+use super::setup;
 use crate::cli::{Global, RunArgs};
 use crate::console;
 use crate::error::{EXIT_OK, Error, Kind, Result};
@@ -17,6 +18,7 @@ use crate::measure::runner::{Desk, Interrupt};
 use crate::record::filter::Filter;
 use crate::record::suite::{Suite, TaskSpec};
 use crate::record::{Arm, Case, Outcome};
+use crate::suite;
 use crate::task::{self, Task, Weight};
 
 mod search;
@@ -104,15 +106,17 @@ impl State {
     }
 }
 
-pub(super) fn pilot(args: &RunArgs, suite: &Suite, global: &Global) -> Result<u8> {
+/// Runs the pilot instead of the suite.
+pub(super) fn pilot(args: &RunArgs, global: &Global) -> Result<u8> {
+    let suite = &suite::load(&args.suite, &args.overrides())?;
     let filter = Filter::parse(&args.filters)?;
     let chosen = chosen(suite, &filter)?;
     let display = Display::new(global);
     // Only the reference's files are needed.
     let suite = Suite { settings: vec![suite.reference().clone()], ..suite.clone() };
-    let prepared = run::prepare(&suite, &display)?;
+    let prepared = setup::prepare(&suite, &display)?;
     display.finish();
-    let tasks = run::runtime()?.block_on(async {
+    let tasks = setup::runtime()?.block_on(async {
         let interrupt = Interrupt::listen()?;
         // One server with room for the longest serves all: quality does not depend on unused room.
         let context = chosen.iter().flat_map(|spec| &spec.contexts).copied().max().unwrap_or_default();

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::ScoreLine;
+use super::line::ScoreLine;
 use crate::console;
 use crate::error::{EXIT_OK, EXIT_RUNTIME, Error, Result};
 use crate::import::{self, replies};

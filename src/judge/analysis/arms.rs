@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, HashMap};
 use super::figures::share;
 use super::frame::Visit;
 use super::quality::{anytime_difference, paired_difference};
+use super::run::Run;
+use super::speed;
 use super::summary::{ArmRow, ConstrainedArm, ConstraintCost, Estimate};
-use super::{Run, speed};
 use crate::judge::stats::ClusterSums;
 use crate::record::{Arm, Outcome, Score, Source, Stage, Trial, metric};
 

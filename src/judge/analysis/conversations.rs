@@ -1,7 +1,7 @@
 //! Conversations of many turns: where along them a setting loses hold, and whether it follows its own mistakes.
 
-use super::Run;
 use super::frame::Visit;
+use super::run::Run;
 use super::summary::ConversationRow;
 use crate::record::Score;
 use crate::task::coherence::turns::metric;

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::Divergence;
 use super::frame::Visit;
+use super::run::Run;
 use super::summary::{
     AcceptanceRow, DivergenceExample, DivergenceRow, DivergenceVerdict, Estimate, SurvivalPoint,
 };
-use super::{Divergence, Run};
 use crate::judge::stats::{Observation, clopper_pearson, holm, log_rank_scores, rng, sign_flip, survival};
 use crate::quantile::median;
 use crate::record::{Case, Source, Trial, metric};

@@ -3,10 +3,11 @@
 //! Gross energy is what the counters of the cards and of the processor packages moved during a trial. The idle
 //! power, watched before the first server started, times the trial's time is taken off where it is known.
 
+use super::draws::Draws;
 use super::frame::{self, Visit};
-use super::pareto::Draws;
+use super::run::Run;
+use super::speed;
 use super::summary::{CellSummary, EnergySummary};
-use super::{Run, speed};
 use crate::error::Result;
 
 /// Fills in the energy of a cell and its draws.

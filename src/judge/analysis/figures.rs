@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::Run;
 use super::frame::Visit;
+use super::run::Run;
 use super::summary::{Estimate, FigureRow};
 use crate::judge::stats::{Interval, student, tango, wilson};
 use crate::record::{Arm, Case, Trial};

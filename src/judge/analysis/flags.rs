@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::frame::{self, Visit};
+use super::run::Run;
 use super::summary::{CellSummary, DivergenceVerdict, MemoryKind, MemorySummary, Summary, TaskRow};
 use super::words::percent;
-use super::{Run, pareto, replies};
+use super::{pareto, replies};
 use crate::error::Result;
 use crate::quantile::median;
 use crate::record::{Measurement, Objective, Source, TrainedContext, Trial, metric};

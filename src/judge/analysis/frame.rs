@@ -7,7 +7,8 @@ use polars::prelude::{
     Column, DataFrame, DataType, IntoLazy, LazyFrame, Scalar, SortMultipleOptions, col, lit,
 };
 
-use super::{Places, Tasks, Visits};
+use super::Tasks;
+use super::visits::{Places, Visits};
 use crate::error::{Context, Result};
 use crate::record::journal::Journal;
 use crate::record::{Arm, Case, FinishReason, Outcome, Prompt, Source, Trial, metric};

@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 
+use super::measured::Measured;
 use super::quality::{Level, contrast_of, pooled};
+use super::run::Run;
 use super::summary::{Estimate, Interaction, InteractionFinding, Verdict};
-use super::{Measured, Run};
 use crate::judge::stats::{ClusterSums, joint_draws, rng};
 use crate::record::suite::Setting;
 

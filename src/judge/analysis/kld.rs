@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::Run;
+use super::draws::Draw;
 use super::frame::Visit;
-use super::pareto::Draw;
+use super::run::Run;
 use super::summary::{DepthRow, Estimate, KldBand, KldSummary};
 use crate::judge::stats::{
     Part, blocked, nested_draws, nested_mean_draws, percentile_interval, quantile, rng,

@@ -1,7 +1,7 @@
 //! Peak memory of a cell, and which memory that is.
 
-use super::Run;
 use super::frame::{self, Visit};
+use super::run::Run;
 use super::summary::{MemoryKind, MemorySummary};
 use crate::error::Result;
 use crate::record::{Effective, Measurement, metric};

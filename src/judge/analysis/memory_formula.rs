@@ -1,12 +1,12 @@
 //! The memory of a setting at any context length: weights + KV cache + compute buffers + the rest of the
 //! server, checked against the cells that were measured.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
 use super::frame::Visit;
-use super::summary::{CellSummary, MemoryFit, MemoryKind, MemorySummary};
-use super::{Run, flags, memory, words};
+use super::run::Run;
+use super::summary::{
+    CellSummary, MemoryCheck, MemoryFit, MemoryKind, MemoryPrediction, MemorySummary, agree,
+};
+use super::{flags, memory, words};
 use crate::error::Result;
 use crate::record::ModelInfo;
 use crate::record::journal::LaunchRecord;
@@ -15,67 +15,6 @@ use crate::record::suite::Setting;
 
 /// Engines whose cache the formula describes.
 const LLAMA_FAMILY: &[&str] = &["llama.cpp", "ik_llama", "ik_llama.cpp"];
-
-/// Memory by formula at one context length, and how well the formula does where memory was measured.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct MemoryPrediction {
-    /// Context length (tokens).
-    pub context: u32,
-    /// Which memory it is; `None` where no peak was measured.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kind: Option<MemoryKind>,
-    /// Weights: the model buffers as the engine reports them, else the size of the file (bytes).
-    pub weights_bytes: u64,
-    /// KV cache (bytes); `None` when it is not known how it grows.
-    pub kv_bytes: Option<u64>,
-    /// Compute buffers (bytes), by the straight line through the measured ones; `None`: not reported.
-    pub compute_bytes: Option<u64>,
-    /// What else the server takes (bytes): the largest excess of a measured peak over the three parts above, never
-    /// below 0.
-    pub other_bytes: Option<i64>,
-    /// What is in the three parts above but in no measured peak (bytes): mapped, shared or set aside, not used; `notes`
-    /// say which. `None`: nothing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub overlap_bytes: Option<u64>,
-    /// All together (bytes); `None` when a part is not known.
-    pub total_bytes: Option<u64>,
-    /// The measured cells.
-    pub checks: Vec<MemoryCheck>,
-    /// What the figures rest on, and what is not known.
-    pub notes: Vec<String>,
-}
-
-/// The formula against one measured cell.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct MemoryCheck {
-    /// Context length (tokens).
-    pub context: u32,
-    /// KV cache as the engine reports it (bytes, with the rounding of its log).
-    pub kv_reported_bytes: Option<u64>,
-    /// KV cache by formula (bytes).
-    pub kv_formula_bytes: Option<u64>,
-    /// Measured peak (bytes).
-    pub peak_bytes: Option<u64>,
-    /// Weights, KV cache, compute buffers and the rest, by formula (bytes).
-    pub formula_bytes: Option<u64>,
-    /// Measured peak minus formula (bytes).
-    pub residual_bytes: Option<i64>,
-}
-
-impl MemoryCheck {
-    /// Whether the engine's figure of its KV cache is another one than the formula's, beyond the rounding of its log.
-    pub fn kv_disagrees(&self) -> bool {
-        self.kv_reported_bytes
-            .zip(self.kv_formula_bytes)
-            .is_some_and(|(engine, formula)| !agree(engine, formula))
-    }
-}
-
-/// A log has two decimals of a MiB for each of its caches.
-fn agree(engine: u64, formula: u64) -> bool {
-    const ROUNDING: u64 = 64 << 10;
-    engine.abs_diff(formula) <= ROUNDING.max(engine.max(formula) / 100)
-}
 
 /// One measured cell of the setting.
 struct Point {

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::frame::Visit;
+use super::run::Run;
 use super::summary::{Estimate, PrefixCacheRow};
-use super::{Run, figures, speed};
+use super::{figures, speed};
 use crate::record::{Case, Reply, Served, Trial};
 use crate::task::serving::{Variant, prefix_cache};
 

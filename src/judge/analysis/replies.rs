@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::Run;
+use super::run::Run;
 use crate::record::{Case, Reply, Source, Trial, metric};
 
 /// So many tokens over its budget are a matter of how a server counts (the token that ends a reply, a last draft).

@@ -5,9 +5,10 @@ use rand_chacha::ChaCha8Rng;
 use statrs::distribution::{Binomial, Discrete};
 
 use super::frame::Timed;
+use super::measured::Measured;
 use super::quality::{Difference, Rule, mean_score, paired_difference};
 use super::summary::{Estimate, FrontStatus, Verdict};
-use super::{Measured, Resampling, pareto, speed, testing};
+use super::{Resampling, draws, pareto, speed, testing};
 use crate::judge::stats::{
     ClusterSums, Differences, clopper_pearson, holm, mcnemar_exact, pairs_for_margin, rng, student, tango,
     wilson,
@@ -451,7 +452,7 @@ fn on_front(visits: &[Vec<f64>], reference: &[Vec<f64>], resampling: Resampling)
     let standing = speed::ratio(&timed(visits), &timed(reference), resampling, "ratio").expect("trials");
     let same = vec![Some(0.8); standing.draws.len()];
     let mut cell = Measured::new(summary);
-    cell.draws = pareto::Draws { quality: same.clone(), smoothed: same, ..pareto::Draws::default() };
+    cell.draws = draws::Draws { quality: same.clone(), smoothed: same, ..draws::Draws::default() };
     cell.standing.insert(Objective::Decode, standing);
     cell
 }

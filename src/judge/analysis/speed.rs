@@ -15,10 +15,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::Resampling;
+use super::draws::{Draw, Draws};
 use super::frame::{self, Request, Timed, Visit};
-use super::pareto::{Draw, Draws};
+use super::measured::{Measured, Standing};
+use super::run::Run;
 use super::summary::{CellSummary, Estimate, SpeedRow};
-use super::{Measured, Resampling, Run};
 use crate::error::Result;
 use crate::judge::stats::{nested_median_draws, percentile_interval, rng};
 use crate::quantile::median;
@@ -74,14 +76,6 @@ pub(crate) fn estimate(
         n: all.len() as u32,
     };
     Some((estimate, draws.into_iter().map(Some).collect()))
-}
-
-/// By what a cell is laid beside the others: its figure as a ratio to the reference's on the same requests; where the
-/// reference has none, its own.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Standing {
-    pub(crate) estimate: Estimate,
-    pub(crate) draws: Vec<Draw>,
 }
 
 /// What is compared request by request, and where it stands in the table of trials.

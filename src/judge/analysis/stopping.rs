@@ -8,10 +8,12 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::kld::Comparison;
+use super::measured::Measured;
 use super::quality::{self, Level};
+use super::run::Run;
 use super::summary::{Estimate, StoppingSummary, Verdict};
 use super::words::{points, thousands};
-use super::{Measured, Registry, Run, Tasks, pareto};
+use super::{Registry, Tasks, cells, pareto};
 use crate::error::Result;
 use crate::judge::stats::Differences;
 use crate::record::journal::{Journal, LaunchRecord};
@@ -99,7 +101,7 @@ impl Referee<'_, '_> {
 
     fn judge_level(&mut self, context: u32) -> Result<()> {
         let level = Level::new(self.run, context)?;
-        let mut cells = self.run.level_cells(&level, &Comparison::default())?;
+        let mut cells = cells::of_level(self.run, &level, &Comparison::default())?;
         quality::judge(&mut cells, &level, self.run.suite);
         // However the other cells' p-values turn out, Holm multiplies by no more than their number.
         let family = self.run.suite.settings.len() as f64 - 1.0;

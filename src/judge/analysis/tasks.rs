@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::frame::{Judged, Visit};
 use super::quality::mean_score;
+use super::run::Run;
 use super::summary::{DepthRow, Estimate, FailureRow, TaskRow};
-use super::{Resampling, Run, figures};
+use super::{Resampling, figures};
 use crate::error::Result;
 use crate::judge::stats::{ClusterSums, wilson};
 use crate::record::journal::Journal;

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use super::Run;
 use super::frame::Visit;
+use super::run::Run;
 use super::summary::{Estimate, TriggerRow};
 use crate::import::requests::{TASK, triggered};
 use crate::judge::stats::{Part, nested_mean_draws, percentile_interval, rng};

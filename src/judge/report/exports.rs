@@ -3,8 +3,7 @@
 use super::text;
 use crate::error::{Context, Result};
 use crate::judge::analysis::history::Trend;
-use crate::judge::analysis::load::summary::LoadRow;
-use crate::judge::analysis::summary::{CellSummary, Estimate, MemoryKind, Summary, TaskRow};
+use crate::judge::analysis::summary::{CellSummary, Estimate, LoadRow, MemoryKind, Summary, TaskRow};
 use crate::record::suite::Arrivals;
 
 /// The summary as indented JSON; `schema_version` says which form it has.

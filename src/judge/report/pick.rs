@@ -2,9 +2,8 @@
 
 use super::blocks::{change, frequency, list, section, table};
 use super::text;
-use crate::judge::analysis::memory_formula::{MemoryCheck, MemoryPrediction};
 use crate::judge::analysis::pick::{CandidateRow, Goal, Pick, RunnerUp};
-use crate::judge::analysis::summary::MemoryKind;
+use crate::judge::analysis::summary::{MemoryCheck, MemoryKind, MemoryPrediction};
 
 /// The setting to use, its command, how sure that is, and why not another one.
 pub fn pick(pick: &Pick) -> String {

@@ -1,82 +1,12 @@
 //! Seeded bootstraps: stratified by task, by cluster, and nested by group.
 
-use std::collections::HashMap;
+use rand::Rng;
 
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
-use sha2::{Digest, Sha256};
-
-use super::{Interval, joint_draws, quantile};
-
-/// A random stream for one purpose: the same seed and purpose give the same numbers everywhere, and
-/// streams of different purposes are unrelated.
-pub fn rng(seed: u64, purpose: &str) -> ChaCha8Rng {
-    let mut hash = Sha256::new();
-    hash.update(seed.to_le_bytes());
-    hash.update(purpose.as_bytes());
-    ChaCha8Rng::from_seed(hash.finalize().into())
-}
-
-/// A number in `0..n`. The bias of the multiplication, n / 2^32, is far below what any draw can show.
-pub(super) fn pick(rng: &mut impl Rng, n: usize) -> usize {
-    ((u64::from(rng.next_u32()) * n as u64) >> 32) as usize
-}
-
-/// The items of one stratum (a task, or an arm of it), added up by cluster.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct ClusterSums {
-    /// Sum of the items' values, a cluster each.
-    pub sums: Vec<f64>,
-    /// Number of items, a cluster each; 0 where none was scored.
-    pub counts: Vec<f64>,
-}
-
-impl ClusterSums {
-    /// An empty stratum of so many clusters.
-    pub fn new(clusters: usize) -> Self {
-        Self { sums: vec![0.0; clusters], counts: vec![0.0; clusters] }
-    }
-
-    /// Items with the names of their clusters, added up; clusters in the order in which they first come.
-    pub fn of<'n>(items: impl IntoIterator<Item = (&'n str, f64)>) -> Self {
-        let mut numbers = HashMap::new();
-        let mut all = Self::default();
-        for (cluster, value) in items {
-            let next = numbers.len();
-            let number = *numbers.entry(cluster).or_insert(next);
-            if number == next {
-                all.sums.push(0.0);
-                all.counts.push(0.0);
-            }
-            all.add(number, value);
-        }
-        all
-    }
-
-    /// Adds one item to its cluster.
-    pub fn add(&mut self, cluster: usize, value: f64) {
-        self.sums[cluster] += value;
-        self.counts[cluster] += 1.0;
-    }
-
-    /// Mean of the items; `None` without any.
-    pub fn mean(&self) -> Option<f64> {
-        let count: f64 = self.counts.iter().sum();
-        (count > 0.0).then(|| self.sums.iter().sum::<f64>() / count)
-    }
-
-    /// Every value times a factor.
-    #[must_use]
-    pub fn scaled(&self, factor: f64) -> Self {
-        Self { sums: self.sums.iter().map(|sum| sum * factor).collect(), counts: self.counts.clone() }
-    }
-
-    /// Means of the clusters that hold items.
-    pub fn cluster_means(&self) -> Vec<f64> {
-        let pairs = self.sums.iter().zip(&self.counts);
-        pairs.filter(|(_, count)| **count > 0.0).map(|(sum, count)| sum / count).collect()
-    }
-}
+use super::clusters::ClusterSums;
+use super::joint::joint_draws;
+use super::order::quantile;
+use super::random::pick;
+use super::rates::Interval;
 
 /// Bootstrap draws of the mean over strata of the strata's means: [`joint_draws`] of one cell. Two calls with
 /// equally seeded streams and the same clusters draw the same clusters.
@@ -182,6 +112,7 @@ pub fn mover(parts: &[(f64, f64, f64)]) -> Option<(f64, f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::super::close;
+    use super::super::random::rng;
     use super::*;
 
     fn singletons(values: &[f64]) -> ClusterSums {

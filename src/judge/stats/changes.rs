@@ -6,7 +6,7 @@
 
 use rand::Rng;
 
-use super::bootstrap::pick;
+use super::random::pick;
 use super::two_sided_z;
 use crate::quantile::median;
 

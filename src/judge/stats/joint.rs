@@ -6,8 +6,9 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::bootstrap::{ClusterSums, pick};
+use super::clusters::ClusterSums;
 use super::parallel::{fill_rows, threads_for};
+use super::random::pick;
 
 /// Numbers that are multiplied side by side.
 const LANES: usize = 16;

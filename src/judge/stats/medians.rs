@@ -5,9 +5,9 @@
 
 use rand::Rng;
 
-use super::bootstrap::pick;
 use super::joint::Streams;
 use super::parallel::{fill_rows, threads_for};
+use super::random::pick;
 
 /// A visit is cut into at most so many blocks.
 const MOST_BLOCKS: usize = 64;

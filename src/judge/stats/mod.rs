@@ -5,21 +5,23 @@
 
 mod bootstrap;
 mod changes;
+mod clusters;
 mod joint;
 mod medians;
 mod order;
 pub(crate) mod parallel;
 mod power;
+mod random;
 mod rates;
 mod sequential;
 mod significance;
 mod survival;
 
 pub use bootstrap::{
-    ClusterSums, Part, blocked, mover, nested_draws, nested_mean_draws, percentile_interval, rng,
-    stratified_draws,
+    Part, blocked, mover, nested_draws, nested_mean_draws, percentile_interval, stratified_draws,
 };
 pub use changes::{Change, Course, Night, change_points, evidence_of_change};
+pub use clusters::ClusterSums;
 pub use joint::{CellDraws, joint_draws};
 pub use medians::nested_median_draws;
 pub use order::quantile;
@@ -27,6 +29,7 @@ pub(crate) use parallel::{fill_rows, threads_for};
 pub use power::{
     POWER, holm, mcnemar_power, minimum_detectable_effect, pairs_for_margin, rule_of_three, smallest_drop,
 };
+pub use random::rng;
 pub use rates::{Interval, clopper_pearson, student, tango, wilson};
 pub use sequential::{Differences, flip_e_value};
 pub use significance::{mcnemar_exact, sign_flip};

@@ -5,7 +5,9 @@
 
 use std::collections::HashMap;
 
-use super::{Header, LaunchRecord, Record};
+use super::header::Header;
+use super::launch::LaunchRecord;
+use super::records::Record;
 use crate::record::plan::Planned;
 use crate::record::suite::bounds::{count, texts, within};
 use crate::record::{Arm, Case, Decision, Machine, ModelInfo, Outcome, Prompt, Score, Trial, TrialKey};

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Header, Journal};
+use super::header::Header;
+use super::whole::Journal;
 use crate::record::suite::Suite;
 use crate::record::{EngineInfo, FileInfo, ModelInfo, short_hash};
 
@@ -100,7 +101,7 @@ fn versions(journal: &Journal) -> Option<impl Iterator<Item = Vec<String>>> {
 mod tests {
     use super::*;
     use crate::judge::analysis::testing;
-    use crate::record::journal::Record;
+    use crate::record::journal::records::Record;
     use crate::task::version_of;
 
     fn journal() -> Journal {

@@ -5,7 +5,7 @@
 //! finds every change of up to 32 neighbouring bits and every two flipped bits of a line. It is no signature: whoever
 //! wants to, can make another one. Journals of before 2026-11 have none.
 
-use super::Record;
+use super::records::Record;
 
 /// Between the record's last but one byte and the digits.
 const OPEN: &[u8] = br#","crc32":""#;

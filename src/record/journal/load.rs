@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::LaunchRecord;
+use super::launch::LaunchRecord;
 use crate::record::suite::Arrivals;
 use crate::record::{Measurement, Stage, Trial, TrialKey};
 

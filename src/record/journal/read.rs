@@ -11,9 +11,13 @@ use flate2::read::MultiGzDecoder;
 use serde_json::Value;
 
 use super::check::Rules;
+use super::fingerprint;
+use super::folder::{FILE_NAME, PACKED_NAME};
+use super::header::FORMAT;
 use super::line::{self, Seal};
 use super::load::{LoadStep, LoadTrial};
-use super::{FILE_NAME, FORMAT, Journal, PACKED_NAME, Record, fingerprint};
+use super::records::Record;
+use super::whole::Journal;
 use crate::error::{Context, Error, Result};
 use crate::record::{Case, Prompt, Trial, TrialKey};
 

@@ -5,8 +5,12 @@ use std::io::{BufReader, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::folder::FILE_NAME;
+use super::header::Header;
+use super::line;
 use super::read::{self, Keep};
-use super::{FILE_NAME, Header, Journal, Record, line};
+use super::records::Record;
+use super::whole::Journal;
 use crate::error::{Context, Error, Result};
 
 /// Appends records to a journal that it has locked.

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use toml::Spanned;
 
+use super::super::checker::Checker;
 use super::super::raw::{RawEngine, RawModel, RawSuite};
-use super::Checker;
 use crate::error::{Error, Result};
 use crate::measure::client;
 use crate::measure::engine::Engine;

@@ -2,9 +2,9 @@
 
 use toml::Spanned;
 
+use super::super::checker::Checker;
 use super::super::raw::{RawGate, RawStopping};
 use super::super::scalar::Limit;
-use super::Checker;
 use crate::error::Result;
 use crate::record::filter::Filter;
 use crate::record::suite::{Gate, GateMetric, Setting, Stopping, TaskSpec, bounds};

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use toml::Spanned;
 
+use super::super::checker::Checker;
 use super::super::raw::RawModel;
-use super::Checker;
 use crate::error::{Error, Result, chain};
 use crate::measure::model::folder::{Found, Offer};
 use crate::measure::model::{DERIVABLE, Reference, folder, packages};

@@ -4,8 +4,8 @@ use std::ops::RangeInclusive;
 
 use toml::Spanned;
 
+use super::super::checker::Checker;
 use super::super::raw::load::{OneOrMany, RawLoad, RawLoadLimits, RawLoadQuality};
-use super::Checker;
 use crate::error::Result;
 use crate::record::Arm;
 use crate::record::suite::{LoadLimits, LoadQuality, LoadSpec, TaskSpec, bounds};

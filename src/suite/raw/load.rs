@@ -9,7 +9,7 @@ use serde::de::{self, Deserializer, IntoDeserializer, SeqAccess, Visitor};
 use toml::Spanned;
 
 use super::super::scalar::Tokens;
-use super::unplaced;
+use super::place::unplaced;
 use crate::record::Arm;
 
 /// `[load]`: how every setting serves many requests at once, on servers of their own after the trials.

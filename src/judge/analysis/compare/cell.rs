@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use super::compared::{ComparedCell, Ratio};
 use super::items::{Item, Items};
-use super::{ComparedCell, Pair, Ratio};
+use super::pair::Pair;
 use crate::error::Result;
 use crate::judge::analysis::frame::{Request, Timed, Visit};
 use crate::judge::analysis::quality::{Difference, paired_difference};
+use crate::judge::analysis::run::Run;
 use crate::judge::analysis::summary::{Estimate, MemoryKind};
-use crate::judge::analysis::{Resampling, Run, frame, memory, speed};
+use crate::judge::analysis::{Resampling, frame, memory, speed};
 use crate::judge::stats::{ClusterSums, holm};
 use crate::quantile::median;
 use crate::record::{Arm, Source, Trial, metric};

@@ -5,10 +5,11 @@ use std::collections::{HashMap, HashSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Pair;
+use super::pair::Pair;
 use crate::error::Result;
+use crate::judge::analysis::frame;
 use crate::judge::analysis::frame::{Request, Timed, Visit};
-use crate::judge::analysis::{Run, frame};
+use crate::judge::analysis::run::Run;
 use crate::quantile::median;
 
 /// Price of a machine for an hour, in any currency; `None`: not known.

@@ -1,6 +1,6 @@
 //! Items whose score changed, with both replies.
 
-use super::Flip;
+use super::compared::Flip;
 use super::items::{Item, Items};
 use crate::record::{Outcome, Trial};
 

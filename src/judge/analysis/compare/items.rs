@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Pair;
+use super::pair::Pair;
 use crate::error::Result;
-use crate::judge::analysis::Run;
 use crate::judge::analysis::frame::{Item as Scored, Visit};
+use crate::judge::analysis::run::Run;
 use crate::record::{Arm, Outcome, Trial};
 use crate::task::Weight;
 

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Pair, Shift};
+use super::compared::Shift;
+use super::pair::Pair;
 use crate::judge::analysis::kld::Comparison;
+use crate::judge::analysis::run::Run;
 use crate::judge::analysis::summary::Estimate;
-use crate::judge::analysis::{LEAKED, Run, kld};
+use crate::judge::analysis::{LEAKED, kld};
 use crate::judge::stats::{Interval, percentile_interval, wilson};
 use crate::record::{Case, Outcome, Trial};
 use crate::task::Weight;

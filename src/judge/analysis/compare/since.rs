@@ -1,6 +1,7 @@
 //! The short form of a comparison: what changed since the run before.
 
-use super::{ComparedCell, Comparison, Measure, Prices, Request, Unit, compare};
+use super::compared::ComparedCell;
+use super::{Comparison, Measure, Prices, Request, Unit, compare};
 use crate::error::Result;
 use crate::judge::analysis::summary::{Estimate, NightBefore};
 use crate::judge::analysis::words;

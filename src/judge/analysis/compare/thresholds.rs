@@ -6,7 +6,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ComparedCell, Ratio};
+use super::compared::{ComparedCell, Ratio};
 use crate::judge::analysis::summary::Estimate;
 use crate::quantity;
 
@@ -208,8 +208,8 @@ pub(super) fn unjudged(cells: &[ComparedCell], thresholds: &[Threshold]) -> Vec<
 
 #[cfg(test)]
 mod tests {
-    use super::super::Shift;
     use super::*;
+    use crate::judge::analysis::compare::compared::Shift;
 
     #[test]
     fn thresholds_are_read_and_written() {

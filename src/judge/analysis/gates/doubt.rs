@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::error::Result;
 use crate::judge::analysis::flags::{DECODE_TOLERANCE, MIN_DECODED, OTHER_CPU_LIMIT, STEAL_LIMIT};
+use crate::judge::analysis::frame;
 use crate::judge::analysis::frame::Visit;
+use crate::judge::analysis::run::Run;
 use crate::judge::analysis::words::percent;
-use crate::judge::analysis::{Run, frame};
 use crate::quantile::median;
 use crate::record::suite::GateMetric;
 

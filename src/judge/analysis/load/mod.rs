@@ -1,16 +1,16 @@
 //! The load phase: throughput, latency, goodput, and whether answers are as good under load.
 
+use super::memory;
+use super::run::Run;
 use super::words::{percent, significant};
-use super::{Run, memory};
 use crate::record::journal::load::{LoadServer, LoadStep};
 use crate::record::suite::{Arrivals, LoadSpec};
 use crate::record::{Measurement, metric};
 
 mod quality;
 mod steps;
-pub mod summary;
 
-use summary::{LoadRow, LoadServerRow, LoadSummary};
+use super::summary::{LoadRow, LoadServerRow, LoadSummary};
 
 /// A client that sends requests later than this (s) takes part in the latencies.
 const LATE_S: f64 = 0.01;
@@ -152,8 +152,8 @@ fn step_flags(row: &LoadRow, all_different: bool) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::summary::Percentiles;
     use super::*;
+    use crate::judge::analysis::summary::Percentiles;
 
     #[test]
     fn flags_name_the_step_and_what_is_wrong_with_it() {

@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::summary::LoadQualityRow;
-use crate::judge::analysis::Run;
 use crate::judge::analysis::quality::{Difference, Rule, mean_score, paired_difference};
-use crate::judge::analysis::summary::{Estimate, Verdict};
+use crate::judge::analysis::run::Run;
+use crate::judge::analysis::summary::{Estimate, LoadQualityRow, Verdict};
 use crate::judge::stats::{ClusterSums, holm};
 use crate::record::journal::load::LoadTrial;
 use crate::record::suite::LoadQuality;

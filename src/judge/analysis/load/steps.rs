@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::summary::{LoadRow, Percentiles};
 use crate::judge::analysis::summary::Estimate;
+use crate::judge::analysis::summary::{LoadRow, Percentiles};
 use crate::judge::stats::wilson;
 use crate::quantile::nearest_rank;
 use crate::record::journal::load::{LoadRequest, LoadStep};
@@ -200,7 +200,7 @@ pub(super) mod tests {
     use super::*;
     use crate::record::Stage;
 
-    pub(in crate::judge::analysis::load) fn spec() -> LoadSpec {
+    pub(in super::super) fn spec() -> LoadSpec {
         LoadSpec {
             context: 1024,
             slots: 2,
@@ -219,7 +219,7 @@ pub(super) mod tests {
     }
 
     /// Due at `due`, sent 10 ms later, first token 200 ms after it was due, ten more each 50 ms.
-    pub(in crate::judge::analysis::load) fn request(number: u32, due: f64) -> LoadRequest {
+    pub(in super::super) fn request(number: u32, due: f64) -> LoadRequest {
         LoadRequest {
             number,
             counts: number > 0,
@@ -238,7 +238,7 @@ pub(super) mod tests {
     }
 
     /// One stream, each request when the last has ended; the first brings the load up.
-    pub(in crate::judge::analysis::load) fn step(requests: u32) -> LoadStep {
+    pub(in super::super) fn step(requests: u32) -> LoadStep {
         LoadStep {
             setting: "a".into(),
             context: 1024,

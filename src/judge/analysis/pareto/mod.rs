@@ -14,9 +14,11 @@
 //! A front trades quality for cost, so the cheapest of all is on it however bad its answers are. A cell that the verdict
 //! calls worse is therefore never called `on front` and never the knee: it is there only by its cost, and is named so.
 
-use super::Measured;
+use super::draws::Draw;
+use super::measured::Measured;
 use super::summary::{CellSummary, Estimate, FrontStatus, FrontSummary, KneeShare, Verdict};
 use crate::judge::stats::{fill_rows, percentile_interval, threads_for};
+use crate::record::suite::Suite;
 use crate::record::{Direction, Objective};
 
 mod shape;
@@ -35,22 +37,6 @@ const LARGEST_RATIO: f64 = 2.0;
 
 /// A setting is named as the knee from this share of draws on.
 const KNEE_NAMED: f64 = 0.01;
-
-/// One bootstrap draw; `None` when nothing was drawn that could be measured.
-pub(crate) type Draw = Option<f64>;
-
-/// Bootstrap draws of a cell's objectives; empty where there is no such figure.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Draws {
-    pub(crate) quality: Vec<Draw>,
-    /// The same draws with one more item in every task.
-    pub(crate) smoothed: Vec<Draw>,
-    pub(crate) ttft: Vec<Draw>,
-    pub(crate) prefill: Vec<Draw>,
-    pub(crate) decode: Vec<Draw>,
-    pub(crate) kld: Vec<Draw>,
-    pub(crate) energy: Vec<Draw>,
-}
 
 /// The cell's figure for an objective, as published.
 pub(crate) fn value(cell: &CellSummary, objective: Objective) -> Option<f64> {
@@ -91,6 +77,13 @@ pub(crate) struct Rule<'a> {
     pub(crate) margin: f64,
     /// Of intervals.
     pub(crate) confidence: f64,
+}
+
+impl<'a> Rule<'a> {
+    /// The rule of a suite.
+    pub(crate) fn of(suite: &'a Suite) -> Self {
+        Self { objectives: &suite.objectives, margin: suite.margin, confidence: suite.confidence }
+    }
 }
 
 /// Gives every cell of one context length its place, and describes the front; `None` without one. Objectives
@@ -330,9 +323,10 @@ fn dominates(a: &[Figure], b: &[Figure], objectives: &[Objective], margin: f64) 
 
 #[cfg(test)]
 mod tests {
-    use super::super::speed::Standing;
     use super::super::testing;
     use super::*;
+    use crate::judge::analysis::draws::Draws;
+    use crate::judge::analysis::measured::Standing;
     use crate::judge::analysis::summary::Estimate;
 
     const OBJECTIVES: &[Objective] = &[Objective::Quality, Objective::Decode, Objective::Memory];

@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 
 use super::levels::{self, Basis};
+use super::request::{Goal, MinQuality, Request};
 use super::weighted::{self, Endpoint};
-use super::{Goal, MinQuality, Request};
 use crate::error::Result;
+use crate::judge::analysis::draws::Draw;
+use crate::judge::analysis::measured::{Measured, Standing};
 use crate::judge::analysis::memory_formula::MemoryFormula;
-use crate::judge::analysis::pareto::{Draw, value};
-use crate::judge::analysis::speed::Standing;
+use crate::judge::analysis::pareto::value;
+use crate::judge::analysis::run::Run;
 use crate::judge::analysis::summary::{CellSummary, Estimate, MemoryKind, Verdict};
 use crate::judge::analysis::words::{percent, points};
-use crate::judge::analysis::{Measured, Run, flags, words};
+use crate::judge::analysis::{flags, words};
 use crate::record::Objective;
 use crate::record::suite::Setting;
 

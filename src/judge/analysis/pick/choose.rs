@@ -1,9 +1,10 @@
 //! The choice, and how often the draws repeat it.
 
+use super::answer::{CandidateRow, RunnerUp};
 use super::candidate::Candidate;
+use super::request::{Goal, Request};
 use super::warning::asks_for_quality;
-use super::{CandidateRow, Goal, Request, RunnerUp};
-use crate::judge::analysis::Run;
+use crate::judge::analysis::run::Run;
 use crate::judge::analysis::summary::Estimate;
 use crate::judge::stats::percentile_interval;
 use crate::record::{Direction, Objective};

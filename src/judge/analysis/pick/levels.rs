@@ -1,8 +1,10 @@
 //! The context length asked for, in terms of those that were measured.
 
-use super::Request;
+use super::request::Request;
 use crate::error::{Error, Result};
-use crate::judge::analysis::{Measured, Run, kld, quality};
+use crate::judge::analysis::measured::Measured;
+use crate::judge::analysis::run::Run;
+use crate::judge::analysis::{cells, kld, quality};
 
 /// How the context length asked for relates to the measured ones.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -90,7 +92,7 @@ impl Basis {
 pub(super) fn measure(run: &Run<'_>, context: u32) -> Result<Vec<Measured>> {
     let level = quality::Level::new(run, context)?;
     let kld = kld::compare(run, context);
-    let mut cells = run.level_cells(&level, &kld)?;
+    let mut cells = cells::of_level(run, &level, &kld)?;
     quality::judge(&mut cells, &level, run.suite);
     Ok(cells)
 }

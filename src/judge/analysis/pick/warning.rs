@@ -5,14 +5,16 @@ use serde::{Deserialize, Serialize};
 
 use super::candidate::Candidate;
 use super::levels::Basis;
-use super::{Goal, MinQuality, Request, weighted};
+use super::request::{Goal, MinQuality, Request};
+use super::weighted;
 use crate::error::Result;
 use crate::judge::analysis::flags::Doubt;
 use crate::judge::analysis::frame::Visit;
+use crate::judge::analysis::run::Run;
 use crate::judge::analysis::summary::Verdict;
 use crate::judge::analysis::tasks::is_uninformative;
 use crate::judge::analysis::words::{percent, points, thousands};
-use crate::judge::analysis::{Run, arm_suffix, flags};
+use crate::judge::analysis::{arm_suffix, flags};
 use crate::record::Objective;
 use crate::task::Weight;
 

@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::error::{Error, Result, nearest};
-use crate::judge::analysis::Run;
+use crate::judge::analysis::draws::Draw;
 use crate::judge::analysis::frame::{Item, Visit, arm_name};
-use crate::judge::analysis::pareto::Draw;
 use crate::judge::analysis::quality::{mean_score, paired_difference};
+use crate::judge::analysis::run::Run;
 use crate::judge::analysis::summary::Estimate;
 use crate::judge::stats::{ClusterSums, joint_draws, mover, rng};
 use crate::task::Weight;

@@ -8,8 +8,8 @@
 //! the cluster is the unit of the small-sample interval.
 
 use super::super::Resampling;
-use super::super::pareto::Draw;
 use super::super::summary::Estimate;
+use crate::judge::analysis::draws::Draw;
 use crate::judge::stats::{
     ClusterSums, Differences, Interval, mcnemar_exact, minimum_detectable_effect, mover, percentile_interval,
     rng, rule_of_three, sign_flip, stratified_draws, student, tango, wilson,

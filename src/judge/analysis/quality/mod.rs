@@ -11,10 +11,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use super::draws::Draw;
 use super::frame::{Item, Visit, arm_name};
-use super::pareto::Draw;
+use super::measured::Measured;
+use super::run::Run;
 use super::summary::{AaSummary, Estimate, Verdict};
-use super::{Measured, Run};
 use crate::error::Result;
 use crate::judge::stats::{CellDraws, ClusterSums, Differences, holm, joint_draws, rng};
 use crate::record::suite::Suite;

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::Request;
 use super::features::{Feature, family};
+use super::request::Request;
 use crate::error::{Error, Result, nearest};
-use crate::judge::analysis::Run;
 use crate::judge::analysis::frame::net_energy;
+use crate::judge::analysis::run::Run;
 use crate::record::{Arm, Case, Source, Trial, metric, short_hash};
 use crate::task::Weight;
 

@@ -1,10 +1,10 @@
 //! Settings, policies and the oracle on the items: means with intervals, and the gain over the front.
 
+use super::answer::{Point, PolicyRow};
 use super::data::{Answer, Data, Item};
 use super::policy::{Policy, PolicyKind};
-use super::{Point, PolicyRow};
 use crate::judge::analysis::Resampling;
-use crate::judge::analysis::pareto::Draw;
+use crate::judge::analysis::draws::Draw;
 use crate::judge::analysis::summary::Estimate;
 use crate::judge::stats::{ClusterSums, percentile_interval, rng, stratified_draws};
 

@@ -1,6 +1,6 @@
 //! How much of what was drafted is accepted: over all, by position in the draft, by position in the reply.
 
-use super::Audit;
+use super::audit::Audit;
 use crate::judge::analysis::summary::{DraftFigures, DraftPositionRate, DraftStretch, SpeculationTask};
 use crate::record::{DraftPoint, DraftTrace, Source, Trial, metric};
 

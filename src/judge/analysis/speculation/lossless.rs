@@ -1,6 +1,6 @@
 //! Whether replies stay what they are without speculation.
 
-use super::Audit;
+use super::audit::Audit;
 use crate::judge::analysis::divergence;
 use crate::judge::analysis::divergence::{Beside, Parting};
 use crate::judge::analysis::summary::{

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Audit;
+use super::audit::Audit;
 use crate::judge::analysis::speed;
 use crate::judge::analysis::summary::{DraftFigures, Estimate};
 use crate::record::{Source, Trial, metric};

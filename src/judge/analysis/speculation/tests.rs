@@ -4,7 +4,7 @@ use super::super::{Registry, summarise_with, testing};
 use super::*;
 use crate::record::journal::Journal;
 use crate::record::{
-    Case, DraftPoint, DraftPosition, DraftTrace, Measurement, Message, Prompt, Reply, Score, Source,
+    Case, DraftPoint, DraftPosition, DraftTrace, Measurement, Message, Outcome, Prompt, Reply, Score, Source,
     TrialKey, metric,
 };
 use crate::task::Task as _;

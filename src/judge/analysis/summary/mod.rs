@@ -7,19 +7,27 @@ use crate::record::{EngineInfo, Machine, ModelInfo, Objective};
 
 mod cell;
 mod distributions;
+mod estimate;
 mod judging;
+mod load;
+mod memory;
 mod serving;
 mod task;
+mod verdict;
 
-pub use cell::{CellSummary, EnergySummary, MemoryFit, MemoryKind, MemorySummary, SpeedRow};
+pub use cell::{CellSummary, EnergySummary, SpeedRow};
 pub use distributions::{
     AcceptanceRow, DivergenceExample, DivergenceRow, DivergenceVerdict, FigureRow, KldBand, KldSummary,
     SurvivalPoint,
 };
+pub use estimate::Estimate;
 pub use judging::{
     FailureRow, FrontSummary, GateResult, GateStatus, Interaction, InteractionFinding, KneeShare,
     NightBefore, StoppingSummary,
 };
+pub use load::{LoadQualityRow, LoadRow, LoadServerRow, LoadSummary, Percentiles};
+pub(crate) use memory::agree;
+pub use memory::{MemoryCheck, MemoryFit, MemoryKind, MemoryPrediction, MemorySummary};
 pub use serving::{
     AcceptanceHalf, DraftFigures, DraftMemory, DraftPositionRate, DraftStretch, LosslessFinding,
     Losslessness, PrefixCacheRow, SpeculationRow, SpeculationTask, SpeculationVerdict,
@@ -28,70 +36,10 @@ pub use task::{
     AaSummary, ArmRow, ConstrainedArm, ConstraintCost, ConversationRow, DepthRow, EffectiveLength,
     EffectivePoint, TaskRow, TriggerRow,
 };
+pub use verdict::{FrontStatus, Verdict};
 
 /// Version of the JSON form of [`Summary`].
 pub const SUMMARY_SCHEMA_VERSION: u32 = 1;
-
-/// A number with its confidence interval.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Estimate {
-    /// Mean (quality) or median (speed).
-    pub value: f64,
-    /// Lower end of the interval; `None` when there are too few observations for one.
-    pub low: Option<f64>,
-    /// Upper end of the interval.
-    pub high: Option<f64>,
-    /// How many observations.
-    pub n: u32,
-}
-
-/// Whether a setting keeps the reference's quality (docs/statistics.md, section 4: non-inferiority with a margin).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// This is the reference.
-    Reference,
-    /// The whole interval of the difference lies above minus the margin.
-    NoWorse,
-    /// The whole interval lies below zero and beyond the A/A floor.
-    Worse,
-    /// The data cannot tell.
-    NotSeparable,
-    /// A task of the reference's is missing: the means are of different tasks.
-    NotComparable,
-    /// Nothing was scored.
-    NotMeasured,
-}
-
-impl Verdict {
-    /// The verdict in words.
-    pub const fn words(self) -> &'static str {
-        match self {
-            Self::Reference => "reference",
-            Self::NoWorse => "no worse",
-            Self::Worse => "worse",
-            Self::NotSeparable => "not separable",
-            Self::NotComparable => "not comparable",
-            Self::NotMeasured => "not measured",
-        }
-    }
-}
-
-/// Where a cell stands relative to the Pareto front of its context length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum FrontStatus {
-    /// On the front in nearly every bootstrap draw.
-    OnFront,
-    /// On the front in nearly every bootstrap draw, but only by what it costs: the verdict calls its quality worse.
-    OnlyByCost,
-    /// Dominated in nearly every bootstrap draw.
-    Dominated,
-    /// The data cannot tell.
-    NotSeparable,
-    /// An objective was not measured.
-    NotMeasured,
-}
 
 /// Everything a report says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -184,7 +132,7 @@ pub struct Summary {
     pub arms: Vec<ArmRow>,
     /// Many requests at once; left out when there was no load phase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub load: Option<super::load::summary::LoadSummary>,
+    pub load: Option<LoadSummary>,
     /// The fronts, by context.
     #[serde(default)]
     pub fronts: Vec<FrontSummary>,

@@ -5,10 +5,9 @@ use serde::Serialize;
 use super::super::files::LOAD_FILE;
 use super::super::svg::load_curve;
 use super::super::text::{self, joined, or_none};
-use crate::judge::analysis::load::summary::{
-    LoadQualityRow, LoadRow, LoadServerRow, LoadSummary, Percentiles,
+use crate::judge::analysis::summary::{
+    LoadQualityRow, LoadRow, LoadServerRow, LoadSummary, Percentiles, Summary,
 };
-use crate::judge::analysis::summary::Summary;
 use crate::record::suite::LoadLimits;
 
 /// Everything that the section shows.
@@ -182,8 +181,7 @@ fn server(row: &LoadServerRow) -> ServerView {
 #[cfg(test)]
 mod tests {
     use super::super::render_markdown;
-    use crate::judge::analysis::load::summary::LoadSummary;
-    use crate::judge::analysis::summary::{Estimate, Verdict};
+    use crate::judge::analysis::summary::{Estimate, LoadSummary, Verdict};
     use crate::judge::analysis::testing;
     use crate::record::journal::load::WarmUp;
     use crate::record::suite::Arrivals;

@@ -2,8 +2,7 @@
 
 use serde::Serialize;
 
-use crate::judge::analysis::memory_formula::MemoryCheck;
-use crate::judge::analysis::summary::{MemoryFit, Summary};
+use crate::judge::analysis::summary::{MemoryCheck, MemoryFit, Summary};
 use crate::judge::report::text;
 
 /// A measured cell against the formula.

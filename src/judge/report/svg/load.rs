@@ -5,8 +5,7 @@ use std::fmt::Write as _;
 use super::axis::Axis;
 use super::labels::{self, Rect};
 use super::{FAINT, FRONT, INK, MUTED, OPEN, WIDTH, label, line, shorten, text};
-use crate::judge::analysis::load::summary::LoadRow;
-use crate::judge::analysis::summary::Summary;
+use crate::judge::analysis::summary::{LoadRow, Summary};
 use crate::record::suite::Arrivals;
 
 const HEAD: f64 = 64.0;

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::judge::analysis::summary::{Estimate, Verdict};
+use super::{Estimate, Verdict};
 use crate::record::Arm;
 use crate::record::journal::load::WarmUp;
 use crate::record::suite::{Arrivals, LoadLimits};

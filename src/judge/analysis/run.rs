@@ -1,0 +1,151 @@
+//! A journal with its indexes: what every part of the analysis looks things up in.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::frame::{Frame, Visit};
+use super::visits::{Places, Visits, by_visit};
+use super::{Resampling, Tasks};
+use crate::error::Result;
+use crate::record::journal::{Journal, LaunchRecord};
+use crate::record::suite::{Setting, Suite};
+use crate::record::{Arm, TrainedContext, Trial};
+use crate::task::Weight;
+
+/// A journal with what every part of the analysis looks up in it.
+pub(crate) struct Run<'a> {
+    pub(crate) journal: &'a Journal,
+    pub(crate) suite: &'a Suite,
+    pub(crate) tasks: &'a dyn Tasks,
+    pub(crate) frame: Frame,
+    pub(crate) resampling: Resampling,
+    /// Why cells do not count, by setting and context.
+    pub(crate) void: BTreeMap<(&'a str, u32), String>,
+    /// The trials of each visit (setting, context, replicate), in the order they ended.
+    visits: Visits<'a>,
+    /// The cases by their place in the plan.
+    places: Places<'a>,
+}
+
+impl<'a> Run<'a> {
+    /// Reads the indexes from the journal.
+    ///
+    /// # Errors
+    /// When the journal does not hold together (a frame cannot be built from it).
+    pub(crate) fn new(journal: &'a Journal, tasks: &'a dyn Tasks) -> Result<Self> {
+        let suite = &journal.header.suite;
+        let void = void_cells(&journal.launches);
+        let visits = by_visit(&journal.trials);
+        let places = Places::new(&journal.cases);
+        Ok(Self {
+            journal,
+            suite,
+            tasks,
+            frame: Frame::new(journal, tasks, &void, &visits, &places)?,
+            resampling: Resampling { seed: suite.seed, draws: suite.draws, confidence: suite.confidence },
+            void,
+            visits,
+            places,
+        })
+    }
+
+    /// Hash of a trial's case; of one that broke before it was made, the case of its place in the plan, where another
+    /// visit made it. Empty where nobody did.
+    pub(crate) fn case_of(&self, trial: &'a Trial) -> &'a str {
+        match trial.case.as_str() {
+            "" => self.places.of(&trial.key).map_or("", |case| case.id.as_str()),
+            id => id,
+        }
+    }
+
+    /// The trials of a visit, in the order they ended.
+    pub(crate) fn trials<'r>(&'r self, visit: Visit<'r>) -> &'r [&'a Trial] {
+        let visits: &'r BTreeMap<(&'r str, u32, u32), Vec<&'a Trial>> = &self.visits;
+        visits.get(&(visit.setting, visit.context, visit.replicate)).map_or(&[], Vec::as_slice)
+    }
+
+    /// The tasks and arms that run at a context length, in suite order.
+    pub(crate) fn task_arms(&self, context: u32) -> Vec<(&'a str, Option<Arm>)> {
+        let here = self.suite.tasks.iter().filter(|task| task.contexts.contains(&context));
+        here.flat_map(|task| {
+            let arms: Vec<Option<Arm>> = match task.arms.as_slice() {
+                [] => vec![None],
+                arms => arms.iter().copied().map(Some).collect(),
+            };
+            arms.into_iter().map(|arm| (task.name.as_str(), arm))
+        })
+        .collect()
+    }
+
+    /// Trials planned for one visit of every item of a cell.
+    pub(crate) fn planned(&self, context: u32) -> u32 {
+        let here = self.suite.tasks.iter().filter(|task| task.contexts.contains(&context));
+        here.map(|task| task.samples * task.arms.len().max(1) as u32).sum()
+    }
+
+    pub(crate) fn planned_in_all(&self) -> u32 {
+        let visits = self.suite.settings.len() as u32 + 1;
+        self.suite.contexts.iter().map(|&context| visits * self.planned(context)).sum()
+    }
+
+    /// Trials that stopping early made needless.
+    pub(crate) fn saved(&self) -> u32 {
+        let rounds = self.suite.rounds;
+        let slice =
+            |samples: u32, after: u32| (0..samples).filter(|index| index % rounds > after).count() as u32;
+        let after = |setting: &str, context: u32, replicate: u32| {
+            let decisions = self.journal.decisions.iter();
+            let about = decisions.filter(|decision| decision.covers(setting, context, replicate));
+            about.map(|decision| decision.after_round).min()
+        };
+        let labels = self.suite.settings.iter().map(|setting| (setting.label.as_str(), 0));
+        let visits = labels.chain([(self.suite.reference().label.as_str(), 1)]);
+        let of = |(setting, replicate): (&str, u32)| -> u32 {
+            let stopped =
+                self.suite.contexts.iter().filter_map(|&c| Some((c, after(setting, c, replicate)?)));
+            let trials = stopped.map(|(context, after)| {
+                let here = self.suite.tasks.iter().filter(|task| task.contexts.contains(&context));
+                here.map(|t| slice(t.samples, after) * t.arms.len().max(1) as u32).sum::<u32>()
+            });
+            trials.sum()
+        };
+        visits.map(of).sum()
+    }
+
+    /// The task's weight; one that this build does not know counts like any other.
+    pub(crate) fn weight(&self, task: &str) -> Weight {
+        self.tasks.weight(task).unwrap_or(Weight::Primary)
+    }
+
+    /// Scored trials of a visit by case; none of a void cell.
+    pub(crate) fn scored(&self, visit: Visit<'_>) -> BTreeMap<&'a str, &'a Trial> {
+        let counts = !self.void.contains_key(&(visit.setting, visit.context));
+        let here = |trial: &&Trial| counts && trial.outcome.score().is_some();
+        let trials = self.trials(visit).iter().copied();
+        trials.filter(here).map(|trial| (trial.case.as_str(), trial)).collect()
+    }
+
+    /// The context length (tokens) that a setting's model was trained for, as its file says; `None` where it is not known,
+    /// nor where the suite itself scales the positions.
+    pub(crate) fn trained_context(&self, setting: &Setting) -> Option<u64> {
+        let mut models = self.journal.header.models.iter();
+        let model = models.find(|model| model.name == setting.model && model.weights == setting.weights)?;
+        model.trained.map(TrainedContext::longest).filter(|_| !self.suite.scales_positions(setting))
+    }
+
+    /// The server processes of a cell, in the order they were started.
+    pub(crate) fn launches(&self, setting: &str, context: u32) -> impl Iterator<Item = &'a LaunchRecord> {
+        let launches = &self.journal.launches;
+        launches.iter().filter(move |launch| launch.setting == setting && launch.context == context)
+    }
+}
+
+/// Cells whose server silently changed something, and what.
+fn void_cells(launches: &[LaunchRecord]) -> BTreeMap<(&str, u32), String> {
+    let mut reasons: BTreeMap<(&str, u32), BTreeSet<&str>> = BTreeMap::new();
+    for launch in launches.iter().filter(|launch| !launch.deviations.is_empty()) {
+        let cell = reasons.entry((&launch.setting, launch.context)).or_default();
+        cell.extend(launch.deviations.iter().map(String::as_str));
+    }
+    let joined = |reasons: BTreeSet<&str>| reasons.into_iter().collect::<Vec<_>>().join("; ");
+    reasons.into_iter().map(|(cell, reasons)| (cell, joined(reasons))).collect()
+}

@@ -1,0 +1,44 @@
+//! The first line: what a run is.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::record::suite::Suite;
+use crate::record::{EngineInfo, FileInfo, Machine, ModelInfo};
+
+/// Version of the journal's format.
+pub const FORMAT: u32 = 1;
+
+/// What a run is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Header {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// Name of the run folder.
+    pub run: String,
+    /// Start of the run (UTC, RFC 3339).
+    pub started: String,
+    /// Version of kneepoint.
+    pub tool_version: String,
+    /// Git commit that kneepoint was built from, if known.
+    pub git_hash: Option<String>,
+    /// The suite as resolved.
+    pub suite: Suite,
+    /// Hash of the suite, the task versions, the engine builds and the model files: what must be the same
+    /// for trials of two sittings to belong to one run. See [`fingerprint`](super::fingerprint()).
+    pub fingerprint: String,
+    /// The suite as the user named it (path and overrides), for the command that repeats the run.
+    pub repeat: String,
+    /// The machine.
+    pub machine: Machine,
+    /// The engine builds.
+    pub engines: Vec<EngineInfo>,
+    /// The model files.
+    pub models: Vec<ModelInfo>,
+    /// Other files that the suite names; runs before they were kept have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileInfo>,
+    /// Filters that the run was started with; part of the plan.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<String>,
+}

@@ -1,0 +1,45 @@
+//! What a line of a journal holds.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::header::Header;
+use super::launch::LaunchRecord;
+use super::load::{LoadServer, LoadStep, LoadTrial};
+use crate::record::{Case, Decision, Trial};
+
+/// One line of a journal: a record and its checksum. `kneepoint schema journal` describes it.
+#[derive(Debug, JsonSchema)]
+pub struct Line {
+    /// The record.
+    #[serde(flatten)]
+    pub record: Record,
+    /// CRC-32 of the record's bytes, from the first brace to the last, as 8 hex digits; journals of before 2026-11
+    /// have none. Always the last key.
+    #[serde(default)]
+    pub crc32: Option<String>,
+}
+
+/// What a line of a journal holds.
+///
+/// Not internally tagged: with `serde_json`'s arbitrary precision such an enum cannot read back its floats.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Record {
+    /// Always the first line.
+    Header(Box<Header>),
+    /// A case, once, before the first trial that runs it.
+    Case(Box<Case>),
+    /// A server was started for a cell.
+    Launch(Box<LaunchRecord>),
+    /// A trial ended.
+    Trial(Box<Trial>),
+    /// A cell was stopped between two rounds.
+    Decision(Box<Decision>),
+    /// A server of the load phase was started and warmed up.
+    LoadServer(Box<LoadServer>),
+    /// A step of the load phase ended.
+    LoadStep(Box<LoadStep>),
+    /// An item that was asked under load, or alone on the same server, ended.
+    LoadTrial(Box<LoadTrial>),
+}

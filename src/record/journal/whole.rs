@@ -1,0 +1,64 @@
+//! A journal in memory.
+
+use super::header::Header;
+use super::launch::LaunchRecord;
+use super::load::LoadJournal;
+use crate::record::{Case, Decision, Trial, TrialKey};
+
+/// A whole journal in memory.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Journal {
+    /// What the run is.
+    pub header: Header,
+    /// Cases in the order they were made.
+    pub cases: Vec<Case>,
+    /// Server processes.
+    pub launches: Vec<LaunchRecord>,
+    /// Trials in the order they ended.
+    pub trials: Vec<Trial>,
+    /// Cells that were stopped, in order.
+    pub decisions: Vec<Decision>,
+    /// The load phase.
+    pub load: LoadJournal,
+    /// What whoever uses its figures has to know of the file, such as a header that was changed.
+    pub doubts: Vec<String>,
+}
+
+impl Journal {
+    /// The journal of a run that has just begun.
+    pub fn new(header: Header) -> Self {
+        Self {
+            header,
+            cases: Vec::new(),
+            launches: Vec::new(),
+            trials: Vec::new(),
+            decisions: Vec::new(),
+            load: LoadJournal::default(),
+            doubts: Vec::new(),
+        }
+    }
+
+    /// Whether a planned trial is not wanted any more, because its cell was stopped before its round.
+    pub fn is_stopped(&self, key: &TrialKey) -> bool {
+        self.decisions.iter().any(|decision| decision.stops(key))
+    }
+
+    /// Keys of the trials that have an outcome.
+    pub fn done(&self) -> std::collections::HashSet<TrialKey> {
+        self.trials.iter().map(|trial| trial.key.clone()).collect()
+    }
+
+    /// The number of the sitting that goes on with this run.
+    pub fn next_sitting(&self) -> u32 {
+        let of_trials = self.trials.iter().map(|trial| trial.tick);
+        let servers = self.launches.iter().chain(self.load.servers.iter().map(|server| &server.launch));
+        let ticks = of_trials.chain(servers.map(|launch| launch.tick)).flatten();
+        ticks.map(|tick| tick.sitting.saturating_add(1)).max().unwrap_or(0)
+    }
+
+    /// The number that the next launch gets.
+    pub fn next_launch(&self) -> u32 {
+        let of_load = self.load.servers.iter().map(|server| &server.launch);
+        self.launches.iter().chain(of_load).map(|launch| launch.id + 1).max().unwrap_or(0)
+    }
+}
