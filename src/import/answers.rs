@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{Line, Matching};
+use super::format::Matching;
+use super::lines::Line;
 use crate::record::{Case, Message, Outcome, Prompt, Reply, Score};
 use crate::task::retrieval::{all_answers, answers, match_all, match_part, ran_out};
 use crate::task::{Task, TaskOption};
@@ -13,6 +14,11 @@ pub(super) const INDEX: &str = "index";
 /// RULER's index of a case of its files.
 pub(super) fn ruler_index(case: &Case) -> Option<&str> {
     case.target.get(INDEX).and_then(Value::as_str)
+}
+
+/// What a file of predictions calls a case: RULER's index, which several cases may share.
+pub fn prediction_name(case: &Case) -> Option<&str> {
+    ruler_index(case).or_else(|| case.target.get("source").and_then(Value::as_str))
 }
 
 /// The cluster of a case that its file names so.

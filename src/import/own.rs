@@ -1,6 +1,7 @@
 //! kneepoint's own cases, as `kneepoint cases` prints them.
 
-use super::{Format, Imported, Line, Matching};
+use super::format::{Format, Imported, Matching};
+use super::lines::Line;
 use crate::record::Case;
 
 /// Lines of JSON, a [`Case`] each; the id is the case's own.

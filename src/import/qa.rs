@@ -8,7 +8,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::answers::{self, OUTPUT_TOKENS, output_tokens};
-use super::{Format, Imported, Line, Matching, bad_line, file_at, lines, name_of, references, too_few};
+use super::format::{Format, Imported, Matching};
+use super::lines::{Line, lines};
+use super::suite_file::{bad_line, file_at, too_few};
+use super::values::{name_of, references};
 use crate::error::Result;
 use crate::record::{Case, Message, Outcome, Reply, short_hash};
 use crate::task::random::{Random, stratified_depth};
@@ -132,7 +135,7 @@ impl Task for Qa {
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {
-        params.option(self, OUTPUT_TOKENS)
+        params.option(&self.card(), OUTPUT_TOKENS)
     }
 
     fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
@@ -298,7 +301,7 @@ mod tests {
 
     use super::*;
     use crate::record::Prompt;
-    use crate::task::conformance::{WordCounter, params};
+    use crate::task::testing::{WordCounter, params};
 
     fn file(dir: &Path, questions: usize) -> Params {
         let rows: Vec<String> = (0..questions)

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::{kind_of, name_of};
+use super::values::{kind_of, name_of};
 use crate::record::{FinishReason, Reply, ToolCall};
 
 /// Which case a reply answers.

@@ -11,9 +11,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::answers::{self, OUTPUT_TOKENS, output_tokens};
-use super::{
-    Format, Imported, Line, Matching, TakeCase, bad_line, file_at, lines, name_of, references, size, too_few,
-};
+use super::format::{Format, Imported, Matching, TakeCase};
+use super::lines::{Line, lines};
+use super::suite_file::{bad_line, file_at, size, too_few};
+use super::values::{name_of, references};
 use crate::error::Result;
 use crate::record::{Case, Message, Mode, Outcome, Prompt, Reply, short_hash};
 use crate::task::{Card, Emit, Params, Task, TaskOption, TokenCounter, collected};
@@ -223,7 +224,7 @@ impl Task for Ruler {
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {
-        params.option(self, OUTPUT_TOKENS)
+        params.option(&self.card(), OUTPUT_TOKENS)
     }
 
     fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
@@ -233,7 +234,8 @@ impl Task for Ruler {
     /// The first lines of the file, as many as the suite asks for: nothing is drawn, the seed is not used.
     fn each_case(&self, params: &Params, _: u64, tokens: &dyn TokenCounter, emit: Emit<'_>) -> Result<()> {
         let path = file_at(TASK, params)?;
-        let matching = if params.option(self, "match_part") == 1 { Matching::Part } else { Matching::All };
+        let matching =
+            if params.option(&self.card(), "match_part") == 1 { Matching::Part } else { Matching::All };
         let max_tokens = self.max_tokens(params);
         let by_line = Indices::of(&path)?.repeats;
         let mut made = 0;
@@ -276,7 +278,7 @@ mod tests {
 
     use super::*;
     use crate::error::Kind;
-    use crate::task::conformance::{WordCounter, params};
+    use crate::task::testing::{WordCounter, params};
 
     fn line(index: usize, input: &str, outputs: &str) -> String {
         format!(

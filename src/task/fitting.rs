@@ -247,7 +247,7 @@ mod tests {
 
     use super::*;
     use crate::error::Error;
-    use crate::task::conformance::{WordCounter, params};
+    use crate::task::testing::{WordCounter, params};
     use crate::task::{Task, find};
 
     /// Counts how often a text of about the full length is counted, as a whole or without its template.

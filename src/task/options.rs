@@ -45,7 +45,7 @@ pub(crate) const THINKING: TaskOption = option(
 
 /// Output budget of a case: the answer's and the reasoning's.
 pub(crate) fn max_tokens(task: &dyn Task, params: &Params) -> u32 {
-    params.option(task, OUTPUT_TOKENS).saturating_add(params.option(task, THINKING_TOKENS))
+    params.option(&task.card(), OUTPUT_TOKENS).saturating_add(params.option(&task.card(), THINKING_TOKENS))
 }
 
 /// A case's target in the task's own form.

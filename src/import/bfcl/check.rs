@@ -1,7 +1,7 @@
 //! BFCL's checker of calls (v4, single turn, Python), rule by rule: which calls pass, and the published name of
 //! the rule that one breaks.
 
-use super::question::{Answer, Function, Question};
+use super::question::{Answer, Function, Question, sent_name};
 use crate::console::shown;
 use crate::task::tools::python::calls::Call;
 use crate::task::tools::python::{Kind, Python};
@@ -92,11 +92,6 @@ fn check_call(question: &Question, answer: &Answer, call: &Call, native: bool) -
         }
         None => Ok(()),
     }
-}
-
-/// A function's name as it is sent: servers take no dots in the names of the `tools` field.
-pub(super) fn sent_name(name: &str, native: bool) -> String {
-    if native { name.replace('.', "_") } else { name.to_owned() }
 }
 
 fn check_argument(function: &Function, answer: &Answer, name: &str, value: &Python) -> Checked {

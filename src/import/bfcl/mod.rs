@@ -10,16 +10,17 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::answers::beside;
-use super::{
-    Format, Imported, Line, Matching, TakeCase, Verdict, bad_line, file_at, lines, name_of, size, too_few,
-};
+use super::format::{Format, Imported, Matching, TakeCase, Verdict};
+use super::lines::{Line, lines};
+use super::suite_file::{bad_line, file_at, size, too_few};
+use super::values::name_of;
 use crate::error::{Error, Result};
 use crate::record::{
     Arm, Case, FinishReason, Message, Outcome, Prompt, Reply, Role, Score, ToolCall, ToolChoice,
 };
 use crate::task::retrieval::ran_out;
 use crate::task::tools::extract::leak;
-use crate::task::tools::ladder::Fault;
+use crate::task::tools::fault::Fault;
 use crate::task::tools::python::calls::Call;
 use crate::task::{Card, Emit, Params, STREAM_CHECK, Task, TaskOption, TokenCounter, collected};
 
@@ -27,9 +28,11 @@ mod check;
 mod decode;
 mod question;
 
-use check::{Wrong, check, sent_name};
+use check::{Wrong, check};
 use decode::Form;
-use question::{AnswerRow, Asked, Question, Row, Target, Wanted, asked, category, of_file, unread};
+use question::{
+    AnswerRow, Asked, Question, Row, Target, Wanted, asked, category, of_file, sent_name, unread,
+};
 
 /// Name of the task that imported cases belong to.
 const TASK: &str = "tools/bfcl";
@@ -220,7 +223,7 @@ impl Task for Bfcl {
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {
-        params.option(self, "output_tokens")
+        params.option(&self.card(), "output_tokens")
     }
 
     fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::check::sent_name;
-use crate::import::name_of;
+use crate::import::values::name_of;
 use crate::record::{Message, Role, Tool};
 use crate::task::tools::python::{Kind, Python};
 
@@ -92,6 +91,11 @@ impl Target {
         };
         self.function.iter().map(tool).collect()
     }
+}
+
+/// A function's name as it is sent: servers take no dots in the names of the `tools` field.
+pub(super) fn sent_name(name: &str, native: bool) -> String {
+    if native { name.replace('.', "_") } else { name.to_owned() }
 }
 
 /// A schema with JSON Schema's names for the types; what is not known becomes a string, as published.

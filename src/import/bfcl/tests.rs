@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::*;
 use crate::error::Kind;
-use crate::task::conformance::{WordCounter, params};
+use crate::task::testing::{WordCounter, params};
 
 /// A question of one function `f` whose parameters have these schemas, with these answers.
 fn target(category: &str, properties: Value, required: Value, truth: Value) -> Target {

@@ -6,8 +6,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::tell_of;
 use crate::record::ANY_OBJECT;
+use crate::task::tools::schema::Schema;
 
 /// Keys that hold a reply to something else than a JSON schema.
 const OTHERS: [&str; 7] =
@@ -16,6 +16,21 @@ const OTHERS: [&str; 7] =
 /// What [`ANY_OBJECT`] asks for.
 pub(super) fn any_object() -> Value {
     json!({ "type": "object" })
+}
+
+/// Says what cannot be judged here, or by another draft than it names. It is sent as it is: a client may send a schema
+/// that makes no sense, and a server may take it all the same.
+pub(super) fn warn_of_schema(what: &str, schema: &Value) {
+    match Schema::compile(schema) {
+        Ok(schema) => {
+            if let Some(draft) = schema.unknown_draft() {
+                tracing::warn!(
+                    "{what}: `$schema` names no draft that is known here, `{draft}`: judged by 2020-12"
+                );
+            }
+        }
+        Err(error) => tracing::warn!("{what} cannot be used here, replies to it are unscored: {error}"),
+    }
 }
 
 /// The schema of a body, if it has one; [`ANY_OBJECT`] for any JSON object.
@@ -29,7 +44,7 @@ pub(super) fn schema(body: &Value) -> Result<Option<Value>, String> {
     let mut found: Option<(&str, Value)> = None;
     for part in std::iter::once(body).chain(extra) {
         for (key, schema) in of_part(part)? {
-            tell_of(&format!("the schema of `{key}`"), &schema);
+            warn_of_schema(&format!("the schema of `{key}`"), &schema);
             match &found {
                 Some((first, other)) if *other != schema => {
                     return Err(format!(

@@ -113,8 +113,8 @@ mod tests {
     use crate::record::TrialKey;
     use crate::record::journal::Journal;
     use crate::task::Task as _;
-    use crate::task::conformance::{WordCounter, params};
     use crate::task::serving::prefix_cache::PrefixCache;
+    use crate::task::testing::{WordCounter, params};
 
     /// A run whose server keeps what it can, but for a conversation that goes on, and answers a question of the same
     /// system prompt otherwise when it is warm.

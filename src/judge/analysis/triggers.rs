@@ -11,7 +11,7 @@ use super::summary::{Estimate, TriggerRow};
 use crate::import::requests::{TASK, triggered};
 use crate::judge::stats::{Part, nested_mean_draws, percentile_interval, rng};
 use crate::record::Trial;
-use crate::task::tools::ladder::Fault;
+use crate::task::tools::fault::Fault;
 
 /// Every setting that answered requests which the reference answered too, by context, in suite order.
 pub(crate) fn rows(run: &Run<'_>) -> Vec<TriggerRow> {

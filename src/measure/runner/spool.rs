@@ -84,8 +84,8 @@ impl Drop for Spool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::task::conformance::{WordCounter, params};
     use crate::task::find;
+    use crate::task::testing::{WordCounter, params};
 
     fn cases() -> Vec<Case> {
         let task = find("retrieval/niah_multiquery").unwrap();

@@ -81,13 +81,13 @@ impl Task for BlockPlan {
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {
-        params.option(self, "blocks").saturating_mul(params.option(self, "block_tokens"))
+        params.option(&self.card(), "blocks").saturating_mul(params.option(&self.card(), "block_tokens"))
     }
 
     fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
         let case = |index| {
             let mut random = Random::of_case(seed, self.name(), params.context, index);
-            let plan = Plan::draw(&mut random, params.option(self, "blocks"));
+            let plan = Plan::draw(&mut random, params.option(&self.card(), "blocks"));
             short_case(self, params, index, plan.text(), json!(plan.target()), tokens)
         };
         (0..params.samples).map(case).collect()
@@ -242,7 +242,7 @@ mod tests {
 
     use super::*;
     use crate::record::FinishReason;
-    use crate::task::conformance::{WordCounter, params};
+    use crate::task::testing::{WordCounter, params};
 
     fn case() -> Case {
         let rule =

@@ -81,7 +81,7 @@ impl Task for Degeneration {
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {
-        params.option(self, "tokens")
+        params.option(&self.card(), "tokens")
     }
 
     fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
@@ -164,7 +164,7 @@ mod tests {
 
     use super::*;
     use crate::record::FinishReason;
-    use crate::task::conformance::{WordCounter, params};
+    use crate::task::testing::{WordCounter, params};
 
     fn case() -> Case {
         Degeneration.cases(&params(2048, 1, None), 1, &WordCounter::default()).unwrap().remove(0)

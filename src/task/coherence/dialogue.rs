@@ -189,7 +189,7 @@ fn check_output<F>(
     };
     // One more ends the turn.
     let needed = tokens.count_text(longest)? as usize + 1;
-    let output = params.option(task, "output_tokens");
+    let output = params.option(&task.card(), "output_tokens");
     if needed <= output as usize {
         return Ok(());
     }
@@ -323,7 +323,7 @@ fn mean_cost(small: Fit, large: Fit) -> Option<f64> {
 #[cfg(test)]
 pub(super) mod testing {
     use super::*;
-    use crate::task::conformance::{WordCounter, params};
+    use crate::task::testing::{WordCounter, params};
 
     /// Cases of a task with options, counted by [`WordCounter`].
     pub(crate) fn make(task: &dyn Task, context: u32, samples: u32, options: &[(&str, u32)]) -> Vec<Case> {
@@ -367,7 +367,7 @@ mod tests {
     use super::testing::{make, play};
     use super::*;
     use crate::task::coherence::running_sum::RunningSum;
-    use crate::task::conformance::{WordCounter, params};
+    use crate::task::testing::{WordCounter, params};
 
     #[test]
     fn both_histories_say_the_same_and_only_the_model_s_own_words_differ() {

@@ -51,7 +51,7 @@ impl Task for GreedyDivergence {
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {
-        params.option(self, "tokens")
+        params.option(&self.card(), "tokens")
     }
 
     fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
@@ -170,7 +170,7 @@ pub fn divergence(reply: &Reply, reference: &Reply) -> Option<Divergence> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::task::conformance::{WordCounter, params};
+    use crate::task::testing::{WordCounter, params};
 
     fn reply(tokens: &[u32]) -> Reply {
         Reply { content: "text".into(), tokens: tokens.to_vec(), ..Reply::default() }

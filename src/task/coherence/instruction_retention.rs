@@ -51,7 +51,7 @@ impl Task for InstructionRetention {
     }
 
     fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
-        let rules = params.option(self, "rules") as usize;
+        let rules = params.option(&self.card(), "rules") as usize;
         dialogue::cases(self, params, seed, tokens, |random| Chat::new(random, rules))
     }
 

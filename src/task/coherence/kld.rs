@@ -79,7 +79,7 @@ impl Task for Kld {
     }
 
     fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
-        let positions = params.option(self, "positions");
+        let positions = params.option(&self.card(), "positions");
         if params.context < positions.saturating_add(MIN_PREFIX) {
             return Err(too_small(self.name(), params.context, positions));
         }
@@ -107,7 +107,8 @@ impl Kld {
         let random = Random::of_case(seed, self.name(), params.context, index);
         let length = params.context - params.context.min(ROOM);
         let tokens = tokens_of_text(Prose::new(random), length as usize, counter)?;
-        let mut bands = bands(length, params.option(self, "positions"), params.option(self, "bands"));
+        let mut bands =
+            bands(length, params.option(&self.card(), "positions"), params.option(&self.card(), "bands"));
         let first = bands.first().map_or(tokens.len(), |band| band.first);
         if bands.len() == 1 {
             // A single band goes to the end, which is what no list of bands means.
@@ -124,7 +125,7 @@ impl Kld {
             cluster: format!("{}/{}/{index}", self.name(), params.context),
             prompt: Prompt::Distributions {
                 first,
-                top_k: params.option(self, "top_k") as usize,
+                top_k: params.option(&self.card(), "top_k") as usize,
                 bands,
                 tokens,
             },
@@ -354,7 +355,7 @@ mod tests {
 
     use super::*;
     use crate::record::PackedDistributions;
-    use crate::task::conformance::{WordCounter, params};
+    use crate::task::testing::{WordCounter, params};
 
     fn case(actual: &[u32]) -> Case {
         let mut case = Kld.cases(&params(512, 1, None), 1, &WordCounter::default()).unwrap().remove(0);

@@ -71,14 +71,14 @@ impl Task for RepeatedWords {
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {
-        params.option(self, "words").saturating_mul(TOKENS_PER_WORD).saturating_add(TOKENS_AROUND)
+        params.option(&self.card(), "words").saturating_mul(TOKENS_PER_WORD).saturating_add(TOKENS_AROUND)
     }
 
     fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
         let case = |index| {
             let mut random = Random::of_case(seed, self.name(), params.context, index);
             let (word, changed) = PAIRS[random.below(PAIRS.len())];
-            let words = params.option(self, "words") as usize;
+            let words = params.option(&self.card(), "words") as usize;
             let depth = stratified_depth(seed, self.name(), params.context, index);
             let at = (depth * words as f64) as usize;
             let target = Target { word: word.into(), changed: changed.into(), at, words };
@@ -148,7 +148,7 @@ mod tests {
 
     use super::*;
     use crate::record::FinishReason;
-    use crate::task::conformance::{WordCounter, params};
+    use crate::task::testing::{WordCounter, params};
 
     fn case() -> Case {
         let mut params = params(2048, 1, None);

@@ -43,7 +43,7 @@ impl Task for RunningSum {
     }
 
     fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
-        let of = |name| params.option(self, name);
+        let of = |name| params.option(&self.card(), name);
         let (names, per_turn, largest) = (of("names"), of("per_turn"), of("largest"));
         dialogue::cases(self, params, seed, tokens, |random| Sum::new(random, names, per_turn, largest))
     }

@@ -85,7 +85,7 @@ impl Task for SelfConsistency {
     }
 
     fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
-        let questions = params.option(self, "questions") as usize;
+        let questions = params.option(&self.card(), "questions") as usize;
         dialogue::cases(self, params, seed, tokens, |random| Draw::new(random, questions))
     }
 

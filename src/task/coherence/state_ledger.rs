@@ -96,7 +96,7 @@ impl Task for StateLedger {
     }
 
     fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
-        let of = |name| params.option(self, name) as usize;
+        let of = |name| params.option(&self.card(), name) as usize;
         let (owners, places, events) = (of("owners"), of("places"), of("events"));
         dialogue::cases(self, params, seed, tokens, |random| History::new(random, owners, places, events))
     }

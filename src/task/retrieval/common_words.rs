@@ -245,8 +245,8 @@ mod tests {
     use super::*;
     use crate::record::Prompt;
     use crate::task::Task;
-    use crate::task::conformance::{WordCounter, params};
     use crate::task::retrieval::answers;
+    use crate::task::testing::{WordCounter, params};
 
     /// Counts of the words of the example's list and of the real one.
     fn counts(case: &Case) -> Vec<BTreeMap<String, usize>> {

@@ -10,7 +10,7 @@ use crate::record::{Case, Outcome, Reply, Score};
 use crate::task::random::Random;
 use crate::task::{Harder, TaskOption, Weight};
 
-use super::sheet::{Fixed, Sheet, share};
+use super::listing::{Fixed, Listing, share};
 use super::{
     About, Draw, OUTPUT_HELP, Question, Retrieval, THINKING, option, output_tokens, ran_out, read_target,
     tuned,
@@ -65,7 +65,7 @@ impl Retrieval for ConfusableKeys {
     }
 
     fn question<'a>(&self, draw: &Draw<'a>) -> Box<dyn Question + 'a> {
-        Box::new(sheet(draw))
+        Box::new(listing(draw))
     }
 
     fn judge(&self, case: &Case, reply: &Reply) -> Result<Score, Outcome> {
@@ -92,7 +92,7 @@ impl Retrieval for ConfusableKeys {
     }
 }
 
-fn sheet(draw: &Draw<'_>) -> Sheet {
+fn listing(draw: &Draw<'_>) -> Listing {
     let length = draw.option("key_length");
     let distance = draw.option("distance") as usize;
     let mut random = draw.random("");
@@ -115,7 +115,7 @@ fn sheet(draw: &Draw<'_>) -> Sheet {
         let key = other_key(&mut random, length, &key, &mut used);
         record(&key, &values.next(&mut random))
     };
-    Sheet::new(INTRO.into(), question, json!(target), fixed, next)
+    Listing::new(INTRO.into(), question, json!(target), fixed, next)
 }
 
 const INTRO: &str = "Below are records, one on each line: a key, a colon and the value of that key. You will \

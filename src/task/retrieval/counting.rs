@@ -15,7 +15,7 @@ use crate::task::random::Random;
 use crate::task::words::{NOUNS, Numbers};
 use crate::task::{Harder, TaskOption, Weight};
 
-use super::sheet::{Fixed, Sheet, share};
+use super::listing::{Fixed, Listing, share};
 use super::{
     About, Draw, OUTPUT_HELP, Question, Retrieval, THINKING, option, output_tokens, ran_out, read_target,
     tuned,
@@ -106,7 +106,7 @@ impl Retrieval for Counting {
     }
 
     fn question<'a>(&self, draw: &Draw<'a>) -> Box<dyn Question + 'a> {
-        Box::new(sheet(draw, Ask::of_case(draw.option("question"), draw.index)))
+        Box::new(listing(draw, Ask::of_case(draw.option("question"), draw.index)))
     }
 
     /// Quality is 1 for the right answer, else 0. A count also has the metric `closeness`: 0.75 to the power of
@@ -133,7 +133,7 @@ impl Retrieval for Counting {
     }
 }
 
-fn sheet(draw: &Draw<'_>, ask: Ask) -> Sheet {
+fn listing(draw: &Draw<'_>, ask: Ask) -> Listing {
     let mut random = draw.random("");
     let mut labels = NOUNS.to_vec();
     random.shuffle(&mut labels);
@@ -158,7 +158,7 @@ fn sheet(draw: &Draw<'_>, ask: Ask) -> Sheet {
         let label = blocks.next(&mut random);
         record(ids.next(&mut random), label)
     };
-    Sheet::new(INTRO.into(), ask.text(first, second), json!(target), fixed, next)
+    Listing::new(INTRO.into(), ask.text(first, second), json!(target), fixed, next)
 }
 
 const INTRO: &str = "Below are records, one on each line: a number and the label of that record. You will be asked \
@@ -345,7 +345,7 @@ mod tests {
     use super::*;
     use crate::record::FinishReason;
     use crate::task::Task;
-    use crate::task::conformance::WordCounter;
+    use crate::task::testing::WordCounter;
 
     fn target(case: &Case) -> Target {
         read_target(case).unwrap()

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use super::haystack::Needles;
+use super::needles::Needles;
 use crate::task::prose::Prose;
 use crate::task::random::Random;
 
@@ -168,13 +168,14 @@ fn first_upper(text: &str) -> String {
 mod tests {
     use std::io::Write as _;
 
-    use super::super::haystack::{Haystack, Kind, Pile};
+    use super::super::haystack::{Haystack, HaystackKind};
+    use super::super::needles::ValueKind;
     use super::*;
 
-    fn text(haystack: Haystack, bytes: usize) -> String {
-        let mut needles = Needles::new(Random::of_task(1, "needles"), Kind::Words, Kind::Number);
-        let mut pile = Pile::new(haystack, Random::of_task(1, "essay"), None);
-        let mut text = pile.units(bytes / 20, &mut needles).join(" ");
+    fn text(kind: HaystackKind, bytes: usize) -> String {
+        let mut needles = Needles::new(Random::of_task(1, "needles"), ValueKind::Words, ValueKind::Number);
+        let mut haystack = Haystack::new(kind, Random::of_task(1, "essay"), None);
+        let mut text = haystack.units(bytes / 20, &mut needles).join(" ");
         text.truncate(bytes);
         text
     }
@@ -198,7 +199,7 @@ mod tests {
 
     #[test]
     fn prose_is_varied_where_noise_is_not() {
-        let (prose, noise) = (text(Haystack::Prose, 32_000), text(Haystack::Noise, 32_000));
+        let (prose, noise) = (text(HaystackKind::Prose, 32_000), text(HaystackKind::Noise, 32_000));
         let types = [&prose, &noise].map(|text| type_token_ratio(text));
         let deflate = [&prose, &noise].map(|text| deflate_ratio(text));
         println!("type/token ratio {types:?}, deflate ratio {deflate:?} (prose, noise)");
@@ -209,19 +210,19 @@ mod tests {
 
     #[test]
     fn few_sentences_come_twice() {
-        let mut needles = Needles::new(Random::of_task(1, "needles"), Kind::Words, Kind::Number);
-        let mut pile = Pile::new(Haystack::Prose, Random::of_task(2, "essay"), None);
-        let units = pile.units(5_000, &mut needles);
+        let mut needles = Needles::new(Random::of_task(1, "needles"), ValueKind::Words, ValueKind::Number);
+        let mut haystack = Haystack::new(HaystackKind::Prose, Random::of_task(2, "essay"), None);
+        let units = haystack.units(5_000, &mut needles);
         let different: BTreeSet<&String> = units.iter().collect();
         assert!(different.len() > 4_800, "{} of 5000 are different", different.len());
     }
 
     #[test]
     fn values_like_those_of_needles_stand_in_it_but_no_needle() {
-        for (kind, digits) in [(Kind::Number, 7), (Kind::Code, 12)] {
-            let mut needles = Needles::new(Random::of_task(1, "needles"), Kind::Words, kind);
-            let mut pile = Pile::new(Haystack::Prose, Random::of_task(3, "essay"), None);
-            let units = pile.units(1_000, &mut needles);
+        for (kind, digits) in [(ValueKind::Number, 7), (ValueKind::Code, 12)] {
+            let mut needles = Needles::new(Random::of_task(1, "needles"), ValueKind::Words, kind);
+            let mut haystack = Haystack::new(HaystackKind::Prose, Random::of_task(3, "essay"), None);
+            let units = haystack.units(1_000, &mut needles);
             let alike = |unit: &&String| {
                 unit.split(|c: char| !c.is_ascii_hexdigit())
                     .any(|part| part.len() == digits && part.contains(|c: char| c.is_ascii_digit()))
@@ -234,7 +235,7 @@ mod tests {
 
     #[test]
     fn every_slot_is_filled() {
-        let text = text(Haystack::Prose, 200_000);
+        let text = text(HaystackKind::Prose, 200_000);
         assert!(!text.contains(['{', '}']) && !text.contains("something"), "{text}");
     }
 }

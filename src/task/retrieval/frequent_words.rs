@@ -156,8 +156,8 @@ mod tests {
     use super::*;
     use crate::record::Prompt;
     use crate::task::Task;
-    use crate::task::conformance::{WordCounter, params};
     use crate::task::retrieval::answers;
+    use crate::task::testing::{WordCounter, params};
 
     #[test]
     fn counting_finds_the_same_words_in_the_same_order() {

@@ -13,7 +13,7 @@ use crate::record::{Case, Outcome, Reply, Score};
 use crate::task::random::Random;
 use crate::task::{Harder, TaskOption, Weight};
 
-use super::sheet::{Fixed, Sheet, share};
+use super::listing::{Fixed, Listing, share};
 use super::{
     About, Draw, OUTPUT_HELP, Question, Retrieval, THINKING, option, output_tokens, ran_out, read_target,
     tuned,
@@ -126,7 +126,7 @@ fn final_answer(content: &str) -> Option<BTreeSet<&str>> {
 }
 
 /// A case that asks for the nodes at a depth.
-fn walk(random: Random, depth: u32, fanout: usize) -> Sheet {
+fn walk(random: Random, depth: u32, fanout: usize) -> Listing {
     let mut graph = Graph::new(random);
     let start = graph.node();
     let mut level = vec![start];
@@ -147,11 +147,11 @@ fn walk(random: Random, depth: u32, fanout: usize) -> Sheet {
         if depth == 1 { "edge" } else { "edges" }
     );
     let nodes = level.iter().map(|&node| graph.name(node).to_owned()).collect();
-    graph.sheet(&question, &Target { nodes })
+    graph.listing(&question, &Target { nodes })
 }
 
 /// A case that asks which nodes have an edge to a node.
-fn parents(random: Random, fanout: usize) -> Sheet {
+fn parents(random: Random, fanout: usize) -> Listing {
     let mut graph = Graph::new(random);
     let asked = graph.node();
     graph.closed = Some(asked);
@@ -171,7 +171,7 @@ fn parents(random: Random, fanout: usize) -> Sheet {
         graph.name(asked)
     );
     let nodes = parents.iter().map(|&node| graph.name(node).to_owned()).collect();
-    graph.sheet(&question, &Target { nodes })
+    graph.listing(&question, &Target { nodes })
 }
 
 /// A graph that grows edge by edge.
@@ -277,7 +277,7 @@ impl Graph {
         format!("{} -> {}", self.names[from], self.names[to])
     }
 
-    fn sheet(mut self, question: &str, target: &Target) -> Sheet {
+    fn listing(mut self, question: &str, target: &Target) -> Listing {
         let core = std::mem::take(&mut self.core);
         let fixed =
             core.into_iter().map(|edge| Fixed::new(share(&mut self.random), self.edge(edge))).collect();
@@ -289,7 +289,7 @@ impl Graph {
             let edge = self.filler();
             self.edge(edge)
         };
-        Sheet::new(INTRO.into(), question, json!(target), fixed, next)
+        Listing::new(INTRO.into(), question, json!(target), fixed, next)
     }
 }
 
@@ -304,7 +304,7 @@ mod tests {
     use super::*;
     use crate::record::FinishReason;
     use crate::task::Task;
-    use crate::task::conformance::WordCounter;
+    use crate::task::testing::WordCounter;
 
     fn edges(case: &Case) -> Vec<(&str, &str)> {
         messages(case)[0]

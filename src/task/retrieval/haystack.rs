@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 
 use super::essay::Essay;
+use super::needles::{Needles, ValueKind};
 use crate::task::fitting::Piece;
 use crate::task::random::Random;
-use crate::task::words::{Keys, Numbers};
+use crate::task::words::Keys;
 
 /// A fixed group of short sentences, repeated for as long as it takes: text that says nothing.
 const NOISE: &[&str] = &[
@@ -18,7 +19,7 @@ const NOISE: &[&str] = &[
 
 /// What a haystack is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Haystack {
+pub(super) enum HaystackKind {
     /// Short sentences that say nothing; one unit is one sentence.
     Noise,
     /// Prose, generated or the user's own; one unit is one sentence.
@@ -27,91 +28,9 @@ pub(super) enum Haystack {
     Needles,
 }
 
-/// What a key or a value looks like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// An adjective and a noun, such as `amber-anchor`.
-    Words,
-    /// Seven digits.
-    Number,
-    /// A random UUID (version 4).
-    Code,
-}
-
-impl Kind {
-    /// What sentences call a value of this kind.
-    pub(super) const fn noun(self) -> &'static str {
-        match self {
-            Self::Words => "word",
-            Self::Number => "number",
-            Self::Code => "code",
-        }
-    }
-}
-
-/// One key with its value, as the haystack states it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Needle {
-    /// What is asked for, such as `amber-anchor`.
-    pub(super) key: String,
-    /// The answer, such as `4711321`.
-    pub(super) value: String,
-    /// What the sentence calls the value.
-    noun: &'static str,
-}
-
-impl Needle {
-    /// The sentence that states it.
-    pub(super) fn sentence(&self) -> String {
-        format!("The secret {} for {} is {}.", self.noun, self.key, self.value)
-    }
-}
-
-/// Needles that never share a key or a value.
-#[derive(Debug)]
-pub(super) struct Needles {
-    random: Random,
-    keys: Keys,
-    numbers: Numbers,
-    key: Kind,
-    value: Kind,
-}
-
-impl Needles {
-    pub(super) fn new(random: Random, key: Kind, value: Kind) -> Self {
-        Self { random, keys: Keys::default(), numbers: Numbers::default(), key, value }
-    }
-
-    /// A needle with a key and a value of its own.
-    pub(super) fn draw(&mut self) -> Needle {
-        let key = self.fresh(self.key);
-        self.with_key(key)
-    }
-
-    /// A needle with a value of its own for a key.
-    pub(super) fn with_key(&mut self, key: String) -> Needle {
-        Needle { key, value: self.fresh(self.value), noun: self.value.noun() }
-    }
-
-    fn fresh(&mut self, kind: Kind) -> String {
-        match kind {
-            Kind::Words => self.keys.next(&mut self.random),
-            Kind::Number => self.numbers.next(&mut self.random).to_string(),
-            Kind::Code => uuid(&mut self.random),
-        }
-    }
-}
-
-/// A random UUID: 122 random bits, so that no two are alike.
-fn uuid(random: &mut Random) -> String {
-    let mut bits = |n: u32| random.below(1 << n);
-    let (a, b, c, d, e) = (bits(32), bits(16), bits(12), bits(14), bits(48));
-    format!("{a:08x}-{b:04x}-4{c:03x}-{:04x}-{e:012x}", 0x8000 | d)
-}
-
 /// A haystack that grows: its units stay as they are when it gets longer.
 #[derive(Debug)]
-pub(super) struct Pile<'a> {
+pub(super) struct Haystack<'a> {
     units: Vec<String>,
     source: Source<'a>,
 }
@@ -124,17 +43,17 @@ enum Source<'a> {
     Text { sentences: &'a [String], start: usize },
 }
 
-impl<'a> Pile<'a> {
+impl<'a> Haystack<'a> {
     /// An empty haystack. `text` is the user's own, instead of generated prose; each case begins at another
     /// place in it.
-    pub(super) fn new(haystack: Haystack, mut random: Random, text: Option<&'a [String]>) -> Self {
-        let source = match (haystack, text) {
-            (Haystack::Noise, _) => Source::Noise,
-            (Haystack::Needles, _) => Source::Needles,
-            (Haystack::Prose, None) => {
+    pub(super) fn new(kind: HaystackKind, mut random: Random, text: Option<&'a [String]>) -> Self {
+        let source = match (kind, text) {
+            (HaystackKind::Noise, _) => Source::Noise,
+            (HaystackKind::Needles, _) => Source::Needles,
+            (HaystackKind::Prose, None) => {
                 Source::Essay { essay: Box::new(Essay::new(random)), ready: VecDeque::new() }
             }
-            (Haystack::Prose, Some(sentences)) => {
+            (HaystackKind::Prose, Some(sentences)) => {
                 Source::Text { sentences, start: random.below(sentences.len()) }
             }
         };
@@ -168,13 +87,13 @@ impl<'a> Pile<'a> {
     }
 }
 
-impl Haystack {
+impl HaystackKind {
     /// The most units that it can have.
-    pub(super) fn max_units(self, key: Kind, text: Option<&[String]>) -> usize {
+    pub(super) fn max_units(self, key: ValueKind, text: Option<&[String]>) -> usize {
         match (self, text) {
             (Self::Prose, Some(sentences)) => sentences.len(),
             // The needles that are asked for have keys too.
-            (Self::Needles, _) if key == Kind::Words => Keys::MAX - 64,
+            (Self::Needles, _) if key == ValueKind::Words => Keys::MAX - 64,
             _ => usize::MAX,
         }
     }
@@ -219,23 +138,23 @@ pub(super) fn insert(units: &[String], sentences: &[(usize, String)], separator:
 mod tests {
     use super::*;
 
-    fn needles(kind: Kind) -> Needles {
-        Needles::new(Random::of_task(1, "haystack"), kind, kind)
+    fn needles(kind: ValueKind) -> Needles {
+        Needles::new(Random::of_task(1, "kind"), kind, kind)
     }
 
     #[test]
     fn growing_keeps_what_is_there() {
         let text: Vec<String> = ["One.", "Two.", "Three."].map(str::to_owned).to_vec();
-        for (haystack, text) in [
-            (Haystack::Noise, None),
-            (Haystack::Needles, None),
-            (Haystack::Prose, None),
-            (Haystack::Prose, Some(text.as_slice())),
+        for (kind, text) in [
+            (HaystackKind::Noise, None),
+            (HaystackKind::Needles, None),
+            (HaystackKind::Prose, None),
+            (HaystackKind::Prose, Some(text.as_slice())),
         ] {
-            let mut needles = needles(Kind::Words);
-            let mut pile = Pile::new(haystack, Random::of_task(1, "pile"), text);
-            let before = pile.units(7, &mut needles).to_vec();
-            let after = pile.units(20, &mut needles);
+            let mut needles = needles(ValueKind::Words);
+            let mut haystack = Haystack::new(kind, Random::of_task(1, "haystack"), text);
+            let before = haystack.units(7, &mut needles).to_vec();
+            let after = haystack.units(20, &mut needles);
             assert_eq!(after.len(), 20);
             assert_eq!(after[..7], before);
             assert!(after.iter().all(|unit| !unit.is_empty()));
@@ -253,24 +172,12 @@ mod tests {
 
     #[test]
     fn a_piece_is_what_units_add() {
-        let mut needles = needles(Kind::Code);
-        let mut pile = Pile::new(Haystack::Needles, Random::of_task(1, "pile"), None);
-        let all = pile.units(9, &mut needles).join("\n");
-        let front = pile.units(4, &mut needles).join("\n");
-        let piece = pile.piece(4, 9, "\n", &mut needles);
+        let mut needles = needles(ValueKind::Code);
+        let mut haystack = Haystack::new(HaystackKind::Needles, Random::of_task(1, "haystack"), None);
+        let all = haystack.units(9, &mut needles).join("\n");
+        let front = haystack.units(4, &mut needles).join("\n");
+        let piece = haystack.piece(4, 9, "\n", &mut needles);
         assert!(front.ends_with(&piece.lead));
         assert_eq!(front + &piece.added, all);
-    }
-
-    #[test]
-    fn codes_are_version_4_uuids() {
-        let mut random = Random::of_task(1, "uuid");
-        for _ in 0..200 {
-            let code = uuid(&mut random);
-            let groups: Vec<usize> = code.split('-').map(str::len).collect();
-            assert_eq!(groups, [8, 4, 4, 4, 12], "{code}");
-            assert_eq!(&code[14..15], "4");
-            assert!("89ab".contains(&code[19..20]));
-        }
     }
 }

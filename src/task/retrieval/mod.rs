@@ -24,12 +24,13 @@ mod essay;
 pub mod frequent_words;
 pub mod graph_walks;
 mod haystack;
+mod listing;
 mod matching;
+mod needles;
 pub mod niah;
 pub mod ordinal_recall;
 #[cfg(test)]
 mod published;
-mod sheet;
 #[cfg(test)]
 mod testing;
 pub mod variable_tracking;
@@ -104,7 +105,7 @@ struct Draw<'a> {
 
 impl Draw<'_> {
     fn option(&self, name: &str) -> u32 {
-        self.params.option(self.task, name)
+        self.params.option(&self.task.card(), name)
     }
 
     /// The random stream of this case for a purpose (`#purpose`, or empty for the first).
@@ -141,7 +142,7 @@ impl<T: Retrieval> Task for T {
 
     fn max_tokens(&self, params: &Params) -> u32 {
         let answer = params.options.get(OUTPUT_TOKENS).copied();
-        let thinking = params.option(self, THINKING_TOKENS);
+        let thinking = params.option(&self.card(), THINKING_TOKENS);
         answer.unwrap_or_else(|| self.answer_tokens(params)).saturating_add(thinking)
     }
 

@@ -9,8 +9,9 @@ use crate::record::{Case, Message, Mode, Outcome, Prompt, Reply, Score};
 use crate::task::fitting::{Draft, Piece};
 use crate::task::{Harder, TaskOption, Weight};
 
-use super::haystack::{Haystack, Kind, Needle, Needles, Pile, insert, place};
+use super::haystack::{Haystack, HaystackKind, insert, place};
 use super::matching::{all_answers, answers, judged, plain_error, target, target_at};
+use super::needles::{Needle, Needles, ValueKind};
 use super::{About, Draw, Question, Retrieval, THINKING, conversation, option, output_tokens, tuned};
 
 /// Fewest units of haystack that still make a haystack.
@@ -35,9 +36,9 @@ const PLAIN: Niah = Niah {
     name: "",
     summary: "",
     weight: Weight::Primary,
-    haystack: Haystack::Prose,
-    key: Kind::Words,
-    value: Kind::Number,
+    haystack: HaystackKind::Prose,
+    key: ValueKind::Words,
+    value: ValueKind::Number,
     asked: Asked::One,
 };
 
@@ -46,7 +47,7 @@ pub static SINGLE_1: Niah = Niah {
     name: "retrieval/niah_single_1",
     summary: "one key in noise is still found at every depth (sanity check, catches truncation)",
     weight: Weight::Sanity,
-    haystack: Haystack::Noise,
+    haystack: HaystackKind::Noise,
     ..PLAIN
 };
 
@@ -63,7 +64,7 @@ pub static SINGLE_3: Niah = Niah {
     name: "retrieval/niah_single_3",
     summary: "a UUID in prose is still copied right (sanity check)",
     weight: Weight::Sanity,
-    value: Kind::Code,
+    value: ValueKind::Code,
     ..PLAIN
 };
 
@@ -80,7 +81,7 @@ pub static MULTIKEY_1: Niah = Niah {
 pub static MULTIKEY_2: Niah = Niah {
     name: "retrieval/niah_multikey_2",
     summary: "keys are not confused when every line of the context is a key with a number",
-    haystack: Haystack::Needles,
+    haystack: HaystackKind::Needles,
     ..PLAIN
 };
 
@@ -88,9 +89,9 @@ pub static MULTIKEY_2: Niah = Niah {
 pub static MULTIKEY_3: Niah = Niah {
     name: "retrieval/niah_multikey_3",
     summary: "keys are not confused when every line of the context is a UUID with a UUID",
-    haystack: Haystack::Needles,
-    key: Kind::Code,
-    value: Kind::Code,
+    haystack: HaystackKind::Needles,
+    key: ValueKind::Code,
+    value: ValueKind::Code,
     ..PLAIN
 };
 
@@ -129,9 +130,9 @@ pub struct Niah {
     name: &'static str,
     summary: &'static str,
     weight: Weight,
-    haystack: Haystack,
-    key: Kind,
-    value: Kind,
+    haystack: HaystackKind,
+    key: ValueKind,
+    value: ValueKind,
     asked: Asked,
 }
 
@@ -148,11 +149,11 @@ impl Retrieval for Niah {
     }
 
     fn takes_text(&self) -> bool {
-        self.haystack == Haystack::Prose
+        self.haystack == HaystackKind::Prose
     }
 
     fn question<'a>(&self, draw: &Draw<'a>) -> Box<dyn Question + 'a> {
-        Box::new(Riddle::new(self, draw))
+        Box::new(NeedleCase::new(self, draw))
     }
 
     fn judge(&self, case: &Case, reply: &Reply) -> Result<Score, Outcome> {
@@ -165,11 +166,11 @@ impl Retrieval for Niah {
 }
 
 /// A case whose length is not decided yet.
-struct Riddle<'a> {
+struct NeedleCase<'a> {
     noun: &'static str,
     asked: Asked,
     mode: Mode,
-    haystack: Haystack,
+    kind: HaystackKind,
     /// Most units of haystack.
     max: usize,
     /// Those asked for first.
@@ -178,11 +179,11 @@ struct Riddle<'a> {
     depths: Vec<f64>,
     /// Further keys and values.
     others: Needles,
-    pile: Pile<'a>,
+    haystack: Haystack<'a>,
     text_hash: Option<String>,
 }
 
-impl<'a> Riddle<'a> {
+impl<'a> NeedleCase<'a> {
     fn new(niah: &Niah, draw: &Draw<'a>) -> Self {
         let mut others = Needles::new(draw.random(""), niah.key, niah.value);
         let mut needles = vec![others.draw()];
@@ -201,12 +202,12 @@ impl<'a> Riddle<'a> {
             noun: niah.value.noun(),
             asked: niah.asked,
             mode: draw.params.mode,
-            haystack: niah.haystack,
+            kind: niah.haystack,
             max: niah.haystack.max_units(niah.key, draw.text),
             depths: depths.collect(),
             needles,
             others,
-            pile: Pile::new(niah.haystack, draw.random("#text"), draw.text),
+            haystack: Haystack::new(niah.haystack, draw.random("#text"), draw.text),
             text_hash: draw.params.text.as_ref().map(|source| source.hash.clone()),
         }
     }
@@ -252,14 +253,14 @@ impl<'a> Riddle<'a> {
     }
 }
 
-impl Draft for Riddle<'_> {
+impl Draft for NeedleCase<'_> {
     fn messages(&mut self, units: usize) -> Vec<Message> {
         let placed = self.needles.iter().zip(&self.depths);
         let mut placed: Vec<(usize, String)> =
             placed.map(|(needle, depth)| (place(*depth, units), needle.sentence())).collect();
         placed.sort_by_key(|(place, _)| *place);
-        let units = self.pile.units(units, &mut self.others);
-        let text = insert(units, &placed, self.haystack.separator());
+        let units = self.haystack.units(units, &mut self.others);
+        let text = insert(units, &placed, self.kind.separator());
         let (purpose, question) = self.wording();
         let purpose = purpose.replace("{noun}", self.noun);
         let prompt = format!("Read the text below. {purpose}\n\n{text}\n\n{question}");
@@ -267,11 +268,11 @@ impl Draft for Riddle<'_> {
     }
 
     fn piece(&mut self, from: usize, to: usize) -> Piece {
-        self.pile.piece(from, to, self.haystack.separator(), &mut self.others)
+        self.haystack.piece(from, to, self.kind.separator(), &mut self.others)
     }
 }
 
-impl Question for Riddle<'_> {
+impl Question for NeedleCase<'_> {
     fn units(&self) -> RangeInclusive<usize> {
         MIN_UNITS..=self.max
     }
@@ -304,7 +305,7 @@ impl Niah {
             "other_needle"
         } else if quality > 0.0 || text.contains(|c: char| c.is_ascii_digit()) {
             plain_error(quality)
-        } else if self.value == Kind::Code {
+        } else if self.value == ValueKind::Code {
             "no_code"
         } else {
             "no_number"
@@ -313,10 +314,10 @@ impl Niah {
 }
 
 /// The first parts of a text that have the form of a value.
-fn values_in(text: &str, kind: Kind) -> Vec<String> {
+fn values_in(text: &str, kind: ValueKind) -> Vec<String> {
     let (length, inside): (usize, fn(char) -> bool) = match kind {
-        Kind::Code => (CODE_LENGTH, |c| c.is_ascii_hexdigit() || c == '-'),
-        Kind::Number | Kind::Words => (NUMBER_LENGTH, |c| c.is_ascii_digit()),
+        ValueKind::Code => (CODE_LENGTH, |c| c.is_ascii_hexdigit() || c == '-'),
+        ValueKind::Number | ValueKind::Words => (NUMBER_LENGTH, |c| c.is_ascii_digit()),
     };
     let parts = text.split(|c| !inside(c)).filter(|part| part.len() == length);
     parts.take(VALUES_READ).map(str::to_ascii_lowercase).collect()

@@ -3,7 +3,7 @@
 use super::*;
 use crate::record::short_hash;
 use crate::task::TASKS;
-use crate::task::conformance::{WordCounter, params};
+use crate::task::testing::{WordCounter, params};
 
 /// A hash over cases of many lengths and both modes. Ids and versions are left out, so that it tells whether
 /// anything but the version changed.

@@ -3,7 +3,7 @@
 use super::{confusable_keys, counting, graph_walks, ordinal_recall};
 use crate::error::{Error, Kind, Result};
 use crate::record::{Case, FinishReason, Message, Outcome, Prompt, Reply, Tool};
-use crate::task::conformance::{WordCounter, params};
+use crate::task::testing::{WordCounter, params};
 use crate::task::{Params, Task, TokenCounter, Weight};
 
 pub(super) fn with(context: u32, samples: u32, options: &[(&str, u32)]) -> Params {

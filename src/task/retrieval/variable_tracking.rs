@@ -11,8 +11,9 @@ use crate::task::fitting::{Draft, Piece};
 use crate::task::random::Random;
 use crate::task::{Harder, TaskOption, Weight};
 
-use super::haystack::{Haystack, Kind, Needles, Pile, insert, place};
+use super::haystack::{Haystack, HaystackKind, insert, place};
 use super::matching::{all_answers, judged, plain_error, target_at};
+use super::needles::{Needles, ValueKind};
 use super::{About, Draw, Question, Retrieval, THINKING, conversation, option, output_tokens, tuned};
 
 /// Fewest sentences of noise.
@@ -135,7 +136,7 @@ struct Chase {
     /// Where the statements of each chain go, ascending.
     depths: Vec<Vec<f64>>,
     example: String,
-    pile: Pile<'static>,
+    haystack: Haystack<'static>,
     needles: Needles,
 }
 
@@ -151,10 +152,10 @@ impl Chase {
             depths
         });
         let depths = depths.collect();
-        let mut needles = Needles::new(source.random.clone(), Kind::Words, Kind::Number);
-        let mut pile = Pile::new(Haystack::Noise, source.random.clone(), None);
-        let example = example(&mut source, hops, pile.units(EXAMPLE_UNITS, &mut needles));
-        Self { mode: draw.params.mode, chains, depths, example, pile, needles }
+        let mut needles = Needles::new(source.random.clone(), ValueKind::Words, ValueKind::Number);
+        let mut haystack = Haystack::new(HaystackKind::Noise, source.random.clone(), None);
+        let example = example(&mut source, hops, haystack.units(EXAMPLE_UNITS, &mut needles));
+        Self { mode: draw.params.mode, chains, depths, example, haystack, needles }
     }
 
     fn asked(&self) -> &Chain {
@@ -173,7 +174,7 @@ fn example(source: &mut Chains, hops: u32, units: &[String]) -> String {
     let mut places: Vec<usize> = chain.names.iter().map(|_| source.random.below(units.len() + 1)).collect();
     places.sort_unstable();
     let placed: Vec<(usize, String)> = places.into_iter().zip(chain.statements()).collect();
-    let text = insert(units, &placed, Haystack::Noise.separator());
+    let text = insert(units, &placed, HaystackKind::Noise.separator());
     format!("{text}\n\n{}\nAnswer: {}", chain.question(), chain.names.join(", "))
 }
 
@@ -187,7 +188,8 @@ impl Draft for Chase {
             .collect();
         // Stable: assignments in one place stay in their order.
         placed.sort_by_key(|(place, _)| *place);
-        let text = insert(self.pile.units(units, &mut self.needles), &placed, Haystack::Noise.separator());
+        let text =
+            insert(self.haystack.units(units, &mut self.needles), &placed, HaystackKind::Noise.separator());
         let (example, question) = (&self.example, self.asked().question());
         let prompt = format!(
             "Among other sentences, the text below gives values to variables. A variable may get its value from \
@@ -198,13 +200,13 @@ impl Draft for Chase {
     }
 
     fn piece(&mut self, from: usize, to: usize) -> Piece {
-        self.pile.piece(from, to, Haystack::Noise.separator(), &mut self.needles)
+        self.haystack.piece(from, to, HaystackKind::Noise.separator(), &mut self.needles)
     }
 }
 
 impl Question for Chase {
     fn units(&self) -> RangeInclusive<usize> {
-        MIN_UNITS..=Haystack::Noise.max_units(Kind::Words, None)
+        MIN_UNITS..=HaystackKind::Noise.max_units(ValueKind::Words, None)
     }
 
     fn target(&self, units: usize) -> Value {
@@ -219,8 +221,8 @@ mod tests {
 
     use super::*;
     use crate::record::Prompt;
-    use crate::task::conformance::{WordCounter, params};
     use crate::task::retrieval::answers;
+    use crate::task::testing::{WordCounter, params};
     use crate::task::{Params, Task};
 
     fn cases(params: &Params, seed: u64) -> Vec<Case> {

@@ -413,7 +413,7 @@ impl Draft for Notes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::task::conformance::{WordCounter, params};
+    use crate::task::testing::{WordCounter, params};
 
     fn cases() -> Vec<Case> {
         PrefixCache.cases(&params(2048, 7, None), 1, &WordCounter::default()).unwrap()

@@ -6,9 +6,10 @@ use crate::record::{Case, Outcome, Reply};
 use crate::task::random::Random;
 use crate::task::{Card, Params, Task, TaskOption, TokenCounter};
 
-use super::asking::{ALL_ARMS, Manner, OUTPUT_TOKENS, output_tokens, single_requests};
+use super::cases::{ALL_ARMS, OUTPUT_TOKENS, output_tokens, single_requests};
 use super::data::{Request, data};
-use super::marking;
+use super::grading;
+use super::offer::CallCount;
 
 static OPTIONS: &[TaskOption] = &[output_tokens(
     "output budget in tokens (the longest right call has some 200, more when it is indented)",
@@ -32,21 +33,21 @@ impl Task for Arguments {
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {
-        params.option(self, OUTPUT_TOKENS)
+        params.option(&self.card(), OUTPUT_TOKENS)
     }
 
     fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
         let data = data()?;
         let tools = |request: &Request, _: &mut Random| data.named(&request.tools);
-        single_requests((self, params, seed), tokens, Manner::One, data.of_one_call(), tools)
+        single_requests((self, params, seed), tokens, CallCount::One, data.of_one_call(), tools)
     }
 
     fn score(&self, case: &Case, reply: &Reply) -> Outcome {
-        marking::outcome(case, reply)
+        grading::outcome(case, reply)
     }
 
     fn perfect(&self, case: &Case) -> Option<Reply> {
-        marking::perfect(case)
+        grading::perfect(case)
     }
 }
 
@@ -54,7 +55,7 @@ impl Task for Arguments {
 mod tests {
     use super::*;
     use crate::record::{Arm, FinishReason, Prompt, ToolCall, ToolChoice};
-    use crate::task::conformance::{WordCounter, params};
+    use crate::task::testing::{WordCounter, params};
 
     fn most() -> u32 {
         data().unwrap().of_one_call().len() as u32

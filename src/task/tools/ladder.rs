@@ -1,89 +1,19 @@
 //! Judges a call rung by rung: parsed, known tool, valid against its schema, right tool, right arguments.
 
-use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 
 use crate::record::Tool;
 
 use super::extract::Call;
+use super::fault::Fault;
+use super::numbers::{same_json, tamed};
 use super::schema::{Judgement, Schema};
-
-/// Longest number, in characters, and largest exponent that a schema is asked about: beyond it, big-number
-/// arithmetic on a hostile reply could take all memory.
-const MAX_NUMBER: usize = 400;
 
 /// Why a judgement is missing, where the work is the reason.
 pub(crate) const OVER_LIMIT: &str = "judging it would take more work than the limits allow";
-
-/// What is wrong with a reply, the first rung that broke.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fault {
-    /// No call in the reply.
-    NoCall,
-    /// What looks like a call is not JSON.
-    BadJson,
-    /// A tool that was not offered.
-    UnknownTool,
-    /// A required or asked-for argument is missing.
-    Missing,
-    /// An argument that the schema does not have, or that was not asked for.
-    Extra,
-    /// An argument of another JSON type; for integers also a number written with a fraction or exponent.
-    Type,
-    /// A value that is not one of those listed.
-    Enum,
-    /// Another value.
-    Value,
-    /// A tool that was offered, but not the right one.
-    WrongTool,
-    /// More calls than asked for.
-    ExtraCall,
-    /// One of several calls that were asked for is not there.
-    MissingCall,
-    /// The output budget ran out before a call was complete.
-    Truncated,
-    /// The call is in the text, where the server's parser left it.
-    LeakedToContent,
-    /// Nobody can tell by the schema (see [`schema_check`]). Never why a reply scores 0.
-    OverLimit,
-}
-
-impl Fault {
-    /// Those that can be wrong with one of several calls.
-    pub const OF_A_CALL: &[Self] = &[
-        Self::UnknownTool,
-        Self::Missing,
-        Self::Extra,
-        Self::Type,
-        Self::Enum,
-        Self::Value,
-        Self::WrongTool,
-        Self::MissingCall,
-    ];
-
-    /// The label in results.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::NoCall => "no_call",
-            Self::BadJson => "bad_json",
-            Self::UnknownTool => "unknown_tool",
-            Self::Missing => "missing",
-            Self::Extra => "extra",
-            Self::Type => "type",
-            Self::Enum => "enum",
-            Self::Value => "value",
-            Self::WrongTool => "wrong_tool",
-            Self::ExtraCall => "extra_call",
-            Self::MissingCall => "missing_call",
-            Self::Truncated => "truncated",
-            Self::LeakedToContent => "leaked_to_content",
-            Self::OverLimit => "over_limit",
-        }
-    }
-}
 
 /// The call that is asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -175,55 +105,6 @@ fn has_loose_integer(schema: &Value, value: &Value) -> bool {
     }
 }
 
-/// Whether a number in a value is so long or large that arithmetic on it could take all memory.
-pub(super) fn has_monstrous_number(value: &Value) -> bool {
-    match value {
-        Value::Number(number) => is_monstrous(number),
-        Value::Array(values) => values.iter().any(has_monstrous_number),
-        Value::Object(object) => object.values().any(has_monstrous_number),
-        _ => false,
-    }
-}
-
-fn is_monstrous(number: &Number) -> bool {
-    let exponent = Decimal::of(number.as_str()).exponent;
-    number.as_str().len() > MAX_NUMBER || exponent.unsigned_abs() > MAX_NUMBER as u64
-}
-
-/// A value as a schema is asked about it: a number that is too long or too large for arithmetic becomes one with the
-/// same sign that is as whole as it was, and as far from any number of bearable length.
-///
-/// # Errors
-/// When the schema asks for more of numbers than where they lie and whether they are whole.
-pub(super) fn tamed<'v>(value: &'v Value, schema: &Value) -> Result<Cow<'v, Value>, String> {
-    if !has_monstrous_number(value) {
-        return Ok(Cow::Borrowed(value));
-    }
-    if has_keyword(schema, &["multipleOf", "divisibleBy", "uniqueItems"]) {
-        return Err("the value has a number that is too long for arithmetic".into());
-    }
-    Ok(Cow::Owned(tame(value)))
-}
-
-fn has_keyword(schema: &Value, keywords: &[&str]) -> bool {
-    match schema {
-        Value::Array(values) => values.iter().any(|value| has_keyword(value, keywords)),
-        Value::Object(object) => {
-            object.iter().any(|(key, value)| keywords.contains(&key.as_str()) || has_keyword(value, keywords))
-        }
-        _ => false,
-    }
-}
-
-fn tame(value: &Value) -> Value {
-    match value {
-        Value::Number(number) if is_monstrous(number) => Value::Number(Decimal::of(number.as_str()).tamed()),
-        Value::Array(values) => values.iter().map(tame).collect(),
-        Value::Object(object) => object.iter().map(|(key, value)| (key.clone(), tame(value))).collect(),
-        other => other.clone(),
-    }
-}
-
 /// The share of arguments that are right, and what is wrong, against the nearest accepted arguments.
 fn compare_arguments(given: &Value, expected: &Expected) -> (f64, Option<Fault>) {
     let Value::Object(given) = given else {
@@ -255,83 +136,6 @@ fn compare_fields(given: &Map<String, Value>, accepted: &Map<String, Value>) -> 
         None
     };
     (if all == 0 { 1.0 } else { right as f64 / all as f64 }, fault)
-}
-
-/// Exact equality of JSON values: strings by code points, objects without order, arrays in order, numbers
-/// by their exact decimal value however they are written (5, 5.0 and 0.5e1 are the same number).
-pub fn same_json(a: &Value, b: &Value) -> bool {
-    match (a, b) {
-        (Value::Number(a), Value::Number(b)) => Decimal::of(a.as_str()) == Decimal::of(b.as_str()),
-        (Value::Array(a), Value::Array(b)) => {
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_json(a, b))
-        }
-        (Value::Object(a), Value::Object(b)) => {
-            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| same_json(a, b)))
-        }
-        _ => a == b,
-    }
-}
-
-/// The exact value of a JSON number: +-0.digits x 10^exponent without zeros at either end.
-#[derive(Debug, PartialEq, Eq)]
-struct Decimal {
-    negative: bool,
-    digits: String,
-    exponent: i64,
-}
-
-impl Decimal {
-    fn of(lexeme: &str) -> Self {
-        let (negative, unsigned) = match lexeme.strip_prefix('-') {
-            Some(rest) => (true, rest),
-            None => (false, lexeme),
-        };
-        let (mantissa, exponent) = unsigned.split_once(['e', 'E']).unwrap_or((unsigned, "0"));
-        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-        let all = [whole, fraction].concat();
-        let digits = all.trim_start_matches('0');
-        let leading = all.len() - digits.len();
-        let digits = digits.trim_end_matches('0');
-        if digits.is_empty() {
-            return Self { negative: false, digits: String::new(), exponent: 0 };
-        }
-        let place = whole.len() as i64 - leading as i64;
-        Self { negative, digits: digits.to_owned(), exponent: parse_exponent(exponent).saturating_add(place) }
-    }
-}
-
-impl Decimal {
-    /// A number of bearable length that lies where this one does; see [`tamed`].
-    fn tamed(&self) -> Number {
-        let most = MAX_NUMBER as i64;
-        let whole = self.digits.len() as i64 <= self.exponent;
-        let sign = if self.negative { "-" } else { "" };
-        let text = if self.digits.is_empty() {
-            "0".to_owned()
-        } else if self.exponent > most {
-            // Larger than any number of that length; a fraction stays one.
-            let fraction = if whole { "" } else { ".5" };
-            format!("{sign}1{}{fraction}", "0".repeat(MAX_NUMBER))
-        } else if self.exponent < -most {
-            format!("{sign}1e-{MAX_NUMBER}")
-        } else {
-            // At least one digit behind the point, and not 0, where there was one.
-            let kept = self.digits.len().min(MAX_NUMBER.max(usize::try_from(self.exponent + 1).unwrap_or(0)));
-            let mut digits = self.digits[..kept].to_owned();
-            if kept < self.digits.len() {
-                digits.pop();
-                digits.push('1');
-            }
-            format!("{sign}0.{digits}e{}", self.exponent)
-        };
-        text.parse().unwrap_or_else(|_| Number::from(0))
-    }
-}
-
-/// An exponent; one that is too long for an `i64` becomes its end of the range.
-fn parse_exponent(text: &str) -> i64 {
-    let fallback = if text.starts_with('-') { i64::MIN } else { i64::MAX };
-    text.parse().unwrap_or(fallback)
 }
 
 #[cfg(test)]
@@ -444,40 +248,7 @@ mod tests {
         assert_eq!(judge(&call(r#"{"n":6}"#), &expected, &offered).fault, Some(Fault::Value));
     }
 
-    #[test]
-    fn numbers_are_equal_by_value() {
-        for (a, b) in [
-            ("5", "5.0"),
-            ("0.5e1", "5"),
-            ("-0", "0.000"),
-            ("120", "1.2E+2"),
-            ("0.000125", "1.25e-4"),
-            ("1e400", "10e399"),
-        ] {
-            assert!(same_json(&parse(a), &parse(b)), "{a} {b}");
-        }
-        for (a, b) in [
-            ("9007199254740993", "9007199254740992"),
-            ("98765432109876543210", "98765432109876543211"),
-            ("5", "-5"),
-            ("5", "50"),
-            ("0.1", "0.10000000000000001"),
-            ("5", "\"5\""),
-            ("[1,2]", "[2,1]"),
-            ("{\"a\":1}", "{\"a\":1,\"b\":null}"),
-            ("\"\u{e9}\"", "\"e\u{301}\""),
-        ] {
-            assert!(!same_json(&parse(a), &parse(b)), "{a} {b}");
-        }
-    }
-
     proptest! {
-        #[test]
-        fn equality_agrees_with_whole_numbers(a in -1000_i64..1000, b in -1000_i64..1000, zeros in 0_usize..3) {
-            let a_written = format!("{a}.{}", "0".repeat(zeros + 1));
-            prop_assert_eq!(same_json(&parse(&a_written), &json!(b)), a == b);
-        }
-
         #[test]
         fn no_arguments_make_it_panic(
             text in r#"(\[|\]|\{|\}|"n"|"x"|"list"|:|,|1e99999|-0\.0|5|9{0,500}|"\$serde_json::private::Number"|null){0,16}"#

@@ -3,22 +3,26 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`data`] | the requests that ship, with the tools they are about |
-//! | `asking` | from a request to a case, in each arm |
+//! | `offer` | tools, and how they reach the model in each arm |
+//! | `cases` | from a request to a case |
 //! | [`extract`] | from a reply to its calls |
 //! | `python` | calls that are written as Python |
 //! | [`ladder`] | one call against what is asked for |
-//! | `marking` | the calls of a reply against all that is asked for, in any order |
+//! | `grading` | the calls of a reply against all that is asked for, in any order |
 
 pub mod abstention;
 pub mod arguments;
-mod asking;
+mod cases;
 pub mod context_pressure;
 pub mod data;
 pub mod extract;
+pub mod fault;
+mod grading;
 pub mod json_schema;
 pub mod ladder;
-mod marking;
 pub mod multi_turn;
+mod numbers;
+mod offer;
 pub mod parallel;
 pub(crate) mod python;
 pub mod schema;
@@ -38,7 +42,7 @@ pub fn same_calls(a: &Reply, b: &Reply) -> bool {
 fn same_call((a, b): (&ToolCall, &ToolCall)) -> bool {
     let json = |call: &ToolCall| serde_json::from_str::<Value>(&call.arguments).ok();
     let same_arguments = match (json(a), json(b)) {
-        (Some(a), Some(b)) => ladder::same_json(&a, &b),
+        (Some(a), Some(b)) => numbers::same_json(&a, &b),
         (None, None) => a.arguments == b.arguments,
         _ => false,
     };

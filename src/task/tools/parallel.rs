@@ -6,9 +6,10 @@ use crate::record::{Case, Outcome, Reply};
 use crate::task::random::Random;
 use crate::task::{Card, Params, Task, TaskOption, TokenCounter};
 
-use super::asking::{ALL_ARMS, Manner, OUTPUT_TOKENS, output_tokens, single_requests};
+use super::cases::{ALL_ARMS, OUTPUT_TOKENS, output_tokens, single_requests};
 use super::data::{Request, data};
-use super::marking;
+use super::grading;
+use super::offer::CallCount;
 
 static OPTIONS: &[TaskOption] =
     &[output_tokens("output budget in tokens (six calls have some 300, more when they are indented)", 512)];
@@ -29,21 +30,21 @@ impl Task for Parallel {
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {
-        params.option(self, OUTPUT_TOKENS)
+        params.option(&self.card(), OUTPUT_TOKENS)
     }
 
     fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
         let data = data()?;
         let tools = |request: &Request, _: &mut Random| data.named(&request.tools);
-        single_requests((self, params, seed), tokens, Manner::Several, data.of_several_calls(), tools)
+        single_requests((self, params, seed), tokens, CallCount::Several, data.of_several_calls(), tools)
     }
 
     fn score(&self, case: &Case, reply: &Reply) -> Outcome {
-        marking::outcome(case, reply)
+        grading::outcome(case, reply)
     }
 
     fn perfect(&self, case: &Case) -> Option<Reply> {
-        marking::perfect(case)
+        grading::perfect(case)
     }
 }
 
@@ -51,7 +52,7 @@ impl Task for Parallel {
 mod tests {
     use super::*;
     use crate::record::{Arm, FinishReason};
-    use crate::task::conformance::{WordCounter, params};
+    use crate::task::testing::{WordCounter, params};
 
     fn cases(arm: Arm) -> Vec<Case> {
         let most = data().unwrap().of_several_calls().len() as u32;

@@ -16,7 +16,8 @@ use jsonschema::error::ValidationErrorKind;
 use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::{Map, Value};
 
-use super::ladder::{Fault, has_monstrous_number};
+use super::fault::Fault;
+use super::numbers::has_monstrous_number;
 
 /// Pairs of a schema and a value that are visited, with what else costs time counted in such visits.
 const MAX_WORK: u32 = 100_000;

@@ -5,9 +5,10 @@ use crate::record::{Case, Outcome, Reply, Tool};
 use crate::task::random::Random;
 use crate::task::{Card, Harder, Params, Task, TaskOption, TokenCounter};
 
-use super::asking::{ALL_ARMS, Manner, OUTPUT_TOKENS, output_tokens, single_requests};
+use super::cases::{ALL_ARMS, OUTPUT_TOKENS, output_tokens, single_requests};
 use super::data::{DataSet, Listed, Request, data};
-use super::marking;
+use super::grading;
+use super::offer::CallCount;
 use super::siblings::siblings;
 
 static OPTIONS: &[TaskOption] = &[
@@ -38,22 +39,22 @@ impl Task for Selection {
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {
-        params.option(self, OUTPUT_TOKENS)
+        params.option(&self.card(), OUTPUT_TOKENS)
     }
 
     fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
         let data = data()?;
-        let count = params.option(self, "tools") as usize;
+        let count = params.option(&self.card(), "tools") as usize;
         let tools = |request: &Request, random: &mut Random| crowd(data, request, count, random);
-        single_requests((self, params, seed), tokens, Manner::One, data.of_one_call(), tools)
+        single_requests((self, params, seed), tokens, CallCount::One, data.of_one_call(), tools)
     }
 
     fn score(&self, case: &Case, reply: &Reply) -> Outcome {
-        marking::outcome(case, reply)
+        grading::outcome(case, reply)
     }
 
     fn perfect(&self, case: &Case) -> Option<Reply> {
-        marking::perfect(case)
+        grading::perfect(case)
     }
 }
 
@@ -90,7 +91,7 @@ mod tests {
 
     use super::*;
     use crate::record::{Arm, Prompt, ToolCall};
-    use crate::task::conformance::{WordCounter, params};
+    use crate::task::testing::{WordCounter, params};
 
     fn offered(tools: u32, samples: u32) -> Vec<(Case, Vec<String>)> {
         let mut params = params(262_144, samples, Some(Arm::Native));

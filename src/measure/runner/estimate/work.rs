@@ -3,7 +3,7 @@
 use crate::record::Arm;
 use crate::record::suite::TaskSpec;
 use crate::task::coherence::kld::{KLD, Kld};
-use crate::task::{self, Params};
+use crate::task::{self, Params, Task as _};
 
 /// Tokens of the prompt of a task that does not fill its context.
 const SHORT_PROMPT: f64 = 800.0;
@@ -24,7 +24,8 @@ impl Work {
         let room = f64::from(context);
         let params = Params::of(spec, context, arm);
         if spec.name == KLD {
-            let positions = params.option(&Kld, "positions") * params.option(&Kld, "bands");
+            let card = Kld.card();
+            let positions = params.option(&card, "positions") * params.option(&card, "bands");
             return Self { prompt: room, output: f64::from(positions).min(room) };
         }
         let Some(task) = task::find(&spec.name) else {

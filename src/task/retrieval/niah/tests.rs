@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::record::FinishReason;
-use crate::task::conformance::{WordCounter, params};
+use crate::task::testing::{WordCounter, params};
 use crate::task::{Params, Task, find};
 
 fn cases(task: &Niah, context: u32, samples: u32) -> Vec<Case> {
@@ -67,7 +67,8 @@ fn keys_and_values_differ_within_a_case() {
 fn errors_get_their_label() {
     let case = &cases(&MULTIKEY_2, 1024, 1)[0];
     let answer = answers(&case.target).remove(0);
-    let other = &values_in(text(case), Kind::Number).into_iter().find(|number| *number != answer).unwrap();
+    let other =
+        &values_in(text(case), ValueKind::Number).into_iter().find(|number| *number != answer).unwrap();
     use FinishReason::{Length, Stop};
     assert_eq!(label(case, &format!("It is {answer}."), Length), (1.0, None));
     for (content, finish, expected) in [
@@ -129,7 +130,7 @@ proptest! {
             prop_assert_eq!(values.len(), all);
             let stated = text(&case).matches("The secret ").count();
             let expected = if task.asked == Asked::One { 1 } else { needles as usize };
-            if task.haystack != Haystack::Needles {
+            if task.haystack != HaystackKind::Needles {
                 prop_assert_eq!(stated, expected);
             }
         }
@@ -190,7 +191,8 @@ fn half_of_the_values_is_half_of_the_score() {
         assert_eq!(part.quality, if at < 2 { 1.0 } else { 0.0 }, "needle {at}");
     }
     assert_eq!(parts.len(), 4);
-    let decoy = values_in(text(case), Kind::Number).into_iter().find(|v| !answers(&case.target).contains(v));
+    let decoy =
+        values_in(text(case), ValueKind::Number).into_iter().find(|v| !answers(&case.target).contains(v));
     if let Some(decoy) = decoy {
         assert_eq!(score(format!("{half}, {decoy}")).label.as_deref(), Some("other_needle"));
     }
@@ -205,7 +207,7 @@ fn codes_are_read_whatever_their_case() {
         outcome.score().map(|score| (score.quality, score.label.clone())).unwrap()
     };
     assert_eq!(score(answer.to_uppercase()), (Some(1.0), None));
-    let other = values_in(text(case), Kind::Code).into_iter().find(|code| *code != answer).unwrap();
+    let other = values_in(text(case), ValueKind::Code).into_iter().find(|code| *code != answer).unwrap();
     assert_eq!(score(other.to_uppercase()), (Some(0.0), Some("other_needle".into())));
     assert_eq!(score("none of them".into()), (Some(0.0), Some("no_code".into())));
 }

@@ -2,7 +2,7 @@
 
 use crate::task::tools::data::Kind;
 use crate::task::tools::extract::Call;
-use crate::task::tools::ladder::Fault;
+use crate::task::tools::fault::Fault;
 
 /// Characters of a text that are read: what it does is said by then.
 const READ: usize = 4096;

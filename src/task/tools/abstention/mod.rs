@@ -11,10 +11,12 @@ use crate::record::{Arm, Case, Outcome, Reply, Score, Tool};
 use crate::task::random::Random;
 use crate::task::{Card, Params, Task, TaskOption, TokenCounter};
 
-use super::asking::{Item, Manner, OUTPUT_TOKENS, Offer, arm, enough, output_tokens, random_of};
+use super::cases::{OUTPUT_TOKENS, ToolCase, arm, enough, output_tokens, random_of};
 use super::data::{DataSet, Kind, data};
-use super::ladder::{Expected, Fault};
-use super::marking::{self, read};
+use super::fault::Fault;
+use super::grading::{self, read};
+use super::ladder::Expected;
+use super::offer::{CallCount, Offer};
 
 mod manner;
 
@@ -71,7 +73,7 @@ impl Task for Abstain {
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {
-        params.option(self, OUTPUT_TOKENS)
+        params.option(&self.card(), OUTPUT_TOKENS)
     }
 
     fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
@@ -81,15 +83,15 @@ impl Task for Abstain {
         enough(self, params, all.len())?;
         let case = |(index, asked): (u32, Asked<'_>)| {
             let random = random_of(self, seed, index);
-            let offer = Offer::new(Manner::Perhaps, arm, data.named(asked.tools), random);
-            let target = marking::to_json(&Target {
+            let offer = Offer::new(CallCount::OneOrNone, arm, data.named(asked.tools), random);
+            let target = grading::to_json(&Target {
                 request: asked.id.to_owned(),
                 right: asked.right,
                 missing: asked.missing,
                 expected: asked.expected.cloned(),
                 offered: offer.only_told(),
             })?;
-            Item { task: self, params, index, request: asked.id, offer, target }.case(asked.user, tokens)
+            ToolCase { task: self, params, index, request: asked.id, offer, target }.case(asked.user, tokens)
         };
         (0..params.samples).zip(all).map(case).collect()
     }
@@ -109,7 +111,7 @@ impl Task for Abstain {
         let target: Target = read(case).ok()?;
         let says = |content: String| Reply { content, ..Reply::default() };
         Some(match target.right {
-            Kind::Call => marking::reply_with(case.arm, &[target.expected?]),
+            Kind::Call => grading::reply_with(case.arm, &[target.expected?]),
             Kind::Ask => says(format!("Please tell me this first: {}?", target.missing.first()?)),
             Kind::Answer => says("Gladly: that is a good question, and the answer is short.".into()),
             Kind::Refuse => says("Sorry, I cannot do that: no function of mine does it.".into()),
@@ -154,8 +156,8 @@ fn every(data: &DataSet) -> impl Iterator<Item = Asked<'_>> {
 }
 
 fn score(case: &Case, target: &Target, reply: &Reply) -> Score {
-    let offered = marking::offered(case, &target.offered);
-    let calls = marking::calls(case.arm, reply, offered);
+    let offered = grading::offered(case, &target.offered);
+    let calls = grading::calls(case.arm, reply, offered);
     let said = Said::of(&calls, &reply.answer(), &target.missing);
     let bit = |is: bool| f64::from(u8::from(is));
     let fault = match (target.right, &target.expected) {
@@ -168,7 +170,7 @@ fn score(case: &Case, target: &Target, reply: &Reply) -> Score {
         .with("answered", bit(said.kind() == Some(Kind::Answer)))
         .with("refused", bit(said.kind() == Some(Kind::Refuse)));
     if target.right == Kind::Call {
-        let exact = marking::exact(&calls, target.expected.as_ref(), offered);
+        let exact = grading::exact(&calls, target.expected.as_ref(), offered);
         score = score.with("exact", bit(exact));
     }
     match fault {
@@ -198,7 +200,7 @@ fn wrong_call(
 mod tests {
     use super::*;
     use crate::record::ToolCall;
-    use crate::task::conformance::{WordCounter, params};
+    use crate::task::testing::{WordCounter, params};
 
     fn all() -> usize {
         in_turn(data().unwrap(), Random::of_task(1, "t")).len()

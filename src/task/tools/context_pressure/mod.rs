@@ -7,9 +7,10 @@ use crate::task::fitting::{Draft, Fitter, Piece};
 use crate::task::sizing::{Fit, too_small};
 use crate::task::{Card, Emit, Params, Task, TaskOption, TokenCounter};
 
-use super::asking::{ALL_ARMS, Item, Manner, OUTPUT_TOKENS, Offer, arm, drawn, output_tokens, random_of};
+use super::cases::{ALL_ARMS, OUTPUT_TOKENS, ToolCase, arm, drawn, output_tokens, random_of};
 use super::data::{Request, data};
-use super::marking;
+use super::grading;
+use super::offer::{CallCount, Offer};
 
 mod chat;
 
@@ -54,7 +55,7 @@ impl Task for ContextPressure {
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {
-        params.option(self, OUTPUT_TOKENS)
+        params.option(&self.card(), OUTPUT_TOKENS)
     }
 
     fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
@@ -72,7 +73,7 @@ impl Task for ContextPressure {
         let mut room = Room::new(self, params);
         for (index, request) in (0..).zip(drawn(self, params, seed, data.of_one_call())?) {
             let random = random_of(self, seed, index);
-            let offer = Offer::new(Manner::One, arm, data.named(&request.tools), random.clone());
+            let offer = Offer::new(CallCount::One, arm, data.named(&request.tools), random.clone());
             let mut draft = Pressed { offer: &offer, user: &request.user, chat: Chat::new(random) };
             let Fit { units, tokens } = room.fit(&mut draft, tokens)?;
             let messages = draft.messages(units);
@@ -82,11 +83,11 @@ impl Task for ContextPressure {
     }
 
     fn score(&self, case: &Case, reply: &Reply) -> Outcome {
-        marking::outcome(case, reply)
+        grading::outcome(case, reply)
     }
 
     fn perfect(&self, case: &Case) -> Option<Reply> {
-        marking::perfect(case)
+        grading::perfect(case)
     }
 }
 
@@ -100,8 +101,9 @@ impl ContextPressure {
         messages: Vec<Message>,
         prompt_tokens: u32,
     ) -> Result<Case> {
-        let target = marking::target(request, &offer)?;
-        Item { task: self, params, index, request: &request.id, offer, target }.sized(messages, prompt_tokens)
+        let target = grading::target(request, &offer)?;
+        ToolCase { task: self, params, index, request: &request.id, offer, target }
+            .sized(messages, prompt_tokens)
     }
 }
 
@@ -119,9 +121,9 @@ struct Room<'a> {
 impl<'a> Room<'a> {
     fn new(task: &'a dyn Task, params: &'a Params) -> Self {
         let whole = params.context.saturating_sub(task.max_tokens(params));
-        let percent = params.option(task, "fill_percent");
+        let percent = params.option(&task.card(), "fill_percent");
         let filled = (u64::from(whole) * u64::from(percent) / 100) as u32;
-        let chat = Some(params.option(task, "chat_tokens")).filter(|tokens| *tokens > 0);
+        let chat = Some(params.option(&task.card(), "chat_tokens")).filter(|tokens| *tokens > 0);
         // Without any share to fill, the bare prompt is the largest.
         let most = if percent == 0 && chat.is_none() { 0 } else { MAX_SENTENCES };
         Self { task, params, whole, chat, fitter: Fitter::new(filled, 0, most) }
@@ -182,7 +184,7 @@ impl Draft for Pressed<'_> {
 mod tests {
     use super::*;
     use crate::record::{Arm, Prompt, Role};
-    use crate::task::conformance::{WordCounter, params};
+    use crate::task::testing::{WordCounter, params};
 
     fn cases(context: u32, samples: u32, options: &[(&str, u32)], arm: Arm) -> Result<Vec<Case>> {
         let mut params = params(context, samples, Some(arm));

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::*;
-use crate::task::tools::ladder::{same_json, schema_fault};
+use crate::task::tools::ladder::schema_fault;
+use crate::task::tools::numbers::same_json;
 
 const TAGS: [&str; 12] = [
     "arrays",
@@ -321,8 +322,8 @@ fn no_right_tool_is_offered_where_none_is_needed_or_none_does_it() {
 #[test]
 fn a_right_call_fits_into_the_output_budgets() {
     use crate::record::Arm;
-    use crate::task::conformance::WordCounter;
-    use crate::task::tools::marking::reply_with;
+    use crate::task::testing::WordCounter;
+    use crate::task::tools::grading::reply_with;
     use crate::task::{TokenCounter as _, find};
     let budget = |task: &str| find(task).unwrap().options()[0].default as usize;
     for request in &data().unwrap().requests {

@@ -9,7 +9,7 @@ use super::families::{FAMILIES, Sign, Source, Written};
 use super::places::{is_nothing, meant};
 use super::{Call, Extraction, MAX_BYTES, MAX_CALLS, from_text, head};
 use crate::record::{Reply, Tool, thinking};
-use crate::task::tools::ladder::same_json;
+use crate::task::tools::numbers::same_json;
 
 /// Calls that a server should have taken out of a reply.
 #[derive(Debug, Clone, PartialEq)]

@@ -18,10 +18,11 @@ use crate::record::{Arm, Case, FinishReason, Message, Outcome, Prompt, Reply, Sc
 use crate::task::sizing::too_small;
 use crate::task::{Card, Params, Task, TaskOption, TokenCounter};
 
-use crate::task::tools::asking::{OUTPUT_TOKENS, arm, drawn, output_tokens};
+use crate::task::tools::cases::{OUTPUT_TOKENS, arm, drawn, output_tokens};
 use crate::task::tools::extract::MAX_BYTES;
-use crate::task::tools::ladder::{OVER_LIMIT, same_json, tamed};
-use crate::task::tools::marking::{self, to_json};
+use crate::task::tools::grading::{self, to_json};
+use crate::task::tools::ladder::OVER_LIMIT;
+use crate::task::tools::numbers::{same_json, tamed};
 use crate::task::tools::schema::Schema;
 
 static DATA: LazyLock<std::result::Result<Vec<Collection>, String>> = LazyLock::new(|| {
@@ -123,12 +124,12 @@ impl Task for JsonSchema {
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {
-        params.option(self, OUTPUT_TOKENS)
+        params.option(&self.card(), OUTPUT_TOKENS)
     }
 
     fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
         let arm = arm(self, params)?;
-        let easier = params.option(self, "from_level").saturating_sub(1) as usize;
+        let easier = params.option(&self.card(), "from_level").saturating_sub(1) as usize;
         let hard_enough = data()?.iter().skip(easier);
         let entries: Vec<(&str, &Entry)> = hard_enough
             .flat_map(|level| level.schemas.iter().map(|entry| (level.level.as_str(), entry)))
@@ -139,7 +140,7 @@ impl Task for JsonSchema {
     }
 
     fn score(&self, case: &Case, reply: &Reply) -> Outcome {
-        let target: Target = match marking::read(case) {
+        let target: Target = match grading::read(case) {
             Ok(target) => target,
             Err(outcome) => return outcome,
         };

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::task::conformance::{WordCounter, params};
+use crate::task::testing::{WordCounter, params};
 use crate::task::tools::schema::Judgement;
 
 /// Keywords of Draft 2020-12 that the data set has to use somewhere.

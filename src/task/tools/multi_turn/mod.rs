@@ -10,8 +10,8 @@ use crate::task::random::Random;
 use crate::task::sizing::too_small;
 use crate::task::{Card, Params, Step, Task, TaskOption, TokenCounter};
 
-use super::asking::{OUTPUT_TOKENS, arm, drawn, output_tokens, random_of};
-use super::marking::to_json;
+use super::cases::{OUTPUT_TOKENS, arm, drawn, output_tokens, random_of};
+use super::grading::to_json;
 use play::{Player, Room};
 use scenario::{Collection, Scenario, Target, Turn};
 
@@ -48,7 +48,7 @@ impl Task for MultiTurn {
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {
-        params.option(self, OUTPUT_TOKENS)
+        params.option(&self.card(), OUTPUT_TOKENS)
     }
 
     fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
@@ -97,7 +97,7 @@ impl MultiTurn {
         Target {
             environment: collection.environment.clone(),
             tools,
-            calls_per_turn: params.option(self, "calls_per_turn"),
+            calls_per_turn: params.option(&self.card(), "calls_per_turn"),
             scenario: scenario.clone(),
         }
     }

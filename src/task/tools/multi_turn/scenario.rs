@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::record::Tool;
 
 static DATA: LazyLock<std::result::Result<Vec<Collection>, String>> = LazyLock::new(|| {
-    let read = |kind: &super::environment::Kind| {
+    let read = |kind: &super::environment::EnvironmentKind| {
         serde_json::from_str(kind.data)
             .map_err(|error| format!("datasets/tools/scenarios-{}.json: {error}", kind.name))
     };

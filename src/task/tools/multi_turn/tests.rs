@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::environment::{KINDS, World};
 use super::*;
 use crate::record::{Message, Role, Score, Tool};
-use crate::task::conformance::{WordCounter, params};
+use crate::task::testing::{WordCounter, params};
 use crate::task::tools::ladder::schema_fault;
 
 fn scenarios() -> impl Iterator<Item = (&'static Collection, &'static Scenario)> {

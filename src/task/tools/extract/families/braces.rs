@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::{Sign, Source, Written, json_at, object};
+use super::source::{Source, json_at, object};
+use super::written::{Sign, Written};
 use crate::task::tools::extract::MAX_CALLS;
 use crate::task::tools::extract::places::starts_line;
 

@@ -9,7 +9,8 @@ use std::ops::Range;
 
 use serde_json::{Map, Value};
 
-use super::{Sign, Source, Written, object};
+use super::source::{Source, object};
+use super::written::{Sign, Written};
 use crate::task::tools::extract::{MAX_CALLS, MAX_FAILURES};
 
 /// Keys under which dialects name the function.

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use serde_json::Value;
 
-use super::{Sign, Source, Written, json_at};
+use super::source::{Source, json_at};
+use super::written::{Sign, Written};
 use crate::record::Tool;
 use crate::task::tools::extract::MAX_CALLS;
 use crate::task::tools::extract::places::starts_line;

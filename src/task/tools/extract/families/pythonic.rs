@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use serde_json::Value;
 
-use super::{Sign, Source, Written, object};
+use super::source::{Source, object};
+use super::written::{Sign, Written};
 use crate::task::tools::extract::MAX_CALLS;
 use crate::task::tools::extract::places::starts_line;
 use crate::task::tools::python::calls::{Call, one};

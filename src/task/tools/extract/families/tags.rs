@@ -2,7 +2,8 @@
 //!
 //! GLM 4.5 to 4.7, and Hunyuan 3 with a suffix at every tag and `<tool_sep>` behind the name.
 
-use super::{Sign, Source, Written, object, typed};
+use super::source::{Source, object, typed};
+use super::written::{Sign, Written};
 
 /// A dialect's suffix at its tags.
 static SUFFIXES: &[(&str, &str)] = &[("tag_pairs", ""), ("tag_pairs", ":opensource")];

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::{Sign, Source, Written, json_at, object, typed};
+use super::source::{Source, json_at, object, typed};
+use super::written::{Sign, Written};
 use crate::record::Tool;
 use crate::task::tools::extract::MAX_CALLS;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Answer, Environment, done, read, sorted, unknown};
+use super::answer::{Answer, Environment, done, read, sorted, unknown};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Answer, Environment, done, mentions, read, sorted, unknown};
+use super::answer::{Answer, Environment, done, mentions, read, sorted, unknown};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Answer, Environment, done, read, unknown};
+use super::answer::{Answer, Environment, done, read, unknown};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::record::Tool;
 use crate::task::tools::ladder::schema_fault;
 
+mod answer;
 mod bank;
 mod calendar;
 mod files;
@@ -14,24 +15,10 @@ mod home;
 mod shop;
 mod tickets;
 
-/// What a call comes to: its result, or what the model is told went wrong.
-pub type Answer = Result<Value, String>;
-
-/// A state that calls change.
-pub trait Environment {
-    /// Carries out a call. After an error the state is what it was.
-    ///
-    /// # Errors
-    /// What went wrong, in words for the model.
-    fn call(&mut self, name: &str, arguments: Value) -> Answer;
-
-    /// What counts of the state: without ids that it gave away itself and without any order of things, so
-    /// that two ways to the same end are the same.
-    fn essence(&self) -> Value;
-}
+pub use answer::{Answer, Environment};
 
 /// A kind of environment.
-pub struct Kind {
+pub struct EnvironmentKind {
     /// Name in the data set.
     pub name: &'static str,
     /// Opens it in a state as the data set writes it.
@@ -41,33 +28,33 @@ pub struct Kind {
 }
 
 /// Every environment that scenarios may play in.
-pub static KINDS: &[Kind] = &[
-    Kind {
+pub static KINDS: &[EnvironmentKind] = &[
+    EnvironmentKind {
         name: "files",
         open: open::<files::Files>,
         data: include_str!("../../../../../datasets/tools/scenarios-files.json"),
     },
-    Kind {
+    EnvironmentKind {
         name: "calendar",
         open: open::<calendar::Calendar>,
         data: include_str!("../../../../../datasets/tools/scenarios-calendar.json"),
     },
-    Kind {
+    EnvironmentKind {
         name: "shop",
         open: open::<shop::Shop>,
         data: include_str!("../../../../../datasets/tools/scenarios-shop.json"),
     },
-    Kind {
+    EnvironmentKind {
         name: "bank",
         open: open::<bank::Bank>,
         data: include_str!("../../../../../datasets/tools/scenarios-bank.json"),
     },
-    Kind {
+    EnvironmentKind {
         name: "home",
         open: open::<home::Home>,
         data: include_str!("../../../../../datasets/tools/scenarios-home.json"),
     },
-    Kind {
+    EnvironmentKind {
         name: "tickets",
         open: open::<tickets::Tickets>,
         data: include_str!("../../../../../datasets/tools/scenarios-tickets.json"),
@@ -114,31 +101,4 @@ impl<'a> World<'a> {
     pub fn essence(&self) -> Value {
         self.environment.essence()
     }
-}
-
-/// The arguments of a call in the form that it needs.
-fn read<T: DeserializeOwned>(arguments: Value) -> Result<T, String> {
-    serde_json::from_value(arguments).map_err(|error| format!("invalid arguments ({error})"))
-}
-
-/// The answer to a call of a function that the environment does not have.
-fn unknown() -> Answer {
-    Err("there is no such function".into())
-}
-
-/// The result of a call that only changes something.
-fn done() -> Answer {
-    Ok(serde_json::json!({ "ok": true }))
-}
-
-/// Values in an order of their own.
-fn sorted(values: impl IntoIterator<Item = Value>) -> Value {
-    let mut values: Vec<Value> = values.into_iter().collect();
-    values.sort_by_cached_key(Value::to_string);
-    Value::Array(values)
-}
-
-/// Whether a text is found in another, whatever the case of its letters.
-fn mentions(text: &str, part: &str) -> bool {
-    text.to_lowercase().contains(&part.to_lowercase())
 }

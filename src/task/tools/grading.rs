@@ -8,10 +8,11 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::record::{Arm, Case, FinishReason, Outcome, Prompt, Reply, Score, Tool, ToolCall};
 
-use super::asking::Offer;
 use super::data::Request;
 use super::extract::{Call, Extraction, from_prompted, from_server, leak};
-use super::ladder::{Expected, Fault, Rungs, judge};
+use super::fault::Fault;
+use super::ladder::{Expected, Rungs, judge};
+use super::offer::Offer;
 
 /// Calls of a reply that are compared with what is asked for; what is behind them is too much anyway.
 const COMPARED: usize = 16;
@@ -67,7 +68,7 @@ pub(super) fn offered<'a>(case: &'a Case, told: &'a [Tool]) -> &'a [Tool] {
 /// were too many (`extra_calls`).
 pub(super) fn outcome(case: &Case, reply: &Reply) -> Outcome {
     match read::<Target>(case) {
-        Ok(target) => Outcome::Scored(mark(case, &target, reply).score()),
+        Ok(target) => Outcome::Scored(grade(case, &target, reply).score()),
         Err(outcome) => outcome,
     }
 }
@@ -136,17 +137,17 @@ fn ran_out(reply: &Reply) -> bool {
 }
 
 /// How far each of the expected calls came.
-struct Marks {
+struct Grades {
     parsed: bool,
     each: Vec<Rungs>,
     extra: usize,
 }
 
-fn mark(case: &Case, target: &Target, reply: &Reply) -> Marks {
+fn grade(case: &Case, target: &Target, reply: &Reply) -> Grades {
     let offered = offered(case, &target.offered);
     let failed = |fault| Rungs { fault: Some(fault), ..Rungs::default() };
     match calls(case.arm, reply, offered) {
-        Err(fault) => Marks { parsed: false, each: vec![failed(fault); target.expected.len()], extra: 0 },
+        Err(fault) => Grades { parsed: false, each: vec![failed(fault); target.expected.len()], extra: 0 },
         Ok(calls) => {
             let has_leaked = || case.arm != Some(Arm::Prompted) && leak(reply, offered).is_some();
             let absent = failed(match calls.len() < target.expected.len() {
@@ -155,7 +156,7 @@ fn mark(case: &Case, target: &Target, reply: &Reply) -> Marks {
                 _ => Fault::MissingCall,
             });
             let each = pair(&calls, &target.expected, offered);
-            Marks {
+            Grades {
                 parsed: true,
                 each: each.into_iter().map(|rungs| rungs.unwrap_or(absent)).collect(),
                 extra: calls.len().saturating_sub(target.expected.len()),
@@ -192,7 +193,7 @@ fn by_height(a: &Rungs, b: &Rungs) -> Ordering {
     steps(a).cmp(&steps(b)).then(a.fields.total_cmp(&b.fields)).then(rest(a).cmp(&rest(b)))
 }
 
-impl Marks {
+impl Grades {
     fn fault(&self) -> Option<Fault> {
         let first = self.each.iter().find_map(|rungs| rungs.fault);
         first.or((self.extra > 0).then_some(Fault::ExtraCall))
@@ -252,7 +253,7 @@ mod tests {
         vec![tool("f"), tool("g")]
     }
 
-    fn marks(calls: &[(&str, Value)], expected: &[(&str, Value)]) -> Marks {
+    fn grades(calls: &[(&str, Value)], expected: &[(&str, Value)]) -> Grades {
         let calls: Vec<Call> = calls
             .iter()
             .map(|(name, arguments)| Call { name: (*name).into(), arguments: arguments.clone() })
@@ -267,7 +268,7 @@ mod tests {
             .collect();
         let absent = Rungs { fault: Some(Fault::MissingCall), ..Rungs::default() };
         let each = pair(&calls, &expected, &tools());
-        Marks {
+        Grades {
             parsed: true,
             each: each.into_iter().map(|rungs| rungs.unwrap_or(absent)).collect(),
             extra: calls.len().saturating_sub(expected.len()),
@@ -279,18 +280,18 @@ mod tests {
         let (one, two, three) = (json!({"n": 1}), json!({"n": 2}), json!({"n": 3}));
         let expected = [("f", one.clone()), ("f", two.clone()), ("g", three.clone())];
         let right = [("g", three.clone()), ("f", two.clone()), ("f", one.clone())];
-        assert_eq!(marks(&right, &expected).fault(), None);
+        assert_eq!(grades(&right, &expected).fault(), None);
 
         let twice = [("f", one.clone()), ("f", one.clone()), ("g", three.clone())];
-        let marks_of_twice = marks(&twice, &expected);
-        assert_eq!(marks_of_twice.fault(), Some(Fault::Value));
-        assert_eq!(marks_of_twice.each[0].fault, None);
+        let grades_of_twice = grades(&twice, &expected);
+        assert_eq!(grades_of_twice.fault(), Some(Fault::Value));
+        assert_eq!(grades_of_twice.each[0].fault, None);
 
         let fewer = [("g", three.clone()), ("f", two.clone())];
-        assert_eq!(marks(&fewer, &expected).fault(), Some(Fault::MissingCall));
+        assert_eq!(grades(&fewer, &expected).fault(), Some(Fault::MissingCall));
 
         let more = [("f", one.clone()), ("f", two), ("g", three), ("g", one)];
-        assert_eq!(marks(&more, &expected).fault(), Some(Fault::ExtraCall));
+        assert_eq!(grades(&more, &expected).fault(), Some(Fault::ExtraCall));
     }
 
     #[test]
@@ -298,10 +299,10 @@ mod tests {
         let expected = [("f", json!({"n": 1, "m": 1})), ("f", json!({"n": 1, "m": 2}))];
         // The first call is nearly right for the first place, the second one is right for it.
         let calls = [("f", json!({"n": 1, "m": 9})), ("f", json!({"n": 1, "m": 1}))];
-        let marks = marks(&calls, &expected);
-        assert_eq!((marks.each[0].fault, marks.each[1].fault), (None, Some(Fault::Value)));
-        assert!((marks.mean(|rungs| rungs.fields) - 0.75).abs() < 1e-12);
-        let score = marks.score();
+        let grades = grades(&calls, &expected);
+        assert_eq!((grades.each[0].fault, grades.each[1].fault), (None, Some(Fault::Value)));
+        assert!((grades.mean(|rungs| rungs.fields) - 0.75).abs() < 1e-12);
+        let score = grades.score();
         assert_eq!(score.label.as_deref(), Some("value"));
         assert_eq!((score.metrics["calls_right"], score.metrics["fault_value"]), (0.5, 1.0));
         assert_eq!(score.metrics["extra_calls"], 0.0);
@@ -311,7 +312,7 @@ mod tests {
     fn every_fault_of_several_calls_is_counted() {
         let expected = [("f", json!({"n": 1})), ("f", json!({"n": 2})), ("g", json!({"n": 3}))];
         let calls = [("h", json!({})), ("g", json!({"n": "3"})), ("f", json!({"n": 2}))];
-        let score = marks(&calls, &expected).score();
+        let score = grades(&calls, &expected).score();
         assert_eq!(score.quality, Some(0.0));
         assert_eq!((score.metrics["fault_unknown_tool"], score.metrics["fault_type"]), (1.0, 1.0));
         assert_eq!(score.metrics["fault_missing_call"], 0.0);

@@ -9,7 +9,7 @@ use crate::record::Message;
 use crate::task::fitting::{Draft, Piece};
 use crate::task::random::Random;
 
-/// A line that a sheet has whatever its length.
+/// A line that a listing has whatever its length.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Fixed {
     /// Its place as a share of the way, 0 (start) to below 1 (end).
@@ -36,7 +36,7 @@ impl Fixed {
 const SEPARATOR: &str = "\n";
 
 /// An explanation, many lines, a question.
-pub(super) struct Sheet {
+pub(super) struct Listing {
     intro: String,
     question: String,
     target: Value,
@@ -45,8 +45,8 @@ pub(super) struct Sheet {
     next: Box<dyn FnMut() -> String>,
 }
 
-impl Sheet {
-    /// A sheet of the `fixed` lines and as many of those that `next` draws as fit.
+impl Listing {
+    /// A listing of the `fixed` lines and as many of those that `next` draws as fit.
     pub(super) fn new(
         intro: String,
         question: String,
@@ -78,7 +78,7 @@ impl Sheet {
     }
 }
 
-impl Draft for Sheet {
+impl Draft for Listing {
     fn messages(&mut self, units: usize) -> Vec<Message> {
         self.grow(units);
         vec![Message::user(format!("{}\n\n{}\n\n{}", self.intro, self.text(units), self.question))]
@@ -90,7 +90,7 @@ impl Draft for Sheet {
     }
 }
 
-impl Question for Sheet {
+impl Question for Listing {
     fn units(&self) -> RangeInclusive<usize> {
         1..=usize::MAX
     }
@@ -122,10 +122,10 @@ mod tests {
             Fixed { share: 0.5, line: "middle".into(), asked: true },
             Fixed::new(0.999, "last".into()),
         ];
-        let mut sheet = Sheet::new("in".into(), "out".into(), Value::Null, fixed, || "x".into());
-        sheet.grow(9);
-        assert_eq!(sheet.text(4), "first\nx\nx\nmiddle\nx\nx\nlast");
-        assert_eq!(sheet.text(1), "first\nx\nmiddle\nlast");
-        assert_eq!(sheet.depth(4), Some(3.0 / 7.0));
+        let mut listing = Listing::new("in".into(), "out".into(), Value::Null, fixed, || "x".into());
+        listing.grow(9);
+        assert_eq!(listing.text(4), "first\nx\nx\nmiddle\nx\nx\nlast");
+        assert_eq!(listing.text(1), "first\nx\nmiddle\nlast");
+        assert_eq!(listing.depth(4), Some(3.0 / 7.0));
     }
 }

@@ -1,0 +1,54 @@
+//! The table of tasks: one line for each.
+
+use super::{Task, coherence, retrieval, serving, tools};
+use crate::import;
+
+/// Every task that kneepoint knows.
+pub static TASKS: &[&dyn Task] = &[
+    &retrieval::niah::SINGLE_1,
+    &retrieval::niah::SINGLE_2,
+    &retrieval::niah::SINGLE_3,
+    &retrieval::niah::MULTIKEY_1,
+    &retrieval::niah::MULTIKEY_2,
+    &retrieval::niah::MULTIKEY_3,
+    &retrieval::niah::MULTIVALUE,
+    &retrieval::niah::MULTIQUERY,
+    &retrieval::variable_tracking::VariableTracking,
+    &retrieval::common_words::CommonWords,
+    &retrieval::frequent_words::FrequentWords,
+    &retrieval::confusable_keys::ConfusableKeys,
+    &retrieval::graph_walks::GraphWalks,
+    &retrieval::counting::Counting,
+    &retrieval::ordinal_recall::OrdinalRecall,
+    &coherence::kld::Kld,
+    &coherence::greedy_divergence::GreedyDivergence,
+    &coherence::degeneration::Degeneration,
+    &coherence::block_plan::BlockPlan,
+    &coherence::repeated_words::RepeatedWords,
+    &coherence::running_sum::RunningSum,
+    &coherence::state_ledger::StateLedger,
+    &coherence::instruction_retention::InstructionRetention,
+    &coherence::self_consistency::SelfConsistency,
+    &tools::arguments::Arguments,
+    &tools::selection::Selection,
+    &tools::parallel::Parallel,
+    &tools::abstention::Abstain,
+    &tools::context_pressure::ContextPressure,
+    &tools::json_schema::JsonSchema,
+    &tools::multi_turn::MultiTurn,
+    &serving::prefix_cache::PrefixCache,
+    &import::ruler::Ruler,
+    &import::qa::Qa,
+    &import::bfcl::Bfcl,
+    &import::requests::Requests,
+];
+
+/// The task of that name.
+pub fn find(name: &str) -> Option<&'static dyn Task> {
+    TASKS.iter().copied().find(|task| task.name() == name)
+}
+
+/// Version of a task in this build; 0 for a task that it does not know.
+pub fn version_of(name: &str) -> u32 {
+    find(name).map_or(0, |task| task.version())
+}
