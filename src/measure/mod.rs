@@ -6,4 +6,5 @@ pub mod engine;
 pub mod mock;
 pub mod model;
 pub mod probe;
+pub(crate) mod processes;
 pub mod runner;

@@ -21,6 +21,7 @@ mod plan;
 mod script;
 mod server;
 mod tokens;
+mod wire;
 
 pub use script::{Fault, FaultKind, Likeness, MockArgs, Script};
 

@@ -9,8 +9,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::script::{Likeness, Script};
-use super::server::{ChatMessage, Refused, Shared, json_response, parse, render};
 use super::tokens;
+use super::wire::{ChatMessage, Refused, Shared, json_response, parse, render};
 
 /// The only model.
 const MODEL: &str = "mock";

@@ -14,7 +14,6 @@ use axum::routing::{get, post};
 use axum::{Router, middleware};
 use futures_util::stream;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -22,6 +21,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::document::Speech;
 use super::plan::{self, End, Plan, Wanted, Write};
 use super::script::{FaultKind, Likeness, Script};
+use super::wire::{ChatMessage, Refused, Server, Shared, json_response, parse, render};
 use super::{others, tokens};
 
 /// Largest request (bytes).
@@ -73,51 +73,6 @@ pub(super) fn router(script: Script) -> Router {
         .with_state(state)
 }
 
-pub(super) struct Server {
-    pub(super) script: Script,
-    /// Generating requests so far.
-    requests: AtomicU64,
-    prompt_tokens: AtomicU64,
-    output_tokens: AtomicU64,
-    /// Prompt of the last completion: what its cache holds.
-    slot: Mutex<Vec<u32>>,
-    /// Salt of that completion.
-    salt: Mutex<Option<String>>,
-    /// Slots without a request.
-    free: Arc<Semaphore>,
-}
-
-pub(super) type Shared = State<Arc<Server>>;
-
-/// A request that is answered with an error.
-pub(super) struct Refused(pub(super) StatusCode, pub(super) Value);
-
-impl Refused {
-    pub(super) fn invalid(message: impl std::fmt::Display) -> Self {
-        Self(
-            StatusCode::BAD_REQUEST,
-            json!({ "code": 400, "message": message.to_string(), "type": "invalid_request_error" }),
-        )
-    }
-}
-
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        let mut response = json_response(&json!({ "error": self.1 }));
-        *response.status_mut() = self.0;
-        response
-    }
-}
-
-pub(super) fn json_response(value: &Value) -> Response {
-    let header = (header::CONTENT_TYPE, "application/json; charset=utf-8");
-    ([header], value.to_string()).into_response()
-}
-
-pub(super) fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refused> {
-    serde_json::from_slice(body).map_err(Refused::invalid)
-}
-
 #[derive(Deserialize)]
 struct ChatRequest {
     model: Option<String>,
@@ -139,13 +94,6 @@ struct ChatRequest {
     response_format: Value,
     #[serde(default)]
     ignore_eos: bool,
-}
-
-#[derive(Deserialize)]
-pub(super) struct ChatMessage {
-    role: String,
-    #[serde(default)]
-    content: Value,
 }
 
 #[derive(Default, Deserialize)]
@@ -311,24 +259,6 @@ async fn apply_template(body: Bytes) -> Result<Response, Refused> {
     Ok(json_response(&json!({ "prompt": render(&request.messages, &request.tools) })))
 }
 
-/// Tools, one a line, in a system turn; then the conversation; then the start of the reply.
-pub(super) fn render(messages: &[ChatMessage], tools: &[Value]) -> String {
-    let turn = |role: &str, content: &str| format!("<|im_start|>{role}\n{content}<|im_end|>\n");
-    let mut prompt = String::new();
-    if !tools.is_empty() {
-        let lines: Vec<String> = tools.iter().map(Value::to_string).collect();
-        prompt.push_str(&turn("system", &lines.join("\n")));
-    }
-    // As llama-server: a last message of the assistant is the beginning of the reply.
-    let began = messages.last().filter(|message| message.role == "assistant");
-    for message in &messages[..messages.len() - usize::from(began.is_some())] {
-        prompt.push_str(&turn(&message.role, message.content.as_str().unwrap_or_default()));
-    }
-    prompt.push_str("<|im_start|>assistant\n");
-    prompt.push_str(began.and_then(|message| message.content.as_str()).unwrap_or_default());
-    prompt
-}
-
 async fn props(State(server): Shared) -> Response {
     json_response(&json!({
         "default_generation_settings": {
@@ -386,23 +316,6 @@ impl Server {
     fn next_request(&self) -> (u64, Option<FaultKind>) {
         let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
         (number, self.script.fault(number))
-    }
-
-    pub(super) fn check_context(&self, prompt: u64) -> Result<(), Refused> {
-        let context = u64::from(self.script.context);
-        if prompt <= context {
-            return Ok(());
-        }
-        let message =
-            format!("request ({prompt} tokens) exceeds the available context size ({context} tokens)");
-        let error = json!({
-            "code": 400,
-            "message": message,
-            "type": "exceed_context_size_error",
-            "n_prompt_tokens": prompt,
-            "n_ctx": context,
-        });
-        Err(Refused(StatusCode::BAD_REQUEST, error))
     }
 
     /// Whether a chat may go on from what the cache holds: as llama-server is told, or for the same salt as before.

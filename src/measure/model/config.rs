@@ -11,7 +11,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::gguf::Metadata;
-use super::trained;
+use super::rope;
 use crate::error::{Context, Error, Result, chain};
 
 /// Bytes that the file may have: some list every module that is not quantised.
@@ -105,7 +105,7 @@ fn scaled_context(config: &Keys<'_>, context: Option<u64>) -> Option<u64> {
     let scaling = Keys(names.iter().find_map(|name| config.0.get(name).filter(|found| found.is_object()))?);
     let kind = scaling.text("rope_type").or_else(|| scaling.text("type"));
     let factor = scaling.0.get("factor").and_then(Value::as_f64);
-    trained::scaled(context, kind.as_deref(), factor, scaling.number(&["original_max_position_embeddings"]))
+    rope::scaled(context, kind.as_deref(), factor, scaling.number(&["original_max_position_embeddings"]))
 }
 
 /// Which layers slide, as [`Metadata::sliding_window_pattern`] has it; empty where only the architecture tells.

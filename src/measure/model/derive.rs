@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use super::gguf;
+use super::located::{Location, ModelFile, location, model_file};
 use super::packages::QUANTISER;
 use super::store::{Step, Store, sync_dir};
-use super::{Location, ModelFile, gguf, location, model_file};
 use crate::error::{Context, Error, Result};
 use crate::measure::engine::supervise::log_tail;
 

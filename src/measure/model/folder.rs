@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::split_name::split_name;
 use super::{config, gguf, parts, quant_name};
 use crate::error::{Context, Error, Result};
 use crate::record::filter::glob;
@@ -157,7 +158,7 @@ fn folder_model(folder: &Path) -> Result<Found> {
 /// matrices.
 fn models(names: &[String], pattern: &str) -> Vec<String> {
     let beside = |name: &str| name.contains("mmproj") || name.contains("imatrix");
-    let later_part = |name: &str| parts::split_name(name).is_some_and(|split| split.part > 1);
+    let later_part = |name: &str| split_name(name).is_some_and(|split| split.part > 1);
     names
         .iter()
         .filter(|name| name.to_ascii_lowercase().ends_with(".gguf") && glob(pattern, name))

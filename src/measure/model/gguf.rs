@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
-use super::trained;
+use super::rope;
 use crate::error::{Context, Error, Result};
 
 /// Key-value pairs that a file may have.
@@ -170,7 +170,7 @@ impl Metadata {
         Self {
             name,
             context_length: one("context_length"),
-            scaled_context: trained::scaled(
+            scaled_context: rope::scaled(
                 one("context_length"),
                 scaling.as_deref(),
                 factor,

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::parts;
+use super::split_name::split_name;
 
 /// Names of floating-point weights in file names, and how they are called here.
 const FLOATS: &[(&str, &str)] =
@@ -18,7 +18,7 @@ pub(super) fn in_path(path: &str) -> Option<String> {
 
 /// The quant that a file's name tells. The last word that looks like one counts: those before it are the model's.
 pub(super) fn in_name(name: &str) -> Option<String> {
-    let stem = parts::split_name(name).map_or(name, |split| split.prefix);
+    let stem = split_name(name).map_or(name, |split| split.prefix);
     let stem = match stem.len().checked_sub(5).and_then(|at| stem.split_at_checked(at)) {
         Some((stem, end)) if end.eq_ignore_ascii_case(".gguf") => stem,
         _ => stem,

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::hub::Hub;
+use super::hub::place::Hub;
 use super::packages::Package;
 use crate::error::{Context, Error, Result};
 use crate::record::{hex, short_hash};

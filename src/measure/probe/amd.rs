@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use super::ProbeEntry;
 use super::drm::{self, Card, Drm, Maker};
+use super::entry::ProbeEntry;
 use super::joules::Reading;
 use crate::record::GpuCard;
 
@@ -89,8 +89,8 @@ fn max_clock_hz(card: &Card) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Probe;
     use super::super::drm::tests::{Tree, subject, value};
+    use super::super::entry::Probe;
     use super::*;
     use crate::record::metric;
 

@@ -8,10 +8,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::entry::{Probe, Subject};
 use super::joules::{Joules, Reading, idle_watts};
-use super::machine::{first_line, folders, is_card};
-use super::{Probe, Subject, memory};
+use super::sysfs::{first_line, folders, is_card};
 use crate::error::{Error, Result};
+use crate::measure::processes;
 use crate::record::{GpuCard, Measurement, Source, metric};
 
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -270,7 +271,7 @@ impl Drm {
 
     fn look(&mut self) -> Result<(), String> {
         let mut held: BTreeMap<String, Held> = BTreeMap::new();
-        for pid in memory::tree(self.server).map_err(|error| error.to_string())? {
+        for pid in processes::tree(self.server).map_err(|error| error.to_string())? {
             match held_by(&self.root, i64::from(pid)) {
                 Ok(cards) => {
                     for (address, more) in cards {

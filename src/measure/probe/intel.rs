@@ -3,10 +3,10 @@
 
 use std::path::Path;
 
-use super::ProbeEntry;
 use super::drm::{self, Card, Drm, Maker};
+use super::entry::ProbeEntry;
 use super::joules::Reading;
-use super::machine::first_line;
+use super::sysfs::first_line;
 use crate::record::GpuCard;
 
 /// The line of the table.
@@ -66,8 +66,8 @@ fn max_clock_hz(card: &Card) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Probe;
     use super::super::drm::tests::{Tree, subject, value};
+    use super::super::entry::Probe;
     use super::*;
     use crate::record::metric;
 

@@ -1,10 +1,11 @@
 //! What machine this is: read once a run.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use procfs::{CpuInfo, Current, Meminfo};
 
+use super::sysfs::{first_line, folders, is_card};
 use super::{amd, bandwidth, intel, nvidia};
 use crate::record::Machine;
 
@@ -107,27 +108,6 @@ fn drm_gpus(root: &Path, nvidia_known: bool) -> Vec<String> {
             Some(format!("{maker} {model}"))
         })
         .collect()
-}
-
-/// `card0`, but not its connectors (`card0-HDMI-A-1`).
-pub(super) fn is_card(folder: &Path) -> bool {
-    folder
-        .file_name()
-        .and_then(|name| name.to_str()?.strip_prefix("card"))
-        .is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
-}
-
-pub(super) fn folders(path: &Path) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> =
-        fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
-    found.sort();
-    found
-}
-
-pub(super) fn first_line(path: &Path) -> Option<String> {
-    let text = fs::read_to_string(path).ok()?;
-    let line = text.lines().next()?.trim();
-    (!line.is_empty()).then(|| line.to_owned())
 }
 
 #[cfg(test)]

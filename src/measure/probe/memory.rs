@@ -1,13 +1,12 @@
 //! Memory of the server's process tree, from `/proc`.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use procfs::process::{Process, all_processes};
+use procfs::process::Process;
 
-use super::{Probe, ProbeEntry, Subject};
-use crate::error::{Context, Error, Result};
-use crate::measure::engine::supervise::is_watcher;
+use super::entry::{Probe, ProbeEntry, Subject};
+use crate::error::{Error, Result};
+use crate::measure::processes::tree;
 use crate::record::{Measurement, Source, metric};
 
 /// The line of the table.
@@ -162,42 +161,6 @@ fn pss(process: &Process) -> Result<u64, String> {
         .ok_or_else(|| "the kernel reports no proportional set size".to_owned())
 }
 
-/// All processes of a server, itself first: its descendants, and those that lost their parent, which kneepoint's
-/// watcher has adopted. The watcher itself is none of them.
-///
-/// # Errors
-/// When `/proc` cannot be read.
-pub(crate) fn tree(server: u32) -> Result<Vec<i32>> {
-    let mut found = descendants(server)?;
-    let parent = Process::new(found[0]).and_then(|process| process.stat()).map(|stat| stat.ppid);
-    if let Some(watcher) = parent.ok().and_then(|pid| u32::try_from(pid).ok()).filter(|pid| is_watcher(*pid))
-    {
-        let adopted: Vec<i32> = descendants(watcher)?.into_iter().skip(1).collect();
-        found.extend(adopted.into_iter().filter(|pid| !found.contains(pid)).collect::<Vec<_>>());
-    }
-    Ok(found)
-}
-
-/// The process and all its descendants, itself first.
-///
-/// # Errors
-/// When `/proc` cannot be read.
-pub(crate) fn descendants(root: u32) -> Result<Vec<i32>> {
-    let root = i32::try_from(root).context(|| format!("process id {root} is out of range"))?;
-    let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
-    let processes = all_processes().context(|| "cannot list processes".to_owned())?;
-    for stat in processes.flatten().filter_map(|process| process.stat().ok()) {
-        children.entry(stat.ppid).or_default().push(stat.pid);
-    }
-    let mut found = vec![root];
-    let mut next = 0;
-    while let Some(&pid) = found.get(next) {
-        found.extend(children.remove(&pid).unwrap_or_default());
-        next += 1;
-    }
-    Ok(found)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -217,16 +180,6 @@ mod tests {
         assert!(value(&measured, metric::PEAK_ANON_BYTES) >= (32 << 20) as f64);
         assert!(value(&measured, metric::PEAK_FILE_BYTES) > 0.0);
         assert!(value(&measured, metric::PEAK_PSS_BYTES) <= value(&measured, metric::PEAK_RSS_BYTES));
-    }
-
-    #[test]
-    fn children_count() {
-        let mut child = std::process::Command::new("sleep").arg("30").spawn().unwrap();
-        let pids = tree(std::process::id()).unwrap();
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert_eq!(pids[0], std::process::id() as i32);
-        assert!(pids.contains(&(child.id() as i32)));
     }
 
     #[test]

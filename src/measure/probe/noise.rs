@@ -5,9 +5,9 @@ use std::time::Duration;
 use procfs::process::Process;
 use procfs::{CpuInfo, CpuTime, Current, CurrentSI, KernelStats, LoadAverage};
 
-use super::memory::tree;
-use super::{Probe, ProbeEntry, Subject};
+use super::entry::{Probe, ProbeEntry, Subject};
 use crate::error::{Context, Result};
+use crate::measure::processes::tree;
 use crate::record::{Measurement, Source, metric};
 
 /// The line of the table.

@@ -11,9 +11,11 @@ use nvml_wrapper::enum_wrappers::device::Clock;
 use nvml_wrapper::enums::device::UsedGpuMemory;
 use nvml_wrapper::{Device, Nvml};
 
+use super::entry::{Probe, ProbeEntry, Subject};
 use super::joules::{Joules, Reading, idle_watts};
-use super::{Probe, ProbeEntry, Subject, memory};
+
 use crate::error::{Error, Result};
+use crate::measure::processes;
 use crate::record::{GpuCard, Measurement, Source, metric};
 
 /// The line of the table.
@@ -301,7 +303,7 @@ impl Nvidia {
 
     fn look(&mut self) -> Result<(), String> {
         let nvml = self.nvml.as_ref().map_err(Clone::clone)?;
-        let ours: BTreeSet<u32> = memory::tree(self.server)
+        let ours: BTreeSet<u32> = processes::tree(self.server)
             .map_err(|error| error.to_string())?
             .into_iter()
             .filter_map(|pid| u32::try_from(pid).ok())

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::entry::{Probe, ProbeEntry, Subject};
 use super::joules::{Joules, Reading};
-use super::{Probe, ProbeEntry, Subject};
 use crate::error::{Error, Result};
 use crate::record::{Measurement, Source, metric};
 

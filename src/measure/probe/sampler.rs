@@ -5,7 +5,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::{PROBES, Probe, ProbeEntry, Subject};
+use super::entry::{Probe, ProbeEntry, Subject};
+use super::table::PROBES;
 use crate::error::{Context, Result};
 use crate::record::Measurement;
 

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::Interrupt;
 use super::host::Host;
+use super::interrupt::Interrupt;
 use super::live::{self, Live, Up};
-use super::prepare::Prepared;
+use super::prepared::{Attachment, Prepared};
 use crate::error::{self, Error, Kind, Result, nearest};
 use crate::measure::client;
 use crate::measure::client::abilities::Abilities;
@@ -26,18 +26,6 @@ const MODELS: &str = "/v1/models";
 const POLL: Duration = Duration::from_millis(500);
 /// Most models that an error names.
 const LISTED: usize = 12;
-
-/// A server that runs already, as the suite names it.
-#[derive(Debug, Clone)]
-pub struct Attachment {
-    /// Its address, without `/v1`.
-    pub base: String,
-    /// What it calls the model.
-    pub model: String,
-    /// Models that it passes requests on to, each with a server of its own; 0: it serves its model itself.
-    routes: usize,
-    key: Option<ApiKey>,
-}
 
 /// What [`prepare`](super::prepare()) does where nothing is started: looks whether the server is there, and which
 /// model is meant.

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::Interrupt;
+use super::interrupt::Interrupt;
 use super::live::Live;
 use super::spool::{Place, Spool};
 use crate::error::{Context, Error, Kind, Result};

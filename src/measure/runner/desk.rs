@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::live::{self, Live, Up};
-use super::{Interrupt, Prepared, cases};
+use super::interrupt::Interrupt;
+use super::live::{Live, Up};
+use super::prepared::Prepared;
+use super::{cases, start};
 use crate::error::{Context, Error, Kind, Result};
 use crate::measure::client::Conversation;
 use crate::record::plan::Visit;
@@ -50,7 +52,7 @@ impl Desk {
             .context(|| format!("cannot create {}", folder.display()))?;
         let cell = Cell { setting: suite.reference().clone(), context };
         let visit = Visit { cell, round: 0, replicate: 0, slots: 1, trials: Vec::new() };
-        let (_, up) = live::launch(suite, prepared, &visit, 0, &folder, interrupt).await?;
+        let (_, up) = start::start(suite, prepared, &visit, 0, &folder, interrupt).await?;
         let setting = suite.reference().label.clone();
         match up {
             Up::Ready(live) => Ok(Self {

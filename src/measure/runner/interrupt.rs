@@ -171,6 +171,6 @@ fn end_now() {
 /// The processes below this one.
 fn started() -> Vec<i32> {
     let own = std::process::id();
-    let tree = crate::measure::probe::memory::descendants(own).unwrap_or_default();
+    let tree = crate::measure::processes::descendants(own).unwrap_or_default();
     tree.into_iter().filter(|pid| *pid > 0 && u32::try_from(*pid) != Ok(own)).collect()
 }

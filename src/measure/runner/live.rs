@@ -4,8 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::host::Host;
+use super::interrupt::Interrupt;
+use super::prepared::Prepared;
 use super::talk::Talk;
-use super::{Interrupt, Prepared, attach};
 use crate::clock::Moment;
 use crate::error::{self, Error, Result};
 use crate::measure::client::{Client, Conversation, Limits};
@@ -96,9 +97,6 @@ pub(super) async fn launch(
     folder: &Path,
     interrupt: &Interrupt,
 ) -> Result<(LaunchRecord, Up)> {
-    if let Some(attachment) = &prepared.attached {
-        return attach::visit(suite, prepared, attachment, visit, id, interrupt).await;
-    }
     let port = supervise::free_port()?;
     let log = format!("engine/{id:03}.log");
     let now = crate::clock::moment();

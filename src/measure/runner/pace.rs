@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::Event;
+use super::event::Event;
 use crate::error::Result;
 use crate::record::journal::Journal;
 use crate::record::{Decision, StopRule, Trial, TrialKey};

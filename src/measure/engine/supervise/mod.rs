@@ -31,15 +31,11 @@ use crate::record::{Argv, Build};
 #[cfg(target_os = "linux")]
 mod watcher;
 
+pub use crate::measure::processes::{EXEC_SERVER, WATCH_SERVER};
 #[cfg(target_os = "linux")]
 use watcher::Line;
 #[cfg(target_os = "linux")]
-pub(crate) use watcher::is_watcher;
-#[cfg(target_os = "linux")]
-pub use watcher::{WATCH_SERVER, watch_server};
-
-/// The hidden subcommand that becomes a server; arguments: `--parent PID -- PROGRAM ARGS..`.
-pub const EXEC_SERVER: &str = "__exec-server";
+pub use watcher::watch_server;
 
 /// How long a server may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(3);
@@ -523,7 +519,7 @@ fn listens_on(pid: u32, port: u16) -> Option<bool> {
     if listening.is_empty() {
         return None;
     }
-    for pid in crate::measure::probe::memory::tree(pid).ok()? {
+    for pid in crate::measure::processes::tree(pid).ok()? {
         for fd in Process::new(pid).ok()?.fd().ok()?.flatten() {
             if matches!(fd.target, FDTarget::Socket(inode) if listening.contains(&inode)) {
                 return Some(true);

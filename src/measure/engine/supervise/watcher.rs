@@ -23,12 +23,9 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::EXEC_SERVER;
 use crate::error::{Context, Result};
-use crate::measure::probe::memory::descendants;
+use crate::measure::processes::{EXEC_SERVER, descendants};
 
-/// The hidden subcommand that starts a server and watches over it; arguments: `-- PROGRAM ARGS..`.
-pub const WATCH_SERVER: &str = "__watch-server";
 /// Name of the watcher among the processes: `pkill kneepoint` must not end it together with kneepoint.
 pub(super) const NAME: &str = "server-watcher";
 /// What runs now, also when its file was replaced by a newer one since.
@@ -296,12 +293,6 @@ fn status(how: Option<&str>, number: Option<&str>) -> Option<ExitStatus> {
     }
 }
 
-/// Whether a process is a watcher of any kneepoint.
-pub(crate) fn is_watcher(pid: u32) -> bool {
-    let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    words.split(|byte| *byte == 0).nth(1) == Some(WATCH_SERVER.as_bytes())
-}
-
 /// Kills what a watcher that was killed itself could not: every process that carries the mark in its environment, or
 /// writes into the server's log, and everything below them. Some servers write over their environment to change what
 /// `ps` shows, hence both.
@@ -354,10 +345,5 @@ mod tests {
         assert_eq!(killed.left, [7, 8]);
         assert_eq!(Farewell::parse("ended unknown\n").ended, None);
         assert_eq!(Farewell::parse(""), Farewell::default());
-    }
-
-    #[test]
-    fn this_process_is_no_watcher() {
-        assert!(!is_watcher(std::process::id()));
     }
 }

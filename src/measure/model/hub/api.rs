@@ -8,8 +8,8 @@ use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, IF
 use reqwest::{Client, Response, StatusCode, Url};
 use serde::{Deserialize, Serialize};
 
-use super::reference::is_path;
-use super::{Hub, Reference};
+use super::place::Hub;
+use super::reference::{Reference, is_path};
 use crate::error::{Context, Error, Result, chain};
 
 /// Bytes that a list of files may have.

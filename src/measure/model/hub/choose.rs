@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use super::api::{Listing, RepoFile};
 use super::reference::Reference;
 use crate::error::{Error, nearest};
-use crate::measure::model::{folder, parts, quant_name};
+use crate::measure::model::split_name::split_name;
+use crate::measure::model::{folder, quant_name};
 
 /// Files that an error names at most.
 const SHOWN: usize = 12;
@@ -119,12 +120,12 @@ fn is_gguf(path: &str) -> bool {
 fn is_model(path: &str) -> bool {
     let lower = path.to_ascii_lowercase();
     let beside = lower.contains("mmproj") || lower.contains("imatrix");
-    is_gguf(path) && !beside && parts::split_name(path).is_none_or(|split| split.part == 1)
+    is_gguf(path) && !beside && split_name(path).is_none_or(|split| split.part == 1)
 }
 
 fn with_parts<'a>(listing: &'a Listing, path: &str) -> Result<Chosen<'a>, ChoiceError> {
     let find = |path: &str| listing.files.iter().find(|file| file.path == path);
-    let names = match parts::split_name(path) {
+    let names = match split_name(path) {
         None => vec![(1, path.to_owned())],
         Some(split) => (1..=split.of).map(|part| (part, split.name_of(part))).collect(),
     };

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use reqwest::header::{CONTENT_RANGE, ETAG, HeaderName};
 use reqwest::{Response, StatusCode};
 
-use super::Reference;
 use super::api::{Api, HubError, RepoFile, Resume, refusal};
+use super::reference::Reference;
 use crate::error::{Context, Error, Result};
 use crate::measure::model::store::{Step, Store, file_name, sha256_of, sync_dir};
 

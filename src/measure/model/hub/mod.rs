@@ -7,104 +7,30 @@
 //! `HF_ENDPOINT`, `HF_TOKEN`, `HF_HOME`, `HF_HUB_CACHE`, `HF_TOKEN_PATH` and `HF_HUB_OFFLINE` mean what they mean to
 //! those tools. The token is sent to the endpoint alone: never to where it redirects to, into a log, or a file.
 
-use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use std::{fmt, fs};
 
-use super::Location;
+use super::located::Location;
 use super::store::{Step, Store, make_dir};
 use crate::error::{Context, Error, Result};
 
 mod api;
 mod choose;
 mod download;
+pub(super) mod place;
 mod reference;
 
 pub use api::HubError;
+pub use place::{DEFAULT_ENDPOINT, Hub};
 pub use reference::Reference;
 
 use api::{Api, Listing, RepoFile};
 use choose::Chosen;
 
-/// Where models are when `HF_ENDPOINT` names no other place.
-pub const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
-
-/// How long to wait before a broken-off download goes on.
-const PAUSE: Duration = Duration::from_secs(2);
 /// How often the growing download is looked at.
 const POLL: Duration = Duration::from_millis(20);
-
-/// A Hub, and how to get in.
-#[derive(Debug, Clone)]
-pub struct Hub {
-    endpoint: String,
-    token: Option<Token>,
-    /// The cache of the Hub's own tools.
-    tools_cache: Option<PathBuf>,
-    offline: bool,
-    pause: Duration,
-}
-
-/// A secret: it can be sent, not shown.
-#[derive(Clone, PartialEq, Eq)]
-struct Token(String);
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a token")
-    }
-}
-
-impl Default for Hub {
-    fn default() -> Self {
-        Self {
-            endpoint: DEFAULT_ENDPOINT.to_owned(),
-            token: None,
-            tools_cache: None,
-            offline: false,
-            pause: PAUSE,
-        }
-    }
-}
-
-impl Hub {
-    /// The Hub that the environment names; `var` reads a variable.
-    pub fn from_env(var: &dyn Fn(&str) -> Option<OsString>) -> Self {
-        let text = |name: &str| var(name)?.into_string().ok().filter(|text| !text.trim().is_empty());
-        let path = |name: &str| var(name).map(PathBuf::from).filter(|path| !path.as_os_str().is_empty());
-        let caches = || path("XDG_CACHE_HOME").or_else(|| path("HOME").map(|home| home.join(".cache")));
-        let home = path("HF_HOME").or_else(|| caches().map(|caches| caches.join("huggingface")));
-        let token_file = path("HF_TOKEN_PATH").or_else(|| home.as_ref().map(|home| home.join("token")));
-        let in_file = || fs::read_to_string(token_file?).ok();
-        let token = text("HF_TOKEN").or_else(|| text("HUGGING_FACE_HUB_TOKEN")).or_else(in_file);
-        let set = |value: String| ["1", "ON", "YES", "TRUE"].contains(&value.trim().to_uppercase().as_str());
-        Self {
-            endpoint: text("HF_ENDPOINT")
-                .map_or_else(|| DEFAULT_ENDPOINT.to_owned(), |text| text.trim_end_matches('/').to_owned()),
-            token: token.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).map(Token),
-            tools_cache: path("HF_HUB_CACHE").or_else(|| home.map(|home| home.join("hub"))),
-            offline: text("HF_HUB_OFFLINE").is_some_and(set),
-            pause: PAUSE,
-        }
-    }
-
-    /// Where it is.
-    pub fn endpoint(&self) -> &str {
-        &self.endpoint
-    }
-
-    /// Whether there is a token to send.
-    pub fn has_token(&self) -> bool {
-        self.token.is_some()
-    }
-
-    /// Whether nothing may be asked or fetched.
-    pub fn is_offline(&self) -> bool {
-        self.offline
-    }
-}
 
 /// What was fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
+use super::place::Token;
 use super::*;
 use crate::measure::model::gguf::tests::{Builder, small};
 use crate::measure::model::store::Silent;

@@ -18,7 +18,7 @@ pub use observed::Observed;
 pub use probe::probe;
 pub use speed::Speed;
 
-use super::Prepared;
+use super::prepared::Prepared;
 use work::Work;
 
 /// Seconds to start a server and warm it up, where nothing is known of it: before its weights are read.

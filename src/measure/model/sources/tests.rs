@@ -1,7 +1,8 @@
 use std::os::unix::fs::PermissionsExt;
 
-use super::gguf::tests::small;
-use super::packages::{QUANTISER, SMOLLM2};
+use super::super::gguf::tests::small;
+use super::super::packages::{QUANTISER, SMOLLM2};
+use super::super::store::Silent;
 use super::*;
 use crate::measure::engine::llama_cpp::LlamaCpp;
 

@@ -1,24 +1,26 @@
 //! The load phase: after the trials, every setting gets a server with several slots, which goes through the suite's
 //! steps and then answers the same items alone and in a crowd.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use super::live::{self, Live, Up};
-use super::{Event, Runner};
+use super::event::Event;
+use super::live::{Live, Up};
+use super::run::Runner;
+use super::start;
+use super::swapped::swapped_reason;
 use crate::error::{Kind, Result, chain};
 use crate::measure::client::timeline::Timeline;
 use crate::measure::client::{Conversation, Failure};
-use crate::record::journal::Journal;
 use crate::record::journal::load::{LoadServer, LoadStep, LoadTrial, WarmUp};
 use crate::record::plan::{Plan, Visit};
 use crate::record::suite::{Arrivals, LoadQuality, LoadSpec, Sampling, Suite};
 use crate::record::{Arm, Case, Outcome, Stage, Trial, TrialKey};
 use crate::task;
 
+pub(super) mod done;
 mod drive;
 mod prompts;
 mod quality;
@@ -39,35 +41,6 @@ const FITTED: u32 = 128;
 const MOST_FITTED: u32 = 4096;
 /// Tokens of a reply while warming up: a few show whether decoding is steady.
 const WARM_UP_TOKENS: u32 = 16;
-
-/// What an earlier sitting did of the load phase.
-pub(super) struct Done {
-    steps: Vec<(String, Arrivals)>,
-    items: HashSet<(u32, TrialKey)>,
-}
-
-impl Done {
-    pub(super) fn of(journal: &Journal, retry_failed: bool) -> Self {
-        // What a swapped file made void is done again in any case.
-        let void = |reason: &str| reason.starts_with(super::SWAPPED);
-        let kept =
-            |step: &&LoadStep| step.broke.as_deref().is_none_or(|reason| !retry_failed && !void(reason));
-        let failed = |trial: &Trial| match &trial.outcome {
-            Outcome::Failed { error, .. } => retry_failed || void(error),
-            _ => false,
-        };
-        let steps = journal.load.steps.iter().filter(kept);
-        let items = journal.load.trials.iter().filter(|asked| !failed(&asked.trial));
-        Self {
-            steps: steps.map(|step| (step.setting.clone(), step.arrivals)).collect(),
-            items: items.map(|asked| (asked.streams, asked.trial.key.clone())).collect(),
-        }
-    }
-
-    fn has_step(&self, setting: &str, arrivals: Arrivals) -> bool {
-        self.steps.iter().any(|(known, of)| known == setting && *of == arrivals)
-    }
-}
 
 /// Something that a server of the load phase does.
 enum Work {
@@ -143,7 +116,7 @@ impl Runner<'_> {
         self.check_files()?;
         self.load_with_server(visit, spec, &work).await?;
         let Err(error) = self.check_files() else { return Ok(()) };
-        let reason = super::swapped_reason(&error);
+        let reason = swapped_reason(&error);
         work.iter().try_for_each(|work| self.give_up(visit, work, &reason))?;
         Err(error)
     }
@@ -215,7 +188,7 @@ impl Runner<'_> {
     async fn serve(&mut self, visit: &Visit, spec: &LoadSpec) -> Result<Served> {
         let id = self.next_launch;
         self.next_launch += 1;
-        let launched = live::launch(self.suite, self.prepared, visit, id, &self.folder, &self.interrupt);
+        let launched = start::start(self.suite, self.prepared, visit, id, &self.folder, &self.interrupt);
         let (launch, up) = launched.await?;
         let mut record = LoadServer { launch, slots: visit.slots, warm_up: None };
         let live = match up {

@@ -1,0 +1,72 @@
+//! What happens in a run, and who is told of it.
+
+use crate::error::Result;
+use crate::record::journal::LaunchRecord;
+use crate::record::journal::load::{LoadServer, LoadStep, LoadTrial};
+use crate::record::plan::Visit;
+use crate::record::{Case, Decision, Trial, TrialKey};
+
+/// Something that happened in a run.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The run starts or goes on.
+    Started {
+        /// Planned trials.
+        total: usize,
+        /// Trials that have an outcome already.
+        done: usize,
+    },
+    /// A cell is visited.
+    Visit {
+        /// The visit.
+        visit: &'a Visit,
+        /// Trials of it that remain.
+        remaining: usize,
+    },
+    /// A server came up, or did not.
+    Launched(&'a LaunchRecord),
+    /// A case is about to be used for the first time.
+    Case(&'a Case),
+    /// A trial starts.
+    TrialStarted(&'a TrialKey),
+    /// A trial ended.
+    Trial(&'a Trial),
+    /// A cell was stopped between two rounds; `saved` trials of it are not run.
+    Stopped {
+        /// Why, and after which round.
+        decision: &'a Decision,
+        /// Planned trials that are not run because of it.
+        saved: usize,
+    },
+    /// A setting enters the load phase.
+    LoadVisit {
+        /// Its server.
+        visit: &'a Visit,
+        /// Steps and rounds of items that remain.
+        steps: usize,
+    },
+    /// A server of the load phase came up and is warm, or did not come up.
+    LoadServer(&'a LoadServer),
+    /// A step, or a round of items, starts under load.
+    LoadWork {
+        /// Setting label.
+        setting: &'a str,
+        /// Which, in words.
+        what: &'a str,
+    },
+    /// A step of the load phase ended.
+    LoadStep(&'a LoadStep),
+    /// An item that was asked in the load phase ended.
+    LoadTrial(&'a LoadTrial),
+    /// Something that the user should know.
+    Note(&'a str),
+}
+
+/// Sees every event, in order. The journal comes first in the list of subscribers.
+pub trait Subscriber {
+    /// Takes note of an event.
+    ///
+    /// # Errors
+    /// An error ends the run (a journal that cannot be written).
+    fn on(&mut self, event: &Event<'_>) -> Result<()>;
+}

@@ -1,0 +1,303 @@
+//! One visit after another: launch, warm up, drive, emit.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use crate::error::{Error, Kind, Result};
+use crate::measure::model::Witness;
+use crate::record::journal::Journal;
+use crate::record::plan::{Plan, Visit};
+use crate::record::suite::Suite;
+use crate::record::{Arm, Outcome, Stage, StopRule, Trial, TrialKey};
+use crate::task::STREAM_CHECK;
+
+use super::cases::CaseBook;
+use super::event::{Event, Subscriber};
+use super::interrupt::Interrupt;
+use super::live::{Live, Up};
+use super::loadtest::done::Done;
+use super::pace::Pace;
+use super::prepared::Prepared;
+use super::start;
+use super::swapped::{is_swapped, swapped_reason};
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Every planned trial has an outcome, or its cell was stopped by the suite's rule.
+    Complete,
+    /// The user stopped it; the journal holds what was done.
+    Interrupted,
+}
+
+/// How a run goes on and ends.
+pub struct Terms<'a> {
+    /// Whether trials that broke in an earlier session are tried again.
+    pub retry_failed: bool,
+    /// Which cells stop early; asked only where the suite has `[stopping]`.
+    pub stop_rule: &'a dyn StopRule,
+    /// How the user stops it.
+    pub interrupt: Interrupt,
+}
+
+/// Runs the trials of a plan that a journal does not hold yet.
+pub struct Runner<'a> {
+    pub(super) suite: &'a Suite,
+    pub(super) prepared: &'a Prepared,
+    pub(super) folder: PathBuf,
+    pub(super) interrupt: Interrupt,
+    pub(super) subscribers: Vec<&'a mut dyn Subscriber>,
+    pub(super) done: HashSet<TrialKey>,
+    pub(super) pace: Pace<'a>,
+    pub(super) cases: CaseBook,
+    pub(super) next_launch: u32,
+    pub(super) journalled_cases: HashSet<String>,
+    pub(super) launches_up: usize,
+    pub(super) last_launch_failure: Option<String>,
+    pub(super) load_done: Done,
+    /// Files that must stay as they are.
+    pub(super) witnesses: Vec<Witness>,
+    /// Trials since these were last looked at.
+    pub(super) in_doubt: Vec<TrialKey>,
+}
+
+impl<'a> Runner<'a> {
+    /// A runner for a run folder; `journal` is what an earlier sitting left.
+    ///
+    /// # Errors
+    /// When the folder cannot be written to.
+    pub fn new(
+        suite: &'a Suite,
+        prepared: &'a Prepared,
+        folder: PathBuf,
+        journal: &Journal,
+        terms: Terms<'a>,
+        subscribers: Vec<&'a mut dyn Subscriber>,
+    ) -> Result<Self> {
+        let retry = |trial: &&Trial| {
+            is_swapped(&trial.outcome)
+                || (terms.retry_failed && matches!(trial.outcome, Outcome::Failed { .. }))
+        };
+        let done =
+            journal.trials.iter().filter(|trial| !retry(trial)).map(|trial| trial.key.clone()).collect();
+        Ok(Self {
+            suite,
+            prepared,
+            cases: CaseBook::new(suite, journal, &folder, terms.interrupt.clone())?,
+            folder,
+            interrupt: terms.interrupt,
+            subscribers,
+            done,
+            pace: Pace::new(journal, terms.stop_rule),
+            next_launch: journal.next_launch(),
+            journalled_cases: journal.cases.iter().map(|case| case.id.clone()).collect(),
+            launches_up: 0,
+            last_launch_failure: None,
+            load_done: Done::of(journal, terms.retry_failed),
+            witnesses: prepared.witnesses.clone(),
+            in_doubt: Vec::new(),
+        })
+    }
+
+    /// Runs what remains of the plan.
+    ///
+    /// # Errors
+    /// When a subscriber fails, a case cannot be made from the suite's parameters, or no server at all
+    /// came up. What was measured until then is in the journal.
+    pub async fn run(&mut self, plan: &Plan) -> Result<Ending> {
+        let total = plan.trials();
+        let settled = |key: &&TrialKey| self.done.contains(*key) || self.pace.is_stopped(key);
+        let done = plan.keys().filter(settled).count();
+        self.emit(&Event::Started { total, done })?;
+        for visit in &plan.visits {
+            self.decide_before(visit.round, plan)?;
+            let wanted = |key: &&TrialKey| !self.done.contains(*key) && !self.pace.is_stopped(key);
+            let remaining: Vec<TrialKey> = visit.trials.iter().filter(wanted).cloned().collect();
+            if remaining.is_empty() {
+                continue;
+            }
+            self.emit(&Event::Visit { visit, remaining: remaining.len() })?;
+            self.visit(visit, &remaining).await?;
+            if self.interrupt.requested() {
+                return Ok(Ending::Interrupted);
+            }
+        }
+        self.load_phase(plan).await?;
+        if self.interrupt.requested() {
+            return Ok(Ending::Interrupted);
+        }
+        match &self.last_launch_failure {
+            Some(failure) if self.launches_up == 0 => Err(Error::new(
+                Kind::EngineStart,
+                format!("no server of this run came up; the last one said:\n{failure}"),
+            )
+            .hint("`kneepoint run SUITE --dry-run` prints the exact commands, to be tried by hand")
+            .hint("`kneepoint resume --retry-failed` tries again")),
+            _ => Ok(Ending::Complete),
+        }
+    }
+
+    /// At the end of a round: which cells stop.
+    fn decide_before(&mut self, round: u32, plan: &Plan) -> Result<()> {
+        for decision in self.pace.decide_before(round)? {
+            let skipped = |key: &&TrialKey| decision.stops(key) && !self.done.contains(*key);
+            let saved = plan.keys().filter(skipped).count();
+            self.emit(&Event::Stopped { decision: &decision, saved })?;
+        }
+        Ok(())
+    }
+
+    /// Looks whether every file that the figures depend on is what it was when the run began. Where one is not, the
+    /// trials since the last look are void, and nothing goes on.
+    pub(super) fn check_files(&mut self) -> Result<()> {
+        let checked = self.witnesses.iter_mut().try_for_each(Witness::check);
+        let in_doubt = std::mem::take(&mut self.in_doubt);
+        let Err(error) = checked else { return Ok(()) };
+        self.settle(&in_doubt, &Outcome::Unscored { reason: swapped_reason(&error) })?;
+        Err(match in_doubt.len() {
+            0 => error,
+            count => error.hint(format!("the last {count} trials are void: `resume` runs them again")),
+        })
+    }
+
+    pub(super) fn emit(&mut self, event: &Event<'_>) -> Result<()> {
+        self.pace.note(event);
+        self.subscribers.iter_mut().try_for_each(|subscriber| subscriber.on(event))
+    }
+
+    /// One visit: a fresh server answers the trials; one that breaks is restarted once.
+    async fn visit(&mut self, visit: &Visit, keys: &[TrialKey]) -> Result<()> {
+        let mut live: Option<Live> = None;
+        let mut restarts = 1;
+        for (position, key) in keys.iter().enumerate() {
+            if self.interrupt.requested() {
+                break;
+            }
+            let mut server = match live.take() {
+                Some(server) => server,
+                None => match self.launch(visit).await? {
+                    Up::Ready(server) => {
+                        self.make_cases(&keys[position..], &server).await?;
+                        if self.interrupt.requested() {
+                            live = Some(*server);
+                            break;
+                        }
+                        *server
+                    }
+                    Up::Interrupted => break,
+                    Up::Refused(outcome) => return self.settle(&keys[position..], &outcome),
+                },
+            };
+            let trial = match self.trial(&mut server, key).await {
+                Err(error) if error.kind() == Kind::Interrupted => {
+                    live = Some(server);
+                    break;
+                }
+                trial => trial?,
+            };
+            let broke = matches!(&trial.outcome, Outcome::Failed { stage: Stage::Server, .. });
+            self.finish(&trial)?;
+            if !broke {
+                live = Some(server);
+                continue;
+            }
+            server.stop().await?;
+            if restarts == 0 {
+                let error = "the server had broken twice in this visit and was not started again".to_owned();
+                return self.settle(&keys[position + 1..], &Outcome::Failed { stage: Stage::Server, error });
+            }
+            restarts -= 1;
+            self.emit(&Event::Note(&format!("the server of {} broke and is started again", key.setting)))?;
+        }
+        if let Some(server) = live {
+            server.stop().await?;
+        }
+        self.check_files()
+    }
+
+    /// Makes the cases of a visit before its first trial: a task that does not fit is found out at once, not after the
+    /// trials of all others. What else goes wrong here is for the trials to say.
+    async fn make_cases(&mut self, keys: &[TrialKey], server: &Live) -> Result<()> {
+        for key in keys {
+            if self.interrupt.requested() {
+                break;
+            }
+            match self.cases.ready(key, server).await {
+                Err(error) if error.kind() == Kind::Usage => return Err(error),
+                Err(_) => break,
+                Ok(()) => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn launch(&mut self, visit: &Visit) -> Result<Up> {
+        self.check_files()?;
+        let id = self.next_launch;
+        self.next_launch += 1;
+        let (record, up) =
+            start::start(self.suite, self.prepared, visit, id, &self.folder, &self.interrupt).await?;
+        if matches!(up, Up::Interrupted) {
+            return Ok(up);
+        }
+        match &record.failure {
+            Some(failure) => self.last_launch_failure = Some(failure.clone()),
+            None => self.launches_up += 1,
+        }
+        self.emit(&Event::Launched(&record))?;
+        // What it loaded is what lay there before and lies there still.
+        self.check_files()?;
+        Ok(up)
+    }
+
+    /// The same outcome for trials that could not be tried.
+    fn settle(&mut self, keys: &[TrialKey], outcome: &Outcome) -> Result<()> {
+        for key in keys {
+            let now = crate::clock::moment();
+            let trial = Trial {
+                key: key.clone(),
+                case: String::new(),
+                launch: self.next_launch.saturating_sub(1),
+                started: now.wall,
+                tick: now.tick,
+                reply: None,
+                measurements: Vec::new(),
+                outcome: outcome.clone(),
+            };
+            self.finish(&trial)?;
+        }
+        Ok(())
+    }
+
+    async fn trial(&mut self, server: &mut Live, key: &TrialKey) -> Result<Trial> {
+        self.emit(&Event::TrialStarted(key))?;
+        let case = match self.cases.case(key, server).await {
+            Ok(case) => case,
+            // The suite asks for the impossible, or the run's cases changed: nothing can be measured.
+            Err(error) if matches!(error.kind(), Kind::Usage | Kind::Interrupted) => return Err(error),
+            Err(error) => return Ok(server.no_case(key, &error).await),
+        };
+        if self.journalled_cases.insert(case.id.clone()) {
+            self.emit(&Event::Case(&case))?;
+        }
+        let mut trial = server.run(key, &case, &self.suite.sampling).await;
+        if self.checks_stream(key) {
+            server.check_stream(&case, &self.suite.sampling, &mut trial).await;
+        }
+        Ok(trial)
+    }
+
+    /// Whether the suite asks for the option [`STREAM_CHECK`] and the server parses the calls.
+    fn checks_stream(&self, key: &TrialKey) -> bool {
+        let spec = self.suite.tasks.iter().find(|spec| spec.name == key.task);
+        let wanted = spec.and_then(|spec| spec.options.get(STREAM_CHECK.name)) == Some(&1);
+        wanted && key.arm.is_some_and(|arm| arm != Arm::Prompted)
+    }
+
+    fn finish(&mut self, trial: &Trial) -> Result<()> {
+        self.emit(&Event::Trial(trial))?;
+        self.done.insert(trial.key.clone());
+        self.in_doubt.push(trial.key.clone());
+        Ok(())
+    }
+}
