@@ -110,7 +110,8 @@ class Bench:
         return process.returncode, out, err
 
     def journals(self):
-        return sorted((self.dir / "runs").glob("*/journal.jsonl"))
+        # A folder with a dot in front is a run that ended before it began.
+        return sorted((self.dir / "runs").glob("[!.]*/journal.jsonl"))
 
     def servers(self):
         """Processes that serve from this folder."""
