@@ -35,6 +35,7 @@ mod requests;
 mod resume;
 mod run_faults;
 mod score;
+mod structure;
 mod supervise;
 mod trained_context;
 
