@@ -16,7 +16,6 @@ pub mod measure;
 pub mod quantile;
 pub mod quantity;
 pub mod record;
-pub mod secrets;
 pub mod suite;
 pub mod task;
 

@@ -17,9 +17,9 @@ use crate::record::filter::Filter;
 use crate::record::journal::load::{LoadServer, LoadStep, LoadTrial};
 use crate::record::journal::{FORMAT, Header, Journal, JournalWriter, LaunchRecord, Record};
 use crate::record::plan::Plan;
+use crate::record::secrets::{self, Secrets};
 use crate::record::suite::{Arrivals, Suite};
 use crate::record::{EngineInfo, FileInfo, ModelInfo, Outcome, Trial, TrialKey, journal, plan};
-use crate::secrets::{self, Secrets};
 use crate::{console, files, suite, task};
 
 pub(super) fn run(args: &RunArgs, global: &Global) -> Result<u8> {

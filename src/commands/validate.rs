@@ -13,8 +13,8 @@ use crate::measure::runner;
 use crate::record::Warning;
 use crate::record::filter::Filter;
 use crate::record::plan::plan;
+use crate::record::secrets::Secrets;
 use crate::record::suite::Suite;
-use crate::secrets::Secrets;
 use crate::suite;
 
 /// What `validate --json` prints.

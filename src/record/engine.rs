@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::secrets::{mask_args, mask_env};
+use super::secrets::{mask_args, mask_env};
 
 /// A server's command line, before it is started; empty for a server that runs already.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -19,6 +19,7 @@ mod objective;
 mod outcome;
 pub mod plan;
 mod reply;
+pub mod secrets;
 mod served;
 mod stop_rule;
 pub mod suite;

@@ -9,7 +9,7 @@ use toml::Spanned;
 
 use super::scalar::Tokens;
 use crate::error::{Error, Location, Result, nearest};
-use crate::secrets::expand_home;
+use crate::record::secrets::expand_home;
 
 /// The folder of a file.
 pub(super) fn folder_of(path: &Path) -> PathBuf {

@@ -31,6 +31,6 @@ impl Setting {
         parts.extend(self.options.iter().map(|(name, value)| format!("{name}={value}")));
         parts.extend(self.extra_args.iter().cloned());
         // Labels are written everywhere.
-        crate::secrets::shown_args(&parts).join(" ")
+        crate::record::secrets::shown_args(&parts).join(" ")
     }
 }

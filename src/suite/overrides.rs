@@ -8,7 +8,7 @@ use toml::{Table, Value};
 use crate::error::{Context, Error, Result};
 use crate::measure::model::folder::Found;
 use crate::measure::model::{Reference, folder, packages};
-use crate::secrets::expand_home;
+use crate::record::secrets::expand_home;
 
 /// Applies `KEY=VALUE` overrides in order. Keys are dotted, list items by number (`task.0.samples`);
 /// values are TOML (`["f16"]`, `3`, `"x"`), and what is not TOML is taken as a bare word.

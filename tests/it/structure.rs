@@ -10,7 +10,7 @@ use std::path::Path;
 const FLOORS: &[(&str, &[&str])] = &[
     ("ground", &[]),
     ("record", &["ground"]),
-    ("task", &["ground", "record", "import"]),
+    ("task", &["ground", "record"]),
     ("import", &["ground", "record", "task"]),
     ("measure", &["ground", "record", "task", "import"]),
     ("judge", &["ground", "record", "task", "import"]),
@@ -20,16 +20,7 @@ const FLOORS: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms whose circles are known and not yet untied. This list only shrinks.
-const KNOWN: &[&str] = &[
-    "import",
-    "measure/client",
-    "measure/engine",
-    "measure/mock",
-    "measure/model",
-    "measure/probe",
-    "measure/runner",
-    "task",
-];
+const KNOWN: &[&str] = &["measure/client", "measure/engine"];
 
 #[test]
 fn imports_follow_the_picture() {
@@ -100,7 +91,9 @@ fn faults(files: &BTreeMap<String, String>, known: &[&str]) -> Vec<String> {
     for (from, to) in edges.iter().flat_map(|(from, to)| to.iter().map(move |to| (from, to))) {
         let (own, other) = (floor(from), floor(to));
         let allowed = FLOORS.iter().find(|(name, _)| *name == own).map_or(&[][..], |(_, below)| below);
-        if own != other && own != "top" && !allowed.contains(&other) {
+        // A table names everything in its room, so it stands above it.
+        let table = from.last().is_some_and(|name| name == "table") && own == "task" && other == "import";
+        if own != other && own != "top" && !table && !allowed.contains(&other) {
             let (from, to) = (from.join("/"), to.join("/"));
             faults.push(format!("{from} may not import {to} ({own} stands beside or below {other})"));
         }
@@ -298,7 +291,7 @@ fn without_tests(text: &str) -> String {
             (Some(end), Some(body)) if end < body => code.push_str(&part[end..]),
             (Some(end), None) => code.push_str(&part[end..]),
             // `mod tests { .. }` is the last of a file.
-            _ if part.trim_start().starts_with("mod tests") => break,
+            (_, Some(body)) if part[..body].contains("mod tests") => break,
             _ => code.push_str(part),
         }
     }

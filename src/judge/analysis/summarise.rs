@@ -46,7 +46,7 @@ pub fn summarise_with(journal: &Journal, tasks: &dyn Tasks) -> Result<Summary> {
         run: header.run.clone(),
         started: header.started.clone(),
         duration_s: duration::duration_s(journal),
-        repeat: crate::secrets::Secrets::in_suite(&header.suite).text(&header.repeat),
+        repeat: crate::record::secrets::Secrets::in_suite(&header.suite).text(&header.repeat),
         planned: run.planned_in_all().saturating_sub(run.saved()),
         done: journal.trials.len() as u32,
         machine: header.machine.clone(),

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::judge::analysis::words;
 use crate::record::journal::Header;
+use crate::record::secrets::shown_args;
 use crate::record::suite::Suite;
 use crate::record::{GpuCard, ModelInfo};
-use crate::secrets::shown_args;
 
 /// Something that differs between two runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
