@@ -117,9 +117,9 @@ fn row<'a>(summary: &'a serde_json::Value, task: &str) -> &'a serde_json::Value 
     summary["tasks"].as_array().unwrap().iter().find(|row| row["task"] == task).unwrap()
 }
 
-fn flags(summary: &serde_json::Value) -> String {
-    let flags = summary["flags"].as_array().unwrap().iter().map(|flag| flag.as_str().unwrap());
-    flags.collect::<Vec<_>>().join("\n")
+fn warnings(summary: &serde_json::Value) -> String {
+    let warnings = summary["warnings"].as_array().unwrap().iter();
+    warnings.map(|warning| warning["sentence"].as_str().unwrap()).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
@@ -144,14 +144,14 @@ fn a_server_with_nothing_but_openais_interface_is_measured_and_left_running() {
     // It says nothing of its cache, so nothing counts as cold.
     assert_eq!(cell["prefill_tps"], serde_json::Value::Null);
     assert_eq!(summary["aa"].as_array().unwrap().len(), 1);
-    let flags = flags(&summary);
+    let warnings = warnings(&summary);
     for words in [
         "was running already",
         "not sent: top_k, min_p, repeat_penalty",
         "counted by a request for one token",
         "not available: token probabilities",
     ] {
-        assert!(flags.contains(words), "{words}: {flags}");
+        assert!(warnings.contains(words), "{words}: {warnings}");
     }
     if cfg!(target_os = "linux") {
         assert!(cell["memory"]["peak_rss_bytes"].as_u64().unwrap() > 1_000_000, "{cell}");
@@ -203,7 +203,7 @@ fn a_known_engine_is_attached_with_all_it_can_do() {
     assert_eq!(row(&summary, "coherence/kld")["scored"], 1);
     assert!(summary["cells"][0]["prefill_tps"]["value"].as_f64().unwrap() > 0.0);
     assert_eq!(summary["cells"][0]["effective"]["context"], 8192);
-    assert!(!flags(&summary).contains("not sent"), "{}", flags(&summary));
+    assert!(!warnings(&summary).contains("not sent"), "{}", warnings(&summary));
     assert!(summary["engines"][0]["version"].as_str().unwrap().starts_with("kneepoint mock"));
 }
 

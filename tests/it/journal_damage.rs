@@ -240,7 +240,13 @@ fn a_header_that_is_not_that_of_its_fingerprint_is_said_with_every_figure() {
     }
     let report = kneepoint(&["report", run, "--format", "json", "--quiet"]);
     let summary: Value = serde_json::from_slice(&report.stdout).unwrap();
-    assert!(summary["flags"][0].as_str().unwrap().contains("fingerprint"), "{}", summary["flags"]);
+    let warning = &summary["warnings"][0];
+    assert_eq!(
+        (&warning["code"], &warning["severity"]),
+        (&"header-changed".into(), &"invalid".into()),
+        "{warning}"
+    );
+    assert!(warning["sentence"].as_str().unwrap().contains("fingerprint"), "{warning}");
     let out = kneepoint(&["resume", run]);
     assert_eq!(out.status.code(), Some(2), "{}", said(&out));
     assert!(said(&out).contains("cannot be resumed: the journal's header was changed"), "{}", said(&out));

@@ -43,7 +43,7 @@ fn every_setting_goes_through_the_ladder_and_is_asked_the_same_items() {
                 [load.limits]\nttft_s = 10\n[load.quality]\ntask = \"retrieval/niah_single_1\"\n";
     let bench = bench("--prefill-ms 0.02 --decode-ms 2", load);
     let (code, summary) = summary(&bench, &["run", "suite.toml", "--json"]);
-    assert_eq!(code, 0, "{}", summary["flags"]);
+    assert_eq!(code, 0, "{}", summary["warnings"]);
     let steps = steps(&summary);
     let arrivals: Vec<&Value> = steps.iter().map(|step| &step["arrivals"]).collect();
     let ladder = [
@@ -124,7 +124,7 @@ fn requests_that_fail_are_figures_of_the_step_and_not_of_the_run() {
     {
         let bench = bench(&format!("--prefill-ms 0.02 --decode-ms 2 --fault {fault}"), load);
         let (code, summary) = summary(&bench, &ALONE);
-        assert_eq!(code, 0, "{}", summary["flags"]);
+        assert_eq!(code, 0, "{}", summary["warnings"]);
         for step in steps(&summary) {
             assert_eq!((&step["requests"], &step["failed"]), (&12.into(), &2.into()), "{fault}: {step}");
             assert_eq!(step["e2e_s"]["n"], 10, "{step}");
@@ -138,8 +138,8 @@ fn requests_that_fail_are_figures_of_the_step_and_not_of_the_run() {
             .collect();
         assert_eq!(failed.len(), 4);
         assert!(failed.iter().all(|request| request["failed"] == stage), "{failed:?}");
-        let flags = summary["flags"].to_string();
-        assert!(flags.contains("2 of 12 requests failed"), "{flags}");
+        let warnings = summary["warnings"].to_string();
+        assert!(warnings.contains("2 of 12 requests failed"), "{warnings}");
     }
 }
 
@@ -149,7 +149,7 @@ fn a_slow_server_is_sent_requests_by_the_timetable_all_the_same() {
     let load = "rates = [50]\nrequests = 30\noutput_tokens = 20\nslots = 1\n";
     let bench = bench("--prefill-ms 0.02 --decode-ms 5 --slots 1", load);
     let (code, summary) = summary(&bench, &ALONE);
-    assert_eq!(code, 0, "{}", summary["flags"]);
+    assert_eq!(code, 0, "{}", summary["warnings"]);
     for step in steps(&summary) {
         assert_eq!((&step["not_sent"], &step["falls_behind"]), (&0.into(), &true.into()), "{step}");
         // The last of 30 waits for those in front of it.
@@ -163,7 +163,7 @@ fn a_slow_server_is_sent_requests_by_the_timetable_all_the_same() {
         let span = due(counted[29]) - due(counted[0]);
         assert!(span < 1.5, "30 requests at 50/s are due within {span} s");
     }
-    assert!(summary["flags"].to_string().contains("falls behind"));
+    assert!(summary["warnings"].to_string().contains("falls behind"));
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn a_cap_on_what_is_under_way_is_reported_when_it_is_hit() {
         assert!(not_sent > 5, "{step}");
         assert_eq!(step["e2e_s"]["n"].as_u64().unwrap(), 40 - not_sent);
     }
-    assert!(summary["flags"].to_string().contains("were not sent"));
+    assert!(summary["warnings"].to_string().contains("were not sent"));
 }
 
 #[test]
@@ -231,7 +231,7 @@ fn a_load_phase_that_was_interrupted_goes_on_where_it_stopped() {
     let done = records(&bench.run_folder(), "loadstep").len();
     assert!(done < 4, "{done}");
     let (code, summary) = summary(&bench, &["resume", "latest", "--json"]);
-    assert_eq!(code, 0, "{}", summary["flags"]);
+    assert_eq!(code, 0, "{}", summary["warnings"]);
     let steps = records(&bench.run_folder(), "loadstep");
     assert_eq!(
         (steps.len(), summary["load"]["steps"].as_array().unwrap().len()),

@@ -106,8 +106,8 @@ fn caches(summary: &Value) -> (f64, f64) {
     (mib("kv_reported_bytes"), mib("kv_formula_bytes"))
 }
 
-fn flags(summary: &Value) -> String {
-    summary["flags"].to_string()
+fn warnings(summary: &Value) -> String {
+    summary["warnings"].to_string()
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn a_glm_has_46_layers_with_a_cache_not_47() {
     let server = LoggingServer::new(&fixture("kv/glm-nextn.gguf"), &[(1024, 46, 2.0, 2.0)]).weights("Q3_K_M");
     let summary = server.run();
     assert_eq!(caches(&summary), (184.0, 184.0));
-    assert!(!flags(&summary).contains("KV cache"), "{}", flags(&summary));
+    assert!(!warnings(&summary).contains("KV cache"), "{}", warnings(&summary));
     let kv = server.pick("131072")["memory"]["kv_bytes"].as_f64().unwrap() / MIB;
     assert_eq!(kv, 46.0 * 131_072.0 * 4.0 / 1024.0);
 }
@@ -135,7 +135,7 @@ fn where_engine_and_formula_disagree_the_engine_rules_and_it_is_said() {
     let server = LoggingServer::new(&fixture("kv/glm-nextn.gguf"), &[(1024, 23, 2.0, 2.0)]).weights("Q3_K_M");
     let summary = server.run();
     assert_eq!(caches(&summary), (92.0, 184.0));
-    let said = flags(&summary);
+    let said = warnings(&summary);
     assert!(
         said.contains("92.0 MiB") && said.contains("184 MiB") && said.contains("engine's figures"),
         "{said}"
@@ -235,7 +235,7 @@ fn in_a_container_with_the_hosts_process_ids_the_cause_is_named_and_nothing_stan
     let memory = &summary["cells"][0]["memory"];
     assert!(memory["peak_vram_bytes"].is_null());
     assert_eq!((&memory["peak_bytes"], &memory["peak_kind"]), (&Value::from(6 * GIB), &Value::from("cards")));
-    let said = flags(&summary) + &summary["not_measured"].to_string();
+    let said = warnings(&summary) + &summary["not_measured"].to_string();
     assert!(said.contains("ids that do not exist here") && said.contains("--pid=host"), "{said}");
     assert!(said.contains("by whomever"), "{said}");
     let report = report(card.dir.path());

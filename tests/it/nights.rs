@@ -190,7 +190,10 @@ fn a_speed_gate_is_undecided_where_the_run_calls_its_speed_doubtful() {
         because.starts_with("undecided") && because.contains("other processes used more than 20%"),
         "{because}"
     );
-    assert!(noisy.flags.iter().any(|flag| flag.contains("speed is doubtful")), "the run says so itself");
+    assert!(
+        noisy.warnings.iter().any(|warning| warning.sentence.contains("speed is doubtful")),
+        "the run says so itself"
+    );
     let strict = judged(0.5, true);
     assert!(
         statuses(&strict).iter().all(|status| *status == GateStatus::Failed),

@@ -242,5 +242,5 @@ fn a_real_server_is_attached_under_its_own_name_and_as_any() {
     assert_eq!(row(&any, "coherence/kld")["scored"], 0);
     assert_eq!(known["aa"][0]["max_kld"].as_f64(), Some(0.0));
     assert_eq!(known["cells"][0]["effective"]["context"], 512);
-    assert!(any["flags"].to_string().contains("not sent: top_k"), "{}", any["flags"]);
+    assert!(any["warnings"].to_string().contains("not sent: top_k"), "{}", any["warnings"]);
 }

@@ -31,8 +31,8 @@ impl Ran {
         &self.summary["cells"][0]
     }
 
-    fn flags(&self) -> String {
-        self.summary["flags"].to_string()
+    fn warnings(&self) -> String {
+        self.summary["warnings"].to_string()
     }
 
     fn not_measured(&self) -> String {
@@ -172,7 +172,7 @@ fn parallel_calls_that_all_have_index_0_are_as_many_as_their_ids() {
         assert_eq!(ran.row("tools/requests")["quality"]["value"], 1.0, "{}", ran.summary["tasks"]);
         let calls = |trial: &Value| trial["reply"]["tool_calls"].as_array().unwrap().len();
         assert_eq!(ran.trials().iter().map(calls).collect::<Vec<_>>(), [2, 3, 2, 3]);
-        assert!(!ran.flags().contains("without streaming"), "{}", ran.flags());
+        assert!(!ran.warnings().contains("without streaming"), "{}", ran.warnings());
     }
 }
 
@@ -261,8 +261,8 @@ fn a_router_is_told_the_models_name_wherever_it_is_asked() {
     assert_eq!(ran.cell()["effective"]["context"], 4096);
     assert_eq!(ran.row("retrieval/niah_single_1")["scored"], 2);
     assert_eq!(ran.row("coherence/kld")["scored"], 1);
-    assert!(ran.flags().contains("passes requests on to servers of 2 models"), "{}", ran.flags());
-    assert!(!ran.flags().contains("not available: token"), "{}", ran.flags());
+    assert!(ran.warnings().contains("passes requests on to servers of 2 models"), "{}", ran.warnings());
+    assert!(!ran.warnings().contains("not available: token"), "{}", ran.warnings());
     let seen = server.seen();
     for path in ["/props", "/tokenize", "/apply-template", "/completion", "/v1/chat/completions"] {
         assert!(seen.iter().any(|request| request.path == path), "{path} was not asked");
@@ -420,7 +420,7 @@ fn calls_count_beside_a_reason_that_denies_them_and_the_disagreement_is_reported
         assert_eq!(metrics["finish_disagrees"], 1.0);
     }
     let words = "came with a finish_reason that contradicts their tool calls: the calls are what counts";
-    assert!(ran.flags().contains(words), "{}", ran.flags());
+    assert!(ran.warnings().contains(words), "{}", ran.warnings());
 }
 
 // A schema that the server refuses
@@ -531,7 +531,7 @@ fn a_reply_beyond_its_budget_is_said_and_kept_in_part_with_its_hash() {
         assert_eq!(overlong["sha256"].as_str().unwrap().len(), 64);
         assert!(trial["reply"]["content"].as_str().unwrap().starts_with("way too much way"));
     }
-    assert!(ran.flags().contains("longer than their output budget"), "{}", ran.flags());
+    assert!(ran.warnings().contains("longer than their output budget"), "{}", ran.warnings());
 }
 
 #[test]
@@ -546,7 +546,7 @@ fn a_reply_somewhat_over_its_budget_is_judged_and_said() {
     let ran = run("openai", &server, NEEDLE, &[]);
     assert_eq!(ran.row("retrieval/niah_single_1")["scored"], 2, "{}", ran.stderr);
     let line = "are longer than their output budget (up to 200 tokens): the server ignored it";
-    assert!(ran.flags().contains(line), "{}", ran.flags());
+    assert!(ran.warnings().contains(line), "{}", ran.warnings());
 }
 
 // A server that repeats the key

@@ -67,7 +67,7 @@ fn requests_are_compared_with_the_references_and_streams_with_whole_replies() {
     let journal = std::fs::read_to_string(bench.run_folder().join("journal.jsonl")).unwrap();
     let checked = r#"{"n":"stream_differs","s":"client","v":0.0}"#;
     assert_eq!(journal.matches(checked).count(), 3 * SAMPLES, "2 settings and A/A, streamed as whole");
-    assert!(!summary["flags"].to_string().contains("without streaming"));
+    assert!(!summary["warnings"].to_string().contains("without streaming"));
 
     // The reference calls on 0, 1, 2 both times, the other setting on 1, 2, 3.
     let reference = summary["reference"].clone();
@@ -87,8 +87,8 @@ fn requests_are_compared_with_the_references_and_streams_with_whole_replies() {
     assert!((f1["value"].as_f64().unwrap() - 4.0 / 6.0).abs() < 1e-12, "{f1}");
     assert!(f1["low"].as_f64().unwrap() < f1["value"].as_f64().unwrap());
     assert_eq!(rows[0]["f1"]["value"], 1.0);
-    let flags = summary["flags"].to_string();
-    assert!(flags.contains("gave other tool calls without streaming in 3 of 4 cases"), "{flags}");
+    let warnings = summary["warnings"].to_string();
+    assert!(warnings.contains("gave other tool calls without streaming in 3 of 4 cases"), "{warnings}");
 
     let out = bench.command(&["report", "latest", "--format", "md"]).output().unwrap();
     let markdown = String::from_utf8_lossy(&out.stdout).into_owned();

@@ -6,7 +6,9 @@ use super::entry::RunEntry;
 use crate::commands::runs;
 use crate::error::{Context, Error, Kind, Result};
 use crate::judge::analysis;
-use crate::judge::analysis::summary::{GateStatus, NightBefore, SUMMARY_SCHEMA_VERSION, Summary};
+use crate::judge::analysis::summary::{
+    GateStatus, NightBefore, OLDEST_SUMMARY_SCHEMA_VERSION, SUMMARY_SCHEMA_VERSION, Summary,
+};
 use crate::record::journal;
 
 /// One run folder and what it says.
@@ -87,7 +89,8 @@ fn written(folder: &Path) -> Option<Summary> {
         return None;
     }
     let summary: Summary = serde_json::from_slice(&std::fs::read(&path).ok()?).ok()?;
-    (summary.schema_version == SUMMARY_SCHEMA_VERSION).then_some(summary)
+    let readable = OLDEST_SUMMARY_SCHEMA_VERSION..=SUMMARY_SCHEMA_VERSION;
+    readable.contains(&summary.schema_version).then_some(summary)
 }
 
 /// Bytes of everything in a folder; links are not followed.

@@ -60,12 +60,8 @@ fn a_setting_that_broke_in_36_of_57_trials_counts_them_as_lost() {
     let row = |task: &str| summary.tasks.iter().find(|r| r.task == task && r.setting == OTHER).unwrap();
     assert_eq!(row(HARD).quality.map(|quality| quality.n), Some(19));
     assert_eq!((row(MIDDLING).quality, row(MIDDLING).failed), (None, 19), "nothing of it was scored");
-    assert!(
-        summary
-            .flags
-            .iter()
-            .any(|flag| flag.contains("36 of 57 trials") && flag.contains("in its place on the front"))
-    );
+    assert!(summary.warnings.iter().any(|warning| warning.sentence.contains("36 of 57 trials")
+        && warning.sentence.contains("in its place on the front")));
     let text =
         report::render(&summary).unwrap().into_iter().find(|(name, _)| *name == "report.md").unwrap().1;
     let text = String::from_utf8(text).unwrap();
@@ -165,7 +161,12 @@ fn what_the_reference_broke_on_proves_nothing_of_the_others() {
     assert!(other.difference.unwrap().value > 0.1, "{:?}", other.difference);
     assert_ne!(other.verdict, Verdict::NoWorse);
     assert_eq!(summary.aa[0].discordance, 0.0, "a server that breaks is no noise");
-    assert!(summary.flags.iter().any(|flag| flag.contains("what others gain there shows nothing")));
+    assert!(
+        summary
+            .warnings
+            .iter()
+            .any(|warning| warning.sentence.contains("what others gain there shows nothing"))
+    );
 }
 
 #[test]
@@ -174,9 +175,9 @@ fn a_setting_that_never_answered_has_no_quality() {
     let other = cell(&summary, OTHER);
     assert_eq!((other.quality, other.verdict), (None, Verdict::NotMeasured));
     assert!(
-        summary.flags.iter().any(|flag| flag.contains("nothing of it was scored")),
+        summary.warnings.iter().any(|warning| warning.sentence.contains("nothing of it was scored")),
         "{:?}",
-        summary.flags
+        summary.warnings
     );
 }
 

@@ -6,7 +6,7 @@ use super::run::Run;
 use super::summary::{
     CellSummary, MemoryCheck, MemoryFit, MemoryKind, MemoryPrediction, MemorySummary, agree,
 };
-use super::{flags, memory, words};
+use super::{memory, warnings, words};
 use crate::error::Result;
 use crate::record::ModelInfo;
 use crate::record::journal::LaunchRecord;
@@ -80,7 +80,7 @@ impl<'a> MemoryFormula<'a> {
         if largest.is_none() {
             notes.push("no cell of this setting has a measured peak: what the server takes beside its buffers is left out".into());
         }
-        if self.points.iter().any(|point| flags::is_shared(&point.measured)) {
+        if self.points.iter().any(|point| warnings::is_shared(&point.measured)) {
             notes.push("other processes shared memory with it (another server of the same model file?), and its measured peaks are charged a part of that: the rest is by its resident size, as if it were alone".into());
         }
         let other_bytes = largest.map(|largest| largest.max(0));
@@ -307,7 +307,7 @@ impl Line {
 /// The peak, as if the server were alone: of memory that others map, too, the proportional size counts a part. Three
 /// servers of one model file are each charged a third of it.
 fn alone(measured: &MemorySummary) -> Option<u64> {
-    if flags::is_shared(measured) { measured.peak_rss_bytes } else { measured.peak_bytes }
+    if warnings::is_shared(measured) { measured.peak_rss_bytes } else { measured.peak_bytes }
 }
 
 /// Why part of a server's buffers is not in its peak of main memory.

@@ -18,7 +18,6 @@ mod duration;
 mod effective;
 mod energy;
 mod figures;
-mod flags;
 mod frame;
 pub mod gates;
 pub mod history;
@@ -45,6 +44,7 @@ mod tasks;
 mod triggers;
 mod verdict;
 mod visits;
+mod warnings;
 pub(crate) mod words;
 
 #[cfg(test)]

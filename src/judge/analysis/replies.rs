@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::run::Run;
+use super::summary::{Unit, WarningCode};
+use super::warnings::Finding;
 use crate::record::{Case, Reply, Source, Trial, metric};
 
 /// So many tokens over its budget are a matter of how a server counts (the token that ends a reply, a last draft).
@@ -10,15 +12,15 @@ const COUNTING_TOKENS: f64 = 8.0;
 /// The same as a share of the budget.
 const COUNTING_SHARE: f64 = 0.05;
 
-/// One line a cell and kind of contradiction.
-pub(super) fn flags(run: &Run<'_>) -> Vec<String> {
+/// Returns a finding for each cell and kind of contradiction.
+pub(super) fn findings(run: &Run<'_>) -> Vec<Finding> {
     let cases: HashMap<&str, &Case> = run.journal.cases.iter().map(|case| (case.id.as_str(), case)).collect();
     let mut cells: BTreeMap<(&str, u32), Found> = BTreeMap::new();
     for trial in &run.journal.trials {
         let found = cells.entry((&trial.key.setting, trial.key.context)).or_default();
         found.add(trial, cases.get(trial.case.as_str()).copied());
     }
-    cells.into_iter().flat_map(|(cell, found)| found.lines(cell)).collect()
+    cells.into_iter().flat_map(|(cell, found)| found.findings(cell)).collect()
 }
 
 /// What was found in the replies of a cell.
@@ -47,26 +49,19 @@ impl Found {
         self.over += u32::from(over.is_some() || reply.turns().any(|turn| turn.overlong.is_some()));
     }
 
-    fn lines(self, (setting, context): (&str, u32)) -> Vec<String> {
-        let mut lines = Vec::new();
-        let of = format!("of {} replies of {setting} at {context} tokens", self.replies);
-        if self.odd_ends > 0 {
-            lines.push(format!(
-                "{} {of} came with a finish_reason that contradicts their tool calls: the calls are what counts",
-                self.odd_ends
-            ));
-        }
-        if self.over > 0 {
-            let longest = match self.longest {
-                0.0 => String::new(),
-                tokens => format!(" (up to {tokens} tokens)"),
-            };
-            lines.push(format!(
-                "{} {of} are longer than their output budget{longest}: the server ignored it",
-                self.over
-            ));
-        }
-        lines
+    fn findings(self, (setting, context): (&str, u32)) -> Vec<Finding> {
+        let of = |code| Finding::at(code, setting, context).figure("replies", self.replies, Unit::Replies);
+        let odd = (self.odd_ends > 0).then(|| {
+            of(WarningCode::FinishReasonContradicts).figure("contradicting", self.odd_ends, Unit::Replies)
+        });
+        let over = (self.over > 0).then(|| {
+            let finding = of(WarningCode::BudgetIgnored).figure("over", self.over, Unit::Replies);
+            match self.longest {
+                0.0 => finding,
+                longest => finding.figure("longest", longest, Unit::Tokens),
+            }
+        });
+        odd.into_iter().chain(over).collect()
     }
 }
 

@@ -8,9 +8,9 @@ use super::summary::{
     SUMMARY_SCHEMA_VERSION, SpeedRow, Summary, TaskRow,
 };
 use super::{
-    Registry, Tasks, arms, cells, conversations, divergence, duration, effective, figures, flags, gates,
+    Registry, Tasks, arms, cells, conversations, divergence, duration, effective, figures, gates,
     interaction, kld, load, memory_formula, pareto, prefix_cache, quality, speculation, speed, stopping,
-    tasks, triggers, verdict,
+    tasks, triggers, verdict, warnings,
 };
 use crate::error::Result;
 use crate::judge::stats::parallel;
@@ -81,17 +81,15 @@ pub fn summarise_with(journal: &Journal, tasks: &dyn Tasks) -> Result<Summary> {
         stopping: stopping::summary(run.suite, &journal.decisions, run.saved()),
         gates: Vec::new(),
         failures: tasks::failures(journal),
-        flags: journal.doubts.clone(),
+        warnings: Vec::new(),
         not_measured: Vec::new(),
     };
     summary.memory_fits = memory_formula::fits(&run, &summary.cells);
     summary.effective = effective::lengths(&summary);
     summary.speculation = speculation::rows(&run, &summary);
     summary.gates = gates::check(&run.suite.gates, &summary, &all.exact, &gates::Doubts::of(&run)?);
-    let flags = flags::flags(&run, &summary)?;
-    summary.flags.extend(flags);
-    summary.flags.extend(summary.load.iter().flat_map(load::flags).collect::<Vec<_>>());
-    summary.not_measured = flags::not_measured(&run, &summary);
+    summary.warnings = warnings::warnings(&run, &summary)?;
+    summary.not_measured = warnings::not_measured(&run, &summary);
     summary.verdict = verdict::sentences(&summary);
     Ok(summary)
 }

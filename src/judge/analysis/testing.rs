@@ -214,7 +214,7 @@ pub(crate) fn summary() -> Summary {
         stopping: None,
         gates: Vec::new(),
         failures: Vec::new(),
-        flags: Vec::new(),
+        warnings: Vec::new(),
         not_measured: Vec::new(),
     }
 }

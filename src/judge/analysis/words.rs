@@ -1,4 +1,4 @@
-//! Numbers as words, for verdicts, flags and reports alike.
+//! Numbers as words, for verdicts, warnings and reports alike.
 
 /// A share in percent; one decimal below 10%.
 pub(crate) fn percent(share: f64) -> String {

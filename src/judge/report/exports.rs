@@ -490,6 +490,6 @@ mod tests {
             .map(|error| error.to_string())
             .collect();
         assert!(errors.is_empty(), "{errors:?}");
-        assert_eq!(value["schema_version"], 1);
+        assert_eq!(value["schema_version"], 2);
     }
 }

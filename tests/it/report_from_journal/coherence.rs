@@ -141,11 +141,12 @@ fn a_lossless_setting_is_as_the_noise_and_a_lossy_one_beyond_it() {
 }
 
 #[test]
-fn speculation_that_changes_replies_is_flagged_and_a_quantised_cache_is_not() {
+fn speculation_that_changes_replies_is_named_and_a_quantised_cache_is_not() {
     let flagged = |changed: &str| {
         let summary = greedy(|setting, _, _| (setting == changed).then_some(7));
         assert_eq!(row(&summary, changed).verdict, DivergenceVerdict::BeyondNoise);
-        summary.flags.iter().any(|flag| flag.contains("is not lossless at 2048 tokens: 100% of 20"))
+        let mut warnings = summary.warnings.iter();
+        warnings.any(|warning| warning.sentence.contains("is not lossless at 2048 tokens: 100% of 20"))
     };
     assert!(flagged(SPECULATING));
     assert!(!flagged(Q4));

@@ -8,7 +8,7 @@ mod truncation;
 
 use journal::{CONTEXTS, HOSTILE, MadeUp};
 use kneepoint::judge::analysis::summarise_with;
-use kneepoint::judge::analysis::summary::{CellSummary, FrontStatus, Summary, Verdict};
+use kneepoint::judge::analysis::summary::{CellSummary, FrontStatus, Summary, Verdict, WarningCode};
 use kneepoint::judge::report;
 use kneepoint::judge::report::Look;
 use kneepoint::record::{Outcome, Part, Score};
@@ -115,10 +115,11 @@ fn a_void_cell_has_no_figures() {
 }
 
 #[test]
-fn a_task_that_the_reference_cannot_do_is_left_out_and_flagged() {
+fn a_task_that_the_reference_cannot_do_is_left_out_and_named() {
     let native = SUMMARY.tasks.iter().filter(|row| row.arm == Some(kneepoint::record::Arm::Native));
     assert!(native.clone().count() > 0 && native.clone().all(|row| row.uninformative));
-    assert!(SUMMARY.flags.iter().any(|flag| flag.contains("(native) at 512") && flag.contains("left out")));
+    let mut left_out = SUMMARY.warnings.iter().filter(|warning| warning.code == WarningCode::TaskLeftOut);
+    assert!(left_out.any(|warning| warning.sentence.contains("(native) at 512 tokens")));
     // 100 retrieval and 100 prompted items; the 90 native ones would have halved every difference.
     assert_eq!(cell("Q8_0 kv=q8_0", 512).difference.map(|difference| difference.n), Some(200));
 }
@@ -154,9 +155,12 @@ fn parts_of_an_answer_count_where_they_lie() {
 }
 
 #[test]
-fn clocks_that_disagree_are_flagged() {
-    let flag = SUMMARY.flags.iter().find(|flag| flag.contains("client's decode rate")).expect("a flag");
-    let disagreeing = |setting: &str| flag.contains(&format!("{setting} at 512 tokens"));
+fn clocks_that_disagree_are_named() {
+    let apart = SUMMARY.warnings.iter().filter(|warning| warning.code == WarningCode::ClocksDisagree);
+    let cells: Vec<_> = apart.filter_map(|warning| warning.cell.clone()).collect();
+    let disagreeing = |setting: &str| {
+        cells.iter().any(|cell| cell.setting.as_deref() == Some(setting) && cell.context == Some(512))
+    };
     assert!(disagreeing("Q8_0 kv=q4_0"));
     assert!(!disagreeing("Q8_0 kv=q8_0"));
 }
@@ -185,7 +189,7 @@ fn without_the_second_visit_nothing_is_called_worse() {
     let summary = summarise_with(&journal, &MadeUp).expect("a summary");
     assert!(summary.aa.is_empty());
     assert!(summary.cells.iter().all(|cell| cell.verdict != Verdict::Worse));
-    assert!(summary.flags.iter().any(|flag| flag.contains("did not run twice")));
+    assert!(summary.warnings.iter().any(|warning| warning.code == WarningCode::NoNoiseFloor));
 }
 
 #[test]

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::error::Result;
-use crate::judge::analysis::flags::{DECODE_TOLERANCE, MIN_DECODED, OTHER_CPU_LIMIT, STEAL_LIMIT};
 use crate::judge::analysis::frame;
 use crate::judge::analysis::frame::Visit;
 use crate::judge::analysis::run::Run;
+use crate::judge::analysis::warnings::{DECODE_TOLERANCE, MIN_DECODED, OTHER_CPU_LIMIT, STEAL_LIMIT};
 use crate::judge::analysis::words::percent;
 use crate::quantile::median;
 use crate::record::suite::GateMetric;
@@ -24,7 +24,7 @@ pub(crate) struct Doubts {
 }
 
 impl Doubts {
-    /// What the run's own flags hold against each of its cells.
+    /// What the run's own warnings hold against each of its cells.
     pub(crate) fn of(run: &Run<'_>) -> Result<Self> {
         let mut doubts = Self::default();
         // Only gates ask.

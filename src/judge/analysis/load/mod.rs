@@ -2,7 +2,7 @@
 
 use super::memory;
 use super::run::Run;
-use super::words::{percent, significant};
+use super::warnings::Finding;
 use crate::record::journal::load::{LoadServer, LoadStep};
 use crate::record::suite::{Arrivals, LoadSpec};
 use crate::record::{Measurement, metric};
@@ -10,7 +10,7 @@ use crate::record::{Measurement, metric};
 mod quality;
 mod steps;
 
-use super::summary::{LoadRow, LoadServerRow, LoadSummary};
+use super::summary::{LoadRow, LoadServerRow, LoadSummary, Unit, WarningCode};
 
 /// A client that sends requests later than this (s) takes part in the latencies.
 const LATE_S: f64 = 0.01;
@@ -92,74 +92,62 @@ fn peak_bytes(measurements: &[Measurement]) -> Option<u64> {
     peak.map(|bytes| bytes as u64)
 }
 
-/// What the reader must know beside the figures.
-pub(crate) fn flags(load: &LoadSummary) -> Vec<String> {
+/// Returns what the reader must know beside the figures.
+pub(crate) fn findings(load: &LoadSummary) -> Vec<Finding> {
     // A server that is void says why once, not at every step.
     let is_void = |row: &LoadRow| load.servers.iter().any(|s| s.setting == row.setting && s.void.is_some());
     let steps = load.steps.iter().filter(|row| !is_void(row));
-    let steps = steps.flat_map(|row| step_flags(row, load.shared_prefix_tokens == 0));
+    let steps = steps.flat_map(|row| step_findings(row, load.shared_prefix_tokens == 0));
     let unsteady = load.servers.iter().filter_map(|server| {
         let warm_up = server.warm_up.filter(|warm_up| !warm_up.steady)?;
-        let (setting, rounds) = (&server.setting, warm_up.rounds);
-        Some(format!("the load server of {setting} was not steady after {rounds} rounds of warm-up"))
+        let finding = Finding::of_setting(WarningCode::LoadNotSteady, &server.setting);
+        Some(finding.figure("rounds", warm_up.rounds, Unit::Rounds))
     });
     let voids = load.servers.iter().filter_map(|server| {
         let reason = server.void.as_ref()?.lines().next().unwrap_or_default();
-        Some(format!("{} has no figures under load: {reason}", server.setting))
+        Some(Finding::of_setting(WarningCode::LoadVoid, &server.setting).detail(reason))
     });
     steps.chain(unsteady).chain(voids).collect()
 }
 
-fn step_flags(row: &LoadRow, all_different: bool) -> Vec<String> {
-    let at = format!("{} under load ({})", row.setting, row.arrivals.words());
-    let mut flags = Vec::new();
-    if let Some(reason) = &row.broke {
-        flags.push(format!("{at} was broken off: {}", reason.lines().next().unwrap_or_default()));
-    }
-    if row.failed > 0 {
-        let error = row.error.as_deref().unwrap_or("no reason given");
-        flags.push(format!("{at}: {} of {} requests failed, most with: {error}", row.failed, row.requests));
-    }
-    if row.not_sent > 0 {
-        flags.push(format!(
-            "{at}: {} of {} requests were not sent, because too many were under way: its latencies are too low",
-            row.not_sent, row.requests
-        ));
-    }
-    if row.falls_behind {
-        flags.push(format!("{at} falls behind what arrives: its latencies grow with the length of the step"));
-    }
-    if let Some(late) = row.late_s.p95.filter(|late| *late > LATE_S) {
-        let ms = significant(late * 1000.0);
-        flags.push(format!("{at}: kneepoint itself sent 5% of the requests {ms} ms late or more"));
-    }
-    if let Some(cached) = row.cached.filter(|cached| all_different && *cached > CACHED) {
-        let share = percent(cached);
-        flags
-            .push(format!("{at}: {share} of the prompt tokens came from a cache, though all prompts differ"));
-    }
-    if row.short > 0 {
-        flags.push(format!("{at}: {} replies are shorter than asked", row.short));
-    }
-    if let (1.., Some(reason)) = (row.untimed, &row.untimed_reason) {
-        flags.push(format!(
-            "{at}: {} replies have no time to the first token and no times between tokens: {reason}",
-            row.untimed
-        ));
-    }
-    flags
+fn step_findings(row: &LoadRow, all_different: bool) -> Vec<Finding> {
+    let of = |code| Finding::of_setting(code, &row.setting).about(row.arrivals.words());
+    let requests = |code| of(code).figure("requests", row.requests, Unit::Requests);
+    let broke = row
+        .broke
+        .as_ref()
+        .map(|reason| of(WarningCode::LoadBroke).detail(reason.lines().next().unwrap_or_default()));
+    let failed = (row.failed > 0).then(|| {
+        requests(WarningCode::LoadFailed)
+            .figure("failed", row.failed, Unit::Requests)
+            .detail(row.error.as_deref().unwrap_or("no reason given"))
+    });
+    let not_sent = (row.not_sent > 0)
+        .then(|| requests(WarningCode::LoadNotSent).figure("not_sent", row.not_sent, Unit::Requests));
+    let behind = row.falls_behind.then(|| of(WarningCode::LoadFallsBehind));
+    let late = row.late_s.p95.filter(|late| *late > LATE_S);
+    let late = late.map(|late| of(WarningCode::LoadSentLate).figure("late_p95", late, Unit::Seconds));
+    let cached = row.cached.filter(|cached| all_different && *cached > CACHED);
+    let cached = cached.map(|cached| of(WarningCode::LoadCached).figure("cached", cached, Unit::Share));
+    let short = (row.short > 0).then(|| of(WarningCode::LoadShort).figure("short", row.short, Unit::Replies));
+    let reason = row.untimed_reason.as_ref().filter(|_| row.untimed > 0);
+    let untimed = reason.map(|reason| {
+        of(WarningCode::LoadUntimed).figure("untimed", row.untimed, Unit::Replies).detail(reason)
+    });
+    [broke, failed, not_sent, behind, late, cached, short, untimed].into_iter().flatten().collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::judge::analysis::summary::Percentiles;
+    use crate::judge::analysis::warnings::sentence;
 
     #[test]
-    fn flags_name_the_step_and_what_is_wrong_with_it() {
+    fn warnings_name_the_step_and_what_is_wrong_with_it() {
         let mut step = steps::tests::step(5);
         let spec = steps::tests::spec();
-        assert_eq!(step_flags(&steps::row(&step, &spec, 0.95), true), Vec::<String>::new());
+        assert_eq!(step_findings(&steps::row(&step, &spec, 0.95), true), Vec::<Finding>::new());
         step.requests[1].failed = Some(crate::record::Stage::Request);
         step.requests[1].error = Some("HTTP 500: no".into());
         step.requests[2].cached_tokens = Some(90);
@@ -169,7 +157,7 @@ mod tests {
         row.falls_behind = true;
         row.not_sent = 2;
         (row.untimed, row.untimed_reason) = (4, Some("kept back".into()));
-        let flags = step_flags(&row, true);
+        let found = step_findings(&row, true);
         let expected = [
             "1 of 5 requests failed, most with: HTTP 500: no",
             "2 of 5 requests were not sent",
@@ -179,10 +167,11 @@ mod tests {
             "1 replies are shorter",
             "4 replies have no time to the first token and no times between tokens: kept back",
         ];
-        for (flag, words) in flags.iter().zip(expected) {
-            assert!(flag.starts_with("a under load (1 stream)") && flag.contains(words), "{flag}");
+        for (finding, words) in found.iter().zip(expected) {
+            let said = sentence(finding);
+            assert!(said.starts_with("a under load (1 stream)") && said.contains(words), "{said}");
         }
-        assert_eq!(flags.len(), expected.len());
-        assert!(!step_flags(&row, false).iter().any(|flag| flag.contains("cache")));
+        assert_eq!(found.len(), expected.len());
+        assert!(!step_findings(&row, false).iter().any(|found| found.code == WarningCode::LoadCached));
     }
 }

@@ -13,7 +13,7 @@ use crate::judge::analysis::pareto::value;
 use crate::judge::analysis::run::Run;
 use crate::judge::analysis::summary::{CellSummary, Estimate, MemoryKind, Verdict};
 use crate::judge::analysis::words::{percent, points};
-use crate::judge::analysis::{flags, words};
+use crate::judge::analysis::{warnings, words};
 use crate::record::Objective;
 use crate::record::suite::Setting;
 
@@ -382,7 +382,7 @@ fn level(measured: Measured, weighted: Option<weighted::Quality>) -> Level {
         credit,
         verdict: summary.verdict,
         not_comparable: summary.not_comparable.clone(),
-        memory_is_shared: flags::is_shared(&summary.memory),
+        memory_is_shared: warnings::is_shared(&summary.memory),
         figures: BTreeMap::new(),
     };
     match weighted {

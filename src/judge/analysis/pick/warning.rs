@@ -8,13 +8,13 @@ use super::levels::Basis;
 use super::request::{Goal, MinQuality, Request};
 use super::weighted;
 use crate::error::Result;
-use crate::judge::analysis::flags::Doubt;
+use crate::judge::analysis::arm_suffix;
 use crate::judge::analysis::frame::Visit;
 use crate::judge::analysis::run::Run;
 use crate::judge::analysis::summary::Verdict;
 use crate::judge::analysis::tasks::is_uninformative;
+use crate::judge::analysis::warnings::{self, Doubt};
 use crate::judge::analysis::words::{percent, points, thousands};
-use crate::judge::analysis::{arm_suffix, flags};
 use crate::record::Objective;
 use crate::task::Weight;
 
@@ -73,7 +73,7 @@ pub(super) fn all(
     warn(WarningCode::ContextNotMeasured, basis.note(request));
     warn(WarningCode::BeyondTrainedContext, beyond_trained(run, request, pick));
     let needs = needs(run, request);
-    let doubts = flags::doubts(run)?;
+    let doubts = warnings::doubts(run)?;
     for (code, objectives) in [
         (WarningCode::DoubtfulSpeed, &[Objective::Decode, Objective::Prefill, Objective::Ttft][..]),
         (WarningCode::DoubtfulEnergy, &[Objective::Energy]),
@@ -83,7 +83,7 @@ pub(super) fn all(
             doubt.about.iter().any(|about| objectives.contains(about) && needs.contains(about))
         };
         for doubt in doubts.iter().filter(about) {
-            warn(code, Some(doubt.text.clone()));
+            warn(code, Some(warnings::sentence(&doubt.finding)));
         }
     }
     if needs.contains(&Objective::Memory) && pick.memory_is_shared {

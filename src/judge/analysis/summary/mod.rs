@@ -14,6 +14,7 @@ mod memory;
 mod serving;
 mod task;
 mod verdict;
+mod warning;
 
 pub use cell::{CellSummary, EnergySummary, SpeedRow};
 pub use distributions::{
@@ -37,9 +38,13 @@ pub use task::{
     EffectivePoint, TaskRow, TriggerRow,
 };
 pub use verdict::{FrontStatus, Verdict};
+pub use warning::{Figure, Severity, Unit, Warning, WarningCell, WarningCode};
 
-/// Version of the JSON form of [`Summary`].
-pub const SUMMARY_SCHEMA_VERSION: u32 = 1;
+/// Version of the JSON form of [`Summary`]. Version 1 had sentences, `flags`, where `warnings` are.
+pub const SUMMARY_SCHEMA_VERSION: u32 = 2;
+
+/// The oldest version that [`Summary`] still reads.
+pub const OLDEST_SUMMARY_SCHEMA_VERSION: u32 = 1;
 
 /// Everything a report says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -148,7 +153,8 @@ pub struct Summary {
     /// Trials that broke.
     pub failures: Vec<FailureRow>,
     /// Things the reader must know: uninformative tasks, disagreeing clocks, noise.
-    pub flags: Vec<String>,
+    #[serde(alias = "flags", deserialize_with = "warning::of_any_version")]
+    pub warnings: Vec<Warning>,
     /// What was not measured, and why.
     pub not_measured: Vec<String>,
 }

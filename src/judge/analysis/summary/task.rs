@@ -29,7 +29,7 @@ pub struct TaskRow {
     #[serde(default)]
     pub difference: Option<Estimate>,
     /// Above 97% (nearly no room for a gain, and small damage hides) or at 0 on the reference (no damage can
-    /// show): see [`Summary::flags`].
+    /// show): see [`Summary::warnings`].
     pub uninformative: bool,
     /// Error labels and how often.
     pub labels: BTreeMap<String, u32>,
