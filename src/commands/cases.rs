@@ -5,7 +5,7 @@ use super::progress::Display;
 use super::setup;
 use crate::cli::{CasesArgs, Global};
 use crate::error::{EXIT_OK, Error, Result, nearest};
-use crate::measure::runner::{Desk, Interrupt};
+use crate::measure::runner::{CaseServer, Interrupt};
 use crate::record::suite::{Suite, TaskSpec};
 use crate::record::{Arm, Case};
 use crate::task::{self, Approximate, Params};
@@ -86,7 +86,7 @@ fn exact(
     setup::runtime()?.block_on(async {
         let interrupt = Interrupt::listen()?;
         let least = contexts.iter().copied().min().unwrap_or_default();
-        let desk = Desk::open(&suite, &prepared, least, &interrupt).await?;
+        let desk = CaseServer::open(&suite, &prepared, least, &interrupt).await?;
         let made = tokio::select! {
             made = every(&desk, &suite, spec, contexts, arms) => made,
             () = interrupt.asked(1) => Err(Error::new(crate::error::Kind::Interrupted, "stopped")),
@@ -98,7 +98,7 @@ fn exact(
 }
 
 async fn every(
-    desk: &Desk,
+    desk: &CaseServer,
     suite: &Suite,
     spec: &TaskSpec,
     contexts: &[u32],

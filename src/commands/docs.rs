@@ -144,7 +144,7 @@ pub fn engines() -> String {
 }
 
 fn capabilities() -> String {
-    let names: Vec<&str> = ENGINES.iter().map(|engine| engine.name()).collect();
+    let names: Vec<String> = ENGINES.iter().map(|engine| heading(*engine)).collect();
     let mut text =
         format!("| | {} | without it |\n|---|{}---|\n", names.join(" | "), "---|".repeat(names.len()));
     for capability in Capability::ALL {
@@ -159,23 +159,34 @@ fn capabilities() -> String {
     text
 }
 
+/// The engine's name in the head of the table.
+fn heading(engine: &dyn Engine) -> String {
+    let remark = if engine.card().experimental { " (experimental: never run here)" } else { "" };
+    format!("{}{remark}", engine.name())
+}
+
 fn of_engine(engine: &dyn Engine) -> String {
     let code = |names: &[&str]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    let drafting: Vec<&str> =
-        engine.speculation_types().iter().copied().filter(|kind| engine.takes_draft(kind)).collect();
-    let mut text = format!("\n## {}\n\n{}.\n\n", engine.name(), engine.summary());
+    let drafting: Vec<&str> = engine
+        .card()
+        .speculation_types
+        .iter()
+        .copied()
+        .filter(|kind| engine.card().takes_draft(kind))
+        .collect();
+    let mut text = format!("\n## {}\n\n{}.\n\n", engine.name(), engine.card().described());
     text.push_str(&format!(
         "- Cache types: {} (default `{}`)\n",
-        code(engine.cache_types()),
-        engine.default_cache_type()
+        code(engine.card().cache_types),
+        engine.card().default_cache_type
     ));
-    text.push_str(&format!("- Speculation: {}\n", code(engine.speculation_types())));
+    text.push_str(&format!("- Speculation: {}\n", code(engine.card().speculation_types)));
     if !drafting.is_empty() {
         text.push_str(&format!("- With a draft model (`draft`): {}\n", code(&drafting)));
     }
-    if !engine.options().is_empty() {
+    if !engine.card().options.is_empty() {
         text.push_str("\n| option | takes | on the command line | what it does |\n|---|---|---|---|\n");
-        engine.options().iter().for_each(|option| text.push_str(&option_row(option)));
+        engine.card().options.iter().for_each(|option| text.push_str(&option_row(option)));
     }
     text
 }
@@ -190,6 +201,7 @@ fn option_row(option: &ServerOption) -> String {
         Place::Switch { on, off } => format!("true: {}, false: {}", flags(on), flags(off)),
         Place::Speculation(key) => format!("`{key}` of the speculation"),
         Place::Env(name) => format!("environment `{name}`"),
+        Place::Config { section, key } => format!("`{section}.{key}` of the configuration file"),
     };
     let only = match option.only {
         Only::Always => String::new(),

@@ -112,8 +112,9 @@ fn gpus() -> Check {
 }
 
 fn engine_check(engine: &'static dyn engine::Engine, store: &Store<'_>) -> Result<Check> {
-    let name = format!("engine {}", engine.name());
-    if engine.binaries().is_empty() {
+    let remark = if engine.card().experimental { " (experimental)" } else { "" };
+    let name = format!("engine {}{remark}", engine.name());
+    if engine.card().binaries.is_empty() {
         let meaning = "attached only: a suite names the server's address with `engine.url`";
         return Ok(check(&name, State::Ok, "no binary needed", meaning));
     }
@@ -137,7 +138,7 @@ fn engine_check(engine: &'static dyn engine::Engine, store: &Store<'_>) -> Resul
             })
         }
         Ok(Location::WouldFetch { what, bytes } | Location::WouldDerive { what, bytes, .. }) => {
-            let found = format!("no {} on PATH", engine.binaries().join(" or "));
+            let found = format!("no {} on PATH", engine.card().binaries.join(" or "));
             Ok(check(&name, State::Absent, found, format!("a run fetches {what} ({})", megabytes(bytes))))
         }
         Err(error) => Ok(check(&name, State::Absent, chain(&error), "name a `binary` in the suite")),

@@ -1,6 +1,8 @@
 //! `run --dry-run`: what a run would do and cost, and the servers' commands; nothing is started but a short look at how
 //! fast the reference is, where no earlier run says it.
 
+use std::path::Path;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -14,8 +16,8 @@ use crate::judge::analysis::gates::UndecidableGate;
 use crate::judge::analysis::power::PowerRow;
 use crate::measure::model::{Silent, Store};
 use crate::measure::runner;
-use crate::measure::runner::{Basis, Prepared, megabytes};
-use crate::record::plan::Plan;
+use crate::measure::runner::{Basis, ConfigFile, Prepared, ServerCommand, megabytes};
+use crate::record::plan::{Plan, Visit};
 use crate::record::suite::Suite;
 use crate::record::{Argv, Warning};
 
@@ -110,6 +112,9 @@ pub(super) struct DryVisit {
     pub replicate: u32,
     /// Trials.
     pub trials: usize,
+    /// The server's configuration file, for engines that read one.
+    #[serde(skip)]
+    pub config: Option<ConfigFile>,
     /// The command, when everything that it names is on this machine.
     pub argv: Option<Argv>,
     /// Why this build cannot run the setting.
@@ -177,9 +182,9 @@ fn estimated(
 
 fn visits(suite: &Suite, plan: &Plan, prepared: Option<&Prepared>) -> Result<Vec<DryVisit>> {
     let visits = plan.visits.iter().map(|visit| {
-        let argv = prepared.map(|prepared| runner::argv(suite, prepared, visit, 0)).transpose();
-        let (argv, unsupported) = match argv {
-            Ok(argv) => (argv.map(Argv::without_keys), None),
+        let command = prepared.map(|prepared| command(suite, prepared, visit)).transpose();
+        let (command, unsupported) = match command {
+            Ok(command) => (command, None),
             // As in a run: without the reference nothing can be compared.
             Err(error) if visit.cell.setting == *suite.reference() => return Err(error),
             Err(error) => (None, Some(crate::error::chain(&error))),
@@ -190,11 +195,17 @@ fn visits(suite: &Suite, plan: &Plan, prepared: Option<&Prepared>) -> Result<Vec
             context: visit.cell.context,
             replicate: visit.replicate,
             trials: visit.trials.len(),
-            argv,
+            config: command.as_ref().and_then(|command| command.config.clone()),
+            argv: command.map(|command| command.argv.without_keys()),
             unsupported,
         })
     });
     visits.collect()
+}
+
+/// What a visit's server would be started with; its port is not known yet.
+fn command(suite: &Suite, prepared: &Prepared, visit: &Visit) -> Result<ServerCommand> {
+    runner::command(suite, prepared, visit, 0, Path::new(""))
 }
 
 fn cells(visits: &[DryVisit]) -> Vec<DryCell> {
@@ -239,7 +250,7 @@ fn dry_load(suite: &Suite, plan: &Plan, prepared: Option<&Prepared>) -> Result<V
             slots: visit.slots,
             steps: steps.clone(),
             argv: prepared
-                .map(|prepared| runner::argv(suite, prepared, visit, 0).map(Argv::without_keys))
+                .map(|prepared| command(suite, prepared, visit).map(|command| command.argv.without_keys()))
                 .transpose()?,
         })
     });
@@ -340,7 +351,11 @@ fn time_text(dry: &DryRun) -> String {
 }
 
 /// The servers' command lines, each once however often it is started.
-struct Commands(Vec<Argv>);
+struct Commands {
+    argvs: Vec<Argv>,
+    /// The configuration files that they name.
+    configs: Vec<ConfigFile>,
+}
 
 impl Commands {
     fn of(dry: &DryRun) -> Self {
@@ -351,24 +366,36 @@ impl Commands {
                 distinct.push(argv.clone());
             }
         }
-        Self(distinct)
+        let configs = dry.visits.iter().filter_map(|visit| visit.config.clone()).collect();
+        Self { argvs: distinct, configs }
     }
 
     /// Its number, from 1.
     fn number(&self, argv: Option<&Argv>) -> String {
-        let at = argv.and_then(|argv| self.0.iter().position(|known| known == argv));
+        let at = argv.and_then(|argv| self.argvs.iter().position(|known| known == argv));
         at.map_or_else(|| "-".to_owned(), |at| (at + 1).to_string())
     }
 
     fn text(&self, dry: &DryRun) -> String {
-        match (&dry.attached, self.0.is_empty()) {
+        match (&dry.attached, self.argvs.is_empty()) {
             (Some(url), _) => format!("\nattached to {url}: nothing is started\n"),
             (None, true) => "\nthe commands are known once the files above are there\n".to_owned(),
             (None, false) => {
-                let numbered = self.0.iter().enumerate();
-                numbered.map(|(at, argv)| format!("\ncommand {}\n  {}\n", at + 1, argv.shell())).collect()
+                let numbered = self.argvs.iter().enumerate();
+                let shown = numbered.map(|(at, argv)| {
+                    format!("\ncommand {}\n  {}\n{}", at + 1, argv.shell(), self.config_of(argv))
+                });
+                shown.collect()
             }
         }
+    }
+
+    /// The text of the configuration file that a command names; empty where it names none.
+    fn config_of(&self, argv: &Argv) -> String {
+        let named = |config: &&ConfigFile| argv.args.iter().any(|arg| Path::new(arg) == config.path);
+        let Some(config) = self.configs.iter().find(named) else { return String::new() };
+        let lines = config.text.lines().map(|line| format!("    {}\n", crate::console::shown(line)));
+        format!("  {}:\n{}", config.path.display(), lines.collect::<String>())
     }
 }
 
@@ -389,4 +416,19 @@ fn power_text(rows: &[PowerRow]) -> String {
         ));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_shown_with_the_file_that_it_names() {
+        let config =
+            ConfigFile { path: "engine/1-config.yml".into(), text: "model:\n  port: 1\n".to_owned() };
+        let named = Argv { args: vec!["--config".into(), "engine/1-config.yml".into()], ..Argv::default() };
+        let commands = Commands { argvs: Vec::new(), configs: vec![config] };
+        assert_eq!(commands.config_of(&named), "  engine/1-config.yml:\n    model:\n      port: 1\n");
+        assert_eq!(commands.config_of(&Argv::default()), "");
+    }
 }

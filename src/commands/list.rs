@@ -86,10 +86,10 @@ fn tasks() -> Vec<Item> {
 fn engines() -> Vec<Item> {
     let items = engine::ENGINES.iter().map(|engine| {
         let mut details = vec![
-            format!("cache types: {}", engine.cache_types().join(" ")),
-            format!("speculation: {}", engine.speculation_types().join(" ")),
+            format!("cache types: {}", engine.card().cache_types.join(" ")),
+            format!("speculation: {}", engine.card().speculation_types.join(" ")),
         ];
-        let options: Vec<&str> = engine.options().iter().map(|option| option.name).collect();
+        let options: Vec<&str> = engine.card().options.iter().map(|option| option.name).collect();
         if !options.is_empty() {
             details.push(format!("options: {}", options.join(" ")));
         }
@@ -97,7 +97,7 @@ fn engines() -> Vec<Item> {
             format!("{}: {}", capability.name(), engine.supports(*capability).words())
         };
         details.extend(Capability::ALL.iter().map(supports));
-        Item { name: engine.name().to_owned(), summary: engine.summary().to_owned(), details }
+        Item { name: engine.name().to_owned(), summary: engine.card().described(), details }
     });
     items.collect()
 }

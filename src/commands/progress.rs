@@ -232,7 +232,7 @@ impl Subscriber for Display {
                 self.say(&format!("{setting} at {context} stops: {}", decision.because));
             }
             Event::Note(note) => self.bar.suspend(|| tracing::warn!("{note}")),
-            Event::LoadVisit { visit, steps } => {
+            Event::LoadtestVisit { visit, steps } => {
                 let mut status = self.status();
                 status.at = format!("under load: {}", visit.cell.setting);
                 if let Some(eta) = &mut status.eta {
@@ -241,19 +241,19 @@ impl Subscriber for Display {
                 drop(status);
                 self.say(&format!("load: {} at {}: {steps} steps", visit.cell.setting, visit.cell.context));
             }
-            Event::LoadWork { setting, what } => {
+            Event::LoadtestWork { setting, what } => {
                 self.bar.set_message(clean(&format!("{setting} under load: {what}")).into_owned());
                 self.say(&format!("load: {setting}: {what}"));
             }
-            Event::LoadServer(server) => self.note_launch(&server.launch),
-            Event::LoadStep(step) => {
+            Event::LoadtestServer(server) => self.note_launch(&server.launch),
+            Event::LoadtestStep(step) => {
                 if let Some(reason) = &step.broke {
                     let (setting, words) = (&step.setting, step.arrivals.words());
                     let first = reason.lines().next().unwrap_or_default();
                     self.bar.suspend(|| tracing::warn!("{setting} under load, {words}: {first}"));
                 }
             }
-            Event::LoadTrial(_) | Event::Case(_) => {}
+            Event::LoadtestTrial(_) | Event::Case(_) => {}
         }
         Ok(())
     }

@@ -357,15 +357,15 @@ impl Subscriber for Recorder<'_> {
             Event::Stopped { decision, .. } => {
                 self.writer.append(&Record::Decision(Box::new((*decision).clone())))
             }
-            Event::LoadServer(server) => {
+            Event::LoadtestServer(server) => {
                 let server = LoadServer { launch: self.launch(&server.launch)?, ..(*server).clone() };
                 self.writer.append(&Record::LoadServer(Box::new(server)))
             }
-            Event::LoadStep(step) => {
+            Event::LoadtestStep(step) => {
                 let broke = step.broke.as_ref().map(|reason| self.secrets.text(reason));
                 self.writer.append(&Record::LoadStep(Box::new(LoadStep { broke, ..(*step).clone() })))
             }
-            Event::LoadTrial(asked) => {
+            Event::LoadtestTrial(asked) => {
                 let asked = LoadTrial { trial: self.trial(&asked.trial), ..(*asked).clone() };
                 self.writer.append(&Record::LoadTrial(Box::new(asked)))
             }

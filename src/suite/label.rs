@@ -23,7 +23,7 @@ impl Setting {
             parts.push(format!("spec={}", self.speculation));
         }
         parts.extend(self.draft.iter().map(|draft| format!("draft={draft}")));
-        let usual = engine::find(&self.engine).map(|engine| engine.default_flash_attention());
+        let usual = engine::find(&self.engine).map(|engine| engine.card().default_flash_attention);
         let unsaid = unknown && self.flash_attention == FlashAttention::Auto;
         if self.flash_attention != usual.unwrap_or_default() && !unsaid {
             parts.push(format!("fa={}", self.flash_attention.name()));

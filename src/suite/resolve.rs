@@ -43,7 +43,8 @@ impl Resolver<'_> {
             None => "off".to_owned(),
             Some(word) => self.speculation(word)?,
         };
-        let usual = if self.attached { FlashAttention::Auto } else { self.engine.default_flash_attention() };
+        let usual =
+            if self.attached { FlashAttention::Auto } else { self.engine.card().default_flash_attention };
         let mut setting = Setting {
             label: String::new(),
             engine: self.engine.name().to_owned(),
@@ -61,9 +62,9 @@ impl Resolver<'_> {
         if self.attached {
             return Ok(setting);
         }
-        match self.engine.impossible(&setting) {
-            None => Ok(setting),
-            Some(reason) => {
+        match self.engine.validate(&setting) {
+            Ok(()) => Ok(setting),
+            Err(reason) => {
                 Err(self.checker.error(span, format!("impossible setting: {reason}"), "this setting"))
             }
         }
@@ -73,7 +74,7 @@ impl Resolver<'_> {
     fn speculation(&self, word: &Spanned<String>) -> Result<String> {
         for name in word.get_ref().split(',') {
             let part = Spanned::new(word.span(), name.to_owned());
-            self.of_engine(&part, "speculation type", self.engine.speculation_types())?;
+            self.of_engine(&part, "speculation type", self.engine.card().speculation_types)?;
         }
         Ok(word.get_ref().clone())
     }
@@ -108,7 +109,7 @@ impl Resolver<'_> {
     }
 
     fn option(&self, name: &Spanned<String>) -> Result<&'static ServerOption> {
-        let table = self.engine.options();
+        let table = self.engine.card().options;
         table.iter().find(|option| option.name == name.get_ref()).ok_or_else(|| {
             let what = format!("option of {}", self.engine.name());
             self.checker.unknown(name, &what, table.iter().map(|option| option.name))
@@ -117,7 +118,7 @@ impl Resolver<'_> {
 
     /// Whether this speculation drafts with a second model.
     fn takes_draft(&self, speculation: &str) -> bool {
-        speculation.split(',').any(|name| self.engine.takes_draft(name))
+        speculation.split(',').any(|name| self.engine.card().takes_draft(name))
     }
 
     fn model(&self, name: Option<&Spanned<String>>) -> Result<&ModelSpec> {
@@ -159,8 +160,8 @@ impl Resolver<'_> {
     fn cache(&self, word: Option<&Spanned<String>>) -> Result<String> {
         match word {
             None if self.attached => Ok(UNKNOWN.to_owned()),
-            None => Ok(self.engine.default_cache_type().to_owned()),
-            Some(word) => self.of_engine(word, "cache type", self.engine.cache_types()),
+            None => Ok(self.engine.card().default_cache_type.to_owned()),
+            Some(word) => self.of_engine(word, "cache type", self.engine.card().cache_types),
         }
     }
 
@@ -247,7 +248,7 @@ impl Resolver<'_> {
     fn leave_out_what_means_nothing(&self, raw: &mut RawSetting) {
         let speculation = raw.speculation.as_ref().map_or("off", |word| word.get_ref().as_str());
         let drafts = self.takes_draft(speculation);
-        let table = self.engine.options();
+        let table = self.engine.card().options;
         raw.options.retain(|name, _| {
             let option = table.iter().find(|option| option.name == name.get_ref());
             option.is_none_or(|option| option.applies(speculation, drafts))

@@ -4,8 +4,9 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use kneepoint::measure::client::wire;
 use kneepoint::measure::client::{Client, Conversation, Limits, abilities};
-use kneepoint::measure::engine::{Dialect, Endpoints};
+use kneepoint::measure::engine::Endpoints;
 use kneepoint::record::suite::Sampling;
 use kneepoint::record::{Message, Source, Tool, metric};
 
@@ -256,7 +257,7 @@ fn figure(exchange: &kneepoint::measure::client::Exchange, name: &str) -> Option
 fn vllms_interface_is_spoken() {
     let server = Mock::start("--like vllm --decode-ms 1 --prefill-ms 0.01");
     let client = Client::new(&server.url, VLLM, Limits::default()).unwrap();
-    let client = client.speaking(Dialect::Vllm).of_model("mock");
+    let client = client.speaking(&wire::Vllm).of_model("mock");
     block_on(async {
         let messages = [Message::user("How many stones are in the river?")];
         let tool = Tool {
@@ -298,7 +299,7 @@ fn a_server_without_a_tokenizer_counts_by_its_usage() {
     let server = Mock::start("--like openai --context 600 --decode-ms 1 --prefill-ms 0.01");
     let endpoints = Endpoints { tokenize: None, prompt_logprobs: None, props: None, ..VLLM };
     let client = Client::new(&server.url, endpoints, Limits::default()).unwrap();
-    let client = client.speaking(Dialect::OpenAi).of_model("mock");
+    let client = client.speaking(&wire::OpenAi).of_model("mock");
     block_on(async {
         let messages = [Message::user("How many stones are in the river?")];
         let counted = client.count_chat(&messages, &[]).await.unwrap();

@@ -106,6 +106,7 @@ async fn the_real_server_runs_what_it_was_asked_for() {
             draft: cell.setting.draft.as_ref().map(|_| model.as_path()),
             port,
             slots: 1,
+            config: None,
             threads: None,
             gpu: false,
             extra_args: &[],

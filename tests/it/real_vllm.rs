@@ -67,7 +67,7 @@ async fn a_real_vllm_runs_what_it_was_asked_for() {
         ("prompt_lookup_max", "4"),
     ];
     let cell = cell("ngram", &options);
-    assert_eq!(Vllm.impossible(&cell.setting), None);
+    assert_eq!(Vllm.validate(&cell.setting), Ok(()));
     let port = free_port().unwrap();
     let launch = Launch {
         binary: &binary,
@@ -76,6 +76,7 @@ async fn a_real_vllm_runs_what_it_was_asked_for() {
         draft: None,
         port,
         slots: 1,
+        config: None,
         threads: None,
         gpu: false,
         extra_args: &[],

@@ -14,7 +14,7 @@ use super::setup;
 use crate::cli::{Global, RunArgs};
 use crate::console;
 use crate::error::{EXIT_OK, Error, Kind, Result};
-use crate::measure::runner::{Desk, Interrupt};
+use crate::measure::runner::{CaseServer, Interrupt};
 use crate::record::filter::Filter;
 use crate::record::suite::{Suite, TaskSpec};
 use crate::record::{Arm, Case, Outcome};
@@ -120,7 +120,7 @@ pub(super) fn pilot(args: &RunArgs, global: &Global) -> Result<u8> {
         let interrupt = Interrupt::listen()?;
         // One server with room for the longest serves all: quality does not depend on unused room.
         let context = chosen.iter().flat_map(|spec| &spec.contexts).copied().max().unwrap_or_default();
-        let mut desk = Desk::open(&suite, &prepared, context, &interrupt).await?;
+        let mut desk = CaseServer::open(&suite, &prepared, context, &interrupt).await?;
         let mut trier =
             Trier { desk: &mut desk, seed: suite.seed ^ OTHER_CASES, samples: args.pilot_samples };
         let tried = tokio::select! {
@@ -180,7 +180,7 @@ fn chosen(suite: &Suite, filter: &Filter) -> Result<Vec<TaskSpec>> {
 
 /// Tries tasks on a running server.
 struct Trier<'a> {
-    desk: &'a mut Desk,
+    desk: &'a mut CaseServer,
     seed: u64,
     samples: u32,
 }

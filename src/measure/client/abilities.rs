@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::dialect::Quirks;
-use super::{Client, Conversation, Failure, dialect};
+use super::connection::Client;
+use super::exchange::Failure;
+use super::wire::conversation::Conversation;
+use super::wire::format::Quirks;
 use crate::error::{Error, Kind, Result, chain};
 use crate::record::suite::Sampling;
 use crate::record::{Message, Tool};
@@ -67,10 +69,10 @@ impl Abilities {
 pub async fn probe(client: Client) -> Result<(Client, Abilities)> {
     let mut client = client;
     let exchange = loop {
-        match client.chat(&hello(), &Sampling::default(), REPLY_TOKENS).await {
+        match client.chat(&greeting(), &Sampling::default(), REPLY_TOKENS).await {
             Ok(exchange) => break exchange,
-            Err(failure) => match learned(client.manner.quirks, &failure) {
-                Some(quirks) => client.manner.quirks = quirks,
+            Err(failure) => match learned(client.writer.quirks, &failure) {
+                Some(quirks) => client.writer.quirks = quirks,
                 None => return Err(no_chat(&failure)),
             },
         }
@@ -97,14 +99,14 @@ pub async fn probe(client: Client) -> Result<(Client, Abilities)> {
     Ok((client, abilities))
 }
 
-fn hello_messages() -> &'static [Message] {
+fn greeting_messages() -> &'static [Message] {
     static MESSAGES: std::sync::LazyLock<[Message; 1]> =
         std::sync::LazyLock::new(|| [Message::user("Say hello.")]);
     MESSAGES.as_slice()
 }
 
-fn hello() -> Conversation<'static> {
-    Conversation::of(hello_messages())
+fn greeting() -> Conversation<'static> {
+    Conversation::of(greeting_messages())
 }
 
 fn no_chat(failure: &Failure) -> Error {
@@ -139,7 +141,7 @@ async fn tokenizer(client: &mut Client) -> Result<(), String> {
 
 /// Whether prompts can be counted, and that the count is what a reply's `usage` says; else that is what counts.
 async fn counting(client: &mut Client, usage: Option<u64>) -> Result<(), String> {
-    let counted = client.count_chat(hello_messages(), &[]).await;
+    let counted = client.count_chat(greeting_messages(), &[]).await;
     let agrees = |count: u32| usage.is_none_or(|usage| usage == u64::from(count));
     if matches!(counted, Ok(count) if agrees(count)) {
         return Ok(());
@@ -148,8 +150,8 @@ async fn counting(client: &mut Client, usage: Option<u64>) -> Result<(), String>
         let differ = |count| format!("it counts {count} tokens where a streamed reply has {usage:?}");
         return Err(counted.map_or_else(|error| chain(&error), differ));
     }
-    client.manner.quirks.count_by_usage = true;
-    client.count_chat(hello_messages(), &[]).await.map(drop).map_err(|error| chain(&error))
+    client.writer.quirks.count_by_usage = true;
+    client.count_chat(greeting_messages(), &[]).await.map(drop).map_err(|error| chain(&error))
 }
 
 async fn probabilities(client: &Client) -> Result<(), String> {
@@ -163,14 +165,14 @@ async fn probabilities(client: &Client) -> Result<(), String> {
 async fn tools(client: &Client) -> Result<(), String> {
     let parameters = json!({ "type": "object", "properties": { "city": { "type": "string" } } });
     let tool = Tool { name: "weather".into(), description: "Weather of a city".into(), parameters };
-    let conversation = Conversation { tools: &[tool], ..hello() };
+    let conversation = Conversation { tools: &[tool], ..greeting() };
     let asked = client.chat_whole(&conversation, &Sampling::default(), 1).await;
     asked.map(drop).map_err(|failure| failure.message)
 }
 
 fn remarks(client: &Client) -> Vec<String> {
     let mut remarks = Vec::new();
-    let not_sent = dialect::not_sent(client.manner.dialect);
+    let not_sent = client.writer.wire.not_sent();
     if !not_sent.is_empty() {
         remarks.push(format!("not sent: {} (the server's own values hold)", not_sent.join(", ")));
     }

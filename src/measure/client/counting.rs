@@ -4,14 +4,14 @@
 //! is asked for one token, and its `usage.prompt_tokens` is the count: exact, but it costs a prefill of the prompt, so
 //! every count is kept.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
 use serde_json::Value;
 
-use super::{Client, Conversation, Failure, chat, endpoint, reply, unexpected, wrap};
+use super::connection::Client;
+use super::exchange::Failure;
+use super::refusals::{endpoint, unexpected, wrap};
+use super::wire::body::template_body;
+use super::wire::conversation::Conversation;
 use crate::error::{Error, Kind, Result, chain};
-use crate::measure::engine::Dialect;
 use crate::record::suite::Sampling;
 use crate::record::{Message, Tool, short_hash};
 
@@ -19,31 +19,6 @@ use crate::record::{Message, Tool, short_hash};
 const LEAD: &str = "Text:";
 /// Pieces that a prompt is cut into when it is too long to be counted in one request (characters).
 const PIECE: usize = 2000;
-
-/// Counts of prompts by the hash of what was asked.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Counts(Arc<Mutex<Known>>);
-
-#[derive(Debug, Default)]
-struct Known {
-    exact: HashMap<String, u32>,
-    /// What the server refused to count.
-    refused: HashSet<String>,
-}
-
-impl Counts {
-    fn get(&self, key: &str) -> Option<u32> {
-        self.known().exact.get(key).copied()
-    }
-
-    fn keep(&self, key: String, count: u32) {
-        self.known().exact.insert(key, count);
-    }
-
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 impl Client {
     /// Tokens of the prompt that the server makes of a conversation with the model's chat template.
@@ -54,18 +29,14 @@ impl Client {
         if self.counts_by_usage() {
             return self.count_or_estimate(messages, tools).await;
         }
-        match self.manner.dialect {
-            Dialect::Vllm | Dialect::Sglang => {
-                let path = endpoint(self.endpoints.tokenize, "tokenizer")?;
-                let value = self.post_json(path, &self.manner.count_chat(messages, tools)).await?;
-                let ids = reply::token_ids(&value).ok_or_else(|| unexpected(path, "a list of token ids"))?;
-                Ok(length(ids.len()))
-            }
-            Dialect::LlamaCpp | Dialect::OpenAi => {
-                let rendered = self.apply_template(messages, tools).await?;
-                Ok(length(self.tokenize(&rendered, true).await?.len()))
-            }
-        }
+        let Some(body) = self.writer.count_chat(messages, tools) else {
+            let rendered = self.apply_template(messages, tools).await?;
+            return Ok(length(self.tokenize(&rendered, true).await?.len()));
+        };
+        let path = endpoint(self.endpoints.tokenize, "tokenizer")?;
+        let value = self.post_json(path, &body).await?;
+        let ids = self.writer.token_ids(&value).ok_or_else(|| unexpected(path, "a list of token ids"))?;
+        Ok(length(ids.len()))
     }
 
     /// As [`Client::count_chat`], for making a case. A prompt that the server refuses (for a tool's schema, for the roles
@@ -133,8 +104,8 @@ impl Client {
 
     /// Whether a chat is counted by asking for a token of its reply.
     pub(super) fn counts_by_usage(&self) -> bool {
-        let asked_for_a_prompt = matches!(self.manner.dialect, Dialect::LlamaCpp | Dialect::OpenAi);
-        self.manner.quirks.count_by_usage
+        let asked_for_a_prompt = !self.writer.counts_chats();
+        self.writer.quirks.count_by_usage
             || self.endpoints.tokenize.is_none()
             || (asked_for_a_prompt && self.endpoints.apply_template.is_none())
     }
@@ -178,7 +149,7 @@ impl Client {
             return Ok(known);
         }
         let conversation = Conversation { tools, ..Conversation::of(messages) };
-        let body = self.manner.whole(&conversation, &Sampling::default(), 1)?;
+        let body = self.writer.whole(&conversation, &Sampling::default(), 1)?;
         let answer = self.http.post(self.endpoints.chat, &body).await?;
         let value: Value = serde_json::from_slice(answer.recording.bytes()).unwrap_or_default();
         let count = value.pointer("/usage/prompt_tokens").and_then(Value::as_u64);
@@ -195,7 +166,7 @@ impl Client {
 }
 
 fn hash_of(messages: &[Message], tools: &[Tool]) -> String {
-    short_hash(chat::template_body(messages, tools).to_string().as_bytes())
+    short_hash(template_body(messages, tools).to_string().as_bytes())
 }
 
 /// Whether a request was refused because its prompt does not fit.
@@ -224,11 +195,6 @@ fn pieces(text: &str) -> Vec<&str> {
 
 fn length(tokens: usize) -> u32 {
     u32::try_from(tokens).unwrap_or(u32::MAX)
-}
-
-/// Whether an error says that a server cannot do what was asked.
-pub(crate) fn is_unsupported(error: &Error) -> bool {
-    error.kind() == Kind::Unsupported
 }
 
 #[cfg(test)]

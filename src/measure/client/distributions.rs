@@ -11,9 +11,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::dialect::Manner;
+use super::exchange::{Exchange, Failure};
 use super::http::Http;
-use super::{Exchange, Failure};
+use super::writer::RequestWriter;
 use crate::console::shown;
 use crate::record::{Measurement, PackedDistributions, Reply, Source, metric};
 
@@ -86,7 +86,7 @@ struct Position {
 
 pub(super) async fn collect(
     http: &Http,
-    manner: &Manner,
+    writer: &RequestWriter,
     path: &str,
     tokens: &[u32],
     lengths: &[usize],
@@ -95,7 +95,7 @@ pub(super) async fn collect(
     let mut positions: Vec<Position> = Vec::with_capacity(lengths.len());
     let mut before = None;
     for &length in lengths {
-        let ask = Ask { model: manner.model.as_deref(), prefix: &tokens[..length], cold: before.is_none() };
+        let ask = Ask { model: writer.model.as_deref(), prefix: &tokens[..length], cold: before.is_none() };
         let mut position = position(http, path, ask, top_k).await?;
         position.step = before == Some(length - 1);
         before = Some(length);

@@ -11,9 +11,9 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::exchange::{Failure, Limits};
 use super::key::ApiKey;
 use super::timeline::Recording;
-use super::{Failure, Limits};
 use crate::console::shown;
 use crate::error::{Context, Error, Result};
 use crate::record::Reply;
@@ -24,7 +24,7 @@ const REFUSAL_BYTES: usize = 64 << 10;
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long the request that opens a connection may take.
-const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
+const OPENING_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a connection without a request counts as open.
 const FRESH: Duration = Duration::from_secs(1);
 
@@ -89,8 +89,8 @@ impl Http {
     /// whatever becomes of it, the timed one says so.
     pub(super) async fn connect(&self, method: Method, path: &str) {
         let request = self.signed(self.client.request(method, self.url(path)));
-        let hello = async { request.send().await?.bytes().await };
-        let _ = timeout(HELLO_TIMEOUT.min(self.limits.request_timeout), hello).await;
+        let opening = async { request.send().await?.bytes().await };
+        let _ = timeout(OPENING_TIMEOUT.min(self.limits.request_timeout), opening).await;
     }
 
     fn signed(&self, request: RequestBuilder) -> RequestBuilder {
@@ -266,7 +266,7 @@ fn build(url: &Url) -> reqwest::Result<reqwest::Client> {
         .http1_only()
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
-        // Only the connection of a hello is used again, and at once (see `connect`): one kept for longer may be
+        // Only an opened connection is used again, and at once (see `connect`): one kept for longer may be
         // closed by the server when it is wanted (llama-server closes after 5 s, or 100 requests).
         .pool_idle_timeout(FRESH)
         .connect_timeout(Duration::from_secs(10))

@@ -8,10 +8,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::dialect::Manner;
 use super::distributions::{log_probability, sort};
+use super::exchange::{Exchange, Failure};
 use super::http::{Answer, Http};
-use super::{Exchange, Failure};
+use super::writer::RequestWriter;
 use crate::console::shown;
 use crate::record::{Measurement, PackedDistributions, Reply, Source, metric};
 
@@ -53,20 +53,20 @@ struct Choice {
 
 pub(super) async fn collect(
     http: &Http,
-    manner: &Manner,
+    writer: &RequestWriter,
     path: &str,
     tokens: &[u32],
     positions: &[usize],
     top_k: usize,
 ) -> Result<Exchange, Failure> {
     let request = Request {
-        model: manner.model.as_deref(),
+        model: writer.model.as_deref(),
         prompt: tokens,
         max_tokens: 1,
         temperature: 0.0,
         prompt_logprobs: top_k,
         stream: false,
-        cache_salt: manner.salt(false),
+        cache_salt: writer.salt(false),
     };
     let room = tokens.len().saturating_mul(top_k.saturating_add(1)).saturating_mul(ENTRY_BYTES);
     let answer = http.with_room(room).post(path, &request).await.map_err(explained)?;

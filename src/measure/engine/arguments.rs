@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::{Engine, LIBRARY_PATH};
+use super::card::EngineCard;
+use super::launch::LIBRARY_PATH;
 use crate::error::nearest;
 use crate::record::Build;
 use crate::record::suite::{FlashAttention, Setting};
@@ -85,12 +86,12 @@ fn argparse_line(line: &str) -> impl Iterator<Item = (&str, &str)> {
 }
 
 /// Why a cache type of the setting is not one of the engine's.
-pub(super) fn unknown_cache_type(engine: &dyn Engine, setting: &Setting) -> Option<String> {
-    let known = engine.cache_types();
+pub(super) fn unknown_cache_type(card: &EngineCard, setting: &Setting) -> Option<String> {
+    let known = card.cache_types;
     let sides = [("k", &setting.k), ("v", &setting.v)];
     let (side, name) = sides.into_iter().find(|(_, name)| !known.contains(&name.as_str()))?;
     let what = format!("cache type for `{side}`");
-    Some(unknown(engine.name(), &what, name, known))
+    Some(unknown(card.name, &what, name, known))
 }
 
 /// `ENGINE has no WHAT NAME`, with the nearest or all known ones.
@@ -124,21 +125,21 @@ pub(super) fn no_flash_attention(engine: &str, setting: &Setting, kernels: &str)
 
 /// Why the speculation of an engine that has one type at a time is not one of its types; `shown` is the engine's name
 /// in sentences.
-pub(super) fn unknown_speculation(engine: &dyn Engine, shown: &str, setting: &Setting) -> Option<String> {
-    let (name, known) = (setting.speculation.as_str(), engine.speculation_types());
+pub(super) fn unknown_speculation(card: &EngineCard, shown: &str, setting: &Setting) -> Option<String> {
+    let (name, known) = (setting.speculation.as_str(), card.speculation_types);
     if known.contains(&name) {
         return None;
     }
     Some(match name.contains(',') {
         true => format!("{shown} speculates in one way at a time, not `{name}`"),
-        false => unknown(engine.name(), "speculation type", name, known),
+        false => unknown(card.name, "speculation type", name, known),
     })
 }
 
 /// A type that drafts with a second model needs one, and no other type has a use for it; `by_flag`: the setting's own
 /// arguments name it.
-pub(super) fn unfit_draft(engine: &dyn Engine, setting: &Setting, by_flag: bool) -> Option<String> {
-    let needs = setting.speculation.split(',').find(|name| engine.takes_draft(name));
+pub(super) fn unfit_draft(card: &EngineCard, setting: &Setting, by_flag: bool) -> Option<String> {
+    let needs = setting.speculation.split(',').find(|name| card.takes_draft(name));
     match (needs, &setting.draft) {
         (Some(name), None) if !by_flag => Some(format!(
             "speculation `{name}` needs a draft model: name one, `draft = \"MODEL\"` or `\"MODEL:QUANT\"` (a [[model]] \

@@ -1,7 +1,5 @@
 //! What an engine can do for kneepoint. `docs/engines.md` is made from this.
 
-use super::Endpoints;
-
 /// Something that tasks, probes or reports need of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Capability {
@@ -107,30 +105,6 @@ impl Support {
     }
 }
 
-/// What follows from a server's endpoints alone.
-pub(super) fn of_endpoints(capability: Capability, endpoints: Endpoints, binaries: &[&str]) -> Support {
-    let needs = |there: bool, reason: &'static str| if there { Support::Yes } else { Support::No(reason) };
-    match capability {
-        Capability::Launch => needs(!binaries.is_empty(), "it is attached to by its address"),
-        Capability::Attach => Support::Yes,
-        Capability::Tokenise => needs(endpoints.tokenize.is_some(), "its interface has no tokeniser"),
-        Capability::TokenLogprobs => needs(endpoints.completion.is_some(), "kneepoint reads none from it"),
-        Capability::PromptLogprobs => needs(
-            endpoints.completion.is_some() || endpoints.prompt_logprobs.is_some(),
-            "its interface lists none",
-        ),
-        Capability::Timings => Support::Partly("where the server sends `timings` as llama.cpp does"),
-        Capability::Tools => Support::Partly("as far as the server parses calls"),
-        Capability::CacheState => Support::Partly("where `usage` counts cached tokens"),
-        Capability::Effective => Support::Partly("the context, where the list of models names it"),
-        Capability::Memory => Support::No("the server does not say"),
-        Capability::QuantisedKv => Support::Partly("what the server was started with, as the suite says"),
-        Capability::Speculation => {
-            Support::Partly("what the server was started with; counts where it sends them")
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,7 +118,7 @@ mod tests {
             let lists = endpoints.completion.is_some() || endpoints.prompt_logprobs.is_some();
             assert_eq!(promises(Capability::PromptLogprobs), lists, "{}", engine.name());
             assert_eq!(promises(Capability::Tokenise), endpoints.tokenize.is_some(), "{}", engine.name());
-            assert_eq!(promises(Capability::Launch), !engine.binaries().is_empty(), "{}", engine.name());
+            assert_eq!(promises(Capability::Launch), !engine.card().binaries.is_empty(), "{}", engine.name());
             for capability in Capability::ALL {
                 let words = engine.supports(capability).words();
                 assert!(words.len() < 160 && !words.contains('|'), "{words}");
@@ -168,7 +142,7 @@ mod tests {
     fn names_of_options_are_unique_and_plain() {
         for engine in ENGINES {
             let mut seen = std::collections::HashSet::new();
-            for option in engine.options() {
+            for option in engine.card().options {
                 assert!(seen.insert(option.name), "{} {}", engine.name(), option.name);
                 assert!(
                     option.name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
@@ -181,11 +155,15 @@ mod tests {
     #[test]
     fn a_draft_is_asked_for_by_every_engine_alike() {
         for engine in ENGINES {
-            for kind in engine.speculation_types() {
-                let drafts = engine.takes_draft(kind);
+            for kind in engine.card().speculation_types {
+                let drafts = engine.card().takes_draft(kind);
                 assert!(!(drafts && *kind == "off"), "{} {kind}", engine.name());
             }
-            assert!(engine.cache_types().contains(&engine.default_cache_type()), "{}", engine.name());
+            assert!(
+                engine.card().cache_types.contains(&engine.card().default_cache_type),
+                "{}",
+                engine.name()
+            );
         }
     }
 }

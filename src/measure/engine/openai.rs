@@ -4,8 +4,11 @@
 
 use serde_json::Value;
 
-use super::llama_cpp::LlamaCpp;
-use super::{Dialect, Endpoints, Engine, Launch};
+use super::capability::{Capability, Support};
+use super::card::EngineCard;
+use super::definition::Engine;
+use super::launch::Launch;
+use super::llama_family;
 use crate::error::{Error, Result};
 use crate::record::suite::{Cell, Setting, UNKNOWN};
 use crate::record::{Argv, Build, Effective, Measurement};
@@ -30,29 +33,39 @@ const CONTEXT_KEYS: &[&str] = &[
     "/parameters/max_seq_len",
 ];
 
+/// What kneepoint knows of it without asking.
+static CARD: EngineCard = EngineCard {
+    name: "openai",
+    summary: "any server with OpenAI's interface, attached by `engine.url`: Ollama, LM Studio, TabbyAPI, mlx-lm, a cloud",
+    cache_types: CACHE_TYPES,
+    speculation_types: &["off", UNKNOWN],
+    properties: &["/v1/models"],
+    limits: &[
+        (Capability::Launch, Support::No("it is attached to by its address")),
+        (Capability::Tokenise, Support::No("its interface has no tokeniser")),
+        (Capability::TokenLogprobs, Support::No("kneepoint reads none from it")),
+        (Capability::PromptLogprobs, Support::No("its interface lists none")),
+        (Capability::Timings, Support::Partly("where the server sends `timings` as llama.cpp does")),
+        (Capability::Tools, Support::Partly("as far as the server parses calls")),
+        (Capability::CacheState, Support::Partly("where `usage` counts cached tokens")),
+        (Capability::Effective, Support::Partly("the context, where the list of models names it")),
+        (Capability::Memory, Support::No("the server does not say")),
+        (Capability::QuantisedKv, Support::Partly("what the server was started with, as the suite says")),
+        (
+            Capability::Speculation,
+            Support::Partly("what the server was started with; counts where it sends them"),
+        ),
+    ],
+    ..EngineCard::PLAIN
+};
+
 impl Engine for OpenAi {
-    fn name(&self) -> &'static str {
-        "openai"
+    fn card(&self) -> &'static EngineCard {
+        &CARD
     }
 
-    fn summary(&self) -> &'static str {
-        "any server with OpenAI's interface, attached by `engine.url`: Ollama, LM Studio, TabbyAPI, mlx-lm, a cloud"
-    }
-
-    fn binaries(&self) -> &'static [&'static str] {
-        &[]
-    }
-
-    fn cache_types(&self) -> &'static [&'static str] {
-        CACHE_TYPES
-    }
-
-    fn speculation_types(&self) -> &'static [&'static str] {
-        &["off", UNKNOWN]
-    }
-
-    fn impossible(&self, _: &Setting) -> Option<String> {
-        None
+    fn validate(&self, _: &Setting) -> Result<(), String> {
+        Ok(())
     }
 
     fn build(&self, _: &str, _: &str) -> Build {
@@ -64,26 +77,9 @@ impl Engine for OpenAi {
             .hint("name a running one: engine.url = \"http://..\""))
     }
 
-    fn dialect(&self) -> Dialect {
-        Dialect::OpenAi
-    }
-
-    fn endpoints(&self) -> Endpoints {
-        Endpoints {
-            health: "/v1/models",
-            chat: "/v1/chat/completions",
-            completion: None,
-            prompt_logprobs: None,
-            tokenize: None,
-            apply_template: None,
-            props: Some("/v1/models"),
-            metrics: None,
-        }
-    }
-
     /// Some of these servers are llama.cpp inside and send its `timings`; `usage` is read the same way everywhere.
     fn measurements(&self, last: &Value) -> Vec<Measurement> {
-        LlamaCpp.measurements(last)
+        llama_family::measurements(last)
     }
 
     /// `props` is the list of models, cut down to the one that is used.

@@ -75,6 +75,13 @@ pub enum Place {
     Speculation(&'static str),
     /// An environment variable of this name.
     Env(&'static str),
+    /// A key of the server's configuration file.
+    Config {
+        /// The part of the file that it stands in.
+        section: &'static str,
+        /// Its name there.
+        key: &'static str,
+    },
 }
 
 /// To which speculation types an option belongs.
@@ -134,6 +141,17 @@ pub const fn parameter(
     ServerOption { name, kind, place: Place::Speculation(key), only: Only::Speculating, summary }
 }
 
+/// An option that stands in the server's configuration file.
+pub const fn config(
+    name: &'static str,
+    kind: OptionKind,
+    section: &'static str,
+    key: &'static str,
+    summary: &'static str,
+) -> ServerOption {
+    ServerOption { name, kind, place: Place::Config { section, key }, only: Only::Always, summary }
+}
+
 impl ServerOption {
     /// The same, for some types of speculation.
     #[must_use]
@@ -176,7 +194,7 @@ impl ServerOption {
         let (flags, value) = match self.place {
             Place::Flag(flags) => (flags, Some(value)),
             Place::Switch { on, off } => (if value == "true" { on } else { off }, None),
-            Place::Speculation(_) | Place::Env(_) => return Ok(Vec::new()),
+            Place::Speculation(_) | Place::Env(_) | Place::Config { .. } => return Ok(Vec::new()),
         };
         if flags.is_empty() {
             return Ok(Vec::new());
@@ -273,6 +291,20 @@ fn same_value(asked: &str, running: &str) -> bool {
         || number(asked).zip(number(running)).is_some_and(|(asked, running)| close(asked, running))
 }
 
+/// The setting's keys for one part of the configuration file, in the order of the table.
+pub fn configured<'a>(
+    table: &'a [ServerOption],
+    setting: &'a Setting,
+    part: &'a str,
+) -> impl Iterator<Item = (&'static str, &'a ServerOption, &'a str)> {
+    table.iter().filter_map(move |option| match option.place {
+        Place::Config { section, key } if section == part => {
+            Some((key, option, setting.options.get(option.name)?.as_str()))
+        }
+        _ => None,
+    })
+}
+
 /// The setting's environment variables, in the order of the table.
 pub fn env(table: &[ServerOption], setting: &Setting) -> Vec<(String, String)> {
     let pairs = table.iter().filter_map(|option| match option.place {
@@ -340,7 +372,7 @@ mod tests {
     #[test]
     fn names_tell_the_options_of_speculation() {
         for engine in crate::measure::engine::ENGINES {
-            for option in engine.options() {
+            for option in engine.card().options {
                 let alone = !option.applies("off", false);
                 assert_eq!(is_of_speculation_alone(option.name), alone, "{}: {}", engine.name(), option.name);
             }

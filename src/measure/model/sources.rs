@@ -266,7 +266,7 @@ fn packaged_server(engine: &dyn Engine) -> Result<&'static packages::Package> {
     packages::server(engine.name()).filter(|package| package.runs_here()).ok_or_else(|| {
         Error::usage(format!("no server of {} was found", engine.name())).hint(format!(
             "put {} on PATH, or name it in the suite: `engine.binary = \"PATH\"`",
-            engine.binaries().join(" or ")
+            engine.card().binaries.join(" or ")
         ))
     })
 }
@@ -280,7 +280,7 @@ fn installed_server(engine: &dyn Engine, named: Option<&Path>) -> Result<Option<
         },
         Some(named) => (existing(named, "server")?, "named in the suite"),
         None => {
-            let found = engine.binaries().iter().find_map(|name| on_path(Path::new(name), &path));
+            let found = engine.card().binaries.iter().find_map(|name| on_path(Path::new(name), &path));
             match found {
                 Some(found) => (found, "found on PATH"),
                 None => return Ok(None),

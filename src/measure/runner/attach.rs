@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::host::Host;
+use super::handle::ServerHandle;
 use super::interrupt::Interrupt;
-use super::live::{self, Live, Up};
 use super::prepared::{Attachment, Prepared};
+use super::server::{self, LaunchOutcome, RunningServer};
 use crate::error::{self, Error, Kind, Result, nearest};
 use crate::measure::client;
 use crate::measure::client::abilities::Abilities;
@@ -111,7 +111,7 @@ fn label(model: &str) -> &str {
 
 impl Attachment {
     fn client(&self, suite: &Suite, engine: &dyn Engine) -> Result<Client> {
-        let mut client = live::client_of(suite, engine, &self.base)?;
+        let mut client = server::client_of(suite, engine, &self.base)?;
         if !self.model.is_empty() {
             client = client.of_model(&self.model);
         }
@@ -123,7 +123,7 @@ impl Attachment {
 
     /// What the server says that it runs; there is no log to read.
     async fn read_back(&self, engine: &dyn Engine, client: &Client) -> Effective {
-        let mut props = live::properties(engine, client).await;
+        let mut props = server::properties(engine, client).await;
         if let Some(models) = props.get_mut("data").and_then(Value::as_array_mut) {
             models.retain(|entry| entry.get("id").and_then(Value::as_str) == Some(self.model.as_str()));
         }
@@ -150,19 +150,22 @@ pub(super) async fn visit(
     visit: &Visit,
     id: u32,
     interrupt: &Interrupt,
-) -> Result<(LaunchRecord, Up)> {
+) -> Result<(LaunchRecord, LaunchOutcome)> {
     let mut record = record_of(attachment, visit, id);
     let began = std::time::Instant::now();
     let found = tokio::select! {
         found = find(suite, prepared, attachment, &visit.cell) => found,
-        () = interrupt.asked(1) => return Ok((record, Up::Interrupted)),
+        () = interrupt.asked(1) => return Ok((record, LaunchOutcome::Interrupted)),
     };
     let found = match found {
         Ok(found) => found,
         Err(error) => {
             let failure = error::chain(&error);
             record.failure = Some(failure.clone());
-            return Ok((record, Up::Refused(Outcome::Failed { stage: Stage::Launch, error: failure })));
+            return Ok((
+                record,
+                LaunchOutcome::Refused(Outcome::Failed { stage: Stage::Launch, error: failure }),
+            ));
         }
     };
     record.load_s = Some(began.elapsed().as_secs_f64());
@@ -175,20 +178,21 @@ pub(super) async fn visit(
     record.deviations = found.deviations;
     if !record.deviations.is_empty() {
         let reason = format!("void cell: the server runs something else: {}", record.deviations.join("; "));
-        return Ok((record, Up::Refused(Outcome::Unscored { reason })));
+        return Ok((record, LaunchOutcome::Refused(Outcome::Unscored { reason })));
     }
     let sampler = match process {
         Ok(server_pid) => Sampler::start(Subject { server_pid })?,
         Err(reason) => Sampler::absent(reason),
     };
     let no_tools = found.abilities.tools.err();
-    let mut live = Live::new(Host::Attached, found.client, prepared.engine, sampler, id, no_tools);
+    let mut live =
+        RunningServer::new(ServerHandle::Attached, found.client, prepared.engine, sampler, id, no_tools);
     live.counts_drafts = visit.cell.setting.speculates();
     tokio::select! {
         () = live.warm_up(&suite.sampling, prepared.gpu, visit.cell.context) => {}
-        () = interrupt.asked(1) => return Ok((record, Up::Interrupted)),
+        () = interrupt.asked(1) => return Ok((record, LaunchOutcome::Interrupted)),
     }
-    Ok((record, Up::Ready(Box::new(live))))
+    Ok((record, LaunchOutcome::Ready(Box::new(live))))
 }
 
 fn record_of(attachment: &Attachment, visit: &Visit, id: u32) -> LaunchRecord {

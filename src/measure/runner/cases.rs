@@ -4,9 +4,9 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use super::case_file::{CaseFile, Place};
 use super::interrupt::Interrupt;
-use super::live::Live;
-use super::spool::{Place, Spool};
+use super::server::RunningServer;
 use crate::error::{Context, Error, Kind, Result};
 use crate::measure::client::Client;
 use crate::record::journal::Journal;
@@ -20,14 +20,14 @@ type ListKey = (String, String, Option<Arm>, u32);
 /// Cases that may be made before they are taken.
 const AHEAD: usize = 2;
 
-/// Makes cases when they are first needed, and checks them against those of an earlier sitting.
+/// Makes cases when they are first needed, and checks them against those of an earlier session.
 pub(super) struct CaseBook {
     seed: u64,
     specs: HashMap<String, TaskSpec>,
     models: HashMap<String, String>,
     /// Where the cases of each list lie, by index.
     lists: HashMap<ListKey, Vec<Place>>,
-    spool: Spool,
+    spool: CaseFile,
     journalled: HashMap<(ListKey, u32), String>,
     interrupt: Interrupt,
 }
@@ -43,7 +43,7 @@ impl CaseBook {
             specs: suite.tasks.iter().map(|spec| (spec.name.clone(), spec.clone())).collect(),
             models,
             lists: HashMap::new(),
-            spool: Spool::create(folder)?,
+            spool: CaseFile::create(folder)?,
             journalled: HashMap::new(),
             interrupt,
         };
@@ -60,7 +60,7 @@ impl CaseBook {
     }
 
     /// Makes the list of a trial's case, unless it is there; `server` counts tokens.
-    pub(super) async fn ready(&mut self, key: &TrialKey, server: &Live) -> Result<()> {
+    pub(super) async fn ready(&mut self, key: &TrialKey, server: &RunningServer) -> Result<()> {
         let list_key = self.list_key(key);
         if !self.lists.contains_key(&list_key) {
             let places = self.make(key, &list_key, server.client().clone()).await?;
@@ -70,7 +70,7 @@ impl CaseBook {
     }
 
     /// The case of a trial. `server` counts tokens when the list has to be made.
-    pub(super) async fn case(&mut self, key: &TrialKey, server: &Live) -> Result<Case> {
+    pub(super) async fn case(&mut self, key: &TrialKey, server: &RunningServer) -> Result<Case> {
         self.ready(key, server).await?;
         let list_key = self.list_key(key);
         let place = self.lists[&list_key].get(key.index as usize).copied().ok_or_else(|| {
@@ -97,7 +97,7 @@ impl CaseBook {
     }
 }
 
-/// A resumed run must go on with the very same cases; `known` is the id that an earlier sitting used.
+/// A resumed run must go on with the very same cases; `known` is the id that an earlier session used.
 fn check(known: Option<&String>, case: &Case) -> Result<()> {
     if known.is_none_or(|known| *known == case.id) {
         return Ok(());

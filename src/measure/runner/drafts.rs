@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::live::Live;
+use super::server::RunningServer;
 use crate::record::{DraftPosition, DraftTrace, Measurement, Source, Trial, metric};
 
 /// Positions of a draft that are told apart.
@@ -98,7 +98,7 @@ fn label<'a>(labels: &'a str, name: &str) -> Option<&'a str> {
     })
 }
 
-impl Live {
+impl RunningServer {
     /// The server's counters; `None` where it has none (it is not asked again).
     pub(super) async fn draft_counters(&mut self) -> Option<DraftCounters> {
         let path = self.engine().endpoints().metrics.filter(|_| self.counts_drafts)?;

@@ -38,26 +38,26 @@ pub enum Event<'a> {
         /// Planned trials that are not run because of it.
         saved: usize,
     },
-    /// A setting enters the load phase.
-    LoadVisit {
+    /// A setting enters the load test.
+    LoadtestVisit {
         /// Its server.
         visit: &'a Visit,
         /// Steps and rounds of items that remain.
         steps: usize,
     },
-    /// A server of the load phase came up and is warm, or did not come up.
-    LoadServer(&'a LoadServer),
+    /// A server of the load test came up and is warm, or did not come up.
+    LoadtestServer(&'a LoadServer),
     /// A step, or a round of items, starts under load.
-    LoadWork {
+    LoadtestWork {
         /// Setting label.
         setting: &'a str,
         /// Which, in words.
         what: &'a str,
     },
-    /// A step of the load phase ended.
-    LoadStep(&'a LoadStep),
-    /// An item that was asked in the load phase ended.
-    LoadTrial(&'a LoadTrial),
+    /// A step of the load test ended.
+    LoadtestStep(&'a LoadStep),
+    /// An item that was asked in the load test ended.
+    LoadtestTrial(&'a LoadTrial),
     /// Something that the user should know.
     Note(&'a str),
 }

@@ -3,34 +3,34 @@
 //! Everything that happens is an [`Event`]; the journal, the display and the tests subscribe.
 
 mod attach;
+mod case_file;
+mod case_server;
 mod cases;
-mod desk;
+mod conversation;
 mod drafts;
+mod early_stopping;
 mod estimate;
 mod event;
-mod host;
+mod handle;
 mod interrupt;
-mod live;
 mod loadtest;
 mod lookout;
-mod pace;
+mod prefix_tracker;
 mod prepare;
 mod prepared;
 mod run;
-mod spool;
+mod server;
 mod start;
 mod swapped;
-mod talk;
 mod trained;
-mod watch;
 
-pub use desk::{Desk, Timing};
+pub use case_server::{CaseServer, Timing};
 pub use estimate::{Basis, Estimator, Eta, Observed, Speed, probe};
 pub use event::{Event, Subscriber};
 pub use interrupt::{Interrupt, end_at_once};
-pub use live::argv;
 pub use lookout::gone;
 pub use prepare::{Preparations, check_engine, megabytes, preparations, prepare};
 pub use prepared::{Attachment, Prepared};
 pub use run::{Ending, Runner, Terms};
+pub use server::{ConfigFile, ServerCommand, command};
 pub use trained::beyond_trained;

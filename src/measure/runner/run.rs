@@ -12,12 +12,12 @@ use crate::record::{Arm, Outcome, Stage, StopRule, Trial, TrialKey};
 use crate::task::STREAM_CHECK;
 
 use super::cases::CaseBook;
+use super::early_stopping::EarlyStopping;
 use super::event::{Event, Subscriber};
 use super::interrupt::Interrupt;
-use super::live::{Live, Up};
-use super::loadtest::done::Done;
-use super::pace::Pace;
+use super::loadtest::done::LoadtestDone;
 use super::prepared::Prepared;
+use super::server::{LaunchOutcome, RunningServer};
 use super::start;
 use super::swapped::{is_swapped, swapped_reason};
 
@@ -48,13 +48,13 @@ pub struct Runner<'a> {
     pub(super) interrupt: Interrupt,
     pub(super) subscribers: Vec<&'a mut dyn Subscriber>,
     pub(super) done: HashSet<TrialKey>,
-    pub(super) pace: Pace<'a>,
+    pub(super) pace: EarlyStopping<'a>,
     pub(super) cases: CaseBook,
     pub(super) next_launch: u32,
     pub(super) journalled_cases: HashSet<String>,
     pub(super) launches_up: usize,
     pub(super) last_launch_failure: Option<String>,
-    pub(super) load_done: Done,
+    pub(super) load_done: LoadtestDone,
     /// Files that must stay as they are.
     pub(super) witnesses: Vec<Witness>,
     /// Trials since these were last looked at.
@@ -62,7 +62,7 @@ pub struct Runner<'a> {
 }
 
 impl<'a> Runner<'a> {
-    /// A runner for a run folder; `journal` is what an earlier sitting left.
+    /// A runner for a run folder; `journal` is what an earlier session left.
     ///
     /// # Errors
     /// When the folder cannot be written to.
@@ -88,12 +88,12 @@ impl<'a> Runner<'a> {
             interrupt: terms.interrupt,
             subscribers,
             done,
-            pace: Pace::new(journal, terms.stop_rule),
+            pace: EarlyStopping::new(journal, terms.stop_rule),
             next_launch: journal.next_launch(),
             journalled_cases: journal.cases.iter().map(|case| case.id.clone()).collect(),
             launches_up: 0,
             last_launch_failure: None,
-            load_done: Done::of(journal, terms.retry_failed),
+            load_done: LoadtestDone::of(journal, terms.retry_failed),
             witnesses: prepared.witnesses.clone(),
             in_doubt: Vec::new(),
         })
@@ -167,7 +167,7 @@ impl<'a> Runner<'a> {
 
     /// One visit: a fresh server answers the trials; one that breaks is restarted once.
     async fn visit(&mut self, visit: &Visit, keys: &[TrialKey]) -> Result<()> {
-        let mut live: Option<Live> = None;
+        let mut live: Option<RunningServer> = None;
         let mut restarts = 1;
         for (position, key) in keys.iter().enumerate() {
             if self.interrupt.requested() {
@@ -176,7 +176,7 @@ impl<'a> Runner<'a> {
             let mut server = match live.take() {
                 Some(server) => server,
                 None => match self.launch(visit).await? {
-                    Up::Ready(server) => {
+                    LaunchOutcome::Ready(server) => {
                         self.make_cases(&keys[position..], &server).await?;
                         if self.interrupt.requested() {
                             live = Some(*server);
@@ -184,8 +184,8 @@ impl<'a> Runner<'a> {
                         }
                         *server
                     }
-                    Up::Interrupted => break,
-                    Up::Refused(outcome) => return self.settle(&keys[position..], &outcome),
+                    LaunchOutcome::Interrupted => break,
+                    LaunchOutcome::Refused(outcome) => return self.settle(&keys[position..], &outcome),
                 },
             };
             let trial = match self.trial(&mut server, key).await {
@@ -217,7 +217,7 @@ impl<'a> Runner<'a> {
 
     /// Makes the cases of a visit before its first trial: a task that does not fit is found out at once, not after the
     /// trials of all others. What else goes wrong here is for the trials to say.
-    async fn make_cases(&mut self, keys: &[TrialKey], server: &Live) -> Result<()> {
+    async fn make_cases(&mut self, keys: &[TrialKey], server: &RunningServer) -> Result<()> {
         for key in keys {
             if self.interrupt.requested() {
                 break;
@@ -231,13 +231,13 @@ impl<'a> Runner<'a> {
         Ok(())
     }
 
-    async fn launch(&mut self, visit: &Visit) -> Result<Up> {
+    async fn launch(&mut self, visit: &Visit) -> Result<LaunchOutcome> {
         self.check_files()?;
         let id = self.next_launch;
         self.next_launch += 1;
         let (record, up) =
             start::start(self.suite, self.prepared, visit, id, &self.folder, &self.interrupt).await?;
-        if matches!(up, Up::Interrupted) {
+        if matches!(up, LaunchOutcome::Interrupted) {
             return Ok(up);
         }
         match &record.failure {
@@ -269,7 +269,7 @@ impl<'a> Runner<'a> {
         Ok(())
     }
 
-    async fn trial(&mut self, server: &mut Live, key: &TrialKey) -> Result<Trial> {
+    async fn trial(&mut self, server: &mut RunningServer, key: &TrialKey) -> Result<Trial> {
         self.emit(&Event::TrialStarted(key))?;
         let case = match self.cases.case(key, server).await {
             Ok(case) => case,

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use super::interrupt::Interrupt;
-use super::live::Up;
 use super::prepared::Prepared;
-use super::{attach, live};
+use super::server::LaunchOutcome;
+use super::{attach, server};
 use crate::error::Result;
 use crate::record::journal::LaunchRecord;
 use crate::record::plan::Visit;
@@ -22,9 +22,9 @@ pub(super) async fn start(
     id: u32,
     folder: &Path,
     interrupt: &Interrupt,
-) -> Result<(LaunchRecord, Up)> {
+) -> Result<(LaunchRecord, LaunchOutcome)> {
     match &prepared.attached {
         Some(attachment) => attach::visit(suite, prepared, attachment, visit, id, interrupt).await,
-        None => live::launch(suite, prepared, visit, id, folder, interrupt).await,
+        None => server::launch(suite, prepared, visit, id, folder, interrupt).await,
     }
 }

@@ -46,7 +46,7 @@ fn warning(
                 list.join(", "),
                 trained.longest(),
                 setting.model,
-                engine.beyond_trained()
+                engine.card().beyond_trained
             ),
         )
         .hint(format!(

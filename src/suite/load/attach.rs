@@ -35,7 +35,7 @@ impl Checker {
     }
 
     fn not_attached(&self, raw: &RawEngine, engine: &dyn Engine) -> Result<()> {
-        if engine.binaries().is_empty() {
+        if engine.card().binaries.is_empty() {
             let message = format!("the engine {} starts no server", engine.name());
             return Err(self
                 .error(raw.name.span(), message, "where does it run?")

@@ -7,10 +7,14 @@
 use serde_json::{Value, json};
 
 use super::arguments::{self, Args};
-use super::llama_cpp::{self, LlamaCpp};
-use super::option::{self, ServerOption};
-use super::{Capability, Dialect, Endpoints, Engine, Launch, Support};
+use super::capability::{Capability, Support};
+use super::card::EngineCard;
+use super::definition::Engine;
+use super::launch::Launch;
+use super::llama_family::{self, PLAIN_CACHE_TYPES};
+use super::option;
 use crate::error::{Error, Result};
+use crate::measure::client::wire;
 use crate::record::suite::{Cell, FlashAttention, Setting};
 use crate::record::{Argv, Build, Effective, Measurement};
 
@@ -20,13 +24,6 @@ mod readback;
 /// The engine `ik_llama.cpp`.
 #[derive(Debug, Clone, Copy)]
 pub struct IkLlama;
-
-/// KV cache types of `--cache-type-k` and `--cache-type-v`.
-const CACHE_TYPES: &[&str] =
-    &["f32", "f16", "bf16", "q8_0", "q8_KV", "q6_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"];
-
-/// Cache types that are not quantised.
-const PLAIN_CACHE_TYPES: &[&str] = &["f32", "f16", "bf16"];
 
 /// Speculation types of `--spec-type` in any build; a build says itself which ones it has.
 const SPECULATION_TYPES: &[&str] = &[
@@ -45,71 +42,46 @@ const SPECULATION_TYPES: &[&str] = &[
 /// Speculation types that need a second model.
 const NEED_DRAFT_MODEL: &[&str] = &["draft", "dflash"];
 
-/// Flags that only this fork has.
-const OWN_FLAGS: &[&str] =
-    &["--run-time-repack", "--mla-use", "--k-cache-hadamard", "--smart-expert-reduction"];
-
 /// Flags of `docs/parameters.md` that its help leaves out.
 const UNLISTED_FLAGS: &[&str] = &["-ot", "--override-tensor"];
 
-/// Whether a help text is this fork's.
-pub(super) fn is_its_help(help: &str) -> bool {
-    OWN_FLAGS.iter().any(|flag| help.contains(flag))
-}
+/// What kneepoint knows of it without asking.
+static CARD: EngineCard = EngineCard {
+    name: "ik_llama.cpp",
+    summary: "ik_llama.cpp's llama-server, from a path or from PATH",
+    binaries: &["llama-server"],
+    cache_types: options::CACHE_TYPES,
+    speculation_types: SPECULATION_TYPES,
+    draft_types: NEED_DRAFT_MODEL,
+    options: options::OPTIONS,
+    wire: &wire::LlamaCpp,
+    endpoints: llama_family::ENDPOINTS,
+    properties: &["/props"],
+    limits: &[
+        (Capability::PromptLogprobs, Support::Partly("one position a request, each from the server's cache")),
+        (Capability::Effective, Support::Partly("its log names no type of speculation")),
+    ],
+    refusals: llama_family::REFUSALS,
+    measuring_arguments: &[&["-np", "1"], &["--cache-ram", "0"], &["--metrics"], &["--webui", "none"]],
+    ..EngineCard::PLAIN
+};
 
 impl Engine for IkLlama {
-    fn name(&self) -> &'static str {
-        "ik_llama.cpp"
+    fn card(&self) -> &'static EngineCard {
+        &CARD
     }
 
-    fn summary(&self) -> &'static str {
-        "ik_llama.cpp's llama-server, from a path or from PATH"
-    }
-
-    fn binaries(&self) -> &'static [&'static str] {
-        &["llama-server"]
-    }
-
-    fn cache_types(&self) -> &'static [&'static str] {
-        CACHE_TYPES
-    }
-
-    fn speculation_types(&self) -> &'static [&'static str] {
-        SPECULATION_TYPES
-    }
-
-    fn takes_draft(&self, speculation: &str) -> bool {
-        NEED_DRAFT_MODEL.contains(&speculation)
-    }
-
-    fn options(&self) -> &'static [ServerOption] {
-        options::OPTIONS
-    }
-
-    fn supports(&self, capability: Capability) -> Support {
-        match capability {
-            Capability::PromptLogprobs => {
-                Support::Partly("one position a request, each from the server's cache")
-            }
-            Capability::Effective => Support::Partly("its log names no type of speculation"),
-            _ => Support::Yes,
-        }
-    }
-
-    fn impossible(&self, setting: &Setting) -> Option<String> {
-        arguments::unknown_cache_type(self, setting)
+    fn validate(&self, setting: &Setting) -> Result<(), String> {
+        let wrong = arguments::unknown_cache_type(&CARD, setting)
             .or_else(|| quantised_v_without_flash_attention(setting))
             .or_else(|| unfit_stages(setting))
-            .or_else(|| arguments::unfit_draft(self, setting, names_draft(setting)))
-            .or_else(|| unfit_options(setting))
+            .or_else(|| arguments::unfit_draft(&CARD, setting, names_draft(setting)))
+            .or_else(|| unfit_options(setting));
+        wrong.map_or(Ok(()), Err)
     }
 
-    fn owns(&self, help: &str) -> bool {
-        is_its_help(help)
-    }
-
-    fn refusal<'a>(&self, log: &'a str) -> Option<&'a str> {
-        arguments::refusal(log, llama_cpp::REFUSALS)
+    fn recognises(&self, help: &str) -> bool {
+        llama_family::is_ik_llama_help(help)
     }
 
     fn build(&self, version: &str, help: &str) -> Build {
@@ -138,20 +110,8 @@ impl Engine for IkLlama {
         })
     }
 
-    fn measuring_arguments(&self) -> &'static [&'static [&'static str]] {
-        &[&["-np", "1"], &["--cache-ram", "0"], &["--metrics"], &["--webui", "none"]]
-    }
-
-    fn dialect(&self) -> Dialect {
-        Dialect::LlamaCpp
-    }
-
-    fn endpoints(&self) -> Endpoints {
-        LlamaCpp.endpoints()
-    }
-
     fn measurements(&self, last: &Value) -> Vec<Measurement> {
-        LlamaCpp.measurements(&with_prompt_tokens(last))
+        llama_family::measurements(&with_prompt_tokens(last))
     }
 
     fn effective(&self, log: &str, props: &Value) -> Effective {
@@ -160,7 +120,7 @@ impl Engine for IkLlama {
 
     fn deviations(&self, cell: &Cell, effective: &Effective) -> Vec<String> {
         // Its flash attention is on or off: `auto` means on.
-        LlamaCpp.deviations(cell, effective)
+        llama_family::deviations(cell, effective)
     }
 }
 

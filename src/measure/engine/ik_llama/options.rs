@@ -3,11 +3,14 @@
 //! Source: its `docs/parameters.md` and the help text in `common/common.cpp` (2026). Flags that mainline has under the
 //! same name have the same name here.
 
-use super::CACHE_TYPES;
 use crate::measure::engine::llama_options as shared;
 use crate::measure::engine::option::{Only, OptionKind, ServerOption, flag, parameter, switch};
 
 const LAYERS: OptionKind = OptionKind::Int { min: 0, max: 9999 };
+
+/// KV cache types of `--cache-type-k` and `--cache-type-v`.
+pub(super) const CACHE_TYPES: &[&str] =
+    &["f32", "f16", "bf16", "q8_0", "q8_KV", "q6_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"];
 
 /// Types that look into the tokens so far.
 pub(super) const NGRAM: &[&str] =

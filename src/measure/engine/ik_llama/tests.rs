@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::measure::engine::llama_cpp::LlamaCpp;
 use crate::measure::engine::option::Place;
 use crate::record::metric;
 use crate::record::suite::DraftModel;
@@ -50,6 +51,7 @@ fn argv(cell: &Cell, build: &Build, gpu: bool) -> Result<Argv> {
         draft: cell.setting.draft.as_ref().map(|_| Path::new("/models/tiny.gguf")),
         port: 8080,
         slots: 1,
+        config: None,
         threads: Some(8),
         gpu,
         extra_args: &[],
@@ -64,8 +66,8 @@ fn shell(cell: &Cell, gpu: bool) -> String {
 
 #[test]
 fn the_two_servers_of_one_name_are_told_apart() {
-    assert!(IkLlama.owns(HELP) && !LlamaCpp.owns(HELP));
-    assert!(LlamaCpp.owns(MAINLINE_HELP) && !IkLlama.owns(MAINLINE_HELP));
+    assert!(IkLlama.recognises(HELP) && !LlamaCpp.recognises(HELP));
+    assert!(LlamaCpp.recognises(MAINLINE_HELP) && !IkLlama.recognises(MAINLINE_HELP));
 }
 
 #[test]
@@ -86,12 +88,12 @@ fn build_reads_flags_and_types() {
 #[test]
 fn every_option_is_documented() {
     let build = build();
-    for option in IkLlama.options() {
+    for option in IkLlama.card().options {
         let lists = match option.place {
             Place::Flag(flags) => vec![flags],
             Place::Switch { on, off } => vec![on, off],
             Place::Speculation(_) => continue,
-            Place::Env(_) => panic!("{} is no flag", option.name),
+            Place::Env(_) | Place::Config { .. } => panic!("{} is no flag", option.name),
         };
         for flags in lists.into_iter().filter(|flags| !flags.is_empty()) {
             assert!(build.first_of(flags).is_some(), "{}: {flags:?}", option.name);
@@ -159,7 +161,7 @@ fn a_type_that_the_build_lacks_lists_its_own() {
 
 #[test]
 fn impossible_settings_say_what_to_do() {
-    let reason = |cell: Cell| IkLlama.impossible(&cell.setting);
+    let reason = |cell: Cell| IkLlama.validate(&cell.setting).err();
     for possible in [
         cell("q8_KV", "q6_0", "off", &[("khad", "true")]),
         cell("f16", "f16", "ngram-mod,mtp", &[("ngram_max", "8"), ("draft_max", "2")]),

@@ -7,11 +7,16 @@
 use serde_json::Value;
 
 use super::arguments::{self, Args};
-use super::option::{self, ServerOption};
-use super::{Capability, Dialect, Endpoints, Engine, Launch, Support, figures};
+use super::capability::{Capability, Support};
+use super::card::EngineCard;
+use super::definition::Engine;
+use super::launch::Launch;
+use super::llama_family::{self, PLAIN_CACHE_TYPES};
+use super::option;
 use crate::error::{Error, Result};
+use crate::measure::client::wire;
 use crate::record::suite::{Cell, FlashAttention, Setting};
-use crate::record::{Argv, Build, Effective, Measurement, metric};
+use crate::record::{Argv, Build, Effective, Measurement};
 
 mod options;
 mod readback;
@@ -19,12 +24,6 @@ mod readback;
 /// The engine `llama.cpp`.
 #[derive(Debug, Clone, Copy)]
 pub struct LlamaCpp;
-
-/// KV cache types of `--cache-type-k` and `--cache-type-v`.
-const CACHE_TYPES: &[&str] = &["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"];
-
-/// Cache types that are not quantised: the V cache may have them without flash attention.
-const PLAIN_CACHE_TYPES: &[&str] = &["f32", "f16", "bf16"];
 
 /// Speculation types of `--spec-type` in any build; a build says itself which ones it has.
 const SPECULATION_TYPES: &[&str] = &[
@@ -43,14 +42,6 @@ const SPECULATION_TYPES: &[&str] = &[
 
 /// Speculation types that need a second model.
 const NEED_DRAFT_MODEL: &[&str] = &["draft-simple", "draft-eagle3", "draft-dflash", "draft-dspark"];
-
-/// What its log says of a combination that it refuses.
-pub(super) const REFUSALS: &[&str] = &[
-    "requires flash_attn",
-    "requires flash attention",
-    "does not support speculative",
-    "vocabs are not compatible",
-];
 
 /// Flags that name a second model.
 const DRAFT_MODEL_FLAGS: &[&str] = &["-md", "--model-draft", "--spec-draft-model"];
@@ -71,66 +62,59 @@ const PINNED_FLAGS: &[&str] = &[
     "--spec-type",
 ];
 
+/// What kneepoint knows of it without asking.
+static CARD: EngineCard = EngineCard {
+    name: "llama.cpp",
+    summary: "llama.cpp's llama-server, from a path, from PATH or from a pinned package",
+    binaries: &["llama-server"],
+    cache_types: options::CACHE_TYPES,
+    speculation_types: SPECULATION_TYPES,
+    draft_types: NEED_DRAFT_MODEL,
+    options: options::OPTIONS,
+    wire: &wire::LlamaCpp,
+    endpoints: llama_family::ENDPOINTS,
+    properties: &["/props"],
+    limits: &[
+        (
+            Capability::PromptLogprobs,
+            Support::Partly("one position a request, each from the server's cache"),
+        ),
+        (
+            Capability::Effective,
+            Support::Partly("all from its log; a server that is attached to shows its properties only"),
+        ),
+    ],
+    refusals: llama_family::REFUSALS,
+    measuring_arguments: &[
+        &["-np", "1"],
+        &["--cache-ram", "0"],
+        &["--metrics"],
+        &["--slots"],
+        &["--no-ui"],
+        &["--no-webui"],
+        &["--log-verbosity", "4"],
+    ],
+    beyond_trained: // Seen with builds 10068 and later: neither `--rope-scaling` nor `--rope-scale` lifts it.
+        "llama-server gives a slot no more than the file's own context length, whatever rope scaling says, so these cells would be void (the option override_kv = \"ARCH.context_length=int:N\" lifts it)",
+    ..EngineCard::PLAIN
+};
+
 impl Engine for LlamaCpp {
-    fn name(&self) -> &'static str {
-        "llama.cpp"
+    fn card(&self) -> &'static EngineCard {
+        &CARD
     }
 
-    fn summary(&self) -> &'static str {
-        "llama.cpp's llama-server, from a path, from PATH or from a pinned package"
+    fn recognises(&self, help: &str) -> bool {
+        !llama_family::is_ik_llama_help(help)
     }
 
-    fn binaries(&self) -> &'static [&'static str] {
-        &["llama-server"]
-    }
-
-    fn cache_types(&self) -> &'static [&'static str] {
-        CACHE_TYPES
-    }
-
-    fn speculation_types(&self) -> &'static [&'static str] {
-        SPECULATION_TYPES
-    }
-
-    fn supports(&self, capability: Capability) -> Support {
-        match capability {
-            Capability::PromptLogprobs => {
-                Support::Partly("one position a request, each from the server's cache")
-            }
-            Capability::Effective => {
-                Support::Partly("all from its log; a server that is attached to shows its properties only")
-            }
-            _ => Support::Yes,
-        }
-    }
-
-    fn refusal<'a>(&self, log: &'a str) -> Option<&'a str> {
-        arguments::refusal(log, REFUSALS)
-    }
-
-    fn owns(&self, help: &str) -> bool {
-        !super::ik_llama::is_its_help(help)
-    }
-
-    fn takes_draft(&self, speculation: &str) -> bool {
-        NEED_DRAFT_MODEL.contains(&speculation)
-    }
-
-    fn options(&self) -> &'static [ServerOption] {
-        options::OPTIONS
-    }
-
-    /// Seen with builds 10068 and later: neither `--rope-scaling` nor `--rope-scale` lifts it.
-    fn beyond_trained(&self) -> &'static str {
-        "llama-server gives a slot no more than the file's own context length, whatever rope scaling says, so these cells would be void (the option override_kv = \"ARCH.context_length=int:N\" lifts it)"
-    }
-
-    fn impossible(&self, setting: &Setting) -> Option<String> {
-        arguments::unknown_cache_type(self, setting)
+    fn validate(&self, setting: &Setting) -> Result<(), String> {
+        let wrong = arguments::unknown_cache_type(&CARD, setting)
             .or_else(|| quantised_v_without_flash_attention(setting))
             .or_else(|| unknown_speculation(setting))
-            .or_else(|| arguments::unfit_draft(self, setting, names_draft(setting)))
-            .or_else(|| unfit_options(setting))
+            .or_else(|| arguments::unfit_draft(&CARD, setting, names_draft(setting)))
+            .or_else(|| unfit_options(setting));
+        wrong.map_or(Ok(()), Err)
     }
 
     fn build(&self, version: &str, help: &str) -> Build {
@@ -167,37 +151,8 @@ impl Engine for LlamaCpp {
         })
     }
 
-    fn measuring_arguments(&self) -> &'static [&'static [&'static str]] {
-        &[
-            &["-np", "1"],
-            &["--cache-ram", "0"],
-            &["--metrics"],
-            &["--slots"],
-            &["--no-ui"],
-            &["--no-webui"],
-            &["--log-verbosity", "4"],
-        ]
-    }
-
-    fn dialect(&self) -> Dialect {
-        Dialect::LlamaCpp
-    }
-
-    fn endpoints(&self) -> Endpoints {
-        Endpoints {
-            health: "/health",
-            chat: "/v1/chat/completions",
-            completion: Some("/completion"),
-            prompt_logprobs: None,
-            tokenize: Some("/tokenize"),
-            apply_template: Some("/apply-template"),
-            props: Some("/props"),
-            metrics: Some("/metrics"),
-        }
-    }
-
     fn measurements(&self, last: &Value) -> Vec<Measurement> {
-        measurements(last)
+        llama_family::measurements(last)
     }
 
     fn effective(&self, log: &str, props: &Value) -> Effective {
@@ -205,7 +160,7 @@ impl Engine for LlamaCpp {
     }
 
     fn deviations(&self, cell: &Cell, effective: &Effective) -> Vec<String> {
-        readback::deviations(cell, effective)
+        llama_family::deviations(cell, effective)
     }
 }
 
@@ -403,28 +358,6 @@ fn fixed_behaviour(build: &Build) -> Vec<String> {
         &["--log-verbosity", "4"],
     ];
     arguments::known_to(build, words)
-}
-
-/// The engine's own figures from `timings` (llama.cpp) and `usage` (OpenAI-style).
-fn measurements(last: &Value) -> Vec<Measurement> {
-    let number = |pointer: &str| last.pointer(pointer).and_then(Value::as_f64).filter(|n| *n >= 0.0);
-    let read = number("/timings/prompt_n");
-    let made = number("/timings/predicted_n");
-    let cached = number("/timings/cache_n").or(number("/usage/prompt_tokens_details/cached_tokens"));
-    // `prompt_n` alone leaves out what came from the cache.
-    let prompt = number("/usage/prompt_tokens").or_else(|| Some(read? + cached?));
-    let output = number("/usage/completion_tokens").or(made);
-    vec![
-        figures::count(metric::PROMPT_TOKENS, prompt, figures::NO_PROMPT_COUNT),
-        figures::count(metric::CACHED_TOKENS, cached, figures::NO_CACHE_COUNT),
-        figures::prefill(read, cached, number("/timings/prompt_ms")),
-        // The server's clock starts when the first token is there, so its own `predicted_per_second` counts one token
-        // too many: 5% at 20 tokens.
-        figures::decode(made, number("/timings/predicted_ms")),
-        figures::count(metric::OUTPUT_TOKENS, output, figures::NO_OUTPUT_COUNT),
-        figures::count(metric::DRAFT_TOKENS, number("/timings/draft_n"), figures::NO_DRAFT_COUNT),
-        figures::count(metric::DRAFT_ACCEPTED, number("/timings/draft_n_accepted"), figures::NO_DRAFT_COUNT),
-    ]
 }
 
 #[cfg(test)]

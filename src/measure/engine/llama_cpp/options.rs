@@ -2,9 +2,12 @@
 //!
 //! Flags as in the help of builds 4800 to 10434; a flag that was renamed has its newest name first.
 
-use super::CACHE_TYPES;
 use crate::measure::engine::llama_options as shared;
 use crate::measure::engine::option::{Only, OptionKind, ServerOption, flag, switch};
+
+/// KV cache types of `--cache-type-k` and `--cache-type-v`.
+pub(super) const CACHE_TYPES: &[&str] =
+    &["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"];
 
 /// Speculation types that draft with a model or with heads of the model, and so share their parameters.
 pub(super) const DRAFTING: &[&str] =

@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::measure::engine::option;
-use crate::record::suite::{Cell, FlashAttention};
 use crate::record::{Effective, short_hash};
 
 /// Reads the log and the properties; whatever is not found stays `None`.
@@ -54,7 +52,7 @@ fn without_router(props: &Value) -> Cow<'_, Value> {
 }
 
 /// Whether these are the properties of a llama-server that only passes requests on to servers of single models.
-pub(crate) fn is_router(props: &Value) -> bool {
+fn is_router(props: &Value) -> bool {
     props.get("role").and_then(Value::as_str) == Some("router")
 }
 
@@ -76,41 +74,6 @@ fn options(log: &str, main: &str) -> BTreeMap<String, String> {
     .into_iter()
     .filter_map(|(name, value)| Some((name.to_owned(), value?)))
     .collect()
-}
-
-/// One line a setting that the server runs otherwise than asked. What it does not say is no deviation.
-pub(super) fn deviations(cell: &Cell, effective: &Effective) -> Vec<String> {
-    let setting = &cell.setting;
-    let mut lines = Vec::new();
-    let mut differs = |what: &str, asked: &str, got: &str| {
-        lines.push(format!("{what}: asked for {asked}, the server runs {got}"));
-    };
-    if let Some(k) = effective.k.as_deref().filter(|k| *k != setting.k) {
-        differs("K cache type", &setting.k, k);
-    }
-    if let Some(v) = effective.v.as_deref().filter(|v| *v != setting.v) {
-        differs("V cache type", &setting.v, v);
-    }
-    match (setting.flash_attention, effective.flash_attention) {
-        (FlashAttention::On, Some(false)) => differs("flash attention", "on", "off"),
-        (FlashAttention::Off, Some(true)) => differs("flash attention", "off", "on"),
-        _ => {}
-    }
-    if let Some(context) = effective.context.filter(|context| *context < cell.context) {
-        let asked = format!("{} tokens", cell.context);
-        differs("context per slot", &asked, &format!("{context} tokens"));
-    }
-    let running = effective.speculation.as_deref();
-    if let Some(running) = running.filter(|running| !same_types(&setting.speculation, running)) {
-        differs("speculation", &setting.speculation, running);
-    }
-    let mut running = effective.options.clone();
-    // A batch larger than the context is cut to it, which changes nothing.
-    if running.get("batch").is_some_and(|batch| *batch == cell.context.to_string()) {
-        running.remove("batch");
-    }
-    lines.extend(option::deviations(setting, &running));
-    lines
 }
 
 /// The log up to the point where a second model or context (of a draft model) is loaded, and the rest.
@@ -246,17 +209,6 @@ fn speculation(log: &str, props: &Value) -> Option<String> {
     }
     let pointer = "/default_generation_settings/params/speculative.types";
     text(props, pointer).filter(|types| types != "none")
-}
-
-/// Whether both lists name the same types; `off` and `none` are empty lists.
-fn same_types(asked: &str, running: &str) -> bool {
-    let sorted = |list: &str| {
-        let mut names: Vec<String> =
-            list.split(',').filter(|name| !["off", "none", ""].contains(name)).map(str::to_owned).collect();
-        names.sort();
-        names
-    };
-    sorted(asked) == sorted(running)
 }
 
 fn build_line(log: &str) -> Option<String> {

@@ -59,6 +59,7 @@ fn argv_with_slots(cell: &Cell, build: &Build, gpu: bool, slots: u16) -> Result<
         draft: cell.setting.draft.as_ref().map(|_| Path::new("/models/draft.gguf")),
         port: 8080,
         slots,
+        config: None,
         threads: Some(2),
         gpu,
         extra_args: &["--mlock".to_owned()],
@@ -151,7 +152,7 @@ fn a_type_that_the_build_lacks_is_an_error_that_lists_its_own() {
 
 #[test]
 fn impossible_settings_say_what_to_do() {
-    let reason = |cell: &Cell| LlamaCpp.impossible(&cell.setting);
+    let reason = |cell: &Cell| LlamaCpp.validate(&cell.setting).err();
     assert_eq!(reason(&cell("q8_0", "q4_0", "ngram-simple")), None);
     assert!(reason(&cell("q8", "f16", "off")).unwrap().contains("did you mean `q8_0`"));
     assert!(reason(&cell("f16", "f16", "ngram-simpel")).unwrap().contains("ngram-simple"));
@@ -196,11 +197,11 @@ fn options_become_the_flags_that_this_build_has() {
 #[test]
 fn every_option_is_known_to_the_pinned_build() {
     let build = LlamaCpp.build(VERSION, HELP);
-    for option in LlamaCpp.options() {
+    for option in LlamaCpp.card().options {
         let lists = match option.place {
             Place::Flag(flags) => vec![flags],
             Place::Switch { on, off } => vec![on, off],
-            Place::Speculation(_) | Place::Env(_) => panic!("{} has no flag", option.name),
+            _ => panic!("{} has no flag", option.name),
         };
         for flags in lists.into_iter().filter(|flags| !flags.is_empty()) {
             assert!(build.first_of(flags).is_some(), "{}: {flags:?}", option.name);
@@ -211,7 +212,7 @@ fn every_option_is_known_to_the_pinned_build() {
 
 #[test]
 fn drafts_and_options_that_do_not_fit_are_impossible() {
-    let reason = |cell: Cell| LlamaCpp.impossible(&cell.setting);
+    let reason = |cell: Cell| LlamaCpp.validate(&cell.setting).err();
     assert_eq!(reason(drafting(&[("draft_max", "8"), ("draft_v", "q4_0")])), None);
     let mut twice = drafting(&[]);
     twice.setting.extra_args = vec!["-md".into(), "x.gguf".into()];

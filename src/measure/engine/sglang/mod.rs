@@ -8,9 +8,13 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::arguments::{self, Args};
-use super::option::{self, ServerOption};
-use super::{Capability, Dialect, Endpoints, Engine, Launch, ModelForm, Questions, Support, figures};
+use super::capability::{Capability, Support};
+use super::card::{EngineCard, Introspection, ModelForm, words};
+use super::definition::Engine;
+use super::launch::Launch;
+use super::{figures, option};
 use crate::error::Result;
+use crate::measure::client::{Endpoints, wire};
 use crate::record::suite::{Cell, FlashAttention, Setting};
 use crate::record::{Argv, Build, Effective, Measurement, Source, metric};
 
@@ -30,94 +34,84 @@ const SPECULATION_TYPES: &[&str] = &["off", "EAGLE", "EAGLE3", "NEXTN", "STANDAL
 /// Algorithms that need a second model; NEXTN has its heads in the model.
 const NEED_DRAFT_MODEL: &[&str] = &["EAGLE", "EAGLE3", "STANDALONE"];
 
+/// What kneepoint knows of it without asking.
+static CARD: EngineCard = EngineCard {
+    name: "sglang",
+    summary: "SGLang's server, from a path (`sglang` or a Python that has it) or from PATH; models are folders with safetensors",
+    binaries: &["sglang"],
+    cache_types: CACHE_TYPES,
+    default_cache_type: "auto",
+    default_flash_attention: FlashAttention::Auto,
+    speculation_types: SPECULATION_TYPES,
+    draft_types: NEED_DRAFT_MODEL,
+    options: options::OPTIONS,
+    model_form: ModelForm::FolderOrFile,
+    wire: &wire::Sglang,
+    endpoints: Endpoints {
+        // `/health_generate` makes a token for each question, beside the measured ones.
+        health: "/health",
+        tokenize: Some("/tokenize"),
+        props: Some("/server_info"),
+        metrics: Some("/metrics"),
+        ..Endpoints::OPENAI
+    },
+    properties: // The second name is the one of builds before 2026.
+        &["/server_info", "/get_server_info"],
+    limits: &[
+        (Capability::Timings, Support::No("its chat replies hold no times")),
+        (
+            Capability::TokenLogprobs,
+            Support::No("it lists them at `/generate`, which kneepoint does not read yet"),
+        ),
+        (
+            Capability::PromptLogprobs,
+            Support::No("it lists them at `/generate`, which kneepoint does not read yet"),
+        ),
+        (Capability::Tools, Support::Partly("needs the option tool_call_parser")),
+        (Capability::Memory, Support::Partly("weights and the pool of the KV cache")),
+        (
+            Capability::Speculation,
+            Support::Partly("its chat replies hold no counts of drafted tokens"),
+        ),
+    ],
+    refusals: &["notimplementederror: "],
+    measuring_arguments: &[&["--enable-cache-report"], &["--enable-metrics"], &["--sampling-defaults", "openai"]],
+    beyond_trained: "SGLang refuses to start unless json_model_override_args scales the positions",
+    ..EngineCard::PLAIN
+};
+
 impl Engine for Sglang {
-    fn name(&self) -> &'static str {
-        "sglang"
+    fn card(&self) -> &'static EngineCard {
+        &CARD
     }
 
-    fn summary(&self) -> &'static str {
-        "SGLang's server, from a path (`sglang` or a Python that has it) or from PATH; models are folders with safetensors"
-    }
-
-    fn binaries(&self) -> &'static [&'static str] {
-        &["sglang"]
-    }
-
-    fn cache_types(&self) -> &'static [&'static str] {
-        CACHE_TYPES
-    }
-
-    fn default_cache_type(&self) -> &'static str {
-        "auto"
-    }
-
-    fn default_flash_attention(&self) -> FlashAttention {
-        FlashAttention::Auto
-    }
-
-    fn speculation_types(&self) -> &'static [&'static str] {
-        SPECULATION_TYPES
-    }
-
-    fn takes_draft(&self, speculation: &str) -> bool {
-        NEED_DRAFT_MODEL.contains(&speculation)
-    }
-
-    fn options(&self) -> &'static [ServerOption] {
-        options::OPTIONS
-    }
-
-    fn takes(&self) -> ModelForm {
-        ModelForm::FolderOrFile
-    }
-
-    fn supports(&self, capability: Capability) -> Support {
-        match capability {
-            Capability::Timings => Support::No("its chat replies hold no times"),
-            Capability::TokenLogprobs | Capability::PromptLogprobs => {
-                Support::No("it lists them at `/generate`, which kneepoint does not read yet")
-            }
-            Capability::Tools => Support::Partly("needs the option tool_call_parser"),
-            Capability::Memory => Support::Partly("weights and the pool of the KV cache"),
-            Capability::Speculation => Support::Partly("its chat replies hold no counts of drafted tokens"),
-            _ => Support::Yes,
-        }
-    }
-
-    fn beyond_trained(&self) -> &'static str {
-        "SGLang refuses to start unless json_model_override_args scales the positions"
-    }
-
-    fn impossible(&self, setting: &Setting) -> Option<String> {
-        arguments::unknown_cache_type(self, setting)
+    fn validate(&self, setting: &Setting) -> Result<(), String> {
+        let wrong = arguments::unknown_cache_type(&CARD, setting)
             .or_else(|| arguments::two_cache_types("SGLang", setting, ""))
             .or_else(|| arguments::no_flash_attention("SGLang", setting, "fa3 or flashinfer"))
-            .or_else(|| arguments::unknown_speculation(self, "SGLang", setting))
-            .or_else(|| arguments::unfit_draft(self, setting, names_draft(setting)))
+            .or_else(|| arguments::unknown_speculation(&CARD, "SGLang", setting))
+            .or_else(|| arguments::unfit_draft(&CARD, setting, names_draft(setting)))
             .or_else(|| {
-                let drafts = self.takes_draft(&setting.speculation);
+                let drafts = CARD.takes_draft(&setting.speculation);
                 option::misplaced(options::OPTIONS, setting, drafts)
-            })
+            });
+        wrong.map_or(Ok(()), Err)
     }
 
-    fn questions(&self, binary: &Path) -> Questions {
+    fn introspection(&self, binary: &Path) -> Introspection {
         let (version, help) = match is_python(binary) {
             true => (
-                vec!["-c", "import sglang; print(sglang.__version__)"],
-                vec!["-m", "sglang.launch_server", "--help"],
+                words(&["-c", "import sglang; print(sglang.__version__)"]),
+                words(&["-m", "sglang.launch_server", "--help"]),
             ),
-            false => (vec!["version"], vec!["serve", "--help"]),
+            false => (words(&["version"]), words(&["serve", "--help"])),
         };
-        Questions { version, help, limit: std::time::Duration::from_secs(240) }
-    }
-
-    fn refusal<'a>(&self, log: &'a str) -> Option<&'a str> {
-        arguments::refusal(log, &["notimplementederror: "])
-    }
-
-    fn properties(&self) -> Vec<&'static str> {
-        // The second name is the one of builds before 2026.
-        vec!["/server_info", "/get_server_info"]
+        Introspection {
+            version,
+            help,
+            limit: std::time::Duration::from_secs(240),
+            ..Introspection::of(binary)
+        }
     }
 
     fn build(&self, version: &str, help: &str) -> Build {
@@ -136,28 +130,6 @@ impl Engine for Sglang {
         let mut env = vec![("HF_HUB_OFFLINE".to_owned(), "1".to_owned())];
         env.extend(launch.threads.map(|threads| ("OMP_NUM_THREADS".to_owned(), threads.to_string())));
         Ok(Argv { program: launch.binary.to_owned(), args: arguments(cell, launch)?, env })
-    }
-
-    fn measuring_arguments(&self) -> &'static [&'static [&'static str]] {
-        &[&["--enable-cache-report"], &["--enable-metrics"], &["--sampling-defaults", "openai"]]
-    }
-
-    fn dialect(&self) -> Dialect {
-        Dialect::Sglang
-    }
-
-    fn endpoints(&self) -> Endpoints {
-        Endpoints {
-            // `/health_generate` makes a token for each question, beside the measured ones.
-            health: "/health",
-            chat: "/v1/chat/completions",
-            completion: None,
-            prompt_logprobs: None,
-            tokenize: Some("/tokenize"),
-            apply_template: None,
-            props: Some("/server_info"),
-            metrics: Some("/metrics"),
-        }
     }
 
     fn measurements(&self, last: &Value) -> Vec<Measurement> {

@@ -40,6 +40,7 @@ fn shell(cell: &Cell, binary: &str) -> String {
         draft: cell.setting.draft.as_ref().map(|_| Path::new("/models/head")),
         port: 30000,
         slots: 1,
+        config: None,
         threads: None,
         gpu: true,
         extra_args: &[],
@@ -52,11 +53,11 @@ fn shell(cell: &Cell, binary: &str) -> String {
 fn every_option_is_documented() {
     let build = Sglang.build("sglang 0.5.9", FLAGS);
     assert_eq!(build.version, "sglang 0.5.9");
-    for option in Sglang.options() {
+    for option in Sglang.card().options {
         let lists = match option.place {
             Place::Flag(flags) => vec![flags],
             Place::Switch { on, off } => vec![on, off],
-            Place::Speculation(_) | Place::Env(_) => panic!("{} is no flag", option.name),
+            _ => panic!("{} is no flag", option.name),
         };
         for flags in lists.into_iter().filter(|flags| !flags.is_empty()) {
             assert!(build.first_of(flags).is_some(), "{}: {flags:?}", option.name);
@@ -88,13 +89,13 @@ fn argv_of_settings() {
 
 #[test]
 fn a_python_is_asked_for_its_module() {
-    assert_eq!(Sglang.questions(Path::new("/v/bin/python3.12")).help[0], "-m");
-    assert_eq!(Sglang.questions(Path::new("/v/bin/sglang")).help, ["serve", "--help"]);
+    assert_eq!(Sglang.introspection(Path::new("/v/bin/python3.12")).help[0], "-m");
+    assert_eq!(Sglang.introspection(Path::new("/v/bin/sglang")).help, ["serve", "--help"]);
 }
 
 #[test]
 fn impossible_settings_say_what_to_do() {
-    let reason = |cell: Cell| Sglang.impossible(&cell.setting);
+    let reason = |cell: Cell| Sglang.validate(&cell.setting).err();
     for possible in [
         cell("fp8_e5m2", "NGRAM", &[]),
         drafting("EAGLE", &[("spec_steps", "3")]),

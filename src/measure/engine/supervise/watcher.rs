@@ -31,6 +31,9 @@ pub(super) const NAME: &str = "server-watcher";
 /// What runs now, also when its file was replaced by a newer one since.
 pub(super) const MYSELF: &str = "/proc/self/exe";
 
+/// The variable that marks every process of a server, whoever started it.
+pub(super) const MARK: &str = "KNEEPOINT_SERVER";
+
 /// The line that asks for a soft end.
 const STOP: &str = "stop";
 /// How often what was killed is looked at again: a process may have forked in between.
@@ -317,10 +320,8 @@ fn marked(mark: &str, log: Option<&Path>) -> BTreeSet<Pid> {
         process.pid != std::process::id() as i32 && process.stat().is_ok_and(|stat| stat.state != 'Z')
     };
     let carries = |process: &procfs::process::Process| {
-        let value = process
-            .environ()
-            .ok()
-            .and_then(|variables| variables.get(std::ffi::OsStr::new(super::MARK)).cloned());
+        let value =
+            process.environ().ok().and_then(|variables| variables.get(std::ffi::OsStr::new(MARK)).cloned());
         value.is_some_and(|value| value == mark)
     };
     let writes = |process: &procfs::process::Process| {

@@ -7,9 +7,14 @@
 use serde_json::{Map, Value, json};
 
 use super::arguments::{self, Args};
-use super::option::{self, OptionKind, ServerOption};
-use super::{Capability, Dialect, Endpoints, Engine, Launch, ModelForm, Questions, Support, figures};
+use super::capability::{Capability, Support};
+use super::card::{EngineCard, Introspection, ModelForm, words};
+use super::definition::Engine;
+use super::figures;
+use super::launch::Launch;
+use super::option::{self, OptionKind};
 use crate::error::{Error, Result, nearest};
+use crate::measure::client::{Endpoints, wire};
 use crate::record::suite::{Cell, FlashAttention, Setting};
 use crate::record::{Argv, Build, Effective, Measurement, metric};
 
@@ -19,29 +24,6 @@ mod readback;
 /// The engine `vllm`.
 #[derive(Debug, Clone, Copy)]
 pub struct Vllm;
-
-/// Types of `--kv-cache-dtype` in version 0.32; a build says itself which ones it has, and most need a GPU.
-const CACHE_TYPES: &[&str] = &[
-    "auto",
-    "bfloat16",
-    "float16",
-    "fp8",
-    "fp8_e4m3",
-    "fp8_e5m2",
-    "fp8_inc",
-    "fp8_ds_mla",
-    "fp8_per_token_head",
-    "int8_per_token_head",
-    "int4_per_token_head",
-    "nvfp4",
-    "nvfp4_4over6",
-    "nvfp4_ds_mla",
-    "turboquant_3bit_nc",
-    "turboquant_4bit_nc",
-    "turboquant_k3v4_nc",
-    "turboquant_k8v4",
-    "ultraquant_4bit",
-];
 
 /// Methods of `SpeculativeConfig` that are not of one model family alone.
 const SPECULATION_TYPES: &[&str] = &[
@@ -75,91 +57,79 @@ const MAX_LOGPROBS: &str = "1024";
 /// Cache types that hold two, as the end of a sentence.
 const TWO_IN_ONE: &str = " (turboquant_k8v4 and turboquant_k3v4_nc are single names for two types)";
 
+/// What kneepoint knows of it without asking.
+static CARD: EngineCard = EngineCard {
+    name: "vllm",
+    summary: "vLLM's `vllm serve`, from a path or from PATH; models are folders with safetensors",
+    binaries: &["vllm"],
+    cache_types: options::CACHE_TYPES,
+    default_cache_type: "auto",
+    default_flash_attention: FlashAttention::Auto,
+    speculation_types: SPECULATION_TYPES,
+    draft_types: NEED_DRAFT_MODEL,
+    options: options::OPTIONS,
+    model_form: ModelForm::FolderOrFile,
+    wire: &wire::Vllm,
+    endpoints: Endpoints {
+        health: "/health",
+        prompt_logprobs: Some("/v1/completions"),
+        tokenize: Some("/tokenize"),
+        metrics: Some("/metrics"),
+        ..Endpoints::OPENAI
+    },
+    properties: &["/v1/models"],
+    limits: &[
+        (Capability::Timings, Support::Partly("builds with `--enable-per-request-metrics`")),
+        (Capability::Tools, Support::Partly("`auto` needs the option tool_call_parser")),
+        (Capability::TokenLogprobs, Support::No("kneepoint reads those of prompts only")),
+        (
+            Capability::Effective,
+            Support::Partly("all from its log; a server that is attached to names its context only"),
+        ),
+        (Capability::Memory, Support::Partly("the pool of the KV cache; weights on a GPU")),
+        (
+            Capability::Speculation,
+            Support::Partly("counts in builds with `--per-request-spec-decode-metrics`"),
+        ),
+    ],
+    refusals: &["notimplementederror: ", "valueerror: no valid attention backend"],
+    measuring_arguments: &[
+        &["--max-logprobs", "1024"],
+        &["--generation-config", "vllm"],
+        &["--enable-prompt-tokens-details"],
+        &["--enable-per-request-metrics"],
+        &["--per-request-spec-decode-metrics", "summary"],
+    ],
+    beyond_trained: "vLLM refuses to start unless hf_overrides scales the positions",
+    ..EngineCard::PLAIN
+};
+
 impl Engine for Vllm {
-    fn name(&self) -> &'static str {
-        "vllm"
+    fn card(&self) -> &'static EngineCard {
+        &CARD
     }
 
-    fn summary(&self) -> &'static str {
-        "vLLM's `vllm serve`, from a path or from PATH; models are folders with safetensors"
-    }
-
-    fn binaries(&self) -> &'static [&'static str] {
-        &["vllm"]
-    }
-
-    fn cache_types(&self) -> &'static [&'static str] {
-        CACHE_TYPES
-    }
-
-    fn default_cache_type(&self) -> &'static str {
-        "auto"
-    }
-
-    fn default_flash_attention(&self) -> FlashAttention {
-        FlashAttention::Auto
-    }
-
-    fn speculation_types(&self) -> &'static [&'static str] {
-        SPECULATION_TYPES
-    }
-
-    fn takes_draft(&self, speculation: &str) -> bool {
-        NEED_DRAFT_MODEL.contains(&speculation)
-    }
-
-    fn options(&self) -> &'static [ServerOption] {
-        options::OPTIONS
-    }
-
-    fn takes(&self) -> ModelForm {
-        ModelForm::FolderOrFile
-    }
-
-    fn supports(&self, capability: Capability) -> Support {
-        match capability {
-            Capability::Timings => Support::Partly("builds with `--enable-per-request-metrics`"),
-            Capability::Tools => Support::Partly("`auto` needs the option tool_call_parser"),
-            Capability::TokenLogprobs => Support::No("kneepoint reads those of prompts only"),
-            Capability::Effective => {
-                Support::Partly("all from its log; a server that is attached to names its context only")
-            }
-            Capability::Memory => Support::Partly("the pool of the KV cache; weights on a GPU"),
-            Capability::Speculation => {
-                Support::Partly("counts in builds with `--per-request-spec-decode-metrics`")
-            }
-            _ => Support::Yes,
-        }
-    }
-
-    fn beyond_trained(&self) -> &'static str {
-        "vLLM refuses to start unless hf_overrides scales the positions"
-    }
-
-    fn impossible(&self, setting: &Setting) -> Option<String> {
-        arguments::unknown_cache_type(self, setting)
+    fn validate(&self, setting: &Setting) -> Result<(), String> {
+        let wrong = arguments::unknown_cache_type(&CARD, setting)
             .or_else(|| arguments::two_cache_types("vLLM", setting, TWO_IN_ONE))
             .or_else(|| arguments::no_flash_attention("vLLM", setting, "FLASH_ATTN or FLASHINFER"))
-            .or_else(|| arguments::unknown_speculation(self, "vLLM", setting))
-            .or_else(|| arguments::unfit_draft(self, setting, by_flag(setting)))
+            .or_else(|| arguments::unknown_speculation(&CARD, "vLLM", setting))
+            .or_else(|| arguments::unfit_draft(&CARD, setting, by_flag(setting)))
             .or_else(|| uncounted_drafts(setting))
             .or_else(|| {
-                let drafts = self.takes_draft(&setting.speculation);
+                let drafts = CARD.takes_draft(&setting.speculation);
                 option::misplaced(options::OPTIONS, setting, drafts)
-            })
+            });
+        wrong.map_or(Ok(()), Err)
     }
 
-    fn questions(&self, _: &std::path::Path) -> Questions {
+    fn introspection(&self, binary: &std::path::Path) -> Introspection {
         // It imports half of Python before it answers.
-        Questions {
-            help: vec!["serve", "--help=all"],
+        Introspection {
+            help: words(&["serve", "--help=all"]),
             limit: std::time::Duration::from_secs(600),
-            ..Questions::default()
+            ..Introspection::of(binary)
         }
-    }
-
-    fn refusal<'a>(&self, log: &'a str) -> Option<&'a str> {
-        arguments::refusal(log, &["notimplementederror: ", "valueerror: no valid attention backend"])
     }
 
     fn build(&self, version: &str, help: &str) -> Build {
@@ -178,33 +148,6 @@ impl Engine for Vllm {
         env.extend(option::env(options::OPTIONS, &cell.setting));
         env.extend(launch.threads.map(|threads| ("OMP_NUM_THREADS".to_owned(), threads.to_string())));
         Ok(Argv { program: launch.binary.to_owned(), args: arguments(cell, launch)?, env })
-    }
-
-    fn measuring_arguments(&self) -> &'static [&'static [&'static str]] {
-        &[
-            &["--max-logprobs", "1024"],
-            &["--generation-config", "vllm"],
-            &["--enable-prompt-tokens-details"],
-            &["--enable-per-request-metrics"],
-            &["--per-request-spec-decode-metrics", "summary"],
-        ]
-    }
-
-    fn dialect(&self) -> Dialect {
-        Dialect::Vllm
-    }
-
-    fn endpoints(&self) -> Endpoints {
-        Endpoints {
-            health: "/health",
-            chat: "/v1/chat/completions",
-            completion: None,
-            prompt_logprobs: Some("/v1/completions"),
-            tokenize: Some("/tokenize"),
-            apply_template: None,
-            props: Some("/v1/models"),
-            metrics: Some("/metrics"),
-        }
     }
 
     fn measurements(&self, last: &Value) -> Vec<Measurement> {

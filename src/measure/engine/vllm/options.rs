@@ -2,10 +2,32 @@
 //!
 //! Flags as in `vllm serve --help=all` of version 0.32; parameters of speculation as in its `SpeculativeConfig`.
 
-use super::CACHE_TYPES;
 use crate::measure::engine::option::{Only, OptionKind, Place, ServerOption, flag, parameter, switch};
 
 const GIB: OptionKind = OptionKind::Number { min: 0.0, max: 100_000.0 };
+
+/// Types of `--kv-cache-dtype` in version 0.32; a build says itself which ones it has, and most need a GPU.
+pub(super) const CACHE_TYPES: &[&str] = &[
+    "auto",
+    "bfloat16",
+    "float16",
+    "fp8",
+    "fp8_e4m3",
+    "fp8_e5m2",
+    "fp8_inc",
+    "fp8_ds_mla",
+    "fp8_per_token_head",
+    "int8_per_token_head",
+    "int4_per_token_head",
+    "nvfp4",
+    "nvfp4_4over6",
+    "nvfp4_ds_mla",
+    "turboquant_3bit_nc",
+    "turboquant_4bit_nc",
+    "turboquant_k3v4_nc",
+    "turboquant_k8v4",
+    "ultraquant_4bit",
+];
 
 /// The table, in the order of the command line.
 pub(super) static OPTIONS: &[ServerOption] = &[

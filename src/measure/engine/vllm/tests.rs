@@ -46,6 +46,7 @@ fn argv(cell: &Cell, build: &Build) -> Result<Argv> {
         draft: cell.setting.draft.as_ref().map(|_| Path::new("/models/head")),
         port: 8000,
         slots: 1,
+        config: None,
         threads: Some(2),
         gpu: false,
         extra_args: &[],
@@ -74,17 +75,17 @@ fn build_reads_flags_types_and_version() {
 #[test]
 fn what_is_promised_is_what_the_build_has() {
     let build = build();
-    for option in Vllm.options() {
+    for option in Vllm.card().options {
         let lists = match option.place {
             Place::Flag(flags) => vec![flags],
             Place::Switch { on, off } => vec![on, off],
-            Place::Speculation(_) | Place::Env(_) => continue,
+            Place::Speculation(_) | Place::Env(_) | Place::Config { .. } => continue,
         };
         for flags in lists.into_iter().filter(|flags| !flags.is_empty()) {
             assert!(build.first_of(flags).is_some(), "{}: {flags:?}", option.name);
         }
     }
-    for kind in CACHE_TYPES {
+    for kind in options::CACHE_TYPES {
         assert!(build.cache_types.iter().any(|known| known == kind), "{kind}");
     }
     for kind in SPECULATION_TYPES.iter().filter(|kind| **kind != "off") {
@@ -141,7 +142,7 @@ fn what_a_build_lacks_is_an_error_that_says_what_it_has() {
 
 #[test]
 fn impossible_settings_say_what_to_do() {
-    let reason = |cell: Cell| Vllm.impossible(&cell.setting);
+    let reason = |cell: Cell| Vllm.validate(&cell.setting).err();
     for possible in [
         cell("turboquant_k8v4", "off", &[]),
         cell("auto", "ngram", &[("spec_tokens", "4")]),

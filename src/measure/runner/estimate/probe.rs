@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Speed;
 use crate::error::{Error, Kind, Result};
-use crate::measure::runner::{Desk, Interrupt, Prepared};
+use crate::measure::runner::{CaseServer, Interrupt, Prepared};
 use crate::record::suite::Suite;
 
 /// A server that is not up after this time is not waited for, and requests that take longer are left.
@@ -25,14 +25,14 @@ const TOKENS: u32 = 16;
 /// When the server does not come up in time, does not answer in time, or the user asked to stop.
 pub async fn probe(suite: &Suite, prepared: &Prepared, interrupt: &Interrupt) -> Result<Speed> {
     let context = suite.contexts.first().copied().unwrap_or_default();
-    let desk = tokio::time::timeout(START, Desk::open(suite, prepared, context, interrupt)).await;
+    let desk = tokio::time::timeout(START, CaseServer::open(suite, prepared, context, interrupt)).await;
     let desk = desk.map_err(|_| late("did not come up", START))??;
     let timed = tokio::time::timeout(REQUESTS, times(&desk, context)).await;
     desk.close().await?;
     timed.map_err(|_| late("did not answer", REQUESTS))?
 }
 
-async fn times(desk: &Desk, context: u32) -> Result<Speed> {
+async fn times(desk: &CaseServer, context: u32) -> Result<Speed> {
     let most = context as usize / 4;
     let short = desk.time(SHORT.min(most), TOKENS).await?;
     let mut prefill = vec![(short.prompt_tokens, short.prefill_tps)];

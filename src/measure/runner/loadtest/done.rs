@@ -9,12 +9,12 @@ use crate::record::suite::Arrivals;
 use crate::record::{Outcome, Trial, TrialKey};
 
 /// What an earlier session did of the load test.
-pub(in crate::measure::runner) struct Done {
+pub(in crate::measure::runner) struct LoadtestDone {
     steps: Vec<(String, Arrivals)>,
     pub(super) items: HashSet<(u32, TrialKey)>,
 }
 
-impl Done {
+impl LoadtestDone {
     pub(in crate::measure::runner) fn of(journal: &Journal, retry_failed: bool) -> Self {
         // What a swapped file made void is done again in any case.
         let void = |reason: &str| reason.starts_with(SWAPPED);

@@ -1,5 +1,5 @@
 //! The load phase: after the trials, every setting gets a server with several slots, which goes through the suite's
-//! steps and then answers the same items alone and in a crowd.
+//! steps and then answers the same items alone and concurrently.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use super::event::Event;
-use super::live::{Live, Up};
 use super::run::Runner;
+use super::server::{LaunchOutcome, RunningServer};
 use super::start;
 use super::swapped::swapped_reason;
 use crate::error::{Kind, Result, chain};
@@ -61,7 +61,7 @@ impl Work {
 
 /// A server of the load phase that answers.
 struct Serving {
-    live: Live,
+    live: RunningServer,
     prompts: Arc<Prompts>,
 }
 
@@ -85,7 +85,7 @@ impl Runner<'_> {
             }
             let work = self.load_work(visit, &spec);
             if !work.is_empty() {
-                self.emit(&Event::LoadVisit { visit, steps: work.len() })?;
+                self.emit(&Event::LoadtestVisit { visit, steps: work.len() })?;
                 self.load_setting(visit, &spec, work).await?;
             }
         }
@@ -142,7 +142,7 @@ impl Runner<'_> {
                     }
                 },
             };
-            self.emit(&Event::LoadWork { setting: &visit.cell.setting.label, what: &work.words() })?;
+            self.emit(&Event::LoadtestWork { setting: &visit.cell.setting.label, what: &work.words() })?;
             let went_on = self.work(&mut serving, visit, spec, work).await?;
             if !went_on {
                 return serving.live.stop().await;
@@ -175,7 +175,7 @@ impl Runner<'_> {
         match work {
             Work::Step(arrivals) => match self.step(serving, visit, spec, *arrivals).await {
                 Some(step) => {
-                    self.emit(&Event::LoadStep(&step))?;
+                    self.emit(&Event::LoadtestStep(&step))?;
                     Ok(true)
                 }
                 None => Ok(false),
@@ -192,13 +192,13 @@ impl Runner<'_> {
         let (launch, up) = launched.await?;
         let mut record = LoadServer { launch, slots: visit.slots, warm_up: None };
         let live = match up {
-            Up::Interrupted => return Ok(Served::Interrupted),
-            Up::Refused(outcome) => {
+            LaunchOutcome::Interrupted => return Ok(Served::Interrupted),
+            LaunchOutcome::Refused(outcome) => {
                 self.last_launch_failure = record.launch.failure.clone();
-                self.emit(&Event::LoadServer(&record))?;
+                self.emit(&Event::LoadtestServer(&record))?;
                 return Ok(Served::Refused(words_of(&outcome)));
             }
-            Up::Ready(live) => *live,
+            LaunchOutcome::Ready(live) => *live,
         };
         self.launches_up += 1;
         let warmed = tokio::select! {
@@ -209,11 +209,11 @@ impl Runner<'_> {
         match warmed {
             Ok((serving, warm_up)) => {
                 record.warm_up = Some(warm_up);
-                self.emit(&Event::LoadServer(&record))?;
+                self.emit(&Event::LoadtestServer(&record))?;
                 Ok(Served::Ready(Box::new(serving)))
             }
             Err(error) => {
-                self.emit(&Event::LoadServer(&record))?;
+                self.emit(&Event::LoadtestServer(&record))?;
                 Ok(Served::Refused(format!("warming up failed: {}", chain(&error))))
             }
         }
@@ -301,7 +301,7 @@ impl Runner<'_> {
         let interrupt = self.interrupt.clone();
         let seen = |asked: Asked| -> Result<bool> {
             if let Some((_, key)) = of_index.iter().find(|(index, _)| *index == asked.case.index) {
-                self.emit(&Event::LoadTrial(&asked.trial(streams, key.clone(), launch)))?;
+                self.emit(&Event::LoadtestTrial(&asked.trial(streams, key.clone(), launch)))?;
             }
             Ok(!interrupt.requested())
         };
@@ -321,7 +321,7 @@ impl Runner<'_> {
     /// Notes what could not be done.
     fn give_up(&mut self, visit: &Visit, work: &Work, reason: &str) -> Result<()> {
         match work {
-            Work::Step(arrivals) => self.emit(&Event::LoadStep(&LoadStep {
+            Work::Step(arrivals) => self.emit(&Event::LoadtestStep(&LoadStep {
                 setting: visit.cell.setting.label.clone(),
                 context: visit.cell.context,
                 launch: self.next_launch.saturating_sub(1),
@@ -354,7 +354,7 @@ impl Runner<'_> {
             measurements: Vec::new(),
             outcome: outcome.clone(),
         };
-        self.emit(&Event::LoadTrial(&LoadTrial { streams, trial }))
+        self.emit(&Event::LoadtestTrial(&LoadTrial { streams, trial }))
     }
 }
 
@@ -406,7 +406,12 @@ impl Serving {
 
     /// Gives every slot a request at the same time, again and again, until that takes the same time twice running, or
     /// has taken too long in all.
-    async fn warm_up(live: Live, suite: &Suite, spec: &LoadSpec, slots: u16) -> Result<(Self, WarmUp)> {
+    async fn warm_up(
+        live: RunningServer,
+        suite: &Suite,
+        spec: &LoadSpec,
+        slots: u16,
+    ) -> Result<(Self, WarmUp)> {
         let began = Instant::now();
         let prompts = Prompts::learn(live.client(), &suite.sampling, spec, suite.seed).await?;
         let serving = Self { live, prompts: Arc::new(prompts) };

@@ -1,4 +1,4 @@
-//! The same items alone and in a crowd, on the same server: does the quality fall when requests are batched?
+//! The same items alone and concurrently, on the same server: does the quality fall when requests are batched?
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use super::prompts::{Ask, Prompts};
 use crate::measure::client::timeline::Timeline;
 use crate::measure::client::{Client, Conversation, Failure};
 use crate::measure::engine::Engine;
-use crate::measure::runner::talk::Talk;
+use crate::measure::runner::conversation::HeldConversation;
 use crate::record::suite::Sampling;
 use crate::record::{Case, Measurement, Outcome, Reply, Stage};
 use crate::task::Task;
@@ -90,7 +90,7 @@ pub(super) async fn ask_all<E>(
 impl Asker {
     async fn ask(&self, task: &'static dyn Task, case: Arc<Case>) -> Asked {
         let started = crate::clock::moment();
-        let talk = Talk::hold(&self.client, self.engine, task, &case, &self.sampling).await;
+        let talk = HeldConversation::hold(&self.client, self.engine, task, &case, &self.sampling).await;
         let outcome = outcome(task, &case, &talk);
         Asked { case, started, reply: talk.reply, measurements: talk.measurements, outcome }
     }
@@ -115,7 +115,7 @@ impl Asker {
     }
 }
 
-fn outcome(task: &dyn Task, case: &Case, talk: &Talk) -> Outcome {
+fn outcome(task: &dyn Task, case: &Case, talk: &HeldConversation) -> Outcome {
     match (&talk.reply, &talk.failure) {
         (_, Some(failure)) if failure.unsupported => Outcome::Unscored { reason: failure.message.clone() },
         (_, Some(failure)) => {

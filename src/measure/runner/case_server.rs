@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::interrupt::Interrupt;
-use super::live::{Live, Up};
 use super::prepared::Prepared;
+use super::server::{LaunchOutcome, RunningServer};
 use super::{cases, start};
 use crate::error::{Context, Error, Kind, Result};
 use crate::measure::client::Conversation;
@@ -14,8 +14,8 @@ use crate::record::{Arm, Case, Message, Outcome, Trial, TrialKey, metric};
 use crate::task::Emit;
 
 /// A running server of the suite's reference; nothing of it is journalled.
-pub struct Desk {
-    live: Live,
+pub struct CaseServer {
+    live: RunningServer,
     setting: String,
     sampling: Sampling,
     folder: PathBuf,
@@ -35,9 +35,9 @@ pub struct Timing {
     pub decode_tps: f64,
 }
 
-impl Desk {
+impl CaseServer {
     /// Starts the reference with room for `context` tokens. Its log goes to a folder of the system's temporary
-    /// one, which [`Desk::close`] removes.
+    /// one, which [`CaseServer::close`] removes.
     ///
     /// # Errors
     /// When the server does not come up, runs something else than asked, or the user asked to stop.
@@ -55,23 +55,25 @@ impl Desk {
         let (_, up) = start::start(suite, prepared, &visit, 0, &folder, interrupt).await?;
         let setting = suite.reference().label.clone();
         match up {
-            Up::Ready(live) => Ok(Self {
+            LaunchOutcome::Ready(live) => Ok(Self {
                 live: *live,
                 setting,
                 sampling: suite.sampling,
                 folder,
                 interrupt: interrupt.clone(),
             }),
-            Up::Interrupted => Err(Error::new(Kind::Interrupted, "stopped while the server was loading")),
-            Up::Refused(Outcome::Failed { error, .. }) => Err(Error::new(
+            LaunchOutcome::Interrupted => {
+                Err(Error::new(Kind::Interrupted, "stopped while the server was loading"))
+            }
+            LaunchOutcome::Refused(Outcome::Failed { error, .. }) => Err(Error::new(
                 Kind::EngineStart,
                 format!("the server of {setting} did not come up:\n{error}"),
             )
             .hint("`kneepoint run SUITE --dry-run` prints its exact command, to be tried by hand")),
-            Up::Refused(Outcome::Unscored { reason }) => {
+            LaunchOutcome::Refused(Outcome::Unscored { reason }) => {
                 Err(Error::new(Kind::EngineStart, format!("{setting} cannot be used: {reason}")))
             }
-            Up::Refused(Outcome::Scored(_)) => {
+            LaunchOutcome::Refused(Outcome::Scored(_)) => {
                 Err(Error::new(Kind::EngineStart, format!("{setting} cannot be used")))
             }
         }

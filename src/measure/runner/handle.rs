@@ -4,14 +4,14 @@ use crate::error::Result;
 use crate::measure::engine::supervise::Server;
 
 /// A running server.
-pub(super) enum Host {
+pub(super) enum ServerHandle {
     /// Started by kneepoint, and ended by it.
     Started(Server),
     /// Somebody else's: it is left as it is.
     Attached,
 }
 
-impl Host {
+impl ServerHandle {
     /// Whether it still runs, as far as that can be seen from outside.
     pub(super) fn is_alive(&mut self) -> bool {
         match self {

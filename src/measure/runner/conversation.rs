@@ -4,7 +4,7 @@
 //! cache holds, as they would for a person who talks to it. Tasks that watch the cache make several requests of their
 //! own instead, each of which may use it or not.
 
-use super::watch::CacheWatch;
+use super::prefix_tracker::PrefixTracker;
 use crate::measure::client::{Client, Conversation, Exchange, Failure, timeline};
 use crate::measure::engine::Engine;
 use crate::record::suite::Sampling;
@@ -16,7 +16,7 @@ const MAX_TURNS: usize = 4096;
 
 /// What was said and measured, and why it broke off if it did.
 #[derive(Debug, Default)]
-pub(super) struct Talk {
+pub(super) struct HeldConversation {
     /// The last reply, the earlier ones in it; `None` when there was none.
     pub(super) reply: Option<Reply>,
     /// Over all turns that were answered; see [`metric`].
@@ -25,7 +25,7 @@ pub(super) struct Talk {
     pub(super) failure: Option<Failure>,
 }
 
-impl Talk {
+impl HeldConversation {
     /// Asks what the case asks, and goes on until the task is done.
     pub(super) async fn hold(
         client: &Client,
@@ -91,7 +91,7 @@ impl Turns {
         let Prompt::Chat { messages, tools, tool_choice, response_schema } = &case.prompt else {
             return Ok(());
         };
-        let mut watch = task.watches_cache().then(CacheWatch::default);
+        let mut watch = task.watches_cache().then(PrefixTracker::default);
         let mut ask =
             Ask { messages: messages.clone(), tools: tools.clone(), reuse_cache: task.watches_cache() };
         let mut sent = match client.could_not_count(messages, tools) {
@@ -102,7 +102,8 @@ impl Turns {
             if let Some(watch) = &mut watch {
                 watch.before(client, &ask.messages, &ask.tools).await;
             }
-            if let (Sent::Unknown, Some(tokens)) = (sent, watch.as_ref().and_then(CacheWatch::prompt_tokens))
+            if let (Sent::Unknown, Some(tokens)) =
+                (sent, watch.as_ref().and_then(PrefixTracker::prompt_tokens))
             {
                 sent = Sent::Exactly(tokens);
             }
@@ -327,7 +328,7 @@ mod tests {
         }
     }
 
-    fn hold(turns: usize, case: &Case, script: Script) -> Talk {
+    fn hold(turns: usize, case: &Case, script: Script) -> HeldConversation {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -335,7 +336,7 @@ mod tests {
             tokio::spawn(mock::serve(listener, script, std::future::pending()));
             let limits = Limits { idle_timeout: Duration::from_millis(300), ..Limits::default() };
             let client = Client::new(&url, ENDPOINTS, limits).unwrap();
-            Talk::hold(&client, ENGINES[0], &Turnwise(turns), case, &Sampling::default()).await
+            HeldConversation::hold(&client, ENGINES[0], &Turnwise(turns), case, &Sampling::default()).await
         })
     }
 
@@ -354,7 +355,7 @@ mod tests {
         message.rsplit(' ').next().unwrap().parse().unwrap()
     }
 
-    fn engine(talk: &Talk, name: &str) -> Option<f64> {
+    fn engine(talk: &HeldConversation, name: &str) -> Option<f64> {
         engine_figure(&talk.measurements, name)
     }
 

@@ -1,14 +1,14 @@
 //! A running server: launched for a visit, read back, warmed up, and asked.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::host::Host;
+use super::conversation::HeldConversation;
+use super::handle::ServerHandle;
 use super::interrupt::Interrupt;
 use super::prepared::Prepared;
-use super::talk::Talk;
 use crate::clock::Moment;
-use crate::error::{self, Error, Result};
+use crate::error::{self, Context, Error, Result};
 use crate::measure::client::{Client, Conversation, Limits};
 use crate::measure::engine::supervise::Launcher;
 use crate::measure::engine::{Engine, Launch, supervise};
@@ -20,7 +20,7 @@ use crate::record::plan::Visit;
 use crate::record::suite::{Sampling, Suite};
 use crate::record::{
     Argv, Arm, Case, Effective, Measurement, Message, Outcome, Prompt, Reply, Source, Stage, Trial, TrialKey,
-    metric,
+    metric, short_hash,
 };
 use crate::task::{self, Task};
 
@@ -40,9 +40,9 @@ const WARM_UP_WORDS: usize = 3000;
 const STEADY: f64 = 0.2;
 
 /// What became of a launch.
-pub(super) enum Up {
+pub(super) enum LaunchOutcome {
     /// The server answers.
-    Ready(Box<Live>),
+    Ready(Box<RunningServer>),
     /// It did not come up, or runs something else than asked: every trial of the visit ends so.
     Refused(Outcome),
     /// The user asked to stop while it was loading.
@@ -50,10 +50,10 @@ pub(super) enum Up {
 }
 
 /// A server that answers.
-pub(super) struct Live {
+pub(super) struct RunningServer {
     /// Whether the server may keep counters of its drafts.
     pub(super) counts_drafts: bool,
-    server: Host,
+    server: ServerHandle,
     client: Client,
     engine: &'static dyn Engine,
     sampler: Sampler,
@@ -63,29 +63,69 @@ pub(super) struct Live {
     no_tools: Option<String>,
 }
 
-/// The server's command line for a visit.
+/// What a server is started with.
+#[derive(Debug, Clone)]
+pub struct ServerCommand {
+    /// Its command line.
+    pub argv: Argv,
+    /// The configuration file that the command line names, for engines that read one.
+    pub config: Option<ConfigFile>,
+}
+
+/// A server's configuration file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigFile {
+    /// Where it lies: in the run folder, beside the server's log.
+    pub path: PathBuf,
+    /// What it holds.
+    pub text: String,
+}
+
+impl ConfigFile {
+    fn write(&self) -> Result<()> {
+        if let Some(folder) = self.path.parent() {
+            std::fs::create_dir_all(folder).context(|| format!("cannot make {}", folder.display()))?;
+        }
+        std::fs::write(&self.path, &self.text).context(|| format!("cannot write {}", self.path.display()))
+    }
+}
+
+/// Returns the server's command line for a visit, and its configuration file as it would lie in a run folder; nothing is
+/// written.
 ///
 /// # Errors
 /// When this build cannot run the setting, or the server is one that runs already.
-pub fn argv(suite: &Suite, prepared: &Prepared, visit: &Visit, port: u16) -> Result<Argv> {
+pub fn command(
+    suite: &Suite,
+    prepared: &Prepared,
+    visit: &Visit,
+    port: u16,
+    folder: &Path,
+) -> Result<ServerCommand> {
     let files = prepared.files.as_ref().ok_or_else(|| Error::usage("an attached server is not started"))?;
-    let model = prepared.model(&visit.cell.setting)?;
-    engine::check_form(prepared.engine, model)?;
-    prepared.engine.argv(
-        &visit.cell,
-        &Launch {
-            binary: &files.binary,
-            library_path: files.library_path.as_deref(),
-            model,
-            draft: prepared.draft(&visit.cell.setting)?,
-            port,
-            slots: visit.slots,
-            threads: suite.engine.threads,
-            extra_args: &suite.engine.args,
-            build: &prepared.build,
-            gpu: prepared.gpu,
-        },
-    )
+    let (engine, model) = (prepared.engine, prepared.model(&visit.cell.setting)?);
+    engine::check_form(engine.card(), model)?;
+    let launch = Launch {
+        binary: &files.binary,
+        library_path: files.library_path.as_deref(),
+        model,
+        draft: prepared.draft(&visit.cell.setting)?,
+        port,
+        slots: visit.slots,
+        threads: suite.engine.threads,
+        extra_args: &suite.engine.args,
+        build: &prepared.build,
+        gpu: prepared.gpu,
+        config: None,
+    };
+    let Some(name) = engine.card().config_file else {
+        return Ok(ServerCommand { argv: engine.argv(&visit.cell, &launch)?, config: None });
+    };
+    let text = engine.config(&visit.cell, &launch)?;
+    // One file for each text: two servers of a run may differ in nothing else.
+    let path = folder.join("engine").join(format!("{}-{name}", short_hash(text.as_bytes())));
+    let argv = engine.argv(&visit.cell, &Launch { config: Some(&path), ..launch })?;
+    Ok(ServerCommand { argv, config: Some(ConfigFile { path, text }) })
 }
 
 /// Starts a server for a visit, reads back what it runs, and warms it up.
@@ -96,7 +136,7 @@ pub(super) async fn launch(
     id: u32,
     folder: &Path,
     interrupt: &Interrupt,
-) -> Result<(LaunchRecord, Up)> {
+) -> Result<(LaunchRecord, LaunchOutcome)> {
     let port = supervise::free_port()?;
     let log = format!("engine/{id:03}.log");
     let now = crate::clock::moment();
@@ -118,14 +158,19 @@ pub(super) async fn launch(
     };
     // Without the reference nothing can be compared; that another setting cannot run is a result.
     let is_reference = visit.cell.setting == *suite.reference();
-    let argv = match argv(suite, prepared, visit, port) {
-        Ok(argv) => argv,
+    // The server may look for its file from another folder than this one.
+    let absolute = std::path::absolute(folder).context(|| format!("cannot find {}", folder.display()))?;
+    let ServerCommand { argv, config } = match command(suite, prepared, visit, port, &absolute) {
+        Ok(command) => command,
         Err(error) if is_reference => return Err(error),
         Err(error) => {
             let hints = error.hints().iter().map(|hint| format!("; {hint}"));
             return Ok(unsupported(record, format!("{}{}", error::chain(&error), hints.collect::<String>())));
         }
     };
+    if let Some(config) = &config {
+        config.write()?;
+    }
     record.argv = argv.clone().portable();
     let client = client_of(suite, prepared.engine, &format!("http://127.0.0.1:{port}"))?;
     let launcher = Launcher::new(Duration::from_secs_f64(suite.engine.start_timeout_s));
@@ -133,7 +178,7 @@ pub(super) async fn launch(
     let log_path = folder.join(&log);
     let started = tokio::select! {
         started = launcher.start(&argv, port, health, &log_path) => started,
-        () = interrupt.asked(1) => return Ok((record, Up::Interrupted)),
+        () = interrupt.asked(1) => return Ok((record, LaunchOutcome::Interrupted)),
     };
     let server = match started {
         Ok(server) => server,
@@ -143,7 +188,10 @@ pub(super) async fn launch(
                 return Ok(unsupported(record, format!("the server says: {said}")));
             }
             record.failure = Some(failure.clone());
-            return Ok((record, Up::Refused(Outcome::Failed { stage: Stage::Launch, error: failure })));
+            return Ok((
+                record,
+                LaunchOutcome::Refused(Outcome::Failed { stage: Stage::Launch, error: failure }),
+            ));
         }
     };
     record.load_s = Some(server.load_time().as_secs_f64());
@@ -154,10 +202,11 @@ pub(super) async fn launch(
     if !record.deviations.is_empty() {
         server.stop().await?;
         let reason = format!("void cell: the server changed {}", record.deviations.join("; "));
-        return Ok((record, Up::Refused(Outcome::Unscored { reason })));
+        return Ok((record, LaunchOutcome::Refused(Outcome::Unscored { reason })));
     }
     let sampler = Sampler::start(Subject { server_pid: server.pid() })?;
-    let mut live = Live::new(Host::Started(server), client, prepared.engine, sampler, id, None);
+    let mut live =
+        RunningServer::new(ServerHandle::Started(server), client, prepared.engine, sampler, id, None);
     live.counts_drafts = visit.cell.setting.speculates();
     let warmed = tokio::select! {
         () = live.warm_up(&suite.sampling, prepared.gpu, visit.cell.context) => true,
@@ -165,16 +214,16 @@ pub(super) async fn launch(
     };
     if !warmed {
         live.stop().await?;
-        return Ok((record, Up::Interrupted));
+        return Ok((record, LaunchOutcome::Interrupted));
     }
-    Ok((record, Up::Ready(Box::new(live))))
+    Ok((record, LaunchOutcome::Ready(Box::new(live))))
 }
 
 /// A setting that this build or this machine cannot run: known, and no failure.
-fn unsupported(mut record: LaunchRecord, why: String) -> (LaunchRecord, Up) {
+fn unsupported(mut record: LaunchRecord, why: String) -> (LaunchRecord, LaunchOutcome) {
     let reason = format!("unsupported: {why}");
     record.failure = Some(reason.clone());
-    (record, Up::Refused(Outcome::Unscored { reason }))
+    (record, LaunchOutcome::Refused(Outcome::Unscored { reason }))
 }
 
 /// What the log of a server that did not come up says of its setting, without control characters.
@@ -192,14 +241,14 @@ fn too_few_slots(visit: &Visit, effective: &Effective) -> Option<String> {
     Some(format!("slots: asked for {wanted}, the server runs {running}"))
 }
 
-/// A client for a server of that address, in the engine's dialect.
+/// A client for a server of that address, in the engine's wire format.
 pub(super) fn client_of(suite: &Suite, engine: &dyn Engine, base: &str) -> Result<Client> {
     let limits = Limits {
         request_timeout: Duration::from_secs_f64(suite.engine.request_timeout_s),
         idle_timeout: Duration::from_secs_f64(suite.engine.idle_timeout_s),
         ..Limits::default()
     };
-    Ok(Client::new(base, engine.endpoints(), limits)?.speaking(engine.dialect()))
+    Ok(Client::new(base, engine.endpoints(), limits)?.speaking(engine.card().wire))
 }
 
 /// What the server really runs, from its log and its properties; what cannot be read stays unknown.
@@ -209,7 +258,7 @@ async fn read_back(engine: &dyn Engine, client: &Client, log: &str) -> Effective
 
 /// What the server says of itself, from the first path that answers; null when none does.
 pub(super) async fn properties(engine: &dyn Engine, client: &Client) -> serde_json::Value {
-    for path in engine.properties() {
+    for path in engine.card().properties {
         if let Ok(answer) = client.get_json(path).await {
             return answer;
         }
@@ -217,9 +266,9 @@ pub(super) async fn properties(engine: &dyn Engine, client: &Client) -> serde_js
     serde_json::Value::Null
 }
 
-impl Live {
+impl RunningServer {
     pub(super) fn new(
-        server: Host,
+        server: ServerHandle,
         client: Client,
         engine: &'static dyn Engine,
         sampler: Sampler,
@@ -247,7 +296,7 @@ impl Live {
         self.sampler.begin();
     }
 
-    /// What the probes measured since [`Live::watch`].
+    /// What the probes measured since [`RunningServer::watch`].
     pub(super) fn watched(&self) -> Vec<Measurement> {
         self.sampler.end()
     }
@@ -305,7 +354,7 @@ impl Live {
         };
         let counters = self.draft_counters().await;
         self.sampler.begin();
-        let mut talk = Talk::hold(&self.client, self.engine, task, case, sampling).await;
+        let mut talk = HeldConversation::hold(&self.client, self.engine, task, case, sampling).await;
         let mut probed = self.sampler.end();
         if let Some(reply) = &mut talk.reply {
             self.add_tokens(task, reply).await;
@@ -433,4 +482,64 @@ fn refused(case: &Case, outcome: Outcome) -> Outcome {
     let Outcome::Failed { stage: Stage::Request, error } = &outcome else { return outcome };
     let said = task::find(&case.task).and_then(|task| task.refused(case, error));
     said.unwrap_or(outcome)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::measure::engine::tabbyapi::TabbyApi;
+    use crate::measure::model::EngineFiles;
+    use crate::record::suite::Cell;
+    use crate::record::{Build, EngineInfo};
+
+    fn suite() -> Suite {
+        let text = "name = \"a\"\ncontexts = [512]\n[[model]]\nname = \"m\"\npath = \"/models/m\"\nweights = \"exl3\"\n[reference]\n\
+                    [[task]]\nname = \"retrieval/niah_single_1\"\nsamples = 1\n[engine]\nname = \"tabbyapi\"\n";
+        crate::suite::parse(text, Path::new("a.toml"), &[]).unwrap()
+    }
+
+    fn prepared(model: &Path) -> Prepared {
+        Prepared {
+            engine: &TabbyApi,
+            files: Some(EngineFiles {
+                binary: "/opt/tabbyAPI/main.py".into(),
+                library_path: None,
+                origin: String::new(),
+            }),
+            build: Build::default(),
+            weights: HashMap::from([(("m".to_owned(), "exl3".to_owned()), model.to_owned())]),
+            engine_info: EngineInfo {
+                name: "tabbyapi".into(),
+                version: String::new(),
+                origin: String::new(),
+                sha256: None,
+            },
+            model_infos: Vec::new(),
+            file_infos: Vec::new(),
+            witnesses: Vec::new(),
+            gpu: false,
+            attached: None,
+        }
+    }
+
+    #[test]
+    fn a_configuration_file_lies_beside_the_log_and_is_named_on_the_command_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let (suite, prepared) = (suite(), prepared(folder.path()));
+        let cell = Cell { setting: suite.reference().clone(), context: 512 };
+        let visit = Visit { cell, round: 0, replicate: 0, slots: 1, trials: Vec::new() };
+        let of = |port| command(&suite, &prepared, &visit, port, folder.path()).unwrap();
+        let ServerCommand { argv, config } = of(5001);
+        let config = config.unwrap();
+        assert_eq!(argv.args.last().map(Path::new), Some(config.path.as_path()));
+        assert_eq!(config.path.parent(), Some(folder.path().join("engine").as_path()));
+        assert!(config.text.contains("  port: 5001\n") && config.text.contains("  max_seq_len: 512\n"));
+        assert!(!config.path.exists(), "asking for the command writes nothing");
+        config.write().unwrap();
+        assert_eq!(std::fs::read_to_string(&config.path).unwrap(), config.text);
+        assert_eq!(of(5001).config.as_ref(), Some(&config));
+        assert_ne!(of(5002).config.map(|other| other.path), Some(config.path));
+    }
 }

@@ -10,7 +10,7 @@ use crate::record::Case;
 /// Name of the file in a run folder; it is there only while the run goes on.
 const FILE_NAME: &str = "cases.tmp";
 
-/// Where a case lies in a [`Spool`].
+/// Where a case lies in a [`CaseFile`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
     start: u64,
@@ -20,13 +20,13 @@ pub(super) struct Place {
 
 /// A file of cases, one JSON a line. Removed when dropped; one that a crash left is written over.
 #[derive(Debug)]
-pub(super) struct Spool {
+pub(super) struct CaseFile {
     file: File,
     path: PathBuf,
     end: u64,
 }
 
-impl Spool {
+impl CaseFile {
     /// An empty one in a run folder, which no other run may use.
     ///
     /// # Errors
@@ -74,9 +74,9 @@ impl Spool {
     }
 }
 
-impl Drop for Spool {
+impl Drop for CaseFile {
     fn drop(&mut self) {
-        // A leftover is harmless: the next sitting writes over it.
+        // A leftover is harmless: the next session writes over it.
         let _ = std::fs::remove_file(&self.path);
     }
 }
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn cases_come_back_in_any_order_also_between_writes() {
         let dir = tempfile::tempdir().unwrap();
-        let mut spool = Spool::create(dir.path()).unwrap();
+        let mut spool = CaseFile::create(dir.path()).unwrap();
         let cases = cases();
         let mut places = Vec::new();
         for case in &cases {
@@ -111,7 +111,7 @@ mod tests {
     fn the_file_is_gone_at_the_end_and_a_leftover_is_no_hindrance() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(FILE_NAME), "left by a crash\n".repeat(9_000)).unwrap();
-        let mut spool = Spool::create(dir.path()).unwrap();
+        let mut spool = CaseFile::create(dir.path()).unwrap();
         let case = &cases()[0];
         let place = spool.push(case).unwrap();
         assert_eq!(&spool.read(place).unwrap(), case);
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn a_file_that_somebody_cut_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
-        let mut spool = Spool::create(dir.path()).unwrap();
+        let mut spool = CaseFile::create(dir.path()).unwrap();
         let place = spool.push(&cases()[0]).unwrap();
         std::fs::write(dir.path().join(FILE_NAME), "{").unwrap();
         assert!(spool.read(place).unwrap_err().to_string().contains(FILE_NAME));

@@ -8,7 +8,7 @@ use crate::record::journal::Journal;
 use crate::record::{Decision, StopRule, Trial, TrialKey};
 
 /// Remembers a run as far as its decisions need it: nothing when its suite does not stop early.
-pub(super) struct Pace<'a> {
+pub(super) struct EarlyStopping<'a> {
     rule: &'a dyn StopRule,
     so_far: Journal,
     /// Where the trials of `so_far` are.
@@ -16,8 +16,8 @@ pub(super) struct Pace<'a> {
     round: u32,
 }
 
-impl<'a> Pace<'a> {
-    /// `journal` is what an earlier sitting left.
+impl<'a> EarlyStopping<'a> {
+    /// `journal` is what an earlier session left.
     pub(super) fn new(journal: &Journal, rule: &'a dyn StopRule) -> Self {
         let mut so_far = Journal::new(journal.header.clone());
         so_far.decisions.clone_from(&journal.decisions);
@@ -58,7 +58,7 @@ impl<'a> Pace<'a> {
         }
     }
 
-    /// The decisions at the end of the round before `round`, once. A sitting that goes on decides again about
+    /// The decisions at the end of the round before `round`, once. A session that goes on decides again about
     /// rounds that an earlier one has ended, from the same trials, and so the same.
     pub(super) fn decide_before(&mut self, round: u32) -> Result<Vec<Decision>> {
         let mut decisions = Vec::new();

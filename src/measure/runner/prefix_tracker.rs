@@ -7,14 +7,14 @@ use crate::record::{Measurement, Message, Reply, Served, Source, Tool, metric};
 /// Follows the requests of one case. Prompts are rendered and tokenised between requests, so no time is measured
 /// with it, and neither touches a server's cache.
 #[derive(Debug, Default)]
-pub(super) struct CacheWatch {
+pub(super) struct PrefixTracker {
     /// Tokens that the server had computed when the last reply ended; `None`: it does not show them.
     held: Option<Vec<u32>>,
     /// Tokens of the prompt that is asked now.
     asked: Option<Vec<u32>>,
 }
 
-impl CacheWatch {
+impl PrefixTracker {
     /// Before a request.
     pub(super) async fn before(&mut self, client: &Client, messages: &[Message], tools: &[Tool]) {
         self.asked = match client.prompt_tokens(messages, tools).await {

@@ -1,0 +1,256 @@
+//! The client of one server.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::Value;
+
+use super::counts::Counts;
+use super::endpoints::Endpoints;
+use super::exchange::{Exchange, Failure, Limits};
+use super::http::{Answer, Http};
+use super::key::ApiKey;
+use super::refusals::{endpoint, unexpected, wrap};
+use super::wire::body::ignore_end;
+use super::wire::conversation::Conversation;
+use super::wire::format::WireFormat;
+use super::writer::RequestWriter;
+use super::{budget, chat, distributions, prompt_logprobs, wire};
+use crate::error::Result;
+use crate::record::suite::Sampling;
+use crate::record::{Message, Prompt, Tool};
+
+/// Talks to one server.
+#[derive(Debug, Clone)]
+pub struct Client {
+    pub(super) http: Http,
+    pub(super) endpoints: Endpoints,
+    pub(super) writer: RequestWriter,
+    /// What was counted before; clones share it.
+    pub(super) counts: Counts,
+}
+
+impl Client {
+    /// A client of the server at `base_url`, such as `http://127.0.0.1:8080`, in llama.cpp's wire format. Nothing
+    /// is sent yet.
+    ///
+    /// # Errors
+    /// A usage error when `base_url` is not an http or https address.
+    pub fn new(base_url: &str, endpoints: Endpoints, limits: Limits) -> Result<Self> {
+        let http = Http::new(base_url, limits)?;
+        Ok(Self { http, endpoints, writer: RequestWriter::new(&wire::LlamaCpp), counts: Counts::default() })
+    }
+
+    /// The same in another wire format.
+    #[must_use]
+    pub fn speaking(self, wire: &'static dyn WireFormat) -> Self {
+        Self { writer: RequestWriter { wire, ..self.writer }, ..self }
+    }
+
+    /// The same for one of several models that the server knows, by its name for it.
+    #[must_use]
+    pub fn of_model(self, name: &str) -> Self {
+        Self { writer: RequestWriter { model: Some(name.into()), ..self.writer }, ..self }
+    }
+
+    /// The same with a key sent along with every request.
+    #[must_use]
+    pub fn with_key(self, key: ApiKey) -> Self {
+        Self { http: self.http.with_key(key), ..self }
+    }
+
+    /// The same for one conversation: where the server takes a salt for its prefix cache, all requests of this client
+    /// have the same one, which no other request has. Without it every cold request has its own.
+    #[must_use]
+    pub fn conversation(&self) -> Self {
+        Self { writer: self.writer.of_conversation(), ..self.clone() }
+    }
+
+    /// Sends what a case asks for. `max_tokens` and `sampling` do not apply to distributions.
+    ///
+    /// # Errors
+    /// As [`Client::chat`] and [`Client::distributions`].
+    pub async fn send(
+        &self,
+        prompt: &Prompt,
+        sampling: &Sampling,
+        max_tokens: u32,
+    ) -> Result<Exchange, Failure> {
+        match prompt {
+            Prompt::Chat { messages, tools, tool_choice, response_schema } => {
+                let conversation = Conversation {
+                    messages,
+                    tools,
+                    tool_choice: *tool_choice,
+                    response_schema: response_schema.as_ref(),
+                    reuse_cache: false,
+                };
+                self.chat(&conversation, sampling, max_tokens).await
+            }
+            Prompt::Distributions { tokens, top_k, .. } => {
+                self.distributions(tokens, &prompt.positions(), *top_k).await
+            }
+        }
+    }
+
+    /// A streamed chat completion of at most `max_tokens` tokens. Its clock starts on an open connection: the time
+    /// to the first token is the server's, not the network's handshake.
+    ///
+    /// # Errors
+    /// When the request is refused, or the reply breaks off, falls silent, is over a limit or cannot be read.
+    pub async fn chat(
+        &self,
+        conversation: &Conversation<'_>,
+        sampling: &Sampling,
+        max_tokens: u32,
+    ) -> Result<Exchange, Failure> {
+        let body = self.writer.chat(conversation, sampling, max_tokens)?;
+        self.open_connection().await;
+        let answer = self.http.post(self.endpoints.chat, &body).await?;
+        exchange(&self.http, &answer, max_tokens)
+    }
+
+    /// As [`Client::chat`] for one of many requests at the same time. Opening the connection is in its time, as it is
+    /// for every user; the reply is decoded on another thread, so that other streams are stamped when they arrive.
+    /// `to_the_end`: the model must not stop before `max_tokens` (`ignore_eos`), where the engine knows that.
+    ///
+    /// # Errors
+    /// As [`Client::chat`].
+    pub async fn chat_under_load(
+        &self,
+        conversation: &Conversation<'_>,
+        sampling: &Sampling,
+        max_tokens: u32,
+        to_the_end: bool,
+    ) -> Result<Exchange, Failure> {
+        let mut body = self.writer.chat(conversation, sampling, max_tokens)?;
+        if to_the_end {
+            ignore_end(&mut body);
+        }
+        let answer = self.http.post(self.endpoints.chat, &body).await?;
+        let http = self.http.clone();
+        let decoded = tokio::task::spawn_blocking(move || exchange(&http, &answer, max_tokens)).await;
+        decoded.unwrap_or_else(|_| Err(Failure::stream("decoding the reply panicked")))
+    }
+
+    /// As [`Client::chat`], with the reply in one piece: nothing is timed but its end.
+    ///
+    /// # Errors
+    /// As [`Client::chat`].
+    pub async fn chat_whole(
+        &self,
+        conversation: &Conversation<'_>,
+        sampling: &Sampling,
+        max_tokens: u32,
+    ) -> Result<Exchange, Failure> {
+        let body = self.writer.whole(conversation, sampling, max_tokens)?;
+        let answer = self.http.post(self.endpoints.chat, &body).await?;
+        exchange(&self.http, &answer, max_tokens)
+    }
+
+    /// The `top_k` most probable next tokens after each `tokens[..t]`, for every `t` of `positions` (ascending).
+    ///
+    /// # Errors
+    /// As [`Client::chat`]; also when a position was not computed from exactly the tokens sent, and an
+    /// [unsupported](Failure::unsupported) one when the engine lists no token probabilities.
+    pub async fn distributions(
+        &self,
+        tokens: &[u32],
+        positions: &[usize],
+        top_k: usize,
+    ) -> Result<Exchange, Failure> {
+        distributions::check(tokens, positions, top_k)?;
+        match (self.endpoints.completion, self.endpoints.prompt_logprobs) {
+            (Some(path), _) => {
+                distributions::collect(&self.http, &self.writer, path, tokens, positions, top_k).await
+            }
+            (None, Some(path)) => {
+                prompt_logprobs::collect(&self.http, &self.writer, path, tokens, positions, top_k).await
+            }
+            (None, None) => Err(Failure::unsupported("this engine lists no token probabilities")),
+        }
+    }
+
+    /// Token ids of a text, special tokens in the text recognised. `add_special` puts those in front (and
+    /// behind) that the model's tokenizer adds to every prompt.
+    ///
+    /// # Errors
+    /// When the engine has no tokenizer endpoint or the server does not answer with token ids.
+    pub async fn tokenize(&self, text: &str, add_special: bool) -> Result<Vec<u32>> {
+        let path = endpoint(self.endpoints.tokenize, "tokenizer")?;
+        let body = self.writer.tokenize(text, add_special);
+        let value = self.post_json(path, &body).await?;
+        self.writer.token_ids(&value).ok_or_else(|| unexpected(path, "a list of token ids"))
+    }
+
+    /// The prompt that the server makes of a conversation with the model's chat template.
+    ///
+    /// # Errors
+    /// When the engine has no such endpoint or the server does not answer with a prompt.
+    pub async fn apply_template(&self, messages: &[Message], tools: &[Tool]) -> Result<String> {
+        let path = endpoint(self.endpoints.apply_template, "chat template")?;
+        let body = self.writer.template(messages, tools);
+        let value = self.post_json(path, &body).await?;
+        let prompt = value.get("prompt").and_then(Value::as_str);
+        prompt.map(str::to_owned).ok_or_else(|| unexpected(path, "a prompt"))
+    }
+
+    /// The tokens of the prompt that the server makes of a conversation.
+    ///
+    /// # Errors
+    /// As [`Client::apply_template`] and [`Client::tokenize`].
+    pub async fn prompt_tokens(&self, messages: &[Message], tools: &[Tool]) -> Result<Vec<u32>> {
+        let prompt = self.apply_template(messages, tools).await?;
+        self.tokenize(&prompt, true).await
+    }
+
+    /// The JSON document at a path such as `/props`, of the client's model where the server has several.
+    ///
+    /// # Errors
+    /// When the server does not answer with JSON.
+    pub async fn get_json(&self, path: &str) -> Result<Value> {
+        let answer =
+            self.http.get(&self.writer.of_model(path)).await.map_err(|failure| wrap(path, failure))?;
+        serde_json::from_slice(answer.recording.bytes())
+            .map_err(|source| unexpected(path, "JSON").with_source(source))
+    }
+
+    /// The text at a path such as `/metrics`, as [`Client::get_json`]; bytes that are not UTF-8 become U+FFFD.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn get_text(&self, path: &str) -> Result<String> {
+        let answer =
+            self.http.get(&self.writer.of_model(path)).await.map_err(|failure| wrap(path, failure))?;
+        Ok(String::from_utf8_lossy(answer.recording.bytes()).into_owned())
+    }
+
+    /// Opens the connection of the timed request that follows. Where the path for it is a list of models, which may be
+    /// long, only its head is asked for.
+    async fn open_connection(&self) {
+        let method = if self.writer.wire.opens_with_head() { Method::HEAD } else { Method::GET };
+        self.http.connect(method, self.endpoints.health).await;
+    }
+
+    /// Whether the server says that it is ready; a server that takes longer than two seconds is not.
+    pub async fn healthy(&self) -> bool {
+        let ready = self.http.get(self.endpoints.health);
+        let ready = tokio::time::timeout(Duration::from_secs(2), ready).await;
+        matches!(ready, Ok(Ok(_)))
+    }
+
+    pub(super) async fn post_json(&self, path: &str, body: &Value) -> Result<Value> {
+        let answer = self.http.post(path, body).await;
+        let answer = answer.map_err(|failure| wrap(path, failure))?;
+        serde_json::from_slice(answer.recording.bytes())
+            .map_err(|source| unexpected(path, "JSON").with_source(source))
+    }
+}
+
+/// What an answer to a chat amounts to, without the key, and no longer than its budget could have made it.
+fn exchange(http: &Http, answer: &Answer, max_tokens: u32) -> Result<Exchange, Failure> {
+    let mut exchange = chat::exchange(answer, http.limits()).map_err(|failure| http.without_key(failure))?;
+    http.hide_key_in(&mut exchange.reply);
+    budget::keep_within(&mut exchange.reply, max_tokens);
+    Ok(exchange)
+}

@@ -1,0 +1,90 @@
+//! How a request is written for the server that gets it: the same wishes, under the names that it knows.
+
+use std::borrow::Cow;
+use std::fmt::Debug;
+
+use serde_json::{Value, json};
+
+use super::conversation::Conversation;
+use crate::measure::client::exchange::Failure;
+use crate::measure::client::reply;
+use crate::record::suite::Sampling;
+use crate::record::{Message, Tool};
+
+/// What a server was found to want otherwise than most of its kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Quirks {
+    /// It refuses `max_tokens` and wants `max_completion_tokens`.
+    pub completion_limit: bool,
+    /// It refuses `stream_options`.
+    pub no_stream_options: bool,
+    /// Its own way to count a prompt is missing or wrong: a request for one token counts it.
+    pub count_by_usage: bool,
+}
+
+/// A chat completion that is asked for.
+#[derive(Debug, Clone)]
+pub struct ChatRequest<'a> {
+    /// What is asked.
+    pub conversation: &'a Conversation<'a>,
+    /// How tokens are chosen.
+    pub sampling: &'a Sampling,
+    /// Most tokens of the reply.
+    pub max_tokens: u32,
+    /// Requests with the same salt share a prefix cache, all others do not; for servers that take one.
+    pub salt: Option<String>,
+    /// What this server wants otherwise.
+    pub quirks: Quirks,
+}
+
+/// Whose names and habits a server's HTTP interface has. All of them speak OpenAI's chat completions; they differ in what
+/// else they understand. An engine's card names its format; one with names of its own brings it in its folder.
+pub trait WireFormat: Debug + Sync {
+    /// Returns the body of a streamed chat completion.
+    ///
+    /// # Errors
+    /// An [unsupported](Failure::unsupported) failure when the server has no way to be asked this.
+    fn chat(&self, request: &ChatRequest<'_>) -> Result<Value, Failure>;
+
+    /// Returns the names of a suite's sampling parameters that the server cannot be sent: its own values hold.
+    fn not_sent(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Returns whether requests take a salt for the prefix cache.
+    fn takes_salt(&self) -> bool {
+        false
+    }
+
+    /// Returns whether a timed request's connection is opened with `HEAD`: where the path for it is a list of models,
+    /// which may be long.
+    fn opens_with_head(&self) -> bool {
+        false
+    }
+
+    /// Returns the body of a request for the token ids of a text.
+    fn tokenize(&self, text: &str, add_special: bool) -> Value {
+        json!({ "content": text, "add_special": add_special, "parse_special": true })
+    }
+
+    /// Reads the token ids in the answer to [`tokenize`](Self::tokenize) or [`count_chat`](Self::count_chat).
+    fn token_ids(&self, answer: &Value) -> Option<Vec<u32>> {
+        reply::token_ids(answer)
+    }
+
+    /// Returns whether the tokeniser takes a whole chat.
+    fn counts_chats(&self) -> bool {
+        false
+    }
+
+    /// Returns the body of a request that tokenises a whole chat, rendered from the same fields as it is answered from;
+    /// `None` for servers whose tokeniser takes text alone.
+    fn count_chat(&self, _messages: &[Message], _tools: &[Tool]) -> Option<Value> {
+        None
+    }
+
+    /// Returns the path that tells of one of several models.
+    fn path_of_model<'p>(&self, path: &'p str, _model: &str) -> Cow<'p, str> {
+        Cow::Borrowed(path)
+    }
+}

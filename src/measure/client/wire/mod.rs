@@ -1,0 +1,13 @@
+//! Wire formats: what servers call the same things. An engine names one in its card, or brings its own.
+
+pub mod body;
+pub mod conversation;
+pub mod format;
+mod llama_cpp;
+mod openai;
+mod vllm;
+
+pub use format::{ChatRequest, Quirks, WireFormat};
+pub use llama_cpp::LlamaCpp;
+pub use openai::OpenAi;
+pub use vllm::{Sglang, Vllm};
