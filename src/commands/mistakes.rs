@@ -1,5 +1,9 @@
 //! Errors as people read them: what failed, where, and what to try next.
 
+use std::ops::Range;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+
 use crate::console;
 use crate::error::{self, Error, Kind};
 
@@ -25,32 +29,33 @@ fn error_text(error: &Error, colour: bool) -> String {
     text
 }
 
-/// The line of the file with the place marked.
+/// Longest place that is marked (bytes).
+const LONGEST_MARK: usize = 200;
+
+/// The line of the file with the place marked, and its neighbours.
 fn marked(place: &error::Location, colour: bool) -> String {
-    let (line, column) = place.line_column();
-    let file = place.file.display().to_string();
-    let where_ = format!("  --> {}:{line}:{column}\n", console::clean(&file));
-    let theme = if colour { miette::GraphicalTheme::unicode() } else { miette::GraphicalTheme::none() };
     let (text, span) = clean_place(&place.text, place.span.clone());
     let start = span.start.min(text.len());
-    let length = span.len().clamp(1, 200);
-    let label = miette::LabeledSpan::new(Some(console::clean(&place.label).into_owned()), start, length);
-    let report = miette::MietteDiagnostic::new("").with_label(label);
-    let report = miette::Report::new(report).with_source_code(text);
-    let mut marked = String::new();
-    let handler = miette::GraphicalReportHandler::new_themed(theme).with_context_lines(1);
-    if handler.render_report(&mut marked, report.as_ref()).is_err() {
-        marked.clear();
-    }
-    // The heading above says where: leave out the frame, keep the lines and what is written under them.
-    let frame = |line: &str| line.contains(",-[") || line.contains('╭');
-    let source = |line: &&str| line.contains(['|', ':', '│', '·']) && !frame(line);
-    let snippet: String = marked.lines().filter(source).map(|line| format!("{line}\n")).collect();
-    format!("{where_}{snippet}")
+    let end = (start + span.len().clamp(1, LONGEST_MARK)).min(text.len()).max(start);
+    let mark = AnnotationKind::Primary.span(start..end).label(console::clean(&place.label));
+    let around = AnnotationKind::Visible.span(neighbours(&text, start, end));
+    let file = place.file.display().to_string();
+    let snippet = Snippet::source(&text).path(console::clean(&file)).annotation(mark).annotation(around);
+    let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+    renderer.render(&[Group::with_level(Level::ERROR).element(snippet)]) + "\n"
+}
+
+/// A place with the line before its first and the one behind its last.
+fn neighbours(text: &str, start: usize, end: usize) -> Range<usize> {
+    let line_start =
+        |at: usize| text.get(..at).and_then(|before| before.rfind('\n')).map_or(0, |end| end + 1);
+    let line_end =
+        |at: usize| text.get(at..).and_then(|after| after.find('\n')).map_or(text.len(), |more| at + more);
+    line_start(line_start(start).saturating_sub(1))..line_end((line_end(end) + 1).min(text.len()))
 }
 
 /// A text without what a terminal would obey, and where a span of it is then.
-fn clean_place(text: &str, span: std::ops::Range<usize>) -> (String, std::ops::Range<usize>) {
+fn clean_place(text: &str, span: Range<usize>) -> (String, Range<usize>) {
     let at = |end: usize| text.get(..end).map_or(end, |before| console::clean(before).len());
     (console::clean(text).into_owned(), at(span.start)..at(span.end))
 }
