@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kneepoint::error::{Context, Error, Result};
 use kneepoint::quantile::nearest_rank;
-use kneepoint::record::journal::load::{LoadRequest, LoadStep};
+use kneepoint::record::journal::loadtest::{LoadRequest, LoadStep};
 
 /// Every token takes so long: 100 tokens/s.
 const DECODE_MS: f64 = 10.0;

@@ -5,13 +5,13 @@ use super::runs;
 use crate::cli::{CompareArgs, Global};
 use crate::error::{EXIT_GATE_FAILED, Result};
 use crate::judge::analysis::compare;
-use crate::judge::analysis::compare::{Prices, Request};
+use crate::judge::analysis::compare::{CompareRequest, Prices};
 use crate::judge::report;
 
 pub(super) fn compare(args: &CompareArgs, global: &Global) -> Result<u8> {
     let load = |name: &str| super::output::open(&runs::find(&global.runs_dir, name)?);
     let prices = Prices { a: args.price_a, b: args.price_b };
-    let request = Request { thresholds: args.fail_on.clone(), flips: args.flips, prices };
+    let request = CompareRequest { thresholds: args.fail_on.clone(), flips: args.flips, prices };
     let comparison = compare::compare(&load(&args.a)?, &load(&args.b)?, &request)?;
     let code = if args.json { print_json(&comparison)? } else { print(&report::comparison(&comparison))? };
     Ok(if comparison.regressions.is_empty() { code } else { EXIT_GATE_FAILED })

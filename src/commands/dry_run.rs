@@ -239,9 +239,9 @@ fn dry_load(suite: &Suite, plan: &Plan, prepared: Option<&Prepared>) -> Result<V
     let mut steps: Vec<String> =
         spec.steps().into_iter().map(|step| format!("{}, {length}", step.words())).collect();
     steps.extend(spec.quality.as_ref().map(|quality| {
-        let crowds: Vec<String> = spec.crowds().map(|streams| streams.to_string()).collect();
+        let concurrencies: Vec<String> = spec.concurrencies().map(|streams| streams.to_string()).collect();
         let (samples, task) = (quality.samples, &quality.task);
-        format!("{samples} items of {task}: alone twice, and {} at a time", crowds.join(", "))
+        format!("{samples} items of {task}: alone twice, and {} at a time", concurrencies.join(", "))
     }));
     let servers = plan.load.iter().map(|visit| {
         Ok(DryLoad {

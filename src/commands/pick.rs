@@ -7,7 +7,7 @@ use super::runs;
 use crate::cli::{Global, PickArgs};
 use crate::error::Result;
 use crate::judge::analysis::pick;
-use crate::judge::analysis::pick::{MinQuality, Request};
+use crate::judge::analysis::pick::{MinQuality, PickRequest};
 use crate::judge::report;
 use crate::measure::engine;
 
@@ -17,8 +17,8 @@ pub(super) fn pick(args: &PickArgs, global: &Global) -> Result<u8> {
     if args.json { print_json(&picked) } else { print(&report::pick(&picked)) }
 }
 
-fn request(args: &PickArgs) -> Request {
-    Request {
+fn request(args: &PickArgs) -> PickRequest {
+    PickRequest {
         context: args.context,
         memory: args.memory,
         min_quality: args.min_quality.unwrap_or(MinQuality::WithinMargin),

@@ -14,7 +14,7 @@ use crate::measure::model::{Silent, Store};
 use crate::measure::runner;
 use crate::measure::runner::{Ending, Eta, Event, Interrupt, Prepared, Runner, Subscriber, Terms};
 use crate::record::filter::Filter;
-use crate::record::journal::load::{LoadServer, LoadStep, LoadTrial};
+use crate::record::journal::loadtest::{LoadServer, LoadStep, LoadTrial};
 use crate::record::journal::{FORMAT, Header, Journal, JournalWriter, LaunchRecord, Record};
 use crate::record::plan::Plan;
 use crate::record::secrets::{self, Secrets};
@@ -50,8 +50,8 @@ pub(super) fn run(args: &RunArgs, global: &Global) -> Result<u8> {
     write_suites(&own, &written, &secrets, new.hidden())?;
     let (folder, writer) = new.begin(&header)?;
     let journal = Journal::new(header);
-    let sitting = Sitting { folder, suite, secrets, journal, writer, retry_failed: false, json: args.json };
-    sitting.go_on(&plan, &prepared, display, global)
+    let session = Session { folder, suite, secrets, journal, writer, retry_failed: false, json: args.json };
+    session.go_on(&plan, &prepared, display, global)
 }
 
 /// The suite beside the journal, as resolved and as the user wrote it.
@@ -85,8 +85,8 @@ pub(super) fn resume(args: &ResumeArgs, global: &Global) -> Result<u8> {
     let prepared = prepare(&suite, &display)?;
     check_same(header, &prepared, &secrets)?;
     let retry_failed = args.retry_failed;
-    let sitting = Sitting { folder, suite, secrets, journal, writer, retry_failed, json: args.json };
-    sitting.go_on(&plan, &prepared, display, global)
+    let session = Session { folder, suite, secrets, journal, writer, retry_failed, json: args.json };
+    session.go_on(&plan, &prepared, display, global)
 }
 
 /// A run goes on only by the header that it was started with.
@@ -198,8 +198,8 @@ fn repeat_command(args: &RunArgs, secrets: &Secrets) -> String {
     words.iter().map(|word| crate::record::shell_word(&secrets.text(word))).collect::<Vec<_>>().join(" ")
 }
 
-/// One sitting at a run: from what the journal holds to its end or an interruption.
-struct Sitting {
+/// One session of a run: from what the journal holds to its end or an interruption.
+struct Session {
     folder: PathBuf,
     /// As it is run; the journal's has no keys in it.
     suite: Suite,
@@ -210,7 +210,7 @@ struct Sitting {
     json: bool,
 }
 
-impl Sitting {
+impl Session {
     fn go_on(
         mut self,
         plan: &Plan,

@@ -11,7 +11,7 @@ use super::scalar::{Budget, Limit, Scalar, Tokens};
 use crate::record::suite::{FlashAttention, GateMetric, Sampling, StoppingRule};
 use crate::record::{Arm, Mode, Objective};
 
-pub mod load;
+pub mod loadtest;
 mod place;
 
 use place::unplaced;
@@ -77,8 +77,8 @@ pub struct RawSuite {
     #[schemars(with = "Option<RawStopping>")]
     pub stopping: Option<Spanned<RawStopping>>,
     /// Many requests at once; default: none, trials run one at a time.
-    #[schemars(with = "Option<load::RawLoad>")]
-    pub load: Option<Spanned<load::RawLoad>>,
+    #[schemars(with = "Option<loadtest::RawLoad>")]
+    pub load: Option<Spanned<loadtest::RawLoad>>,
     /// Limits that a run must keep, else its exit code is 100.
     #[serde(default, rename = "gate")]
     #[schemars(with = "Vec<RawGate>")]

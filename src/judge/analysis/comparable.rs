@@ -1,7 +1,7 @@
 //! Tests: settings are only compared on the same items of the same tasks, and on the same requests.
 
 use super::compare::{self, Prices, compare};
-use super::pick::{Goal, MinQuality, Request, WarningCode, pick};
+use super::pick::{Goal, MinQuality, PickRequest, WarningCode, pick};
 use super::route::{self, route};
 use super::summarise;
 use super::summary::{CellSummary, FrontStatus, Summary, Verdict};
@@ -32,11 +32,11 @@ fn fragile() -> Play {
     })
 }
 
-fn any_quality() -> Request {
-    Request { min_quality: MinQuality::Score(0.0), ..Request::new(512) }
+fn any_quality() -> PickRequest {
+    PickRequest { min_quality: MinQuality::Score(0.0), ..PickRequest::new(512) }
 }
 
-fn codes(journal: &Journal, request: &Request) -> Vec<WarningCode> {
+fn codes(journal: &Journal, request: &PickRequest) -> Vec<WarningCode> {
     pick(journal, request, &as_measured).unwrap().warnings.into_iter().map(|warning| warning.code).collect()
 }
 
@@ -71,7 +71,7 @@ fn a_setting_that_broke_in_36_of_57_trials_counts_them_as_lost() {
 #[test]
 fn what_broke_is_lost_for_pick_compare_and_route() {
     let fragile = fragile();
-    let picked = pick(&fragile.journal, &Request::new(512), &as_measured).unwrap();
+    let picked = pick(&fragile.journal, &PickRequest::new(512), &as_measured).unwrap();
     assert_eq!(picked.setting, REFERENCE);
     let refused = &picked.candidates.iter().find(|row| row.setting == OTHER).unwrap().refused;
     assert!(refused[0].contains("36 of 57 trials that broke counted as lost"), "{refused:?}");
@@ -83,13 +83,13 @@ fn what_broke_is_lost_for_pick_compare_and_route() {
     );
 
     let whole = Play::new("").reference().other(right);
-    let request = compare::Request { thresholds: Vec::new(), flips: 0, prices: Prices::default() };
+    let request = compare::CompareRequest { thresholds: Vec::new(), flips: 0, prices: Prices::default() };
     let compared = compare(&whole.journal, &fragile.journal, &request).unwrap();
     let cell = compared.cells.iter().find(|cell| cell.setting == OTHER).unwrap();
     assert_eq!((cell.pairs, cell.unpaired), (57, 0), "what has no case of its own pairs by its place");
     assert!(cell.quality.unwrap().value < -0.1, "{cell:?}");
 
-    let request = route::Request { fast: Some(OTHER.into()), smart: Some(REFERENCE.into()) };
+    let request = route::RouteRequest { fast: Some(OTHER.into()), smart: Some(REFERENCE.into()) };
     let routed = route(&fragile.journal, &request).unwrap();
     let point = routed.settings.iter().find(|point| point.name == OTHER).unwrap();
     assert!(point.quality.value < 0.4, "{point:?}");
@@ -113,11 +113,11 @@ fn a_cell_without_a_task_of_the_references_is_not_comparable_on_it() {
     );
     let table = report::table(&summary, report::Look::of(false, true, None));
     assert!(table.contains(&format!("not comparable on {HARD} (native)")), "{table}");
-    let picked = pick(&play.journal, &Request::new(512), &as_measured).unwrap();
+    let picked = pick(&play.journal, &PickRequest::new(512), &as_measured).unwrap();
     assert_eq!(picked.setting, REFERENCE);
     let refused = &picked.candidates.iter().find(|row| row.setting == OTHER).unwrap().refused;
     assert!(refused[0].contains("not comparable on"), "{refused:?}");
-    let mut weighted = Request::new(512);
+    let mut weighted = PickRequest::new(512);
     weighted.task_weights.insert(EASY.into(), 2.0);
     let picked = pick(&play.journal, &weighted, &as_measured).unwrap();
     assert_eq!(picked.setting, REFERENCE, "weights do not make it comparable");
@@ -210,7 +210,7 @@ fn a_setting_that_was_timed_on_the_short_prompts_alone_is_not_the_faster_for_it(
             ttft.value = ttft.value.map(|value| value * 2.2);
         }
     }
-    let request = Request { goal: Goal::Ttft, ..Request::new(512) };
+    let request = PickRequest { goal: Goal::Ttft, ..PickRequest::new(512) };
     let picked = pick(&play.journal, &request, &as_measured).unwrap();
     assert_eq!(picked.setting, REFERENCE, "{picked:?}");
     assert!((picked.runner_up.unwrap().margin.value - (1.1 - 1.0) / 1.1).abs() < 1e-9);
@@ -226,7 +226,7 @@ fn a_setting_that_was_timed_on_the_short_prompts_alone_is_not_the_faster_for_it(
 fn an_unfinished_run_says_so_before_its_pick() {
     let mut play = Play::new("").reference().other(right);
     play.journal.trials.truncate(2);
-    let picked = pick(&play.journal, &Request::new(512), &as_measured).unwrap();
+    let picked = pick(&play.journal, &PickRequest::new(512), &as_measured).unwrap();
     assert_eq!(picked.warnings[0].code, WarningCode::RunIncomplete);
     assert!(picked.warnings[0].text.contains("2 of 171 planned trials"), "{:?}", picked.warnings);
     assert_eq!(picked.frequency, None, "two trials are no certainty");
@@ -240,7 +240,7 @@ fn a_reference_that_gets_nothing_right_is_no_measure() {
     let zero = |_: &str, _: u32| Outcome::Scored(Score::of(0.0));
     let mut play = Play::new("").reference().other(zero);
     play.journal.trials.iter_mut().for_each(|trial| trial.outcome = zero("", 0));
-    let error = pick(&play.journal, &Request::new(512), &as_measured).unwrap_err();
+    let error = pick(&play.journal, &PickRequest::new(512), &as_measured).unwrap_err();
     assert_eq!(error.kind(), Kind::NothingSelected);
     assert!(error.hints()[0].contains("the reference scores 0 on"), "{:?}", error.hints());
     assert_eq!(codes(&play.journal, &any_quality()), [WarningCode::ReferenceScoresZero]);
@@ -249,9 +249,9 @@ fn a_reference_that_gets_nothing_right_is_no_measure() {
 #[test]
 fn tasks_that_are_all_too_easy_are_named_before_the_pick() {
     let mut play = Play::new("").reference().other(right);
-    assert_eq!(codes(&play.journal, &Request::new(512)), []);
+    assert_eq!(codes(&play.journal, &PickRequest::new(512)), []);
     play.journal.trials.iter_mut().for_each(|trial| trial.outcome = Outcome::Scored(Score::of(1.0)));
-    assert_eq!(codes(&play.journal, &Request::new(512)), [WarningCode::UninformativeTasks]);
+    assert_eq!(codes(&play.journal, &PickRequest::new(512)), [WarningCode::UninformativeTasks]);
 }
 
 #[test]
@@ -261,10 +261,10 @@ fn figures_that_the_run_doubts_are_named_where_the_pick_rests_on_them() {
         trial.measurements.push(Measurement::new(metric::STEAL, Source::Procfs, 0.5));
         trial.measurements.push(Measurement::new(metric::GPU_OTHERS, Source::Nvml, 1.0));
     }
-    assert_eq!(codes(&play.journal, &Request::new(512)), [WarningCode::DoubtfulSpeed]);
-    let least = Request { goal: Goal::Memory, ..Request::new(512) };
+    assert_eq!(codes(&play.journal, &PickRequest::new(512)), [WarningCode::DoubtfulSpeed]);
+    let least = PickRequest { goal: Goal::Memory, ..PickRequest::new(512) };
     assert_eq!(codes(&play.journal, &least), [WarningCode::DoubtfulMemory], "speed has no part in it");
-    let within = Request { memory: Some(1 << 40), ..Request::new(512) };
+    let within = PickRequest { memory: Some(1 << 40), ..PickRequest::new(512) };
     assert_eq!(codes(&play.journal, &within), [WarningCode::DoubtfulSpeed, WarningCode::DoubtfulMemory]);
 }
 
@@ -284,16 +284,16 @@ fn a_context_beyond_the_trained_one_is_named_before_the_pick() {
         trained: Some(TrainedContext { tokens, scaled: None }),
     };
     play.journal.header.models = vec![model(512)];
-    assert_eq!(codes(&play.journal, &Request::new(512)), []);
-    let longer = Request { extrapolate: true, ..Request::new(1024) };
+    assert_eq!(codes(&play.journal, &PickRequest::new(512)), []);
+    let longer = PickRequest { extrapolate: true, ..PickRequest::new(1024) };
     let expected = [WarningCode::ContextNotMeasured, WarningCode::BeyondTrainedContext];
     assert_eq!(codes(&play.journal, &longer), expected);
     play.journal.header.models = vec![model(256)];
-    assert_eq!(codes(&play.journal, &Request::new(512)), [WarningCode::BeyondTrainedContext]);
+    assert_eq!(codes(&play.journal, &PickRequest::new(512)), [WarningCode::BeyondTrainedContext]);
     for setting in &mut play.journal.header.suite.settings {
         setting.options.insert("rope_scale".into(), "2".into());
     }
-    assert_eq!(codes(&play.journal, &Request::new(512)), [], "the suite scales the positions itself");
+    assert_eq!(codes(&play.journal, &PickRequest::new(512)), [], "the suite scales the positions itself");
 }
 
 fn as_measured(_: &str, argv: &Argv, _: usize) -> Argv {

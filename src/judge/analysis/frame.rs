@@ -40,7 +40,7 @@ pub(crate) struct Counts {
 
 /// An item with its mean score.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Item {
+pub(crate) struct ScoredCase {
     pub(crate) task: Arc<str>,
     pub(crate) arm: Arc<str>,
     pub(crate) case: String,
@@ -64,14 +64,14 @@ pub(crate) struct Judged {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Timed {
     pub(crate) launch: u32,
-    pub(crate) request: Request,
+    pub(crate) request: RequestKey,
     /// Length of the prompt (tokens), as the case was made.
     pub(crate) prompt_tokens: u32,
     pub(crate) value: f64,
 }
 
 /// What identifies a request between visits: task, arm and case.
-pub(crate) type Request = (Arc<str>, Arc<str>, String);
+pub(crate) type RequestKey = (Arc<str>, Arc<str>, String);
 
 /// A column of numbers and where each comes from: the sources are tried in order.
 struct Figure {
@@ -250,15 +250,15 @@ impl Frame {
 
     /// The judged items of the primary endpoint, repeats averaged, in a fixed order; what broke counts as lost. None
     /// where nothing was scored: a server that never answered has no quality.
-    pub(crate) fn items(&self, visit: Visit<'_>) -> Result<Vec<Item>> {
+    pub(crate) fn items(&self, visit: Visit<'_>) -> Result<Vec<ScoredCase>> {
         let rows = collect(self.primary(visit))?;
         let tasks = names(&rows, "task")?.into_iter().zip(names(&rows, "arm")?);
         let cases = texts(&rows, "case")?.into_iter().zip(texts(&rows, "cluster")?);
         let scores = present(&rows, "judged")?.into_iter().zip(wholes(&rows, "broke")?);
         let items = tasks.zip(cases).zip(scores).map(|(((task, arm), (case, cluster)), (quality, broke))| {
-            Item { task, arm, case, cluster, quality, broke: broke > 0 }
+            ScoredCase { task, arm, case, cluster, quality, broke: broke > 0 }
         });
-        let items: Vec<Item> = items.collect();
+        let items: Vec<ScoredCase> = items.collect();
         let answered = items.iter().any(|item| !item.broke);
         Ok(if answered { items } else { Vec::new() })
     }

@@ -23,7 +23,7 @@ pub mod gates;
 pub mod history;
 mod interaction;
 mod kld;
-pub mod load;
+pub mod loadtest;
 mod measured;
 mod memory;
 pub mod memory_formula;

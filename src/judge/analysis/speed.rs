@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::Resampling;
 use super::draws::{Draw, Draws};
-use super::frame::{self, Request, Timed, Visit};
+use super::frame::{self, RequestKey, Timed, Visit};
 use super::measured::{Measured, Standing};
 use super::run::Run;
 use super::summary::{CellSummary, Estimate, SpeedRow};
@@ -150,7 +150,7 @@ pub(crate) fn ratio(
 
 /// Ours divided by theirs, request by request, a group for every pair of server processes, in order of time.
 fn ratios(ours: &[Timed], theirs: &[Timed]) -> Vec<Vec<f64>> {
-    let mut left: HashMap<&Request, Vec<&Timed>> = HashMap::new();
+    let mut left: HashMap<&RequestKey, Vec<&Timed>> = HashMap::new();
     for timed in theirs.iter().rev().filter(|timed| timed.value > 0.0) {
         left.entry(&timed.request).or_default().push(timed);
     }

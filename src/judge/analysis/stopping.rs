@@ -53,16 +53,16 @@ pub fn decide_with(journal: &Journal, after_round: u32, tasks: &dyn Tasks) -> Re
     let journal = until(journal, after_round);
     let mut run = Run::new(&journal, tasks)?;
     run.resampling.draws = run.resampling.draws.min(DRAWS);
-    let mut referee = Referee { run: &run, after_round, racing: false, decisions: Vec::new() };
+    let mut deciding = EarlyStopping { run: &run, after_round, racing: false, decisions: Vec::new() };
     if let Some(rule) = stopping.rule {
-        referee.racing = rule == StoppingRule::Racing;
+        deciding.racing = rule == StoppingRule::Racing;
         for &context in &run.suite.contexts {
-            referee.judge_level(context)?;
+            deciding.judge_level(context)?;
         }
     }
-    referee.hold_budget(&stopping);
-    referee.release_reference();
-    Ok(referee.decisions)
+    deciding.hold_budget(&stopping);
+    deciding.release_reference();
+    Ok(deciding.decisions)
 }
 
 /// The journal as it was at the end of a round.
@@ -77,14 +77,14 @@ fn until(journal: &Journal, round: u32) -> Cow<'_, Journal> {
     Cow::Owned(earlier)
 }
 
-struct Referee<'r, 'a> {
+struct EarlyStopping<'r, 'a> {
     run: &'r Run<'a>,
     after_round: u32,
     racing: bool,
     decisions: Vec<Decision>,
 }
 
-impl Referee<'_, '_> {
+impl EarlyStopping<'_, '_> {
     fn stopped(&self, setting: &str, context: u32) -> bool {
         self.visit_stopped(setting, context, 0)
     }

@@ -9,7 +9,7 @@ use super::summary::{
 };
 use super::{
     Registry, Tasks, arms, cells, conversations, divergence, duration, effective, figures, gates,
-    interaction, kld, load, memory_formula, pareto, prefix_cache, quality, speculation, speed, stopping,
+    interaction, kld, loadtest, memory_formula, pareto, prefix_cache, quality, speculation, speed, stopping,
     tasks, triggers, verdict, warnings,
 };
 use crate::error::Result;
@@ -75,7 +75,7 @@ pub fn summarise_with(journal: &Journal, tasks: &dyn Tasks) -> Result<Summary> {
         effective: Vec::new(),
         triggers: triggers::rows(&run),
         arms: arms::rows(&run),
-        load: load::summary(&run),
+        load: loadtest::summary(&run),
         fronts: all.fronts,
         interactions: all.interactions,
         stopping: stopping::summary(run.suite, &journal.decisions, run.saved()),

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::record::journal::LaunchRecord;
-use crate::record::journal::load::{LoadServer, LoadStep, LoadTrial};
+use crate::record::journal::loadtest::{LoadServer, LoadStep, LoadTrial};
 use crate::record::plan::Visit;
 use crate::record::{Case, Decision, Trial, TrialKey};
 

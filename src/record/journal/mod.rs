@@ -6,7 +6,7 @@ mod folder;
 mod header;
 mod launch;
 mod line;
-pub mod load;
+pub mod loadtest;
 mod read;
 mod records;
 mod whole;

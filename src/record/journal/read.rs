@@ -15,7 +15,7 @@ use super::fingerprint;
 use super::folder::{FILE_NAME, PACKED_NAME};
 use super::header::FORMAT;
 use super::line::{self, Seal};
-use super::load::{LoadStep, LoadTrial};
+use super::loadtest::{LoadStep, LoadTrial};
 use super::records::Record;
 use super::whole::Journal;
 use crate::error::{Context, Error, Result};

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::header::Header;
 use super::launch::LaunchRecord;
-use super::load::{LoadServer, LoadStep, LoadTrial};
+use super::loadtest::{LoadServer, LoadStep, LoadTrial};
 use crate::record::{Case, Decision, Trial};
 
 /// One line of a journal: a record and its checksum. `kneepoint schema journal` describes it.

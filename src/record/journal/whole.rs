@@ -2,7 +2,7 @@
 
 use super::header::Header;
 use super::launch::LaunchRecord;
-use super::load::LoadJournal;
+use super::loadtest::LoadJournal;
 use crate::record::{Case, Decision, Trial, TrialKey};
 
 /// A whole journal in memory.

@@ -57,7 +57,7 @@ impl LoadSpec {
     }
 
     /// The concurrencies at which quality is measured beside alone.
-    pub fn crowds(&self) -> impl Iterator<Item = u32> {
+    pub fn concurrencies(&self) -> impl Iterator<Item = u32> {
         self.concurrency.iter().copied().filter(|streams| *streams > 1)
     }
 }

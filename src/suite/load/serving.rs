@@ -5,10 +5,10 @@ use std::ops::RangeInclusive;
 use toml::Spanned;
 
 use super::super::checker::Checker;
-use super::super::raw::load::{OneOrMany, RawLoad, RawLoadLimits, RawLoadQuality};
 use crate::error::Result;
 use crate::record::Arm;
 use crate::record::suite::{LoadLimits, LoadQuality, LoadSpec, TaskSpec, bounds};
+use crate::suite::raw::loadtest::{OneOrMany, RawLoad, RawLoadLimits, RawLoadQuality};
 use crate::task::{self, Weight};
 
 /// Slots of a server where only rates are asked for.

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use kneepoint::error::{Kind, Result};
 use kneepoint::judge::analysis::compare::{Comparison, compare_with};
-use kneepoint::judge::analysis::pick::{Goal, MinQuality, Pick, Request, WarningCode, pick_with};
+use kneepoint::judge::analysis::pick::{Goal, MinQuality, Pick, PickRequest, WarningCode, pick_with};
 use kneepoint::judge::analysis::route::{Feature, PolicyKind, Route, route_with};
 use kneepoint::judge::analysis::{compare, route};
 use kneepoint::judge::report;
@@ -17,14 +17,14 @@ use super::journal::{MadeUp, chance, journal};
 const REFERENCE: &str = "Q8_0 kv=f16";
 const FAST: &str = "Q4_1 kv=f16";
 
-fn pick(request: &Request) -> Result<Pick> {
+fn pick(request: &PickRequest) -> Result<Pick> {
     pick_with(&journal(), &MadeUp, request, &engine::to_serve)
 }
 
 /// The plain pick at the shorter context length.
-static PLAIN: LazyLock<Pick> = LazyLock::new(|| pick(&Request::new(512)).expect("a pick"));
+static PLAIN: LazyLock<Pick> = LazyLock::new(|| pick(&PickRequest::new(512)).expect("a pick"));
 
-fn best(request: Request) -> String {
+fn best(request: PickRequest) -> String {
     pick(&request).expect("a pick").setting
 }
 
@@ -34,7 +34,7 @@ fn refused<'p>(pick: &'p Pick, setting: &str) -> &'p [String] {
 
 #[test]
 fn the_fastest_setting_that_keeps_the_quality_is_picked() {
-    let pick = pick(&Request::new(2048)).unwrap();
+    let pick = pick(&PickRequest::new(2048)).unwrap();
     insta::assert_snapshot!(report::pick(&pick));
     // q4_0 caches lose a quarter and more, whatever their speed.
     let quickest = pick.candidates.iter().find(|row| row.setting.contains("Q4_1 kv=q4_0")).unwrap();
@@ -48,8 +48,8 @@ fn the_fastest_setting_that_keeps_the_quality_is_picked() {
 
 #[test]
 fn requirements_narrow_the_choice() {
-    let at = |change: &dyn Fn(&mut Request)| {
-        let mut request = Request::new(512);
+    let at = |change: &dyn Fn(&mut PickRequest)| {
+        let mut request = PickRequest::new(512);
         change(&mut request);
         request
     };
@@ -73,31 +73,31 @@ fn requirements_narrow_the_choice() {
 
 #[test]
 fn requirements_that_nothing_meets_are_explained() {
-    let error = pick(&Request { memory: Some(1 << 20), ..Request::new(512) }).unwrap_err();
+    let error = pick(&PickRequest { memory: Some(1 << 20), ..PickRequest::new(512) }).unwrap_err();
     assert_eq!(error.kind(), Kind::NothingSelected);
     assert!(error.hints().iter().any(|hint| hint.contains("MiB of main memory")), "{:?}", error.hints());
 }
 
 #[test]
 fn a_context_that_was_not_measured_takes_a_flag() {
-    let error = pick(&Request::new(1024)).unwrap_err();
+    let error = pick(&PickRequest::new(1024)).unwrap_err();
     assert_eq!(error.kind(), Kind::Usage);
     assert!(error.hints()[1].contains("--extrapolate"));
 
-    let between = pick(&Request { extrapolate: true, ..Request::new(1024) }).unwrap();
+    let between = pick(&PickRequest { extrapolate: true, ..PickRequest::new(1024) }).unwrap();
     assert_eq!(between.based_on, [512, 2048]);
     let said = &between.warnings[0];
     assert_eq!(said.code, WarningCode::ContextNotMeasured);
     assert!(said.text.contains("not measured"), "{said:?}");
     assert!(between.command.as_deref().unwrap().contains("-c 1024"));
 
-    let beyond = pick(&Request { extrapolate: true, ..Request::new(8192) }).unwrap();
+    let beyond = pick(&PickRequest { extrapolate: true, ..PickRequest::new(8192) }).unwrap();
     insta::assert_snapshot!(report::pick(&beyond));
     assert_eq!(beyond.based_on, [2048]);
     // By the metadata: 30 layers x 2 x 192 values x 2 bytes for each of 8192 tokens.
     assert_eq!(beyond.memory.kv_bytes, Some(30 * 2 * 192 * 2 * 8192));
     let ttft = |pick: &Pick| pick.candidates[0].ttft_s.unwrap().value;
-    let measured = pick(&Request::new(2048)).unwrap();
+    let measured = pick(&PickRequest::new(2048)).unwrap();
     assert_eq!(measured.setting, beyond.setting);
     assert!((ttft(&beyond) / ttft(&measured) - 4.0).abs() < 1e-9, "four times the prompt");
 }
@@ -114,7 +114,7 @@ fn the_formula_is_checked_against_the_measured_cells() {
 #[test]
 fn weights_of_tasks_move_the_quality() {
     let with = |name: &str, weight: f64| {
-        let mut request = Request::new(512);
+        let mut request = PickRequest::new(512);
         request.task_weights.insert(name.into(), weight);
         pick(&request)
     };
@@ -135,7 +135,7 @@ fn weights_of_tasks_move_the_quality() {
 
 #[test]
 fn without_energy_nothing_is_picked_for_it() {
-    let request = Request { goal: Goal::Energy, ..Request::new(512) };
+    let request = PickRequest { goal: Goal::Energy, ..PickRequest::new(512) };
     let mut journal = journal();
     journal.trials.iter_mut().for_each(|trial| trial.measurements.retain(|m| m.name != metric::CPU_ENERGY_J));
     let error = pick_with(&journal, &MadeUp, &request, &engine::to_serve).unwrap_err();
@@ -151,7 +151,7 @@ fn without_energy_nothing_is_picked_for_it() {
 
 #[test]
 fn the_knee_is_no_extreme_that_others_surround() {
-    let pick = pick(&Request { goal: Goal::Knee, ..Request::new(512) }).unwrap();
+    let pick = pick(&PickRequest { goal: Goal::Knee, ..PickRequest::new(512) }).unwrap();
     assert!(pick.candidates[0].refused.is_empty());
     let margin = pick.runner_up.as_ref().unwrap().margin.value;
     assert!((0.0..=1.0).contains(&margin), "{margin}");
@@ -163,7 +163,7 @@ fn compare(b: &Journal, fail_on: &[&str]) -> Result<Comparison> {
 
 fn compare_at(b: &Journal, fail_on: &[&str], prices: compare::Prices) -> Result<Comparison> {
     let thresholds = fail_on.iter().map(|text| text.parse().expect("a threshold")).collect();
-    compare_with(&journal(), b, &MadeUp, &compare::Request { thresholds, flips: 4, prices })
+    compare_with(&journal(), b, &MadeUp, &compare::CompareRequest { thresholds, flips: 4, prices })
 }
 
 const FAIL_ON: &[&str] = &["quality=2pp", "decode=10%", "ttft=10%", "memory=5%"];
@@ -369,7 +369,7 @@ fn two_speeds(loses: impl Fn(&Trial) -> bool) -> Journal {
 }
 
 fn route(journal: &Journal) -> Route {
-    route_with(journal, &MadeUp, &route::Request::default()).expect("a route")
+    route_with(journal, &MadeUp, &route::RouteRequest::default()).expect("a route")
 }
 
 #[test]
@@ -410,7 +410,7 @@ fn a_smart_setting_that_is_not_slower_needs_no_routing() {
 #[test]
 fn settings_to_route_between_can_be_named() {
     let request = |fast: &str, smart: &str| {
-        let request = route::Request { fast: Some(fast.into()), smart: Some(smart.into()) };
+        let request = route::RouteRequest { fast: Some(fast.into()), smart: Some(smart.into()) };
         route_with(&journal(), &MadeUp, &request)
     };
     assert_eq!(request("Q4_1 kv=q8_0", FAST).unwrap().smart, FAST);
@@ -427,7 +427,7 @@ fn the_json_obeys_its_schemas() {
         assert!(errors.is_empty(), "{errors:?}");
     };
     let plain = |text: String| serde_json::from_str::<serde_json::Value>(&text).unwrap();
-    let picked = pick(&Request { goal: Goal::Knee, ..Request::new(512) }).unwrap();
+    let picked = pick(&PickRequest { goal: Goal::Knee, ..PickRequest::new(512) }).unwrap();
     let text = serde_json::to_string(&picked).unwrap();
     assert_eq!(serde_json::from_str::<Pick>(&text).unwrap(), picked);
     check(schemars::schema_for!(Pick), plain(text));

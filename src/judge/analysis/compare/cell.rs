@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::compared::{ComparedCell, Ratio};
-use super::items::{Item, Items};
+use super::items::{Items, PairedCase};
 use super::pair::Pair;
 use crate::error::Result;
-use crate::judge::analysis::frame::{Request, Timed, Visit};
+use crate::judge::analysis::frame::{RequestKey, Timed, Visit};
 use crate::judge::analysis::quality::{Difference, paired_difference};
 use crate::judge::analysis::run::Run;
 use crate::judge::analysis::summary::{Estimate, MemoryKind};
@@ -52,7 +52,7 @@ pub(super) fn compare(
     if cell.void.is_some() {
         return Ok((cell, None));
     }
-    let primary: Vec<&Item<'_>> = items.paired.iter().filter(|item| item.primary).collect();
+    let primary: Vec<&PairedCase<'_>> = items.paired.iter().filter(|item| item.primary).collect();
     cell.pairs = primary.len() as u32;
     cell.unpaired = items.unpaired;
     cell.not_comparable.clone_from(&items.not_comparable);
@@ -118,24 +118,25 @@ fn void(runs: &Pair<'_>, setting: &str, context: u32) -> Option<String> {
 }
 
 /// Items by task and arm. Tasks at which both runs score 0 can show nothing, and would only dilute the others.
-struct Strata<'i, 'a>(Vec<Vec<&'i Item<'a>>>);
+struct Strata<'i, 'a>(Vec<Vec<&'i PairedCase<'a>>>);
 
 impl<'i, 'a> Strata<'i, 'a> {
-    fn of(items: &[&'i Item<'a>]) -> Self {
-        let mut strata: BTreeMap<(&str, Option<Arm>), Vec<&'i Item<'a>>> = BTreeMap::new();
+    fn of(items: &[&'i PairedCase<'a>]) -> Self {
+        let mut strata: BTreeMap<(&str, Option<Arm>), Vec<&'i PairedCase<'a>>> = BTreeMap::new();
         for &item in items {
             strata.entry((item.task, item.arm)).or_default().push(item);
         }
-        let shows = |items: &Vec<&Item<'_>>| items.iter().any(|item| item.a > 0.0 || item.b > 0.0);
+        let shows = |items: &Vec<&PairedCase<'_>>| items.iter().any(|item| item.a > 0.0 || item.b > 0.0);
         Self(strata.into_values().filter(shows).collect())
     }
 
-    fn sums(&self, of: impl Fn(&Item<'_>) -> f64) -> Vec<ClusterSums> {
-        let one = |items: &Vec<&Item<'_>>| ClusterSums::of(items.iter().map(|item| (item.cluster, of(item))));
+    fn sums(&self, of: impl Fn(&PairedCase<'_>) -> f64) -> Vec<ClusterSums> {
+        let one =
+            |items: &Vec<&PairedCase<'_>>| ClusterSums::of(items.iter().map(|item| (item.cluster, of(item))));
         self.0.iter().map(one).collect()
     }
 
-    fn mean(&self, of: impl Fn(&Item<'_>) -> f64) -> Option<f64> {
+    fn mean(&self, of: impl Fn(&PairedCase<'_>) -> f64) -> Option<f64> {
         let means: Vec<f64> = self.sums(of).iter().filter_map(ClusterSums::mean).collect();
         (!means.is_empty()).then(|| means.iter().sum::<f64>() / means.len() as f64)
     }
@@ -156,7 +157,7 @@ fn speed(runs: &Pair<'_>, setting: &str, context: u32, column: &str) -> Result<O
 fn ratio(a: &[Timed], b: &[Timed], resampling: Resampling, purpose: &str) -> Option<Ratio> {
     let found = speed::ratio(b, a, resampling, purpose)?.estimate;
     let shared = |ours: &[Timed], theirs: &[Timed]| {
-        let theirs: HashSet<&Request> = theirs.iter().map(|timed| &timed.request).collect();
+        let theirs: HashSet<&RequestKey> = theirs.iter().map(|timed| &timed.request).collect();
         let shared = ours.iter().filter(|timed| theirs.contains(&timed.request));
         median(&mut shared.map(|timed| timed.value).collect::<Vec<f64>>())
     };
@@ -207,7 +208,7 @@ mod tests {
         let mut all = Vec::new();
         for (launch, values) in visits.iter().enumerate() {
             for (at, value) in values.iter().enumerate() {
-                let request: Request = ("t".into(), "".into(), format!("{launch} {at}"));
+                let request: RequestKey = ("t".into(), "".into(), format!("{launch} {at}"));
                 all.push(Timed { launch: launch as u32, request, prompt_tokens: 100, value: *value });
             }
         }

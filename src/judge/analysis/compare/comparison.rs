@@ -13,7 +13,7 @@ pub const COMPARE_SCHEMA_VERSION: u32 = 1;
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Request {
+pub struct CompareRequest {
     /// Changes that fail the comparison.
     pub thresholds: Vec<Threshold>,
     /// How many flips to list; the losses come first.

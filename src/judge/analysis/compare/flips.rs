@@ -1,7 +1,7 @@
 //! Items whose score changed, with both replies.
 
 use super::compared::Flip;
-use super::items::{Item, Items};
+use super::items::{Items, PairedCase};
 use crate::record::{Outcome, Trial};
 
 /// Characters of a reply that are kept.
@@ -15,7 +15,7 @@ impl Items<'_> {
     }
 }
 
-fn flip(item: &Item<'_>, setting: &str, context: u32) -> Flip {
+fn flip(item: &PairedCase<'_>, setting: &str, context: u32) -> Flip {
     let (a, b) = item.trials;
     Flip {
         setting: setting.into(),

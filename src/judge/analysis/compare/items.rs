@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::pair::Pair;
 use crate::error::Result;
-use crate::judge::analysis::frame::{Item as Scored, Visit};
+use crate::judge::analysis::frame::{ScoredCase as Scored, Visit};
 use crate::judge::analysis::run::Run;
 use crate::record::{Arm, Outcome, Trial};
 use crate::task::Weight;
@@ -21,7 +21,7 @@ struct Seen<'a> {
 }
 
 /// An item that both runs judged.
-pub(super) struct Item<'a> {
+pub(super) struct PairedCase<'a> {
     pub(super) task: &'a str,
     pub(super) arm: Option<Arm>,
     pub(super) cluster: &'a str,
@@ -38,7 +38,7 @@ pub(super) struct Item<'a> {
 /// The items of a cell.
 pub(super) struct Items<'a> {
     /// Those that both runs judged, in a fixed order.
-    pub(super) paired: Vec<Item<'a>>,
+    pub(super) paired: Vec<PairedCase<'a>>,
     /// Primary items that only one run judged.
     pub(super) unpaired: u32,
     /// Primary tasks (and arms) that both suites have and at least one run judged, without a single pair.
@@ -59,7 +59,7 @@ impl<'a> Items<'a> {
             let b = theirs.remove(&key);
             let both = b.and_then(|b| Some(((a.mean(), a.first?), (b.mean(), b.first?))));
             match both {
-                Some((a, b)) => items.paired.push(Item {
+                Some((a, b)) => items.paired.push(PairedCase {
                     task,
                     arm,
                     cluster: clusters.get(case).copied().unwrap_or(case),

@@ -26,7 +26,7 @@ mod since;
 mod thresholds;
 
 pub use compared::{ComparedCell, Flip, Ratio, RunName, Shift};
-pub use comparison::{COMPARE_SCHEMA_VERSION, Comparison, Request};
+pub use comparison::{COMPARE_SCHEMA_VERSION, CompareRequest, Comparison};
 pub use costs::{Cost, CostRow, Prices};
 pub use headers::Difference;
 pub use since::since;
@@ -39,7 +39,7 @@ use pair::Pair;
 ///
 /// # Errors
 /// A usage error when the runs have no cell or no item in common.
-pub fn compare(a: &Journal, b: &Journal, request: &Request) -> Result<Comparison> {
+pub fn compare(a: &Journal, b: &Journal, request: &CompareRequest) -> Result<Comparison> {
     compare_with(a, b, &Registry, request)
 }
 
@@ -47,7 +47,12 @@ pub fn compare(a: &Journal, b: &Journal, request: &Request) -> Result<Comparison
 ///
 /// # Errors
 /// As [`compare`].
-pub fn compare_with(a: &Journal, b: &Journal, tasks: &dyn Tasks, request: &Request) -> Result<Comparison> {
+pub fn compare_with(
+    a: &Journal,
+    b: &Journal,
+    tasks: &dyn Tasks,
+    request: &CompareRequest,
+) -> Result<Comparison> {
     let (renamed, note) = references_as_one(a, b);
     let runs = Pair { a: Run::new(a, tasks)?, b: Run::new(renamed.as_ref().unwrap_or(b), tasks)? };
     let shared = runs.shared_cells()?;

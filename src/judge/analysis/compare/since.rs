@@ -1,7 +1,7 @@
 //! The short form of a comparison: what changed since the run before.
 
 use super::compared::ComparedCell;
-use super::{Comparison, Measure, Prices, Request, Unit, compare};
+use super::{CompareRequest, Comparison, Measure, Prices, Unit, compare};
 use crate::error::Result;
 use crate::judge::analysis::summary::{Estimate, NightBefore};
 use crate::judge::analysis::words;
@@ -12,7 +12,7 @@ use crate::record::journal::Journal;
 /// # Errors
 /// As [`compare`].
 pub fn since(before: &Journal, now: &Journal) -> Result<NightBefore> {
-    let request = Request { thresholds: Vec::new(), flips: 0, prices: Prices::default() };
+    let request = CompareRequest { thresholds: Vec::new(), flips: 0, prices: Prices::default() };
     Ok(short(&compare(before, now, &request)?))
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::levels::{self, Basis};
-use super::request::{Goal, MinQuality, Request};
+use super::request::{Goal, MinQuality, PickRequest};
 use super::weighted::{self, Endpoint};
 use crate::error::Result;
 use crate::judge::analysis::draws::Draw;
@@ -167,7 +167,13 @@ impl Candidate<'_> {
     }
 
     /// Whether the requirements hold in one draw.
-    pub(super) fn holds_in(&self, number: usize, reference: &Self, request: &Request, margin: f64) -> bool {
+    pub(super) fn holds_in(
+        &self,
+        number: usize,
+        reference: &Self,
+        request: &PickRequest,
+        margin: f64,
+    ) -> bool {
         let figure = |candidate: &Self, objective| candidate.figures.get(&objective)?.draw(number);
         let quality = || figure(self, Objective::Quality);
         let proven = || Some(quality()? - self.credit);
@@ -191,7 +197,7 @@ impl Candidate<'_> {
     }
 
     /// Why the estimates do not meet the requirements.
-    fn refusals(&self, reference: Option<Estimate>, request: &Request, margin: f64) -> Vec<String> {
+    fn refusals(&self, reference: Option<Estimate>, request: &PickRequest, margin: f64) -> Vec<String> {
         let mut reasons: Vec<String> = Vec::new();
         if let Some(reason) = &self.void {
             reasons.push(format!("void: {reason}"));
@@ -216,7 +222,7 @@ impl Candidate<'_> {
         (!has).then(|| format!("its {name} was not measured"))
     }
 
-    fn low_quality(&self, reference: Option<Estimate>, request: &Request, margin: f64) -> Option<String> {
+    fn low_quality(&self, reference: Option<Estimate>, request: &PickRequest, margin: f64) -> Option<String> {
         if request.min_quality == MinQuality::Score(0.0) {
             return None;
         }
@@ -270,7 +276,7 @@ impl Candidate<'_> {
         }
     }
 
-    fn too_slow(&self, request: &Request) -> Option<String> {
+    fn too_slow(&self, request: &PickRequest) -> Option<String> {
         let least = request.min_decode?;
         let Some(rate) = self.estimate(Objective::Decode) else {
             return Some("its decode rate was not measured".into());
@@ -282,7 +288,7 @@ impl Candidate<'_> {
         })
     }
 
-    fn too_large(&self, request: &Request) -> Option<String> {
+    fn too_large(&self, request: &PickRequest) -> Option<String> {
         let limit = request.memory?;
         let Some(bytes) = self.memory() else {
             let why = self.memory_absent.as_ref().map_or(String::new(), |reason| format!(" ({reason})"));
@@ -317,7 +323,7 @@ fn shown_difference(difference: Estimate, reference: Estimate) -> String {
 }
 
 /// Every setting at the context length asked for, with the reasons to refuse it.
-pub(super) fn all<'a>(run: &Run<'a>, basis: &Basis, request: &Request) -> Result<Vec<Candidate<'a>>> {
+pub(super) fn all<'a>(run: &Run<'a>, basis: &Basis, request: &PickRequest) -> Result<Vec<Candidate<'a>>> {
     let mut levels: Vec<Vec<Level>> = Vec::new();
     for context in basis.contexts() {
         levels.push(at(run, context, request)?);
@@ -352,7 +358,7 @@ fn leave_out_other_memory(candidates: &mut [Candidate<'_>]) {
 }
 
 /// Every setting at one measured context length.
-fn at(run: &Run<'_>, context: u32, request: &Request) -> Result<Vec<Level>> {
+fn at(run: &Run<'_>, context: u32, request: &PickRequest) -> Result<Vec<Level>> {
     let endpoint = match request.task_weights.is_empty() {
         true => None,
         false => Some(Endpoint::new(run, context, &request.task_weights)?),
@@ -420,7 +426,7 @@ fn candidate<'a>(
     setting: &'a Setting,
     (level, other): (Level, Option<Level>),
     basis: &Basis,
-    request: &Request,
+    request: &PickRequest,
 ) -> Result<Candidate<'a>> {
     let mut candidate = Candidate {
         setting,

@@ -2,7 +2,7 @@
 
 use super::answer::{CandidateRow, RunnerUp};
 use super::candidate::Candidate;
-use super::request::{Goal, Request};
+use super::request::{Goal, PickRequest};
 use super::warning::asks_for_quality;
 use crate::judge::analysis::run::Run;
 use crate::judge::analysis::summary::Estimate;
@@ -29,7 +29,7 @@ pub(super) struct Choice {
 }
 
 /// Chooses; `None` when no candidate meets the requirements.
-pub(super) fn choose(candidates: &[Candidate<'_>], run: &Run<'_>, request: &Request) -> Option<Choice> {
+pub(super) fn choose(candidates: &[Candidate<'_>], run: &Run<'_>, request: &PickRequest) -> Option<Choice> {
     let contest = Contest { candidates, objectives: &run.suite.objectives, goal: request.goal };
     let fitting: Vec<usize> = (0..candidates.len()).filter(|&at| candidates[at].refused.is_empty()).collect();
     let ranking = contest.rank(&fitting, None);
@@ -141,7 +141,7 @@ impl Contest<'_, '_> {
     }
 
     /// Whether what the choice rests on was seen so seldom that its draws are all alike.
-    fn is_thin(&self, best: usize, request: &Request) -> bool {
+    fn is_thin(&self, best: usize, request: &PickRequest) -> bool {
         let of_goal = match self.goal {
             Goal::Decode => Some(Objective::Decode),
             Goal::Ttft => Some(Objective::Ttft),

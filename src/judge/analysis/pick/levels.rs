@@ -1,6 +1,6 @@
 //! The context length asked for, in terms of those that were measured.
 
-use super::request::Request;
+use super::request::PickRequest;
 use crate::error::{Error, Result};
 use crate::judge::analysis::measured::Measured;
 use crate::judge::analysis::run::Run;
@@ -25,7 +25,7 @@ pub(super) enum Basis {
 }
 
 impl Basis {
-    pub(super) fn of(run: &Run<'_>, request: &Request) -> Result<Self> {
+    pub(super) fn of(run: &Run<'_>, request: &PickRequest) -> Result<Self> {
         let asked = request.context;
         let mut measured = run.suite.contexts.clone();
         measured.retain(|&context| run.planned(context) > 0);
@@ -74,7 +74,7 @@ impl Basis {
     }
 
     /// What an answer for a length that was not measured rests on.
-    pub(super) fn note(&self, request: &Request) -> Option<String> {
+    pub(super) fn note(&self, request: &PickRequest) -> Option<String> {
         let asked = request.context;
         match *self {
             Self::Measured(_) => None,

@@ -26,7 +26,7 @@ mod weighted;
 pub use answer::{CandidateRow, PICK_SCHEMA_VERSION, Pick, RunnerUp};
 use candidate::Candidate;
 pub use command::ToServe;
-pub use request::{Goal, MinQuality, Request};
+pub use request::{Goal, MinQuality, PickRequest};
 pub use warning::{Warning, WarningCode};
 
 /// Answers from a run's journal.
@@ -34,7 +34,7 @@ pub use warning::{Warning, WarningCode};
 /// # Errors
 /// A usage error for a context length that was not measured (without `extrapolate`) or an unknown task; an
 /// error of kind [`Kind::NothingSelected`] when no setting meets the requirements.
-pub fn pick(journal: &Journal, request: &Request, to_serve: ToServe<'_>) -> Result<Pick> {
+pub fn pick(journal: &Journal, request: &PickRequest, to_serve: ToServe<'_>) -> Result<Pick> {
     pick_with(journal, &Registry, request, to_serve)
 }
 
@@ -45,7 +45,7 @@ pub fn pick(journal: &Journal, request: &Request, to_serve: ToServe<'_>) -> Resu
 pub fn pick_with(
     journal: &Journal,
     tasks: &dyn Tasks,
-    request: &Request,
+    request: &PickRequest,
     to_serve: ToServe<'_>,
 ) -> Result<Pick> {
     let run = Run::new(journal, tasks)?;
@@ -80,7 +80,7 @@ pub fn pick_with(
 }
 
 /// Refuses to weigh qualities where there are none: beside a reference that gets nothing right everything is as good.
-fn quality_can_be_judged(run: &Run<'_>, basis: &levels::Basis, request: &Request) -> Result<()> {
+fn quality_can_be_judged(run: &Run<'_>, basis: &levels::Basis, request: &PickRequest) -> Result<()> {
     let tasks = warning::Tasks::of(run, basis, request)?;
     if !warning::asks_for_quality(request) || !tasks.all_score_zero() {
         return Ok(());
@@ -93,7 +93,7 @@ fn quality_can_be_judged(run: &Run<'_>, basis: &levels::Basis, request: &Request
 }
 
 /// What is required, in words.
-fn requirements(request: &Request, margin: f64) -> Vec<String> {
+fn requirements(request: &PickRequest, margin: f64) -> Vec<String> {
     use super::words::{bytes, percent, points};
     let mut lines = vec![match request.min_quality {
         MinQuality::WithinMargin => format!("quality within {} of the reference", points(margin)),
@@ -119,7 +119,7 @@ fn requirements(request: &Request, margin: f64) -> Vec<String> {
 }
 
 /// Why there is nothing to pick, setting by setting.
-fn nothing(candidates: &[Candidate<'_>], request: &Request) -> Error {
+fn nothing(candidates: &[Candidate<'_>], request: &PickRequest) -> Error {
     const SHOWN: usize = 8;
     let message = format!("no setting meets the requirements at {} tokens", request.context);
     let mut error = Error::new(Kind::NothingSelected, message);

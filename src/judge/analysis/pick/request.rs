@@ -48,7 +48,7 @@ pub enum MinQuality {
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Request {
+pub struct PickRequest {
     /// Context length (tokens).
     pub context: u32,
     /// Memory that there is (bytes).
@@ -67,7 +67,7 @@ pub struct Request {
     pub strict: bool,
 }
 
-impl Request {
+impl PickRequest {
     /// The fastest setting within the suite's margin at a measured context length (tokens).
     pub fn new(context: u32) -> Self {
         Self {

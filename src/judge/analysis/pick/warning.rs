@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::candidate::Candidate;
 use super::levels::Basis;
-use super::request::{Goal, MinQuality, Request};
+use super::request::{Goal, MinQuality, PickRequest};
 use super::weighted;
 use crate::error::Result;
 use crate::judge::analysis::arm_suffix;
@@ -57,7 +57,7 @@ pub enum WarningCode {
 pub(super) fn all(
     run: &Run<'_>,
     basis: &Basis,
-    request: &Request,
+    request: &PickRequest,
     pick: &Candidate<'_>,
 ) -> Result<Vec<Warning>> {
     let mut found = Vec::new();
@@ -95,7 +95,7 @@ pub(super) fn all(
 }
 
 /// What the answer is chosen or required by.
-fn needs(run: &Run<'_>, request: &Request) -> Vec<Objective> {
+fn needs(run: &Run<'_>, request: &PickRequest) -> Vec<Objective> {
     let mut needs = match request.goal {
         Goal::Decode => vec![Objective::Decode],
         Goal::Ttft => vec![Objective::Ttft],
@@ -134,7 +134,7 @@ fn worse(pick: &Candidate<'_>) -> Option<String> {
         .then(|| format!("the run shows this setting to be worse than the reference{loss}"))
 }
 
-fn beyond_trained(run: &Run<'_>, request: &Request, pick: &Candidate<'_>) -> Option<String> {
+fn beyond_trained(run: &Run<'_>, request: &PickRequest, pick: &Candidate<'_>) -> Option<String> {
     let trained = run.trained_context(pick.setting)?;
     (u64::from(request.context) > trained).then(|| {
         format!(
@@ -154,7 +154,7 @@ pub(super) struct Tasks {
 
 impl Tasks {
     /// Tasks of the quality that the request asks for, at the context lengths that the answer rests on.
-    pub(super) fn of(run: &Run<'_>, basis: &Basis, request: &Request) -> Result<Self> {
+    pub(super) fn of(run: &Run<'_>, basis: &Basis, request: &PickRequest) -> Result<Self> {
         let reference = run.suite.reference().label.as_str();
         let mut means = Vec::new();
         for context in basis.contexts() {
@@ -205,6 +205,6 @@ impl Tasks {
 }
 
 /// Whether the quality that is asked for is one beside the reference's, or above zero.
-pub(super) fn asks_for_quality(request: &Request) -> bool {
+pub(super) fn asks_for_quality(request: &PickRequest) -> bool {
     !matches!(request.min_quality, MinQuality::Score(score) if score <= 0.0)
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result, nearest};
 use crate::judge::analysis::draws::Draw;
-use crate::judge::analysis::frame::{Item, Visit, arm_name};
+use crate::judge::analysis::frame::{ScoredCase, Visit, arm_name};
 use crate::judge::analysis::quality::{mean_score, paired_difference};
 use crate::judge::analysis::run::Run;
 use crate::judge::analysis::summary::Estimate;
@@ -48,7 +48,7 @@ fn weight_of(weights: &BTreeMap<String, f64>, task: &str) -> f64 {
 }
 
 /// What identifies an item between settings.
-fn key(item: &Item) -> (Arc<str>, Arc<str>, String) {
+fn key(item: &ScoredCase) -> (Arc<str>, Arc<str>, String) {
     (item.task.clone(), item.arm.clone(), item.case.clone())
 }
 
@@ -157,11 +157,11 @@ impl<'r, 'a> Endpoint<'r, 'a> {
     }
 
     /// The setting's items that the reference has too; all of its own where they have none in common.
-    fn items(&self, setting: &str) -> Result<Vec<Item>> {
+    fn items(&self, setting: &str) -> Result<Vec<ScoredCase>> {
         let mut items = self.run.frame.items(self.visit(setting))?;
         let reference = self.run.frame.items(self.visit(&self.run.suite.reference().label))?;
         let theirs: HashSet<_> = reference.iter().map(key).collect();
-        let shared = |item: &Item| theirs.contains(&key(item));
+        let shared = |item: &ScoredCase| theirs.contains(&key(item));
         if items.iter().any(shared) {
             items.retain(shared);
         }
@@ -176,15 +176,15 @@ impl<'r, 'a> Endpoint<'r, 'a> {
     /// The paired differences, and what of them comes from items that broke on the reference.
     fn differences(&self, setting: &str) -> Result<(Vec<ClusterSums>, Vec<ClusterSums>)> {
         let (items, reference) = (self.items(setting)?, self.items(&self.run.suite.reference().label)?);
-        let theirs: HashMap<_, &Item> = reference.iter().map(|item| (key(item), item)).collect();
-        let pairs: Vec<(&Item, &Item)> =
+        let theirs: HashMap<_, &ScoredCase> = reference.iter().map(|item| (key(item), item)).collect();
+        let pairs: Vec<(&ScoredCase, &ScoredCase)> =
             items.iter().filter_map(|item| Some((item, *theirs.get(&key(item))?))).collect();
-        let sums = |of: &dyn Fn(&Item, &Item) -> f64| {
-            let named = |(ours, theirs): &(&Item, &Item)| of(ours, theirs);
+        let sums = |of: &dyn Fn(&ScoredCase, &ScoredCase) -> f64| {
+            let named = |(ours, theirs): &(&ScoredCase, &ScoredCase)| of(ours, theirs);
             self.sums(pairs.iter().map(|pair| (&*pair.0.task, &*pair.0.arm, &*pair.0.cluster, named(pair))))
         };
-        let change = |ours: &Item, theirs: &Item| ours.quality - theirs.quality;
-        let credit = |ours: &Item, theirs: &Item| if theirs.broke { ours.quality } else { 0.0 };
+        let change = |ours: &ScoredCase, theirs: &ScoredCase| ours.quality - theirs.quality;
+        let credit = |ours: &ScoredCase, theirs: &ScoredCase| if theirs.broke { ours.quality } else { 0.0 };
         Ok((sums(&change), sums(&credit)))
     }
 

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::draws::Draw;
-use super::frame::{Item, Visit, arm_name};
+use super::frame::{ScoredCase, Visit, arm_name};
 use super::measured::Measured;
 use super::run::Run;
 use super::summary::{AaSummary, Estimate, Verdict};
@@ -54,7 +54,7 @@ struct Cell {
     quality: Option<Estimate>,
     draws: CellDraws,
     difference: Option<Difference>,
-    items: Vec<Item>,
+    items: Vec<ScoredCase>,
     /// What of the difference comes from items that broke on the reference.
     credit: f64,
     /// Tasks of which it has no item in common with the reference.
@@ -71,7 +71,78 @@ struct Change {
 }
 
 /// The items of the reference's first visit, by what identifies them.
-type Reference<'i> = HashMap<ItemKey<'i>, &'i Item>;
+type Reference<'i> = HashMap<ItemKey<'i>, &'i ScoredCase>;
+
+/// A setting on its way to a cell: its items, their scores, and how they differ from the reference's.
+struct Scored<'a> {
+    setting: &'a str,
+    items: Vec<ScoredCase>,
+    scores: Vec<ClusterSums>,
+    change: Change,
+}
+
+/// The draws of a setting, which are paired with those of all others.
+struct Drawn {
+    scores: CellDraws,
+    changes: CellDraws,
+}
+
+/// What the settings of a context length have in common while their cells are made.
+struct Shared<'r, 'a> {
+    run: &'r Run<'a>,
+    context: u32,
+    strata: &'r [Stratum],
+    /// Whether there is a task at which the reference can lose something.
+    comparable: bool,
+    reference: Reference<'r>,
+}
+
+impl Shared<'_, '_> {
+    fn scored<'s>(&self, setting: &'s str, mut items: Vec<ScoredCase>, compared: bool) -> Scored<'s> {
+        keep_shared(&mut items, &self.reference);
+        let scores = score_sums(self.strata, &items);
+        let change = self.change(if compared { &items } else { &[] });
+        Scored { setting, items, scores, change }
+    }
+
+    fn change(&self, items: &[ScoredCase]) -> Change {
+        Change::of(self.strata, if self.comparable { items } else { &[] }, &self.reference)
+    }
+
+    /// The draws of every setting, and those of the reference's second visit: all at once, which pairs them.
+    fn draw(&self, scored: &[Scored<'_>], again: &Change) -> (Vec<Drawn>, CellDraws) {
+        let scores = scored.iter().map(|one| one.scores.as_slice());
+        let changes = scored.iter().map(|one| one.change.strata.as_slice());
+        let columns: Vec<&[ClusterSums]> = scores.chain(changes).chain([again.strata.as_slice()]).collect();
+        let mut stream = rng(self.run.resampling.seed, &format!("items {}", self.context));
+        let mut draws = joint_draws(&columns, self.run.resampling.draws, &mut stream);
+        let of_again = draws.pop().unwrap_or_default();
+        let changes = draws.split_off(scored.len());
+        let drawn = draws.into_iter().zip(changes).map(|(scores, changes)| Drawn { scores, changes });
+        (drawn.collect(), of_again)
+    }
+
+    fn cell(&self, scored: Scored<'_>, drawn: Drawn, whole: &Whole) -> Cell {
+        let Scored { setting, items, scores, change } = scored;
+        let Drawn { scores: mut draws, changes } = drawn;
+        let confidence = self.run.resampling.confidence;
+        let difference = change.difference(self.run, &changes, &format!("{} {setting}", self.context));
+        let mut quality = match self.run.suite.stops_by_outcome() {
+            true => anytime_score(&scores, confidence),
+            false => mean_score_of(&scores, &draws.means, confidence),
+        };
+        if items.len() < whole.items {
+            let slope = slope(self.strata, &items, &self.reference);
+            whole.adjust(&mut quality, &mut draws, difference.as_ref(), (slope, &changes));
+        }
+        let credit = mean_of_means(&change.credits).unwrap_or_default();
+        let mut cell = Cell { quality, draws, difference, items, credit, not_comparable: Vec::new() };
+        if self.comparable && setting != self.run.suite.reference().label {
+            cell.hold_apart(self.strata, &scores, &change);
+        }
+        cell
+    }
+}
 
 /// The reference on all items that it answered.
 struct Whole {
@@ -81,6 +152,16 @@ struct Whole {
 }
 
 impl Whole {
+    /// The first setting is the reference.
+    fn of(scored: &[Scored<'_>], drawn: &[Drawn]) -> Self {
+        let (first, draws) = (scored.first(), drawn.first());
+        Self {
+            items: first.map_or(0, |first| first.items.len()),
+            mean: first.and_then(|first| mean_of_means(&first.scores)),
+            draws: draws.map(|drawn| drawn.scores.means.clone()).unwrap_or_default(),
+        }
+    }
+
     /// A cell that has not answered all items of the reference (it stopped before, or some do not apply to it) saw
     /// perhaps the easier ones. Its quality is
     /// adjusted by how far the reference did better on these than on all: own + slope (all - these), the slope of
@@ -109,7 +190,7 @@ impl Whole {
 }
 
 /// Slope (0..1) of a cell's scores on the reference's over the items that both answered, each about its task's mean.
-fn slope(strata: &[Stratum], items: &[Item], reference: &Reference<'_>) -> f64 {
+fn slope(strata: &[Stratum], items: &[ScoredCase], reference: &Reference<'_>) -> f64 {
     let (mut together, mut alone) = (0.0, 0.0);
     for stratum in strata {
         let here = items.iter().filter(|item| item.task == stratum.task && item.arm == stratum.arm);
@@ -128,67 +209,31 @@ impl<'a> Level<'a> {
     /// Everything that the cells of a context length have in common is drawn at once.
     pub(crate) fn new(run: &Run<'a>, context: u32) -> Result<Self> {
         let reference = run.suite.reference().label.as_str();
-        let labels: Vec<&str> = run.suite.settings.iter().map(|setting| setting.label.as_str()).collect();
         let visit = |setting, replicate| Visit { setting, context, replicate };
         let own = run.frame.items(visit(reference, 0))?;
         let (strata, comparable) = informative(strata(run, context), &own);
-        let of_reference: Reference<'_> = own.iter().map(|item| (key_of(item), item)).collect();
-        let mut items: Vec<Vec<Item>> =
-            labels.iter().map(|label| run.frame.items(visit(label, 0))).collect::<Result<_>>()?;
-        items.iter_mut().for_each(|items| keep_shared(items, &of_reference));
-        let scores: Vec<Vec<ClusterSums>> = items.iter().map(|items| score_sums(&strata, items)).collect();
+        let shared = Shared { run, context, strata: &strata, comparable, reference: by_key(&own) };
+        let settings = run.suite.settings.iter().map(|setting| setting.label.as_str());
+        let scored: Vec<Scored<'a>> = settings
+            .map(|label| match label == reference {
+                // The reference is compared with itself only by its second visit.
+                true => Ok(shared.scored(label, own.clone(), false)),
+                false => Ok(shared.scored(label, run.frame.items(visit(label, 0))?, true)),
+            })
+            .collect::<Result<_>>()?;
         // The noise floor is what answers differ by; a server that breaks is no noise.
-        let again = run.frame.items(visit(reference, 1))?;
-        let again: Vec<Item> =
-            again.into_iter().filter(|item| answered_by_both(item, &of_reference)).collect();
-        let change = |items: &[Item]| {
-            let compared = if comparable { items } else { &[] };
-            Change::of(&strata, compared, &of_reference)
-        };
-        // The reference is compared with itself only by its second visit.
-        let compared = std::iter::once([].as_slice()).chain(items[1..].iter().map(Vec::as_slice));
-        let changes: Vec<Change> = compared.chain([again.as_slice()]).map(change).collect();
-        let aa_sizes = changes.last().map(|aa| pooled(&aa.sizes)).unwrap_or_default();
-        let columns: Vec<&[ClusterSums]> =
-            scores.iter().chain(changes.iter().map(|change| &change.strata)).map(Vec::as_slice).collect();
-        let mut stream = rng(run.resampling.seed, &format!("items {context}"));
-        let mut draws = joint_draws(&columns, run.resampling.draws, &mut stream);
-        let of_changes = draws.split_off(labels.len());
-        let mut differences: Vec<Option<Difference>> = changes
-            .iter()
-            .zip(&of_changes)
-            .zip(labels.iter().copied().chain(["aa"]))
-            .map(|((change, draws), name)| change.difference(run, draws, &format!("{context} {name}")))
-            .collect();
-        let aa = differences.pop().flatten();
-        let whole_reference =
-            Whole { items: items[0].len(), mean: mean_of_means(&scores[0]), draws: draws[0].means.clone() };
-        let mut cells = BTreeMap::new();
-        let fewer = |items: &Vec<Item>| items.len() < whole_reference.items;
-        let slopes: Vec<f64> = items
-            .iter()
-            .map(|items| if fewer(items) { slope(&strata, items, &of_reference) } else { 0.0 })
-            .collect();
-        let whole = labels.iter().zip(items).zip(&scores).zip(draws).zip(differences);
-        for (at, ((((label, items), scores), mut draws), difference)) in whole.enumerate() {
-            let mut quality = if run.suite.stops_by_outcome() {
-                anytime_score(scores, run.resampling.confidence)
-            } else {
-                mean_score_of(scores, &draws.means, run.resampling.confidence)
-            };
-            if fewer(&items) {
-                let changes = (slopes[at], &of_changes[at]);
-                whole_reference.adjust(&mut quality, &mut draws, difference.as_ref(), changes);
-            }
-            let credit = mean_of_means(&changes[at].credits).unwrap_or_default();
-            let mut cell = Cell { quality, draws, difference, items, credit, not_comparable: Vec::new() };
-            if comparable && *label != reference {
-                cell.hold_apart(&strata, scores, &changes[at]);
-            }
-            cells.insert(*label, cell);
-        }
+        let mut again = run.frame.items(visit(reference, 1))?;
+        again.retain(|item| answered_by_both(item, &shared.reference));
+        let again = shared.change(&again);
+        let (drawn, of_again) = shared.draw(&scored, &again);
+        let whole = Whole::of(&scored, &drawn);
+        let cells = scored.into_iter().zip(drawn);
+        let cells =
+            cells.map(|(scored, drawn)| (scored.setting, shared.cell(scored, drawn, &whole))).collect();
+        let aa = again.difference(run, &of_again, &format!("{context} aa"));
+        let aa_sizes = pooled(&again.sizes);
         let aa_replies = identical_replies(run, reference, context);
-        Ok(Self { context, reference, strata, cells, aa, aa_sizes, aa_replies })
+        Ok(Self { context, reference, cells, aa, aa_sizes, aa_replies, strata })
     }
 
     /// Fills in quality and difference of a cell.
@@ -212,7 +257,7 @@ impl<'a> Level<'a> {
     pub(crate) fn contrast(&self, one: &str, other: &str, both: &str) -> Option<Vec<ClusterSums>> {
         let scores = |setting: &str| Some(by_case(&self.cells.get(setting)?.items));
         let (one, other, reference) = (scores(one)?, scores(other)?, scores(self.reference)?);
-        let contrast = |item: &Item| {
+        let contrast = |item: &ScoredCase| {
             let key = key_of(item);
             Some(item.quality - one.get(&key)? - other.get(&key)? + reference.get(&key)?)
         };
@@ -222,7 +267,7 @@ impl<'a> Level<'a> {
     /// Paired differences of two cells (the first minus the second) as evidence that may be looked at any time.
     pub(crate) fn between(&self, first: &str, second: &str) -> Option<Differences> {
         let other = by_case(&self.cells.get(second)?.items);
-        let difference = |item: &Item| Some(item.quality - other.get(&key_of(item))?);
+        let difference = |item: &ScoredCase| Some(item.quality - other.get(&key_of(item))?);
         Some(pooled(&compared_sums(&self.strata, &self.cells.get(first)?.items, difference)))
     }
 
@@ -238,7 +283,7 @@ impl<'a> Level<'a> {
         let items = &self.cells.get(setting)?.items;
         let [stratum] = self.strata.as_slice() else { return None };
         let mine = items.iter().filter(|item| item.task == stratum.task && item.arm == stratum.arm);
-        let mine: Vec<&Item> = mine.collect();
+        let mine: Vec<&ScoredCase> = mine.collect();
         let clusters: BTreeSet<&str> = mine.iter().map(|item| &*item.cluster).collect();
         let pass_fail = mine.iter().all(|item| item.quality == 0.0 || item.quality == 1.0);
         let right = mine.iter().filter(|item| item.quality == 1.0).count() as u32;
@@ -331,15 +376,15 @@ impl Rule {
 
 /// Leaves out what the reference has no item of: the same items are compared, or none. A cell that shares no item at
 /// all with it (another tokenizer makes other cases of the same tasks) keeps its own.
-fn keep_shared(items: &mut Vec<Item>, reference: &Reference<'_>) {
-    let shared = |item: &Item| reference.contains_key(&key_of(item));
+fn keep_shared(items: &mut Vec<ScoredCase>, reference: &Reference<'_>) {
+    let shared = |item: &ScoredCase| reference.contains_key(&key_of(item));
     if items.iter().any(shared) {
         items.retain(shared);
     }
 }
 
 /// Whether neither visit of the reference broke on it.
-fn answered_by_both(item: &Item, reference: &Reference<'_>) -> bool {
+fn answered_by_both(item: &ScoredCase, reference: &Reference<'_>) -> bool {
     !item.broke && reference.get(&key_of(item)).is_none_or(|first| !first.broke)
 }
 
@@ -385,7 +430,7 @@ fn strata(run: &Run<'_>, context: u32) -> Vec<Stratum> {
 }
 
 /// The strata at which the reference can lose something, and whether there are any; all of them without.
-fn informative(all: Vec<Stratum>, reference: &[Item]) -> (Vec<Stratum>, bool) {
+fn informative(all: Vec<Stratum>, reference: &[ScoredCase]) -> (Vec<Stratum>, bool) {
     let by_task = score_sums(&all, reference);
     let shows_loss = |sums: &ClusterSums| sums.mean().is_some_and(|mean| mean > 0.0);
     let kept: Vec<Stratum> = all
@@ -397,29 +442,37 @@ fn informative(all: Vec<Stratum>, reference: &[Item]) -> (Vec<Stratum>, bool) {
     if kept.is_empty() { (all, false) } else { (kept, true) }
 }
 
-fn score_sums(strata: &[Stratum], items: &[Item]) -> Vec<ClusterSums> {
+fn score_sums(strata: &[Stratum], items: &[ScoredCase]) -> Vec<ClusterSums> {
     sums(strata, items.iter().map(|item| (item, item.quality)))
 }
 
 /// What identifies an item between visits: task, arm and case.
 type ItemKey<'i> = (&'i str, &'i str, &'i str);
 
-fn key_of(item: &Item) -> ItemKey<'_> {
+fn key_of(item: &ScoredCase) -> ItemKey<'_> {
     (&item.task, &item.arm, &item.case)
 }
 
-fn by_case(items: &[Item]) -> HashMap<ItemKey<'_>, f64> {
+fn by_key(items: &[ScoredCase]) -> Reference<'_> {
+    items.iter().map(|item| (key_of(item), item)).collect()
+}
+
+fn by_case(items: &[ScoredCase]) -> HashMap<ItemKey<'_>, f64> {
     items.iter().map(|item| (key_of(item), item.quality)).collect()
 }
 
 /// What `of` makes of the items, added up; items for which it has nothing to compare with are left out.
-fn compared_sums(strata: &[Stratum], items: &[Item], of: impl Fn(&Item) -> Option<f64>) -> Vec<ClusterSums> {
+fn compared_sums(
+    strata: &[Stratum],
+    items: &[ScoredCase],
+    of: impl Fn(&ScoredCase) -> Option<f64>,
+) -> Vec<ClusterSums> {
     sums(strata, items.iter().filter_map(|item| Some((item, of(item)?))))
 }
 
 impl Change {
-    fn of(strata: &[Stratum], items: &[Item], reference: &Reference<'_>) -> Self {
-        let mut pairs: Vec<(&Item, f64, bool)> = Vec::new();
+    fn of(strata: &[Stratum], items: &[ScoredCase], reference: &Reference<'_>) -> Self {
+        let mut pairs: Vec<(&ScoredCase, f64, bool)> = Vec::new();
         for item in items {
             if let Some(theirs) = reference.get(&key_of(item)) {
                 pairs.push((item, item.quality - theirs.quality, theirs.broke));
@@ -449,7 +502,7 @@ impl Change {
 }
 
 /// Adds values of items up by stratum and cluster; items of other strata are left out.
-fn sums<'i>(strata: &[Stratum], values: impl Iterator<Item = (&'i Item, f64)>) -> Vec<ClusterSums> {
+fn sums<'i>(strata: &[Stratum], values: impl Iterator<Item = (&'i ScoredCase, f64)>) -> Vec<ClusterSums> {
     let mut all: Vec<ClusterSums> = strata.iter().map(|s| ClusterSums::new(s.clusters.len())).collect();
     for (item, value) in values {
         let found = strata.iter().position(|stratum| stratum.task == item.task && stratum.arm == item.arm);

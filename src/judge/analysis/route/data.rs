@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::features::{Feature, family};
-use super::request::Request;
+use super::request::RouteRequest;
 use crate::error::{Error, Result, nearest};
 use crate::judge::analysis::frame::net_energy;
 use crate::judge::analysis::run::Run;
@@ -29,7 +29,7 @@ pub(super) struct Answer {
 
 /// An item that all settings answered.
 #[derive(Debug, Clone)]
-pub(super) struct Item<'a> {
+pub(super) struct RoutedCase<'a> {
     pub(super) family: &'a str,
     /// By the order of [`Feature::ALL`].
     pub(super) features: Vec<f64>,
@@ -48,7 +48,7 @@ pub(super) struct Data<'a> {
     pub(super) settings: Vec<&'a str>,
     pub(super) fast: usize,
     pub(super) smart: usize,
-    pub(super) items: Vec<Item<'a>>,
+    pub(super) items: Vec<RoutedCase<'a>>,
     /// Clusters of each stratum.
     pub(super) clusters: Vec<usize>,
     pub(super) notes: Vec<String>,
@@ -58,7 +58,7 @@ pub(super) struct Data<'a> {
 type Answers<'a> = BTreeMap<&'a str, HashMap<&'a str, Answer>>;
 
 impl<'a> Data<'a> {
-    pub(super) fn of(run: &Run<'a>, request: &Request) -> Result<Self> {
+    pub(super) fn of(run: &Run<'a>, request: &RouteRequest) -> Result<Self> {
         let answers = answers(run);
         let smart = named(run, request.smart.as_deref())?.unwrap_or(run.suite.reference().label.as_str());
         let fast = match named(run, request.fast.as_deref())? {
@@ -112,7 +112,7 @@ impl<'a> Data<'a> {
             let next = clusters[stratum].len();
             let cluster = *clusters[stratum].entry(&case.cluster).or_insert(next);
             let of = |setting: &&str| answers[setting][case.id.as_str()];
-            self.items.push(Item {
+            self.items.push(RoutedCase {
                 family: family(case),
                 features: Feature::ALL.iter().map(|feature| feature.of(case)).collect(),
                 stratum,

@@ -1,7 +1,7 @@
 //! Settings, policies and the oracle on the items: means with intervals, and the gain over the front.
 
 use super::answer::{Point, PolicyRow};
-use super::data::{Answer, Data, Item};
+use super::data::{Answer, Data, RoutedCase};
 use super::policy::{Policy, PolicyKind};
 use crate::judge::analysis::Resampling;
 use crate::judge::analysis::draws::Draw;
@@ -54,8 +54,8 @@ impl<'d, 'a> Evaluation<'d, 'a> {
 
     /// A policy on the items of each half that the other half chose it for.
     pub(super) fn policy(&self, kind: PolicyKind, chosen: [Policy; 2], tried: usize) -> PolicyRow {
-        let is_smart = |item: &Item<'_>| chosen[item.half].is_smart(item);
-        let pick = |item: &Item<'_>| if is_smart(item) { self.data.smart } else { self.data.fast };
+        let is_smart = |item: &RoutedCase<'_>| chosen[item.half].is_smart(item);
+        let pick = |item: &RoutedCase<'_>| if is_smart(item) { self.data.smart } else { self.data.fast };
         let to_smart =
             self.mean(|item| Some(f64::from(u8::from(is_smart(item))))).map_or(0.0, |mean| mean.value);
         let gain = self.gain(pick, tried);
@@ -69,7 +69,7 @@ impl<'d, 'a> Evaluation<'d, 'a> {
         }
     }
 
-    fn point(&self, name: &str, pick: impl Fn(&Item<'_>) -> usize) -> Point {
+    fn point(&self, name: &str, pick: impl Fn(&RoutedCase<'_>) -> usize) -> Point {
         let by = |of: fn(&Answer) -> Option<f64>| self.mean(|item| of(&item.answers[pick(item)]));
         let always = |of: fn(&Answer) -> Option<f64>| self.estimate(by(of));
         let nothing = Estimate { value: 0.0, low: None, high: None, n: 0 };
@@ -82,7 +82,7 @@ impl<'d, 'a> Evaluation<'d, 'a> {
     }
 
     /// Quality above the front at the same mean latency; the interval at 1 - (1 - confidence) / tried.
-    fn gain(&self, pick: impl Fn(&Item<'_>) -> usize, tried: usize) -> Estimate {
+    fn gain(&self, pick: impl Fn(&RoutedCase<'_>) -> usize, tried: usize) -> Estimate {
         let n = self.data.items.len() as u32;
         let quality = self.mean(|item| Some(item.answers[pick(item)].quality));
         let latency = self.mean(|item| Some(item.answers[pick(item)].latency_s));
@@ -111,7 +111,7 @@ impl<'d, 'a> Evaluation<'d, 'a> {
     }
 
     /// The mean over strata of a figure; `None` when an item lacks it.
-    fn mean(&self, of: impl Fn(&Item<'_>) -> Option<f64>) -> Option<Mean> {
+    fn mean(&self, of: impl Fn(&RoutedCase<'_>) -> Option<f64>) -> Option<Mean> {
         let mut strata: Vec<ClusterSums> =
             self.data.clusters.iter().map(|&clusters| ClusterSums::new(clusters)).collect();
         for item in &self.data.items {

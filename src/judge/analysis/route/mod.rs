@@ -25,13 +25,13 @@ mod request;
 pub use answer::{Point, PolicyRow, ROUTE_SCHEMA_VERSION, Route};
 pub use features::Feature;
 pub use policy::{Policy, PolicyKind};
-pub use request::Request;
+pub use request::RouteRequest;
 
 /// Evaluates routing on a run's journal.
 ///
 /// # Errors
 /// A usage error for an unknown setting, or when fewer than two settings answered common items.
-pub fn route(journal: &Journal, request: &Request) -> Result<Route> {
+pub fn route(journal: &Journal, request: &RouteRequest) -> Result<Route> {
     route_with(journal, &Registry, request)
 }
 
@@ -39,7 +39,7 @@ pub fn route(journal: &Journal, request: &Request) -> Result<Route> {
 ///
 /// # Errors
 /// As [`route`].
-pub fn route_with(journal: &Journal, tasks: &dyn Tasks, request: &Request) -> Result<Route> {
+pub fn route_with(journal: &Journal, tasks: &dyn Tasks, request: &RouteRequest) -> Result<Route> {
     let run = Run::new(journal, tasks)?;
     let data = data::Data::of(&run, request)?;
     let evaluation = evaluate::Evaluation::new(&data, run.resampling);

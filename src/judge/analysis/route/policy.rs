@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::data::{Data, Item};
+use super::data::{Data, RoutedCase};
 use super::features::Feature;
 
 /// Thresholds that are tried for a feature.
@@ -75,7 +75,7 @@ impl Policy {
     }
 
     /// Whether an item goes to the smart setting.
-    pub(super) fn is_smart(&self, item: &Item<'_>) -> bool {
+    pub(super) fn is_smart(&self, item: &RoutedCase<'_>) -> bool {
         let value = |feature: &Feature| {
             let place = Feature::ALL.iter().position(|known| known == feature);
             place.map_or(0.0, |at| item.features[at])
@@ -92,22 +92,22 @@ impl Policy {
 /// in what the kind looks at.
 pub(super) fn choose_on_halves(kind: PolicyKind, data: &Data<'_>) -> Option<[Policy; 2]> {
     let on = |half: usize| {
-        let items: Vec<&Item<'_>> = data.items.iter().filter(|item| item.half == half).collect();
+        let items: Vec<&RoutedCase<'_>> = data.items.iter().filter(|item| item.half == half).collect();
         best_on(kind, data, &items)
     };
     Some([on(1)?, on(0)?])
 }
 
-fn best_on(kind: PolicyKind, data: &Data<'_>, items: &[&Item<'_>]) -> Option<Policy> {
+fn best_on(kind: PolicyKind, data: &Data<'_>, items: &[&RoutedCase<'_>]) -> Option<Policy> {
     let scored = policies(kind, items).into_iter().map(|policy| (worth(&policy, data, items), policy));
     scored.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, policy)| policy)
 }
 
 /// Quality above what the coin-tossed mixture of the two settings has at the same mean latency; without a
 /// difference in latency, the quality. Every stratum weighs the same.
-fn worth(policy: &Policy, data: &Data<'_>, items: &[&Item<'_>]) -> f64 {
-    let mean = |of: &dyn Fn(&Item<'_>) -> f64| stratified(items, data.clusters.len(), of);
-    let pick = |item: &Item<'_>| if policy.is_smart(item) { data.smart } else { data.fast };
+fn worth(policy: &Policy, data: &Data<'_>, items: &[&RoutedCase<'_>]) -> f64 {
+    let mean = |of: &dyn Fn(&RoutedCase<'_>) -> f64| stratified(items, data.clusters.len(), of);
+    let pick = |item: &RoutedCase<'_>| if policy.is_smart(item) { data.smart } else { data.fast };
     let quality = |at: usize| mean(&|item| item.answers[at].quality);
     let latency = |at: usize| mean(&|item| item.answers[at].latency_s);
     let (fast_s, smart_s) = (latency(data.fast), latency(data.smart));
@@ -121,7 +121,7 @@ fn worth(policy: &Policy, data: &Data<'_>, items: &[&Item<'_>]) -> f64 {
 }
 
 /// The mean over strata of the items' means.
-fn stratified(items: &[&Item<'_>], strata: usize, of: &dyn Fn(&Item<'_>) -> f64) -> f64 {
+fn stratified(items: &[&RoutedCase<'_>], strata: usize, of: &dyn Fn(&RoutedCase<'_>) -> f64) -> f64 {
     let mut sums = vec![(0.0, 0.0); strata];
     for item in items {
         let (sum, count) = &mut sums[item.stratum];
@@ -134,7 +134,7 @@ fn stratified(items: &[&Item<'_>], strata: usize, of: &dyn Fn(&Item<'_>) -> f64)
 }
 
 /// The policies of a kind that these items tell apart.
-fn policies(kind: PolicyKind, items: &[&Item<'_>]) -> Vec<Policy> {
+fn policies(kind: PolicyKind, items: &[&RoutedCase<'_>]) -> Vec<Policy> {
     match kind {
         PolicyKind::Threshold(feature) => thresholds(feature, items),
         PolicyKind::Family => families(items),
@@ -145,7 +145,7 @@ fn policies(kind: PolicyKind, items: &[&Item<'_>]) -> Vec<Policy> {
     }
 }
 
-fn thresholds(feature: Feature, items: &[&Item<'_>]) -> Vec<Policy> {
+fn thresholds(feature: Feature, items: &[&RoutedCase<'_>]) -> Vec<Policy> {
     let Some(place) = Feature::ALL.iter().position(|known| *known == feature) else { return Vec::new() };
     let mut values: Vec<f64> = items.iter().map(|item| item.features[place]).collect();
     values.sort_by(f64::total_cmp);
@@ -156,7 +156,7 @@ fn thresholds(feature: Feature, items: &[&Item<'_>]) -> Vec<Policy> {
     cuts.flat_map(|&at| [Policy::AtLeast(feature, at), Policy::Below(feature, at)]).collect()
 }
 
-fn families(items: &[&Item<'_>]) -> Vec<Policy> {
+fn families(items: &[&RoutedCase<'_>]) -> Vec<Policy> {
     let names: BTreeSet<&str> = items.iter().map(|item| item.family).collect();
     let names: Vec<&str> = names.into_iter().collect();
     if names.len() < 2 || names.len() > MAX_FAMILIES {

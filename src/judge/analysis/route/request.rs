@@ -2,7 +2,7 @@
 
 /// What is asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Request {
+pub struct RouteRequest {
     /// Label of the fast setting; `None`: the one with the lowest mean latency but the smart one.
     pub fast: Option<String>,
     /// Label of the smart setting; `None`: the reference.

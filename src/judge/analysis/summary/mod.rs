@@ -9,7 +9,7 @@ mod cell;
 mod distributions;
 mod estimate;
 mod judging;
-mod load;
+mod loadtest;
 mod memory;
 mod serving;
 mod task;
@@ -26,7 +26,7 @@ pub use judging::{
     FailureRow, FrontSummary, GateResult, GateStatus, Interaction, InteractionFinding, KneeShare,
     NightBefore, StoppingSummary,
 };
-pub use load::{LoadQualityRow, LoadRow, LoadServerRow, LoadSummary, Percentiles};
+pub use loadtest::{LoadQualityRow, LoadRow, LoadServerRow, LoadSummary, Percentiles};
 pub(crate) use memory::agree;
 pub use memory::{MemoryCheck, MemoryFit, MemoryKind, MemoryPrediction, MemorySummary};
 pub use serving::{

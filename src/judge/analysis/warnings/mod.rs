@@ -1,9 +1,10 @@
 //! What the reader must know beside the figures, and what has no figure.
 
+use super::loadtest;
 use crate::error::Result;
+use crate::judge::analysis::replies;
 use crate::judge::analysis::run::Run;
 use crate::judge::analysis::summary::{Summary, Unit, Warning, WarningCode};
-use crate::judge::analysis::{load, replies};
 
 mod doubts;
 mod finding;
@@ -46,7 +47,7 @@ fn findings(run: &Run<'_>, summary: &Summary) -> Result<Vec<Finding>> {
     findings.extend(doubts(run)?.into_iter().map(|doubt| doubt.finding));
     findings.extend(memory::findings(summary));
     findings.extend(few_visits(run, summary));
-    findings.extend(summary.load.iter().flat_map(load::findings));
+    findings.extend(summary.load.iter().flat_map(loadtest::findings));
     Ok(findings)
 }
 

@@ -183,7 +183,7 @@ mod tests {
     use super::super::render_markdown;
     use crate::judge::analysis::summary::{Estimate, LoadSummary, Verdict};
     use crate::judge::analysis::testing;
-    use crate::record::journal::load::WarmUp;
+    use crate::record::journal::loadtest::WarmUp;
     use crate::record::suite::Arrivals;
 
     use super::*;

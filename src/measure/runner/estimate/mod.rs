@@ -204,7 +204,7 @@ impl Estimator {
         });
         let quality = load.quality.iter().flat_map(|quality| {
             let item_s = move |streams| request_s(f64::from(quality.context), REPLY_TOKENS, streams);
-            let rounds = [1, 1].into_iter().chain(load.crowds());
+            let rounds = [1, 1].into_iter().chain(load.concurrencies());
             rounds.map(move |streams| f64::from(quality.samples) * item_s(streams))
         });
         self.launch_s

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::super::swapped::SWAPPED;
 use crate::record::journal::Journal;
-use crate::record::journal::load::LoadStep;
+use crate::record::journal::loadtest::LoadStep;
 use crate::record::suite::Arrivals;
 use crate::record::{Outcome, Trial, TrialKey};
 

@@ -10,7 +10,7 @@ use super::schedule::{Next, Part, Schedule, Shot};
 use crate::measure::client::Failure;
 use crate::measure::client::timeline::Timeline;
 use crate::record::Stage;
-use crate::record::journal::load::LoadRequest;
+use crate::record::journal::loadtest::LoadRequest;
 
 /// What became of a step.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use super::swapped::swapped_reason;
 use crate::error::{Kind, Result, chain};
 use crate::measure::client::timeline::Timeline;
 use crate::measure::client::{Conversation, Failure};
-use crate::record::journal::load::{LoadServer, LoadStep, LoadTrial, WarmUp};
+use crate::record::journal::loadtest::{LoadServer, LoadStep, LoadTrial, WarmUp};
 use crate::record::plan::{Plan, Visit};
 use crate::record::suite::{Arrivals, LoadQuality, LoadSpec, Sampling, Suite};
 use crate::record::{Arm, Case, Outcome, Stage, Trial, TrialKey};
@@ -98,8 +98,8 @@ impl Runner<'_> {
         let steps = spec.steps().into_iter().filter(|step| !self.load_done.has_step(setting, *step));
         let mut work: Vec<Work> = steps.map(Work::Step).collect();
         if let Some(quality) = &spec.quality {
-            let crowds = spec.crowds().map(|streams| (streams, 0));
-            for (streams, replicate) in std::iter::once((1, 0)).chain(crowds).chain([(1, 1)]) {
+            let concurrencies = spec.concurrencies().map(|streams| (streams, 0));
+            for (streams, replicate) in std::iter::once((1, 0)).chain(concurrencies).chain([(1, 1)]) {
                 let keys = (0..quality.samples).map(|index| item_key(setting, quality, replicate, index));
                 let open = |key: &TrialKey| !self.load_done.items.contains(&(streams, key.clone()));
                 let keys: Vec<TrialKey> = keys.filter(open).collect();

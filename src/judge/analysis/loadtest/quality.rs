@@ -1,4 +1,4 @@
-//! The same items alone and in a crowd.
+//! The same items alone and under load.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -6,7 +6,7 @@ use crate::judge::analysis::quality::{Difference, Rule, mean_score, paired_diffe
 use crate::judge::analysis::run::Run;
 use crate::judge::analysis::summary::{Estimate, LoadQualityRow, Verdict};
 use crate::judge::stats::{ClusterSums, holm};
-use crate::record::journal::load::LoadTrial;
+use crate::record::journal::loadtest::LoadTrial;
 use crate::record::suite::LoadQuality;
 use crate::record::{Outcome, Reply, Trial};
 
@@ -29,16 +29,16 @@ pub(super) fn rows(run: &Run<'_>, quality: &LoadQuality) -> Vec<LoadQualityRow> 
             let row = blank(run, quality, (&setting.label, 1), &clusters, (&alone, &again), floor.as_ref());
             compared.push(Compared { row, found: None, credit: 0.0, floor: None });
         }
-        for streams in run.suite.load.iter().flat_map(|load| load.crowds()) {
-            let crowd = items(streams, 0);
-            if crowd.is_empty() {
+        for streams in run.suite.load.iter().flat_map(|load| load.concurrencies()) {
+            let loaded = items(streams, 0);
+            if loaded.is_empty() {
                 continue;
             }
             let purpose = format!("load {streams} {}", setting.label);
-            let found = difference(run, &clusters, &alone, &crowd, &purpose);
+            let found = difference(run, &clusters, &alone, &loaded, &purpose);
             let of = (setting.label.as_str(), streams);
-            let row = blank(run, quality, of, &clusters, (&alone, &crowd), found.as_ref());
-            let credit = credit(&alone, &crowd);
+            let row = blank(run, quality, of, &clusters, (&alone, &loaded), found.as_ref());
+            let credit = credit(&alone, &loaded);
             compared.push(Compared { row, found, credit, floor: floor_size });
         }
     }
@@ -50,13 +50,13 @@ struct Compared {
     row: LoadQualityRow,
     /// `None` for the noise floor, which is not judged.
     found: Option<Difference>,
-    /// What the crowd gains on items that broke alone, a share of all.
+    /// What the loaded ones gain on items that broke alone, a share of all.
     credit: f64,
     /// What the items differ alone.
     floor: Option<f64>,
 }
 
-/// The verdicts, by the rule for settings: p-values are adjusted over all crowds, and nothing is called worse within
+/// The verdicts, by the rule for settings: p-values are adjusted over all concurrencies, and nothing is called worse within
 /// what the items differ alone.
 fn judge(run: &Run<'_>, compared: Vec<Compared>) -> Vec<LoadQualityRow> {
     let p_values: Vec<f64> =
@@ -97,14 +97,14 @@ fn answered<'a>(items: &Items<'a>) -> Items<'a> {
         .collect()
 }
 
-/// What the crowd gains on items that broke alone, as a share of all pairs: it proves nothing.
-fn credit(alone: &Items<'_>, crowd: &Items<'_>) -> f64 {
+/// What the loaded ones gain on items that broke alone, as a share of all pairs: it proves nothing.
+fn credit(alone: &Items<'_>, loaded: &Items<'_>) -> f64 {
     let gain = |(case, trial): (&&str, &&Trial)| {
         let theirs = alone.get(*case)?;
         let (ours, _) = score(trial).zip(score(theirs))?;
         Some(if theirs.outcome.score().is_some() { 0.0 } else { ours })
     };
-    let gains: Vec<f64> = crowd.iter().filter_map(gain).collect();
+    let gains: Vec<f64> = loaded.iter().filter_map(gain).collect();
     gains.iter().sum::<f64>() / gains.len().max(1) as f64
 }
 
@@ -112,10 +112,10 @@ fn difference(
     run: &Run<'_>,
     clusters: &HashMap<&str, &str>,
     alone: &Items<'_>,
-    crowd: &Items<'_>,
+    loaded: &Items<'_>,
     purpose: &str,
 ) -> Option<Difference> {
-    let pairs: Vec<(&str, f64)> = crowd
+    let pairs: Vec<(&str, f64)> = loaded
         .iter()
         .filter_map(|(case, trial)| {
             let change = score(trial)? - score(alone.get(case)?)?;
@@ -135,17 +135,17 @@ fn blank(
     quality: &LoadQuality,
     (setting, streams): (&str, u32),
     clusters: &HashMap<&str, &str>,
-    (alone, crowd): (&Items<'_>, &Items<'_>),
+    (alone, loaded): (&Items<'_>, &Items<'_>),
     found: Option<&Difference>,
 ) -> LoadQualityRow {
-    let scores = crowd
+    let scores = loaded
         .iter()
         .filter_map(|(case, trial)| Some((clusters.get(case).copied().unwrap_or(case), score(trial)?)));
-    let unscored = crowd.values().find_map(|trial| match &trial.outcome {
+    let unscored = loaded.values().find_map(|trial| match &trial.outcome {
         Outcome::Unscored { reason } => Some(reason.clone()),
         _ => None,
     });
-    let failed = crowd.values().filter(|trial| matches!(trial.outcome, Outcome::Failed { .. }));
+    let failed = loaded.values().filter(|trial| matches!(trial.outcome, Outcome::Failed { .. }));
     LoadQualityRow {
         setting: setting.to_owned(),
         task: quality.task.clone(),
@@ -156,7 +156,7 @@ fn blank(
         difference: found.map(|found| found.estimate),
         p_holm: None,
         verdict: if streams == 1 { Verdict::Reference } else { Verdict::NotMeasured },
-        identical: identical(alone, crowd),
+        identical: identical(alone, loaded),
         failed: failed.count() as u32,
         unscored,
     }
@@ -181,8 +181,8 @@ fn said(reply: &Reply) -> Vec<Said<'_>> {
         .collect()
 }
 
-fn identical(alone: &Items<'_>, crowd: &Items<'_>) -> Option<f64> {
-    let pairs: Vec<bool> = crowd
+fn identical(alone: &Items<'_>, loaded: &Items<'_>) -> Option<f64> {
+    let pairs: Vec<bool> = loaded
         .iter()
         .filter_map(|(case, trial)| {
             Some(said(trial.reply.as_ref()?) == said(alone.get(case)?.reply.as_ref()?))

@@ -3,7 +3,7 @@
 use super::memory;
 use super::run::Run;
 use super::warnings::Finding;
-use crate::record::journal::load::{LoadServer, LoadStep};
+use crate::record::journal::loadtest::{LoadServer, LoadStep};
 use crate::record::suite::{Arrivals, LoadSpec};
 use crate::record::{Measurement, metric};
 

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::judge::analysis::summary::Estimate;
-use crate::judge::analysis::summary::{LoadRow, Percentiles};
+use crate::judge::analysis::summary::{Estimate, LoadRow, Percentiles};
 use crate::judge::stats::wilson;
 use crate::quantile::nearest_rank;
-use crate::record::journal::load::{LoadRequest, LoadStep};
+use crate::record::journal::loadtest::{LoadRequest, LoadStep};
 use crate::record::suite::{Arrivals, LoadLimits, LoadSpec};
 
 /// A backlog that grows by more than this share of the requests is no chance.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Estimate, Verdict};
 use crate::record::Arm;
-use crate::record::journal::load::WarmUp;
+use crate::record::journal::loadtest::WarmUp;
 use crate::record::suite::{Arrivals, LoadLimits};
 
 /// How the settings serve many requests at once.
@@ -28,7 +28,7 @@ pub struct LoadSummary {
     pub servers: Vec<LoadServerRow>,
     /// Every setting at every step, in suite order.
     pub steps: Vec<LoadRow>,
-    /// The same items alone and in a crowd.
+    /// The same items alone and under load.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub quality: Vec<LoadQualityRow>,
 }
@@ -132,7 +132,7 @@ impl Percentiles {
     }
 }
 
-/// Items in a crowd against the same items alone, on the same server.
+/// Items under load against the same items alone, on the same server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LoadQualityRow {
     /// Setting label.
@@ -150,7 +150,7 @@ pub struct LoadQualityRow {
     pub quality: Option<Estimate>,
     /// Paired difference to the first time alone (-1..1).
     pub difference: Option<Estimate>,
-    /// Test of no difference, Holm-adjusted over all crowds of all settings; `None` for the noise floor.
+    /// Test of no difference, Holm-adjusted over all concurrencies of all settings; `None` for the noise floor.
     pub p_holm: Option<f64>,
     /// What that comes to, by the same rule as for settings; the noise floor is `reference`.
     pub verdict: Verdict,
