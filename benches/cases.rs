@@ -100,7 +100,8 @@ fn compare() -> Result<()> {
     println!("| task | cases/s (own CPU, 128K tokens) | peak, {FEW} cases | peak, {MANY} cases | memory |");
     println!("|---|--:|--:|--:|---|");
     let long = |task: &&&dyn Task| {
-        task.fills_context() && !task.reads_file() && task.weight() != Weight::Comparative
+        let card = task.card();
+        card.needs.fills_context && !card.needs.reads_file && card.weight != Weight::Comparative
     };
     for task in task::TASKS.iter().filter(long) {
         let (few, many) = (in_a_process(task.name(), FEW)?, in_a_process(task.name(), MANY)?);

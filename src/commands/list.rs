@@ -54,31 +54,31 @@ pub(super) fn list(args: &ListArgs) -> Result<u8> {
 
 fn tasks() -> Vec<Item> {
     let items = task::TASKS.iter().map(|task| {
-        let mut details = vec![match task.weight() {
+        let mut details = vec![match task.card().weight {
             Weight::Primary => "part of the suite's quality".to_owned(),
             Weight::Sanity => "a sanity check, reported apart".to_owned(),
             Weight::Comparative => "compared with the reference, no quality of its own".to_owned(),
         }];
-        if !task.arms().is_empty() {
-            let arms: Vec<_> = task.arms().iter().map(|arm| arm.name()).collect();
+        if !task.card().arms.is_empty() {
+            let arms: Vec<_> = task.card().arms.iter().map(|arm| arm.name()).collect();
             details.push(format!("arms: {}", arms.join(", ")));
         }
-        if task.reads_file() {
+        if task.card().needs.reads_file {
             details.push("reads the cases from `file`".to_owned());
         }
-        if task.modes().len() > 1 {
-            let modes: Vec<_> = task.modes().iter().map(|mode| mode.name()).collect();
+        if task.card().needs.modes.len() > 1 {
+            let modes: Vec<_> = task.card().needs.modes.iter().map(|mode| mode.name()).collect();
             details.push(format!("modes: {}", modes.join(", ")));
         }
-        if task.takes_text() {
+        if task.card().needs.takes_text {
             details.push("takes a text of your own (`text`) to hide needles in".to_owned());
         }
-        for option in task.options() {
+        for option in task.card().options {
             let tuned = if option.difficulty.is_some() { ", tuned by --pilot" } else { "" };
             details
                 .push(format!("option {}: {} (default {}{tuned})", option.name, option.help, option.default));
         }
-        Item { name: task.name().to_owned(), summary: task.summary().to_owned(), details }
+        Item { name: task.name().to_owned(), summary: task.card().summary.to_owned(), details }
     });
     items.collect()
 }

@@ -6,7 +6,7 @@ use super::format::Matching;
 use super::lines::Line;
 use crate::record::{Case, Message, Outcome, Prompt, Reply, Score};
 use crate::task::retrieval::{all_answers, answers, match_all, match_part, ran_out};
-use crate::task::{Task, TaskOption};
+use crate::task::{Card, Task, TaskOption};
 
 /// Key in the target for RULER's index, where the file names its cases otherwise.
 pub(super) const INDEX: &str = "index";
@@ -47,20 +47,8 @@ pub(super) fn case(
     messages: Vec<Message>,
     target: Value,
 ) -> Case {
-    Case {
-        id: String::new(),
-        task: task.name().into(),
-        task_version: task.version(),
-        arm: None,
-        context: 0,
-        index,
-        depth: None,
-        cluster: self::cluster(task.name(), cluster),
-        prompt: Prompt::chat(messages),
-        max_tokens: 0,
-        prompt_tokens: 0,
-        target,
-    }
+    let Card { name, version, .. } = task.card();
+    Case::new(name, version, index, Prompt::chat(messages), target).in_cluster(self::cluster(name, cluster))
 }
 
 /// The index of a line's case, from 0.

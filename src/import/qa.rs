@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::record::{Case, Message, Outcome, Reply, short_hash};
 use crate::task::random::{Random, stratified_depth};
 use crate::task::sizing::too_small;
-use crate::task::{Approximate, Card, Emit, Params, Task, TaskOption, TokenCounter, collected};
+use crate::task::{Approximate, Card, Emit, Needs, Params, Task, TaskOption, TokenCounter, collected};
 
 /// Name of the task that imported questions belong to.
 const TASK: &str = "retrieval/qa";
@@ -83,7 +83,7 @@ impl Question {
         self.documents.iter().map(String::as_str)
     }
 
-    /// Whether a document would answer the question by itself.
+    /// Returns whether a document would answer the question by itself.
     fn is_told_by(&self, document: &str) -> bool {
         let document = document.to_lowercase();
         self.answers.iter().any(|answer| document.contains(&answer.to_lowercase()))
@@ -126,12 +126,9 @@ impl Task for Qa {
             name: TASK,
             summary: "questions about a user's own documents, hidden among the others of the file (import)",
             options: OPTIONS,
+            needs: Needs { reads_file: true, ..Needs::LONG },
             ..Card::PRIMARY
         }
-    }
-
-    fn reads_file(&self) -> bool {
-        true
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {

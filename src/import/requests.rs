@@ -23,7 +23,10 @@ use crate::task::tools::extract::{Call, Extraction, Leak, leak, read_server};
 use crate::task::tools::fault::Fault;
 use crate::task::tools::json_schema::{by_schema, is_about_a_schema};
 use crate::task::tools::ladder::schema_check;
-use crate::task::{Card, Emit, Params, STREAM_CHECK, Task, TaskOption, TokenCounter, collected};
+use crate::task::tools::same_calls;
+use crate::task::{
+    Card, Comparison, Emit, Figures, Needs, Params, STREAM_CHECK, Task, TaskOption, TokenCounter, collected,
+};
 
 mod form;
 
@@ -102,14 +105,14 @@ struct Documented {
 
 /// A request that can be sent.
 #[derive(Debug, PartialEq)]
-struct Request {
+struct CapturedRequest {
     id: String,
     prompt: Prompt,
     max_tokens: Option<u32>,
 }
 
-impl Request {
-    /// Whether its reply can be right or wrong: it offers tools, or holds the reply to a schema.
+impl CapturedRequest {
+    /// Returns whether its reply can be right or wrong: it offers tools, or holds the reply to a schema.
     fn can_be_judged(&self) -> bool {
         let Prompt::Chat { tools, response_schema, .. } = &self.prompt else { return false };
         !tools.is_empty() || response_schema.is_some()
@@ -117,7 +120,7 @@ impl Request {
 }
 
 /// Reads a line.
-fn request(line: &Line<'_>) -> Result<Request, String> {
+fn request(line: &Line<'_>) -> Result<CapturedRequest, String> {
     let not = |error: serde_json::Error| format!("not a chat-completion request: {error}");
     let mut row: Value = serde_json::from_str(line.text).map_err(not)?;
     let id = match row.get("custom_id").or(row.get("id")) {
@@ -128,7 +131,7 @@ fn request(line: &Line<'_>) -> Result<Request, String> {
     let response_schema = form::schema(&body)?;
     let body: Body = serde_json::from_value(body).map_err(not)?;
     let max_tokens = body.max_completion_tokens.or(body.max_tokens);
-    Ok(Request { id, prompt: prompt(body, response_schema)?, max_tokens })
+    Ok(CapturedRequest { id, prompt: prompt(body, response_schema)?, max_tokens })
 }
 
 fn prompt(body: Body, response_schema: Option<Value>) -> Result<Prompt, String> {
@@ -204,21 +207,10 @@ fn tool_choice(choice: Option<&Value>) -> Result<ToolChoice, String> {
     }
 }
 
-fn case(request: Request, arm: Option<Arm>, index: u32) -> Case {
-    Case {
-        id: String::new(),
-        task: TASK.into(),
-        task_version: Requests.version(),
-        arm,
-        context: 0,
-        index,
-        depth: None,
-        cluster: format!("{TASK}/{}", request.id),
-        prompt: request.prompt,
-        max_tokens: 0,
-        prompt_tokens: 0,
-        target: Value::Object(Map::from_iter([("source".into(), request.id.into())])),
-    }
+fn case(request: CapturedRequest, arm: Option<Arm>, index: u32) -> Case {
+    let cluster = format!("{TASK}/{}", request.id);
+    let target = Value::Object(Map::from_iter([("source".into(), request.id.into())]));
+    Case::new(TASK, Requests.card().version, index, request.prompt, target).in_arm(arm).in_cluster(cluster)
 }
 
 impl Format for Requests {
@@ -249,12 +241,9 @@ impl Task for Requests {
             version: 2,
             arms: &[Arm::Native],
             options: OPTIONS,
+            needs: Needs { reads_file: true, ..Needs::SHORT },
             ..Card::PRIMARY
         }
-    }
-
-    fn reads_file(&self) -> bool {
-        true
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {
@@ -335,29 +324,25 @@ impl Task for Requests {
         is_about_a_schema(words).then(|| Outcome::Scored(score()))
     }
 
-    /// `same_trigger`: 1 where both called tools or neither did; `same_calls`: 1 where the calls are the same.
-    fn compare(
-        &self,
-        _: &Case,
-        reply: &Reply,
-        reference: &Reply,
-    ) -> Option<std::collections::BTreeMap<String, f64>> {
-        let bit = |is: bool| f64::from(u8::from(is));
-        let same_trigger = triggered(reply) == triggered(reference);
-        let same_calls = crate::task::tools::same_calls(reply, reference);
-        Some([("same_trigger".into(), bit(same_trigger)), ("same_calls".into(), bit(same_calls))].into())
-    }
+    // A perfect reply is not known: there is no telling what the arguments should be.
 
-    /// There is no telling what the arguments should be.
-    fn perfect(&self, _: &Case) -> Option<Reply> {
-        None
+    fn comparison(&self) -> Comparison {
+        Comparison::Figures(compared)
     }
+}
+
+/// `same_trigger`: 1 where both called tools or neither did; `same_calls`: 1 where the calls are the same.
+fn compared(_: &Case, reply: &Reply, reference: &Reply) -> Option<Figures> {
+    let bit = |is: bool| f64::from(u8::from(is));
+    let same_trigger = triggered(reply) == triggered(reference);
+    let same_calls = same_calls(reply, reference);
+    Some([("same_trigger".into(), bit(same_trigger)), ("same_calls".into(), bit(same_calls))].into())
 }
 
 /// Name of the figure for the calls that the server left in the text.
 pub const LEAKED_CALLS: &str = "leaked_calls";
 
-/// Whether a reply called tools: its calls say so, whatever reason the server gave for its end.
+/// Returns whether a reply called tools: its calls say so, whatever reason the server gave for its end.
 pub fn triggered(reply: &Reply) -> bool {
     !reply.tool_calls.is_empty()
 }
@@ -423,7 +408,7 @@ fn beside(parsed: &Score, leak: &Leak) -> Score {
     score.with("calls", calls).with("valid_calls", valid).with(LEAKED_CALLS, leaked)
 }
 
-/// Whether the last call is not complete.
+/// Returns whether the last call is not complete.
 fn is_cut_off(leak: &Leak) -> bool {
     leak.calls.last().is_none_or(|call| call.arguments.is_none())
 }

@@ -17,7 +17,7 @@ use super::suite_file::{bad_line, file_at, size, too_few};
 use super::values::{name_of, references};
 use crate::error::Result;
 use crate::record::{Case, Message, Mode, Outcome, Prompt, Reply, short_hash};
-use crate::task::{Card, Emit, Params, Task, TaskOption, TokenCounter, collected};
+use crate::task::{Card, Emit, Needs, Params, Task, TaskOption, TokenCounter, collected};
 
 /// Name of the task that imported cases belong to.
 const TASK: &str = "retrieval/ruler";
@@ -211,16 +211,9 @@ impl Task for Ruler {
             name: TASK,
             summary: "cases of RULER's own files, scored as RULER does (the import of published tasks)",
             options: OPTIONS,
+            needs: Needs { modes: &[Mode::Chat, Mode::Prefill], reads_file: true, ..Needs::LONG },
             ..Card::PRIMARY
         }
-    }
-
-    fn modes(&self) -> &'static [Mode] {
-        &[Mode::Chat, Mode::Prefill]
-    }
-
-    fn reads_file(&self) -> bool {
-        true
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {

@@ -93,7 +93,7 @@ pub struct Case {
     pub id: String,
     /// Task name, such as `retrieval/niah_multikey_2`.
     pub task: String,
-    /// [`Task::version`](crate::task::Task::version) that made it.
+    /// Version of the task that made it.
     pub task_version: u32,
     /// For tool tasks: how the tools reach the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -118,6 +118,55 @@ pub struct Case {
 }
 
 impl Case {
+    /// Returns a case that is known by what is asked and what is right. Its context length and token counts are 0, and
+    /// it is a cluster of its own: what else is known is added by the methods below, the [seal](Case::seal) last.
+    pub fn new(task: &str, task_version: u32, index: u32, prompt: Prompt, target: Value) -> Self {
+        Self {
+            id: String::new(),
+            task: task.to_owned(),
+            task_version,
+            arm: None,
+            context: 0,
+            index,
+            depth: None,
+            cluster: format!("{task}/{index}"),
+            prompt,
+            max_tokens: 0,
+            prompt_tokens: 0,
+            target,
+        }
+    }
+
+    /// Sets the context length (tokens) that it is made for.
+    #[must_use]
+    pub fn in_context(self, context: u32) -> Self {
+        Self { context, ..self }
+    }
+
+    /// Sets how the tools reach the model.
+    #[must_use]
+    pub fn in_arm(self, arm: Option<Arm>) -> Self {
+        Self { arm, ..self }
+    }
+
+    /// Sets where in the context the answer is (0..1).
+    #[must_use]
+    pub fn at_depth(self, depth: Option<f64>) -> Self {
+        Self { depth, ..self }
+    }
+
+    /// Sets what it shares with other cases: one text, one conversation, one template.
+    #[must_use]
+    pub fn in_cluster(self, cluster: impl Into<String>) -> Self {
+        Self { cluster: cluster.into(), ..self }
+    }
+
+    /// Sets the tokens of the rendered prompt and the output budget (tokens).
+    #[must_use]
+    pub fn sized(self, prompt_tokens: u32, max_tokens: u32) -> Self {
+        Self { prompt_tokens, max_tokens, ..self }
+    }
+
     /// Sets the id to the hash of the content.
     #[must_use]
     pub fn seal(mut self) -> Self {
@@ -131,6 +180,27 @@ impl Case {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_added_to_a_case_is_in_its_id() {
+        let case = || Case::new("a/b", 3, 7, Prompt::chat(Vec::new()), Value::Null);
+        assert_eq!((case().task_version, case().index, case().cluster), (3, 7, "a/b/7".to_owned()));
+        let others = [
+            case().in_context(512),
+            case().in_arm(Some(Arm::Native)),
+            case().at_depth(Some(0.5)),
+            case().in_cluster("text"),
+            case().sized(1, 0),
+            case().sized(0, 1),
+        ];
+        let ids: std::collections::BTreeSet<String> = others.into_iter().map(|case| case.seal().id).collect();
+        assert!(ids.len() == 6 && !ids.contains(&case().seal().id));
+        let all = case().in_context(512).in_arm(Some(Arm::Native)).sized(100, 12);
+        assert_eq!(
+            (all.context, all.arm, all.prompt_tokens, all.max_tokens),
+            (512, Some(Arm::Native), 100, 12)
+        );
+    }
 
     #[test]
     fn bands_stay_within_the_tokens() {

@@ -69,14 +69,14 @@ pub struct Reply {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub distributions: Option<PackedDistributions>,
     /// Token ids of reasoning and content together, as the served model's tokenizer has the text: only for tasks
-    /// that [read them](crate::task::Task::reads_tokens).
+    /// that read them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tokens: Vec<u32>,
     /// How its tokens were drafted, where the engine says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drafts: Option<DraftTrace>,
     /// What of the prompt came from the server's cache: only for tasks that
-    /// [watch it](crate::task::Task::watches_cache).
+    /// watch it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub served: Option<Served>,
     /// Where the server ignored the output budget so far that only the beginning is kept.

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What of a prompt came from the server's cache, and what could have. Kept for the turns of tasks that
-/// [watch the cache](crate::task::Task::watches_cache).
+/// watch the cache.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Served {
     /// Tokens of the prompt, as the engine counted them.

@@ -230,11 +230,11 @@ impl Checker {
         let mut options = std::collections::BTreeMap::new();
         for (name, value) in &raw.options {
             let known =
-                task.options().iter().find(|option| option.name == name.get_ref()).ok_or_else(|| {
+                task.card().options.iter().find(|option| option.name == name.get_ref()).ok_or_else(|| {
                     self.unknown(
                         name,
                         &format!("option of {}", task.name()),
-                        task.options().iter().map(|o| o.name),
+                        task.card().options.iter().map(|o| o.name),
                     )
                 })?;
             options.insert(known.name.to_owned(), self.tokens(value, known.min, known.max, known.name)?);
@@ -252,8 +252,8 @@ impl Checker {
     }
 
     fn task_file(&self, raw: &RawTask, task: &dyn task::Task) -> Result<Option<PathBuf>> {
-        match (&raw.file, task.reads_file()) {
-            (Some(file), true) => Ok(Some(self.in_folder(file.get_ref(), task.reads_answers()))),
+        match (&raw.file, task.card().needs.reads_file) {
+            (Some(file), true) => Ok(Some(self.in_folder(file.get_ref(), task.card().needs.reads_answers))),
             (None, false) => Ok(None),
             (Some(file), false) => {
                 let message = format!("{} makes its own cases", task.name());
@@ -284,13 +284,13 @@ impl Checker {
 
     fn arms(&self, raw: &RawTask, task: &dyn task::Task) -> Result<Vec<crate::record::Arm>> {
         let Some(arms) = &raw.arms else {
-            return Ok(task.arms().to_vec());
+            return Ok(task.card().arms.to_vec());
         };
         let mut chosen = Vec::new();
         for arm in arms {
-            if !task.arms().contains(arm.get_ref()) {
+            if !task.card().arms.contains(arm.get_ref()) {
                 let message = format!("{} has no arm {}", task.name(), arm.get_ref());
-                let known: Vec<_> = task.arms().iter().map(|arm| arm.name()).collect();
+                let known: Vec<_> = task.card().arms.iter().map(|arm| arm.name()).collect();
                 let label = if known.is_empty() { "it is not a tool task".into() } else { known.join(", ") };
                 return Err(self.error(arm.span(), message, label));
             }
@@ -305,7 +305,7 @@ impl Checker {
         let Some(mode) = &raw.mode else {
             return Ok(Mode::default());
         };
-        if !task.modes().contains(mode.get_ref()) {
+        if !task.card().needs.modes.contains(mode.get_ref()) {
             let message = format!("{} has no mode {}", task.name(), mode.get_ref().name());
             return Err(self.error(mode.span(), message, "leave this out"));
         }
@@ -327,7 +327,7 @@ impl Checker {
         let Some(path) = &raw.text else {
             return Ok(None);
         };
-        if !task.takes_text() {
+        if !task.card().needs.takes_text {
             let message = format!("{} hides nothing in prose: it takes no text", task.name());
             return Err(self.error(path.span(), message, "leave this out"));
         }

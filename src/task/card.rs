@@ -1,6 +1,8 @@
 //! What a task says of itself: everything about it that never changes.
 
-use crate::record::{Arm, Mode};
+use serde_json::Value;
+
+use crate::record::{Arm, Case, Mode, Prompt};
 
 /// What a task says of itself.
 #[derive(Debug, Clone, Copy)]
@@ -17,7 +19,7 @@ pub struct Card {
     pub arms: &'static [Arm],
     /// Options that suites may set.
     pub options: &'static [TaskOption],
-    /// Names of those figures (of [`Score`](crate::record::Score) and of [`Task::compare`]) that the report shows a mean
+    /// Names of those figures (of [`Score`](crate::record::Score) and of the task's [`Comparison`](super::Comparison)) that the report shows a mean
     /// of for each setting, beside the reference's on the same cases.
     pub figures: &'static [&'static str],
     /// What it needs of the suite, the runner and the server.
@@ -61,6 +63,12 @@ impl Needs {
 }
 
 impl Card {
+    /// Returns a case of this task with a cluster of its own; its size and its [seal](Case::seal) are still to come.
+    pub fn case(&self, context: u32, index: u32, prompt: Prompt, target: Value) -> Case {
+        let cluster = format!("{}/{context}/{index}", self.name);
+        Case::new(self.name, self.version, index, prompt, target).in_context(context).in_cluster(cluster)
+    }
+
     /// The first version of a task that counts in full and has nothing special; name and summary are for the task to say.
     pub const PRIMARY: Self = Self {
         name: "",

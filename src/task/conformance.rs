@@ -8,7 +8,7 @@ use super::testing::{WordCounter, params};
 use super::*;
 use crate::error::Kind;
 use crate::record::journal::NEWEST_TASK_VERSION;
-use crate::record::{FinishReason, Message, PackedDistributions, Packing, Prompt, Tool, ToolCall};
+use crate::record::{Arm, FinishReason, Message, Mode, PackedDistributions, Packing, Prompt, Tool, ToolCall};
 
 /// Largest unit of any haystack (tokens of [`WordCounter`]): how far below its context a case may stay.
 const UNIT: u32 = 48;
@@ -18,18 +18,18 @@ const CONTEXTS: [u32; 5] = [512, 1024, 2048, 4096, 8192];
 
 /// Every task in each of its arms.
 fn all() -> Vec<(&'static dyn Task, Option<Arm>)> {
-    let arms = |task: &dyn Task| match task.arms() {
+    let arms = |task: &dyn Task| match task.card().arms {
         [] => vec![None],
         arms => arms.iter().copied().map(Some).collect(),
     };
     // Tasks that read a file are tested beside their formats, with files.
-    let own = TASKS.iter().filter(|task| !task.reads_file());
+    let own = TASKS.iter().filter(|task| !task.card().needs.reads_file);
     own.flat_map(|task| arms(*task).into_iter().map(|arm| (*task, arm))).collect()
 }
 
 /// A context that the task has room in, by this tokenizer: the schemas of tools are long.
 fn enough(task: &dyn Task) -> u32 {
-    if task.arms().is_empty() { 2048 } else { 8192 }
+    if task.card().arms.is_empty() { 2048 } else { 8192 }
 }
 
 /// Cases of a task, or none where the context is too small for it (which must be said with a hint).
@@ -56,9 +56,9 @@ fn names_and_options_are_unique_and_described() {
     for task in TASKS {
         assert!(find(task.name()).is_some());
         assert_eq!(task.name().split('/').count(), 2, "{}", task.name());
-        assert!(!task.summary().is_empty());
+        assert!(!task.card().summary.is_empty());
         assert!((1..=NEWEST_TASK_VERSION).contains(&task.version()), "raise the constant");
-        for option in task.options() {
+        for option in task.card().options {
             assert!((option.min..=option.max).contains(&option.default), "{}", option.name);
             assert!(!option.help.is_empty());
         }
@@ -97,6 +97,25 @@ fn one_by_one_or_all_at_once_is_the_same() {
 }
 
 #[test]
+fn cards_do_not_contradict_themselves() {
+    for task in TASKS {
+        let (card, needs, name) = (task.card(), task.card().needs, task.name());
+        assert!(needs.modes.contains(&Mode::Chat), "{name}");
+        assert!(needs.reads_file || !needs.reads_answers, "{name}: answers stand beside a file of questions");
+        assert!(
+            card.arms.is_empty() || !needs.fills_context,
+            "{name}: tools and requests are as long as they are"
+        );
+        match task.comparison() {
+            Comparison::Greedy(_) => assert!(needs.reads_tokens, "{name}: tokens are compared"),
+            Comparison::Distributions(_) => assert_eq!(card.weight, Weight::Comparative, "{name}"),
+            Comparison::Figures(_) => {}
+            Comparison::None => assert_ne!(card.weight, Weight::Comparative, "{name} compares nothing"),
+        }
+    }
+}
+
+#[test]
 fn case_ids_are_the_hash_of_the_content_and_unique() {
     for (task, arm) in all() {
         let all: Vec<Case> = CONTEXTS.iter().flat_map(|&context| cases(task, context, arm, 1)).collect();
@@ -127,7 +146,7 @@ fn token_budgets_are_met() {
                     let counted = WordCounter::default().count_chat(messages, tools).unwrap();
                     assert_eq!(case.prompt_tokens, counted, "{}", task.name());
                 }
-                if task.fills_context() && turns(task, &case) == 1 {
+                if task.card().needs.fills_context && turns(task, &case) == 1 {
                     assert!(context - used < UNIT, "{}: {used} of {context}", task.name());
                 }
             }
@@ -210,7 +229,10 @@ fn conversations_end_where_their_right_replies_do() {
 
 #[test]
 fn replies_that_are_begun_keep_the_same_rules() {
-    for task in TASKS.iter().filter(|task| task.modes().contains(&Mode::Prefill) && !task.reads_file()) {
+    for task in TASKS
+        .iter()
+        .filter(|task| task.card().needs.modes.contains(&Mode::Prefill) && !task.card().needs.reads_file)
+    {
         for context in [1024, 4096] {
             let params = Params { mode: Mode::Prefill, ..params(context, 4, None) };
             for case in task.cases(&params, 3, &WordCounter::default()).unwrap() {
@@ -241,7 +263,7 @@ fn a_perfect_reply_scores_one_and_an_empty_one_nothing() {
     for (task, arm) in all() {
         for context in CONTEXTS {
             for case in cases(task, context, arm, 5) {
-                if task.weight() == Weight::Comparative {
+                if task.card().weight == Weight::Comparative {
                     assert_eq!(task.perfect(&case), None);
                     assert_eq!(quality(task, &case, &Reply::default()), None);
                 } else {
@@ -325,7 +347,10 @@ fn no_reply_makes_a_task_panic() {
         for (task, case) in &all {
             let quality = quality(*task, case, &reply);
             prop_assert!(quality.is_none_or(|quality| (0.0..=1.0).contains(&quality)));
-            task.compare(case, &reply, &reference);
+            let comparison = task.comparison();
+            comparison.figures(case, &reply, &reference);
+            comparison.positions(case, &reply, &reference);
+            comparison.divergence(case, &reply, &reference);
             task.step(case, &[reference.clone(), reply.clone()]);
         }
     });

@@ -2,14 +2,13 @@
 //!
 //! A new task is one file and one line in [`TASKS`]; a conformance test walks the table.
 
-use std::collections::BTreeMap;
-
 use crate::error::Result;
-use crate::record::{Arm, Case, Mode, Outcome, Reply};
+use crate::record::{Case, Outcome, Reply};
 
 mod approximate;
 mod card;
 pub mod coherence;
+mod comparison;
 #[cfg(test)]
 mod conformance;
 mod emit;
@@ -32,6 +31,7 @@ mod words;
 
 pub use approximate::Approximate;
 pub use card::{Card, Harder, Needs, STREAM_CHECK, TaskOption, Weight};
+pub use comparison::{Comparison, Divergence, Figures, PositionKld};
 pub use emit::Emit;
 pub(crate) use emit::collected;
 pub use params::Params;
@@ -44,75 +44,9 @@ pub trait Task: Sync {
     /// What it says of itself.
     fn card(&self) -> Card;
 
-    /// Name in suites: `family/name`.
-    fn name(&self) -> &'static str {
-        self.card().name
-    }
-
-    /// One line for `kneepoint list tasks`: what damage it detects.
-    fn summary(&self) -> &'static str {
-        self.card().summary
-    }
-
-    /// Bumped when cases or scoring change.
-    fn version(&self) -> u32 {
-        self.card().version
-    }
-
-    /// How the result enters the report.
-    fn weight(&self) -> Weight {
-        self.card().weight
-    }
-
-    /// Arms that the task has; empty: it is not a tool task.
-    fn arms(&self) -> &'static [Arm] {
-        self.card().arms
-    }
-
-    /// Options that suites may set.
-    fn options(&self) -> &'static [TaskOption] {
-        self.card().options
-    }
-
-    /// Names of those figures that the report shows; see [`Card::figures`].
-    fn figures(&self) -> &'static [&'static str] {
-        self.card().figures
-    }
-
-    /// How a reply may begin.
-    fn modes(&self) -> &'static [Mode] {
-        &[Mode::Chat]
-    }
-
-    /// Whether suites may name a text of their own for it to hide things in.
-    fn takes_text(&self) -> bool {
-        false
-    }
-
-    /// Whether the cases are read from a file of the user (`file` in the suite).
-    fn reads_file(&self) -> bool {
-        false
-    }
-
-    /// Whether a case's prompt fills its context. Where it does not, more context changes only the room.
-    fn fills_context(&self) -> bool {
-        self.arms().is_empty()
-    }
-
-    /// Whether it needs the [token ids](Reply::tokens) of a reply.
-    fn reads_tokens(&self) -> bool {
-        false
-    }
-
-    /// Whether it is about the server's cache: already the first request of a case may use it, and each reply of a
-    /// case says [how it was served](Reply::served).
-    fn watches_cache(&self) -> bool {
-        false
-    }
-
-    /// Whether `file` may name a second file behind a comma: `QUESTIONS,ANSWERS`.
-    fn reads_answers(&self) -> bool {
-        false
+    /// What is compared of a reply and the reference's reply to the same case.
+    fn comparison(&self) -> Comparison {
+        Comparison::None
     }
 
     /// Output budget of a case in tokens.
@@ -152,11 +86,20 @@ pub trait Task: Sync {
         None
     }
 
-    /// For comparative tasks: figures of a reply against the reference's reply to the same case (pure).
-    fn compare(&self, _case: &Case, _reply: &Reply, _reference: &Reply) -> Option<BTreeMap<String, f64>> {
+    /// A reply that scores 1, for the conformance test; `None` for comparative tasks.
+    fn perfect(&self, _case: &Case) -> Option<Reply> {
         None
     }
+}
 
-    /// A reply that scores 1, for the conformance test; `None` for comparative tasks.
-    fn perfect(&self, case: &Case) -> Option<Reply>;
+impl dyn Task + '_ {
+    /// Name in suites: `family/name`.
+    pub fn name(&self) -> &'static str {
+        self.card().name
+    }
+
+    /// Version of its cases and scoring.
+    pub fn version(&self) -> u32 {
+        self.card().version
+    }
 }

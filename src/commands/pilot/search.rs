@@ -41,7 +41,7 @@ pub(super) struct Search {
 impl Search {
     /// Starts at the suite's own values.
     pub(super) fn new(task: &dyn Task, given: &BTreeMap<String, u32>) -> Self {
-        Self::of(task.options(), given)
+        Self::of(task.card().options, given)
     }
 
     fn of(options: &[TaskOption], given: &BTreeMap<String, u32>) -> Self {

@@ -31,7 +31,7 @@ pub(super) fn score(file: &Path, replies: &Path) -> Result<u8> {
         let line = match text.and_then(|text| replies::parse_unnamed(text, number)) {
             Ok(answer) => ScoreLine {
                 case: Some(answer.case),
-                task: Some(JsonSchema.name().to_owned()),
+                task: Some(JsonSchema.card().name.to_owned()),
                 ..judged(&schema, &answer.reply, &mut count)
             },
             Err(reason) => {

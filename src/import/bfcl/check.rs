@@ -4,7 +4,7 @@
 use super::question::{Answer, Function, Question, sent_name};
 use crate::console::shown;
 use crate::task::tools::python::calls::Call;
-use crate::task::tools::python::{Kind, Python};
+use crate::task::tools::python::{Python, PythonType};
 
 /// Why calls do not pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,11 +103,13 @@ fn check_argument(function: &Function, answer: &Answer, name: &str, value: &Pyth
     let value = converted(value, &parameter.kind_name);
     let is_variable = check_type(name, &value, accepted, parameter.kind, parameter.nested)?;
     let right = match (&value, parameter.kind) {
-        (_, kind) if is_variable || !matches!(kind, Kind::Dict | Kind::List | Kind::Text) => {
+        (_, kind)
+            if is_variable || !matches!(kind, PythonType::Dict | PythonType::List | PythonType::Text) =>
+        {
             return require(among(&value, accepted), "value_error:others", name, &value);
         }
-        (Python::Dict(_), Kind::Dict) => return check_dict(name, &value, accepted),
-        (Python::List(items), _) if parameter.nested == Some(Kind::Dict) => {
+        (Python::Dict(_), PythonType::Dict) => return check_dict(name, &value, accepted),
+        (Python::List(items), _) if parameter.nested == Some(PythonType::Dict) => {
             return check_dicts(name, items, accepted);
         }
         (Python::Text(text), _) => same_text(text, accepted),
@@ -126,14 +128,14 @@ fn converted(value: &Python, kind_name: &str) -> Python {
     }
 }
 
-/// Whether a value has an acceptable type, and if so whether it stands for a variable: then the answers are of
+/// Returns whether a value has an acceptable type, and if so whether it stands for a variable: then the answers are of
 /// another type than the documentation says.
 fn check_type(
     name: &str,
     value: &Python,
     accepted: &[Python],
-    expected: Kind,
-    nested: Option<Kind>,
+    expected: PythonType,
+    nested: Option<PythonType>,
 ) -> Result<bool, Wrong> {
     let answered = accepted.iter().find(|answer| !answer.is_empty_text()).map(Python::kind);
     if value.kind() == expected {
@@ -154,7 +156,7 @@ fn check_type(
 }
 
 /// Element types are checked one level deep, and only against answers that are lists.
-fn elements_fit(name: &str, value: &Python, answer: &Python, nested: Kind) -> bool {
+fn elements_fit(name: &str, value: &Python, answer: &Python, nested: PythonType) -> bool {
     match (value, answer) {
         (Python::List(items), Python::List(accepted)) => {
             items.iter().all(|item| check_type(name, item, accepted, nested, None).is_ok())

@@ -96,7 +96,7 @@ pub(super) fn written(text: &str) -> Result<Vec<Call>, String> {
     calls::list(&[open, text, close].concat())
 }
 
-/// Whether there is a call at all, for the categories that ask just that.
+/// Returns whether there is a call at all, for the categories that ask just that.
 pub(super) fn has_call(decoded: &Result<Vec<Call>, String>) -> bool {
     decoded.as_ref().is_ok_and(|calls| !calls.is_empty() && calls.len() <= MAX_CALLS)
 }

@@ -22,7 +22,7 @@ use crate::task::retrieval::ran_out;
 use crate::task::tools::extract::leak;
 use crate::task::tools::fault::Fault;
 use crate::task::tools::python::calls::Call;
-use crate::task::{Card, Emit, Params, STREAM_CHECK, Task, TaskOption, TokenCounter, collected};
+use crate::task::{Card, Emit, Needs, Params, STREAM_CHECK, Task, TaskOption, TokenCounter, collected};
 
 mod check;
 mod decode;
@@ -126,20 +126,10 @@ fn case(asked: Asked, arm: Option<Arm>, index: u32) -> Result<Case, String> {
             response_schema: None,
         },
     };
-    Ok(Case {
-        id: String::new(),
-        task: TASK.into(),
-        task_version: Bfcl.version(),
-        arm,
-        context: 0,
-        index,
-        depth: None,
-        cluster: format!("{TASK}/{id}"),
-        prompt,
-        max_tokens: 0,
-        prompt_tokens: 0,
-        target: serde_json::to_value(target).map_err(|error| error.to_string())?,
-    })
+    let target = serde_json::to_value(target).map_err(|error| error.to_string())?;
+    Ok(Case::new(TASK, Bfcl.card().version, index, prompt, target)
+        .in_arm(arm)
+        .in_cluster(format!("{TASK}/{id}")))
 }
 
 /// The functions in front of the conversation, and of the file's own instructions if it has some.
@@ -210,16 +200,9 @@ impl Task for Bfcl {
             summary: "single-turn cases of BFCL's published files, checked by its rules (the import of published tasks)",
             arms: &[Arm::Native, Arm::Prompted, Arm::Constrained],
             options: OPTIONS,
+            needs: Needs { reads_file: true, reads_answers: true, ..Needs::SHORT },
             ..Card::PRIMARY
         }
-    }
-
-    fn reads_file(&self) -> bool {
-        true
-    }
-
-    fn reads_answers(&self) -> bool {
-        true
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {
@@ -314,7 +297,7 @@ fn judge(target: &Target, arm: Option<Arm>, reply: &Reply) -> Result<Form, Wrong
     verdict(target, native, decoded.map(|(calls, _)| calls)).map(|()| form)
 }
 
-/// Whether a call of one of the functions was left in the text. Without an arm, text may be what was asked for: only
+/// Returns whether a call of one of the functions was left in the text. Without an arm, text may be what was asked for: only
 /// the marks of a model's own syntax show that it was not.
 fn has_leaked(target: &Target, arm: Option<Arm>, reply: &Reply) -> bool {
     let offered = [target.tools(true), target.tools(false)].concat();
@@ -339,7 +322,7 @@ fn verdict(target: &Target, native: bool, decoded: Result<Vec<Call>, String>) ->
     }
 }
 
-/// Whether the output budget ran out before there was a call that can be read.
+/// Returns whether the output budget ran out before there was a call that can be read.
 fn is_cut_off(arm: Option<Arm>, reply: &Reply) -> bool {
     let native = arm.is_some_and(|arm| arm != Arm::Prompted);
     ran_out(reply) && decode::decode(arm, native, reply, &[]).is_err()

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::import::values::name_of;
 use crate::record::{Message, Role, Tool};
-use crate::task::tools::python::{Kind, Python};
+use crate::task::tools::python::{Python, PythonType};
 
 /// Parts of the names of categories that are not read, and why.
 const OTHER_FORMS: [(&str, &str); 12] = [
@@ -131,9 +131,9 @@ fn nested(mut object: Map<String, Value>) -> Value {
 #[derive(Debug)]
 pub(super) struct Parameter {
     pub(super) kind_name: String,
-    pub(super) kind: Kind,
+    pub(super) kind: PythonType,
     /// The type of the elements of an array or a tuple.
-    pub(super) nested: Option<Kind>,
+    pub(super) nested: Option<PythonType>,
 }
 
 #[derive(Debug)]
@@ -198,12 +198,12 @@ fn function(function: &Map<String, Value>) -> Result<Function, String> {
 fn parameter(schema: &Value) -> Result<Parameter, String> {
     let named = |schema: &Value| {
         let name = schema.get("type").and_then(Value::as_str).ok_or("a parameter has no `type`")?;
-        let kind = Kind::named(name).ok_or_else(|| format!("BFCL has no type `{name}`"))?;
+        let kind = PythonType::named(name).ok_or_else(|| format!("BFCL has no type `{name}`"))?;
         Ok::<_, String>((name.to_owned(), kind))
     };
     let (kind_name, kind) = named(schema)?;
     let nested = match (kind, schema.get("items")) {
-        (Kind::List, Some(items)) => Some(named(items)?.1),
+        (PythonType::List, Some(items)) => Some(named(items)?.1),
         _ => None,
     };
     Ok(Parameter { kind_name, kind, nested })

@@ -14,7 +14,7 @@ fn body(more: &str) -> String {
     text.replace('\n', " ")
 }
 
-fn read(text: &str) -> Result<Request, String> {
+fn read(text: &str) -> Result<CapturedRequest, String> {
     request(&Line { number: 3, text })
 }
 
@@ -195,7 +195,7 @@ fn replies_are_compared_with_the_references() {
         (reply(&[r#"{"n": 2}"#], ToolCalls), 1.0, 0.0),
         (reply(&[], Stop), 0.0, 0.0),
     ] {
-        let figures = Requests.compare(&case, &other, &one).unwrap();
+        let figures = compared(&case, &other, &one).unwrap();
         assert_eq!((figures["same_trigger"], figures["same_calls"]), (trigger, calls));
     }
 }

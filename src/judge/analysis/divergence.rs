@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::Divergence;
 use super::frame::Visit;
 use super::run::Run;
 use super::summary::{
@@ -11,6 +10,7 @@ use super::summary::{
 use crate::judge::stats::{Observation, clopper_pearson, holm, log_rank_scores, rng, sign_flip, survival};
 use crate::quantile::median;
 use crate::record::{Case, Source, Trial, metric};
+use crate::task::Divergence;
 
 /// Tokens at which the survival curve is given, as far as the replies go.
 const CURVE: [u32; 8] = [1, 16, 64, 128, 256, 512, 1024, 4096];
@@ -59,7 +59,7 @@ pub(crate) fn rows(run: &Run<'_>, context: u32) -> Vec<DivergenceRow> {
 fn asked<'a>(run: &Run<'a>, context: u32) -> Vec<&'a str> {
     let mut tasks: Vec<&str> = run.task_arms(context).into_iter().map(|(task, _)| task).collect();
     tasks.dedup();
-    tasks.retain(|task| run.tasks.compares_greedy(task));
+    tasks.retain(|task| run.tasks.comparison(task).is_greedy());
     tasks
 }
 
@@ -140,7 +140,8 @@ fn pairs<'a>(run: &Run<'a>, task: &str, visit: Visit<'_>, reference: Visit<'_>) 
     let cases = run.journal.cases.iter().filter(|case| case.task == task && case.context == visit.context);
     let pair = |case: &'a Case| {
         let (&trial, &reference) = (ours.get(case.id.as_str())?, theirs.get(case.id.as_str())?);
-        let parted = run.tasks.divergence(case, trial.reply.as_ref()?, reference.reply.as_ref()?)?;
+        let parted =
+            run.tasks.comparison(task).divergence(case, trial.reply.as_ref()?, reference.reply.as_ref()?)?;
         Some(Pair { case, trial, reference, parted })
     };
     cases.filter_map(pair).collect()

@@ -64,7 +64,7 @@ fn figures<'a>(
     let ours = ours.filter(|(_, trial)| trial.key.task == task && trial.key.arm == arm);
     let beside = |id: &str, trial: &Trial| {
         let (case, reference) = (cases.get(id)?, theirs.get(id)?);
-        Some(run.tasks.compare(case, trial.reply.as_ref()?, reference.reply.as_ref()?))
+        Some(run.tasks.comparison(task).figures(case, trial.reply.as_ref()?, reference.reply.as_ref()?))
     };
     let all = |(id, trial): (&'a str, &'a Trial)| {
         let own = trial.outcome.score().map(|score| score.metrics.clone());

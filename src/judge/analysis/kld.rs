@@ -10,8 +10,7 @@ use crate::judge::stats::{
     Part, blocked, nested_draws, nested_mean_draws, percentile_interval, quantile, rng,
 };
 use crate::record::{Band, Case, Prompt};
-use crate::task::Weight;
-use crate::task::coherence::kld::PositionKld;
+use crate::task::PositionKld;
 
 /// Consecutive positions that are drawn together: neighbours share a context and are not independent.
 const BLOCK: usize = 16;
@@ -44,7 +43,8 @@ struct Window<'a> {
 pub(crate) fn compare(run: &Run<'_>, context: u32) -> Comparison {
     let mut comparison = Comparison::default();
     let reference = run.suite.reference().label.as_str();
-    let compares = |case: &Case| case.context == context && run.weight(&case.task) == Weight::Comparative;
+    let compares =
+        |case: &Case| case.context == context && run.tasks.comparison(&case.task).is_of_distributions();
     if run.void.contains_key(&(reference, context)) || !run.journal.cases.iter().any(compares) {
         return comparison;
     }
@@ -71,11 +71,13 @@ fn windows<'a>(run: &Run<'a>, context: u32, visit: (&str, u32), reference: &str)
     let (setting, replicate) = visit;
     let theirs = run.scored(Visit { setting: reference, context, replicate: 0 });
     let ours = run.scored(Visit { setting, context, replicate });
-    let comparative = |case: &&Case| case.context == context && run.weight(&case.task) == Weight::Comparative;
+    let comparative =
+        |case: &&Case| case.context == context && run.tasks.comparison(&case.task).is_of_distributions();
     let cases = run.journal.cases.iter().filter(comparative);
     let window = |case: &'a Case| {
         let (trial, reference) = (ours.get(case.id.as_str())?, theirs.get(case.id.as_str())?);
-        let mut positions = run.tasks.positions(case, trial.reply.as_ref()?, reference.reply.as_ref()?);
+        let comparison = run.tasks.comparison(&case.task);
+        let mut positions = comparison.positions(case, trial.reply.as_ref()?, reference.reply.as_ref()?);
         positions.retain(|position| position.kld.is_finite() && position.nll.is_finite());
         (!positions.is_empty()).then_some(Window { case, positions })
     };

@@ -2,11 +2,8 @@
 //!
 //! Pure: the same journal gives the same summary, whatever the machine, the clock or the number of threads.
 
-use std::collections::BTreeMap;
-
-use crate::record::{Arm, Case, Reply};
-use crate::task::coherence::greedy_divergence::{self, GreedyDivergence};
-use crate::task::{self, Task as _, Weight};
+use crate::record::Arm;
+use crate::task::{self, Comparison, Weight};
 
 mod arms;
 mod cells;
@@ -60,36 +57,19 @@ pub use summarise::{summarise, summarise_with};
 /// What tasks call a reply whose tool call stands in the text instead of the calls.
 pub(crate) const LEAKED: &str = "leaked_to_content";
 
-pub use crate::task::coherence::greedy_divergence::Divergence;
-pub use crate::task::coherence::kld::PositionKld;
-
 /// What the analysis asks about tasks: the real table is [`Registry`], tests bring their own.
 pub trait Tasks: Sync {
     /// How the task's result enters the report; `None` for a task that this build does not know.
     fn weight(&self, task: &str) -> Option<Weight>;
 
-    /// For comparative tasks: the reply's distance from the reference's reply, position by position; empty
-    /// when they cannot be compared.
-    fn positions(&self, case: &Case, reply: &Reply, reference: &Reply) -> Vec<PositionKld>;
-
-    /// For tasks that ask where a greedy reply parts from the reference's: the place; `None` for others.
-    fn divergence(&self, _case: &Case, _reply: &Reply, _reference: &Reply) -> Option<Divergence> {
-        None
-    }
-
-    /// Whether the task asks where greedy replies part.
-    fn compares_greedy(&self, _task: &str) -> bool {
-        false
-    }
-
-    /// The figures that the report shows, by name; see [`Task::figures`](crate::task::Task::figures).
+    /// The figures that the report shows, by name; see [`Card::figures`](crate::task::Card::figures).
     fn figures(&self, _task: &str) -> &'static [&'static str] {
         &[]
     }
 
-    /// Figures of a reply against the reference's; see [`Task::compare`](crate::task::Task::compare).
-    fn compare(&self, _case: &Case, _reply: &Reply, _reference: &Reply) -> BTreeMap<String, f64> {
-        BTreeMap::new()
+    /// What the task compares of a reply and the reference's; see [`Task::comparison`](crate::task::Task::comparison).
+    fn comparison(&self, _task: &str) -> Comparison {
+        Comparison::None
     }
 }
 
@@ -99,29 +79,15 @@ pub struct Registry;
 
 impl Tasks for Registry {
     fn weight(&self, task: &str) -> Option<Weight> {
-        task::find(task).map(task::Task::weight)
-    }
-
-    fn positions(&self, case: &Case, reply: &Reply, reference: &Reply) -> Vec<PositionKld> {
-        task::coherence::kld::positions(case, reply, reference)
-    }
-
-    fn divergence(&self, case: &Case, reply: &Reply, reference: &Reply) -> Option<Divergence> {
-        let asks = case.task == GreedyDivergence.name();
-        asks.then(|| greedy_divergence::divergence(reply, reference)).flatten()
-    }
-
-    fn compares_greedy(&self, task: &str) -> bool {
-        task == GreedyDivergence.name()
+        task::find(task).map(|task| task.card().weight)
     }
 
     fn figures(&self, task: &str) -> &'static [&'static str] {
-        task::find(task).map_or(&[], task::Task::figures)
+        task::find(task).map_or(&[], |task| task.card().figures)
     }
 
-    fn compare(&self, case: &Case, reply: &Reply, reference: &Reply) -> BTreeMap<String, f64> {
-        let figures = task::find(&case.task).and_then(|task| task.compare(case, reply, reference));
-        figures.unwrap_or_default()
+    fn comparison(&self, task: &str) -> Comparison {
+        task::find(task).map_or(Comparison::None, |task| task.comparison())
     }
 }
 

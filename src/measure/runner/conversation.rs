@@ -91,9 +91,9 @@ impl Turns {
         let Prompt::Chat { messages, tools, tool_choice, response_schema } = &case.prompt else {
             return Ok(());
         };
-        let mut watch = task.watches_cache().then(PrefixTracker::default);
-        let mut ask =
-            Ask { messages: messages.clone(), tools: tools.clone(), reuse_cache: task.watches_cache() };
+        let reuse_cache = task.card().needs.watches_cache;
+        let mut watch = reuse_cache.then(PrefixTracker::default);
+        let mut ask = Ask { messages: messages.clone(), tools: tools.clone(), reuse_cache };
         let mut sent = match client.could_not_count(messages, tools) {
             true => Sent::Unknown,
             false => Sent::Exactly(case.prompt_tokens),

@@ -400,7 +400,7 @@ impl RunningServer {
     /// Asks the server's tokenizer for the tokens of a reply, where the task reads them. Speculation puts several
     /// tokens into one event and servers do not name those that they accepted, so the text is what counts.
     async fn add_tokens(&self, task: &dyn Task, reply: &mut Reply) {
-        if !task.reads_tokens() {
+        if !task.card().needs.reads_tokens {
             return;
         }
         match self.client.tokenize(&reply.text(), false).await {

@@ -172,7 +172,7 @@ impl Checker {
             let names = tasks.iter().map(|spec| spec.name.as_str());
             self.unknown(&quality.task, "task of this suite", names)
         })?;
-        if task::find(&spec.name).is_none_or(|task| task.weight() == Weight::Comparative) {
+        if task::find(&spec.name).is_none_or(|task| task.card().weight == Weight::Comparative) {
             let message = format!("{} has no scores of its own", spec.name);
             return Err(self.error(quality.task.span(), message, "choose a task that has"));
         }

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::record::{Case, Outcome, Reply, Score};
 use crate::task::random::Random;
 use crate::task::words::NOUNS;
-use crate::task::{Card, Harder, Params, Task, TaskOption, TokenCounter};
+use crate::task::{Card, Harder, Needs, Params, Task, TaskOption, TokenCounter};
 
 /// What a block begins with.
 const HEAD: &str = "Block";
@@ -71,13 +71,10 @@ impl Task for BlockPlan {
             name: "coherence/block_plan",
             summary: "numbered blocks with code words once, in a range and every k-th: a plan kept over a long reply",
             options: OPTIONS,
+            needs: Needs::SHORT,
             figures: &["completion", "once", "range", "every"],
             ..Card::PRIMARY
         }
-    }
-
-    fn fills_context(&self) -> bool {
-        false
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {
@@ -86,7 +83,7 @@ impl Task for BlockPlan {
 
     fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
         let case = |index| {
-            let mut random = Random::of_case(seed, self.name(), params.context, index);
+            let mut random = Random::of_case(seed, self.card().name, params.context, index);
             let plan = Plan::draw(&mut random, params.option(&self.card(), "blocks"));
             short_case(self, params, index, plan.text(), json!(plan.target()), tokens)
         };

@@ -12,7 +12,7 @@ use super::{option, ran_out, short_case, without_tokens};
 use crate::error::Result;
 use crate::record::{Case, Outcome, Reply, Score};
 use crate::task::random::Random;
-use crate::task::{Card, Params, Task, TaskOption, TokenCounter, Weight};
+use crate::task::{Card, Comparison, Figures, Needs, Params, Task, TaskOption, TokenCounter, Weight};
 
 static OPTIONS: &[TaskOption] = &[option("tokens", "tokens generated a case, at most", 1024, 64, 65_536)];
 
@@ -55,6 +55,7 @@ impl Task for Degeneration {
             summary: "loops, repetition, broken characters and missing ends in long replies, beside the reference's rate",
             weight: Weight::Comparative,
             options: OPTIONS,
+            needs: Needs { reads_tokens: true, ..Needs::SHORT },
             figures: &[
                 "loop",
                 "loop_start",
@@ -70,14 +71,6 @@ impl Task for Degeneration {
             ],
             ..Card::PRIMARY
         }
-    }
-
-    fn fills_context(&self) -> bool {
-        false
-    }
-
-    fn reads_tokens(&self) -> bool {
-        true
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {
@@ -103,14 +96,15 @@ impl Task for Degeneration {
         Outcome::Scored(Score { metrics, label: label.map(str::to_owned), ..Score::default() })
     }
 
-    fn compare(&self, _: &Case, reply: &Reply, reference: &Reply) -> Option<BTreeMap<String, f64>> {
-        let (ours, theirs) = (reply.tokens.len(), reference.tokens.len());
-        (theirs > 0).then(|| BTreeMap::from([("length_ratio".to_owned(), ours as f64 / theirs as f64)]))
+    fn comparison(&self) -> Comparison {
+        Comparison::Figures(beside)
     }
+}
 
-    fn perfect(&self, _: &Case) -> Option<Reply> {
-        None
-    }
+/// How long the reply is beside the reference's.
+fn beside(_: &Case, reply: &Reply, reference: &Reply) -> Option<Figures> {
+    let (ours, theirs) = (reply.tokens.len(), reference.tokens.len());
+    (theirs > 0).then(|| Figures::from([("length_ratio".to_owned(), ours as f64 / theirs as f64)]))
 }
 
 /// Another form and topic for every case, in an order of the seed's own.
@@ -205,9 +199,9 @@ mod tests {
     #[test]
     fn lengths_are_compared_with_the_reference() {
         let reply = |n| Reply { content: "x".into(), tokens: vec![1; n], ..Reply::default() };
-        let figures = Degeneration.compare(&case(), &reply(50), &reply(100)).unwrap();
+        let figures = beside(&case(), &reply(50), &reply(100)).unwrap();
         assert_eq!(figures["length_ratio"], 0.5);
-        assert_eq!(Degeneration.compare(&case(), &reply(50), &reply(0)), None);
+        assert_eq!(beside(&case(), &reply(50), &reply(0)), None);
     }
 
     #[test]
@@ -225,7 +219,7 @@ mod tests {
             ..Reply::default()
         });
         known.insert("length_ratio".into(), 1.0);
-        for name in Degeneration.figures() {
+        for name in Degeneration.card().figures {
             assert!(known.contains_key(*name), "{name}");
         }
     }

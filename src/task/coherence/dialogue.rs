@@ -148,21 +148,12 @@ fn case<D: Draft>(
     let turns = draft.turns(units);
     check_output(task, params, &turns, sizer.tokens)?;
     let messages = conversation(draft.system(units), turns[..1].iter().map(|turn| turn.say.as_str()));
-    Ok(Case {
-        id: String::new(),
-        task: task.name().into(),
-        task_version: task.version(),
-        arm: None,
-        context: params.context,
-        index,
-        depth: None,
-        cluster: format!("{}/{}/{}", task.name(), params.context, index / 2),
-        prompt_tokens: sizer.tokens.count_chat(&messages, &[])?,
-        prompt: Prompt::chat(messages),
-        max_tokens: sizer.max_tokens,
-        target: json!(Target { gold: false, opening: draft.opening(), turns }),
-    }
-    .seal())
+    let prompt_tokens = sizer.tokens.count_chat(&messages, &[])?;
+    let target = json!(Target { gold: false, opening: draft.opening(), turns });
+    // A conversation that goes on freely and the one with right replies share a text.
+    let cluster = format!("{}/{}/{}", task.name(), params.context, index / 2);
+    let case = task.card().case(params.context, index, Prompt::chat(messages), target);
+    Ok(case.in_cluster(cluster).sized(prompt_tokens, sizer.max_tokens).seal())
 }
 
 /// The prompt of the last of these turns, with placeholders for the replies before it.

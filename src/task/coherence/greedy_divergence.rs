@@ -4,8 +4,6 @@
 //! another size adds up in another order, and a near tie between two tokens falls the other way. So the places
 //! are compared with those at which the reference parts from itself.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
 use super::{option, without_tokens};
@@ -15,7 +13,7 @@ use crate::task::fitting::{Draft, Fitter, Piece};
 use crate::task::prose::Prose;
 use crate::task::random::Random;
 use crate::task::sizing::{Fit, too_small};
-use crate::task::{Card, Params, Task, TaskOption, TokenCounter, Weight};
+use crate::task::{Card, Comparison, Divergence, Needs, Params, Task, TaskOption, TokenCounter, Weight};
 
 /// Sentences that no context is larger than.
 const MOST_SENTENCES: usize = 200_000;
@@ -42,12 +40,9 @@ impl Task for GreedyDivergence {
             summary: "first token at which a greedy reply parts from the reference's (is this speculation lossless?)",
             weight: Weight::Comparative,
             options: OPTIONS,
+            needs: Needs { reads_tokens: true, ..Needs::LONG },
             ..Card::PRIMARY
         }
-    }
-
-    fn reads_tokens(&self) -> bool {
-        true
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {
@@ -58,7 +53,7 @@ impl Task for GreedyDivergence {
         let budget = params.context.saturating_sub(self.max_tokens(params));
         let mut fitter = Fitter::new(budget, 1, MOST_SENTENCES);
         let mut case = |index| {
-            let random = Random::of_case(seed, self.name(), params.context, index);
+            let random = Random::of_case(seed, self.card().name, params.context, index);
             self.case(params, index, &mut Story::new(random, index), &mut fitter, tokens)
         };
         (0..params.samples).map(&mut case).collect()
@@ -69,15 +64,8 @@ impl Task for GreedyDivergence {
         without_tokens(reply).unwrap_or(Outcome::Scored(judged))
     }
 
-    fn compare(&self, _: &Case, reply: &Reply, reference: &Reply) -> Option<BTreeMap<String, f64>> {
-        let parted = divergence(reply, reference)?;
-        let mut figures = BTreeMap::from([("compared".to_owned(), parted.compared as f64)]);
-        figures.extend(parted.first.map(|at| ("first_difference".to_owned(), at as f64)));
-        Some(figures)
-    }
-
-    fn perfect(&self, _: &Case) -> Option<Reply> {
-        None
+    fn comparison(&self) -> Comparison {
+        Comparison::Greedy(divergence)
     }
 }
 
@@ -92,23 +80,10 @@ impl GreedyDivergence {
     ) -> Result<Case> {
         let Some(Fit { units, tokens: prompt_tokens }) = fitter.fit(story, tokens)? else {
             let needed = tokens.count_chat(&story.messages(1), &[])?;
-            return Err(too_small(self.name(), params.context, self.max_tokens(params), needed));
+            return Err(too_small(self.card().name, params.context, self.max_tokens(params), needed));
         };
-        Ok(Case {
-            id: String::new(),
-            task: self.name().into(),
-            task_version: self.version(),
-            arm: None,
-            context: params.context,
-            index,
-            depth: None,
-            cluster: format!("{}/{}/{index}", self.name(), params.context),
-            prompt: Prompt::chat(story.messages(units)),
-            max_tokens: self.max_tokens(params),
-            prompt_tokens,
-            target: Value::Null,
-        }
-        .seal())
+        let case = self.card().case(params.context, index, Prompt::chat(story.messages(units)), Value::Null);
+        Ok(case.sized(prompt_tokens, self.max_tokens(params)).seal())
     }
 }
 
@@ -146,18 +121,9 @@ impl Draft for Story {
     }
 }
 
-/// Where a reply parts from the reference's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Divergence {
-    /// Index of the first token that differs, from 0; `None`: none does, as far as both go.
-    pub first: Option<usize>,
-    /// Tokens that are the same, or that could be compared.
-    pub compared: usize,
-}
-
 /// Compares the tokens of two replies; an end of turn where the other goes on is a difference like any other.
 /// `None` when the tokens of one are not known.
-pub fn divergence(reply: &Reply, reference: &Reply) -> Option<Divergence> {
+pub fn divergence(_: &Case, reply: &Reply, reference: &Reply) -> Option<Divergence> {
     if without_tokens(reply).is_some() || without_tokens(reference).is_some() {
         return None;
     }
@@ -176,8 +142,12 @@ mod tests {
         Reply { content: "text".into(), tokens: tokens.to_vec(), ..Reply::default() }
     }
 
+    fn case() -> Case {
+        GreedyDivergence.cases(&params(1024, 1, None), 1, &WordCounter::default()).unwrap().remove(0)
+    }
+
     fn first(ours: &[u32], theirs: &[u32]) -> Option<usize> {
-        divergence(&reply(ours), &reply(theirs)).unwrap().first
+        divergence(&case(), &reply(ours), &reply(theirs)).unwrap().first
     }
 
     #[test]
@@ -193,14 +163,22 @@ mod tests {
     #[test]
     fn text_without_tokens_cannot_be_compared() {
         let bare = Reply { content: "text".into(), ..Reply::default() };
-        assert_eq!(divergence(&bare, &reply(&[1])), None);
-        assert_eq!(divergence(&reply(&[1]), &bare), None);
+        let case = case();
+        assert_eq!(divergence(&case, &bare, &reply(&[1])), None);
+        assert_eq!(divergence(&case, &reply(&[1]), &bare), None);
         // Two replies that ended at once are the same.
         let nothing = Divergence { first: None, compared: 0 };
-        assert_eq!(divergence(&Reply::default(), &Reply::default()), Some(nothing));
-        let case = &GreedyDivergence.cases(&params(1024, 1, None), 1, &WordCounter::default()).unwrap()[0];
-        assert!(matches!(GreedyDivergence.score(case, &bare), Outcome::Unscored { .. }));
-        let figures = GreedyDivergence.compare(case, &reply(&[1, 2]), &reply(&[1, 3])).unwrap();
-        assert_eq!((figures["compared"], figures["first_difference"]), (1.0, 1.0));
+        assert_eq!(divergence(&case, &Reply::default(), &Reply::default()), Some(nothing));
+        assert!(matches!(GreedyDivergence.score(&case, &bare), Outcome::Unscored { .. }));
+    }
+
+    #[test]
+    fn the_task_says_where_replies_part_and_nothing_else() {
+        let (case, ours, theirs) = (case(), reply(&[1, 2]), reply(&[1, 3]));
+        let comparison = GreedyDivergence.comparison();
+        let parted = Divergence { first: Some(1), compared: 1 };
+        assert_eq!(comparison.divergence(&case, &ours, &theirs), Some(parted));
+        assert!(comparison.figures(&case, &ours, &theirs).is_empty());
+        assert!(comparison.positions(&case, &ours, &theirs).is_empty());
     }
 }

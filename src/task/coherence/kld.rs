@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::record::{Band, Case, Outcome, Prompt, Reply, Score};
 use crate::task::prose::Prose;
 use crate::task::random::Random;
-use crate::task::{Card, Params, Task, TaskOption, TokenCounter, Weight};
+use crate::task::{Card, Comparison, Params, PositionKld, Task, TaskOption, TokenCounter, Weight};
 
 /// Fewest tokens in front of the first position.
 const MIN_PREFIX: u32 = 32;
@@ -81,7 +81,7 @@ impl Task for Kld {
     fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
         let positions = params.option(&self.card(), "positions");
         if params.context < positions.saturating_add(MIN_PREFIX) {
-            return Err(too_small(self.name(), params.context, positions));
+            return Err(too_small(self.card().name, params.context, positions));
         }
         (0..params.samples).map(|index| self.case(params, seed, index, tokens)).collect()
     }
@@ -93,48 +93,28 @@ impl Task for Kld {
         }
     }
 
-    fn compare(&self, case: &Case, reply: &Reply, reference: &Reply) -> Option<BTreeMap<String, f64>> {
-        figures(&positions(case, reply, reference))
-    }
-
-    fn perfect(&self, _: &Case) -> Option<Reply> {
-        None
+    fn comparison(&self) -> Comparison {
+        Comparison::Distributions(positions)
     }
 }
 
 impl Kld {
     fn case(&self, params: &Params, seed: u64, index: u32, counter: &dyn TokenCounter) -> Result<Case> {
-        let random = Random::of_case(seed, self.name(), params.context, index);
+        let card = self.card();
+        let random = Random::of_case(seed, card.name, params.context, index);
         let length = params.context - params.context.min(ROOM);
         let tokens = tokens_of_text(Prose::new(random), length as usize, counter)?;
-        let mut bands =
-            bands(length, params.option(&self.card(), "positions"), params.option(&self.card(), "bands"));
+        let mut bands = bands(length, params.option(&card, "positions"), params.option(&card, "bands"));
         let first = bands.first().map_or(tokens.len(), |band| band.first);
         if bands.len() == 1 {
             // A single band goes to the end, which is what no list of bands means.
             bands.clear();
         }
-        Ok(Case {
-            id: String::new(),
-            task: self.name().into(),
-            task_version: self.version(),
-            arm: None,
-            context: params.context,
-            index,
-            depth: None,
-            cluster: format!("{}/{}/{index}", self.name(), params.context),
-            prompt: Prompt::Distributions {
-                first,
-                top_k: params.option(&self.card(), "top_k") as usize,
-                bands,
-                tokens,
-            },
-            max_tokens: self.max_tokens(params),
-            // The last token is only compared, never sent: its place is that of the token generated.
-            prompt_tokens: length - 1,
-            target: Value::Null,
-        }
-        .seal())
+        let prompt =
+            Prompt::Distributions { first, top_k: params.option(&card, "top_k") as usize, bands, tokens };
+        let case = card.case(params.context, index, prompt, Value::Null);
+        // The last token is only compared, never sent: its place is that of the token generated.
+        Ok(case.sized(length - 1, self.max_tokens(params)).seal())
     }
 }
 
@@ -181,27 +161,6 @@ fn tokens_of_text(mut prose: Prose, wanted: usize, counter: &dyn TokenCounter) -
     }
     Err(Error::runtime(format!("{} characters of text do not give {wanted} tokens", text.len()))
         .hint("check the server's tokenize endpoint"))
-}
-
-/// One position of a setting against the reference.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct PositionKld {
-    /// How many tokens the position sees.
-    pub position: usize,
-    /// Divergence of the setting's distribution from the reference's (nat, at least 0): a lower bound.
-    pub kld: f64,
-    /// Probability of the actual next token, setting minus reference (-1..1).
-    pub delta_p: f64,
-    /// Both find the same token most probable.
-    pub same_top: bool,
-    /// Negative log-likelihood of the actual next token under the setting (nat).
-    pub nll: f64,
-    /// The actual next token is outside one of the lists: its probability there is the largest that it
-    /// can have, not known.
-    pub outside: bool,
-    /// Probability that the reference gives to tokens that not both lists name (0..1): of what moved among those
-    /// only the total is seen.
-    pub unlisted: f64,
 }
 
 /// Every position of a reply against the reference's reply to the same case, in the order of the text.
@@ -477,7 +436,7 @@ mod tests {
         let case = case(&[0, 5, 1999]);
         let listed: Vec<Listed> = (0..3).map(|seed| top(&two_models(seed, 0.0).0, 64)).collect();
         let one = reply(64, &listed);
-        let figures = Kld.compare(&case, &one, &one.clone()).unwrap();
+        let figures = figures(&positions(&case, &one, &one.clone())).unwrap();
         for name in ["mean", "median", "p99", "p999", "rms_delta_p"] {
             assert_eq!(figures[name], 0.0, "{name}");
         }
@@ -510,7 +469,7 @@ mod tests {
                 panic!("{reply:?} was scored");
             };
             assert!(reason.contains(what), "{reason}");
-            assert_eq!(Kld.compare(&case, &reply, &reply), None);
+            assert!(positions(&case, &reply, &reply).is_empty());
         }
     }
 
@@ -585,7 +544,7 @@ mod tests {
             for at in positions(&case, &reply, &reference) {
                 prop_assert!(at.kld.is_finite() && at.kld >= 0.0 && at.nll.is_finite());
             }
-            let figures = Kld.compare(&case, &reply, &reference).unwrap_or_default();
+            let figures = figures(&positions(&case, &reply, &reference)).unwrap_or_default();
             prop_assert!(figures.values().all(|value| value.is_finite()));
         }
     }

@@ -39,27 +39,14 @@ fn short_case(
     if prompt_tokens.saturating_add(max_tokens) > params.context {
         return Err(does_not_fit(task, params, prompt_tokens));
     }
-    let case = Case {
-        id: String::new(),
-        task: task.name().into(),
-        task_version: task.version(),
-        arm: None,
-        context: params.context,
-        index,
-        depth: None,
-        cluster: format!("{}/{}/{index}", task.name(), params.context),
-        prompt: Prompt::chat(messages),
-        max_tokens,
-        prompt_tokens,
-        target,
-    }
-    .seal();
+    let case = task.card().case(params.context, index, Prompt::chat(messages), target);
+    let case = case.sized(prompt_tokens, max_tokens).seal();
     check_answer(task, &case, tokens)?;
     Ok(case)
 }
 
 fn does_not_fit(task: &dyn Task, params: &Params, prompt_tokens: u32) -> Error {
-    let names: Vec<&str> = task.options().iter().map(|option| option.name).collect();
+    let names: Vec<&str> = task.card().options.iter().map(|option| option.name).collect();
     too_small(task.name(), params.context, task.max_tokens(params), prompt_tokens)
         .hint(format!("its options are {}", names.join(", ")))
 }

@@ -7,7 +7,7 @@ use super::{option, ran_out, read_target, short_case};
 use crate::error::Result;
 use crate::record::{Case, Outcome, Reply, Score};
 use crate::task::random::{Random, stratified_depth};
-use crate::task::{Card, Harder, Params, Task, TaskOption, TokenCounter};
+use crate::task::{Card, Harder, Needs, Params, Task, TaskOption, TokenCounter};
 
 /// Output tokens kept for a word, and for what the model may say around the run.
 const TOKENS_PER_WORD: u32 = 3;
@@ -61,13 +61,10 @@ impl Task for RepeatedWords {
             name: "coherence/repeated_words",
             summary: "a long run of one word with one changed word inside is copied (copy stability)",
             options: OPTIONS,
+            needs: Needs::SHORT,
             figures: &["present", "right_index", "length_ratio"],
             ..Card::PRIMARY
         }
-    }
-
-    fn fills_context(&self) -> bool {
-        false
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {
@@ -76,10 +73,10 @@ impl Task for RepeatedWords {
 
     fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
         let case = |index| {
-            let mut random = Random::of_case(seed, self.name(), params.context, index);
+            let mut random = Random::of_case(seed, self.card().name, params.context, index);
             let (word, changed) = PAIRS[random.below(PAIRS.len())];
             let words = params.option(&self.card(), "words") as usize;
-            let depth = stratified_depth(seed, self.name(), params.context, index);
+            let depth = stratified_depth(seed, self.card().name, params.context, index);
             let at = (depth * words as f64) as usize;
             let target = Target { word: word.into(), changed: changed.into(), at, words };
             let mut case = short_case(self, params, index, request(&target), json!(target), tokens)?;

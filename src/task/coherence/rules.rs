@@ -79,7 +79,7 @@ impl Rule {
         }
     }
 
-    /// Whether a text keeps the rule; one without any word keeps none.
+    /// Returns whether a text keeps the rule; one without any word keeps none.
     pub(super) fn kept(&self, text: &str) -> bool {
         let text = text.trim();
         let words = words(text);

@@ -171,7 +171,7 @@ pub(super) fn words(text: &str) -> String {
     words.fold(String::from(" "), |text, word| text + word + " ")
 }
 
-/// Whether [`words`] hold an expression as whole words.
+/// Returns whether [`words`] hold an expression as whole words.
 pub(super) fn holds(words: &str, expression: &str) -> bool {
     words.contains(&self::words(expression))
 }

@@ -10,10 +10,10 @@ use crate::record::{Case, Message, Mode, Outcome, Reply, Score};
 use crate::task::fitting::{Draft, Piece};
 use crate::task::random::Random;
 use crate::task::words::NOUNS;
-use crate::task::{Params, TaskOption, Weight};
+use crate::task::{Card, Params, TaskOption};
 
 use super::matching::{all_answers, judged, plain_error, target};
-use super::{About, Draw, Question, Retrieval, THINKING, conversation, output_tokens};
+use super::{About, CaseDraft, Draw, Retrieval, THINKING, conversation, output_tokens};
 
 /// Fewest other words.
 const MIN_UNITS: usize = 5;
@@ -76,11 +76,13 @@ pub struct CommonWords;
 impl Retrieval for CommonWords {
     fn about(&self) -> About {
         About {
-            name: "retrieval/common_words",
-            summary: "the most common words of a list are found (aggregation over all of the context)",
-            version: 2,
-            weight: Weight::Primary,
-            options: OPTIONS,
+            card: Card {
+                name: "retrieval/common_words",
+                summary: "the most common words of a list are found (aggregation over all of the context)",
+                version: 2,
+                options: OPTIONS,
+                ..Card::PRIMARY
+            },
             prefill: Some(PREFILL_OUTPUT),
         }
     }
@@ -90,7 +92,7 @@ impl Retrieval for CommonWords {
         if params.context < SHORT_CONTEXT { usual / 2 } else { usual }
     }
 
-    fn question<'a>(&self, draw: &Draw<'a>) -> Box<dyn Question + 'a> {
+    fn draft<'a>(&self, draw: &Draw<'a>) -> Box<dyn CaseDraft + 'a> {
         Box::new(WordList::new(draw))
     }
 
@@ -226,7 +228,7 @@ impl Draft for WordList {
     }
 }
 
-impl Question for WordList {
+impl CaseDraft for WordList {
     fn units(&self) -> RangeInclusive<usize> {
         MIN_UNITS..=MAX_UNITS
     }

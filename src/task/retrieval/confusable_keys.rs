@@ -8,11 +8,11 @@ use serde_json::json;
 
 use crate::record::{Case, Outcome, Reply, Score};
 use crate::task::random::Random;
-use crate::task::{Harder, TaskOption, Weight};
+use crate::task::{Card, Harder, TaskOption};
 
 use super::listing::{Fixed, Listing, share};
 use super::{
-    About, Draw, OUTPUT_HELP, Question, Retrieval, THINKING, option, output_tokens, ran_out, read_target,
+    About, CaseDraft, Draw, OUTPUT_HELP, Retrieval, THINKING, option, output_tokens, ran_out, read_target,
     tuned,
 };
 
@@ -55,16 +55,17 @@ struct Target {
 impl Retrieval for ConfusableKeys {
     fn about(&self) -> About {
         About {
-            name: "retrieval/confusable_keys",
-            summary: "the value of a key is not taken from a key that is spelt nearly the same (K cache precision)",
-            version: 1,
-            weight: Weight::Primary,
-            options: OPTIONS,
+            card: Card {
+                name: "retrieval/confusable_keys",
+                summary: "the value of a key is not taken from a key that is spelt nearly the same (K cache precision)",
+                options: OPTIONS,
+                ..Card::PRIMARY
+            },
             prefill: None,
         }
     }
 
-    fn question<'a>(&self, draw: &Draw<'a>) -> Box<dyn Question + 'a> {
+    fn draft<'a>(&self, draw: &Draw<'a>) -> Box<dyn CaseDraft + 'a> {
         Box::new(listing(draw))
     }
 

@@ -13,11 +13,11 @@ use serde_json::json;
 use crate::record::{Case, Outcome, Reply, Score};
 use crate::task::random::Random;
 use crate::task::words::{NOUNS, Numbers};
-use crate::task::{Harder, TaskOption, Weight};
+use crate::task::{Card, Harder, TaskOption};
 
 use super::listing::{Fixed, Listing, share};
 use super::{
-    About, Draw, OUTPUT_HELP, Question, Retrieval, THINKING, option, output_tokens, ran_out, read_target,
+    About, CaseDraft, Draw, OUTPUT_HELP, Retrieval, THINKING, option, output_tokens, ran_out, read_target,
     tuned,
 };
 
@@ -96,16 +96,17 @@ impl Ask {
 impl Retrieval for Counting {
     fn about(&self) -> About {
         About {
-            name: "retrieval/counting",
-            summary: "records with a label are counted and compared over the whole context (aggregation)",
-            version: 1,
-            weight: Weight::Primary,
-            options: OPTIONS,
+            card: Card {
+                name: "retrieval/counting",
+                summary: "records with a label are counted and compared over the whole context (aggregation)",
+                options: OPTIONS,
+                ..Card::PRIMARY
+            },
             prefill: None,
         }
     }
 
-    fn question<'a>(&self, draw: &Draw<'a>) -> Box<dyn Question + 'a> {
+    fn draft<'a>(&self, draw: &Draw<'a>) -> Box<dyn CaseDraft + 'a> {
         Box::new(listing(draw, Ask::of_case(draw.option("question"), draw.index)))
     }
 

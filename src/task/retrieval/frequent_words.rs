@@ -10,10 +10,10 @@ use serde_json::Value;
 use crate::record::{Case, Message, Mode, Outcome, Reply, Score};
 use crate::task::fitting::{Draft, Piece};
 use crate::task::random::Random;
-use crate::task::{TaskOption, Weight};
+use crate::task::{Card, TaskOption};
 
 use super::matching::{all_answers, judged, plain_error, target};
-use super::{About, Draw, Question, Retrieval, THINKING, conversation, output_tokens};
+use super::{About, CaseDraft, Draw, Retrieval, THINKING, conversation, output_tokens};
 
 /// What stands for the word of rank 1.
 const DOTS: &str = "....";
@@ -37,16 +37,17 @@ pub struct FrequentWords;
 impl Retrieval for FrequentWords {
     fn about(&self) -> About {
         About {
-            name: "retrieval/frequent_words",
-            summary: "the three most frequent words of a coded text are found (aggregation over all of the context)",
-            version: 1,
-            weight: Weight::Primary,
-            options: OPTIONS,
+            card: Card {
+                name: "retrieval/frequent_words",
+                summary: "the three most frequent words of a coded text are found (aggregation over all of the context)",
+                options: OPTIONS,
+                ..Card::PRIMARY
+            },
             prefill: Some(PREFILL_OUTPUT),
         }
     }
 
-    fn question<'a>(&self, draw: &Draw<'a>) -> Box<dyn Question + 'a> {
+    fn draft<'a>(&self, draw: &Draw<'a>) -> Box<dyn CaseDraft + 'a> {
         Box::new(CodedText::new(draw))
     }
 
@@ -139,7 +140,7 @@ impl Draft for CodedText {
     }
 }
 
-impl Question for CodedText {
+impl CaseDraft for CodedText {
     fn units(&self) -> RangeInclusive<usize> {
         MIN_UNITS..=usize::MAX
     }

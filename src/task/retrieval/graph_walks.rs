@@ -11,11 +11,11 @@ use serde_json::json;
 
 use crate::record::{Case, Outcome, Reply, Score};
 use crate::task::random::Random;
-use crate::task::{Harder, TaskOption, Weight};
+use crate::task::{Card, Harder, TaskOption};
 
 use super::listing::{Fixed, Listing, share};
 use super::{
-    About, Draw, OUTPUT_HELP, Question, Retrieval, THINKING, option, output_tokens, ran_out, read_target,
+    About, CaseDraft, Draw, OUTPUT_HELP, Retrieval, THINKING, option, output_tokens, ran_out, read_target,
     tuned,
 };
 
@@ -55,16 +55,17 @@ struct Target {
 impl Retrieval for GraphWalks {
     fn about(&self) -> About {
         About {
-            name: "retrieval/graph_walks",
-            summary: "edges scattered over the context are followed for several hops, and none is missed",
-            version: 1,
-            weight: Weight::Primary,
-            options: OPTIONS,
+            card: Card {
+                name: "retrieval/graph_walks",
+                summary: "edges scattered over the context are followed for several hops, and none is missed",
+                options: OPTIONS,
+                ..Card::PRIMARY
+            },
             prefill: None,
         }
     }
 
-    fn question<'a>(&self, draw: &Draw<'a>) -> Box<dyn Question + 'a> {
+    fn draft<'a>(&self, draw: &Draw<'a>) -> Box<dyn CaseDraft + 'a> {
         let (random, fanout) = (draw.random(""), draw.option("fanout") as usize);
         Box::new(match (draw.option("operation"), draw.index % 2) {
             (1, _) | (0, 0) => walk(random, draw.option("depth"), fanout),

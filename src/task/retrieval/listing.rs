@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use serde_json::Value;
 
-use super::Question;
+use super::CaseDraft;
 use crate::record::Message;
 use crate::task::fitting::{Draft, Piece};
 use crate::task::random::Random;
@@ -90,7 +90,7 @@ impl Draft for Listing {
     }
 }
 
-impl Question for Listing {
+impl CaseDraft for Listing {
     fn units(&self) -> RangeInclusive<usize> {
         1..=usize::MAX
     }

@@ -77,7 +77,7 @@ pub fn match_part(references: &[String], text: &str) -> f64 {
     f64::from(u8::from(found))
 }
 
-/// Whether the reply was cut off by its output budget.
+/// Returns whether the reply was cut off by its output budget.
 pub(crate) fn ran_out(reply: &Reply) -> bool {
     reply.finish_reason == Some(FinishReason::Length)
 }

@@ -1,6 +1,6 @@
 //! Retrieval: find what was said somewhere in a long context.
 //!
-//! A task of this family is a [`Retrieval`]: what it says of itself, how it draws a [`Question`] of any length, and
+//! A task of this family is a [`Retrieval`]: what it says of itself, how it draws a [`CaseDraft`] of any length, and
 //! how it judges a reply. Sizing to the token budget and making the case are the same for all of them.
 
 use std::ops::RangeInclusive;
@@ -13,7 +13,7 @@ use super::options::{
 };
 use super::random::{Random, stratified_depth};
 use super::sizing::{Fit, too_large, too_small};
-use super::{Card, Emit, Params, Task, TaskOption, TokenCounter, Weight, collected};
+use super::{Card, Emit, Params, Task, TokenCounter, collected};
 use crate::error::{Error, Result};
 use crate::record::{Case, Message, Mode, Outcome, Prompt, Reply, Score};
 
@@ -41,12 +41,8 @@ pub use matching::{match_all, match_part};
 /// What a task of this family says of itself.
 #[derive(Debug, Clone, Copy)]
 struct About {
-    name: &'static str,
-    summary: &'static str,
-    version: u32,
-    weight: Weight,
-    /// Options, [`output_tokens`] and [`THINKING`] among them.
-    options: &'static [TaskOption],
+    /// The card; its options name [`output_tokens`] and [`THINKING`] among them.
+    card: Card,
     /// RULER's output budget (tokens), where the answer is begun for the model; none: it never is.
     prefill: Option<u32>,
 }
@@ -56,18 +52,13 @@ trait Retrieval: Sync {
     /// What it says of itself.
     fn about(&self) -> About;
 
-    /// Whether suites may name a text of their own for it to hide things in.
-    fn takes_text(&self) -> bool {
-        false
-    }
-
     /// Tokens kept for an answer of which the suite says nothing.
     fn answer_tokens(&self, params: &Params) -> u32 {
         self.about().answer_tokens(params.mode)
     }
 
     /// Draws a case whose length is not decided yet.
-    fn question<'a>(&self, draw: &Draw<'a>) -> Box<dyn Question + 'a>;
+    fn draft<'a>(&self, draw: &Draw<'a>) -> Box<dyn CaseDraft + 'a>;
 
     /// Judges a reply.
     ///
@@ -80,7 +71,7 @@ trait Retrieval: Sync {
 }
 
 /// A case in the making: a draft that knows what is asked of it.
-trait Question: Draft {
+trait CaseDraft: Draft {
     /// Fewest and most units, the same for all cases of a context length.
     fn units(&self) -> RangeInclusive<usize>;
 
@@ -93,7 +84,7 @@ trait Question: Draft {
     fn target(&self, units: usize) -> Value;
 }
 
-/// What a question is drawn from.
+/// What a case is drawn from.
 struct Draw<'a> {
     task: &'a dyn Task,
     params: &'a Params,
@@ -125,19 +116,11 @@ impl Draw<'_> {
 
 impl<T: Retrieval> Task for T {
     fn card(&self) -> Card {
-        let About { name, summary, version, weight, options, .. } = self.about();
-        Card { name, summary, version, weight, options, ..Card::PRIMARY }
-    }
-
-    fn modes(&self) -> &'static [Mode] {
-        match self.about().prefill {
-            Some(_) => &[Mode::Chat, Mode::Prefill],
-            None => &[Mode::Chat],
+        let About { mut card, prefill } = self.about();
+        if prefill.is_some() {
+            card.needs.modes = &[Mode::Chat, Mode::Prefill];
         }
-    }
-
-    fn takes_text(&self) -> bool {
-        Retrieval::takes_text(self)
+        card
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {
@@ -156,10 +139,10 @@ impl<T: Retrieval> Task for T {
         let mut fitter = None;
         (0..params.samples).try_for_each(|index| {
             let draw = Draw { task: self, params, seed, index, text: text.as_deref() };
-            let mut question = self.question(&draw);
-            let (min, max) = question.units().into_inner();
+            let mut draft = self.draft(&draw);
+            let (min, max) = draft.units().into_inner();
             let fitter = fitter.get_or_insert_with(|| Fitter::new(budget, min, max));
-            let case = filled(&draw, question.as_mut(), fitter, tokens)?;
+            let case = filled(&draw, draft.as_mut(), fitter, tokens)?;
             check_answer(&draw, &case, tokens)?;
             emit(case)
         })
@@ -174,37 +157,25 @@ impl<T: Retrieval> Task for T {
     }
 }
 
-/// The question made as long as the context allows.
+/// The case, made as long as the context allows.
 fn filled(
     draw: &Draw<'_>,
-    question: &mut dyn Question,
+    draft: &mut dyn CaseDraft,
     fitter: &mut Fitter,
     tokens: &dyn TokenCounter,
 ) -> Result<Case> {
     let Draw { task, params, index, .. } = *draw;
     let (name, context, max_tokens) = (task.name(), params.context, task.max_tokens(params));
-    let Some(Fit { units, tokens: prompt_tokens }) = fitter.fit(question, tokens)? else {
-        let needed = tokens.count_chat(&question.messages(fitter.min()), &[])?;
+    let Some(Fit { units, tokens: prompt_tokens }) = fitter.fit(draft, tokens)? else {
+        let needed = tokens.count_chat(&draft.messages(fitter.min()), &[])?;
         return Err(too_small(name, context, max_tokens, needed));
     };
     if units >= fitter.max() {
         return Err(too_large(name, context, prompt_tokens));
     }
-    Ok(Case {
-        id: String::new(),
-        task: name.into(),
-        task_version: task.version(),
-        arm: None,
-        context,
-        index,
-        depth: question.depth(units),
-        cluster: format!("{name}/{context}/{index}"),
-        prompt: Prompt::chat(question.messages(units)),
-        max_tokens,
-        prompt_tokens,
-        target: question.target(units),
-    }
-    .seal())
+    let (messages, target) = (draft.messages(units), draft.target(units));
+    let case = task.card().case(context, index, Prompt::chat(messages), target);
+    Ok(case.at_depth(draft.depth(units)).sized(prompt_tokens, max_tokens).seal())
 }
 
 /// A right answer must fit into its budget: else every reply would be cut off, whatever the setting. In prefill
@@ -236,7 +207,7 @@ fn conversation(question: String, mode: Mode, answer: impl FnOnce() -> String) -
 
 impl About {
     fn answer_tokens(&self, mode: Mode) -> u32 {
-        let declared = self.options.iter().find(|option| option.name == OUTPUT_TOKENS);
+        let declared = self.card.options.iter().find(|option| option.name == OUTPUT_TOKENS);
         let chat = declared.map(|option| option.default).unwrap_or_default();
         self.prefill.filter(|_| mode == Mode::Prefill).unwrap_or(chat)
     }

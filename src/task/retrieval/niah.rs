@@ -7,12 +7,12 @@ use serde_json::Value;
 
 use crate::record::{Case, Message, Mode, Outcome, Prompt, Reply, Score};
 use crate::task::fitting::{Draft, Piece};
-use crate::task::{Harder, TaskOption, Weight};
+use crate::task::{Card, Harder, Needs, TaskOption, Weight};
 
 use super::haystack::{Haystack, HaystackKind, insert, place};
 use super::matching::{all_answers, answers, judged, plain_error, target, target_at};
 use super::needles::{Needle, Needles, ValueKind};
-use super::{About, Draw, Question, Retrieval, THINKING, conversation, option, output_tokens, tuned};
+use super::{About, CaseDraft, Draw, Retrieval, THINKING, conversation, option, output_tokens, tuned};
 
 /// Fewest units of haystack that still make a haystack.
 const MIN_UNITS: usize = 3;
@@ -139,20 +139,20 @@ pub struct Niah {
 impl Retrieval for Niah {
     fn about(&self) -> About {
         About {
-            name: self.name,
-            summary: self.summary,
-            version: 2,
-            weight: self.weight,
-            options: if self.asked == Asked::One { ONE } else { SEVERAL },
+            card: Card {
+                name: self.name,
+                summary: self.summary,
+                version: 2,
+                weight: self.weight,
+                options: if self.asked == Asked::One { ONE } else { SEVERAL },
+                needs: Needs { takes_text: self.haystack == HaystackKind::Prose, ..Needs::LONG },
+                ..Card::PRIMARY
+            },
             prefill: Some(OUTPUT),
         }
     }
 
-    fn takes_text(&self) -> bool {
-        self.haystack == HaystackKind::Prose
-    }
-
-    fn question<'a>(&self, draw: &Draw<'a>) -> Box<dyn Question + 'a> {
+    fn draft<'a>(&self, draw: &Draw<'a>) -> Box<dyn CaseDraft + 'a> {
         Box::new(NeedleCase::new(self, draw))
     }
 
@@ -272,7 +272,7 @@ impl Draft for NeedleCase<'_> {
     }
 }
 
-impl Question for NeedleCase<'_> {
+impl CaseDraft for NeedleCase<'_> {
     fn units(&self) -> RangeInclusive<usize> {
         MIN_UNITS..=self.max
     }

@@ -11,10 +11,10 @@ use crate::record::{Case, Message, Outcome, Reply, Role, Score};
 use crate::task::fitting::{Draft, Piece};
 use crate::task::random::Random;
 use crate::task::words::{ADJECTIVES, NOUNS};
-use crate::task::{Harder, TaskOption, Weight};
+use crate::task::{Card, Harder, TaskOption};
 
 use super::{
-    About, Draw, OUTPUT_HELP, Question, Retrieval, THINKING, option, output_tokens, ran_out, read_target,
+    About, CaseDraft, Draw, OUTPUT_HELP, Retrieval, THINKING, option, output_tokens, ran_out, read_target,
     tuned,
 };
 
@@ -90,16 +90,17 @@ struct Target {
 impl Retrieval for OrdinalRecall {
     fn about(&self) -> About {
         About {
-            name: "retrieval/ordinal_recall",
-            summary: "of several alike replies in a long chat the right one is repeated word for word",
-            version: 1,
-            weight: Weight::Primary,
-            options: OPTIONS,
+            card: Card {
+                name: "retrieval/ordinal_recall",
+                summary: "of several alike replies in a long chat the right one is repeated word for word",
+                options: OPTIONS,
+                ..Card::PRIMARY
+            },
             prefill: None,
         }
     }
 
-    fn question<'a>(&self, draw: &Draw<'a>) -> Box<dyn Question + 'a> {
+    fn draft<'a>(&self, draw: &Draw<'a>) -> Box<dyn CaseDraft + 'a> {
         let others = others(draw.params.context);
         Box::new(Chat::new(draw.random(""), draw.depth(""), draw.option("alike") as usize, others))
     }
@@ -162,12 +163,12 @@ fn similarity(wanted: &str, said: &str) -> f64 {
 
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Request {
+struct ChatRequest {
     kind: &'static str,
     topic: &'static str,
 }
 
-impl Request {
+impl ChatRequest {
     fn draw(random: &mut Random) -> Self {
         Self { kind: random.pick(KINDS), topic: random.pick(NOUNS) }
     }
@@ -196,7 +197,7 @@ impl Request {
 /// there are (leaving out the alike ones), so that one more sentence changes nothing else.
 struct Chat {
     random: Random,
-    asked: Request,
+    asked: ChatRequest,
     /// The replies to it, in order.
     alike: Vec<String>,
     /// Which of them is to be repeated.
@@ -204,20 +205,20 @@ struct Chat {
     code: String,
     /// For each alike exchange, how many of the others stand in front of it; never falling.
     places: Vec<usize>,
-    others: Vec<Request>,
+    others: Vec<ChatRequest>,
     sentences: Vec<String>,
 }
 
 impl Chat {
     fn new(mut random: Random, depth: f64, alike: usize, others: usize) -> Self {
-        let asked = Request::draw(&mut random);
+        let asked = ChatRequest::draw(&mut random);
         let ordinal = random.below(alike);
         let code = (0..CODE_LENGTH).map(|_| CODE_CHARACTERS[random.below(CODE_CHARACTERS.len())]);
         let code = code.map(char::from).collect();
         let replies = alike_replies(&mut random, asked.topic, alike);
         let place = (depth * (others + 1) as f64) as usize;
         let places = places(&mut random, place, ordinal, alike, others);
-        let others = (0..others).map(|_| Request::beside(asked, &mut random)).collect();
+        let others = (0..others).map(|_| ChatRequest::beside(asked, &mut random)).collect();
         Self { random, asked, alike: replies, ordinal, code, places, others, sentences: Vec::new() }
     }
 
@@ -233,7 +234,7 @@ impl Chat {
     }
 
     /// Requests and replies in order, with whether the reply is the one to repeat.
-    fn exchanges(&self, units: usize) -> Vec<(Request, String, bool)> {
+    fn exchanges(&self, units: usize) -> Vec<(ChatRequest, String, bool)> {
         let mut alike = self.alike.iter().zip(&self.places).enumerate().peekable();
         let mut exchanges = Vec::with_capacity(self.alike.len() + self.others.len());
         for (at, &request) in self.others.iter().enumerate() {
@@ -320,7 +321,7 @@ impl Draft for Chat {
     }
 }
 
-impl Question for Chat {
+impl CaseDraft for Chat {
     /// Every reply has a sentence.
     fn units(&self) -> RangeInclusive<usize> {
         self.others.len()..=usize::MAX
@@ -328,7 +329,7 @@ impl Question for Chat {
 
     fn depth(&self, units: usize) -> Option<f64> {
         let exchanges = self.exchanges(units);
-        let length = |(request, reply, _): &(Request, String, bool)| request.text().len() + reply.len();
+        let length = |(request, reply, _): &(ChatRequest, String, bool)| request.text().len() + reply.len();
         let asked = exchanges.iter().position(|(_, _, asked)| *asked)?;
         let before: usize = exchanges[..asked].iter().map(length).sum();
         let all: usize = exchanges.iter().map(length).sum();

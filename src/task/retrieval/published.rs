@@ -10,7 +10,7 @@ use crate::task::testing::{WordCounter, params};
 fn content(task: &dyn Task) -> String {
     let mut all = Vec::new();
     for seed in [1, 42] {
-        for mode in task.modes() {
+        for mode in task.card().needs.modes {
             for (context, samples) in [(1024, 6), (4096, 5), (32_768, 2)] {
                 let params = Params { mode: *mode, ..params(context, samples, None) };
                 for mut case in task.cases(&params, seed, &WordCounter::default()).unwrap() {
@@ -26,13 +26,20 @@ fn content(task: &dyn Task) -> String {
 
 #[test]
 fn cases_change_only_with_the_version_of_their_task() {
-    let own = TASKS.iter().filter(|task| task.name().starts_with("retrieval/") && !task.reads_file());
+    let own =
+        TASKS.iter().filter(|task| task.name().starts_with("retrieval/") && !task.card().needs.reads_file);
     let found: Vec<String> =
         own.map(|task| format!("{} {} {}", task.name(), task.version(), content(*task))).collect();
-    assert_eq!(found, PUBLISHED, "bump the version() of what changed, and write it down here");
+    for published in PUBLISHED {
+        let why = "bump the version of the task's card, and write it down here";
+        assert!(
+            found.iter().any(|found| found == published),
+            "{published} is now another: {why}\n{found:#?}"
+        );
+    }
 }
 
-/// Name, version, content.
+/// Name, version, content. A new task is written down with its first release: before that no run depends on it.
 const PUBLISHED: &[&str] = &[
     "retrieval/niah_single_1 2 0e1b5e56cf27d466",
     "retrieval/niah_single_2 2 5d2ceceee78788d9",

@@ -140,7 +140,7 @@ fn reasoning_has_a_budget_and_never_counts_as_an_answer() {
         let perfect = task.perfect(case).unwrap();
         let reply = Reply { reasoning: perfect.content, ..Reply::default() };
         assert_eq!(task.score(case, &reply).score().unwrap().quality, Some(0.0));
-        assert_eq!(task.weight(), Weight::Primary);
+        assert_eq!(task.card().weight, Weight::Primary);
     }
 }
 

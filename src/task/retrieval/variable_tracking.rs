@@ -9,12 +9,12 @@ use serde_json::Value;
 use crate::record::{Case, Message, Mode, Outcome, Reply, Score};
 use crate::task::fitting::{Draft, Piece};
 use crate::task::random::Random;
-use crate::task::{Harder, TaskOption, Weight};
+use crate::task::{Card, Harder, TaskOption};
 
 use super::haystack::{Haystack, HaystackKind, insert, place};
 use super::matching::{all_answers, judged, plain_error, target_at};
 use super::needles::{Needles, ValueKind};
-use super::{About, Draw, Question, Retrieval, THINKING, conversation, option, output_tokens, tuned};
+use super::{About, CaseDraft, Draw, Retrieval, THINKING, conversation, option, output_tokens, tuned};
 
 /// Fewest sentences of noise.
 const MIN_UNITS: usize = 3;
@@ -56,16 +56,17 @@ pub struct VariableTracking;
 impl Retrieval for VariableTracking {
     fn about(&self) -> About {
         About {
-            name: "retrieval/variable_tracking",
-            summary: "a chain of assignments is followed over the whole context (multi-hop)",
-            version: 1,
-            weight: Weight::Primary,
-            options: OPTIONS,
+            card: Card {
+                name: "retrieval/variable_tracking",
+                summary: "a chain of assignments is followed over the whole context (multi-hop)",
+                options: OPTIONS,
+                ..Card::PRIMARY
+            },
             prefill: Some(PREFILL_OUTPUT),
         }
     }
 
-    fn question<'a>(&self, draw: &Draw<'a>) -> Box<dyn Question + 'a> {
+    fn draft<'a>(&self, draw: &Draw<'a>) -> Box<dyn CaseDraft + 'a> {
         Box::new(Chase::new(draw))
     }
 
@@ -94,7 +95,7 @@ impl Chain {
     }
 
     fn question(&self) -> String {
-        format!("Question: Which variables have the value {}?", self.value)
+        format!("CaseDraft: Which variables have the value {}?", self.value)
     }
 }
 
@@ -204,7 +205,7 @@ impl Draft for Chase {
     }
 }
 
-impl Question for Chase {
+impl CaseDraft for Chase {
     fn units(&self) -> RangeInclusive<usize> {
         MIN_UNITS..=HaystackKind::Noise.max_units(ValueKind::Words, None)
     }

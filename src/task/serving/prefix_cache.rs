@@ -17,7 +17,7 @@ use crate::task::options::{OUTPUT_HELP, THINKING, max_tokens, output_tokens, rea
 use crate::task::random::Random;
 use crate::task::sizing::{Fit, too_small};
 use crate::task::words::{Keys, Numbers};
-use crate::task::{Ask, Card, Params, Step, Task, TaskOption, TokenCounter, Weight};
+use crate::task::{Ask, Card, Needs, Params, Step, Task, TaskOption, TokenCounter, Weight};
 
 /// Name of the task.
 pub const TASK: &str = "serving/prefix_cache";
@@ -63,13 +63,10 @@ impl Task for PrefixCache {
             summary: "what keeps and what breaks the server's prefix cache, and whether a warm answer is the cold one's",
             weight: Weight::Sanity,
             options: OPTIONS,
+            needs: Needs { watches_cache: true, ..Needs::LONG },
             figures: &["possible", "reused", "same_text", "right_warm", "right_cold", "ttft_ratio"],
             ..Card::PRIMARY
         }
-    }
-
-    fn watches_cache(&self) -> bool {
-        true
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {
@@ -169,13 +166,13 @@ fn judge(target: &Target, warm: &Reply, cold: &Reply) -> Result<Outcome, &'stati
     Ok(Outcome::Scored(score))
 }
 
-/// Whether the cache gave what it could, up to the block that a server must begin anew.
+/// Returns whether the cache gave what it could, up to the block that a server must begin anew.
 fn reused(cached: u32, possible: u32) -> bool {
     let missing = BLOCK.max((f64::from(possible) * MISSING) as u32);
     cached.saturating_add(missing) >= possible
 }
 
-/// Whether both say the same, tool calls included.
+/// Returns whether both say the same, tool calls included.
 pub fn same_text(warm: &Reply, cold: &Reply) -> bool {
     let calls = |reply: &Reply| -> Vec<_> {
         reply.tool_calls.iter().map(|call| (call.name.clone(), call.arguments.clone())).collect()
@@ -193,7 +190,7 @@ pub fn variant_of(case: &Case) -> Option<Variant> {
     (case.task == TASK).then(|| Variant::named(case.target.get("variant")?.as_str()?)).flatten()
 }
 
-/// Whether the reply holds the right answer of the second request.
+/// Returns whether the reply holds the right answer of the second request.
 pub fn is_right(case: &Case, reply: &Reply) -> bool {
     read_target::<Target>(case).is_ok_and(|target| reply.answer().contains(&target.answer))
 }
@@ -207,30 +204,18 @@ impl PrefixCache {
         fitter: &mut Fitter,
         tokens: &dyn TokenCounter,
     ) -> Result<Case> {
-        let random = Random::of_case(seed, self.name(), params.context, index);
+        let random = Random::of_case(seed, TASK, params.context, index);
         let mut notes = Notes::new(random, Variant::of_case(index));
         let Some(Fit { units, tokens: prompt_tokens }) = fitter.fit(&mut notes, tokens)? else {
             let needed = tokens.count_chat(&notes.messages(FEWEST_NOTES), notes.tools())?;
             let kept = params.context.saturating_sub(fitter.budget());
-            return Err(too_small(self.name(), params.context, kept, needed));
+            return Err(too_small(TASK, params.context, kept, needed));
         };
         let messages = notes.messages(units);
         let target = notes.target(units);
-        Ok(Case {
-            id: String::new(),
-            task: self.name().into(),
-            task_version: self.version(),
-            arm: None,
-            context: params.context,
-            index,
-            depth: None,
-            cluster: format!("{}/{}/{index}", self.name(), params.context),
-            prompt: Prompt::Chat { messages, tools: notes.tools, tool_choice: None, response_schema: None },
-            max_tokens: self.max_tokens(params),
-            prompt_tokens,
-            target: json!(target),
-        }
-        .seal())
+        let prompt = Prompt::Chat { messages, tools: notes.tools, tool_choice: None, response_schema: None };
+        let case = self.card().case(params.context, index, prompt, json!(target));
+        Ok(case.sized(prompt_tokens, self.max_tokens(params)).seal())
     }
 }
 

@@ -4,7 +4,7 @@
 use crate::error::Result;
 use crate::record::{Case, Outcome, Reply};
 use crate::task::random::Random;
-use crate::task::{Card, Params, Task, TaskOption, TokenCounter};
+use crate::task::{Card, Needs, Params, Task, TaskOption, TokenCounter};
 
 use super::cases::{ALL_ARMS, OUTPUT_TOKENS, output_tokens, single_requests};
 use super::data::{Request, data};
@@ -28,6 +28,7 @@ impl Task for Arguments {
             version: 2,
             arms: ALL_ARMS,
             options: OPTIONS,
+            needs: Needs::SHORT,
             ..Card::PRIMARY
         }
     }

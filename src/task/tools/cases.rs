@@ -56,26 +56,16 @@ impl ToolCase<'_> {
         if prompt_tokens.saturating_add(max_tokens) > params.context {
             return Err(too_small(task.name(), params.context, max_tokens, prompt_tokens));
         }
-        Ok(Case {
-            id: String::new(),
-            task: task.name().into(),
-            task_version: task.version(),
-            arm: Some(offer.arm),
-            context: params.context,
-            index,
-            depth: None,
-            cluster: format!("{}/{request}", task.name()),
-            prompt: Prompt::Chat {
-                messages,
-                tool_choice: offer.tool_choice(),
-                tools: offer.field().to_vec(),
-                response_schema: None,
-            },
-            max_tokens,
-            prompt_tokens,
-            target,
-        }
-        .seal())
+        let prompt = Prompt::Chat {
+            messages,
+            tool_choice: offer.tool_choice(),
+            tools: offer.field().to_vec(),
+            response_schema: None,
+        };
+        let card = task.card();
+        let case = card.case(params.context, index, prompt, target);
+        let cluster = format!("{}/{request}", card.name);
+        Ok(case.in_arm(Some(offer.arm)).in_cluster(cluster).sized(prompt_tokens, max_tokens).seal())
     }
 }
 
@@ -84,9 +74,9 @@ impl ToolCase<'_> {
 /// # Errors
 /// A usage error when the task has no such arm.
 pub(super) fn arm(task: &dyn Task, params: &Params) -> Result<Arm> {
-    params.arm.filter(|arm| task.arms().contains(arm)).ok_or_else(|| {
+    params.arm.filter(|arm| task.card().arms.contains(arm)).ok_or_else(|| {
         let asked = params.arm.map_or("none", Arm::name);
-        let all: Vec<String> = task.arms().iter().map(|arm| format!("\"{arm}\"")).collect();
+        let all: Vec<String> = task.card().arms.iter().map(|arm| format!("\"{arm}\"")).collect();
         Error::usage(format!("{}: no such arm: {asked}", task.name()))
             .hint(format!("give the task `arms = [{}]` or some of them", all.join(", ")))
     })

@@ -122,7 +122,7 @@ pub(super) fn calls(
     }
 }
 
-/// Whether there is just one call, and it is exactly the expected one.
+/// Returns whether there is just one call, and it is exactly the expected one.
 pub(super) fn exact(
     calls: &std::result::Result<Vec<Call>, Fault>,
     expected: Option<&Expected>,

@@ -33,7 +33,7 @@ use serde_json::Value;
 
 use crate::record::{Reply, ToolCall};
 
-/// Whether two replies make the same calls in the same order: names equal, arguments the same JSON (numbers by
+/// Returns whether two replies make the same calls in the same order: names equal, arguments the same JSON (numbers by
 /// value); arguments that are not JSON are compared as text. Ids do not count.
 pub fn same_calls(a: &Reply, b: &Reply) -> bool {
     a.tool_calls.len() == b.tool_calls.len() && a.tool_calls.iter().zip(&b.tool_calls).all(same_call)

@@ -8,7 +8,7 @@ use serde_json::{Number, Value};
 /// arithmetic on a hostile reply could take all memory.
 const MAX_NUMBER: usize = 400;
 
-/// Whether a number in a value is so long or large that arithmetic on it could take all memory.
+/// Returns whether a number in a value is so long or large that arithmetic on it could take all memory.
 pub(super) fn has_monstrous_number(value: &Value) -> bool {
     match value {
         Value::Number(number) => is_monstrous(number),

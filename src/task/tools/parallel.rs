@@ -4,7 +4,7 @@
 use crate::error::Result;
 use crate::record::{Case, Outcome, Reply};
 use crate::task::random::Random;
-use crate::task::{Card, Params, Task, TaskOption, TokenCounter};
+use crate::task::{Card, Needs, Params, Task, TaskOption, TokenCounter};
 
 use super::cases::{ALL_ARMS, OUTPUT_TOKENS, output_tokens, single_requests};
 use super::data::{Request, data};
@@ -25,6 +25,7 @@ impl Task for Parallel {
             summary: "two to six independent tool calls are all in one reply, in any order, and no other",
             arms: ALL_ARMS,
             options: OPTIONS,
+            needs: Needs::SHORT,
             ..Card::PRIMARY
         }
     }

@@ -158,7 +158,7 @@ fn with_draft(schema: &Value) -> (Value, Draft, Option<String>) {
     (schema, Draft::Draft202012, named)
 }
 
-/// Whether it is the schema's fault or ours.
+/// Returns whether it is the schema's fault or ours.
 fn uncompiled(schema: &Value, words: &str) -> Uncompiled {
     match jsonschema::meta::validate(schema) {
         Err(error) if !matches!(error.kind(), ValidationErrorKind::Format { .. }) => {

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::record::{Case, Outcome, Reply, Tool};
 use crate::task::random::Random;
-use crate::task::{Card, Harder, Params, Task, TaskOption, TokenCounter};
+use crate::task::{Card, Harder, Needs, Params, Task, TaskOption, TokenCounter};
 
 use super::cases::{ALL_ARMS, OUTPUT_TOKENS, output_tokens, single_requests};
 use super::data::{DataSet, Listed, Request, data};
@@ -34,6 +34,7 @@ impl Task for Selection {
             summary: "the right tool is chosen and filled in among 1, 8, 32 or 128 with near names",
             arms: ALL_ARMS,
             options: OPTIONS,
+            needs: Needs::SHORT,
             ..Card::PRIMARY
         }
     }
@@ -45,7 +46,7 @@ impl Task for Selection {
     fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
         let data = data()?;
         let count = params.option(&self.card(), "tools") as usize;
-        let tools = |request: &Request, random: &mut Random| crowd(data, request, count, random);
+        let tools = |request: &Request, random: &mut Random| offered_tools(data, request, count, random);
         single_requests((self, params, seed), tokens, CallCount::One, data.of_one_call(), tools)
     }
 
@@ -59,25 +60,25 @@ impl Task for Selection {
 }
 
 /// The request's own tools, the right one first; then siblings of the right one in turn with other tools of the
-/// data set; then siblings of those. A larger crowd has the smaller ones in it.
-fn crowd(data: &DataSet, request: &Request, count: usize, random: &mut Random) -> Vec<Tool> {
-    let mut crowd = data.named(&request.tools);
-    let mut near = crowd.first().map(siblings).unwrap_or_default();
+/// data set; then siblings of those. A larger set has the smaller ones in it.
+fn offered_tools(data: &DataSet, request: &Request, count: usize, random: &mut Random) -> Vec<Tool> {
+    let mut tools = data.named(&request.tools);
+    let mut near = tools.first().map(siblings).unwrap_or_default();
     let mut others: Vec<&Listed> = data.tools.iter().filter(|tool| is_other(data, request, tool)).collect();
     random.shuffle(&mut near);
     random.shuffle(&mut others);
     let mut near = near.into_iter();
     for other in others.iter().take(count) {
-        crowd.extend(near.next());
-        crowd.push(other.tool());
+        tools.extend(near.next());
+        tools.push(other.tool());
     }
-    let more = count.saturating_sub(crowd.len());
-    crowd.extend(others.iter().flat_map(|other| siblings(&other.tool())).take(more));
-    crowd.truncate(count);
-    crowd
+    let more = count.saturating_sub(tools.len());
+    tools.extend(others.iter().flat_map(|other| siblings(&other.tool())).take(more));
+    tools.truncate(count);
+    tools
 }
 
-/// Whether a tool is none of the request's, and could not do the same as the right one.
+/// Returns whether a tool is none of the request's, and could not do the same as the right one.
 fn is_other(data: &DataSet, request: &Request, tool: &Listed) -> bool {
     let right = request.tools.first().and_then(|name| data.tool(name));
     let alike =
@@ -108,17 +109,17 @@ mod tests {
     }
 
     #[test]
-    fn a_larger_crowd_has_the_smaller_one_in_it() {
-        let crowds: Vec<_> = [1, 8, 32, 128, 256].into_iter().map(|n| offered(n, 10)).collect();
-        for (count, crowd) in [1, 8, 32, 128, 256].into_iter().zip(&crowds) {
-            for (case, names) in crowd {
+    fn a_larger_set_has_the_smaller_one_in_it() {
+        let sets: Vec<_> = [1, 8, 32, 128, 256].into_iter().map(|n| offered(n, 10)).collect();
+        for (count, set) in [1, 8, 32, 128, 256].into_iter().zip(&sets) {
+            for (case, names) in set {
                 assert_eq!(names.len(), count);
                 assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), count, "{names:?}");
                 let right = case.target["expected"][0]["name"].as_str().unwrap();
                 assert!(names.iter().any(|name| name == right));
             }
         }
-        for pair in crowds.windows(2) {
+        for pair in sets.windows(2) {
             for ((one, small), (other, large)) in pair[0].iter().zip(&pair[1]) {
                 assert_eq!(one.target["request"], other.target["request"]);
                 assert!(small.iter().all(|name| large.contains(name)));

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use kneepoint::judge::analysis::{PositionKld, Tasks};
+use kneepoint::judge::analysis::Tasks;
 use kneepoint::record::journal::{FORMAT, Header, Journal, LaunchRecord};
 use kneepoint::record::kv::{KvGroup, KvShape};
 use kneepoint::record::suite::{EngineSpec, FlashAttention, ModelSpec, Sampling, Setting, Suite, TaskSpec};
@@ -12,7 +12,7 @@ use kneepoint::record::{
     Objective, Outcome, PackedDistributions, Packing, Prompt, Reply, Score, Source, Stage, Trial, TrialKey,
     metric, short_hash,
 };
-use kneepoint::task::Weight;
+use kneepoint::task::{Comparison, PositionKld, Weight};
 
 pub(crate) const CONTEXTS: [u32; 2] = [512, 2048];
 pub(crate) const HOSTILE: &str =
@@ -76,26 +76,30 @@ impl Tasks for MadeUp {
         })
     }
 
-    /// The reply's `data` is the mean KLD of the setting.
-    fn positions(&self, case: &Case, reply: &Reply, reference: &Reply) -> Vec<PositionKld> {
-        let mean = |reply: &Reply| reply.distributions.as_ref()?.data.parse::<f64>().ok();
-        let (Some(shift), Some(none)) = (mean(reply), mean(reference)) else {
-            return Vec::new();
-        };
-        let position = |at: usize| {
-            let luck = chance(&format!("{} {at}", case.id));
-            PositionKld {
-                position: case.context as usize - 64 + at,
-                kld: (shift - none) * 3.0 * luck * luck,
-                delta_p: -shift * luck,
-                same_top: luck * shift < 0.05,
-                nll: 2.0 + luck + shift,
-                outside: luck > 0.97,
-                unlisted: 0.2 * luck,
-            }
-        };
-        (0..64).map(position).collect()
+    fn comparison(&self, task: &str) -> Comparison {
+        if task == "coherence/kld" { Comparison::Distributions(positions) } else { Comparison::None }
     }
+}
+
+/// The reply's `data` is the mean KLD of the setting.
+fn positions(case: &Case, reply: &Reply, reference: &Reply) -> Vec<PositionKld> {
+    let mean = |reply: &Reply| reply.distributions.as_ref()?.data.parse::<f64>().ok();
+    let (Some(shift), Some(none)) = (mean(reply), mean(reference)) else {
+        return Vec::new();
+    };
+    let position = |at: usize| {
+        let luck = chance(&format!("{} {at}", case.id));
+        PositionKld {
+            position: case.context as usize - 64 + at,
+            kld: (shift - none) * 3.0 * luck * luck,
+            delta_p: -shift * luck,
+            same_top: luck * shift < 0.05,
+            nll: 2.0 + luck + shift,
+            outside: luck > 0.97,
+            unlisted: 0.2 * luck,
+        }
+    };
+    (0..64).map(position).collect()
 }
 
 pub(crate) fn journal() -> Journal {

@@ -10,7 +10,6 @@ use crate::judge::analysis::summary::Estimate;
 use crate::judge::analysis::{LEAKED, kld};
 use crate::judge::stats::{Interval, percentile_interval, wilson};
 use crate::record::{Case, Outcome, Trial};
-use crate::task::Weight;
 
 /// The KLD of both runs, by context length.
 pub(super) struct Klds {
@@ -43,7 +42,8 @@ impl Klds {
 
 /// The texts that are compared at a context length.
 fn windows<'a>(run: &Run<'a>, context: u32) -> BTreeSet<&'a str> {
-    let compares = |case: &&Case| case.context == context && run.weight(&case.task) == Weight::Comparative;
+    let compares =
+        |case: &&Case| case.context == context && run.tasks.comparison(&case.task).is_of_distributions();
     run.journal.cases.iter().filter(compares).map(|case| case.id.as_str()).collect()
 }
 

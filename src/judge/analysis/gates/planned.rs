@@ -16,7 +16,6 @@ use crate::record::filter::Filter;
 use crate::record::plan::Plan;
 use crate::record::suite::{Gate, GateMetric, Suite};
 use crate::task::Weight;
-use crate::task::coherence::kld::KLD;
 
 /// More items than this times the planned ones are not looked for.
 const MOST: f64 = 10_000.0;
@@ -139,6 +138,7 @@ fn best<'b>(gate: &Gate, suite: &'b Suite, context: u32, items: &Items<'_>) -> O
     let counts = |wanted: &dyn Fn(&str) -> bool| -> Vec<u32> {
         items.iter().filter(|((task, _), _)| wanted(task)).map(|(_, count)| *count).collect()
     };
+    let reads_text = |task: &str| Registry.comparison(task).is_of_distributions();
     let primary = |task: &str| Registry.weight(task).unwrap_or(Weight::Primary) == Weight::Primary;
     let limits = gate.clone();
     match gate.metric {
@@ -177,13 +177,13 @@ fn best<'b>(gate: &Gate, suite: &'b Suite, context: u32, items: &Items<'_>) -> O
             limits: Gate { max: None, ..limits },
         }),
         GateMetric::Kld => Some(Best {
-            items: counts(&|task| task == KLD),
+            items: counts(&reads_text),
             word: "windows of text",
             of: Box::new(|items| has_interval(items, FOR_KLD)),
             limits: unlimited(limits),
         }),
         GateMetric::Decode | GateMetric::Prefill | GateMetric::Ttft | GateMetric::Energy => Some(Best {
-            items: counts(&|task| task != KLD),
+            items: counts(&|task| !reads_text(task)),
             word: "chat trials",
             of: Box::new(|items| has_interval(items, FOR_SPEED)),
             limits: unlimited(limits),

@@ -24,7 +24,7 @@ fn journal(sampling: &str, settings: &str) -> Journal {
     let text = format!(
         "name = \"t\"\ncontexts = [4096]\nrounds = 1\ndraws = 400\n[sampling]\n{sampling}\n[[model]]\nname = \"m\"\n\
          path = \"m.gguf\"\nweights = \"Q8_0\"\n[reference]\n{settings}\n[[task]]\nname = \"{}\"\nsamples = 12\n",
-        GreedyDivergence.name()
+        GreedyDivergence.card().name
     );
     Journal::new(testing::header(crate::suite::parse(&text, Path::new("t.toml"), &[]).unwrap()))
 }
@@ -37,7 +37,7 @@ fn answer(journal: &mut Journal, setting: usize, replicate: u32, make: impl Fn(u
     for index in 0..12 {
         let case = Case {
             id: format!("case {index}"),
-            task: GreedyDivergence.name().into(),
+            task: GreedyDivergence.card().name.into(),
             task_version: 1,
             arm: None,
             context: 4096,

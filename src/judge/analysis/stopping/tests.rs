@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use super::*;
 use crate::judge::analysis::{summarise_with, testing};
 use crate::judge::stats::rng;
-use crate::record::{Case, Measurement, Message, Outcome, Prompt, Reply, Score, TrialKey};
+use crate::record::{Case, Measurement, Message, Outcome, Prompt, Score, TrialKey};
 use crate::task::Weight;
 
 /// One primary task and nothing else.
@@ -15,10 +15,6 @@ struct OneTask;
 impl Tasks for OneTask {
     fn weight(&self, _: &str) -> Option<Weight> {
         Some(Weight::Primary)
-    }
-
-    fn positions(&self, _: &Case, _: &Reply, _: &Reply) -> Vec<crate::judge::analysis::PositionKld> {
-        Vec::new()
     }
 }
 

@@ -2,8 +2,7 @@
 
 use crate::record::Arm;
 use crate::record::suite::TaskSpec;
-use crate::task::coherence::kld::{KLD, Kld};
-use crate::task::{self, Params, Task as _};
+use crate::task::{self, Params};
 
 /// Tokens of the prompt of a task that does not fill its context.
 const SHORT_PROMPT: f64 = 800.0;
@@ -23,17 +22,16 @@ impl Work {
     pub(super) fn of(spec: &TaskSpec, context: u32, arm: Option<Arm>) -> Self {
         let room = f64::from(context);
         let params = Params::of(spec, context, arm);
-        if spec.name == KLD {
-            let card = Kld.card();
-            let positions = params.option(&card, "positions") * params.option(&card, "bands");
-            return Self { prompt: room, output: f64::from(positions).min(room) };
-        }
         let Some(task) = task::find(&spec.name) else {
             return Self { prompt: room / 2.0, output: room / 16.0 };
         };
+        if task.comparison().is_of_distributions() {
+            let of = |name| params.option(&task.card(), name);
+            return Self { prompt: room, output: f64::from(of("positions") * of("bands")).min(room) };
+        }
         let budget = f64::from(task.max_tokens(&params)).min(room);
         let left = (room - budget).max(0.0);
-        let prompt = if task.fills_context() { left } else { left.min(SHORT_PROMPT) };
+        let prompt = if task.card().needs.fills_context { left } else { left.min(SHORT_PROMPT) };
         let share = if spec.name.starts_with("coherence/") { 1.0 } else { REPLY_SHARE };
         Self { prompt, output: budget * share }
     }

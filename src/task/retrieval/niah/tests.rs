@@ -252,5 +252,5 @@ fn a_text_of_ones_own_is_the_haystack() {
     assert!(error.to_string().contains("too large"), "{error}");
     write("hippopotamus");
     assert!(SINGLE_2.cases(&own, 7, &WordCounter::default()).is_err());
-    assert!(!find("retrieval/niah_multikey_2").unwrap().takes_text());
+    assert!(!find("retrieval/niah_multikey_2").unwrap().card().needs.takes_text);
 }

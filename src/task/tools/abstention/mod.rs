@@ -9,24 +9,25 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::record::{Arm, Case, Outcome, Reply, Score, Tool};
 use crate::task::random::Random;
-use crate::task::{Card, Params, Task, TaskOption, TokenCounter};
+use crate::task::{Card, Needs, Params, Task, TaskOption, TokenCounter};
 
 use super::cases::{OUTPUT_TOKENS, ToolCase, arm, enough, output_tokens, random_of};
-use super::data::{DataSet, Kind, data};
+use super::data::{DataSet, RequestKind, data};
 use super::fault::Fault;
 use super::grading::{self, read};
 use super::ladder::Expected;
 use super::offer::{CallCount, Offer};
 
-mod manner;
+mod reply_kind;
 
-use manner::Said;
+use reply_kind::ReplyKind;
 
 static OPTIONS: &[TaskOption] =
     &[output_tokens("output budget in tokens (calls have up to some 200, other right replies fewer)", 256)];
 
 /// In turn, so that any number of samples has about as many of each.
-const IN_TURN: [Kind; 4] = [Kind::Ask, Kind::Refuse, Kind::Answer, Kind::Call];
+const IN_TURN: [RequestKind; 4] =
+    [RequestKind::Ask, RequestKind::Refuse, RequestKind::Answer, RequestKind::Call];
 
 /// The task `tools/abstention`.
 #[derive(Debug)]
@@ -37,7 +38,7 @@ struct Target {
     /// The request's name in the data set.
     request: String,
     /// What is right.
-    right: Kind,
+    right: RequestKind,
     /// Beginnings of words by which a question may name what is missing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     missing: Vec<String>,
@@ -53,7 +54,7 @@ struct Target {
 #[derive(Debug, Clone)]
 struct Asked<'a> {
     id: &'a str,
-    right: Kind,
+    right: RequestKind,
     tools: &'a [String],
     user: &'a str,
     missing: Vec<String>,
@@ -68,6 +69,7 @@ impl Task for Abstain {
             // A forced call leaves nothing to decide: no constrained arm.
             arms: &[Arm::Native, Arm::Prompted],
             options: OPTIONS,
+            needs: Needs::SHORT,
             ..Card::PRIMARY
         }
     }
@@ -79,7 +81,7 @@ impl Task for Abstain {
     fn cases(&self, params: &Params, seed: u64, tokens: &dyn TokenCounter) -> Result<Vec<Case>> {
         let data = data()?;
         let arm = arm(self, params)?;
-        let all = in_turn(data, Random::of_task(seed, self.name()));
+        let all = in_turn(data, Random::of_task(seed, self.card().name));
         enough(self, params, all.len())?;
         let case = |(index, asked): (u32, Asked<'_>)| {
             let random = random_of(self, seed, index);
@@ -97,7 +99,7 @@ impl Task for Abstain {
     }
 
     /// Quality is 1 when the reply is of the right kind (where that is a call: a call of the right tool), else 0;
-    /// how kinds are told apart is said at [`Said`]. Metrics, 0 or 1: what the reply was (`called`, `asked`,
+    /// how kinds are told apart is said at [`ReplyKind`]. Metrics, 0 or 1: what the reply was (`called`, `asked`,
     /// `answered`, `refused`), and where a call is right, whether it was `exact`. The label of a wrong one
     /// names both kinds, such as `ask_but_called`.
     fn score(&self, case: &Case, reply: &Reply) -> Outcome {
@@ -111,17 +113,17 @@ impl Task for Abstain {
         let target: Target = read(case).ok()?;
         let says = |content: String| Reply { content, ..Reply::default() };
         Some(match target.right {
-            Kind::Call => grading::reply_with(case.arm, &[target.expected?]),
-            Kind::Ask => says(format!("Please tell me this first: {}?", target.missing.first()?)),
-            Kind::Answer => says("Gladly: that is a good question, and the answer is short.".into()),
-            Kind::Refuse => says("Sorry, I cannot do that: no function of mine does it.".into()),
+            RequestKind::Call => grading::reply_with(case.arm, &[target.expected?]),
+            RequestKind::Ask => says(format!("Please tell me this first: {}?", target.missing.first()?)),
+            RequestKind::Answer => says("Gladly: that is a good question, and the answer is short.".into()),
+            RequestKind::Refuse => says("Sorry, I cannot do that: no function of mine does it.".into()),
         })
     }
 }
 
 /// Every request, one kind after another, as long as there are requests of all of them.
 fn in_turn(data: &DataSet, mut random: Random) -> Vec<Asked<'_>> {
-    let mut kinds: BTreeMap<Kind, Vec<Asked<'_>>> = BTreeMap::new();
+    let mut kinds: BTreeMap<RequestKind, Vec<Asked<'_>>> = BTreeMap::new();
     for asked in every(data) {
         kinds.entry(asked.right).or_default().push(asked);
     }
@@ -146,7 +148,7 @@ fn every(data: &DataSet) -> impl Iterator<Item = Asked<'_>> {
     });
     let controls = data.of_one_call().into_iter().map(|request| Asked {
         id: &request.id,
-        right: Kind::Call,
+        right: RequestKind::Call,
         tools: &request.tools,
         user: &request.user,
         missing: Vec::new(),
@@ -158,18 +160,18 @@ fn every(data: &DataSet) -> impl Iterator<Item = Asked<'_>> {
 fn score(case: &Case, target: &Target, reply: &Reply) -> Score {
     let offered = grading::offered(case, &target.offered);
     let calls = grading::calls(case.arm, reply, offered);
-    let said = Said::of(&calls, &reply.answer(), &target.missing);
+    let said = ReplyKind::of(&calls, &reply.answer(), &target.missing);
     let bit = |is: bool| f64::from(u8::from(is));
     let fault = match (target.right, &target.expected) {
-        (Kind::Call, Some(expected)) => wrong_call(&calls, said, expected),
+        (RequestKind::Call, Some(expected)) => wrong_call(&calls, said, expected),
         (right, _) => (said.kind() != Some(right)).then(|| said.label(right)),
     };
     let mut score = Score::of(bit(fault.is_none()))
-        .with("called", bit(said.kind() == Some(Kind::Call)))
-        .with("asked", bit(said.kind() == Some(Kind::Ask)))
-        .with("answered", bit(said.kind() == Some(Kind::Answer)))
-        .with("refused", bit(said.kind() == Some(Kind::Refuse)));
-    if target.right == Kind::Call {
+        .with("called", bit(said.kind() == Some(RequestKind::Call)))
+        .with("asked", bit(said.kind() == Some(RequestKind::Ask)))
+        .with("answered", bit(said.kind() == Some(RequestKind::Answer)))
+        .with("refused", bit(said.kind() == Some(RequestKind::Refuse)));
+    if target.right == RequestKind::Call {
         let exact = grading::exact(&calls, target.expected.as_ref(), offered);
         score = score.with("exact", bit(exact));
     }
@@ -182,7 +184,7 @@ fn score(case: &Case, target: &Target, reply: &Reply) -> Score {
 /// What is wrong where a call is right; its arguments do not count here.
 fn wrong_call(
     calls: &std::result::Result<Vec<super::extract::Call>, Fault>,
-    said: Said,
+    said: ReplyKind,
     expected: &Expected,
 ) -> Option<String> {
     match calls {
@@ -192,7 +194,7 @@ fn wrong_call(
         Err(fault @ (Fault::BadJson | Fault::LeakedToContent | Fault::Truncated)) => {
             Some(fault.name().into())
         }
-        Err(_) => Some(said.label(Kind::Call)),
+        Err(_) => Some(said.label(RequestKind::Call)),
     }
 }
 
@@ -216,7 +218,7 @@ mod tests {
         (score.quality.unwrap(), score.label.clone())
     }
 
-    fn right(case: &Case) -> Kind {
+    fn right(case: &Case) -> RequestKind {
         read::<Target>(case).unwrap().right
     }
 
@@ -239,10 +241,10 @@ mod tests {
             let call = ToolCall { id: None, name: tools[0].name.clone(), arguments: "{}".into() };
             let reply = Reply { tool_calls: vec![call], ..Reply::default() };
             let label = match right(case) {
-                Kind::Ask => "ask_but_called",
-                Kind::Answer => "answer_but_called",
-                Kind::Refuse => "refuse_but_called",
-                Kind::Call => continue,
+                RequestKind::Ask => "ask_but_called",
+                RequestKind::Answer => "answer_but_called",
+                RequestKind::Refuse => "refuse_but_called",
+                RequestKind::Call => continue,
             };
             assert_eq!(judged(case, &reply), (0.0, Some(label.into())));
         }
@@ -258,10 +260,10 @@ mod tests {
                 format!("[TOOL_CALLS]{}[ARGS]{{}}", tools[0].name),
             ] {
                 let label = match right(case) {
-                    Kind::Ask => "ask_but_called",
-                    Kind::Answer => "answer_but_called",
-                    Kind::Refuse => "refuse_but_called",
-                    Kind::Call => "leaked_to_content",
+                    RequestKind::Ask => "ask_but_called",
+                    RequestKind::Answer => "answer_but_called",
+                    RequestKind::Refuse => "refuse_but_called",
+                    RequestKind::Call => "leaked_to_content",
                 };
                 let reply = Reply { content: text, ..Reply::default() };
                 assert_eq!(judged(case, &reply), (0.0, Some(label.into())));
@@ -271,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_right_call_needs_the_right_tool() {
-        for case in cases(Arm::Native, 40).iter().filter(|case| right(case) == Kind::Call) {
+        for case in cases(Arm::Native, 40).iter().filter(|case| right(case) == RequestKind::Call) {
             let mut reply = Abstain.perfect(case).unwrap();
             reply.tool_calls[0].arguments = "{}".into();
             assert_eq!(judged(case, &reply).0, 1.0);

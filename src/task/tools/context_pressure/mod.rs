@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::record::{Case, Message, Outcome, Reply, Tool};
 use crate::task::fitting::{Draft, Fitter, Piece};
 use crate::task::sizing::{Fit, too_small};
-use crate::task::{Card, Emit, Params, Task, TaskOption, TokenCounter};
+use crate::task::{Card, Emit, Needs, Params, Task, TaskOption, TokenCounter};
 
 use super::cases::{ALL_ARMS, OUTPUT_TOKENS, ToolCase, arm, drawn, output_tokens, random_of};
 use super::data::{Request, data};
@@ -50,6 +50,7 @@ impl Task for ContextPressure {
             summary: "tool calls keep exact arguments when a long chat lies between the tools and the request",
             arms: ALL_ARMS,
             options: OPTIONS,
+            needs: Needs::SHORT,
             ..Card::PRIMARY
         }
     }

@@ -1,7 +1,7 @@
 //! The data set `datasets/tools`: tools, requests that are right with exact calls, and requests that need none.
 //!
 //! A change of a tool or a request, however small, changes cases: the tasks that read it get a new
-//! [version](crate::task::Task::version).
+//! [version](crate::task::Card::version).
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -91,7 +91,7 @@ pub struct Request {
 /// What is right to do about a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum RequestKind {
     /// To call a tool.
     Call,
     /// To ask for what is missing.
@@ -108,13 +108,13 @@ pub enum Kind {
 pub struct Abstention {
     /// Its name, unique in the data set.
     pub id: String,
-    /// What is right instead; never [`Kind::Call`].
-    pub right: Kind,
+    /// What is right instead; never [`RequestKind::Call`].
+    pub right: RequestKind,
     /// Names of the tools that are offered.
     pub tools: Vec<String>,
     /// What the person says.
     pub user: String,
-    /// For [`Kind::Ask`]: the arguments that the person left out.
+    /// For [`RequestKind::Ask`]: the arguments that the person left out.
     #[serde(default)]
     pub missing: Vec<Missing>,
 }

@@ -55,7 +55,7 @@ fn words(text: &str) -> String {
     text.to_lowercase().replace(['_', '-'], " ")
 }
 
-/// Whether a number stands in a text by itself, as it is written.
+/// Returns whether a number stands in a text by itself, as it is written.
 fn has_number(text: &str, number: &str) -> bool {
     text.match_indices(number).any(|(at, found)| {
         let before = text[..at].chars().next_back();
@@ -68,7 +68,7 @@ fn has_number(text: &str, number: &str) -> bool {
     })
 }
 
-/// Whether a request says a value: a text as it is, a listed one in the same words, a number as it is written.
+/// Returns whether a request says a value: a text as it is, a listed one in the same words, a number as it is written.
 /// Yes, no and null are said in words of any kind.
 fn is_said(user: &str, tool: &Listed, value: &Value) -> bool {
     match value {
@@ -94,7 +94,7 @@ fn the_counts_are_those_that_are_promised() {
     assert!(data.requests.len() >= 300, "{} requests", data.requests.len());
     assert!(data.of_several_calls().len() >= 40, "{}", data.of_several_calls().len());
     assert!(data.abstentions.len() >= 60, "{}", data.abstentions.len());
-    for kind in [Kind::Ask, Kind::Answer, Kind::Refuse] {
+    for kind in [RequestKind::Ask, RequestKind::Answer, RequestKind::Refuse] {
         assert!(data.abstentions.iter().filter(|asked| asked.right == kind).count() >= 20, "{kind:?}");
     }
     for tag in TAGS {
@@ -284,7 +284,7 @@ fn tags_mean_what_they_say() {
 #[test]
 fn what_is_missing_is_required_and_not_said() {
     let data = data().unwrap();
-    for asked in data.abstentions.iter().filter(|asked| asked.right == Kind::Ask) {
+    for asked in data.abstentions.iter().filter(|asked| asked.right == RequestKind::Ask) {
         assert!(!asked.missing.is_empty(), "{}", asked.id);
         for missing in &asked.missing {
             assert!(asked.tools.contains(&missing.tool), "{}", asked.id);
@@ -302,13 +302,13 @@ fn what_is_missing_is_required_and_not_said() {
 fn no_right_tool_is_offered_where_none_is_needed_or_none_does_it() {
     let data = data().unwrap();
     for asked in &data.abstentions {
-        assert_ne!(asked.right, Kind::Call, "{}", asked.id);
+        assert_ne!(asked.right, RequestKind::Call, "{}", asked.id);
         assert!(
             asked.tools.len() >= 2 && asked.tools.iter().all(|name| data.tool(name).is_some()),
             "{}",
             asked.id
         );
-        if asked.right == Kind::Ask {
+        if asked.right == RequestKind::Ask {
             continue;
         }
         assert!(asked.missing.is_empty(), "{}", asked.id);
@@ -325,7 +325,7 @@ fn a_right_call_fits_into_the_output_budgets() {
     use crate::task::testing::WordCounter;
     use crate::task::tools::grading::reply_with;
     use crate::task::{TokenCounter as _, find};
-    let budget = |task: &str| find(task).unwrap().options()[0].default as usize;
+    let budget = |task: &str| find(task).unwrap().card().options[0].default as usize;
     for request in &data().unwrap().requests {
         let task = if request.calls.len() == 1 { "tools/arguments" } else { "tools/parallel" };
         let reply = reply_with(Some(Arm::Prompted), &request.calls);

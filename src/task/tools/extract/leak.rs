@@ -21,7 +21,7 @@ pub struct Leak {
 }
 
 impl Leak {
-    /// Whether marks of a model's own syntax show that a call is meant, not just JSON or Python.
+    /// Returns whether marks of a model's own syntax show that a call is meant, not just JSON or Python.
     pub fn has_marks(&self) -> bool {
         self.calls.iter().any(|call| call.sign == Sign::Marks)
     }

@@ -150,7 +150,7 @@ pub fn read_text(text: &str) -> (Extraction, Oddities) {
     (Extraction::of(calls, broken), odd)
 }
 
-/// Whether anything follows but the end of a wrapping.
+/// Returns whether anything follows but the end of a wrapping.
 fn is_more_than_an_end(text: &str) -> bool {
     !text.replace("</tool_call>", "").trim_matches(|c: char| c == '`' || c.is_whitespace()).is_empty()
 }
@@ -160,7 +160,7 @@ fn is_too_deep(error: &serde_json::Error) -> bool {
     error.to_string().starts_with("recursion limit exceeded")
 }
 
-/// Whether an object in a valid JSON text names a key twice. Keys are compared after their escapes.
+/// Returns whether an object in a valid JSON text names a key twice. Keys are compared after their escapes.
 fn has_duplicate_keys(json: &str) -> bool {
     let mut open: Vec<HashSet<String>> = Vec::new();
     let mut at = 0;

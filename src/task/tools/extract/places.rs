@@ -1,4 +1,4 @@
-//! Where in a text something stands: alone, within talk, or within code.
+//! Where in a text something stands: alone, within prose, or within code.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use super::families::{Sign, Written};
 const FENCES_OF_CALLS: [&str; 6] =
     ["tool_code", "tool_call", "tool_calls", "function_call", "function_calls", "tool"];
 
-/// Whether only blanks stand in front on the same line.
+/// Returns whether only blanks stand in front on the same line.
 pub(super) fn starts_line(text: &str, at: usize) -> bool {
     let before = text[..at].trim_end_matches([' ', '\t', '\r']);
     before.is_empty() || before.ends_with('\n')
@@ -56,7 +56,7 @@ fn is_meant(text: &str, fences: &[Fence<'_>], call: &Written, all: &[Written]) -
     }
 }
 
-/// Whether calls and what closes them take all of a stretch.
+/// Returns whether calls and what closes them take all of a stretch.
 fn covers(text: &str, stretch: &Range<usize>, all: &[Written]) -> bool {
     let mut spans: Vec<&Range<usize>> = all.iter().map(|call| &call.span).collect();
     spans.sort_by_key(|span| span.start);
@@ -70,7 +70,7 @@ fn covers(text: &str, stretch: &Range<usize>, all: &[Written]) -> bool {
     at >= stretch.end || is_nothing(&text[at..stretch.end])
 }
 
-/// Whether a text is nothing but marks: tags, brackets, backquotes, separators.
+/// Returns whether a text is nothing but marks: tags, brackets, backquotes, separators.
 pub(super) fn is_nothing(text: &str) -> bool {
     let mut rest = text.trim_start();
     while let Some(c) = rest.chars().next() {

@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::record::{Arm, Case, FinishReason, Message, Outcome, Prompt, Reply, Score};
 use crate::task::sizing::too_small;
-use crate::task::{Card, Params, Task, TaskOption, TokenCounter};
+use crate::task::{Card, Needs, Params, Task, TaskOption, TokenCounter};
 
 use crate::task::tools::cases::{OUTPUT_TOKENS, arm, drawn, output_tokens};
 use crate::task::tools::extract::MAX_BYTES;
@@ -60,7 +60,7 @@ const INSTRUCTION: &str = "Answer with one JSON value that is valid against the 
 /// Words of a server that cannot hold a reply to a schema.
 const REFUSALS: [&str; 3] = ["schema", "grammar", "response_format"];
 
-/// Whether a server's refusal says that it cannot make a grammar of a schema.
+/// Returns whether a server's refusal says that it cannot make a grammar of a schema.
 pub(crate) fn is_about_a_schema(refusal: &str) -> bool {
     let refusal = refusal.to_lowercase();
     refusal.starts_with("http ") && REFUSALS.iter().any(|word| refusal.contains(word))
@@ -119,6 +119,7 @@ impl Task for JsonSchema {
             summary: "replies keep to a JSON Schema, from flat to nasty, and hold the facts of the request",
             arms: &[Arm::Prompted, Arm::Constrained],
             options: OPTIONS,
+            needs: Needs::SHORT,
             ..Card::PRIMARY
         }
     }
@@ -177,33 +178,22 @@ impl JsonSchema {
         (level, entry): (&str, &Entry),
         tokens: &dyn TokenCounter,
     ) -> Result<Case> {
-        let max_tokens = self.max_tokens(params);
+        let (card, max_tokens) = (self.card(), self.max_tokens(params));
         let user = format!("{}\n\nJSON Schema:\n{}", entry.request, entry.schema);
         let messages = vec![Message::system(INSTRUCTION), Message::user(user)];
         let prompt_tokens = tokens.count_chat(&messages, &[])?;
         if prompt_tokens.saturating_add(max_tokens) > params.context {
-            return Err(too_small(self.name(), params.context, max_tokens, prompt_tokens));
+            return Err(too_small(card.name, params.context, max_tokens, prompt_tokens));
         }
-        Ok(Case {
-            id: String::new(),
-            task: self.name().into(),
-            task_version: self.version(),
-            arm: Some(arm),
-            context: params.context,
-            index,
-            depth: None,
-            cluster: format!("{}/{}", self.name(), entry.id),
-            prompt: Prompt::Chat {
-                messages,
-                tools: Vec::new(),
-                tool_choice: None,
-                response_schema: (arm == Arm::Constrained).then(|| entry.schema.clone()),
-            },
-            max_tokens,
-            prompt_tokens,
-            target: to_json(&Target::new(level, entry))?,
-        }
-        .seal())
+        let prompt = Prompt::Chat {
+            messages,
+            tools: Vec::new(),
+            tool_choice: None,
+            response_schema: (arm == Arm::Constrained).then(|| entry.schema.clone()),
+        };
+        let case = card.case(params.context, index, prompt, to_json(&Target::new(level, entry))?);
+        let cluster = format!("{}/{}", card.name, entry.id);
+        Ok(case.in_arm(Some(arm)).in_cluster(cluster).sized(prompt_tokens, max_tokens).seal())
     }
 }
 

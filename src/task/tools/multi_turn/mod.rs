@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::record::{Arm, Case, FinishReason, Outcome, Prompt, Reply, ToolCall, ToolChoice};
 use crate::task::random::Random;
 use crate::task::sizing::too_small;
-use crate::task::{Card, Params, Step, Task, TaskOption, TokenCounter};
+use crate::task::{Card, Needs, Params, Step, Task, TaskOption, TokenCounter};
 
 use super::cases::{OUTPUT_TOKENS, arm, drawn, output_tokens, random_of};
 use super::grading::to_json;
@@ -43,6 +43,7 @@ impl Task for MultiTurn {
             summary: "conversations of tool calls end in the right state: ids carried on, errors handled, results told",
             arms: &[Arm::Native, Arm::Prompted],
             options: OPTIONS,
+            needs: Needs::SHORT,
             ..Card::PRIMARY
         }
     }
@@ -114,26 +115,16 @@ impl MultiTurn {
         let first = target.scenario.turns.first().map_or("", |turn| &turn.user);
         let (messages, tools) = speech::opening(arm, &target.tools, first);
         let prompt_tokens = tokens.count_chat(&messages, &tools)?;
-        let case = Case {
-            id: String::new(),
-            task: self.name().into(),
-            task_version: self.version(),
-            arm: Some(arm),
-            context: params.context,
-            index,
-            depth: None,
-            cluster: format!("{}/{}", self.name(), target.scenario.id),
-            prompt: Prompt::Chat {
-                messages,
-                tool_choice: (!tools.is_empty()).then_some(ToolChoice::Auto),
-                tools,
-                response_schema: None,
-            },
-            max_tokens,
-            prompt_tokens,
-            target: to_json(target)?,
-        }
-        .seal();
+        let prompt = Prompt::Chat {
+            messages,
+            tool_choice: (!tools.is_empty()).then_some(ToolChoice::Auto),
+            tools,
+            response_schema: None,
+        };
+        let card = self.card();
+        let case = card.case(params.context, index, prompt, to_json(target)?);
+        let cluster = format!("{}/{}", card.name, target.scenario.id);
+        let case = case.in_arm(Some(arm)).in_cluster(cluster).sized(prompt_tokens, max_tokens).seal();
         self.check_room(&case, arm, target)?;
         Ok(case)
     }
@@ -147,7 +138,7 @@ impl MultiTurn {
             return Ok(());
         }
         let prompt = u32::try_from(needs).unwrap_or(u32::MAX).saturating_sub(case.max_tokens);
-        Err(too_small(self.name(), case.context, case.max_tokens, prompt))
+        Err(too_small(self.card().name, case.context, case.max_tokens, prompt))
     }
 }
 

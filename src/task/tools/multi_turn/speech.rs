@@ -78,7 +78,7 @@ fn written(found: Extraction) -> Vec<Attempt> {
     }
 }
 
-/// Whether a call of an offered tool is in a text that the server should have parsed.
+/// Returns whether a call of an offered tool is in a text that the server should have parsed.
 pub(super) fn leaked(arm: Arm, tools: &[Tool], reply: &Reply) -> bool {
     arm != Arm::Prompted && leak(reply, tools).is_some()
 }
@@ -141,7 +141,7 @@ pub(super) fn shown(answer: &Answer) -> Value {
     }
 }
 
-/// Whether a text holds a value as a word of its own: `42` is not in `e42` nor in `1423`. Letters in any
+/// Returns whether a text holds a value as a word of its own: `42` is not in `e42` nor in `1423`. Letters in any
 /// case, commas within numbers left out.
 pub(super) fn holds(text: &str, value: &str) -> bool {
     let (text, value) = (plain(text), plain(value));

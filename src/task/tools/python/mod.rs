@@ -33,7 +33,7 @@ pub(crate) enum Python {
 
 /// The types that BFCL's checker tells apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum PythonType {
     None,
     Bool,
     Int,
@@ -44,7 +44,7 @@ pub(crate) enum Kind {
     Dict,
 }
 
-impl Kind {
+impl PythonType {
     /// The type that a function's documentation names; a tuple is a list once it was JSON, and `any` is checked
     /// as a string.
     pub(crate) fn named(name: &str) -> Option<Self> {
@@ -82,16 +82,16 @@ enum Number<'a> {
 }
 
 impl Python {
-    pub(crate) const fn kind(&self) -> Kind {
+    pub(crate) const fn kind(&self) -> PythonType {
         match self {
-            Self::None => Kind::None,
-            Self::Bool(_) => Kind::Bool,
-            Self::Int(_) => Kind::Int,
-            Self::Float(_) => Kind::Float,
-            Self::Text(_) => Kind::Text,
-            Self::List(_) => Kind::List,
-            Self::Tuple(_) => Kind::Tuple,
-            Self::Dict(_) => Kind::Dict,
+            Self::None => PythonType::None,
+            Self::Bool(_) => PythonType::Bool,
+            Self::Int(_) => PythonType::Int,
+            Self::Float(_) => PythonType::Float,
+            Self::Text(_) => PythonType::Text,
+            Self::List(_) => PythonType::List,
+            Self::Tuple(_) => PythonType::Tuple,
+            Self::Dict(_) => PythonType::Dict,
         }
     }
 
@@ -124,7 +124,7 @@ impl Python {
         }
     }
 
-    /// Whether it is the empty string, by which answers say that a parameter may be left out.
+    /// Returns whether it is the empty string, by which answers say that a parameter may be left out.
     pub(crate) fn is_empty_text(&self) -> bool {
         matches!(self, Self::Text(text) if text.is_empty())
     }
@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn five_is_an_int_and_five_point_nought_a_float() {
         let kinds = ["5", "5.0", "5e0", "true", "null", "[]", "{}", "\"\""].map(|json| python(json).kind());
-        use Kind::{Bool, Dict, Float, Int, List, None, Text};
+        use PythonType::{Bool, Dict, Float, Int, List, None, Text};
         assert_eq!(kinds, [Int, Float, Float, Bool, None, List, Dict, Text]);
         let shown = python(r#"[null, true, -07]"#.replace("-07", "-7").as_str()).to_string();
         assert_eq!(shown, "[None, True, -7]");

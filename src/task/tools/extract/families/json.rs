@@ -110,7 +110,7 @@ fn is_schema(arguments: &Value) -> bool {
         && arguments.get("type").and_then(Value::as_str) == Some("object")
 }
 
-/// Whether a tag stands in front, also where a list opens in between.
+/// Returns whether a tag stands in front, also where a list opens in between.
 fn is_wrapped(text: &str, at: usize) -> bool {
     text[..at].trim_end_matches(|c: char| c.is_whitespace() || c == '[').ends_with(['>', ']'])
 }

@@ -5,7 +5,7 @@
 //! give them. A new dialect is a line in such a table, a new family a file and a line in [`FAMILIES`].
 //!
 //! Families look for calls of the tools that were offered and for nothing else: whatever else a text says about
-//! functions is talk.
+//! functions is prose.
 
 mod braces;
 mod json;

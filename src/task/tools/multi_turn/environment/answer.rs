@@ -41,7 +41,7 @@ pub(super) fn sorted(values: impl IntoIterator<Item = Value>) -> Value {
     Value::Array(values)
 }
 
-/// Whether a text is found in another, whatever the case of its letters.
+/// Returns whether a text is found in another, whatever the case of its letters.
 pub(super) fn mentions(text: &str, part: &str) -> bool {
     text.to_lowercase().contains(&part.to_lowercase())
 }

@@ -1,6 +1,6 @@
 //! What a reply does: call, ask, refuse or answer. A fixed rule, without any judge.
 
-use crate::task::tools::data::Kind;
+use crate::task::tools::data::RequestKind;
 use crate::task::tools::extract::Call;
 use crate::task::tools::fault::Fault;
 
@@ -38,45 +38,45 @@ const REFUSING: &[&str] = &[
 ///
 /// Case, white space and the shape of apostrophes do not matter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Said(Option<Kind>);
+pub(super) struct ReplyKind(Option<RequestKind>);
 
-impl Said {
+impl ReplyKind {
     /// Goes by the calls, else by the text. `missing` are beginnings of words, in lower case.
     pub(super) fn of(calls: &Result<Vec<Call>, Fault>, content: &str, missing: &[String]) -> Self {
         if matches!(calls, Ok(_) | Err(Fault::BadJson | Fault::LeakedToContent)) {
-            return Self(Some(Kind::Call));
+            return Self(Some(RequestKind::Call));
         }
         let text = plain(content);
         Self(if text.is_empty() {
             None
         } else if asks_for(&text, missing) {
-            Some(Kind::Ask)
+            Some(RequestKind::Ask)
         } else if REFUSING.iter().any(|phrase| names(&text, phrase)) {
-            Some(Kind::Refuse)
+            Some(RequestKind::Refuse)
         } else {
-            Some(Kind::Answer)
+            Some(RequestKind::Answer)
         })
     }
 
     /// `None`: nothing.
-    pub(super) const fn kind(self) -> Option<Kind> {
+    pub(super) const fn kind(self) -> Option<RequestKind> {
         self.0
     }
 
     /// The label of a reply where something else was right, such as `ask_but_called`.
-    pub(super) fn label(self, right: Kind) -> String {
+    pub(super) fn label(self, right: RequestKind) -> String {
         let right = match right {
-            Kind::Call => "call",
-            Kind::Ask => "ask",
-            Kind::Answer => "answer",
-            Kind::Refuse => "refuse",
+            RequestKind::Call => "call",
+            RequestKind::Ask => "ask",
+            RequestKind::Answer => "answer",
+            RequestKind::Refuse => "refuse",
         };
         let did = match self.0 {
             None => "nothing",
-            Some(Kind::Call) => "called",
-            Some(Kind::Ask) => "asked",
-            Some(Kind::Answer) => "answered",
-            Some(Kind::Refuse) => "refused",
+            Some(RequestKind::Call) => "called",
+            Some(RequestKind::Ask) => "asked",
+            Some(RequestKind::Answer) => "answered",
+            Some(RequestKind::Refuse) => "refused",
         };
         format!("{right}_but_{did}")
     }
@@ -99,7 +99,7 @@ fn asks_for(text: &str, missing: &[String]) -> bool {
     asks && missing.iter().any(|word| names(text, word))
 }
 
-/// Whether a word of the text begins so.
+/// Returns whether a word of the text begins so.
 fn names(text: &str, beginning: &str) -> bool {
     let starts_word = |at: usize| !text[..at].chars().next_back().is_some_and(char::is_alphanumeric);
     text.match_indices(beginning).any(|(at, _)| starts_word(at))
@@ -111,14 +111,14 @@ mod tests {
 
     use super::*;
 
-    fn said(content: &str, missing: &[&str]) -> Option<Kind> {
+    fn said(content: &str, missing: &[&str]) -> Option<RequestKind> {
         let missing: Vec<String> = missing.iter().map(|word| (*word).to_owned()).collect();
-        Said::of(&Err(Fault::NoCall), content, &missing).kind()
+        ReplyKind::of(&Err(Fault::NoCall), content, &missing).kind()
     }
 
     #[test]
     fn texts_are_told_apart() {
-        use Kind::{Answer, Ask, Refuse};
+        use RequestKind::{Answer, Ask, Refuse};
         let date: &[&str] = &["date", "when"];
         for (content, missing, kind) in [
             ("On which date would you like to fly?", date, Ask),
@@ -144,12 +144,12 @@ mod tests {
     #[test]
     fn what_was_meant_to_be_a_call_is_one() {
         for (calls, kind) in [
-            (Err(Fault::BadJson), Kind::Call),
-            (Err(Fault::LeakedToContent), Kind::Call),
-            (Err(Fault::NoCall), Kind::Answer),
-            (Err(Fault::Truncated), Kind::Answer),
+            (Err(Fault::BadJson), RequestKind::Call),
+            (Err(Fault::LeakedToContent), RequestKind::Call),
+            (Err(Fault::NoCall), RequestKind::Answer),
+            (Err(Fault::Truncated), RequestKind::Answer),
         ] {
-            assert_eq!(Said::of(&calls, "Well.", &[]).kind(), Some(kind));
+            assert_eq!(ReplyKind::of(&calls, "Well.", &[]).kind(), Some(kind));
         }
     }
 
