@@ -1,4 +1,4 @@
-//! One question: what is sent, and what a right answer is.
+//! One case: what is sent, and what a right answer is.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -86,7 +86,7 @@ impl Prompt {
     }
 }
 
-/// One item: what is sent, and what a right answer is.
+/// One case: what is sent, and what a right answer is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Case {
     /// Content hash of everything else in the case (hex, 16 digits); see [`Case::seal`].
