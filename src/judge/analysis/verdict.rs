@@ -76,9 +76,9 @@ fn shown(summary: &Summary, settings: &[Judged<'_>]) -> String {
                 partly.join("; ")
             );
         }
-        let triage = triage(settings).unwrap_or_default();
+        let triage = triage(settings).map(|triage| format!(" {triage}")).unwrap_or_default();
         return format!(
-            "No setting is shown to be within {margin} of the reference {}{triage}.",
+            "No setting is shown to be within {margin} of the reference {}.{triage}",
             summary.reference
         );
     };
@@ -118,7 +118,7 @@ fn lengths(contexts: impl Iterator<Item = u32>) -> String {
     format!("{} tokens", list(&words.iter().map(String::as_str).collect::<Vec<_>>()))
 }
 
-/// Where the alarm rings when quality cannot tell: which settings moved the served probabilities least and
+/// What KLD warns of when quality cannot tell: which settings moved the served probabilities least and
 /// most, each by its worst context length.
 fn triage(settings: &[Judged<'_>]) -> Option<String> {
     let mut moved: Vec<(f64, &str)> = Vec::new();
@@ -131,15 +131,15 @@ fn triage(settings: &[Judged<'_>]) -> Option<String> {
     let unmoved: Vec<&str> =
         moved.iter().filter(|(kld, _)| *kld == 0.0).map(|(_, setting)| *setting).collect();
     let (least, most) = (moved.iter().find(|(kld, _)| *kld > 0.0)?, moved.last()?);
-    let mut text = String::from("; by KLD (an alarm, no proof) its next-token probabilities ");
+    let mut text = String::from("By KLD (a warning, not proof), next-token probabilities ");
     if !unmoved.is_empty() {
-        text.push_str(&format!("did not move with {}, ", list(&unmoved)));
+        text.push_str(&format!("were unchanged under {}, ", list(&unmoved)));
     }
-    text.push_str(&format!("moved least with {} ({} nat)", least.1, nats(least.0)));
+    text.push_str(&format!("changed least under {} ({} nat)", least.1, nats(least.0)));
     if most.1 != least.1 {
-        text.push_str(&format!(" and most with {} ({} nat)", most.1, nats(most.0)));
+        text.push_str(&format!(" and most under {} ({} nat)", most.1, nats(most.0)));
     }
-    Some(text)
+    Some(text + ".")
 }
 
 /// A KLD with two significant digits.
@@ -235,9 +235,15 @@ fn resolution(summary: &Summary, unsure: &[&Judged<'_>]) -> String {
         format!(" (a margin of {} takes about {} items)", points(summary.margin), thousands(round_up(pairs)))
     });
     let says = |(mde, difference): &(f64, Estimate)| match *mde {
-        mde if mde >= 1.0 => format!("{} paired items a cell are too few to show any change", difference.n),
+        mde if mde >= 1.0 => {
+            format!("with {} paired items per cell no difference can be detected", difference.n)
+        }
         mde => {
-            format!("{} paired items a cell can only show a change of {} or more", difference.n, points(mde))
+            format!(
+                "with {} paired items per cell only a difference of {} or more can be detected",
+                difference.n,
+                points(mde)
+            )
         }
     };
     let mut lines: Vec<(String, Vec<u32>)> = Vec::new();
@@ -427,11 +433,11 @@ mod tests {
             "{text}"
         );
         assert!(
-            text.contains("at 8,192 tokens 80 paired items a cell can only show a change of 9 points"),
+            text.contains("at 8,192 tokens with 80 paired items per cell only a difference of 9 points"),
             "{text}"
         );
         assert!(
-            text.contains("at 16,384 tokens 20 paired items a cell can only show a change of 23.4 points"),
+            text.contains("at 16,384 tokens with 20 paired items per cell only a difference of 23.4 points"),
             "{text}"
         );
     }
@@ -449,7 +455,7 @@ mod tests {
         assert!(text.contains("Worse than the reference: a (2,048 tokens);"), "{text}");
         assert!(text.contains("for want of a task: c (4,096 tokens)"), "{text}");
         assert!(
-            text.contains("a cannot be told from the reference on quality at 4,096 tokens: 60 paired"),
+            text.contains("a cannot be told from the reference on quality at 4,096 tokens: with 60 paired"),
             "{text}"
         );
     }
@@ -465,7 +471,12 @@ mod tests {
     fn data_that_cannot_tell_say_so_and_how_much_would() {
         let text = sentences(&summary(&[("quick", Verdict::NotSeparable), ("small", Verdict::NotSeparable)]));
         assert!(text.starts_with("No setting is shown to be within 2 points"), "{text}");
-        assert!(text.contains("60 paired items a cell can only show a change of 8 points or more"), "{text}");
+        assert!(
+            text.contains(
+                "with 60 paired items per cell only a difference of 8 points or more can be detected"
+            ),
+            "{text}"
+        );
         assert!(text.contains("takes about 960 items"), "{text}");
         assert!(!text.contains("lossless"));
     }

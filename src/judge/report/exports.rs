@@ -1,9 +1,10 @@
 //! The summary for programs: JSON with its schema, and CSV.
 
-use super::text;
+use super::columns::{COLUMNS, Column};
+use super::csv::{Csv, Field, with_interval};
 use crate::error::{Context, Result};
 use crate::judge::analysis::history::Trend;
-use crate::judge::analysis::summary::{CellSummary, Estimate, LoadRow, MemoryKind, Summary, TaskRow};
+use crate::judge::analysis::summary::{LoadRow, Summary, TaskRow};
 use crate::record::suite::Arrivals;
 
 /// The summary as indented JSON; `schema_version` says which form it has.
@@ -27,163 +28,12 @@ pub fn schema() -> String {
 
 /// One row a cell: figures in plain units (named in the header), absent ones empty.
 pub fn cells_csv(summary: &Summary) -> Vec<u8> {
-    const HEADER: &[&str] = &[
-        "setting",
-        "context_tokens",
-        "void",
-        "planned",
-        "scored",
-        "unscored",
-        "failed",
-        "truncated",
-        "quality",
-        "quality_low",
-        "quality_high",
-        "quality_n",
-        "difference",
-        "difference_low",
-        "difference_high",
-        "difference_n",
-        "mde",
-        "p_holm",
-        "verdict",
-        "kld_mean_nat",
-        "kld_mean_low_nat",
-        "kld_mean_high_nat",
-        "kld_median_nat",
-        "kld_p99_nat",
-        "kld_p999_nat",
-        "rms_delta_p",
-        "top1_agreement",
-        "perplexity",
-        "kld_unlisted",
-        "ttft_s",
-        "ttft_low_s",
-        "ttft_high_s",
-        "prefill_tps",
-        "prefill_low_tps",
-        "prefill_high_tps",
-        "decode_tps",
-        "decode_low_tps",
-        "decode_high_tps",
-        "engine_decode_tps",
-        "itl_p50_s",
-        "itl_p95_s",
-        "itl_max_s",
-        "draft_acceptance",
-        "peak_bytes",
-        "peak_rss_bytes",
-        "peak_pss_bytes",
-        "peak_anon_bytes",
-        "peak_file_bytes",
-        "kv_bytes",
-        "compute_bytes",
-        "model_bytes",
-        "peak_vram_bytes",
-        "peak_vram_device_bytes",
-        "energy_per_request_j",
-        "energy_per_token_j",
-        "energy_per_right_answer_j",
-        "front",
-        "front_frequency",
-        "not_comparable",
-        "ttft_ratio",
-        "ttft_ratio_low",
-        "ttft_ratio_high",
-        "prefill_ratio",
-        "prefill_ratio_low",
-        "prefill_ratio_high",
-        "decode_ratio",
-        "decode_ratio_low",
-        "decode_ratio_high",
-        "energy_ratio",
-        "energy_ratio_low",
-        "energy_ratio_high",
-        "peak_kind",
-    ];
-    let mut csv = Csv::new(HEADER);
+    let header: Vec<String> = COLUMNS.iter().flat_map(Column::csv_names).collect();
+    let mut csv = Csv::new(&header);
     for cell in &summary.cells {
-        let apart = cell.not_comparable.join("; ");
-        csv.row(cell_fields(cell, &apart));
+        csv.row(COLUMNS.iter().flat_map(|column| column.csv_fields(cell)).collect());
     }
     csv.bytes()
-}
-
-/// The fields of a cell; `apart` names the tasks that it is not comparable on.
-fn cell_fields<'a>(cell: &'a CellSummary, apart: &'a str) -> Vec<Field<'a>> {
-    let mut fields = vec![
-        Field::Text(&cell.setting),
-        Field::whole(cell.context),
-        Field::Text(cell.void.as_deref().unwrap_or_default()),
-        Field::whole(cell.planned),
-        Field::whole(cell.scored),
-        Field::whole(cell.unscored),
-        Field::whole(cell.failed),
-        Field::whole(cell.truncated),
-    ];
-    fields.extend(with_interval(cell.quality));
-    fields.push(Field::count(cell.quality));
-    fields.extend(with_interval(cell.difference));
-    fields.push(Field::count(cell.difference));
-    fields.extend([Field::Number(cell.mde), Field::Number(cell.p_holm)]);
-    fields.push(Field::Text(text::verdict(cell.verdict)));
-    let kld = cell.kld.as_ref();
-    fields.extend(with_interval(kld.map(|kld| kld.mean)));
-    fields.extend([
-        Field::Number(kld.map(|kld| kld.median)),
-        Field::Number(kld.map(|kld| kld.p99)),
-        Field::Number(kld.map(|kld| kld.p999)),
-        Field::Number(kld.map(|kld| kld.rms_delta_p)),
-        Field::Number(kld.map(|kld| kld.top1_agreement)),
-        Field::Number(kld.map(|kld| kld.perplexity)),
-        Field::Number(kld.and_then(|kld| kld.unlisted)),
-    ]);
-    fields.extend(with_interval(cell.ttft_s));
-    fields.extend(with_interval(cell.prefill_tps));
-    fields.extend(with_interval(cell.decode_tps));
-    fields.extend([
-        Field::Number(cell.engine_decode_tps.map(|rate| rate.value)),
-        Field::Number(cell.itl_p50_s),
-        Field::Number(cell.itl_p95_s),
-        Field::Number(cell.itl_max_s),
-        Field::Number(cell.draft_acceptance),
-    ]);
-    let memory = &cell.memory;
-    fields.extend(
-        [
-            memory.peak_bytes,
-            memory.peak_rss_bytes,
-            memory.peak_pss_bytes,
-            memory.peak_anon_bytes,
-            memory.peak_file_bytes,
-            memory.kv_bytes,
-            memory.compute_bytes,
-            memory.model_bytes,
-            memory.peak_vram_bytes,
-            memory.peak_vram_device_bytes,
-        ]
-        .map(Field::Whole),
-    );
-    let energy = cell.energy.as_ref();
-    fields.extend([
-        Field::Number(energy.map(|energy| energy.per_request_j.value)),
-        Field::Number(energy.and_then(|energy| energy.per_token_j)),
-        Field::Number(energy.and_then(|energy| energy.per_right_answer_j)),
-    ]);
-    fields.push(Field::Text(match cell.front {
-        crate::judge::analysis::summary::FrontStatus::OnFront => "on_front",
-        crate::judge::analysis::summary::FrontStatus::OnlyByCost => "only_by_cost",
-        crate::judge::analysis::summary::FrontStatus::Dominated => "dominated",
-        crate::judge::analysis::summary::FrontStatus::NotSeparable => "not_separable",
-        crate::judge::analysis::summary::FrontStatus::NotMeasured => "not_measured",
-    }));
-    fields.push(Field::Number(cell.front_frequency));
-    fields.push(Field::Text(apart));
-    for ratio in [cell.ttft_ratio, cell.prefill_ratio, cell.decode_ratio, cell.energy_ratio] {
-        fields.extend(with_interval(ratio));
-    }
-    fields.push(Field::Text(cell.memory.peak_kind.map_or("", MemoryKind::name)));
-    fields
 }
 
 /// One row a task (and arm) on a cell; labels and reasons as `name=count` separated by `;`.
@@ -316,34 +166,6 @@ fn counts(counts: &std::collections::BTreeMap<String, u32>) -> String {
     parts.join(";")
 }
 
-fn with_interval(estimate: Option<Estimate>) -> [Field<'static>; 3] {
-    [
-        Field::Number(estimate.map(|estimate| estimate.value)),
-        Field::Number(estimate.and_then(|estimate| estimate.low)),
-        Field::Number(estimate.and_then(|estimate| estimate.high)),
-    ]
-}
-
-enum Field<'a> {
-    Text(&'a str),
-    Number(Option<f64>),
-    Whole(Option<u64>),
-}
-
-impl Field<'_> {
-    fn whole(number: u32) -> Self {
-        Field::Whole(Some(u64::from(number)))
-    }
-
-    fn length(tokens: Option<u32>) -> Self {
-        Field::Whole(tokens.map(u64::from))
-    }
-
-    fn count(estimate: Option<Estimate>) -> Self {
-        Field::Whole(estimate.map(|estimate| u64::from(estimate.n)))
-    }
-}
-
 /// One row a setting and step under load; `None` without a load phase. Figures as in [`cells_csv`].
 pub fn load_csv(summary: &Summary) -> Option<Vec<u8>> {
     const HEADER: &[&str] = &[
@@ -421,40 +243,6 @@ fn load_fields(row: &LoadRow) -> Vec<Field<'_>> {
     fields
 }
 
-/// RFC 4180 with line feeds. Texts that a spreadsheet would take for a formula get an apostrophe in front.
-struct Csv(String);
-
-impl Csv {
-    fn new(header: &[&str]) -> Self {
-        Self(header.join(",") + "\n")
-    }
-
-    fn row(&mut self, fields: Vec<Field<'_>>) {
-        let written: Vec<String> = fields.into_iter().map(write_field).collect();
-        self.0.push_str(&written.join(","));
-        self.0.push('\n');
-    }
-
-    fn bytes(self) -> Vec<u8> {
-        self.0.into_bytes()
-    }
-}
-
-fn write_field(field: Field<'_>) -> String {
-    match field {
-        Field::Number(None) | Field::Whole(None) => String::new(),
-        Field::Number(Some(number)) => number.to_string(),
-        Field::Whole(Some(bytes)) => bytes.to_string(),
-        Field::Text(raw) => quoted(&text::plain(raw)),
-    }
-}
-
-fn quoted(text: &str) -> String {
-    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    let text = if formula { format!("'{text}") } else { text.to_owned() };
-    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -467,15 +255,6 @@ mod tests {
         let csv = String::from_utf8(cells_csv(&summary)).unwrap();
         let widths: Vec<usize> = csv.lines().map(|line| line.split(',').count()).collect();
         assert_eq!(widths, [widths[0]; 2]);
-    }
-
-    #[test]
-    fn fields_are_quoted_and_formulas_disarmed() {
-        assert_eq!(quoted("a,b"), "\"a,b\"");
-        assert_eq!(quoted("say \"x\""), "\"say \"\"x\"\"\"");
-        assert_eq!(quoted("=1+1"), "'=1+1");
-        assert_eq!(write_field(Field::Number(Some(-0.5))), "-0.5");
-        assert_eq!(write_field(Field::Text("a\nb\u{1b}[0m")), "a b\\u{1b}[0m");
     }
 
     #[test]

@@ -5,10 +5,13 @@ use crate::error::Result;
 use crate::judge::analysis::summary::{Estimate, Summary};
 
 mod blocks;
+mod columns;
 mod compare;
+mod csv;
 mod effective;
 mod exports;
 mod files;
+mod filters;
 mod junit;
 mod markdown;
 mod pick;

@@ -3,6 +3,7 @@
 use comfy_table::presets::{NOTHING, UTF8_FULL_CONDENSED};
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
 
+use super::columns::{Column, Shape};
 use super::effective::Reach;
 use super::text;
 use crate::judge::analysis::summary::{CellSummary, FrontStatus, NightBefore, Summary, Verdict};
@@ -57,20 +58,10 @@ pub fn night_before(before: &NightBefore, look: Look) -> String {
 
 fn cells(summary: &Summary, look: Look) -> String {
     let mut table = blank(look);
-    let memory = text::memory_head(summary.cells.iter());
-    table.set_header([
-        "context",
-        "setting",
-        "quality",
-        "difference",
-        "KLD",
-        "TTFT",
-        "decode",
-        memory,
-        "quality is",
-        "front",
-    ]);
-    table.add_rows(summary.cells.iter().map(|cell| row(cell, memory)));
+    let shape = Shape::narrow(&summary.cells);
+    let heads = shape.columns().into_iter().map(|column| shape.head(column));
+    table.set_header(["context".to_owned(), "setting".to_owned()].into_iter().chain(heads));
+    table.add_rows(summary.cells.iter().map(|cell| row(cell, &shape)));
     drawn(&table)
 }
 
@@ -103,42 +94,25 @@ fn drawn(table: &Table) -> String {
     lines.join("\n")
 }
 
-fn row(cell: &CellSummary, memory: &str) -> Vec<Cell> {
-    let setting = Cell::new(text::plain(&cell.setting));
-    let kld = cell.kld.as_ref().map_or(text::NONE.into(), |kld| text::nat(kld.mean.value));
-    let memory = text::peak(cell, memory);
-    vec![
-        Cell::new(cell.context),
-        setting,
-        Cell::new(
-            cell.quality.map_or(text::NONE.into(), |quality| text::score(quality.value)) + &text::broke(cell),
-        ),
-        Cell::new(text::estimate(cell.difference, text::signed_points)),
-        Cell::new(kld),
-        Cell::new(cell.ttft_s.map_or(text::NONE.into(), |ttft| text::seconds(ttft.value))),
-        Cell::new(cell.decode_tps.map_or(text::NONE.into(), |rate| text::significant(rate.value))),
-        Cell::new(memory),
-        if cell.void.is_some() { Cell::new("void").fg(Color::Red) } else { verdict_cell(cell) },
-        front_cell(cell),
-    ]
+fn row(cell: &CellSummary, shape: &Shape) -> Vec<Cell> {
+    let figures = shape.columns().into_iter().map(|column| {
+        let value = Cell::new(text::plain(&shape.value(column, cell)));
+        styled(value, column, cell)
+    });
+    [Cell::new(cell.context), Cell::new(text::plain(&cell.setting))].into_iter().chain(figures).collect()
 }
 
-fn verdict_cell(cell: &CellSummary) -> Cell {
-    let shown = Cell::new(text::plain(&text::judgement(cell)));
-    match cell.verdict {
-        Verdict::NoWorse => shown.fg(Color::Green),
-        Verdict::Worse => shown.fg(Color::Red),
-        Verdict::Reference => shown.add_attribute(Attribute::Bold),
-        Verdict::NotSeparable | Verdict::NotComparable | Verdict::NotMeasured => shown,
-    }
-}
-
-fn front_cell(cell: &CellSummary) -> Cell {
-    let shown = Cell::new(text::front(cell));
-    match cell.front {
-        FrontStatus::OnFront => shown.add_attribute(Attribute::Bold),
-        FrontStatus::Dominated => shown.add_attribute(Attribute::Dim),
-        FrontStatus::OnlyByCost | FrontStatus::NotSeparable | FrontStatus::NotMeasured => shown,
+/// Words that the eye should find have a colour.
+fn styled(value: Cell, column: &Column, cell: &CellSummary) -> Cell {
+    match (column.name, cell.verdict, cell.front) {
+        ("verdict", ..) if cell.void.is_some() => value.fg(Color::Red),
+        ("verdict", Verdict::NoWorse, _) => value.fg(Color::Green),
+        ("verdict", Verdict::Worse, _) => value.fg(Color::Red),
+        ("verdict", Verdict::Reference, _) | ("front", _, FrontStatus::OnFront) => {
+            value.add_attribute(Attribute::Bold)
+        }
+        ("front", _, FrontStatus::Dominated) => value.add_attribute(Attribute::Dim),
+        _ => value,
     }
 }
 

@@ -55,6 +55,11 @@ pub(crate) fn or_none(value: Option<String>) -> String {
     value.unwrap_or_else(|| NONE.into())
 }
 
+/// An adjusted p-value.
+pub(crate) fn p_value(p: f64) -> String {
+    if p < 0.001 { "< 0.001".into() } else { format!("{p:.3}") }
+}
+
 /// Parts with commas between them.
 pub(crate) fn joined(parts: impl Iterator<Item = String>) -> String {
     parts.collect::<Vec<_>>().join(", ")

@@ -1,31 +1,11 @@
-//! What the template shows of coherence: KLD by depth, greedy divergence, the tasks' own figures.
+//! What the template shows of coherence: greedy divergence, the tasks' own figures.
 
 use serde::Serialize;
 
 use super::super::text::{self, joined, or_none};
 use crate::judge::analysis::summary::{
-    DivergenceExample, DivergenceRow, DivergenceVerdict, Estimate, FigureRow, KldBand, Summary,
+    DivergenceExample, DivergenceRow, DivergenceVerdict, FigureRow, Summary,
 };
-
-#[derive(Serialize)]
-pub(super) struct BandLevelView {
-    context: String,
-    rows: Vec<BandView>,
-}
-
-#[derive(Serialize)]
-struct BandView {
-    setting: String,
-    band: String,
-    mean: String,
-    median: String,
-    p99: String,
-    p999: String,
-    rms: String,
-    top1: String,
-    perplexity: String,
-    positions: u32,
-}
 
 #[derive(Serialize)]
 pub(super) struct DivergenceView {
@@ -78,30 +58,6 @@ pub(super) struct FiguresView {
 struct FiguresRowView {
     setting: String,
     cells: Vec<String>,
-}
-
-/// The bands of one context length; none where no case has several.
-pub(super) fn bands(summary: &Summary, context: u32) -> Option<BandLevelView> {
-    let here = summary.kld_bands.iter().filter(|band| band.context == context);
-    let rows: Vec<BandView> = here.map(band).collect();
-    (!rows.is_empty()).then(|| BandLevelView { context: text::tokens(context), rows })
-}
-
-fn band(band: &KldBand) -> BandView {
-    let nat = |estimate: Estimate| text::estimate(Some(estimate), text::nat);
-    let percent = |estimate: Estimate| text::estimate(Some(estimate), text::percent);
-    BandView {
-        setting: text::code(&band.setting),
-        band: format!("{}–{}", text::tokens(band.from), text::tokens(band.to)),
-        mean: nat(band.mean),
-        median: nat(band.median),
-        p99: nat(band.p99),
-        p999: nat(band.p999),
-        rms: percent(band.rms_delta_p),
-        top1: percent(band.top1_agreement),
-        perplexity: text::estimate(Some(band.perplexity), text::significant),
-        positions: band.positions,
-    }
 }
 
 pub(super) fn divergence(summary: &Summary) -> Option<DivergenceView> {
@@ -229,7 +185,7 @@ fn signed(value: f64) -> String {
 mod tests {
     use super::super::render_markdown;
     use super::*;
-    use crate::judge::analysis::summary::{AcceptanceRow, SurvivalPoint};
+    use crate::judge::analysis::summary::{AcceptanceRow, Estimate, KldBand, SurvivalPoint};
     use crate::judge::analysis::testing;
 
     fn estimate(value: f64) -> Estimate {

@@ -1,44 +1,11 @@
-//! The table of energy and GPU memory.
-
-use serde::Serialize;
+//! What is said of energy and GPU memory.
 
 use crate::judge::analysis::summary::{CellSummary, Summary};
 use crate::judge::report::text;
 
-/// A cell's energy and GPU memory.
-#[derive(Serialize)]
-pub(super) struct EnergyView {
-    context: String,
-    setting: String,
-    request: String,
-    token: String,
-    right: String,
-    vram: String,
-    cards: String,
-}
-
-/// One row a cell that has any of it.
-pub(super) fn rows(summary: &Summary) -> Vec<EnergyView> {
-    summary.cells.iter().filter_map(row).collect()
-}
-
-fn row(cell: &CellSummary) -> Option<EnergyView> {
-    let energy = cell.energy.as_ref();
-    let memory = &cell.memory;
-    if energy.is_none() && memory.peak_vram_device_bytes.is_none() {
-        return None;
-    }
-    let joules = |value: Option<f64>| value.map_or(text::NONE.to_owned(), text::significant);
-    let bytes = |value: Option<u64>| value.map_or(text::NONE.to_owned(), text::bytes);
-    Some(EnergyView {
-        context: text::tokens(cell.context),
-        setting: text::code(&cell.setting),
-        request: text::estimate(energy.map(|energy| energy.per_request_j), text::significant),
-        token: joules(energy.and_then(|energy| energy.per_token_j)),
-        right: joules(energy.and_then(|energy| energy.per_right_answer_j)),
-        vram: bytes(memory.peak_vram_bytes),
-        cards: bytes(memory.peak_vram_device_bytes),
-    })
+/// Whether a cell has energy or GPU memory to show.
+pub(super) const fn is_known(cell: &CellSummary) -> bool {
+    cell.energy.is_some() || cell.memory.peak_vram_device_bytes.is_some()
 }
 
 /// What the energy holds, in a sentence; `None` where none was measured.

@@ -1,36 +1,16 @@
-//! What the template shows of gates, fronts, interactions and stopping early.
+//! What the template shows of fronts and stopping early.
 
 use serde::Serialize;
 
 use super::super::text::{self, joined, or_none};
-use crate::judge::analysis::summary::{
-    FrontSummary, GateResult, GateStatus, Interaction, InteractionFinding, StoppingSummary, Summary,
-};
+use crate::judge::analysis::summary::{FrontSummary, StoppingSummary, Summary};
 use crate::record::{Decision, StopReason};
-
-#[derive(Serialize)]
-pub(super) struct GateView {
-    gate: String,
-    setting: String,
-    context: String,
-    status: &'static str,
-    because: String,
-}
 
 #[derive(Serialize)]
 pub(super) struct FrontView {
     context: String,
     knee: String,
     volume: String,
-}
-
-#[derive(Serialize)]
-pub(super) struct InteractionView {
-    context: String,
-    changes: String,
-    pairs: u32,
-    contrast: String,
-    finding: &'static str,
 }
 
 #[derive(Serialize)]
@@ -48,39 +28,6 @@ struct StoppedView {
     context: String,
     reason: &'static str,
     because: String,
-}
-
-#[derive(Serialize)]
-pub(super) struct NightBeforeView {
-    sentence: String,
-    worse: Vec<String>,
-    better: Vec<String>,
-}
-
-pub(super) fn night_before(summary: &Summary) -> Option<NightBeforeView> {
-    let before = summary.night_before.as_ref()?;
-    let escaped = |lines: &[String]| lines.iter().map(|line| text::markdown(line)).collect();
-    Some(NightBeforeView {
-        sentence: text::markdown_whole(&before.sentence()),
-        worse: escaped(&before.worse),
-        better: escaped(&before.better),
-    })
-}
-
-pub(super) fn gates(summary: &Summary) -> Vec<GateView> {
-    let view = |result: &GateResult| GateView {
-        gate: text::markdown(&result.gate),
-        setting: text::code(&result.setting),
-        context: text::tokens(result.context),
-        status: match result.status {
-            GateStatus::Passed => "passed",
-            GateStatus::Failed => "**failed**",
-            GateStatus::Open => "open",
-            GateStatus::Undecided => "undecided",
-        },
-        because: text::markdown(&result.because),
-    };
-    summary.gates.iter().map(view).collect()
 }
 
 pub(super) fn fronts(summary: &Summary) -> Vec<FrontView> {
@@ -102,26 +49,6 @@ fn knee(front: &FrontSummary) -> String {
         parts.push(format!("none ({})", percent(none)));
     }
     or_none((!parts.is_empty()).then(|| joined(parts.into_iter())))
-}
-
-pub(super) fn interactions(summary: &Summary) -> Vec<InteractionView> {
-    let view = |interaction: &Interaction| InteractionView {
-        context: text::tokens(interaction.context),
-        changes: format!(
-            "{} with {}",
-            text::code(&interaction.first_change),
-            text::code(&interaction.second_change)
-        ),
-        pairs: interaction.contrast.n,
-        contrast: text::estimate(Some(interaction.contrast), text::signed_points),
-        finding: match interaction.finding {
-            InteractionFinding::BrokenTogether => "**fine alone, broken together**",
-            InteractionFinding::CostsMore => "together costs more",
-            InteractionFinding::CostsLess => "together costs less",
-            InteractionFinding::NotSeparable => "not separable",
-        },
-    };
-    summary.interactions.iter().map(view).collect()
 }
 
 pub(super) fn stopping(summary: &Summary) -> Option<StoppingView> {

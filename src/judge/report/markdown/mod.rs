@@ -1,25 +1,25 @@
-//! The Markdown report: a view of ready-made texts, put into a template.
+//! The Markdown report: the summary, put into a template whose filters write its figures.
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior};
 
-use super::text;
+use super::filters;
 use crate::error::{Error, Result};
 use crate::judge::analysis::summary::Summary;
+use crate::task::serving::Variant;
 
-mod arms;
 mod coherence;
-mod conversations;
 mod energy;
 mod judging;
 mod load;
 mod machine;
 mod memory;
-mod serving;
 mod speculation;
-mod speed;
 mod view;
+
+#[cfg(test)]
+mod sections;
 
 use view::View;
 
@@ -30,8 +30,9 @@ const RECURSION: usize = 50;
 
 /// The report as Markdown, from the built-in template or the user's own.
 ///
-/// A template sees the fields of the built-in one, every text already escaped; `summary` holds the plain
-/// figures, whose texts need the filters `md` (escaped) or `code` (in code type).
+/// A template sees what the built-in one sees: `summary` with the plain figures, and what is grouped for tables. Texts
+/// are escaped as they are printed; filters write figures with their units (`seconds`, `rate`, `share`, `bytes` ..)
+/// and names in code type (`code`).
 ///
 /// # Errors
 /// A usage error that names the line when the user's template is wrong.
@@ -39,10 +40,12 @@ pub fn render_markdown(summary: &Summary, template: Option<&str>) -> Result<Stri
     let mut environment = Environment::new();
     let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
     environment.set_syntax(syntax.map_err(|source| failed(source, false))?);
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
     environment.set_recursion_limit(RECURSION);
-    environment.add_filter("md", |raw: String| text::markdown(&raw));
-    environment.add_filter("code", |raw: String| text::code(&raw));
+    filters::install(&mut environment, &filters::MARKDOWN);
+    environment.add_filter("variant", |name: String| {
+        Variant::named(&name).map_or(name, |variant| variant.words().to_owned())
+    });
     let rendered = environment
         .template_from_named_str("report.md", template.unwrap_or(TEMPLATE))
         .and_then(|template| template.render(Serde(View::new(summary))))
@@ -54,9 +57,9 @@ fn failed(source: minijinja::Error, users: bool) -> Error {
     let place = source.line().map_or(String::new(), |line| format!(" at line {line}"));
     let message = format!("cannot render the report's template{place}: {source}");
     if users {
-        Error::usage(message)
-            .with_source(source)
-            .hint("compare with the fields that the built-in template src/report/templates/report.md.j2 uses")
+        Error::usage(message).with_source(source).hint(
+            "compare with the fields that the built-in template src/judge/report/templates/report.md.j2 uses",
+        )
     } else {
         Error::runtime(message).with_source(source)
     }

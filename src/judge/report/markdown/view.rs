@@ -4,110 +4,77 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use super::super::columns::{Column, Shape};
 use super::super::effective::Reach;
 use super::super::files::{FRONT_FILE, HEATMAP_FILE};
 use super::super::svg::{front, heatmap};
 use super::super::text::{self, joined, or_none};
-use super::arms::{self, ArmsView};
-use super::coherence::{self, BandLevelView, DivergenceView, FiguresView};
-use super::conversations::{self, ConversationsView};
-use super::energy::EnergyView;
-use super::judging::{self, FrontView, GateView, InteractionView, NightBeforeView, StoppingView};
+use super::coherence::{self, DivergenceView, FiguresView};
+use super::judging::{self, FrontView, StoppingView};
 use super::load::{self, LoadView};
 use super::machine;
 use super::memory::MemoryView;
-use super::serving::{self, PrefixCacheView};
 use super::speculation::{self, SpeculationView};
-use super::speed::SpeedView;
-use crate::judge::analysis::summary::{CellSummary, DepthRow, Estimate, KldSummary, Summary, TaskRow};
+use crate::judge::analysis::summary::{
+    CellSummary, ConversationRow, DepthRow, Estimate, KldBand, NightBefore, PrefixCacheRow, Summary, TaskRow,
+};
 
 /// Failures that are listed one by one.
 const LISTED_FAILURES: usize = 50;
 
-/// Everything that the template shows.
+/// Everything that the template shows: the summary, and what of it is grouped or worded.
 #[derive(Serialize)]
 pub(super) struct View<'a> {
-    suite: String,
-    description: String,
-    verdict: String,
-    night_before: Option<NightBeforeView>,
-    reference: String,
-    margin: String,
-    confidence: String,
-    one_sided: String,
-    objectives: String,
+    summary: &'a Summary,
+    suite: &'a str,
+    night_before: Option<String>,
     figure: Option<&'static str>,
-    figure_words: String,
-    levels: Vec<LevelView>,
-    speeds: Vec<SpeedView>,
+    heatmap: Option<&'static str>,
+    columns: Vec<ColumnView>,
+    levels: Vec<LevelView<'a>>,
     tasks: Vec<TableView>,
     task_differences: Vec<TableView>,
     sanity_note: bool,
     labels: Vec<LabelView>,
     depths: Vec<TableView>,
-    heatmap: Option<&'static str>,
-    conversations: Vec<ConversationsView>,
+    conversations: Vec<&'a [ConversationRow]>,
     effective: Vec<EffectiveView>,
     ruler_line: String,
-    kld: Vec<KldLevelView>,
-    energy: Vec<EnergyView>,
+    kld: Vec<Vec<&'a CellSummary>>,
+    energy: Vec<&'a CellSummary>,
     energy_words: Option<String>,
-    memory: Vec<MemoryView>,
-    kld_bands: Vec<BandLevelView>,
+    memory: Vec<MemoryView<'a>>,
+    kld_bands: Vec<&'a [KldBand]>,
     divergence: Option<DivergenceView>,
     speculation: Option<SpeculationView>,
-    prefix_cache: Vec<PrefixCacheView>,
+    prefix_cache: Vec<&'a [PrefixCacheRow]>,
     figures: Vec<FiguresView>,
-    triggers: Vec<TriggerView>,
-    arms: Option<ArmsView>,
     load: Option<LoadView>,
-    aa: Vec<AaView>,
-    gates: Vec<GateView>,
     fronts: Vec<FrontView>,
-    interactions: Vec<InteractionView>,
     stopping: Option<StoppingView>,
-    power: Vec<PowerView>,
-    warnings: Vec<String>,
-    voids: Vec<String>,
-    failures: Vec<FailureView>,
-    failure_words: String,
-    not_measured: Vec<String>,
-    run: String,
-    started: String,
-    duration: String,
-    trials: String,
+    listed_failures: usize,
     machine: String,
-    engines: Vec<String>,
-    models: Vec<String>,
-    fingerprint: String,
-    seed: u64,
-    statistics: String,
-    tool_version: String,
-    repeat: String,
-    summary: &'a Summary,
 }
 
 #[derive(Serialize)]
-struct LevelView {
-    context: String,
-    memory: &'static str,
-    cells: Vec<CellView>,
+struct LevelView<'a> {
+    context: u32,
+    cells: Vec<CellView<'a>>,
 }
 
 #[derive(Serialize)]
-struct CellView {
-    setting: String,
-    quality: String,
-    difference: String,
-    verdict: String,
-    kld: String,
-    ttft: String,
-    prefill: String,
-    decode: String,
-    memory: String,
-    front: String,
-    command: Option<String>,
+struct CellView<'a> {
+    setting: &'a str,
+    values: Vec<String>,
+    command: Option<&'a str>,
     effective: String,
+}
+
+/// The head of a column.
+#[derive(Serialize)]
+struct ColumnView {
+    head: String,
+    is_words: bool,
 }
 
 /// A table with a row a setting.
@@ -141,85 +108,18 @@ struct EffectiveView {
     above: String,
 }
 
-#[derive(Serialize)]
-struct KldLevelView {
-    context: String,
-    rows: Vec<KldView>,
-}
-
-#[derive(Serialize)]
-struct KldView {
-    setting: String,
-    mean: String,
-    median: String,
-    p99: String,
-    p999: String,
-    rms: String,
-    top1: String,
-    perplexity: String,
-    listed: String,
-    positions: String,
-}
-
-#[derive(Serialize)]
-struct TriggerView {
-    context: String,
-    setting: String,
-    cases: u32,
-    both: u32,
-    only_setting: u32,
-    only_reference: u32,
-    f1: String,
-    leaked: u32,
-    valid: String,
-}
-
-#[derive(Serialize)]
-struct AaView {
-    context: String,
-    pairs: u32,
-    discordance: String,
-    identical: String,
-    difference: String,
-    kld: String,
-}
-
-#[derive(Serialize)]
-struct PowerView {
-    context: String,
-    setting: String,
-    pairs: String,
-    mde: String,
-    p: String,
-}
-
-#[derive(Serialize)]
-struct FailureView {
-    setting: String,
-    context: String,
-    task: String,
-    index: u32,
-    stage: String,
-    error: String,
-}
-
 impl<'a> View<'a> {
     pub(super) fn new(summary: &'a Summary) -> Self {
         let contexts = contexts(summary);
+        let shape = Shape::wide(&summary.cells);
         Self {
-            suite: text::markdown(&summary.suite),
-            description: text::markdown_whole(&summary.description),
-            verdict: text::markdown_whole(&summary.verdict),
-            night_before: judging::night_before(summary),
-            reference: text::code(&summary.reference),
-            margin: text::points(summary.margin),
-            confidence: text::percent(summary.confidence),
-            one_sided: text::percent((1.0 - summary.confidence) / 2.0),
-            objectives: joined(summary.objectives.iter().map(|objective| objective.name().to_owned())),
+            summary,
+            suite: &summary.suite,
+            night_before: summary.night_before.as_ref().map(NightBefore::sentence),
             figure: front(summary).is_some().then_some(FRONT_FILE),
-            figure_words: format!("Pareto front of {}", text::markdown(&summary.suite)),
-            levels: contexts.iter().map(|&context| level(summary, context)).collect(),
-            speeds: super::speed::rows(summary),
+            heatmap: heatmap(summary).is_some().then_some(HEATMAP_FILE),
+            columns: columns(&shape),
+            levels: contexts.iter().map(|&context| level(summary, &shape, context)).collect(),
             tasks: contexts.iter().filter_map(|&context| task_table(summary, context)).collect(),
             task_differences: contexts
                 .iter()
@@ -228,53 +128,43 @@ impl<'a> View<'a> {
             sanity_note: summary.tasks.iter().any(|row| row.sanity && row.quality.is_some()),
             labels: labels(summary),
             depths: depth_tables(summary),
-            conversations: conversations::tables(summary),
-            heatmap: heatmap(summary).is_some().then_some(HEATMAP_FILE),
+            conversations: grouped(&summary.conversations, |a, b| {
+                (&a.task, a.context) == (&b.task, b.context)
+            }),
             effective: effective_lengths(summary),
             ruler_line: text::ruler_line(),
-            energy: super::energy::rows(summary),
+            kld: kld_levels(summary, &contexts),
+            energy: summary.cells.iter().filter(|cell| super::energy::is_known(cell)).collect(),
             energy_words: super::energy::words(summary),
             memory: super::memory::rows(summary),
-            kld: contexts.iter().filter_map(|&context| kld_level(summary, context)).collect(),
-            kld_bands: contexts.iter().filter_map(|&context| coherence::bands(summary, context)).collect(),
+            kld_bands: grouped(&summary.kld_bands, |a, b| a.context == b.context),
             divergence: coherence::divergence(summary),
             speculation: speculation::tables(summary),
-            prefix_cache: serving::tables(summary),
+            prefix_cache: grouped(&summary.prefix_cache, |a, b| {
+                (&a.setting, a.context) == (&b.setting, b.context)
+            }),
             figures: coherence::figures(summary),
-            triggers: triggers(summary),
-            arms: arms::tables(summary),
             load: load::view(summary),
-            aa: aa(summary),
-            gates: judging::gates(summary),
             fronts: judging::fronts(summary),
-            interactions: judging::interactions(summary),
             stopping: judging::stopping(summary),
-            power: power(summary),
-            warnings: summary.warnings.iter().map(|warning| text::markdown(&warning.sentence)).collect(),
-            voids: voids(summary),
-            failures: failures(summary),
-            failure_words: failure_words(summary),
-            not_measured: summary.not_measured.iter().map(|line| text::markdown(line)).collect(),
-            run: text::code(&summary.run),
-            started: text::markdown(&summary.started),
-            duration: text::duration(summary.duration_s),
-            trials: format!("{} of {} planned", summary.done, summary.planned),
+            listed_failures: LISTED_FAILURES,
             machine: machine::words(&summary.machine),
-            engines: engines(summary),
-            models: models(summary),
-            fingerprint: text::code(&summary.fingerprint),
-            seed: summary.seed,
-            statistics: format!(
-                "{} intervals, {} bootstrap draws, margin {}",
-                text::percent(summary.confidence),
-                text::thousands(u64::from(summary.draws)),
-                text::points(summary.margin)
-            ),
-            tool_version: text::markdown(&summary.tool_version),
-            repeat: text::fenced(&summary.repeat, "sh"),
-            summary,
         }
     }
+}
+
+/// Neighbouring rows that are alike: the tables of a section.
+fn grouped<T>(rows: &[T], alike: impl FnMut(&T, &T) -> bool) -> Vec<&[T]> {
+    rows.chunk_by(alike).collect()
+}
+
+/// The cells with a KLD, by context length.
+fn kld_levels<'a>(summary: &'a Summary, contexts: &[u32]) -> Vec<Vec<&'a CellSummary>> {
+    let level = |&context: &u32| {
+        let here = summary.cells.iter().filter(|cell| cell.context == context && cell.kld.is_some());
+        here.collect::<Vec<_>>()
+    };
+    contexts.iter().map(level).filter(|cells| !cells.is_empty()).collect()
 }
 
 /// Context lengths in the order of the cells.
@@ -284,26 +174,26 @@ fn contexts(summary: &Summary) -> Vec<u32> {
     contexts
 }
 
-fn level(summary: &Summary, context: u32) -> LevelView {
-    let here = summary.cells.iter().filter(|cell| cell.context == context);
-    let memory = text::memory_head(summary.cells.iter());
-    LevelView { context: text::tokens(context), memory, cells: here.map(|of| cell(of, memory)).collect() }
+fn columns(shape: &Shape) -> Vec<ColumnView> {
+    let view = |column: &Column| ColumnView { head: shape.head(column), is_words: column.is_words() };
+    shape.columns().into_iter().map(view).collect()
 }
 
-fn cell(cell: &CellSummary, memory: &str) -> CellView {
-    let verdict = if cell.void.is_some() { "void".into() } else { text::markdown(&text::judgement(cell)) };
+fn level<'a>(summary: &'a Summary, shape: &Shape, context: u32) -> LevelView<'a> {
+    let here = summary.cells.iter().filter(|cell| cell.context == context);
+    LevelView { context, cells: here.map(|of| cell(of, shape)).collect() }
+}
+
+fn cell<'a>(cell: &'a CellSummary, shape: &Shape) -> CellView<'a> {
+    let value = |column: &Column| {
+        let value = shape.value(column, cell);
+        // Names of tasks are in the words; brackets of intervals are ours.
+        if column.is_words() { text::markdown(&value) } else { value }
+    };
     CellView {
-        setting: text::code(&cell.setting),
-        quality: text::estimate(cell.quality, text::score) + &text::broke(cell),
-        difference: text::estimate(cell.difference, text::signed_points),
-        verdict,
-        kld: cell.kld.as_ref().map_or(text::NONE.into(), |kld| text::estimate(Some(kld.mean), text::nat)),
-        ttft: text::estimate(cell.ttft_s, text::seconds),
-        prefill: text::estimate(cell.prefill_tps, text::significant),
-        decode: text::estimate(cell.decode_tps, text::significant),
-        memory: text::peak(cell, memory),
-        front: text::front(cell),
-        command: cell.command.as_ref().map(|command| text::fenced(command, "sh")),
+        setting: &cell.setting,
+        values: shape.columns().into_iter().map(value).collect(),
+        command: cell.command.as_deref(),
         effective: effective(cell),
     }
 }
@@ -455,146 +345,4 @@ fn effective_lengths(summary: &Summary) -> Vec<EffectiveView> {
         EffectiveView { setting: text::code(&length.setting), within, shown, above }
     };
     summary.effective.iter().map(row).collect()
-}
-
-fn kld_level(summary: &Summary, context: u32) -> Option<KldLevelView> {
-    let here = summary.cells.iter().filter(|cell| cell.context == context);
-    let rows: Vec<KldView> =
-        here.filter_map(|cell| Some(kld_row(&cell.setting, cell.kld.as_ref()?))).collect();
-    (!rows.is_empty()).then_some(KldLevelView { context: text::tokens(context), rows })
-}
-
-fn kld_row(setting: &str, kld: &KldSummary) -> KldView {
-    KldView {
-        setting: text::code(setting),
-        mean: text::estimate(Some(kld.mean), text::nat),
-        median: text::nat(kld.median),
-        p99: text::nat(kld.p99),
-        p999: text::nat(kld.p999),
-        rms: text::percent(kld.rms_delta_p),
-        top1: text::percent(kld.top1_agreement),
-        perplexity: text::significant(kld.perplexity),
-        listed: kld.unlisted.map_or(String::new(), |unlisted| text::percent(1.0 - unlisted)),
-        positions: format!(
-            "{} in {} {}{}",
-            kld.positions,
-            kld.mean.n,
-            if kld.mean.n == 1 { "text" } else { "texts" },
-            if kld.outside > 0 { format!(", {} outside the lists", kld.outside) } else { String::new() }
-        ),
-    }
-}
-
-fn aa(summary: &Summary) -> Vec<AaView> {
-    summary
-        .aa
-        .iter()
-        .map(|row| AaView {
-            context: text::tokens(row.context),
-            pairs: row.pairs,
-            discordance: text::percent(row.discordance),
-            identical: text::percent(row.identical_replies),
-            difference: text::estimate(row.difference, text::signed_points),
-            kld: or_none(row.max_kld.map(text::nat)),
-        })
-        .collect()
-}
-
-fn triggers(summary: &Summary) -> Vec<TriggerView> {
-    summary
-        .triggers
-        .iter()
-        .map(|row| TriggerView {
-            context: text::tokens(row.context),
-            setting: text::code(&row.setting),
-            cases: row.cases,
-            both: row.both,
-            only_setting: row.only_setting,
-            only_reference: row.only_reference,
-            f1: text::estimate(row.f1, text::score),
-            leaked: row.leaked,
-            valid: format!("{} of {}", row.valid_calls, row.calls),
-        })
-        .collect()
-}
-
-fn power(summary: &Summary) -> Vec<PowerView> {
-    let compared =
-        summary.cells.iter().filter(|cell| cell.setting != summary.reference && cell.void.is_none());
-    compared
-        .map(|cell| PowerView {
-            context: text::tokens(cell.context),
-            setting: text::code(&cell.setting),
-            pairs: or_none(cell.difference.map(|difference| difference.n.to_string())),
-            mde: or_none(cell.mde.map(smallest_shown)),
-            p: or_none(cell.p_holm.map(|p| if p < 0.001 { "< 0.001".into() } else { format!("{p:.3}") })),
-        })
-        .collect()
-}
-
-/// Scores differ by 100 points at most: so few items that only more could be shown show nothing.
-fn smallest_shown(difference: f64) -> String {
-    if difference < 1.0 { text::points(difference) } else { "none".into() }
-}
-
-fn voids(summary: &Summary) -> Vec<String> {
-    let void = summary.cells.iter().filter_map(|cell| Some((cell, cell.void.as_ref()?)));
-    void.map(|(cell, reason)| {
-        format!(
-            "{} at {} tokens: {}",
-            text::code(&cell.setting),
-            text::tokens(cell.context),
-            text::markdown(reason)
-        )
-    })
-    .collect()
-}
-
-fn failures(summary: &Summary) -> Vec<FailureView> {
-    let listed = summary.failures.iter().take(LISTED_FAILURES);
-    listed
-        .map(|failure| FailureView {
-            setting: text::code(&failure.setting),
-            context: text::tokens(failure.context),
-            task: text::markdown(&failure.task),
-            index: failure.index,
-            stage: format!("{:?}", failure.stage).to_lowercase(),
-            error: text::markdown(&failure.error),
-        })
-        .collect()
-}
-
-fn failure_words(summary: &Summary) -> String {
-    match summary.failures.len() {
-        1 => "1 trial broke.".into(),
-        n if n > LISTED_FAILURES => format!("{n} trials broke; the first {LISTED_FAILURES}:"),
-        n => format!("{n} trials broke."),
-    }
-}
-
-fn engines(summary: &Summary) -> Vec<String> {
-    let engines = summary.engines.iter();
-    engines
-        .map(|engine| {
-            let parts = [&engine.name, &engine.version, &engine.origin].map(|part| text::markdown(part));
-            joined(parts.into_iter().filter(|part| !part.is_empty()))
-        })
-        .collect()
-}
-
-fn models(summary: &Summary) -> Vec<String> {
-    let models = summary.models.iter();
-    models
-        .map(|model| {
-            let derived = if model.derived { "**derived**, " } else { "" };
-            format!(
-                "{} {}, {derived}{}, {}, SHA-256 {}",
-                text::markdown(&model.name),
-                text::code(&model.weights),
-                text::markdown(&model.origin),
-                text::bytes(model.bytes),
-                text::code(&model.sha256)
-            )
-        })
-        .collect()
 }

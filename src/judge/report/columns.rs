@@ -1,0 +1,332 @@
+//! What is said of a cell, figure by figure. Each is declared once, in [`COLUMNS`]: the Markdown table, the terminal's
+//! table and `cells.csv` follow.
+
+use super::csv::{Field, with_interval};
+use super::text;
+use crate::judge::analysis::summary::{CellSummary, Estimate, FrontStatus, MemoryKind};
+use crate::record::Direction;
+
+/// A figure of a cell.
+pub(super) struct Column {
+    /// Name in `cells.csv`.
+    pub(super) name: &'static str,
+    /// Unit in `cells.csv`, behind the name; empty where it has none.
+    unit: &'static str,
+    take: Take,
+    shown: Option<Shown>,
+}
+
+/// How a figure is taken from a cell.
+enum Take {
+    Text(fn(&CellSummary) -> String),
+    Whole(fn(&CellSummary) -> Option<u64>),
+    Number(fn(&CellSummary) -> Option<f64>),
+    /// With both ends of its interval.
+    Estimate(fn(&CellSummary) -> Option<Estimate>),
+    /// And with the number of observations.
+    Counted(fn(&CellSummary) -> Option<Estimate>),
+}
+
+/// How tables for people show a figure.
+struct Shown {
+    head: &'static str,
+    /// Unit in the column's head; empty where each value has its own.
+    unit: &'static str,
+    better: Option<Direction>,
+    format: Format,
+    terminal: Terminal,
+}
+
+/// How a value is written.
+enum Format {
+    /// A number, by this.
+    Figure(fn(f64) -> String),
+    /// The same, with words behind it.
+    Noted(fn(f64) -> String, fn(&CellSummary) -> String),
+    /// Words of the cell.
+    Words(fn(&CellSummary) -> String),
+    /// A peak of memory, whose kind the head says where all cells have the same.
+    Peak,
+}
+
+/// How much of a figure the terminal has room for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Terminal {
+    Nothing,
+    Value,
+    Interval,
+}
+
+/// Every figure of a cell, in the order of `cells.csv` and of tables.
+pub(super) const COLUMNS: &[Column] = &[
+    text("setting", |cell| cell.setting.clone()),
+    whole("context", "tokens", |cell| Some(cell.context.into())),
+    text("void", |cell| cell.void.clone().unwrap_or_default()),
+    whole("planned", "", |cell| Some(cell.planned.into())),
+    whole("scored", "", |cell| Some(cell.scored.into())),
+    whole("unscored", "", |cell| Some(cell.unscored.into())),
+    whole("failed", "", |cell| Some(cell.failed.into())),
+    whole("truncated", "", |cell| Some(cell.truncated.into())),
+    counted("quality", |cell| cell.quality)
+        .shown("quality", "", Format::Noted(text::score, text::broke), Terminal::Value)
+        .better(Direction::Up),
+    counted("difference", |cell| cell.difference).shown(
+        "difference",
+        "points",
+        Format::Figure(text::signed_points),
+        Terminal::Interval,
+    ),
+    number("mde", "", |cell| cell.mde),
+    number("p_holm", "", |cell| cell.p_holm),
+    text("verdict", |cell| text::verdict(cell.verdict).to_owned()).shown(
+        "verdict",
+        "",
+        Format::Words(verdict),
+        Terminal::Value,
+    ),
+    estimate("kld_mean", "nat", |cell| cell.kld.as_ref().map(|kld| kld.mean))
+        .shown("KLD", "nat", Format::Figure(text::nat), Terminal::Value)
+        .better(Direction::Down),
+    number("kld_median", "nat", |cell| cell.kld.as_ref().map(|kld| kld.median)),
+    number("kld_p99", "nat", |cell| cell.kld.as_ref().map(|kld| kld.p99)),
+    number("kld_p999", "nat", |cell| cell.kld.as_ref().map(|kld| kld.p999)),
+    number("rms_delta_p", "", |cell| cell.kld.as_ref().map(|kld| kld.rms_delta_p)),
+    number("top1_agreement", "", |cell| cell.kld.as_ref().map(|kld| kld.top1_agreement)),
+    number("perplexity", "", |cell| cell.kld.as_ref().map(|kld| kld.perplexity)),
+    number("kld_unlisted", "", |cell| cell.kld.as_ref().and_then(|kld| kld.unlisted)),
+    estimate("ttft", "s", |cell| cell.ttft_s)
+        .shown("TTFT", "", Format::Figure(text::seconds), Terminal::Value)
+        .better(Direction::Down),
+    estimate("prefill", "tps", |cell| cell.prefill_tps)
+        .shown("prefill", "tokens/s", Format::Figure(text::significant), Terminal::Nothing)
+        .better(Direction::Up),
+    estimate("decode", "tps", |cell| cell.decode_tps)
+        .shown("decode", "tokens/s", Format::Figure(text::significant), Terminal::Value)
+        .better(Direction::Up),
+    number("engine_decode", "tps", |cell| cell.engine_decode_tps.map(|rate| rate.value)),
+    number("itl_p50", "s", |cell| cell.itl_p50_s),
+    number("itl_p95", "s", |cell| cell.itl_p95_s),
+    number("itl_max", "s", |cell| cell.itl_max_s),
+    number("draft_acceptance", "", |cell| cell.draft_acceptance),
+    whole("peak", "bytes", |cell| cell.memory.peak_bytes)
+        .shown("memory", "", Format::Peak, Terminal::Value)
+        .better(Direction::Down),
+    whole("peak_rss", "bytes", |cell| cell.memory.peak_rss_bytes),
+    whole("peak_pss", "bytes", |cell| cell.memory.peak_pss_bytes),
+    whole("peak_anon", "bytes", |cell| cell.memory.peak_anon_bytes),
+    whole("peak_file", "bytes", |cell| cell.memory.peak_file_bytes),
+    whole("kv", "bytes", |cell| cell.memory.kv_bytes),
+    whole("compute", "bytes", |cell| cell.memory.compute_bytes),
+    whole("model", "bytes", |cell| cell.memory.model_bytes),
+    whole("peak_vram", "bytes", |cell| cell.memory.peak_vram_bytes),
+    whole("peak_vram_device", "bytes", |cell| cell.memory.peak_vram_device_bytes),
+    number("energy_per_request", "j", |cell| cell.energy.as_ref().map(|energy| energy.per_request_j.value)),
+    number("energy_per_token", "j", |cell| cell.energy.as_ref().and_then(|energy| energy.per_token_j)),
+    number("energy_per_right_answer", "j", |cell| {
+        cell.energy.as_ref().and_then(|energy| energy.per_right_answer_j)
+    }),
+    text("front", |cell| front_name(cell.front).to_owned()).shown(
+        "front",
+        "",
+        Format::Words(text::front),
+        Terminal::Value,
+    ),
+    number("front_frequency", "", |cell| cell.front_frequency),
+    text("not_comparable", |cell| cell.not_comparable.join("; ")),
+    estimate("ttft_ratio", "", |cell| cell.ttft_ratio),
+    estimate("prefill_ratio", "", |cell| cell.prefill_ratio),
+    estimate("decode_ratio", "", |cell| cell.decode_ratio),
+    estimate("energy_ratio", "", |cell| cell.energy_ratio),
+    text("peak_kind", |cell| cell.memory.peak_kind.map_or("", MemoryKind::name).to_owned()),
+];
+
+const fn column(name: &'static str, unit: &'static str, take: Take) -> Column {
+    Column { name, unit, take, shown: None }
+}
+
+const fn text(name: &'static str, take: fn(&CellSummary) -> String) -> Column {
+    column(name, "", Take::Text(take))
+}
+
+const fn whole(name: &'static str, unit: &'static str, take: fn(&CellSummary) -> Option<u64>) -> Column {
+    column(name, unit, Take::Whole(take))
+}
+
+const fn number(name: &'static str, unit: &'static str, take: fn(&CellSummary) -> Option<f64>) -> Column {
+    column(name, unit, Take::Number(take))
+}
+
+const fn estimate(
+    name: &'static str,
+    unit: &'static str,
+    take: fn(&CellSummary) -> Option<Estimate>,
+) -> Column {
+    column(name, unit, Take::Estimate(take))
+}
+
+const fn counted(name: &'static str, take: fn(&CellSummary) -> Option<Estimate>) -> Column {
+    column(name, "", Take::Counted(take))
+}
+
+impl Column {
+    /// Shows it in tables for people, too.
+    const fn shown(self, head: &'static str, unit: &'static str, format: Format, terminal: Terminal) -> Self {
+        let Self { name, unit: csv_unit, take, .. } = self;
+        let shown = Shown { head, unit, better: None, format, terminal };
+        Self { name, unit: csv_unit, take, shown: Some(shown) }
+    }
+
+    /// Says which way is better.
+    const fn better(mut self, direction: Direction) -> Self {
+        if let Some(shown) = &mut self.shown {
+            shown.better = Some(direction);
+        }
+        self
+    }
+
+    /// Returns its names in the header of `cells.csv`.
+    pub(super) fn csv_names(&self) -> Vec<String> {
+        let name = |part: &str| {
+            let unit = if self.unit.is_empty() { String::new() } else { format!("_{}", self.unit) };
+            format!("{}{part}{unit}", self.name)
+        };
+        match self.take {
+            Take::Text(_) | Take::Whole(_) | Take::Number(_) => vec![name("")],
+            Take::Estimate(_) => vec![name(""), name("_low"), name("_high")],
+            Take::Counted(_) => vec![name(""), name("_low"), name("_high"), name("_n")],
+        }
+    }
+
+    /// Returns the values for [`Self::csv_names`].
+    pub(super) fn csv_fields(&self, cell: &CellSummary) -> Vec<Field<'static>> {
+        match self.take {
+            Take::Text(take) => vec![Field::Words(take(cell))],
+            Take::Whole(take) => vec![Field::Whole(take(cell))],
+            Take::Number(take) => vec![Field::Number(take(cell))],
+            Take::Estimate(take) => with_interval(take(cell)).into(),
+            Take::Counted(take) => {
+                let estimate = take(cell);
+                with_interval(estimate).into_iter().chain([Field::count(estimate)]).collect()
+            }
+        }
+    }
+
+    fn number(&self, cell: &CellSummary) -> Option<Estimate> {
+        let bare = |value: f64| Estimate { value, low: None, high: None, n: 0 };
+        match self.take {
+            Take::Text(_) => None,
+            Take::Whole(take) => take(cell).map(|whole| bare(whole as f64)),
+            Take::Number(take) => take(cell).map(bare),
+            Take::Estimate(take) | Take::Counted(take) => take(cell),
+        }
+    }
+
+    /// Whether it says something in words.
+    pub(super) const fn is_words(&self) -> bool {
+        matches!(self.take, Take::Text(_))
+    }
+}
+
+/// The columns of a table for people.
+pub(super) struct Shape {
+    /// Which memory the peaks are of.
+    memory: &'static str,
+    /// Numbers come first, words behind them; with values that have no room for their intervals.
+    is_narrow: bool,
+}
+
+impl Shape {
+    /// A table with intervals and units in its heads.
+    pub(super) fn wide(cells: &[CellSummary]) -> Self {
+        Self { memory: text::memory_head(cells.iter()), is_narrow: false }
+    }
+
+    /// A table for a terminal.
+    pub(super) fn narrow(cells: &[CellSummary]) -> Self {
+        Self { is_narrow: true, ..Self::wide(cells) }
+    }
+
+    /// Returns the columns that the table has.
+    pub(super) fn columns(&self) -> Vec<&'static Column> {
+        let shown = |column: &&Column| {
+            let in_terminal = |shown: &Shown| shown.terminal != Terminal::Nothing;
+            column.shown.as_ref().is_some_and(|shown| !self.is_narrow || in_terminal(shown))
+        };
+        let mut columns: Vec<&Column> = COLUMNS.iter().filter(shown).collect();
+        if self.is_narrow {
+            columns.sort_by_key(|column| column.is_words());
+        }
+        columns
+    }
+
+    /// Returns the head of a column, with its unit where there is room.
+    pub(super) fn head(&self, column: &Column) -> String {
+        let Some(shown) = &column.shown else { return column.name.to_owned() };
+        let head = if matches!(shown.format, Format::Peak) { self.memory } else { shown.head };
+        if self.is_narrow {
+            return head.to_owned();
+        }
+        let unit = if shown.unit.is_empty() { String::new() } else { format!(" ({})", shown.unit) };
+        let arrow = match shown.better {
+            Some(Direction::Up) => " ↑",
+            Some(Direction::Down) => " ↓",
+            None => "",
+        };
+        format!("{head}{unit}{arrow}")
+    }
+
+    /// Returns a cell's value; nothing in it is escaped.
+    pub(super) fn value(&self, column: &Column, cell: &CellSummary) -> String {
+        let Some(shown) = &column.shown else { return String::new() };
+        let number = |of: fn(f64) -> String| {
+            let short = self.is_narrow && shown.terminal == Terminal::Value;
+            let estimate = column.number(cell).map(|figure| match short {
+                true => Estimate { low: None, high: None, ..figure },
+                false => figure,
+            });
+            text::estimate(estimate, of)
+        };
+        match shown.format {
+            Format::Figure(of) => number(of),
+            Format::Noted(of, note) => number(of) + &note(cell),
+            Format::Words(words) => words(cell),
+            Format::Peak => text::peak(cell, self.memory),
+        }
+    }
+}
+
+fn verdict(cell: &CellSummary) -> String {
+    if cell.void.is_some() { "void".to_owned() } else { text::judgement(cell) }
+}
+
+const fn front_name(front: FrontStatus) -> &'static str {
+    match front {
+        FrontStatus::OnFront => "on_front",
+        FrontStatus::OnlyByCost => "only_by_cost",
+        FrontStatus::Dominated => "dominated",
+        FrontStatus::NotSeparable => "not_separable",
+        FrontStatus::NotMeasured => "not_measured",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::judge::analysis::testing;
+
+    #[test]
+    fn every_table_follows_from_the_declarations() {
+        let mut cell = testing::cell("q8_0", 512);
+        cell.kld = None;
+        cell.ttft_s = Some(Estimate { value: 0.5, low: Some(0.25), high: Some(0.75), n: 9 });
+        let ttft = COLUMNS.iter().find(|column| column.name == "ttft").unwrap();
+        assert_eq!(ttft.csv_names(), ["ttft_s", "ttft_low_s", "ttft_high_s"]);
+        let cells = [cell];
+        let (wide, narrow) = (Shape::wide(&cells), Shape::narrow(&cells));
+        assert_eq!((wide.head(ttft), narrow.head(ttft)), ("TTFT ↓".to_owned(), "TTFT".to_owned()));
+        assert_eq!(wide.value(ttft, &cells[0]), "500 ms [250 ms, 750 ms]");
+        assert_eq!(narrow.value(ttft, &cells[0]), "500 ms");
+        let words: Vec<&str> = narrow.columns().iter().rev().take(2).map(|column| column.name).collect();
+        assert_eq!(words, ["front", "verdict"], "words stand behind the numbers");
+    }
+}

@@ -1,0 +1,5 @@
+//! Sections that the template makes of the summary alone.
+
+mod arms;
+mod conversations;
+mod serving;
