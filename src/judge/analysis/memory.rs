@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::record::{Effective, Measurement, metric};
 
 /// Engines that compute on graphics cards wherever there are any.
-const ON_CARDS: &[&str] = &["vllm", "sglang"];
+const ON_CARDS: &[&str] = &["vllm", "sglang", "tabbyapi"];
 
 /// The largest of the peaks of the cell's trials, and the buffers that the engine reported.
 pub(crate) fn measure(run: &Run<'_>, visit: Visit<'_>) -> Result<MemorySummary> {

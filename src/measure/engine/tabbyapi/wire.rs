@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::measure::client::Failure;
 use crate::measure::client::wire::body::{merged, said};
 use crate::measure::client::wire::{ChatRequest, WireFormat};
-use crate::record::prefill;
+use crate::record::{ANY_OBJECT, prefill};
 
 /// OpenAI's chat completions with more samplers, and a tokeniser of its own.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +31,9 @@ impl WireFormat for Tabby {
             "dry_multiplier": 0.0,
         });
         let mut body = merged(said(request.conversation), rest);
+        if let Some(schema) = request.conversation.response_schema {
+            held_to(&mut body, schema);
+        }
         if prefill(request.conversation.messages).is_some() {
             body = merged(body, json!({ "add_generation_prompt": false, "continue_final_message": true }));
         }
@@ -44,6 +47,14 @@ impl WireFormat for Tabby {
     fn tokenize(&self, text: &str, add_special: bool) -> Value {
         json!({ "text": text, "add_bos_token": add_special, "encode_special_tokens": true })
     }
+}
+
+/// Its `response_format` is another one than OpenAI's: the schema stands at the top of the request instead.
+fn held_to(body: &mut Value, schema: &Value) {
+    if let Value::Object(body) = body {
+        body.shift_remove("response_format");
+    }
+    body["json_schema"] = if *schema == ANY_OBJECT { json!({ "type": "object" }) } else { schema.clone() };
 }
 
 #[cfg(test)]
@@ -85,6 +96,16 @@ mod tests {
             (&sent["add_generation_prompt"], &sent["continue_final_message"]),
             (&json!(false), &json!(true))
         );
+    }
+
+    #[test]
+    fn a_schema_stands_at_the_top() {
+        let schema = json!({ "type": "object", "properties": { "n": { "type": "integer" } } });
+        let mut body = json!({ "response_format": { "type": "json_schema" }, "stream": true });
+        held_to(&mut body, &schema);
+        assert_eq!(body, json!({ "stream": true, "json_schema": schema }));
+        held_to(&mut body, &ANY_OBJECT);
+        assert_eq!(body["json_schema"], json!({ "type": "object" }));
     }
 
     #[test]
