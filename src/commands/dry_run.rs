@@ -394,7 +394,11 @@ impl Commands {
     fn config_of(&self, argv: &Argv) -> String {
         let named = |config: &&ConfigFile| argv.args.iter().any(|arg| Path::new(arg) == config.path);
         let Some(config) = self.configs.iter().find(named) else { return String::new() };
-        let lines = config.text.lines().map(|line| format!("    {}\n", crate::console::shown(line)));
+        let lines = config.text.lines().map(|line| {
+            // Indentation is meaning there, and cleaning trims it.
+            let (indent, said) = line.split_at(line.len() - line.trim_start_matches(' ').len());
+            format!("    {indent}{}\n", crate::console::shown(said))
+        });
         format!("  {}:\n{}", config.path.display(), lines.collect::<String>())
     }
 }
