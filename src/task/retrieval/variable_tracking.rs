@@ -95,7 +95,7 @@ impl Chain {
     }
 
     fn question(&self) -> String {
-        format!("CaseDraft: Which variables have the value {}?", self.value)
+        format!("Question: Which variables have the value {}?", self.value)
     }
 }
 
