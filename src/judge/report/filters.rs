@@ -54,8 +54,11 @@ pub(super) fn install(environment: &mut Environment<'_>, markup: &'static Markup
     }
 }
 
+/// Writes a number.
+type Format = fn(f64) -> String;
+
 /// The filters of figures, and how they write a number.
-const FIGURES: &[(&str, fn(f64) -> String)] = &[
+const FIGURES: &[(&str, Format)] = &[
     ("bytes", |bytes| text::bytes(bytes as u64)),
     ("change_of_bytes", |bytes| text::signed_bytes(bytes as i64)),
     ("count", |count| text::thousands(count as u64)),
