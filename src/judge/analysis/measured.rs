@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::draws::{Draw, Draws};
-use super::quality::Difference;
+use super::quality::interval::Difference;
 use super::summary::{CellSummary, Estimate};
 use crate::record::Objective;
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::run::Run;
 use super::summary::{Unit, WarningCode};
-use super::warnings::Finding;
+use super::warnings::finding::Finding;
 use crate::record::{Case, Reply, Source, Trial, metric};
 
 /// So many tokens over its budget are a matter of how a server counts (the token that ends a reply, a last draft).

@@ -2,7 +2,7 @@
 
 use super::memory;
 use super::run::Run;
-use super::warnings::Finding;
+use super::warnings::finding::Finding;
 use crate::record::journal::loadtest::{LoadServer, LoadStep};
 use crate::record::suite::{Arrivals, LoadSpec};
 use crate::record::{Measurement, metric};

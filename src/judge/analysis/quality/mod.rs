@@ -22,7 +22,7 @@ use crate::record::suite::Suite;
 use crate::record::{Prompt, Reply, Trial};
 use crate::task::Weight;
 
-mod interval;
+pub(crate) mod interval;
 
 pub(crate) use interval::{
     Difference, anytime_difference, anytime_score, contrast_of, mean_score, paired_difference, pooled,

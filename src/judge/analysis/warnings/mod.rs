@@ -7,7 +7,7 @@ use crate::judge::analysis::run::Run;
 use crate::judge::analysis::summary::{Summary, Unit, Warning, WarningCode};
 
 mod doubts;
-mod finding;
+pub(crate) mod finding;
 mod limits;
 mod memory;
 mod not_measured;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::families::{Sign, Written};
+use super::families::written::{Sign, Written};
 
 /// Languages of fences that hold calls and nothing else.
 const FENCES_OF_CALLS: [&str; 6] =

@@ -13,7 +13,7 @@ mod named;
 mod pythonic;
 mod source;
 mod tags;
-mod written;
+pub(super) mod written;
 mod xml;
 
 pub(super) use source::Source;
