@@ -46,11 +46,11 @@ pub struct Global {
 pub enum Command {
     /// Run a suite and report it
     Run(RunArgs),
-    /// Go on with a run that was interrupted
+    /// Resume a run that was interrupted
     Resume(ResumeArgs),
     /// Make the report of a run again, from its journal alone
     Report(ReportArgs),
-    /// Look after the runs folder: list, show, trend, export, prune
+    /// Manage the runs folder: list, show, trend, export, prune
     History(HistoryArgs),
     /// Choose a setting of a run for a context length and the memory there is
     Pick(PickArgs),
@@ -64,9 +64,9 @@ pub enum Command {
     Cases(CasesArgs),
     /// Check a suite without running anything
     Validate(ValidateArgs),
-    /// List what there is
+    /// List tasks, engines or suites
     List(ListArgs),
-    /// Say what was found on this machine, and what that means
+    /// Check this machine: what was found, and what that means
     Doctor(DoctorArgs),
     /// Print a JSON Schema
     Schema(SchemaArgs),

@@ -26,7 +26,7 @@ impl Staged {
             Ok(()) => Ok(staged),
             Err(source) => Err(Error::runtime(format!("cannot write {}", staged.path.display()))
                 .with_source(source)
-                .hint("is there room on the disk? what was there before is as it was")),
+                .hint("is the disk full? what was there before is as it was")),
         }
     }
 

@@ -41,7 +41,7 @@ static CARD: EngineCard = EngineCard {
     speculation_types: &["off", UNKNOWN],
     properties: &["/v1/models"],
     limits: &[
-        (Capability::Launch, Support::No("it is attached to by its address")),
+        (Capability::Launch, Support::No("attach to a running server by URL")),
         (Capability::Tokenise, Support::No("its interface has no tokeniser")),
         (Capability::TokenLogprobs, Support::No("kneepoint reads none from it")),
         (Capability::PromptLogprobs, Support::No("its interface lists none")),

@@ -33,7 +33,7 @@ pub enum HubError {
         why: String,
     },
     /// 401 or 403.
-    #[error("the hub lets nobody in ({status})")]
+    #[error("the hub denied access ({status})")]
     Denied {
         /// HTTP status.
         status: u16,
@@ -95,7 +95,7 @@ impl HubError {
             (Self::Address(_), _) => error.hint("HF_ENDPOINT is to be like https://HOST"),
             (Self::Answer(_), _) => error.hint("is HF_ENDPOINT a hub?"),
             (Self::Content(_), _) => error.hint("it was deleted; run the command again"),
-            (Self::Write { .. }, _) => error.hint("is there room? KNEEPOINT_CACHE_DIR names another folder"),
+            (Self::Write { .. }, _) => error.hint("is the disk full? KNEEPOINT_CACHE_DIR names another folder"),
         }
     }
 }
