@@ -67,7 +67,7 @@ fn a_run_says_so_in_its_report() {
     let bench = bench(&[]);
     stdout(&bench.command(&["run", "suite.toml", "-q"]).output().unwrap());
     let report = std::fs::read_to_string(bench.run_folder().join("report.md")).unwrap();
-    assert!(report.contains("made for 256 tokens: what is said of 512 tokens"), "{report}");
+    assert!(report.contains("trained for 256 tokens: what is said of 512 tokens"), "{report}");
 }
 
 #[test]
