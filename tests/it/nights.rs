@@ -125,7 +125,13 @@ fn the_mornings_report_begins_with_the_run_before() {
     let second = output(&bench, &["run", "suite.toml"]);
     let stdout = String::from_utf8_lossy(&second.stdout).into_owned();
     assert!(stdout.starts_with(&format!("Since {name}")), "{stdout}");
-    assert!(stdout.contains("the set-up is the same"), "{stdout}");
+    // Nothing but how fast the machine copies memory, which others on it change from minute to minute.
+    let words = stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    let sentence = words.split(" context setting ").next().unwrap();
+    let only_memory = sentence
+        .split_once("what else changed: ")
+        .is_some_and(|(_, what)| what.starts_with("memory copied by all processors") && !what.contains(';'));
+    assert!(sentence.contains("the set-up is the same") || only_memory, "{stdout}");
 
     // The same by every name of a run.
     let of = |run: &str| -> Value {
