@@ -81,36 +81,50 @@ fn going_on_takes_the_progress_and_nothing_more() {
     assert!(found.cases.iter().all(|case| case.prompt == Prompt::chat(Vec::new())));
 }
 
+/// Cuts a journal there: what is read is the whole lines before the cut, and writing goes on behind them, as a resumed
+/// run does: the cases that were lost first, since a trial without its case is damage.
+fn cut_at(cut: usize) {
+    let (journal, bytes, ends) = written();
+    let whole = ends.iter().copied().filter(|end| *end <= cut).max();
+    match (parse(&bytes[..cut]), whole) {
+        (Err(_), None) => return,
+        (Ok((read, length)), Some(end)) => {
+            assert_eq!(length, end, "cut at {cut}");
+            assert!(journal.cases.starts_with(&read.cases), "cut at {cut}");
+            assert!(journal.trials.starts_with(&read.trials), "cut at {cut}");
+        }
+        (result, whole) => panic!("{:?} with {whole:?}, cut at {cut}", result.is_ok()),
+    }
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join(FILE_NAME), &bytes[..cut]).unwrap();
+    let (mut writer, found) = JournalWriter::open(folder.path()).unwrap();
+    let cases = journal.cases.iter().skip(found.cases.len()).map(|case| Record::Case(Box::new(case.clone())));
+    let next = journal.trials.iter().skip(found.trials.len()).take(3);
+    for record in cases.chain(next.clone().map(|trial| Record::Trial(Box::new(trial.clone())))) {
+        writer.append(&record).unwrap();
+    }
+    drop(writer);
+    let now = load(folder.path()).unwrap();
+    assert_eq!(now.cases, journal.cases, "cut at {cut}");
+    assert_eq!(now.trials.len(), found.trials.len() + next.count(), "cut at {cut}");
+    assert!(journal.trials.starts_with(&now.trials), "cut at {cut}");
+}
+
+#[test]
+fn a_cut_at_the_end_of_a_line_and_beside_it_loses_at_most_that_line() {
+    for end in &written().2 {
+        for cut in [end - 1, *end, (end + 1).min(written().1.len())] {
+            cut_at(cut);
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Cut anywhere: what is read is the whole lines before the cut, and writing goes on behind them.
     #[test]
     fn any_truncation_loses_at_most_the_torn_line(share in 0.0f64..1.0) {
-        let (journal, bytes, ends) = written();
-        let cut = (bytes.len() as f64 * share) as usize;
-        let whole = ends.iter().copied().filter(|end| *end <= cut).max();
-        match (parse(&bytes[..cut]), whole) {
-            (Err(_), None) => {}
-            (Ok((read, length)), Some(end)) => {
-                prop_assert_eq!(length, end);
-                prop_assert!(journal.trials.starts_with(&read.trials));
-            }
-            (result, whole) => prop_assert!(false, "{:?} with {:?}", result.is_ok(), whole),
-        }
-        if whole.is_some() {
-            let folder = tempfile::tempdir().unwrap();
-            std::fs::write(folder.path().join(FILE_NAME), &bytes[..cut]).unwrap();
-            let (mut writer, found) = JournalWriter::open(folder.path()).unwrap();
-            let next = journal.trials.iter().skip(found.trials.len()).take(3);
-            for trial in next.clone() {
-                writer.append(&Record::Trial(Box::new(trial.clone()))).unwrap();
-            }
-            drop(writer);
-            let now = load(folder.path()).unwrap().trials;
-            prop_assert_eq!(now.len(), found.trials.len() + next.count());
-            prop_assert!(journal.trials.starts_with(&now));
-        }
+        cut_at((written().1.len() as f64 * share) as usize);
     }
 
     #[test]
