@@ -6,9 +6,10 @@ use super::measured::Measured;
 use super::quality::Level;
 use super::run::Run;
 use super::summary::CellSummary;
-use super::{energy, memory, speed};
+use super::{declared, energy, memory, speed};
 use crate::error::Result;
 use crate::record::journal::LaunchRecord;
+use crate::record::metric;
 
 /// Every cell of a context length, measured but not judged.
 pub(super) fn of_level(run: &Run<'_>, level: &Level<'_>, kld: &Comparison) -> Result<Vec<Measured>> {
@@ -38,6 +39,7 @@ fn measure(run: &Run<'_>, level: &Level<'_>, kld: &Comparison, setting: &str) ->
     level.measure(&mut cell);
     speed::measure(run, &mut cell.summary, &mut cell.draws)?;
     energy::measure(run, &mut cell.summary, &mut cell.draws)?;
+    declared::measure(run, &mut cell.summary, metric::FIGURES)?;
     if let Some((kld, kld_draws)) = kld.cells.get(setting) {
         cell.summary.kld = Some(kld.clone());
         cell.draws.kld.clone_from(kld_draws);

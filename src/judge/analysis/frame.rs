@@ -73,17 +73,6 @@ pub(crate) struct Timed {
 /// What identifies a request between visits: task, arm and case.
 pub(crate) type RequestKey = (Arc<str>, Arc<str>, String);
 
-/// A column of numbers and where each comes from: the sources are tried in order.
-struct Figure {
-    column: &'static str,
-    metric: &'static str,
-    sources: &'static [Source],
-}
-
-const fn figure(column: &'static str, metric: &'static str, sources: &'static [Source]) -> Figure {
-    Figure { column, metric, sources }
-}
-
 /// Time to first token (s), client's clock.
 pub(crate) const TTFT: &str = "ttft_s";
 /// Cold prefill rate (tokens/s), engine's where it reports one.
@@ -130,31 +119,6 @@ pub(crate) const ENERGY: &str = "energy_j";
 pub(crate) const STEAL: &str = "steal_ratio";
 /// Share of CPU time that others used.
 pub(crate) const OTHER_CPU: &str = "other_cpu_ratio";
-
-const FIGURES: &[Figure] = &[
-    figure(TTFT, metric::TTFT_S, &[Source::Client]),
-    figure(PREFILL, metric::PREFILL_TPS, &[Source::Engine, Source::Client]),
-    figure(DECODE, metric::DECODE_TPS, &[Source::Client]),
-    figure(ENGINE_DECODE, metric::DECODE_TPS, &[Source::Engine]),
-    figure(OUTPUT, metric::OUTPUT_TOKENS, &[Source::Engine, Source::Client]),
-    figure(ITL_P50, metric::ITL_P50_S, &[Source::Client]),
-    figure(ITL_P95, metric::ITL_P95_S, &[Source::Client]),
-    figure(ITL_MAX, metric::ITL_MAX_S, &[Source::Client]),
-    figure(DRAFTED, metric::DRAFT_TOKENS, &[Source::Engine, Source::Client]),
-    figure(ACCEPTED, metric::DRAFT_ACCEPTED, &[Source::Engine, Source::Client]),
-    figure(RSS, metric::PEAK_RSS_BYTES, &[Source::Procfs]),
-    figure(PSS, metric::PEAK_PSS_BYTES, &[Source::Procfs]),
-    figure(ANON, metric::PEAK_ANON_BYTES, &[Source::Procfs]),
-    figure(FILE, metric::PEAK_FILE_BYTES, &[Source::Procfs]),
-    figure(VRAM, metric::PEAK_VRAM_BYTES, &[Source::Nvml, Source::Sysfs]),
-    figure(VRAM_DEVICE, metric::PEAK_VRAM_DEVICE_BYTES, &[Source::Nvml, Source::Sysfs]),
-    figure(GPU_ENERGY, metric::GPU_ENERGY_J, &[Source::Nvml, Source::Sysfs]),
-    figure(CPU_ENERGY, metric::CPU_ENERGY_J, &[Source::Rapl]),
-    figure(THROTTLED, metric::GPU_THROTTLED, &[Source::Nvml]),
-    figure(GPU_OTHERS, metric::GPU_OTHERS, &[Source::Nvml]),
-    figure(STEAL, metric::STEAL, &[Source::Procfs]),
-    figure(OTHER_CPU, metric::OTHER_CPU, &[Source::Procfs]),
-];
 
 /// The arm as a column value; joins do not match absent values, so a task without arms has an empty one.
 pub(crate) fn arm_name(arm: Option<Arm>) -> &'static str {
@@ -212,10 +176,10 @@ impl Frame {
             }),
         ];
         let taken = measured(journal);
-        for figure in FIGURES {
+        for figure in metric::FIGURES {
             let here = |source: &Source| taken.contains(&(figure.metric, *source));
             let sources: Vec<Source> = figure.sources.iter().copied().filter(here).collect();
-            columns.push(optional(figure.column, rows, |row| {
+            columns.push(optional(figure.name, rows, |row| {
                 sources.iter().find_map(|source| row.trial.measured(figure.metric, *source))
             }));
         }

@@ -9,6 +9,7 @@ mod arms;
 mod cells;
 pub mod compare;
 mod conversations;
+mod declared;
 mod divergence;
 mod draws;
 mod duration;

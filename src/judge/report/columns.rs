@@ -1,12 +1,14 @@
-//! What is said of a cell, figure by figure. Each is declared once, in [`COLUMNS`]: the Markdown table, the terminal's
-//! table and `cells.csv` follow.
+//! What is said of a cell, figure by figure. Each is declared once, in [`COLUMNS`] or, where it has no field of its own, in
+//! [`metric`]: the Markdown table, the terminal's table and `cells.csv` follow.
 
 use super::csv::{Field, with_interval};
 use super::text;
 use crate::judge::analysis::summary::{CellSummary, Estimate, FrontStatus, MemoryKind};
 use crate::record::Direction;
+use crate::record::metric::{self, Over, Unit};
 
 /// A figure of a cell.
+#[derive(Clone, Copy)]
 pub(super) struct Column {
     /// Name in `cells.csv`.
     pub(super) name: &'static str,
@@ -17,6 +19,7 @@ pub(super) struct Column {
 }
 
 /// How a figure is taken from a cell.
+#[derive(Clone, Copy)]
 enum Take {
     Text(fn(&CellSummary) -> String),
     Whole(fn(&CellSummary) -> Option<u64>),
@@ -25,9 +28,12 @@ enum Take {
     Estimate(fn(&CellSummary) -> Option<Estimate>),
     /// And with the number of observations.
     Counted(fn(&CellSummary) -> Option<Estimate>),
+    /// One that has no field of its own, by its name.
+    Declared(&'static str, Over),
 }
 
 /// How tables for people show a figure.
+#[derive(Clone, Copy)]
 struct Shown {
     head: &'static str,
     /// Unit in the column's head; empty where each value has its own.
@@ -38,6 +44,7 @@ struct Shown {
 }
 
 /// How a value is written.
+#[derive(Clone, Copy)]
 enum Format {
     /// A number, by this.
     Figure(fn(f64) -> String),
@@ -57,8 +64,8 @@ enum Terminal {
     Interval,
 }
 
-/// Every figure of a cell, in the order of `cells.csv` and of tables.
-pub(super) const COLUMNS: &[Column] = &[
+/// Every figure that has a field of its own, in the order of `cells.csv` and of tables.
+const COLUMNS: &[Column] = &[
     text("setting", |cell| cell.setting.clone()),
     whole("context", "tokens", |cell| Some(cell.context.into())),
     text("void", |cell| cell.void.clone().unwrap_or_default()),
@@ -140,6 +147,50 @@ pub(super) const COLUMNS: &[Column] = &[
     text("peak_kind", |cell| cell.memory.peak_kind.map_or("", MemoryKind::name).to_owned()),
 ];
 
+/// Returns every column of these cells: those of [`COLUMNS`], and behind them the declared figures that a cell has.
+pub(super) fn of(cells: &[CellSummary]) -> Vec<Column> {
+    with_declared(cells, metric::FIGURES)
+}
+
+fn with_declared(cells: &[CellSummary], figures: &'static [metric::Figure]) -> Vec<Column> {
+    let declared = figures.iter().filter_map(declared);
+    let declared = declared.filter(|column| cells.iter().any(|cell| column.number(cell).is_some()));
+    COLUMNS.iter().copied().chain(declared).collect()
+}
+
+/// The column of a figure without a field, where it says how it is shown.
+fn declared(figure: &'static metric::Figure) -> Option<Column> {
+    let shown = figure.shown?;
+    let suffix = shown.unit.suffix();
+    let bare = figure.name.strip_suffix(suffix).and_then(|name| name.strip_suffix('_'));
+    let (format, unit) = written(shown.unit);
+    let terminal = if shown.in_terminal { Terminal::Value } else { Terminal::Nothing };
+    Some(Column {
+        name: bare.unwrap_or(figure.name),
+        unit: bare.map_or("", |_| suffix),
+        take: Take::Declared(figure.name, shown.over),
+        shown: Some(Shown {
+            head: shown.head,
+            unit,
+            better: shown.better,
+            format: Format::Figure(format),
+            terminal,
+        }),
+    })
+}
+
+/// How values of a unit are written, and what the head says of it.
+fn written(unit: Unit) -> (fn(f64) -> String, &'static str) {
+    match unit {
+        Unit::Seconds => (text::seconds, ""),
+        Unit::Bytes => (|bytes| text::bytes(bytes as u64), ""),
+        Unit::TokensPerSecond => (text::significant, "tokens/s"),
+        Unit::Joules => (text::significant, "J"),
+        Unit::Share => (text::percent, ""),
+        Unit::Count => (text::significant, ""),
+    }
+}
+
 const fn column(name: &'static str, unit: &'static str, take: Take) -> Column {
     Column { name, unit, take, shown: None }
 }
@@ -191,9 +242,14 @@ impl Column {
             format!("{}{part}{unit}", self.name)
         };
         match self.take {
-            Take::Text(_) | Take::Whole(_) | Take::Number(_) => vec![name("")],
+            Take::Text(_)
+            | Take::Whole(_)
+            | Take::Number(_)
+            | Take::Declared(_, Over::Largest | Over::Total) => vec![name("")],
             Take::Estimate(_) => vec![name(""), name("_low"), name("_high")],
-            Take::Counted(_) => vec![name(""), name("_low"), name("_high"), name("_n")],
+            Take::Counted(_) | Take::Declared(_, Over::Median) => {
+                vec![name(""), name("_low"), name("_high"), format!("{}_n", self.name)]
+            }
         }
     }
 
@@ -204,9 +260,10 @@ impl Column {
             Take::Whole(take) => vec![Field::Whole(take(cell))],
             Take::Number(take) => vec![Field::Number(take(cell))],
             Take::Estimate(take) => with_interval(take(cell)).into(),
-            Take::Counted(take) => {
-                let estimate = take(cell);
-                with_interval(estimate).into_iter().chain([Field::count(estimate)]).collect()
+            Take::Counted(take) => counted_fields(take(cell)),
+            Take::Declared(_, Over::Median) => counted_fields(self.number(cell)),
+            Take::Declared(_, Over::Largest | Over::Total) => {
+                vec![Field::Number(self.number(cell).map(|figure| figure.value))]
             }
         }
     }
@@ -218,6 +275,7 @@ impl Column {
             Take::Whole(take) => take(cell).map(|whole| bare(whole as f64)),
             Take::Number(take) => take(cell).map(bare),
             Take::Estimate(take) | Take::Counted(take) => take(cell),
+            Take::Declared(name, _) => cell.figures.get(name).copied(),
         }
     }
 
@@ -227,8 +285,13 @@ impl Column {
     }
 }
 
+fn counted_fields(estimate: Option<Estimate>) -> Vec<Field<'static>> {
+    with_interval(estimate).into_iter().chain([Field::count(estimate)]).collect()
+}
+
 /// The columns of a table for people.
 pub(super) struct Shape {
+    all: Vec<Column>,
     /// Which memory the peaks are of.
     memory: &'static str,
     /// Numbers come first, words behind them; with values that have no room for their intervals.
@@ -238,7 +301,7 @@ pub(super) struct Shape {
 impl Shape {
     /// A table with intervals and units in its heads.
     pub(super) fn wide(cells: &[CellSummary]) -> Self {
-        Self { memory: text::memory_head(cells.iter()), is_narrow: false }
+        Self { all: of(cells), memory: text::memory_head(cells.iter()), is_narrow: false }
     }
 
     /// A table for a terminal.
@@ -247,12 +310,12 @@ impl Shape {
     }
 
     /// Returns the columns that the table has.
-    pub(super) fn columns(&self) -> Vec<&'static Column> {
+    pub(super) fn columns(&self) -> Vec<&Column> {
         let shown = |column: &&Column| {
             let in_terminal = |shown: &Shown| shown.terminal != Terminal::Nothing;
             column.shown.as_ref().is_some_and(|shown| !self.is_narrow || in_terminal(shown))
         };
-        let mut columns: Vec<&Column> = COLUMNS.iter().filter(shown).collect();
+        let mut columns: Vec<&Column> = self.all.iter().filter(shown).collect();
         if self.is_narrow {
             columns.sort_by_key(|column| column.is_words());
         }
@@ -328,5 +391,48 @@ mod tests {
         assert_eq!(narrow.value(ttft, &cells[0]), "500 ms");
         let words: Vec<&str> = narrow.columns().iter().rev().take(2).map(|column| column.name).collect();
         assert_eq!(words, ["front", "verdict"], "words stand behind the numbers");
+    }
+
+    const FIGURES: &[metric::Figure] = &[
+        figure("reply_bytes", metric::Shown { over: Over::Median, ..SHOWN }),
+        figure(
+            "replies",
+            metric::Shown { unit: Unit::Count, over: Over::Total, in_terminal: false, ..SHOWN },
+        ),
+        figure("nobody_has_it", SHOWN),
+    ];
+
+    const SHOWN: metric::Shown = metric::Shown {
+        head: "reply",
+        unit: Unit::Bytes,
+        better: Some(Direction::Down),
+        over: Over::Largest,
+        in_terminal: true,
+    };
+
+    const fn figure(name: &'static str, shown: metric::Shown) -> metric::Figure {
+        metric::Figure { name, metric: name, sources: &[], shown: Some(shown) }
+    }
+
+    #[test]
+    fn a_figure_without_a_field_has_its_columns_where_a_cell_has_it() {
+        let mut cell = testing::cell("q8_0", 512);
+        let reply = Estimate { value: 2048.0, low: Some(1024.0), high: Some(4096.0), n: 9 };
+        let replies = Estimate { value: 12.0, low: None, high: None, n: 1 };
+        cell.figures =
+            [("reply_bytes", reply), ("replies", replies)].map(|(n, of)| (n.to_owned(), of)).into();
+        let cells = [cell];
+        let wide = Shape { all: with_declared(&cells, FIGURES), ..Shape::wide(&cells) };
+        let narrow = Shape { is_narrow: true, all: wide.all.clone(), ..Shape::wide(&cells) };
+        let [.., reply, replies] = wide.all.as_slice() else { panic!() };
+        assert_eq!(reply.csv_names(), ["reply_bytes", "reply_low_bytes", "reply_high_bytes", "reply_n"]);
+        assert_eq!((reply.csv_fields(&cells[0]).len(), replies.csv_names()), (4, vec!["replies".to_owned()]));
+        assert_eq!(
+            (wide.head(reply), wide.value(reply, &cells[0])),
+            ("reply ↓".into(), "2.00 KiB [1.00 KiB, 4.00 KiB]".into())
+        );
+        assert_eq!(narrow.value(reply, &cells[0]), "2.00 KiB");
+        assert_eq!(wide.columns().len(), narrow.columns().len() + 2, "prefill and replies need room");
+        assert_eq!(with_declared(&[testing::cell("q8_0", 512)], FIGURES).len(), COLUMNS.len());
     }
 }

@@ -1,6 +1,6 @@
 //! The summary for programs: JSON with its schema, and CSV.
 
-use super::columns::{COLUMNS, Column};
+use super::columns::{self, Column};
 use super::csv::{Csv, Field, with_interval};
 use crate::error::{Context, Result};
 use crate::judge::analysis::history::Trend;
@@ -28,10 +28,11 @@ pub fn schema() -> String {
 
 /// One row a cell: figures in plain units (named in the header), absent ones empty.
 pub fn cells_csv(summary: &Summary) -> Vec<u8> {
-    let header: Vec<String> = COLUMNS.iter().flat_map(Column::csv_names).collect();
+    let columns = columns::of(&summary.cells);
+    let header: Vec<String> = columns.iter().flat_map(Column::csv_names).collect();
     let mut csv = Csv::new(&header);
     for cell in &summary.cells {
-        csv.row(COLUMNS.iter().flat_map(|column| column.csv_fields(cell)).collect());
+        csv.row(columns.iter().flat_map(|column| column.csv_fields(cell)).collect());
     }
     csv.bytes()
 }

@@ -1,5 +1,7 @@
 //! What was measured on a cell.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -117,6 +119,9 @@ pub struct CellSummary {
     /// Energy, where this machine measures it.
     #[serde(default)]
     pub energy: Option<EnergySummary>,
+    /// Figures that have no field of their own, by name with unit; see `record::metric`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub figures: BTreeMap<String, Estimate>,
     /// Position relative to the front.
     pub front: FrontStatus,
     /// Share of joint bootstrap draws in which the cell is on the front (0..1).
@@ -160,6 +165,7 @@ impl CellSummary {
             draft_acceptance: None,
             memory: MemorySummary::default(),
             energy: None,
+            figures: BTreeMap::new(),
             front: FrontStatus::NotMeasured,
             front_frequency: None,
             command: None,

@@ -95,8 +95,14 @@ fn words(name: &str) -> &str {
         metric::OTHER_CPU => "CPU time of other processes",
         metric::LOAD1 => "load average",
         metric::CPU_HZ => "CPU clock",
-        other => other,
+        other => declared(other).unwrap_or(other),
     }
+}
+
+/// What a figure without words of its own is called in its column.
+fn declared(name: &str) -> Option<&'static str> {
+    let shown = metric::FIGURES.iter().filter(|figure| figure.metric == name).find_map(|figure| figure.shown);
+    shown.map(|shown| shown.head)
 }
 
 fn unscored(summary: &Summary) -> Vec<String> {
