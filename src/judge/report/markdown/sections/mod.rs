@@ -2,4 +2,5 @@
 
 mod arms;
 mod conversations;
+mod hostile;
 mod serving;
