@@ -1,7 +1,10 @@
 //! What is said of a cell, figure by figure. Each is declared once, in [`COLUMNS`] or, where it has no field of its own, in
 //! [`metric`]: the Markdown table, the terminal's table and `cells.csv` follow.
 
+use serde::Serialize;
+
 use super::csv::{Field, with_interval};
+use super::filters::{self, Figure};
 use super::text;
 use crate::judge::analysis::summary::{CellSummary, Estimate, FrontStatus, MemoryKind};
 use crate::record::Direction;
@@ -46,10 +49,10 @@ struct Shown {
 /// How a value is written.
 #[derive(Clone, Copy)]
 enum Format {
-    /// A number, by this.
-    Figure(fn(f64) -> String),
+    /// A number.
+    Figure(Figure),
     /// The same, with words behind it.
-    Noted(fn(f64) -> String, fn(&CellSummary) -> String),
+    Noted(Figure, fn(&CellSummary) -> String),
     /// Words of the cell.
     Words(fn(&CellSummary) -> String),
     /// A peak of memory, whose kind the head says where all cells have the same.
@@ -75,12 +78,12 @@ const COLUMNS: &[Column] = &[
     whole("failed", "", |cell| Some(cell.failed.into())),
     whole("truncated", "", |cell| Some(cell.truncated.into())),
     counted("quality", |cell| cell.quality)
-        .shown("quality", "", Format::Noted(text::score, text::broke), Terminal::Value)
+        .shown("quality", "", Format::Noted(filters::SCORE, text::broke), Terminal::Value)
         .better(Direction::Up),
     counted("difference", |cell| cell.difference).shown(
         "difference",
         "points",
-        Format::Figure(text::signed_points),
+        Format::Figure(filters::POINTS),
         Terminal::Interval,
     ),
     number("mde", "", |cell| cell.mde),
@@ -92,7 +95,7 @@ const COLUMNS: &[Column] = &[
         Terminal::Value,
     ),
     estimate("kld_mean", "nat", |cell| cell.kld.as_ref().map(|kld| kld.mean))
-        .shown("KLD", "nat", Format::Figure(text::nat), Terminal::Value)
+        .shown("KLD", "nat", Format::Figure(filters::NAT), Terminal::Value)
         .better(Direction::Down),
     number("kld_median", "nat", |cell| cell.kld.as_ref().map(|kld| kld.median)),
     number("kld_p99", "nat", |cell| cell.kld.as_ref().map(|kld| kld.p99)),
@@ -102,13 +105,13 @@ const COLUMNS: &[Column] = &[
     number("perplexity", "", |cell| cell.kld.as_ref().map(|kld| kld.perplexity)),
     number("kld_unlisted", "", |cell| cell.kld.as_ref().and_then(|kld| kld.unlisted)),
     estimate("ttft", "s", |cell| cell.ttft_s)
-        .shown("TTFT", "", Format::Figure(text::seconds), Terminal::Value)
+        .shown("TTFT", "", Format::Figure(filters::SECONDS), Terminal::Value)
         .better(Direction::Down),
     estimate("prefill", "tps", |cell| cell.prefill_tps)
-        .shown("prefill", "tokens/s", Format::Figure(text::significant), Terminal::Nothing)
+        .shown("prefill", "tokens/s", Format::Figure(filters::RATE), Terminal::Nothing)
         .better(Direction::Up),
     estimate("decode", "tps", |cell| cell.decode_tps)
-        .shown("decode", "tokens/s", Format::Figure(text::significant), Terminal::Value)
+        .shown("decode", "tokens/s", Format::Figure(filters::RATE), Terminal::Value)
         .better(Direction::Up),
     number("engine_decode", "tps", |cell| cell.engine_decode_tps.map(|rate| rate.value)),
     number("itl_p50", "s", |cell| cell.itl_p50_s),
@@ -180,14 +183,14 @@ fn declared(figure: &'static metric::Figure) -> Option<Column> {
 }
 
 /// How values of a unit are written, and what the head says of it.
-fn written(unit: Unit) -> (fn(f64) -> String, &'static str) {
+const fn written(unit: Unit) -> (Figure, &'static str) {
     match unit {
-        Unit::Seconds => (text::seconds, ""),
-        Unit::Bytes => (|bytes| text::bytes(bytes as u64), ""),
-        Unit::TokensPerSecond => (text::significant, "tokens/s"),
-        Unit::Joules => (text::significant, "J"),
-        Unit::Share => (text::percent, ""),
-        Unit::Count => (text::significant, ""),
+        Unit::Seconds => (filters::SECONDS, ""),
+        Unit::Bytes => (filters::BYTES, ""),
+        Unit::TokensPerSecond => (filters::RATE, "tokens/s"),
+        Unit::Joules => (filters::RATE, "J"),
+        Unit::Share => (filters::SHARE, ""),
+        Unit::Count => (filters::RATE, ""),
     }
 }
 
@@ -322,38 +325,58 @@ impl Shape {
         columns
     }
 
-    /// Returns the head of a column, with its unit where there is room.
-    pub(super) fn head(&self, column: &Column) -> String {
-        let Some(shown) = &column.shown else { return column.name.to_owned() };
-        let head = if matches!(shown.format, Format::Peak) { self.memory } else { shown.head };
-        if self.is_narrow {
-            return head.to_owned();
-        }
-        let unit = if shown.unit.is_empty() { String::new() } else { format!(" ({})", shown.unit) };
-        let arrow = match shown.better {
-            Some(Direction::Up) => " ↑",
-            Some(Direction::Down) => " ↓",
-            None => "",
+    /// Returns the head of a column.
+    pub(super) fn head(&self, column: &Column) -> Head {
+        let Some(shown) = &column.shown else {
+            return Head { name: column.name, unit: "", better: None, is_words: column.is_words() };
         };
-        format!("{head}{unit}{arrow}")
+        let name = if matches!(shown.format, Format::Peak) { self.memory } else { shown.head };
+        Head { name, unit: shown.unit, better: shown.better, is_words: column.is_words() }
     }
 
-    /// Returns a cell's value; nothing in it is escaped.
-    pub(super) fn value(&self, column: &Column, cell: &CellSummary) -> String {
-        let Some(shown) = &column.shown else { return String::new() };
-        let number = |of: fn(f64) -> String| {
-            let short = self.is_narrow && shown.terminal == Terminal::Value;
-            let estimate = column.number(cell).map(|figure| match short {
-                true => Estimate { low: None, high: None, ..figure },
-                false => figure,
-            });
-            text::estimate(estimate, of)
+    /// Returns a cell's value.
+    pub(super) fn value(&self, column: &Column, cell: &CellSummary) -> ColumnValue {
+        let Some(shown) = &column.shown else { return ColumnValue::default() };
+        let is_short = self.is_narrow && shown.terminal == Terminal::Value;
+        let bare = |estimate: Estimate| Estimate { low: None, high: None, ..estimate };
+        let number = column.number(cell);
+        let number = if is_short { number.map(bare) } else { number };
+        let (figure, words) = match shown.format {
+            Format::Figure(figure) => (Some(figure), String::new()),
+            Format::Noted(figure, note) => (Some(figure), note(cell)),
+            Format::Words(words) => (None, words(cell)),
+            Format::Peak => (Some(filters::BYTES), text::peak_kind(cell, self.memory)),
         };
-        match shown.format {
-            Format::Figure(of) => number(of),
-            Format::Noted(of, note) => number(of) + &note(cell),
-            Format::Words(words) => words(cell),
-            Format::Peak => text::peak(cell, self.memory),
+        ColumnValue { number, figure, words }
+    }
+}
+
+/// The head of a column.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Head {
+    pub(super) name: &'static str,
+    /// Empty where each value has its own.
+    unit: &'static str,
+    better: Option<Direction>,
+    is_words: bool,
+}
+
+/// A cell's value in a column: a figure, words, or words behind a figure. Nothing in it is escaped.
+#[derive(Default, Serialize)]
+pub(super) struct ColumnValue {
+    number: Option<Estimate>,
+    /// How the number is written; `None`: there are only words.
+    figure: Option<Figure>,
+    words: String,
+}
+
+impl ColumnValue {
+    /// Returns it as plain text.
+    pub(super) fn plain(&self) -> String {
+        match (self.figure, self.words.as_str()) {
+            (None, words) => words.to_owned(),
+            (Some(figure), "") => figure.of(self.number),
+            (Some(figure), words) => format!("{} {words}", figure.of(self.number)),
         }
     }
 }
@@ -386,9 +409,10 @@ mod tests {
         assert_eq!(ttft.csv_names(), ["ttft_s", "ttft_low_s", "ttft_high_s"]);
         let cells = [cell];
         let (wide, narrow) = (Shape::wide(&cells), Shape::narrow(&cells));
-        assert_eq!((wide.head(ttft), narrow.head(ttft)), ("TTFT ↓".to_owned(), "TTFT".to_owned()));
-        assert_eq!(wide.value(ttft, &cells[0]), "500 ms [250 ms, 750 ms]");
-        assert_eq!(narrow.value(ttft, &cells[0]), "500 ms");
+        let head = Head { name: "TTFT", unit: "", better: Some(Direction::Down), is_words: false };
+        assert_eq!(wide.head(ttft), head);
+        assert_eq!(wide.value(ttft, &cells[0]).plain(), "500 ms [250 ms, 750 ms]");
+        assert_eq!(narrow.value(ttft, &cells[0]).plain(), "500 ms");
         let words: Vec<&str> = narrow.columns().iter().rev().take(2).map(|column| column.name).collect();
         assert_eq!(words, ["front", "verdict"], "words stand behind the numbers");
     }
@@ -427,11 +451,9 @@ mod tests {
         let [.., reply, replies] = wide.all.as_slice() else { panic!() };
         assert_eq!(reply.csv_names(), ["reply_bytes", "reply_low_bytes", "reply_high_bytes", "reply_n"]);
         assert_eq!((reply.csv_fields(&cells[0]).len(), replies.csv_names()), (4, vec!["replies".to_owned()]));
-        assert_eq!(
-            (wide.head(reply), wide.value(reply, &cells[0])),
-            ("reply ↓".into(), "2.00 KiB [1.00 KiB, 4.00 KiB]".into())
-        );
-        assert_eq!(narrow.value(reply, &cells[0]), "2.00 KiB");
+        assert_eq!((wide.head(reply).name, wide.head(reply).better), ("reply", Some(Direction::Down)));
+        assert_eq!(wide.value(reply, &cells[0]).plain(), "2.00 KiB [1.00 KiB, 4.00 KiB]");
+        assert_eq!(narrow.value(reply, &cells[0]).plain(), "2.00 KiB");
         assert_eq!(wide.columns().len(), narrow.columns().len() + 2, "prefill and replies need room");
         assert_eq!(with_declared(&[testing::cell("q8_0", 512)], FIGURES).len(), COLUMNS.len());
     }

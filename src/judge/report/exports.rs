@@ -270,6 +270,6 @@ mod tests {
             .map(|error| error.to_string())
             .collect();
         assert!(errors.is_empty(), "{errors:?}");
-        assert_eq!(value["schema_version"], 2);
+        assert_eq!(value["schema_version"], 3);
     }
 }

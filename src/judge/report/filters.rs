@@ -4,10 +4,18 @@
 //! markup because somebody forgot to say so.
 
 use minijinja::value::Value;
-use minijinja::{AutoEscape, Environment};
+use minijinja::{AutoEscape, Environment, ErrorKind};
+use serde::de::DeserializeOwned;
+use serde::{Serialize, Serializer};
 
+use super::effective::Reached;
 use super::text;
-use crate::judge::analysis::summary::Estimate;
+use crate::judge::analysis::summary::{
+    DivergenceVerdict, Estimate, NightBefore, SpeculationVerdict, Verdict,
+};
+use crate::record::StopReason;
+use crate::record::suite::Arrivals;
+use crate::task::serving::Variant;
 
 /// How a format writes texts that are not its own.
 pub(super) struct Markup {
@@ -20,6 +28,8 @@ pub(super) struct Markup {
     code: fn(&str) -> String,
     /// A block of code in a language.
     fenced: fn(&str, &str) -> String,
+    /// Figures and words of ours, which hold nobody else's text.
+    ours: fn(&str) -> String,
 }
 
 /// Markdown, tables included.
@@ -29,6 +39,7 @@ pub(super) const MARKDOWN: Markup = Markup {
     whole: text::markdown_whole,
     code: text::code,
     fenced: text::fenced,
+    ours: str::to_owned,
 };
 
 /// Gives an environment the filters, and escapes for the format whatever comes out of none of them.
@@ -48,34 +59,129 @@ pub(super) fn install(environment: &mut Environment<'_>, markup: &'static Markup
     environment.add_filter("whole", |raw: String| safe((markup.whole)(&raw)));
     environment.add_filter("code", |raw: String| safe((markup.code)(&raw)));
     environment.add_filter("fenced", |raw: String, language: String| safe((markup.fenced)(&raw, &language)));
-    // Figures: a number, or an estimate with its interval; a dash without one.
-    for &(name, of) in FIGURES {
-        environment.add_filter(name, move |value: Value| safe(text::estimate(taken(&value), of)));
+    let ours = move |words: &str| safe((markup.ours)(words));
+    for figure in FIGURES {
+        environment.add_filter(figure.name, move |value: Value| ours(&figure.of(taken(&value))));
+    }
+    environment.add_filter("figure", move |value: Value, name: String| {
+        let figure = FIGURES.iter().find(|figure| figure.name == name);
+        let figure = figure.ok_or_else(|| minijinja::Error::new(ErrorKind::UnknownFilter, name))?;
+        Ok::<_, minijinja::Error>(ours(&figure.of(taken(&value))))
+    });
+    for &(name, words) in WORDS {
+        environment.add_filter(name, move |value: Value| words(&value).map_or(value, |words| ours(&words)));
+    }
+    environment.add_filter("since", |value: Value| read(&value).as_ref().map(NightBefore::sentence));
+    environment.add_test("known", |value: Value| !value.is_undefined() && !value.is_none());
+}
+
+/// How a number is written, with its unit where it has one. An estimate has its interval behind it, and what is not
+/// known is a dash.
+#[derive(Clone, Copy)]
+pub(super) struct Figure {
+    /// Name of the filter.
+    name: &'static str,
+    write: fn(f64) -> String,
+}
+
+impl Figure {
+    const fn new(name: &'static str, write: fn(f64) -> String) -> Self {
+        Self { name, write }
+    }
+
+    /// Returns the figure as plain text.
+    pub(super) fn of(&self, estimate: Option<Estimate>) -> String {
+        text::estimate(estimate, self.write)
     }
 }
 
-/// Writes a number.
-type Format = fn(f64) -> String;
+impl Serialize for Figure {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.name)
+    }
+}
 
-/// The filters of figures, and how they write a number.
-const FIGURES: &[(&str, Format)] = &[
-    ("bytes", |bytes| text::bytes(bytes as u64)),
-    ("change_of_bytes", |bytes| text::signed_bytes(bytes as i64)),
-    ("count", |count| text::thousands(count as u64)),
-    ("duration", text::duration),
-    ("margin", text::points),
-    ("nat", text::nat),
-    ("p_value", text::p_value),
-    ("points", text::signed_points),
-    ("rate", text::significant),
-    ("ratio", |ratio| format!("{ratio:.2}×")),
-    ("score", text::score),
-    ("seconds", text::seconds),
-    ("share", text::percent),
-    ("times", |ratio| format!("{}×", text::significant(ratio))),
-    ("tokens", |tokens| text::thousands(tokens as u64)),
-    ("turn", |turn| format!("{}", (turn * 10.0).round() / 10.0)),
+/// Bytes with a binary unit.
+pub(super) const BYTES: Figure = Figure::new("bytes", |bytes| text::bytes(bytes as u64));
+/// A KLD (nat).
+pub(super) const NAT: Figure = Figure::new("nat", text::nat);
+/// A difference of scores in points, with its sign.
+pub(super) const POINTS: Figure = Figure::new("points", text::signed_points);
+/// A number with three digits.
+pub(super) const RATE: Figure = Figure::new("rate", text::significant);
+/// A score (0..1).
+pub(super) const SCORE: Figure = Figure::new("score", text::score);
+/// A time in seconds, or milliseconds.
+pub(super) const SECONDS: Figure = Figure::new("seconds", text::seconds);
+
+/// A share in percent.
+pub(super) const SHARE: Figure = Figure::new("share", text::percent);
+
+/// Every figure that templates write.
+const FIGURES: &[Figure] = &[
+    BYTES,
+    NAT,
+    POINTS,
+    RATE,
+    SCORE,
+    SECONDS,
+    SHARE,
+    Figure::new("change_of_bytes", |bytes| text::signed_bytes(bytes as i64)),
+    Figure::new("count", |count| text::thousands(count as u64)),
+    Figure::new("duration", text::duration),
+    Figure::new("edge", |share| format!("{}", (share * 1000.0).round() / 10.0)),
+    Figure::new("frequency", |share| format!("{:.0}%", share * 100.0)),
+    Figure::new("giga", |value| text::significant(value / 1e9)),
+    Figure::new("hundredths", |share| format!("{:.1}", share * 100.0)),
+    Figure::new("margin", text::points),
+    Figure::new("more_bytes", |bytes| text::more_bytes(bytes as i64)),
+    Figure::new("p_value", text::p_value),
+    Figure::new("ratio", |ratio| format!("{ratio:.2}×")),
+    Figure::new("signed", text::signed),
+    Figure::new("times", |ratio| format!("{}×", text::significant(ratio))),
+    Figure::new("tokens", |tokens| text::thousands(tokens as u64)),
+    Figure::new("turn", |turn| format!("{}", (turn * 10.0).round() / 10.0)),
 ];
+
+/// Says in words what a value of a closed set means; `None` for a value of another version.
+type Words = fn(&Value) -> Option<String>;
+
+/// The filters of closed sets.
+const WORDS: &[(&str, Words)] = &[
+    ("arrivals", |value| read::<Arrivals>(value).map(Arrivals::words)),
+    ("divergence_verdict", |value| read(value).map(|verdict| divergence(verdict).to_owned())),
+    ("reached", |value| read::<Reached>(value).map(Reached::words)),
+    ("speculation_verdict", |value| {
+        read::<SpeculationVerdict>(value).map(|verdict| verdict.words().to_owned())
+    }),
+    ("stop_reason", |value| read(value).map(|reason| stop_reason(reason).to_owned())),
+    ("variant", |value| Variant::named(value.as_str()?).map(|variant| variant.words().to_owned())),
+    ("verdict", |value| read::<Verdict>(value).map(|verdict| verdict.words().to_owned())),
+];
+
+/// Returns the value as what it was before it came into the template.
+fn read<T: DeserializeOwned>(value: &Value) -> Option<T> {
+    T::deserialize(value).ok()
+}
+
+const fn divergence(verdict: DivergenceVerdict) -> &'static str {
+    match verdict {
+        DivergenceVerdict::Noise => "this is the noise",
+        DivergenceVerdict::AsNoise => "as the reference's own noise",
+        DivergenceVerdict::BeyondNoise => "beyond it",
+        DivergenceVerdict::Unclear => "more, but so few replies cannot tell",
+        DivergenceVerdict::NoNoiseFloor => "the reference did not run twice",
+    }
+}
+
+const fn stop_reason(reason: StopReason) -> &'static str {
+    match reason {
+        StopReason::Settled => "settled",
+        StopReason::Dominated => "dominated",
+        StopReason::Budget => "budget",
+        StopReason::NothingLeft => "nothing left to compare",
+    }
+}
 
 fn safe(text: String) -> Value {
     Value::from_safe_string(text)
@@ -117,5 +223,24 @@ mod tests {
         assert_eq!(rendered("{{ of.value | share }}", of), "50%");
         assert_eq!(rendered("{{ of | nat }} {{ of }}", Value::from(())), "– –");
         assert_eq!(rendered("{{ of | tokens }}", Value::from(8192)), "8,192");
+        assert_eq!(rendered("{{ of | figure('score') }}", Value::from(0.5)), "0.50");
+    }
+
+    #[test]
+    fn closed_sets_have_words_and_other_values_stay_harmless() {
+        let arrivals = Value::from(minijinja::value::Serde(Arrivals::Closed(4)));
+        assert_eq!(rendered("{{ of | arrivals }}", arrivals), "4 streams");
+        assert_eq!(rendered("{{ of | verdict }}", Value::from("no_worse")), "no worse");
+        assert_eq!(rendered("{{ of | verdict }}", Value::from("<b>")), "&lt;b&gt;");
+        let reached = Value::from(minijinja::value::Serde(Reached::NotShownAt(512)));
+        assert_eq!(rendered("{{ of | reached }}", reached), "not shown at 512");
+    }
+
+    #[test]
+    fn zero_is_known_and_nothing_is_not() {
+        let known = "{% if of is known %}yes{% else %}no{% endif %}";
+        assert_eq!(rendered(known, Value::from(0)), "yes");
+        assert_eq!(rendered(known, Value::from(())), "no");
+        assert_eq!(rendered("{% if of.part is known %}yes{% else %}no{% endif %}", Value::from(())), "no");
     }
 }

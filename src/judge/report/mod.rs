@@ -19,6 +19,7 @@ mod route;
 mod svg;
 mod terminal;
 mod text;
+mod view;
 
 pub use compare::comparison;
 pub use exports::{cells_csv, effective_csv, json, load_csv, schema, tasks_csv, trends_csv};

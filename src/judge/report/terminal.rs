@@ -4,7 +4,7 @@ use comfy_table::presets::{NOTHING, UTF8_FULL_CONDENSED};
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
 
 use super::columns::{Column, Shape};
-use super::effective::Reach;
+use super::effective::{Reach, Reached};
 use super::text;
 use crate::judge::analysis::summary::{CellSummary, FrontStatus, NightBefore, Summary, Verdict};
 
@@ -59,7 +59,7 @@ pub fn night_before(before: &NightBefore, look: Look) -> String {
 fn cells(summary: &Summary, look: Look) -> String {
     let mut table = blank(look);
     let shape = Shape::narrow(&summary.cells);
-    let heads = shape.columns().into_iter().map(|column| shape.head(column));
+    let heads = shape.columns().into_iter().map(|column| shape.head(column).name.to_owned());
     table.set_header(["context".to_owned(), "setting".to_owned()].into_iter().chain(heads));
     table.add_rows(summary.cells.iter().map(|cell| row(cell, &shape)));
     drawn(&table)
@@ -71,7 +71,8 @@ fn effective(summary: &Summary, look: Look) -> String {
     table.set_header(["setting", "within the margin up to", "shown no worse up to", &above]);
     for length in &summary.effective {
         let Reach { within, shown, above } = Reach::new(length, &summary.reference);
-        table.add_row([text::plain(&length.setting), within, shown, above]);
+        let reached = [within, shown, above].map(Reached::words);
+        table.add_row([text::plain(&length.setting)].into_iter().chain(reached));
     }
     drawn(&table)
 }
@@ -96,7 +97,7 @@ fn drawn(table: &Table) -> String {
 
 fn row(cell: &CellSummary, shape: &Shape) -> Vec<Cell> {
     let figures = shape.columns().into_iter().map(|column| {
-        let value = Cell::new(text::plain(&shape.value(column, cell)));
+        let value = Cell::new(text::plain(&shape.value(column, cell).plain()));
         styled(value, column, cell)
     });
     [Cell::new(cell.context), Cell::new(text::plain(&cell.setting))].into_iter().chain(figures).collect()

@@ -45,24 +45,9 @@ pub(crate) fn estimate(estimate: Option<Estimate>, of: impl Fn(f64) -> String) -
     }
 }
 
-/// `1.4× [1.3, 1.5]`, of a ratio.
-pub(crate) fn ratio(of: Option<Estimate>) -> String {
-    estimate(of, |value| format!("{}×", significant(value)))
-}
-
-/// The text, or a dash where there is none.
-pub(crate) fn or_none(value: Option<String>) -> String {
-    value.unwrap_or_else(|| NONE.into())
-}
-
 /// An adjusted p-value.
 pub(crate) fn p_value(p: f64) -> String {
     if p < 0.001 { "< 0.001".into() } else { format!("{p:.3}") }
-}
-
-/// Parts with commas between them.
-pub(crate) fn joined(parts: impl Iterator<Item = String>) -> String {
-    parts.collect::<Vec<_>>().join(", ")
 }
 
 /// A score of the 0..1 scale.
@@ -107,7 +92,7 @@ pub(crate) fn judgement(cell: &CellSummary) -> String {
 pub(crate) fn broke(cell: &CellSummary) -> String {
     let tried = cell.scored + cell.unscored + cell.failed;
     let counts = cell.failed > 0 && cell.quality.is_some();
-    if counts { format!(" ({} of {tried} broke)", cell.failed) } else { String::new() }
+    if counts { format!("({} of {tried} broke)", cell.failed) } else { String::new() }
 }
 
 /// The place relative to the front in words, with how sure it is.
@@ -245,6 +230,22 @@ pub(crate) fn signed_bytes(difference: i64) -> String {
     if difference < 0 { format!("−{size}") } else { size }
 }
 
+/// The same with a sign in any case.
+pub(crate) fn more_bytes(difference: i64) -> String {
+    let sign = if difference < 0 { "−" } else { "+" };
+    format!("{sign}{}", bytes(difference.unsigned_abs()))
+}
+
+/// A difference with its sign, three digits.
+pub(crate) fn signed(value: f64) -> String {
+    let size = significant(value.abs());
+    match () {
+        () if value > 0.0 => format!("+{size}"),
+        () if value < 0.0 => format!("−{size}"),
+        () => size,
+    }
+}
+
 /// Head of a column of peaks: which memory they are of, where that is one kind.
 pub(super) fn memory_head<'a>(cells: impl Iterator<Item = &'a CellSummary>) -> &'static str {
     let mut kinds: Vec<MemoryKind> = cells.filter_map(|cell| cell.memory.peak_kind).collect();
@@ -257,13 +258,10 @@ pub(super) fn memory_head<'a>(cells: impl Iterator<Item = &'a CellSummary>) -> &
     }
 }
 
-/// A peak, with its kind where the column has several.
-pub(super) fn peak(cell: &CellSummary, head: &str) -> String {
-    let Some(peak) = cell.memory.peak_bytes else { return NONE.into() };
-    match cell.memory.peak_kind.filter(|_| head == "memory") {
-        Some(kind) => format!("{} ({})", bytes(peak), kind.name()),
-        None => bytes(peak),
-    }
+/// The kind of a peak, to be put behind it where the column has several.
+pub(super) fn peak_kind(cell: &CellSummary, head: &str) -> String {
+    let kind = cell.memory.peak_kind.filter(|_| head == "memory" && cell.memory.peak_bytes.is_some());
+    kind.map_or_else(String::new, |kind| format!("({})", kind.name()))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::record::{EngineInfo, Machine, ModelInfo, Objective};
 
+mod absence;
 mod cell;
 mod distributions;
 mod estimate;
@@ -15,7 +16,9 @@ mod serving;
 mod task;
 mod verdict;
 mod warning;
+mod worded;
 
+pub use absence::{Absence, AbsenceCode};
 pub use cell::{CellSummary, EnergySummary, SpeedRow};
 pub use distributions::{
     AcceptanceRow, DivergenceExample, DivergenceRow, DivergenceVerdict, FigureRow, KldBand, KldSummary,
@@ -40,8 +43,9 @@ pub use task::{
 pub use verdict::{FrontStatus, Verdict};
 pub use warning::{Figure, Severity, Unit, Warning, WarningCell, WarningCode};
 
-/// Version of the JSON form of [`Summary`]. Version 1 had sentences, `flags`, where `warnings` are.
-pub const SUMMARY_SCHEMA_VERSION: u32 = 2;
+/// Version of the JSON form of [`Summary`]. Version 1 had sentences, `flags`, where `warnings` are; version 2 had
+/// sentences in `not_measured`.
+pub const SUMMARY_SCHEMA_VERSION: u32 = 3;
 
 /// The oldest version that [`Summary`] still reads.
 pub const OLDEST_SUMMARY_SCHEMA_VERSION: u32 = 1;
@@ -153,8 +157,9 @@ pub struct Summary {
     /// Trials that broke.
     pub failures: Vec<FailureRow>,
     /// Things the reader must know: uninformative tasks, disagreeing clocks, noise.
-    #[serde(alias = "flags", deserialize_with = "warning::of_any_version")]
+    #[serde(alias = "flags", deserialize_with = "worded::of_any_version")]
     pub warnings: Vec<Warning>,
     /// What was not measured, and why.
-    pub not_measured: Vec<String>,
+    #[serde(deserialize_with = "worded::of_any_version")]
+    pub not_measured: Vec<Absence>,
 }

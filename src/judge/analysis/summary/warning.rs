@@ -1,11 +1,9 @@
 //! What a reader must know beside the figures, as data that a program can filter.
 
-use std::fmt;
-
 use schemars::JsonSchema;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
+
+use super::worded::Worded;
 
 /// Something that the reader must know beside the figures.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -64,7 +62,7 @@ pub struct Figure {
     pub unit: Unit,
 }
 
-/// Units of the figures of warnings.
+/// Units of the figures of warnings and absences.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unit {
@@ -205,62 +203,18 @@ impl WarningCode {
     }
 }
 
-/// Reads warnings of any version of the summary: once they were sentences, under the key `flags`.
-pub(super) fn of_any_version<'de, D: Deserializer<'de>>(source: D) -> Result<Vec<Warning>, D::Error> {
-    source.deserialize_seq(Warnings)
-}
-
-struct Warnings;
-
-impl<'de> Visitor<'de> for Warnings {
-    type Value = Vec<Warning>;
-
-    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        to.write_str("warnings")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
-        let mut warnings = Vec::new();
-        while let Some(AnyWarning(warning)) = entries.next_element()? {
-            warnings.push(warning);
-        }
-        Ok(warnings)
-    }
-}
-
-/// A warning, or the sentence that it once was.
-struct AnyWarning(Warning);
-
-impl<'de> Deserialize<'de> for AnyWarning {
-    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
-        source.deserialize_any(OneWarning)
-    }
-}
-
-struct OneWarning;
-
-impl<'de> Visitor<'de> for OneWarning {
-    type Value = AnyWarning;
-
-    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        to.write_str("a warning or its sentence")
-    }
-
-    fn visit_str<E>(self, sentence: &str) -> Result<Self::Value, E> {
+impl Worded for Warning {
+    fn of_sentence(sentence: String) -> Self {
         let code = WarningCode::Other;
-        Ok(AnyWarning(Warning {
+        Self {
             code,
             severity: code.severity(),
             cell: None,
             subject: None,
             figures: Vec::new(),
             detail: None,
-            sentence: sentence.to_owned(),
-        }))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Self::Value, A::Error> {
-        Warning::deserialize(MapAccessDeserializer::new(fields)).map(AnyWarning)
+            sentence,
+        }
     }
 }
 

@@ -5,25 +5,51 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::quality::task_name;
 use crate::judge::analysis::pareto;
 use crate::judge::analysis::run::Run;
-use crate::judge::analysis::summary::{CellSummary, Summary};
+use crate::judge::analysis::summary::{Absence, AbsenceCode, CellSummary, Figure, Summary, Unit};
 use crate::record::{Measurement, Source, Trial, metric};
 
-/// What has no figure, and why.
-pub(crate) fn not_measured(run: &Run<'_>, summary: &Summary) -> Vec<String> {
-    let mut lines = Vec::new();
+/// Returns what has no figure, worded.
+pub(crate) fn not_measured(run: &Run<'_>, summary: &Summary) -> Vec<Absence> {
+    let mut absences = Vec::new();
     if !run.journal.trials.iter().any(knows_energy) {
-        lines
-            .push("energy and GPU memory: the kneepoint that measured this had no probe for them".to_owned());
+        absences.push(absence(AbsenceCode::NoProbe, "energy and GPU memory", None, None));
     }
     for &objective in &summary.objectives {
         let has = |cell: &CellSummary| pareto::value(cell, objective).is_some();
         if !summary.cells.is_empty() && !summary.cells.iter().any(has) {
-            lines.push(format!("{}: no cell has it, so the front leaves it out", objective.name()));
+            absences.push(absence(AbsenceCode::ObjectiveUnknown, objective.name(), None, None));
         }
     }
-    lines.extend(absent(run));
-    lines.extend(unscored(summary));
-    lines
+    absences.extend(absent(run));
+    absences.extend(unscored(summary));
+    absences
+}
+
+/// Puts one together, with its words.
+fn absence(code: AbsenceCode, subject: &str, reason: Option<&str>, trials: Option<u32>) -> Absence {
+    let figure = |trials: u32| Figure { name: "trials".into(), value: trials.into(), unit: Unit::Trials };
+    Absence {
+        code,
+        subject: Some(subject.to_owned()),
+        figures: trials.map(figure).into_iter().collect(),
+        detail: reason.map(str::to_owned),
+        sentence: format!(
+            "{subject}: {}",
+            words(code, reason.unwrap_or_default(), trials.unwrap_or_default())
+        ),
+    }
+}
+
+/// Returns what is said of a thing that has no figure.
+fn words(code: AbsenceCode, reason: &str, trials: u32) -> String {
+    match code {
+        AbsenceCode::NoProbe => "the kneepoint that measured this had no probe for them".to_owned(),
+        AbsenceCode::ObjectiveUnknown => "no cell has it, so the front leaves it out".to_owned(),
+        AbsenceCode::MeasurementAbsent if trials == 1 => format!("{reason} (1 trial)"),
+        AbsenceCode::MeasurementAbsent => format!("{reason} ({trials} trials)"),
+        AbsenceCode::TrialsUnscored => format!("{reason} ({trials} trials not scored)"),
+        AbsenceCode::Other => reason.to_owned(),
+    }
 }
 
 /// Whether energy was looked for, found or not.
@@ -32,21 +58,19 @@ fn knows_energy(trial: &Trial) -> bool {
 }
 
 /// Measurements that no source of a trial had, by name and reason.
-fn absent(run: &Run<'_>) -> Vec<String> {
+fn absent(run: &Run<'_>) -> Vec<Absence> {
     let mut reasons: BTreeMap<(&str, &str), u32> = BTreeMap::new();
     for trial in &run.journal.trials {
         // Several figures of one source have one name in words: a trial counts once.
         let of_trial: BTreeSet<_> =
-            absent_of(trial).into_iter().map(|(name, reason)| (words(name), reason)).collect();
+            absent_of(trial).into_iter().map(|(name, reason)| (in_words(name), reason)).collect();
         for missing in of_trial {
             *reasons.entry(missing).or_default() += 1;
         }
     }
-    let line = |((name, reason), trials): ((&str, &str), u32)| {
-        let count = if trials == 1 { "1 trial".into() } else { format!("{trials} trials") };
-        format!("{name}: {reason} ({count})")
-    };
-    reasons.into_iter().map(line).collect()
+    let of =
+        |((name, reason), trials)| absence(AbsenceCode::MeasurementAbsent, name, Some(reason), Some(trials));
+    reasons.into_iter().map(of).collect()
 }
 
 fn absent_of(trial: &Trial) -> BTreeMap<&str, &str> {
@@ -67,7 +91,8 @@ fn only_the_clients(name: &str) -> bool {
         .contains(&name)
 }
 
-fn words(name: &str) -> &str {
+/// Returns a measurement's name for people.
+fn in_words(name: &str) -> &str {
     match name {
         metric::TTFT_S => "time to first token",
         metric::TOTAL_S => "time of the whole reply",
@@ -105,13 +130,15 @@ fn declared(name: &str) -> Option<&'static str> {
     shown.map(|shown| shown.head)
 }
 
-fn unscored(summary: &Summary) -> Vec<String> {
+fn unscored(summary: &Summary) -> Vec<Absence> {
     let mut reasons: BTreeMap<(String, &str), u32> = BTreeMap::new();
     for row in &summary.tasks {
         for (reason, count) in &row.unscored {
             *reasons.entry((task_name(row), reason)).or_default() += count;
         }
     }
-    let line = |((task, reason), count)| format!("{task}: {reason} ({count} trials not scored)");
-    reasons.into_iter().map(line).collect()
+    let of = |((task, reason), trials): ((String, &str), u32)| {
+        absence(AbsenceCode::TrialsUnscored, &task, Some(reason), Some(trials))
+    };
+    reasons.into_iter().map(of).collect()
 }

@@ -5,23 +5,12 @@ use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior};
 
 use super::filters;
+use super::view::View;
 use crate::error::{Error, Result};
 use crate::judge::analysis::summary::Summary;
-use crate::task::serving::Variant;
-
-mod coherence;
-mod energy;
-mod judging;
-mod load;
-mod machine;
-mod memory;
-mod speculation;
-mod view;
 
 #[cfg(test)]
 mod sections;
-
-use view::View;
 
 const TEMPLATE: &str = include_str!("../templates/report.md.j2");
 
@@ -43,9 +32,6 @@ pub fn render_markdown(summary: &Summary, template: Option<&str>) -> Result<Stri
     environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
     environment.set_recursion_limit(RECURSION);
     filters::install(&mut environment, &filters::MARKDOWN);
-    environment.add_filter("variant", |name: String| {
-        Variant::named(&name).map_or(name, |variant| variant.words().to_owned())
-    });
     let rendered = environment
         .template_from_named_str("report.md", template.unwrap_or(TEMPLATE))
         .and_then(|template| template.render(Serde(View::new(summary))))

@@ -1,0 +1,140 @@
+use super::super::render_markdown;
+use crate::judge::analysis::summary::{
+    Estimate, LoadQualityRow, LoadRow, LoadServerRow, LoadSummary, Percentiles, Verdict,
+};
+use crate::judge::analysis::testing;
+use crate::judge::report::load_curve;
+use crate::record::journal::loadtest::WarmUp;
+use crate::record::suite::{Arrivals, LoadLimits};
+
+fn load() -> LoadSummary {
+    let of = |n: u32, scale: f64| Percentiles {
+        n,
+        p50: Some(0.12 * scale),
+        p90: Some(0.2 * scale),
+        p95: Some(0.25 * scale),
+        p99: (n >= 100).then_some(0.5 * scale),
+    };
+    let row = LoadRow {
+        setting: "a|b".into(),
+        arrivals: Arrivals::Closed(4),
+        broke: None,
+        requests: 100,
+        failed: 2,
+        not_sent: 0,
+        error: Some("HTTP 500: <b>no</b>".into()),
+        window_s: Some(60.0),
+        output_tps: Some(123.4),
+        prompt_tps: Some(500.0),
+        requests_per_s: Some(0.96),
+        ttft_s: of(98, 1.0),
+        itl_s: of(9_000, 0.1),
+        e2e_s: of(98, 20.0),
+        late_s: of(100, 0.001),
+        within_limits: Some(Estimate { value: 0.9, low: Some(0.83), high: Some(0.94), n: 100 }),
+        goodput_per_s: Some(0.87),
+        peak_in_flight: 4,
+        backlog: None,
+        falls_behind: false,
+        cached: Some(0.0),
+        short: 0,
+        untimed: 0,
+        untimed_reason: None,
+    };
+    let open = LoadRow {
+        arrivals: Arrivals::Poisson(0.5),
+        not_sent: 7,
+        failed: 0,
+        falls_behind: true,
+        backlog: Some(40),
+        peak_in_flight: 256,
+        ..row.clone()
+    };
+    let broke = LoadRow {
+        arrivals: Arrivals::Closed(8),
+        broke: Some("the server died".into()),
+        requests: 0,
+        failed: 0,
+        output_tps: None,
+        requests_per_s: None,
+        ttft_s: Percentiles::default(),
+        itl_s: Percentiles::default(),
+        e2e_s: Percentiles::default(),
+        within_limits: None,
+        goodput_per_s: None,
+        peak_in_flight: 0,
+        ..row.clone()
+    };
+    let estimate = |value, low, high| Some(Estimate { value, low: Some(low), high: Some(high), n: 40 });
+    let items = LoadQualityRow {
+        setting: "a|b".into(),
+        task: "retrieval/niah_multikey_2".into(),
+        arm: None,
+        context: 1024,
+        streams: 4,
+        quality: estimate(0.8, 0.65, 0.9),
+        difference: estimate(-0.025, -0.13, 0.07),
+        p_holm: Some(1.0),
+        verdict: Verdict::NotSeparable,
+        identical: Some(0.7),
+        failed: 1,
+        unscored: None,
+    };
+    let alone = LoadQualityRow {
+        streams: 1,
+        p_holm: None,
+        verdict: Verdict::Reference,
+        identical: Some(1.0),
+        failed: 0,
+        ..items.clone()
+    };
+    LoadSummary {
+        context: 1024,
+        slots: 8,
+        prompt_tokens: vec![128, 512],
+        output_tokens: vec![64],
+        shared_prefix_tokens: 0,
+        limits: Some(LoadLimits { ttft_s: Some(0.5), itl_s: Some(0.05), e2e_s: None }),
+        servers: vec![LoadServerRow {
+            setting: "a|b".into(),
+            void: None,
+            warm_up: Some(WarmUp { rounds: 3, seconds: 12.0, steady: true }),
+            peak_bytes: Some(300_000_000),
+            kv_bytes: None,
+            command: "llama-server -np 8".into(),
+        }],
+        steps: vec![row, broke, open],
+        quality: vec![alone, items],
+    }
+}
+
+#[test]
+fn the_section_says_how_settings_serve_many_at_once() {
+    let mut summary = testing::summary();
+    summary.load = Some(load());
+    let report = render_markdown(&summary, None).unwrap();
+    let start = report.find("## Many requests at once").unwrap();
+    let length = report[start..].find("\n## Noise floor").unwrap();
+    insta::assert_snapshot!(&report[start..start + length]);
+}
+
+#[test]
+fn the_picture_has_a_line_for_every_setting_with_a_ladder() {
+    let mut summary = testing::summary();
+    assert_eq!(load_curve(&summary), None);
+    let mut load = load();
+    load.steps.truncate(1);
+    summary.load = Some(load.clone());
+    assert_eq!(load_curve(&summary), None, "one point is no curve");
+    let more = LoadRow {
+        arrivals: Arrivals::Closed(8),
+        output_tps: Some(150.0),
+        setting: "a|b".into(),
+        ..load.steps[0].clone()
+    };
+    load.steps.push(more);
+    summary.load = Some(load);
+    let picture = load_curve(&summary).unwrap();
+    assert_eq!(picture.matches("<polyline").count(), 1);
+    assert!(!picture.contains("NaN") && picture.contains("a|b"), "{picture}");
+}
