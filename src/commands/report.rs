@@ -8,6 +8,7 @@ use crate::cli::{Format, Global, ReportArgs};
 use crate::error::{Context, EXIT_GATE_FAILED, EXIT_INCOMPLETE, EXIT_OK, Error, Result};
 use crate::judge::analysis::summary::{GateStatus, Summary};
 use crate::judge::{analysis, report};
+use crate::record::journal::Journal;
 use crate::{console, files};
 
 pub(super) fn report(args: &ReportArgs, global: &Global) -> Result<u8> {
@@ -23,7 +24,7 @@ pub(super) fn report(args: &ReportArgs, global: &Global) -> Result<u8> {
         }
         None => {
             let out = args.out.clone().unwrap_or(folder);
-            for path in write(&summary, &out, template.as_deref())? {
+            for path in write(&journal, &summary, &out, template.as_deref())? {
                 print(&format!("{}\n", path.display()))?;
             }
         }
@@ -91,8 +92,15 @@ fn one(summary: &Summary, format: Format, template: Option<&str>) -> Result<Stri
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Writes the report's files into a folder; their paths, the Markdown first.
-pub(super) fn write(summary: &Summary, folder: &Path, template: Option<&str>) -> Result<Vec<PathBuf>> {
+/// Writes the report's files into a folder, the trials as data beside them; their paths, the Markdown first.
+pub(super) fn write(
+    journal: &Journal,
+    summary: &Summary,
+    folder: &Path,
+    template: Option<&str>,
+) -> Result<Vec<PathBuf>> {
     std::fs::create_dir_all(folder).context(|| format!("cannot create {}", folder.display()))?;
-    files::write_all(folder, &report::render_with(summary, template)?)
+    let mut written = report::render_with(summary, template)?;
+    written.push((report::TRIALS_FILE.into(), analysis::trials_parquet(journal)?));
+    files::write_all(folder, &written)
 }

@@ -276,7 +276,7 @@ impl Session {
         let journal = journal::load(&self.folder)?;
         let mut summary = analysis::summarise(&journal)?;
         summary.night_before = night_before::of(&journal, &self.folder, &global.runs_dir);
-        let paths = report::write(&summary, &self.folder, None)?;
+        let paths = report::write(&journal, &summary, &self.folder, None)?;
         let report = paths.first().cloned().unwrap_or_default();
         if self.json {
             print_json(&summary)?;

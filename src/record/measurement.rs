@@ -25,6 +25,21 @@ pub enum Source {
     Formula,
 }
 
+impl Source {
+    /// The name used in journals and in `trials.parquet`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Engine => "engine",
+            Self::Procfs => "procfs",
+            Self::Nvml => "nvml",
+            Self::Rapl => "rapl",
+            Self::Sysfs => "sysfs",
+            Self::Formula => "formula",
+        }
+    }
+}
+
 /// One measured number, or why there is none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Measurement {

@@ -67,6 +67,19 @@ pub enum Stage {
     Integrity,
 }
 
+impl Stage {
+    /// The name used in journals and in `trials.parquet`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Launch => "launch",
+            Self::Request => "request",
+            Self::Stream => "stream",
+            Self::Server => "server",
+            Self::Integrity => "integrity",
+        }
+    }
+}
+
 /// What became of a trial. Never a sentinel number, never NaN.
 ///
 /// Not internally tagged: with `serde_json`'s arbitrary precision such an enum cannot read back its floats.

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::figures::share;
-use super::frame::Visit;
+use super::frame::VisitKey;
 use super::quality::{anytime_difference, paired_difference};
 use super::run::Run;
 use super::speed;
@@ -32,7 +32,7 @@ pub(crate) fn rows(run: &Run<'_>) -> Vec<ArmRow> {
         let here = run.suite.tasks.iter().filter(|task| task.contexts.contains(&context));
         for task in here.filter(|task| task.arms.len() > 1) {
             for setting in &run.suite.settings {
-                let visit = Visit { setting: &setting.label, context, replicate: 0 };
+                let visit = VisitKey { setting: &setting.label, context, replicate: 0 };
                 rows.extend(Answers { run, clusters: &clusters, task: &task.name, visit }.row());
             }
         }
@@ -45,13 +45,13 @@ struct Answers<'r, 'a> {
     run: &'r Run<'a>,
     clusters: &'r HashMap<&'a str, &'a str>,
     task: &'r str,
-    visit: Visit<'r>,
+    visit: VisitKey<'r>,
 }
 
 impl<'a> Answers<'_, 'a> {
     /// `None` for a void cell, and where no two arms can be compared.
     fn row(&self) -> Option<ArmRow> {
-        let Visit { setting, context, .. } = self.visit;
+        let VisitKey { setting, context, .. } = self.visit;
         if self.run.void.contains_key(&(setting, context)) {
             return None;
         }
@@ -134,7 +134,7 @@ impl<'a> Answers<'_, 'a> {
     }
 
     fn purpose(&self, what: &str) -> String {
-        let Visit { setting, context, .. } = self.visit;
+        let VisitKey { setting, context, .. } = self.visit;
         format!("arms {what} {context} {} {setting}", self.task)
     }
 }

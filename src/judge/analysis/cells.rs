@@ -1,6 +1,6 @@
 //! The cells of a context length, measured but not judged.
 
-use super::frame::Visit;
+use super::frame::VisitKey;
 use super::kld::Comparison;
 use super::measured::Measured;
 use super::quality::Level;
@@ -25,7 +25,7 @@ pub(super) fn of_level(run: &Run<'_>, level: &Level<'_>, kld: &Comparison) -> Re
 
 fn measure(run: &Run<'_>, level: &Level<'_>, kld: &Comparison, setting: &str) -> Result<Measured> {
     let context = level.context;
-    let visit = Visit { setting, context, replicate: 0 };
+    let visit = VisitKey { setting, context, replicate: 0 };
     let counts = run.frame.counts(visit)?;
     let mut summary = blank(run, setting, context);
     summary.scored = counts.scored;

@@ -1,6 +1,6 @@
 //! Conversations of many turns: where along them a setting loses hold, and whether it follows its own mistakes.
 
-use super::frame::Visit;
+use super::frame::VisitKey;
 use super::run::Run;
 use super::summary::ConversationRow;
 use crate::record::Score;
@@ -27,7 +27,7 @@ fn scores<'a>(run: &Run<'a>, task: &str, cell: (&str, u32)) -> Vec<&'a Score> {
     if run.void.contains_key(&cell) {
         return Vec::new();
     }
-    let visit = Visit { setting: cell.0, context: cell.1, replicate: 0 };
+    let visit = VisitKey { setting: cell.0, context: cell.1, replicate: 0 };
     let here = run.trials(visit).iter().copied().filter(|trial| trial.key.task == task);
     here.filter_map(|trial| trial.outcome.score()).collect()
 }

@@ -1,6 +1,6 @@
 //! Figures that have no field of their own: what they are is declared in [`metric`](crate::record::metric).
 
-use super::frame::Visit;
+use super::frame::VisitKey;
 use super::run::Run;
 use super::speed;
 use super::summary::{CellSummary, Estimate};
@@ -11,7 +11,7 @@ use crate::record::metric::{Figure, Over};
 pub(crate) fn measure(run: &Run<'_>, cell: &mut CellSummary, declared: &[Figure]) -> Result<()> {
     for figure in declared {
         let Some(shown) = &figure.shown else { continue };
-        let visit = Visit { setting: &cell.setting, context: cell.context, replicate: 0 };
+        let visit = VisitKey { setting: &cell.setting, context: cell.context, replicate: 0 };
         let value = match shown.over {
             Over::Median => median(run, visit, figure.name)?,
             Over::Largest => run.frame.largest(visit, figure.name)?.map(exact),
@@ -22,7 +22,7 @@ pub(crate) fn measure(run: &Run<'_>, cell: &mut CellSummary, declared: &[Figure]
     Ok(())
 }
 
-fn median(run: &Run<'_>, visit: Visit<'_>, column: &str) -> Result<Option<Estimate>> {
+fn median(run: &Run<'_>, visit: VisitKey<'_>, column: &str) -> Result<Option<Estimate>> {
     let purpose = format!("figure {column} {} {}", visit.context, visit.setting);
     let found = speed::estimate(&run.frame.by_launch(visit, column)?, run.resampling, &purpose);
     Ok(found.map(|(estimate, _)| estimate))

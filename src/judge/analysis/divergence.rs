@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::frame::Visit;
+use super::frame::VisitKey;
 use super::run::Run;
 use super::summary::{
     AcceptanceRow, DivergenceExample, DivergenceRow, DivergenceVerdict, Estimate, SurvivalPoint,
@@ -64,14 +64,14 @@ fn asked<'a>(run: &Run<'a>, context: u32) -> Vec<&'a str> {
 }
 
 fn task_rows(run: &Run<'_>, task: &str, context: u32) -> Vec<DivergenceRow> {
-    let reference = Visit { setting: &run.suite.reference().label, context, replicate: 0 };
-    let again = pairs(run, task, Visit { replicate: 1, ..reference }, reference);
+    let reference = VisitKey { setting: &run.suite.reference().label, context, replicate: 0 };
+    let again = pairs(run, task, VisitKey { replicate: 1, ..reference }, reference);
     let mut rows: Vec<DivergenceRow> =
         row(run, reference, &again, DivergenceVerdict::Noise).into_iter().collect();
     let mut p_values = Vec::new();
     let first = rows.len();
     for setting in run.suite.settings.iter().filter(|setting| setting.label != reference.setting) {
-        let visit = Visit { setting: &setting.label, ..reference };
+        let visit = VisitKey { setting: &setting.label, ..reference };
         let ours = pairs(run, task, visit, reference);
         let Some(row) = row(run, visit, &ours, verdict_by_counts(&ours, &again)) else { continue };
         rows.push(row);
@@ -113,13 +113,13 @@ pub(crate) fn is_asked(run: &Run<'_>, context: u32) -> bool {
 
 /// Compares the greedy replies of all tasks that ask for them with those of another setting than the reference.
 /// `None` when both answered none of the same requests.
-pub(crate) fn beside(run: &Run<'_>, ours: Visit<'_>, other: Visit<'_>) -> Option<Beside> {
-    let reference = Visit { setting: &run.suite.reference().label, context: ours.context, replicate: 0 };
+pub(crate) fn beside(run: &Run<'_>, ours: VisitKey<'_>, other: VisitKey<'_>) -> Option<Beside> {
+    let reference = VisitKey { setting: &run.suite.reference().label, context: ours.context, replicate: 0 };
     let tasks = asked(run, ours.context);
-    let all = |of: Visit<'_>, than: Visit<'_>| -> Vec<Pair<'_>> {
+    let all = |of: VisitKey<'_>, than: VisitKey<'_>| -> Vec<Pair<'_>> {
         tasks.iter().flat_map(|task| pairs(run, task, of, than)).collect()
     };
-    let (ours, again) = (all(ours, other), all(Visit { replicate: 1, ..reference }, reference));
+    let (ours, again) = (all(ours, other), all(VisitKey { replicate: 1, ..reference }, reference));
     if ours.is_empty() {
         return None;
     }
@@ -134,7 +134,7 @@ pub(crate) fn beside(run: &Run<'_>, ours: Visit<'_>, other: Visit<'_>) -> Option
 }
 
 /// The replies that this visit and the reference's first both have.
-fn pairs<'a>(run: &Run<'a>, task: &str, visit: Visit<'_>, reference: Visit<'_>) -> Vec<Pair<'a>> {
+fn pairs<'a>(run: &Run<'a>, task: &str, visit: VisitKey<'_>, reference: VisitKey<'_>) -> Vec<Pair<'a>> {
     let theirs = run.scored(reference);
     let ours = run.scored(visit);
     let cases = run.journal.cases.iter().filter(|case| case.task == task && case.context == visit.context);
@@ -196,7 +196,7 @@ fn log_rank(run: &Run<'_>, ours: &[Pair<'_>], again: &[Pair<'_>]) -> Option<f64>
 
 fn row(
     run: &Run<'_>,
-    visit: Visit<'_>,
+    visit: VisitKey<'_>,
     pairs: &[Pair<'_>],
     verdict: DivergenceVerdict,
 ) -> Option<DivergenceRow> {

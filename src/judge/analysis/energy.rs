@@ -4,7 +4,7 @@
 //! power, watched before the first server started, times the trial's time is taken off where it is known.
 
 use super::draws::Draws;
-use super::frame::{self, Visit};
+use super::frame::{self, VisitKey};
 use super::run::Run;
 use super::speed;
 use super::summary::{CellSummary, EnergySummary};
@@ -13,7 +13,7 @@ use crate::error::Result;
 /// Fills in the energy of a cell and its draws.
 pub(crate) fn measure(run: &Run<'_>, cell: &mut CellSummary, draws: &mut Draws) -> Result<()> {
     let setting = cell.setting.clone();
-    let visit = Visit { setting: &setting, context: cell.context, replicate: 0 };
+    let visit = VisitKey { setting: &setting, context: cell.context, replicate: 0 };
     let visits = run.frame.by_launch(visit, frame::ENERGY)?;
     let purpose = format!("energy {} {setting}", visit.context);
     let Some((per_request_j, drawn)) = speed::estimate(&visits, run.resampling, &purpose) else {
@@ -22,14 +22,15 @@ pub(crate) fn measure(run: &Run<'_>, cell: &mut CellSummary, draws: &mut Draws) 
     draws.energy = drawn;
     let both = run.frame.both(visit, [frame::ENERGY, frame::OUTPUT], 1.0)?;
     let (joules, tokens) = both.iter().fold((0.0, 0.0), |(j, t), (energy, output)| (j + energy, t + output));
-    let right: f64 = run.frame.both(visit, [frame::ENERGY, "quality"], 0.0)?.iter().map(|(_, q)| q).sum();
+    let right: f64 =
+        run.frame.both(visit, [frame::ENERGY, frame::QUALITY], 0.0)?.iter().map(|(_, q)| q).sum();
     let total: f64 = visits.iter().flatten().sum();
     cell.energy = Some(EnergySummary {
         per_request_j,
         per_token_j: (tokens > 0.0).then(|| joules / tokens),
         per_right_answer_j: (right > 0.0).then(|| total / right),
-        gpu: run.frame.total(visit, frame::GPU_ENERGY)?.is_some(),
-        cpu: run.frame.total(visit, frame::CPU_ENERGY)?.is_some(),
+        gpu: run.frame.has(visit, frame::GPU_ENERGY),
+        cpu: run.frame.has(visit, frame::CPU_ENERGY),
         idle_w: run.journal.header.machine.idle_gpu_w,
     });
     Ok(())

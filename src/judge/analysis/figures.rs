@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::frame::Visit;
+use super::frame::VisitKey;
 use super::run::Run;
 use super::summary::{Estimate, FigureRow};
 use crate::judge::stats::{Interval, student, tango, wilson};
@@ -13,20 +13,20 @@ type Figures<'a> = BTreeMap<&'a str, BTreeMap<String, f64>>;
 
 /// The rows of one context length, in suite order; the reference's second visit behind its first.
 pub(crate) fn rows(run: &Run<'_>, context: u32) -> Vec<FigureRow> {
-    let reference = Visit { setting: &run.suite.reference().label, context, replicate: 0 };
+    let reference = VisitKey { setting: &run.suite.reference().label, context, replicate: 0 };
     let others = run.suite.settings.iter().map(|setting| setting.label.as_str());
     let others = others.filter(|label| *label != reference.setting);
-    let visits: Vec<Visit<'_>> = [reference, Visit { replicate: 1, ..reference }]
+    let visits: Vec<VisitKey<'_>> = [reference, VisitKey { replicate: 1, ..reference }]
         .into_iter()
-        .chain(others.map(|setting| Visit { setting, ..reference }))
+        .chain(others.map(|setting| VisitKey { setting, ..reference }))
         .collect();
     let asks = |(task, _): &(&str, Option<Arm>)| !run.tasks.figures(task).is_empty();
     let tasks = run.task_arms(context).into_iter().filter(asks);
     tasks.flat_map(|task_arm| task_rows(run, task_arm, &visits)).collect()
 }
 
-fn task_rows(run: &Run<'_>, (task, arm): (&str, Option<Arm>), visits: &[Visit<'_>]) -> Vec<FigureRow> {
-    let of_task = |visit: &Visit<'_>| figures(run, (task, arm), *visit, visits[0]);
+fn task_rows(run: &Run<'_>, (task, arm): (&str, Option<Arm>), visits: &[VisitKey<'_>]) -> Vec<FigureRow> {
+    let of_task = |visit: &VisitKey<'_>| figures(run, (task, arm), *visit, visits[0]);
     let by_visit: Vec<Figures<'_>> = visits.iter().map(of_task).collect();
     let mut rows = Vec::new();
     for figure in run.tasks.figures(task) {
@@ -54,8 +54,8 @@ fn task_rows(run: &Run<'_>, (task, arm): (&str, Option<Arm>), visits: &[Visit<'_
 fn figures<'a>(
     run: &Run<'a>,
     (task, arm): (&str, Option<Arm>),
-    visit: Visit<'_>,
-    reference: Visit<'_>,
+    visit: VisitKey<'_>,
+    reference: VisitKey<'_>,
 ) -> Figures<'a> {
     let cases: BTreeMap<&str, &Case> =
         run.journal.cases.iter().map(|case| (case.id.as_str(), case)).collect();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::draws::Draw;
-use super::frame::Visit;
+use super::frame::VisitKey;
 use super::run::Run;
 use super::summary::{DepthRow, Estimate, KldBand, KldSummary};
 use crate::judge::stats::{
@@ -69,8 +69,8 @@ pub(crate) fn compare(run: &Run<'_>, context: u32) -> Comparison {
 /// The windows that this visit and the reference's first visit both have, in the order of the cases.
 fn windows<'a>(run: &Run<'a>, context: u32, visit: (&str, u32), reference: &str) -> Vec<Window<'a>> {
     let (setting, replicate) = visit;
-    let theirs = run.scored(Visit { setting: reference, context, replicate: 0 });
-    let ours = run.scored(Visit { setting, context, replicate });
+    let theirs = run.scored(VisitKey { setting: reference, context, replicate: 0 });
+    let ours = run.scored(VisitKey { setting, context, replicate });
     let comparative =
         |case: &&Case| case.context == context && run.tasks.comparison(&case.task).is_of_distributions();
     let cases = run.journal.cases.iter().filter(comparative);

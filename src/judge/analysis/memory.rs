@@ -1,6 +1,6 @@
 //! Peak memory of a cell, and which memory that is.
 
-use super::frame::{self, Visit};
+use super::frame::{self, VisitKey};
 use super::run::Run;
 use super::summary::{MemoryKind, MemorySummary};
 use crate::error::Result;
@@ -10,7 +10,7 @@ use crate::record::{Effective, Measurement, metric};
 const ON_CARDS: &[&str] = &["vllm", "sglang", "tabbyapi"];
 
 /// The largest of the peaks of the cell's trials, and the buffers that the engine reported.
-pub(crate) fn measure(run: &Run<'_>, visit: Visit<'_>) -> Result<MemorySummary> {
+pub(crate) fn measure(run: &Run<'_>, visit: VisitKey<'_>) -> Result<MemorySummary> {
     let peak = |column| -> Result<Option<u64>> {
         Ok(run.frame.largest(visit, column)?.filter(|bytes| *bytes >= 0.0).map(|bytes| bytes as u64))
     };

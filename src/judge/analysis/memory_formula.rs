@@ -1,7 +1,7 @@
 //! The memory of a setting at any context length: weights + KV cache + compute buffers + the rest of the
 //! server, checked against the cells that were measured.
 
-use super::frame::Visit;
+use super::frame::VisitKey;
 use super::run::Run;
 use super::summary::{
     CellSummary, MemoryCheck, MemoryFit, MemoryKind, MemoryPrediction, MemorySummary, agree,
@@ -37,7 +37,7 @@ impl<'a> MemoryFormula<'a> {
     pub(crate) fn of(run: &Run<'a>, setting: &'a Setting) -> Result<Self> {
         let mut points = Vec::new();
         for &context in &run.suite.contexts {
-            let visit = Visit { setting: &setting.label, context, replicate: 0 };
+            let visit = VisitKey { setting: &setting.label, context, replicate: 0 };
             points.push(Point { context, measured: memory::measure(run, visit)? });
         }
         Ok(Self::through(run, setting, points))

@@ -53,6 +53,7 @@ mod simulation;
 pub(crate) mod testing;
 
 pub use effective::RULER_LINE;
+pub use frame::trials_parquet;
 pub use summarise::{summarise, summarise_with};
 
 /// What tasks call a reply whose tool call stands in the text instead of the calls.

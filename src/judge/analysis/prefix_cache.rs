@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::frame::Visit;
+use super::frame::VisitKey;
 use super::run::Run;
 use super::summary::{Estimate, PrefixCacheRow};
 use super::{figures, speed};
@@ -43,7 +43,7 @@ pub(crate) fn rows(run: &Run<'_>) -> Vec<PrefixCacheRow> {
     let mut rows = Vec::new();
     for &context in &run.suite.contexts {
         for setting in &run.suite.settings {
-            let visit = Visit { setting: &setting.label, context, replicate: 0 };
+            let visit = VisitKey { setting: &setting.label, context, replicate: 0 };
             let mut by_variant: BTreeMap<Variant, Vec<Asked<'_>>> = BTreeMap::new();
             for asked in asked(run, &cases, visit) {
                 if let Some(variant) = prefix_cache::variant_of(asked.case) {
@@ -57,7 +57,7 @@ pub(crate) fn rows(run: &Run<'_>) -> Vec<PrefixCacheRow> {
 }
 
 /// What was asked in a visit; nothing of a void cell. A case that is not scored still shows what the server did.
-fn asked<'a>(run: &Run<'a>, cases: &HashMap<&str, &'a Case>, visit: Visit<'_>) -> Vec<Asked<'a>> {
+fn asked<'a>(run: &Run<'a>, cases: &HashMap<&str, &'a Case>, visit: VisitKey<'_>) -> Vec<Asked<'a>> {
     if run.void.contains_key(&(visit.setting, visit.context)) {
         return Vec::new();
     }
@@ -71,7 +71,7 @@ fn asked<'a>(run: &Run<'a>, cases: &HashMap<&str, &'a Case>, visit: Visit<'_>) -
     run.trials(visit).iter().filter_map(asked).collect()
 }
 
-fn row(run: &Run<'_>, visit: Visit<'_>, variant: Variant, asked: &[Asked<'_>]) -> PrefixCacheRow {
+fn row(run: &Run<'_>, visit: VisitKey<'_>, variant: Variant, asked: &[Asked<'_>]) -> PrefixCacheRow {
     let median = |what: &str, of: &dyn Fn(&Asked<'_>) -> Option<f64>| -> Option<Estimate> {
         let mut by_launch: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
         for one in asked {

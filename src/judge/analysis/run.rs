@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::frame::{Frame, Visit};
+use super::frame::{Frame, VisitKey};
 use super::visits::{Places, Visits, by_visit};
 use super::{Resampling, Tasks};
 use crate::error::Result;
@@ -58,7 +58,7 @@ impl<'a> Run<'a> {
     }
 
     /// The trials of a visit, in the order they ended.
-    pub(crate) fn trials<'r>(&'r self, visit: Visit<'r>) -> &'r [&'a Trial] {
+    pub(crate) fn trials<'r>(&'r self, visit: VisitKey<'r>) -> &'r [&'a Trial] {
         let visits: &'r BTreeMap<(&'r str, u32, u32), Vec<&'a Trial>> = &self.visits;
         visits.get(&(visit.setting, visit.context, visit.replicate)).map_or(&[], Vec::as_slice)
     }
@@ -117,7 +117,7 @@ impl<'a> Run<'a> {
     }
 
     /// Scored trials of a visit by case; none of a void cell.
-    pub(crate) fn scored(&self, visit: Visit<'_>) -> BTreeMap<&'a str, &'a Trial> {
+    pub(crate) fn scored(&self, visit: VisitKey<'_>) -> BTreeMap<&'a str, &'a Trial> {
         let counts = !self.void.contains_key(&(visit.setting, visit.context));
         let here = |trial: &&Trial| counts && trial.outcome.score().is_some();
         let trials = self.trials(visit).iter().copied();
@@ -140,7 +140,7 @@ impl<'a> Run<'a> {
 }
 
 /// Cells whose server silently changed something, and what.
-fn void_cells(launches: &[LaunchRecord]) -> BTreeMap<(&str, u32), String> {
+pub(super) fn void_cells(launches: &[LaunchRecord]) -> BTreeMap<(&str, u32), String> {
     let mut reasons: BTreeMap<(&str, u32), BTreeSet<&str>> = BTreeMap::new();
     for launch in launches.iter().filter(|launch| !launch.deviations.is_empty()) {
         let cell = reasons.entry((&launch.setting, launch.context)).or_default();

@@ -1,10 +1,12 @@
 //! The procedures checked by simulation: coverage of the intervals, false claims, power.
 
+use std::sync::Arc;
+
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use statrs::distribution::{Binomial, Discrete};
 
-use super::frame::Timed;
+use super::frame::{RequestKey, Timed};
 use super::measured::Measured;
 use super::quality::{Difference, Rule, mean_score, paired_difference};
 use super::summary::{Estimate, FrontStatus, Verdict};
@@ -435,7 +437,10 @@ fn equal_settings_are_seldom_called_dominated() {
 /// A cell of known quality whose requests took these times, beside the reference's; requests pair by their order.
 fn on_front(visits: &[Vec<f64>], reference: &[Vec<f64>], resampling: Resampling) -> Measured {
     let timed = |visits: &[Vec<f64>]| -> Vec<Timed> {
-        let request = |launch: usize, at: usize| ("t".into(), "".into(), format!("{launch} {at}"));
+        let request = |launch: usize, at: usize| {
+            let case = format!("{launch} {at}").into();
+            Arc::new(RequestKey { task: "t".into(), arm: "".into(), case })
+        };
         let of_launch = |(launch, values): (usize, &Vec<f64>)| -> Vec<Timed> {
             let one = |(at, value): (usize, &f64)| Timed {
                 launch: launch as u32,

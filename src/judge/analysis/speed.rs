@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::Resampling;
 use super::draws::{Draw, Draws};
-use super::frame::{self, RequestKey, Timed, Visit};
+use super::frame::{self, RequestKey, Timed, VisitKey};
 use super::measured::{Measured, Standing};
 use super::run::Run;
 use super::summary::{CellSummary, Estimate, SpeedRow};
@@ -32,7 +32,7 @@ const MIN_TRIALS: usize = 3;
 /// Fills in the speed of a cell and its draws.
 pub(crate) fn measure(run: &Run<'_>, cell: &mut CellSummary, draws: &mut Draws) -> Result<()> {
     let setting = cell.setting.clone();
-    let visit = Visit { setting: &setting, context: cell.context, replicate: 0 };
+    let visit = VisitKey { setting: &setting, context: cell.context, replicate: 0 };
     let median_of = |column: &str| -> Result<Option<(Estimate, Vec<Draw>)>> {
         let purpose = format!("speed {column} {} {setting}", visit.context);
         Ok(estimate(&run.frame.by_launch(visit, column)?, run.resampling, &purpose))
@@ -90,7 +90,7 @@ const COMPARED: &[(Objective, &str)] = &[
 pub(crate) fn relate(run: &Run<'_>, context: u32, cells: &mut [Measured]) -> Result<()> {
     let reference = run.suite.reference().label.as_str();
     for &(objective, column) in COMPARED {
-        let theirs = run.frame.timed(Visit { setting: reference, context, replicate: 0 }, column)?;
+        let theirs = run.frame.timed(VisitKey { setting: reference, context, replicate: 0 }, column)?;
         for cell in cells.iter_mut() {
             let setting = cell.summary.setting.clone();
             let found = if theirs.is_empty() {
@@ -98,7 +98,7 @@ pub(crate) fn relate(run: &Run<'_>, context: u32, cells: &mut [Measured]) -> Res
             } else if setting == reference {
                 Some(unit(&theirs, run.resampling))
             } else {
-                let ours = run.frame.timed(Visit { setting: &setting, context, replicate: 0 }, column)?;
+                let ours = run.frame.timed(VisitKey { setting: &setting, context, replicate: 0 }, column)?;
                 ratio(&ours, &theirs, run.resampling, &format!("ratio {column} {context}"))
             };
             if !theirs.is_empty() && setting != reference {
@@ -156,7 +156,7 @@ fn ratios(ours: &[Timed], theirs: &[Timed]) -> Vec<Vec<f64>> {
     }
     let mut groups: BTreeMap<(u32, u32), Vec<f64>> = BTreeMap::new();
     for timed in ours.iter().filter(|timed| timed.value > 0.0) {
-        if let Some(other) = left.get_mut(&timed.request).and_then(Vec::pop) {
+        if let Some(other) = left.get_mut(&*timed.request).and_then(Vec::pop) {
             groups.entry((timed.launch, other.launch)).or_default().push(timed.value / other.value);
         }
     }
@@ -200,7 +200,7 @@ struct Figures {
 
 impl Figures {
     fn of(run: &Run<'_>, setting: &str, context: u32) -> Result<Self> {
-        let visit = Visit { setting, context, replicate: 0 };
+        let visit = VisitKey { setting, context, replicate: 0 };
         let timed = |column| run.frame.timed(visit, column);
         Ok(Self { ttft: timed(frame::TTFT)?, prefill: timed(frame::PREFILL)?, decode: timed(frame::DECODE)? })
     }
@@ -273,7 +273,8 @@ mod tests {
     use super::*;
 
     fn timed(task: &str, case: usize, launch: u32, prompt_tokens: u32, value: f64) -> Timed {
-        Timed { launch, request: (task.into(), "".into(), case.to_string()), prompt_tokens, value }
+        let request = RequestKey { task: task.into(), arm: "".into(), case: case.to_string().into() };
+        Timed { launch, request: request.into(), prompt_tokens, value }
     }
 
     /// Short prompts of 100 and long ones of 4,000 tokens, 0.1 and 4 s to the first token, `slowness` times as slow. The

@@ -100,7 +100,7 @@ impl EarlyStopping<'_, '_> {
     }
 
     fn judge_level(&mut self, context: u32) -> Result<()> {
-        let level = Level::new(self.run, context)?;
+        let level = Level::new(self.run, context);
         let mut cells = cells::of_level(self.run, &level, &Comparison::default())?;
         quality::judge(&mut cells, &level, self.run.suite);
         // However the other cells' p-values turn out, Holm multiplies by no more than their number.

@@ -113,7 +113,7 @@ struct ContextFindings<'a> {
 
 impl<'a> ContextFindings<'a> {
     fn of(run: &Run<'a>, context: u32) -> Result<Self> {
-        let level = quality::Level::new(run, context)?;
+        let level = quality::Level::new(run, context);
         let kld = kld::compare(run, context);
         let mut measured = cells::of_level(run, &level, &kld)?;
         quality::judge(&mut measured, &level, run.suite);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::frame::{Judged, Visit};
+use super::frame::{Judged, VisitKey};
 use super::quality::mean_score;
 use super::run::Run;
 use super::summary::{DepthRow, Estimate, FailureRow, TaskRow};
@@ -28,7 +28,7 @@ const DEPTH_BINS: u32 = 4;
 pub(crate) fn rows(run: &Run<'_>, context: u32) -> Result<Vec<TaskRow>> {
     let mut rows = Vec::new();
     let reference = &run.suite.reference().label;
-    let visit = |setting| Visit { setting, context, replicate: 0 };
+    let visit = |setting| VisitKey { setting, context, replicate: 0 };
     for (task, arm) in run.task_arms(context) {
         let start = rows.len();
         let theirs = run.frame.judged(visit(reference), task, arm)?;
@@ -46,7 +46,7 @@ pub(crate) fn rows(run: &Run<'_>, context: u32) -> Result<Vec<TaskRow>> {
     Ok(rows)
 }
 
-fn row(run: &Run<'_>, (task, arm): (&str, Option<Arm>), visit: Visit<'_>, judged: &[Judged]) -> TaskRow {
+fn row(run: &Run<'_>, (task, arm): (&str, Option<Arm>), visit: VisitKey<'_>, judged: &[Judged]) -> TaskRow {
     let mut row = TaskRow {
         task: task.into(),
         arm,
@@ -86,7 +86,7 @@ fn difference(ours: &[Judged], theirs: &[Judged], confidence: f64) -> Option<Est
     }
     let mut clusters: BTreeMap<&str, (f64, f64, f64)> = BTreeMap::new();
     for item in ours {
-        let Some((sum, count)) = reference.get(item.case.as_str()) else { continue };
+        let Some((sum, count)) = reference.get(&*item.case) else { continue };
         let (mine, its, items) = clusters.entry(&item.cluster).or_default();
         (*mine, *its, *items) = (*mine + item.quality, *its + sum / count, *items + 1.0);
     }
@@ -100,7 +100,7 @@ fn difference(ours: &[Judged], theirs: &[Judged], confidence: f64) -> Option<Est
 
 /// Wilson's interval for independent pass/fail scores, the cell's procedure for others.
 fn estimate(judged: &[Judged], resampling: Resampling, context: u32) -> Option<Estimate> {
-    let sums = ClusterSums::of(judged.iter().map(|item| (item.cluster.as_str(), item.quality)));
+    let sums = ClusterSums::of(judged.iter().map(|item| (&*item.cluster, item.quality)));
     let pass_fail = judged.iter().all(|item| item.quality == 0.0 || item.quality == 1.0);
     if pass_fail && sums.counts.len() == judged.len() {
         let right = judged.iter().map(|item| item.quality).sum::<f64>();
@@ -119,7 +119,7 @@ pub(crate) fn depths(run: &Run<'_>, context: u32) -> Vec<DepthRow> {
     let mut rows = Vec::new();
     for task_arm in run.task_arms(context) {
         for setting in &run.suite.settings {
-            let visit = Visit { setting: &setting.label, context, replicate: 0 };
+            let visit = VisitKey { setting: &setting.label, context, replicate: 0 };
             let parts = parts(run, task_arm, visit, &depths);
             rows.extend((0..DEPTH_BINS).filter_map(|bin| depth_row(&parts, task_arm.0, visit, bin)));
         }
@@ -131,7 +131,7 @@ pub(crate) fn depths(run: &Run<'_>, context: u32) -> Vec<DepthRow> {
 fn parts(
     run: &Run<'_>,
     (task, arm): (&str, Option<Arm>),
-    visit: Visit<'_>,
+    visit: VisitKey<'_>,
     depths: &HashMap<&str, f64>,
 ) -> Vec<Part> {
     if run.void.contains_key(&(visit.setting, visit.context)) {
@@ -147,7 +147,7 @@ fn parts(
     parts
 }
 
-fn depth_row(parts: &[Part], task: &str, visit: Visit<'_>, bin: u32) -> Option<DepthRow> {
+fn depth_row(parts: &[Part], task: &str, visit: VisitKey<'_>, bin: u32) -> Option<DepthRow> {
     let edge = |bin: u32| f64::from(bin) / f64::from(DEPTH_BINS);
     let (from, to) = (edge(bin), edge(bin + 1));
     let last = bin + 1 == DEPTH_BINS;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::frame::Visit;
+use super::frame::VisitKey;
 use super::run::Run;
 use super::summary::{Estimate, TriggerRow};
 use crate::import::requests::{TASK, triggered};
@@ -37,7 +37,7 @@ fn answered<'a>(
     if run.void.contains_key(&(setting, context)) {
         return BTreeMap::new();
     }
-    let here = run.trials(Visit { setting, context, replicate });
+    let here = run.trials(VisitKey { setting, context, replicate });
     let here = here.iter().copied().filter(|trial| trial.key.task == TASK);
     let scored = here.filter(|trial| trial.outcome.score().is_some() && trial.reply.is_some());
     scored.map(|trial| (trial.case.as_str(), trial)).collect()

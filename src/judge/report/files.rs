@@ -29,3 +29,6 @@ pub(super) const EFFECTIVE_FILE: &str = "effective.csv";
 
 /// A row for each step under load; there is none without a load phase.
 pub(super) const STEPS_FILE: &str = "load.csv";
+
+/// A row for each trial, as measured; made from the journal and not from the summary.
+pub const TRIALS_FILE: &str = "trials.parquet";

@@ -23,7 +23,7 @@ mod view;
 
 pub use compare::comparison;
 pub use exports::{cells_csv, effective_csv, json, load_csv, schema, tasks_csv, trends_csv};
-pub use files::{CELLS_FILE, FRONT_FILE, HEATMAP_FILE, JUNIT_FILE, REPORT_FILE, SUMMARY_FILE};
+pub use files::{CELLS_FILE, FRONT_FILE, HEATMAP_FILE, JUNIT_FILE, REPORT_FILE, SUMMARY_FILE, TRIALS_FILE};
 pub use junit::junit;
 pub use markdown::render_markdown;
 pub use pick::pick;

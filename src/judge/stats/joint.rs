@@ -2,6 +2,9 @@
 //!
 //! A draw gives every cluster a weight (how often it was drawn) that all cells share: that pairs them, and it
 //! makes a draw of a cell one dot product. Every draw has a stream of its own, so draws can be made in any order.
+//!
+//! Most columns are nearly empty (paired differences) or nearly another column (scores of settings on the same items):
+//! then only where they differ is multiplied, which gives the same sums to the last bit.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -15,6 +18,12 @@ const LANES: usize = 16;
 
 /// Products that are added in single precision before they go into a double (exact for whole numbers).
 const BLOCK: usize = 4096;
+
+/// A column is nearly empty when at most one of so many numbers is not 0.
+const FEW: usize = 8;
+
+/// Whole numbers up to this one are exact in single precision.
+const EXACT: f64 = 16_777_216.0;
 
 /// Draws made side by side: the items are read once for all of them.
 const TOGETHER: usize = 4;
@@ -91,6 +100,8 @@ struct Group {
     counts: Vec<u16>,
     /// .. and as it is multiplied, a draw after the other.
     weights: [Vec<f32>; TOGETHER],
+    /// By column of the stratum at hand.
+    drawn: Vec<Drawn>,
     /// By draw and cell.
     totals: Vec<Totals>,
     cells: usize,
@@ -102,6 +113,7 @@ impl Group {
         Self {
             counts: vec![0; largest],
             weights: std::array::from_fn(|_| vec![0.0; largest]),
+            drawn: Vec::with_capacity(cells),
             totals: vec![Totals::default(); TOGETHER * cells],
             cells,
         }
@@ -117,10 +129,13 @@ impl Group {
                 stratum.draw(&mut self.counts[..stratum.clusters], &mut weights[..stratum.clusters], rng);
             }
             let weights: [&[f32]; TOGETHER] = std::array::from_fn(|at| &self.weights[at][..stratum.clusters]);
+            self.drawn.clear();
             for (cell, column) in stratum.columns.iter().enumerate() {
-                for (at, drawn) in column.drawn(weights).into_iter().enumerate() {
+                let drawn = column.drawn(weights, &self.drawn);
+                for (at, drawn) in drawn.into_iter().enumerate() {
                     self.totals[at * self.cells + cell].add(drawn, &mut coins[at]);
                 }
+                self.drawn.push(drawn);
             }
         }
     }
@@ -133,9 +148,27 @@ struct Stratum {
 }
 
 struct Column {
-    sums: Vec<f32>,
+    sums: Sums,
     counts: Counts,
 }
+
+/// Sums a cluster.
+enum Sums {
+    All(Vec<f32>),
+    /// Those that are not 0, where they are few.
+    Few(Vec<Entry>),
+    /// Those that differ from an earlier column, where both are whole numbers: the difference to it.
+    Beside(usize, Vec<Entry>),
+}
+
+/// A number of a column that is not 0.
+struct Entry {
+    cluster: u32,
+    value: f32,
+}
+
+/// Sum and number of the drawn items of a column, for each draw.
+type Drawn = [(f64, f64); TOGETHER];
 
 /// Items a cluster.
 enum Counts {
@@ -146,8 +179,18 @@ enum Counts {
 
 impl Stratum {
     fn of(cells: &[&[ClusterSums]], at: usize) -> Self {
-        let columns = cells.iter().map(|strata| Column::of(&strata[at])).collect();
-        Self { clusters: cells.first().map_or(0, |strata| strata[at].sums.len()), columns }
+        let clusters = cells.first().map_or(0, |strata| strata[at].sums.len());
+        // What the columns are laid beside: the first one that is full, and of whole numbers.
+        let mut base: Option<(usize, &ClusterSums)> = None;
+        let mut columns = Vec::with_capacity(cells.len());
+        for (number, strata) in cells.iter().enumerate() {
+            let column = Column::of(&strata[at], base);
+            if base.is_none() && matches!(column.sums, Sums::All(_)) && is_whole(&strata[at].sums) {
+                base = Some((number, &strata[at]));
+            }
+            columns.push(column);
+        }
+        Self { clusters, columns }
     }
 
     /// How often each cluster is drawn. No cluster comes up 65,536 times where there are fewer, and where there are more
@@ -165,26 +208,61 @@ impl Stratum {
 }
 
 impl Column {
-    fn of(stratum: &ClusterSums) -> Self {
-        let single = |numbers: &[f64]| numbers.iter().map(|number| *number as f32).collect();
+    fn of(stratum: &ClusterSums, base: Option<(usize, &ClusterSums)>) -> Self {
         let first = stratum.counts.first().copied().unwrap_or(0.0);
         let counts = if stratum.counts.iter().all(|count| *count == first) {
             Counts::Same(first)
         } else {
-            Counts::Own(single(&stratum.counts))
+            Counts::Own(stratum.counts.iter().map(|count| *count as f32).collect())
         };
-        Self { sums: single(&stratum.sums), counts }
+        Self { sums: Sums::of(&stratum.sums, base), counts }
     }
 
-    /// Sum and number of the drawn items, for each draw.
-    fn drawn(&self, weights: [&[f32]; TOGETHER]) -> [(f64, f64); TOGETHER] {
-        let sums = dots(weights, &self.sums);
+    fn drawn(&self, weights: [&[f32]; TOGETHER], earlier: &[Drawn]) -> Drawn {
+        let sums = match &self.sums {
+            Sums::All(sums) => dots(weights, sums),
+            Sums::Few(entries) => few_dots(weights, entries),
+            Sums::Beside(base, entries) => {
+                let differences = few_dots(weights, entries);
+                std::array::from_fn(|at| earlier[*base][at].0 + differences[at])
+            }
+        };
         let counts = match &self.counts {
             Counts::Same(count) => [count * weights[0].len() as f64; TOGETHER],
             Counts::Own(counts) => dots(weights, counts),
         };
         std::array::from_fn(|at| (sums[at], counts[at]))
     }
+}
+
+impl Sums {
+    fn of(sums: &[f64], base: Option<(usize, &ClusterSums)>) -> Self {
+        if let Some(entries) = few(sums.iter().copied()) {
+            return Self::Few(entries);
+        }
+        if let Some((number, base)) = base.filter(|_| is_whole(sums)) {
+            let differences = sums.iter().zip(&base.sums).map(|(own, base)| own - base);
+            if let Some(entries) = few(differences) {
+                return Self::Beside(number, entries);
+            }
+        }
+        Self::All(sums.iter().map(|sum| *sum as f32).collect())
+    }
+}
+
+/// The numbers that are not 0, where they are few.
+fn few(numbers: impl ExactSizeIterator<Item = f64> + Clone) -> Option<Vec<Entry>> {
+    let present = numbers.clone().filter(|number| *number != 0.0).count();
+    let entry = |(cluster, value): (usize, f64)| Entry { cluster: cluster as u32, value: value as f32 };
+    (present * FEW <= numbers.len())
+        .then(|| numbers.enumerate().filter(|(_, number)| *number != 0.0).map(entry).collect())
+}
+
+/// Whether all sums of the numbers are exact in single precision, however they are drawn and added up.
+fn is_whole(numbers: &[f64]) -> bool {
+    // Halved, for differences of two such columns.
+    let largest = EXACT / 2.0 / numbers.len().max(1) as f64;
+    numbers.iter().all(|number| number.fract() == 0.0 && number.abs() <= largest)
 }
 
 /// A cell's strata, added up in one draw.
@@ -218,6 +296,27 @@ fn dots(weights: [&[f32]; TOGETHER], values: &[f32]) -> [f64; TOGETHER] {
         for (sum, weights) in sums.iter_mut().zip(weights) {
             let weights = &weights[number * BLOCK..][..values.len()];
             *sum += f64::from(dot_block(weights, values));
+        }
+    }
+    sums
+}
+
+/// As [`dots`] of a column that is 0 everywhere else. What is added goes where [`dot_block`] adds it, in its order.
+fn few_dots(weights: [&[f32]; TOGETHER], entries: &[Entry]) -> [f64; TOGETHER] {
+    let clusters = weights[0].len();
+    let tail = clusters - clusters % BLOCK % LANES;
+    let mut sums = [0.0; TOGETHER];
+    for entries in entries.chunk_by(|a, b| a.cluster as usize / BLOCK == b.cluster as usize / BLOCK) {
+        let mut lanes = [[0.0_f32; LANES + 1]; TOGETHER];
+        for entry in entries {
+            let cluster = entry.cluster as usize;
+            let lane = if cluster < tail { cluster % LANES } else { LANES };
+            for (lanes, weights) in lanes.iter_mut().zip(&weights) {
+                lanes[lane] += weights[cluster] * entry.value;
+            }
+        }
+        for (sum, lanes) in sums.iter_mut().zip(&lanes) {
+            *sum += f64::from(lanes[..LANES].iter().sum::<f32>() + lanes[LANES]);
         }
     }
     sums
@@ -300,5 +399,33 @@ mod tests {
         let values: Vec<f32> = (0..10_007).map(|i| (i % 3) as f32 - 1.0).collect();
         let expected: f64 = (0..10_007).map(|i| f64::from(i % 5) * (f64::from(i % 3) - 1.0)).sum();
         assert_eq!(dots([&weights; TOGETHER], &values), [expected; TOGETHER]);
+    }
+
+    #[test]
+    fn columns_that_are_nearly_empty_or_nearly_another_give_the_same_sums() {
+        for clusters in [40, 4096, 10_007] {
+            let weights: [Vec<f32>; TOGETHER] =
+                std::array::from_fn(|at| (0..clusters).map(|i| ((i * 31 + at * 7) % 4) as f32).collect());
+            let weights: [&[f32]; TOGETHER] = std::array::from_fn(|at| weights[at].as_slice());
+            let base = singletons(&(0..clusters).map(|i| f64::from(u8::from(i % 5 > 0))).collect::<Vec<_>>());
+            let mut beside = base.clone();
+            (0..clusters).step_by(17).for_each(|i| beside.sums[i] = 1.0 - beside.sums[i]);
+            let thirds: Vec<f64> =
+                (0..clusters).map(|i| if i % 11 == 3 { i as f64 / 3.0 } else { 0.0 }).collect();
+            let columns = [base.clone(), beside, singletons(&thirds)];
+            let cells: Vec<&[ClusterSums]> = columns.iter().map(std::slice::from_ref).collect();
+            let stratum = Stratum::of(&cells, 0);
+            let [full, near, few] = stratum.columns.as_slice() else { panic!("three columns") };
+            assert!(matches!(
+                (&full.sums, &near.sums, &few.sums),
+                (Sums::All(_), Sums::Beside(0, _), Sums::Few(_))
+            ));
+            let mut drawn = Vec::new();
+            for (column, own) in stratum.columns.iter().zip(&columns) {
+                drawn.push(column.drawn(weights, &drawn));
+                let single: Vec<f32> = own.sums.iter().map(|sum| *sum as f32).collect();
+                assert_eq!(drawn[drawn.len() - 1].map(|(sum, _)| sum), dots(weights, &single), "{clusters}");
+            }
+        }
     }
 }

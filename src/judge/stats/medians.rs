@@ -1,6 +1,6 @@
 //! Block-bootstrap draws of a median over visits.
 //!
-//! A draw weighs blocks of neighbouring observations; its median is found by bisection over counts that were
+//! A draw weighs blocks of neighbouring observations; its median is searched for over counts that were
 //! made once for every block, so that a draw costs the number of blocks and not that of observations.
 
 use rand::Rng;
@@ -103,32 +103,51 @@ impl Blocks {
 
     fn median(&self, weights: &[u32]) -> f64 {
         let total = weighted(weights, &self.sizes);
-        let upper = self.order_statistic(weights, total / 2);
         if total % 2 == 1 {
-            upper
-        } else {
-            f64::midpoint(self.order_statistic(weights, total / 2 - 1), upper)
+            return self.from_rank(weights, total / 2).0;
         }
+        let (lower, upper) = self.from_rank(weights, total / 2 - 1);
+        f64::midpoint(lower, upper)
     }
 
-    /// The observation that has `rank` drawn ones before it.
-    fn order_statistic(&self, weights: &[u32], rank: u64) -> f64 {
+    /// The observation that has `rank` drawn ones before it, and the drawn one behind it.
+    fn from_rank(&self, weights: &[u32], rank: u64) -> (f64, f64) {
+        let (bucket, mut passed) = self.bucket_of(weights, rank);
+        let start = bucket * BUCKET;
+        let mut found = None;
+        for (value, block) in self.sorted[start..].iter().zip(&self.block_at[start..]) {
+            passed += u64::from(weights[*block as usize]);
+            if passed > rank + 1 {
+                return (found.unwrap_or(*value), *value);
+            }
+            if passed > rank && found.is_none() {
+                found = Some(*value);
+            }
+        }
+        let last = self.sorted[self.sorted.len() - 1];
+        (found.unwrap_or(last), last)
+    }
+
+    /// The last bucket with at most `rank` drawn observations before it, and how many those are. Medians lie near the
+    /// middle: the search starts there and widens.
+    fn bucket_of(&self, weights: &[u32], rank: u64) -> (usize, u64) {
         let blocks = self.sizes.len();
         let before = |bucket: usize| weighted(weights, &self.before[bucket * blocks..(bucket + 1) * blocks]);
         let (mut low, mut high) = (0, self.before.len() / blocks);
+        let (mut passed, mut probe, mut step) = (0, high / 2, 1);
         while high - low > 1 {
-            let middle = usize::midpoint(low, high);
-            if before(middle) <= rank { low = middle } else { high = middle }
-        }
-        let mut passed = before(low);
-        let start = low * BUCKET;
-        for (value, block) in self.sorted[start..].iter().zip(&self.block_at[start..]) {
-            passed += u64::from(weights[*block as usize]);
-            if passed > rank {
-                return *value;
+            let seen = before(probe);
+            if seen <= rank {
+                (low, passed, probe) = (probe, seen, probe + step);
+            } else {
+                (high, probe) = (probe, probe.saturating_sub(step));
+            }
+            step *= 2;
+            if probe <= low || probe >= high {
+                probe = usize::midpoint(low, high);
             }
         }
-        self.sorted[self.sorted.len() - 1]
+        (low, passed)
     }
 }
 
@@ -156,6 +175,17 @@ mod tests {
                 .flat_map(|(value, block)| std::iter::repeat_n(*value, weights[*block as usize] as usize))
                 .collect();
             assert_eq!(Some(blocks.median(&weights)), median(&mut written_out), "draw {number}");
+        }
+    }
+
+    #[test]
+    fn a_bucket_is_found_wherever_it_lies() {
+        let blocks = Blocks::of(&[(0..1000).map(f64::from).collect()]);
+        let weights = vec![1; blocks.sizes.len()];
+        for rank in 0..1000 {
+            assert_eq!(blocks.bucket_of(&weights, rank), (rank as usize / BUCKET, rank / 32 * 32), "{rank}");
+            let behind = (rank + 1).min(999);
+            assert_eq!(blocks.from_rank(&weights, rank), (rank as f64, behind as f64), "{rank}");
         }
     }
 

@@ -6,7 +6,7 @@ use super::compared::{ComparedCell, Ratio};
 use super::items::{Items, PairedCase};
 use super::pair::Pair;
 use crate::error::Result;
-use crate::judge::analysis::frame::{RequestKey, Timed, Visit};
+use crate::judge::analysis::frame::{RequestKey, Timed, VisitKey};
 use crate::judge::analysis::quality::{Difference, paired_difference};
 use crate::judge::analysis::run::Run;
 use crate::judge::analysis::summary::{Estimate, MemoryKind};
@@ -30,7 +30,7 @@ const fn peaks_of(kind: MemoryKind) -> &'static [&'static str] {
 /// Which memory a server lives in in both runs; `None` where that is not the same.
 fn kind(runs: &Pair<'_>, setting: &str, context: u32) -> Option<MemoryKind> {
     let of = |run: &Run<'_>| {
-        let measured = memory::measure(run, Visit { setting, context, replicate: 0 });
+        let measured = memory::measure(run, VisitKey { setting, context, replicate: 0 });
         measured.ok().and_then(|measured| measured.peak_kind)
     };
     of(&runs.a).filter(|kind| of(&runs.b) == Some(*kind))
@@ -148,7 +148,7 @@ impl<'i, 'a> Strata<'i, 'a> {
 
 /// A figure in both runs, compared request by request: the runs may have other mixes of long and short prompts.
 fn speed(runs: &Pair<'_>, setting: &str, context: u32, column: &str) -> Result<Option<Ratio>> {
-    let visit = Visit { setting, context, replicate: 0 };
+    let visit = VisitKey { setting, context, replicate: 0 };
     let (a, b) = (runs.a.frame.timed(visit, column)?, runs.b.frame.timed(visit, column)?);
     Ok(ratio(&a, &b, runs.resampling(), &format!("compare {column} {context} {setting}")))
 }
@@ -157,8 +157,8 @@ fn speed(runs: &Pair<'_>, setting: &str, context: u32, column: &str) -> Result<O
 fn ratio(a: &[Timed], b: &[Timed], resampling: Resampling, purpose: &str) -> Option<Ratio> {
     let found = speed::ratio(b, a, resampling, purpose)?.estimate;
     let shared = |ours: &[Timed], theirs: &[Timed]| {
-        let theirs: HashSet<&RequestKey> = theirs.iter().map(|timed| &timed.request).collect();
-        let shared = ours.iter().filter(|timed| theirs.contains(&timed.request));
+        let theirs: HashSet<&RequestKey> = theirs.iter().map(|timed| &*timed.request).collect();
+        let shared = ours.iter().filter(|timed| theirs.contains(&*timed.request));
         median(&mut shared.map(|timed| timed.value).collect::<Vec<f64>>())
     };
     found.value.is_finite().then_some(Ratio { a: shared(a, b)?, b: shared(b, a)?, ratio: found })
@@ -199,6 +199,8 @@ fn peaks(run: &Run<'_>, setting: &str, context: u32, name: &str) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     const RESAMPLING: Resampling = Resampling { seed: 3, draws: 400, confidence: 0.95 };
@@ -208,7 +210,8 @@ mod tests {
         let mut all = Vec::new();
         for (launch, values) in visits.iter().enumerate() {
             for (at, value) in values.iter().enumerate() {
-                let request: RequestKey = ("t".into(), "".into(), format!("{launch} {at}"));
+                let case = format!("{launch} {at}").into();
+                let request = Arc::new(RequestKey { task: "t".into(), arm: "".into(), case });
                 all.push(Timed { launch: launch as u32, request, prompt_tokens: 100, value: *value });
             }
         }

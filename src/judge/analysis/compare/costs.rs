@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::pair::Pair;
 use crate::error::Result;
 use crate::judge::analysis::frame;
-use crate::judge::analysis::frame::{RequestKey, Timed, Visit};
+use crate::judge::analysis::frame::{RequestKey, Timed, VisitKey};
 use crate::judge::analysis::run::Run;
 use crate::quantile::median;
 
@@ -56,7 +56,7 @@ pub(super) fn rows(runs: &Pair<'_>, cells: &[(&str, u32)], prices: Prices) -> Re
         return Ok(Vec::new());
     }
     let row = |&(setting, context): &(&str, u32)| {
-        let visit = Visit { setting, context, replicate: 0 };
+        let visit = VisitKey { setting, context, replicate: 0 };
         Ok(CostRow {
             setting: setting.to_owned(),
             context,
@@ -71,12 +71,12 @@ pub(super) fn rows(runs: &Pair<'_>, cells: &[(&str, u32)], prices: Prices) -> Re
 }
 
 /// What a run's cell costs, over the requests that the other run timed, too: machines are compared on the same work.
-fn cost((run, other): (&Run<'_>, &Run<'_>), visit: Visit<'_>, price: Option<f64>) -> Result<Cost> {
+fn cost((run, other): (&Run<'_>, &Run<'_>), visit: VisitKey<'_>, price: Option<f64>) -> Result<Cost> {
     let shared = |column| -> Result<Vec<Timed>> {
         let theirs = other.frame.timed(visit, column)?;
-        let theirs: HashSet<&RequestKey> = theirs.iter().map(|timed| &timed.request).collect();
+        let theirs: HashSet<&RequestKey> = theirs.iter().map(|timed| &*timed.request).collect();
         let mut ours = run.frame.timed(visit, column)?;
-        ours.retain(|timed| theirs.contains(&timed.request));
+        ours.retain(|timed| theirs.contains(&*timed.request));
         Ok(ours)
     };
     let rate = |column| -> Result<Option<f64>> {
@@ -96,9 +96,12 @@ fn cost((run, other): (&Run<'_>, &Run<'_>), visit: Visit<'_>, price: Option<f64>
 
 /// All energy over all tokens of the requests that have both (J).
 fn token_j(energy: &[Timed], output: &[Timed]) -> Option<f64> {
-    let tokens: HashMap<&RequestKey, f64> =
-        output.iter().filter(|timed| timed.value >= 1.0).map(|timed| (&timed.request, timed.value)).collect();
-    let both = energy.iter().filter_map(|timed| Some((timed.value, *tokens.get(&timed.request)?)));
+    let tokens: HashMap<&RequestKey, f64> = output
+        .iter()
+        .filter(|timed| timed.value >= 1.0)
+        .map(|timed| (&*timed.request, timed.value))
+        .collect();
+    let both = energy.iter().filter_map(|timed| Some((timed.value, *tokens.get(&*timed.request)?)));
     let (joules, tokens) = both.fold((0.0, 0.0), |(j, t), (energy, output)| (j + energy, t + output));
     (tokens > 0.0).then(|| joules / tokens)
 }

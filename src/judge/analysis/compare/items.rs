@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::pair::Pair;
-use crate::error::Result;
-use crate::judge::analysis::frame::{ScoredCase as Scored, Visit};
+use crate::judge::analysis::frame::VisitKey;
 use crate::judge::analysis::run::Run;
 use crate::record::{Arm, Outcome, Trial};
 use crate::task::Weight;
@@ -122,19 +121,18 @@ fn seen<'a>(run: &Run<'a>, setting: &str, context: u32) -> BTreeMap<Key<'a>, See
 
 /// The mean absolute difference of the reference's two visits, over the primary tasks (and arms) at which it
 /// scores anything: what a report calls the A/A floor. `None` when it did not run twice.
-pub(super) fn floor(run: &Run<'_>, context: u32) -> Result<Option<f64>> {
+pub(super) fn floor(run: &Run<'_>, context: u32) -> Option<f64> {
     let setting = run.suite.reference().label.as_str();
-    let visit = |replicate| run.frame.items(Visit { setting, context, replicate });
-    let key = |item: &Scored| (item.task.clone(), item.arm.clone(), item.case.clone());
-    let (mut first, mut again) = (visit(0)?, visit(1)?);
+    let visit = |replicate| run.frame.items(VisitKey { setting, context, replicate });
+    let (mut first, mut again) = (visit(0), visit(1));
     // The noise floor is what answers differ by; a server that breaks is no noise.
     [&mut first, &mut again].into_iter().for_each(|items| items.retain(|item| !item.broke));
-    let theirs: BTreeMap<_, f64> = first.iter().map(|item| (key(item), item.quality)).collect();
+    let theirs: BTreeMap<_, f64> = first.iter().map(|item| (item.number, item.quality)).collect();
     // By task and arm: the sum of the differences, their number, and whether the reference scores anything.
     let mut tasks: BTreeMap<(&str, &str), (f64, f64, bool)> = BTreeMap::new();
     for item in &again {
-        if let Some(reference) = theirs.get(&key(item)) {
-            let (sum, count, scores) = tasks.entry((&item.task, &item.arm)).or_default();
+        if let Some(reference) = theirs.get(&item.number) {
+            let (sum, count, scores) = tasks.entry((&item.request.task, &item.request.arm)).or_default();
             *sum += (item.quality - reference).abs();
             *count += 1.0;
             *scores |= *reference > 0.0;
@@ -142,5 +140,5 @@ pub(super) fn floor(run: &Run<'_>, context: u32) -> Result<Option<f64>> {
     }
     let means: Vec<f64> =
         tasks.values().filter(|(.., scores)| *scores).map(|(sum, count, _)| sum / count).collect();
-    Ok((!means.is_empty()).then(|| means.iter().sum::<f64>() / means.len() as f64))
+    (!means.is_empty()).then(|| means.iter().sum::<f64>() / means.len() as f64)
 }

@@ -59,7 +59,7 @@ pub fn compare_with(
     let mut cells = Vec::new();
     let mut flips = Vec::new();
     let mut in_common = false;
-    let floors = floors(&runs)?;
+    let floors = floors(&runs);
     let klds = shifts::Klds::of(&runs, &shared);
     for &(setting, context) in &shared {
         let items = Items::of(&runs, setting, context);
@@ -140,15 +140,15 @@ fn name(journal: &Journal) -> RunName {
 }
 
 /// By context, the larger noise floor of the two runs.
-fn floors(runs: &Pair<'_>) -> Result<BTreeMap<u32, f64>> {
+fn floors(runs: &Pair<'_>) -> BTreeMap<u32, f64> {
     let mut floors = BTreeMap::new();
     for run in [&runs.a, &runs.b] {
         for &context in &run.suite.contexts {
-            if let Some(discord) = items::floor(run, context)? {
+            if let Some(discord) = items::floor(run, context) {
                 let floor: &mut f64 = floors.entry(context).or_default();
                 *floor = floor.max(discord);
             }
         }
     }
-    Ok(floors)
+    floors
 }

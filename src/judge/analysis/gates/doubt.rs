@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::error::Result;
-use crate::judge::analysis::frame;
-use crate::judge::analysis::frame::Visit;
+use crate::judge::analysis::frame::{self, Above, VisitKey};
 use crate::judge::analysis::run::Run;
 use crate::judge::analysis::warnings::{DECODE_TOLERANCE, MIN_DECODED, OTHER_CPU_LIMIT, STEAL_LIMIT};
 use crate::judge::analysis::words::percent;
@@ -28,11 +27,15 @@ impl Doubts {
     pub(crate) fn of(run: &Run<'_>) -> Result<Self> {
         let mut doubts = Self::default();
         // Only gates ask.
-        for setting in run.suite.settings.iter().filter(|_| !run.suite.gates.is_empty()) {
+        if run.suite.gates.is_empty() {
+            return Ok(doubts);
+        }
+        let disturbances = disturbances(run)?;
+        for setting in &run.suite.settings {
             for &context in &run.suite.contexts {
-                let visit = Visit { setting: &setting.label, context, replicate: 0 };
+                let visit = VisitKey { setting: &setting.label, context, replicate: 0 };
                 let cell = (setting.label.clone(), context);
-                if let Some(reason) = disturbed(run, visit)? {
+                if let Some(reason) = disturbances.iter().find_map(|disturbance| disturbance.at(visit)) {
                     doubts.speed.insert(cell.clone(), reason);
                 }
                 if let Some(reason) = contradicted(run, visit)? {
@@ -65,25 +68,37 @@ impl Doubts {
     }
 }
 
-/// Others used the machine, or it slowed down.
-fn disturbed(run: &Run<'_>, visit: Visit<'_>) -> Result<Option<String>> {
+/// Others used the machine, or it slowed down: of every visit, in how many trials.
+struct Disturbance<'f> {
+    seen: Above<'f>,
+    /// What is above the limit, in words.
+    what: String,
+}
+
+fn disturbances<'r>(run: &'r Run<'_>) -> Result<Vec<Disturbance<'r>>> {
     let kinds = [
         (frame::STEAL, STEAL_LIMIT, "the machine's host took more than", " of its CPU time"),
         (frame::OTHER_CPU, OTHER_CPU_LIMIT, "other processes used more than", " of the machine's CPU time"),
         (frame::THROTTLED, 0.0, "a graphics card slowed down for power or heat", ""),
     ];
-    for (column, limit, before, behind) in kinds {
-        let (trials, above) = run.frame.above_of(visit, column, limit)?;
-        if f64::from(above) > FEW * f64::from(trials) {
-            let limit = if limit > 0.0 { format!(" {}{behind}", percent(limit)) } else { String::new() };
-            return Ok(Some(format!("{before}{limit} in {above} of {trials} trials")));
-        }
+    let disturbance = |(column, limit, before, behind): (&str, f64, &str, &str)| {
+        let limit_in_words = if limit > 0.0 { format!(" {}{behind}", percent(limit)) } else { String::new() };
+        Ok(Disturbance { seen: run.frame.above(column, limit)?, what: format!("{before}{limit_in_words}") })
+    };
+    kinds.into_iter().map(disturbance).collect()
+}
+
+impl Disturbance<'_> {
+    /// What is to be said of a visit, when it is more than a few of its trials.
+    fn at(&self, visit: VisitKey<'_>) -> Option<String> {
+        let (trials, above) = self.seen.of(visit);
+        let many = f64::from(above) > FEW * f64::from(trials);
+        many.then(|| format!("{} in {above} of {trials} trials", self.what))
     }
-    Ok(None)
 }
 
 /// The client and the engine do not agree on the decode rate.
-fn contradicted(run: &Run<'_>, visit: Visit<'_>) -> Result<Option<String>> {
+fn contradicted(run: &Run<'_>, visit: VisitKey<'_>) -> Result<Option<String>> {
     let rates = run.frame.both(visit, [frame::DECODE, frame::ENGINE_DECODE], MIN_DECODED)?;
     let rates = rates.iter().filter(|(_, engine)| *engine > 0.0);
     let mut gaps: Vec<f64> = rates.map(|(client, engine)| client / engine - 1.0).collect();

@@ -361,12 +361,11 @@ fn leave_out_other_memory(candidates: &mut [Candidate<'_>]) {
 fn at(run: &Run<'_>, context: u32, request: &PickRequest) -> Result<Vec<Level>> {
     let endpoint = match request.task_weights.is_empty() {
         true => None,
-        false => Some(Endpoint::new(run, context, &request.task_weights)?),
+        false => Some(Endpoint::new(run, context, &request.task_weights)),
     };
     let mut levels = Vec::new();
     for measured in levels::measure(run, context)? {
-        let weighted =
-            endpoint.as_ref().map(|endpoint| endpoint.of(&measured.summary.setting)).transpose()?;
+        let weighted = endpoint.as_ref().map(|endpoint| endpoint.of(&measured.summary.setting));
         levels.push(level(measured, weighted));
     }
     Ok(levels)

@@ -90,7 +90,7 @@ impl Basis {
 
 /// Every setting at one measured context length, judged.
 pub(super) fn measure(run: &Run<'_>, context: u32) -> Result<Vec<Measured>> {
-    let level = quality::Level::new(run, context)?;
+    let level = quality::Level::new(run, context);
     let kld = kld::compare(run, context);
     let mut cells = cells::of_level(run, &level, &kld)?;
     quality::judge(&mut cells, &level, run.suite);

@@ -9,7 +9,7 @@ use super::request::{Goal, MinQuality, PickRequest};
 use super::weighted;
 use crate::error::Result;
 use crate::judge::analysis::arm_suffix;
-use crate::judge::analysis::frame::Visit;
+use crate::judge::analysis::frame::VisitKey;
 use crate::judge::analysis::run::Run;
 use crate::judge::analysis::summary::Verdict;
 use crate::judge::analysis::tasks::is_uninformative;
@@ -158,7 +158,7 @@ impl Tasks {
         let reference = run.suite.reference().label.as_str();
         let mut means = Vec::new();
         for context in basis.contexts() {
-            let visit = Visit { setting: reference, context, replicate: 0 };
+            let visit = VisitKey { setting: reference, context, replicate: 0 };
             for (task, arm) in run.task_arms(context) {
                 let counts =
                     run.weight(task) == Weight::Primary && weighted::counts(&request.task_weights, task);

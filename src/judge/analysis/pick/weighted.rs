@@ -3,11 +3,10 @@
 //! Interval: each task's own, put together by the method of variance estimates recovery (Zou and Donner 2008).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
 
 use crate::error::{Error, Result, nearest};
 use crate::judge::analysis::draws::Draw;
-use crate::judge::analysis::frame::{ScoredCase, Visit, arm_name};
+use crate::judge::analysis::frame::{RequestKey, ScoredCase, VisitKey, arm_name};
 use crate::judge::analysis::quality::{mean_score, paired_difference};
 use crate::judge::analysis::run::Run;
 use crate::judge::analysis::summary::Estimate;
@@ -47,11 +46,6 @@ fn weight_of(weights: &BTreeMap<String, f64>, task: &str) -> f64 {
     weights.iter().find(|(name, _)| is_named(task, name)).map_or(1.0, |(_, weight)| *weight)
 }
 
-/// What identifies an item between settings.
-fn key(item: &ScoredCase) -> (Arc<str>, Arc<str>, String) {
-    (item.task.clone(), item.arm.clone(), item.case.clone())
-}
-
 /// Whether a task has a part in the quality.
 pub(super) fn counts(weights: &BTreeMap<String, f64>, task: &str) -> bool {
     weight_of(weights, task) > 0.0
@@ -87,7 +81,7 @@ pub(super) struct Quality {
 
 impl<'r, 'a> Endpoint<'r, 'a> {
     /// Tasks with a weight, without those at which the reference scores 0 (they cannot show a loss).
-    pub(super) fn new(run: &'r Run<'a>, context: u32, weights: &BTreeMap<String, f64>) -> Result<Self> {
+    pub(super) fn new(run: &'r Run<'a>, context: u32, weights: &BTreeMap<String, f64>) -> Self {
         let mut endpoint = Self { run, context, strata: Vec::new(), draws: Vec::new() };
         for (task, arm) in run.task_arms(context) {
             let weight = weight_of(weights, task);
@@ -101,36 +95,36 @@ impl<'r, 'a> Endpoint<'r, 'a> {
                 endpoint.strata.push(Stratum { task: task.into(), arm: arm_name(arm), weight, clusters });
             }
         }
-        let reference = endpoint.scores(&run.suite.reference().label)?;
+        let reference = endpoint.scores(&run.suite.reference().label);
         let mut can_lose = reference.iter().map(|sums| sums.mean().is_some_and(|mean| mean > 0.0));
         endpoint.strata.retain(|_| can_lose.next().unwrap_or_default());
-        endpoint.draws = endpoint.draw()?;
-        Ok(endpoint)
+        endpoint.draws = endpoint.draw();
+        endpoint
     }
 
-    pub(super) fn of(&self, setting: &str) -> Result<Quality> {
+    pub(super) fn of(&self, setting: &str) -> Quality {
         let resampling = self.run.resampling;
-        let scores = self.scores(setting)?;
+        let scores = self.scores(setting);
         let score = |_: &Stratum, sums: &ClusterSums| {
             mean_score(std::slice::from_ref(sums), resampling, self.context)
         };
-        let (changes, credits) = self.differences(setting)?;
+        let (changes, credits) = self.differences(setting);
         let not_comparable = self.missing(setting, &scores, &changes);
         if !not_comparable.is_empty() {
             let (quality, difference) = (None, None);
-            return Ok(Quality { quality, difference, draws: Vec::new(), credit: 0.0, not_comparable });
+            return Quality { quality, difference, draws: Vec::new(), credit: 0.0, not_comparable };
         }
         let change = |stratum: &Stratum, sums: &ClusterSums| {
             let purpose = format!("pick {} {} {} {setting}", self.context, stratum.task, stratum.arm);
             Some(paired_difference(std::slice::from_ref(sums), resampling, &purpose)?.estimate)
         };
-        Ok(Quality {
+        Quality {
             quality: self.combine(&scores, score),
             difference: self.combine(&changes, change),
             draws: self.draws_of(setting),
             credit: self.mean(&credits),
             not_comparable,
-        })
+        }
     }
 
     /// The tasks that the setting cannot be compared on; by the rule of the report's quality.
@@ -152,49 +146,49 @@ impl<'r, 'a> Endpoint<'r, 'a> {
         if total > 0.0 { known().map(|(weight, mean)| weight * mean).sum::<f64>() / total } else { 0.0 }
     }
 
-    fn visit<'s>(&self, setting: &'s str) -> Visit<'s> {
-        Visit { setting, context: self.context, replicate: 0 }
+    fn visit<'s>(&self, setting: &'s str) -> VisitKey<'s> {
+        VisitKey { setting, context: self.context, replicate: 0 }
     }
 
     /// The setting's items that the reference has too; all of its own where they have none in common.
-    fn items(&self, setting: &str) -> Result<Vec<ScoredCase>> {
-        let mut items = self.run.frame.items(self.visit(setting))?;
-        let reference = self.run.frame.items(self.visit(&self.run.suite.reference().label))?;
-        let theirs: HashSet<_> = reference.iter().map(key).collect();
-        let shared = |item: &ScoredCase| theirs.contains(&key(item));
+    fn items(&self, setting: &str) -> Vec<ScoredCase> {
+        let mut items = self.run.frame.items(self.visit(setting));
+        let reference = self.run.frame.items(self.visit(&self.run.suite.reference().label));
+        let theirs: HashSet<u32> = reference.iter().map(|item| item.number).collect();
+        let shared = |item: &ScoredCase| theirs.contains(&item.number);
         if items.iter().any(shared) {
             items.retain(shared);
         }
-        Ok(items)
+        items
     }
 
-    fn scores(&self, setting: &str) -> Result<Vec<ClusterSums>> {
-        let items = self.items(setting)?;
-        Ok(self.sums(items.iter().map(|i| (&*i.task, &*i.arm, &*i.cluster, i.quality))))
+    fn scores(&self, setting: &str) -> Vec<ClusterSums> {
+        let items = self.items(setting);
+        self.sums(items.iter().map(|item| (item, item.quality)))
     }
 
     /// The paired differences, and what of them comes from items that broke on the reference.
-    fn differences(&self, setting: &str) -> Result<(Vec<ClusterSums>, Vec<ClusterSums>)> {
-        let (items, reference) = (self.items(setting)?, self.items(&self.run.suite.reference().label)?);
-        let theirs: HashMap<_, &ScoredCase> = reference.iter().map(|item| (key(item), item)).collect();
+    fn differences(&self, setting: &str) -> (Vec<ClusterSums>, Vec<ClusterSums>) {
+        let (items, reference) = (self.items(setting), self.items(&self.run.suite.reference().label));
+        let theirs: HashMap<u32, &ScoredCase> = reference.iter().map(|item| (item.number, item)).collect();
         let pairs: Vec<(&ScoredCase, &ScoredCase)> =
-            items.iter().filter_map(|item| Some((item, *theirs.get(&key(item))?))).collect();
+            items.iter().filter_map(|item| Some((item, *theirs.get(&item.number)?))).collect();
         let sums = |of: &dyn Fn(&ScoredCase, &ScoredCase) -> f64| {
-            let named = |(ours, theirs): &(&ScoredCase, &ScoredCase)| of(ours, theirs);
-            self.sums(pairs.iter().map(|pair| (&*pair.0.task, &*pair.0.arm, &*pair.0.cluster, named(pair))))
+            self.sums(pairs.iter().map(|(ours, theirs)| (*ours, of(ours, theirs))))
         };
         let change = |ours: &ScoredCase, theirs: &ScoredCase| ours.quality - theirs.quality;
         let credit = |ours: &ScoredCase, theirs: &ScoredCase| if theirs.broke { ours.quality } else { 0.0 };
-        Ok((sums(&change), sums(&credit)))
+        (sums(&change), sums(&credit))
     }
 
-    fn sums<'i>(&self, items: impl Iterator<Item = (&'i str, &'i str, &'i str, f64)>) -> Vec<ClusterSums> {
+    fn sums<'i>(&self, items: impl Iterator<Item = (&'i ScoredCase, f64)>) -> Vec<ClusterSums> {
         let mut all: Vec<ClusterSums> =
             self.strata.iter().map(|stratum| ClusterSums::new(stratum.clusters.len())).collect();
-        for (task, arm, cluster, value) in items {
-            let place = self.strata.iter().position(|s| s.task == task && s.arm == arm);
+        for (item, value) in items {
+            let RequestKey { task, arm, .. } = &*item.request;
+            let place = self.strata.iter().position(|s| *s.task == **task && *s.arm == **arm);
             if let Some((at, &cluster)) =
-                place.and_then(|at| Some((at, self.strata[at].clusters.get(cluster)?)))
+                place.and_then(|at| Some((at, self.strata[at].clusters.get(&*item.cluster)?)))
             {
                 all[at].add(cluster, value);
             }
@@ -238,11 +232,11 @@ impl<'r, 'a> Endpoint<'r, 'a> {
 
     /// The weighted mean of every setting in every draw; a task that was not scored has no part in it. All
     /// settings are drawn together, task by task.
-    fn draw(&self) -> Result<Vec<Vec<Draw>>> {
+    fn draw(&self) -> Vec<Vec<Draw>> {
         let resampling = self.run.resampling;
         let settings = &self.run.suite.settings;
         let scores: Vec<Vec<ClusterSums>> =
-            settings.iter().map(|setting| self.scores(&setting.label)).collect::<Result<_>>()?;
+            settings.iter().map(|setting| self.scores(&setting.label)).collect();
         let mut totals = vec![vec![(0.0, 0.0); resampling.draws as usize]; settings.len()];
         for (at, stratum) in self.strata.iter().enumerate() {
             let columns: Vec<&[ClusterSums]> =
@@ -259,7 +253,7 @@ impl<'r, 'a> Endpoint<'r, 'a> {
             }
         }
         let mean = |(sum, weight): (f64, f64)| (weight > 0.0).then(|| sum / weight);
-        Ok(totals.into_iter().map(|totals| totals.into_iter().map(mean).collect()).collect())
+        totals.into_iter().map(|totals| totals.into_iter().map(mean).collect()).collect()
     }
 }
 

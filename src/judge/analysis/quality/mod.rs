@@ -12,11 +12,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::draws::Draw;
-use super::frame::{ScoredCase, Visit, arm_name};
+use super::frame::{ScoredCase, VisitKey, arm_name};
 use super::measured::Measured;
 use super::run::Run;
 use super::summary::{AaSummary, Estimate, Verdict};
-use crate::error::Result;
 use crate::judge::stats::{CellDraws, ClusterSums, Differences, holm, joint_draws, rng};
 use crate::record::suite::Suite;
 use crate::record::{Prompt, Reply, Trial};
@@ -70,8 +69,8 @@ struct Change {
     discordance: f64,
 }
 
-/// The items of the reference's first visit, by what identifies them.
-type Reference<'i> = HashMap<ItemKey<'i>, &'i ScoredCase>;
+/// The items of the reference's first visit, by their requests' numbers.
+type Reference<'i> = HashMap<u32, &'i ScoredCase>;
 
 /// A setting on its way to a cell: its items, their scores, and how they differ from the reference's.
 struct Scored<'a> {
@@ -193,9 +192,9 @@ impl Whole {
 fn slope(strata: &[Stratum], items: &[ScoredCase], reference: &Reference<'_>) -> f64 {
     let (mut together, mut alone) = (0.0, 0.0);
     for stratum in strata {
-        let here = items.iter().filter(|item| item.task == stratum.task && item.arm == stratum.arm);
+        let here = items.iter().filter(|item| stratum.holds(item));
         let pairs: Vec<(f64, f64)> =
-            here.filter_map(|item| Some((item.quality, reference.get(&key_of(item))?.quality))).collect();
+            here.filter_map(|item| Some((item.quality, reference.get(&item.number)?.quality))).collect();
         let n = pairs.len().max(1) as f64;
         let own_mean = pairs.iter().map(|(own, _)| own).sum::<f64>() / n;
         let their_mean = pairs.iter().map(|(_, theirs)| theirs).sum::<f64>() / n;
@@ -207,22 +206,22 @@ fn slope(strata: &[Stratum], items: &[ScoredCase], reference: &Reference<'_>) ->
 
 impl<'a> Level<'a> {
     /// Everything that the cells of a context length have in common is drawn at once.
-    pub(crate) fn new(run: &Run<'a>, context: u32) -> Result<Self> {
+    pub(crate) fn new(run: &Run<'a>, context: u32) -> Self {
         let reference = run.suite.reference().label.as_str();
-        let visit = |setting, replicate| Visit { setting, context, replicate };
-        let own = run.frame.items(visit(reference, 0))?;
+        let visit = |setting, replicate| VisitKey { setting, context, replicate };
+        let own = run.frame.items(visit(reference, 0));
         let (strata, comparable) = informative(strata(run, context), &own);
-        let shared = Shared { run, context, strata: &strata, comparable, reference: by_key(&own) };
+        let shared = Shared { run, context, strata: &strata, comparable, reference: by_number(&own) };
         let settings = run.suite.settings.iter().map(|setting| setting.label.as_str());
         let scored: Vec<Scored<'a>> = settings
             .map(|label| match label == reference {
                 // The reference is compared with itself only by its second visit.
-                true => Ok(shared.scored(label, own.clone(), false)),
-                false => Ok(shared.scored(label, run.frame.items(visit(label, 0))?, true)),
+                true => shared.scored(label, own.clone(), false),
+                false => shared.scored(label, run.frame.items(visit(label, 0)), true),
             })
-            .collect::<Result<_>>()?;
+            .collect();
         // The noise floor is what answers differ by; a server that breaks is no noise.
-        let mut again = run.frame.items(visit(reference, 1))?;
+        let mut again = run.frame.items(visit(reference, 1));
         again.retain(|item| answered_by_both(item, &shared.reference));
         let again = shared.change(&again);
         let (drawn, of_again) = shared.draw(&scored, &again);
@@ -233,7 +232,7 @@ impl<'a> Level<'a> {
         let aa = again.difference(run, &of_again, &format!("{context} aa"));
         let aa_sizes = pooled(&again.sizes);
         let aa_replies = identical_replies(run, reference, context);
-        Ok(Self { context, reference, cells, aa, aa_sizes, aa_replies, strata })
+        Self { context, reference, cells, aa, aa_sizes, aa_replies, strata }
     }
 
     /// Fills in quality and difference of a cell.
@@ -255,19 +254,19 @@ impl<'a> Level<'a> {
     /// The contrast `both - one - other + reference` of every item that all four cells scored, by stratum and
     /// cluster.
     pub(crate) fn contrast(&self, one: &str, other: &str, both: &str) -> Option<Vec<ClusterSums>> {
-        let scores = |setting: &str| Some(by_case(&self.cells.get(setting)?.items));
+        let scores = |setting: &str| Some(scores_of(&self.cells.get(setting)?.items));
         let (one, other, reference) = (scores(one)?, scores(other)?, scores(self.reference)?);
         let contrast = |item: &ScoredCase| {
-            let key = key_of(item);
-            Some(item.quality - one.get(&key)? - other.get(&key)? + reference.get(&key)?)
+            let key = &item.number;
+            Some(item.quality - one.get(key)? - other.get(key)? + reference.get(key)?)
         };
         Some(compared_sums(&self.strata, &self.cells.get(both)?.items, contrast))
     }
 
     /// Paired differences of two cells (the first minus the second) as evidence that may be looked at any time.
     pub(crate) fn between(&self, first: &str, second: &str) -> Option<Differences> {
-        let other = by_case(&self.cells.get(second)?.items);
-        let difference = |item: &ScoredCase| Some(item.quality - other.get(&key_of(item))?);
+        let other = scores_of(&self.cells.get(second)?.items);
+        let difference = |item: &ScoredCase| Some(item.quality - other.get(&item.number)?);
         Some(pooled(&compared_sums(&self.strata, &self.cells.get(first)?.items, difference)))
     }
 
@@ -282,7 +281,7 @@ impl<'a> Level<'a> {
     pub(crate) fn right_of(&self, setting: &str) -> Option<(u32, u32)> {
         let items = &self.cells.get(setting)?.items;
         let [stratum] = self.strata.as_slice() else { return None };
-        let mine = items.iter().filter(|item| item.task == stratum.task && item.arm == stratum.arm);
+        let mine = items.iter().filter(|item| stratum.holds(item));
         let mine: Vec<&ScoredCase> = mine.collect();
         let clusters: BTreeSet<&str> = mine.iter().map(|item| &*item.cluster).collect();
         let pass_fail = mine.iter().all(|item| item.quality == 0.0 || item.quality == 1.0);
@@ -377,7 +376,7 @@ impl Rule {
 /// Leaves out what the reference has no item of: the same items are compared, or none. A cell that shares no item at
 /// all with it (another tokenizer makes other cases of the same tasks) keeps its own.
 fn keep_shared(items: &mut Vec<ScoredCase>, reference: &Reference<'_>) {
-    let shared = |item: &ScoredCase| reference.contains_key(&key_of(item));
+    let shared = |item: &ScoredCase| reference.contains_key(&item.number);
     if items.iter().any(shared) {
         items.retain(shared);
     }
@@ -385,7 +384,7 @@ fn keep_shared(items: &mut Vec<ScoredCase>, reference: &Reference<'_>) {
 
 /// Whether neither visit of the reference broke on it.
 fn answered_by_both(item: &ScoredCase, reference: &Reference<'_>) -> bool {
-    !item.broke && reference.get(&key_of(item)).is_none_or(|first| !first.broke)
+    !item.broke && reference.get(&item.number).is_none_or(|first| !first.broke)
 }
 
 impl Cell {
@@ -406,6 +405,10 @@ impl Cell {
 }
 
 impl Stratum {
+    fn holds(&self, item: &ScoredCase) -> bool {
+        self.task == item.request.task && self.arm == item.request.arm
+    }
+
     /// The task, and the arm where it has one.
     fn name(&self) -> String {
         if self.arm.is_empty() { self.task.to_string() } else { format!("{} ({})", self.task, self.arm) }
@@ -446,19 +449,12 @@ fn score_sums(strata: &[Stratum], items: &[ScoredCase]) -> Vec<ClusterSums> {
     sums(strata, items.iter().map(|item| (item, item.quality)))
 }
 
-/// What identifies an item between visits: task, arm and case.
-type ItemKey<'i> = (&'i str, &'i str, &'i str);
-
-fn key_of(item: &ScoredCase) -> ItemKey<'_> {
-    (&item.task, &item.arm, &item.case)
+fn by_number(items: &[ScoredCase]) -> Reference<'_> {
+    items.iter().map(|item| (item.number, item)).collect()
 }
 
-fn by_key(items: &[ScoredCase]) -> Reference<'_> {
-    items.iter().map(|item| (key_of(item), item)).collect()
-}
-
-fn by_case(items: &[ScoredCase]) -> HashMap<ItemKey<'_>, f64> {
-    items.iter().map(|item| (key_of(item), item.quality)).collect()
+fn scores_of(items: &[ScoredCase]) -> HashMap<u32, f64> {
+    items.iter().map(|item| (item.number, item.quality)).collect()
 }
 
 /// What `of` makes of the items, added up; items for which it has nothing to compare with are left out.
@@ -474,7 +470,7 @@ impl Change {
     fn of(strata: &[Stratum], items: &[ScoredCase], reference: &Reference<'_>) -> Self {
         let mut pairs: Vec<(&ScoredCase, f64, bool)> = Vec::new();
         for item in items {
-            if let Some(theirs) = reference.get(&key_of(item)) {
+            if let Some(theirs) = reference.get(&item.number) {
                 pairs.push((item, item.quality - theirs.quality, theirs.broke));
             }
         }
@@ -505,8 +501,8 @@ impl Change {
 fn sums<'i>(strata: &[Stratum], values: impl Iterator<Item = (&'i ScoredCase, f64)>) -> Vec<ClusterSums> {
     let mut all: Vec<ClusterSums> = strata.iter().map(|s| ClusterSums::new(s.clusters.len())).collect();
     for (item, value) in values {
-        let found = strata.iter().position(|stratum| stratum.task == item.task && stratum.arm == item.arm);
-        let place = found.and_then(|at| Some((at, *strata[at].clusters.get(&item.cluster)?)));
+        let found = strata.iter().position(|stratum| stratum.holds(item));
+        let place = found.and_then(|at| Some((at, *strata[at].clusters.get(&*item.cluster)?)));
         if let Some((at, cluster)) = place {
             all[at].add(cluster, value);
         }
@@ -516,7 +512,7 @@ fn sums<'i>(strata: &[Stratum], values: impl Iterator<Item = (&'i ScoredCase, f6
 
 /// How many chat replies of the reference's two visits are byte-identical, of how many.
 fn identical_replies(run: &Run<'_>, reference: &str, context: u32) -> Option<(u32, u32)> {
-    let visit = |replicate| run.trials(Visit { setting: reference, context, replicate });
+    let visit = |replicate| run.trials(VisitKey { setting: reference, context, replicate });
     if visit(1).is_empty() {
         return None;
     }

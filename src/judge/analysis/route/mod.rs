@@ -80,7 +80,7 @@ fn both_in_memory(run: &Run<'_>, fast: &str, smart: &str) -> Result<Option<u64>>
     for setting in [fast, smart] {
         let mut largest = None;
         for &context in &run.suite.contexts {
-            let visit = super::frame::Visit { setting, context, replicate: 0 };
+            let visit = super::frame::VisitKey { setting, context, replicate: 0 };
             let memory = super::memory::measure(run, visit)?;
             kinds.extend(memory.peak_kind);
             largest = largest.max(memory.peak_bytes);

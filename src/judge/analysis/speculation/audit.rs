@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::twin;
-use crate::judge::analysis::frame::Visit;
+use crate::judge::analysis::frame::VisitKey;
 use crate::judge::analysis::run::Run;
 use crate::judge::analysis::summary::Estimate;
 use crate::judge::stats::{Part, nested_mean_draws, percentile_interval, rng};
@@ -20,9 +20,9 @@ const MOST_DRAWS: u32 = 2000;
 pub(super) struct Audit<'r, 'a> {
     pub(super) run: &'r Run<'a>,
     /// The cell's first visit.
-    pub(super) ours: Visit<'r>,
+    pub(super) ours: VisitKey<'r>,
     /// That of its twin.
-    pub(super) twin: Option<Visit<'r>>,
+    pub(super) twin: Option<VisitKey<'r>>,
     /// Clusters of the cases, by id.
     pub(super) clusters: &'r HashMap<&'a str, &'a str>,
 }
@@ -34,13 +34,13 @@ impl<'r, 'a> Audit<'r, 'a> {
         context: u32,
         clusters: &'r HashMap<&'a str, &'a str>,
     ) -> Self {
-        let visit = |setting: &'r Setting| Visit { setting: &setting.label, context, replicate: 0 };
+        let visit = |setting: &'r Setting| VisitKey { setting: &setting.label, context, replicate: 0 };
         let twin = twin::of(setting, &run.suite.settings).map(visit);
         Self { run, ours: visit(setting), twin, clusters }
     }
 
     /// The answered chats of a visit; none of a void cell.
-    pub(super) fn trials(&self, visit: Visit<'r>) -> Vec<&'a Trial> {
+    pub(super) fn trials(&self, visit: VisitKey<'r>) -> Vec<&'a Trial> {
         if self.run.void.contains_key(&(visit.setting, visit.context)) {
             return Vec::new();
         }

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::frame::Visit;
+use super::frame::VisitKey;
 use super::run::Run;
 use super::summary::{
     DraftMemory, Estimate, LosslessFinding, Losslessness, SpeculationRow, SpeculationVerdict, Summary,
@@ -76,7 +76,7 @@ impl Audit<'_, '_> {
     }
 
     fn memory(&self, summary: &Summary) -> DraftMemory {
-        let peak = |visit: Visit<'_>| {
+        let peak = |visit: VisitKey<'_>| {
             let mut cells = summary.cells.iter();
             let cell =
                 cells.find(|cell| (cell.setting.as_str(), cell.context) == (visit.setting, visit.context))?;

@@ -3,7 +3,7 @@
 use super::finding::Finding;
 use super::limits::{DECODE_TOLERANCE, MIN_DECODED, OTHER_CPU_LIMIT, STEAL_LIMIT};
 use crate::error::Result;
-use crate::judge::analysis::frame::{self, Visit};
+use crate::judge::analysis::frame::{self, VisitKey};
 use crate::judge::analysis::run::Run;
 use crate::judge::analysis::summary::{Unit, WarningCode};
 use crate::quantile::median;
@@ -30,7 +30,7 @@ pub(crate) fn doubts(run: &Run<'_>) -> Result<Vec<Doubt>> {
         (frame::THROTTLED, 0.0, WarningCode::GpuThrottled, SPEED),
         (frame::GPU_OTHERS, 0.0, WarningCode::GpuShared, &[Objective::Energy, Objective::Memory]),
     ] {
-        let (trials, affected) = run.frame.above(column, limit)?;
+        let (trials, affected) = run.frame.above(column, limit)?.all();
         let finding = Finding::new(code)
             .figure("affected", affected, Unit::Trials)
             .figure("trials", trials, Unit::Trials)
@@ -44,7 +44,7 @@ pub(crate) fn doubts(run: &Run<'_>) -> Result<Vec<Doubt>> {
 fn clocks(run: &Run<'_>) -> Result<Vec<Doubt>> {
     let mut doubts = Vec::new();
     for (setting, context) in cells(run) {
-        let visit = Visit { setting, context, replicate: 0 };
+        let visit = VisitKey { setting, context, replicate: 0 };
         let rates = run.frame.both(visit, [frame::DECODE, frame::ENGINE_DECODE], MIN_DECODED)?;
         let rates = rates.iter().filter(|(_, engine)| *engine > 0.0);
         let mut gaps: Vec<f64> = rates.map(|(client, engine)| client / engine - 1.0).collect();

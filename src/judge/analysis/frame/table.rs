@@ -1,0 +1,136 @@
+//! The table of a whole run: a row per trial, names as numbers.
+
+use std::collections::BTreeMap;
+
+use polars::prelude::{Column, DataFrame};
+
+use super::columns::{ENERGY, QUALITY, net_energy};
+use super::requests::{Request, Row};
+use crate::error::{Context, Result};
+use crate::record::journal::Journal;
+use crate::record::{FinishReason, Outcome, Source, Trial, metric};
+use crate::task::Weight;
+
+/// Number of the trial's visit.
+pub(super) const VISIT: &str = "visit";
+/// Number of the trial's visit and, in the lower half, of its request.
+pub(super) const PLACE: &str = "place";
+/// Number of the server process.
+pub(super) const LAUNCH: &str = "launch";
+/// Index of the case in its task's list.
+pub(super) const INDEX: &str = "index";
+/// Round that the trial belongs to.
+pub(super) const ROUND: &str = "round";
+/// Whether the trial was scored.
+pub(super) const SCORED: &str = "scored";
+/// Whether the task does not apply.
+pub(super) const UNSCORED: &str = "unscored";
+/// Whether the trial broke.
+pub(super) const BROKE: &str = "broke";
+/// Whether the reply was cut off at its budget.
+pub(super) const TRUNCATED: &str = "truncated";
+/// Whether the task belongs to the primary endpoint.
+pub(super) const PRIMARY: &str = "primary";
+/// Whether speed and energy count: a chat of a cell that is not void.
+pub(super) const COUNTED: &str = "counted";
+/// Score as settings are compared by it, what broke counting as lost; of a cell that is not void.
+pub(super) const JUDGED: &str = "judged";
+
+/// A visit's request as one number that sorts by visit, then by the request's names.
+pub(super) fn place(visit: u32, request: u32) -> u64 {
+    u64::from(visit) << 32 | u64::from(request)
+}
+
+/// The request of a place.
+pub(super) fn request_at(place: u64) -> usize {
+    (place & u64::from(u32::MAX)) as usize
+}
+
+/// Returns the table: rows of a visit (of so many trials each) together, figures that nobody measured left out.
+pub(super) fn table(
+    journal: &Journal,
+    void: &BTreeMap<(&str, u32), String>,
+    visits: &[usize],
+    rows: &[Row<'_>],
+    requests: &[Request],
+) -> Result<DataFrame> {
+    let request = |row: &Row<'_>| &requests[row.request as usize];
+    let counts = |row: &Row<'_>| !void.contains_key(&(row.trial.key.setting.as_str(), row.trial.key.context));
+    let outcome = |row: &Row<'_>| row.trial.outcome.judged();
+    // What broke before its case was made, and is not known from another visit, pairs with nothing.
+    let judged = |row: &Row<'_>| outcome(row).filter(|_| !request(row).key.case.is_empty() && counts(row));
+    let numbers: Vec<u32> =
+        visits.iter().zip(0..).flat_map(|(&trials, visit)| std::iter::repeat_n(visit, trials)).collect();
+    let places: Vec<u64> = numbers.iter().zip(rows).map(|(&visit, row)| place(visit, row.request)).collect();
+    let mut columns = vec![
+        Column::new(VISIT.into(), numbers),
+        Column::new(PLACE.into(), places),
+        number(LAUNCH, rows, |row| row.trial.launch),
+        number(INDEX, rows, |row| row.trial.key.index),
+        number(ROUND, rows, |row| row.trial.key.round),
+        flag(SCORED, rows, |row| matches!(row.trial.outcome, Outcome::Scored(_))),
+        flag(UNSCORED, rows, |row| matches!(row.trial.outcome, Outcome::Unscored { .. })),
+        flag(BROKE, rows, |row| matches!(row.trial.outcome, Outcome::Failed { .. })),
+        // A comparative task asks for as long a reply as its budget allows.
+        flag(TRUNCATED, rows, |row| {
+            is_truncated(row.trial) && request(row).weight != Some(Weight::Comparative)
+        }),
+        flag(PRIMARY, rows, |row| request(row).weight.unwrap_or(Weight::Primary) == Weight::Primary),
+        flag(COUNTED, rows, |row| request(row).chat && counts(row)),
+        figure(JUDGED, rows, judged),
+    ];
+    columns.extend(figures(journal, rows));
+    DataFrame::new(rows.len(), columns).context(|| "cannot make a table of the trials".into())
+}
+
+fn figures(journal: &Journal, rows: &[Row<'_>]) -> Vec<Column> {
+    let taken = measured(journal);
+    let mut columns = Vec::new();
+    for of in metric::FIGURES {
+        let here = |source: &Source| taken.contains(&(of.metric, *source));
+        let sources: Vec<Source> = of.sources.iter().copied().filter(here).collect();
+        if !sources.is_empty() {
+            columns.push(figure(of.name, rows, |row| {
+                sources.iter().find_map(|source| row.trial.measured(of.metric, *source))
+            }));
+        }
+    }
+    if taken.iter().any(|(name, _)| [metric::GPU_ENERGY_J, metric::CPU_ENERGY_J].contains(name)) {
+        let idle_w = journal.header.machine.idle_gpu_w.unwrap_or_default();
+        columns.push(figure(ENERGY, rows, |row| net_energy(row.trial, idle_w)));
+        columns.push(figure(QUALITY, rows, |row| row.trial.outcome.score()?.quality));
+    }
+    columns
+}
+
+/// What was measured on any trial, and by whom: a figure that nobody measured is not looked for a million times.
+fn measured(journal: &Journal) -> Vec<(&str, Source)> {
+    let mut seen: Vec<(&str, Source)> = Vec::new();
+    for trial in &journal.trials {
+        for (at, measurement) in trial.measurements.iter().enumerate() {
+            let this = (measurement.name.as_ref(), measurement.source);
+            // Most trials have the same figures in the same order.
+            if seen.get(at) != Some(&this) && !seen.contains(&this) {
+                seen.push(this);
+            }
+        }
+    }
+    seen
+}
+
+pub(super) fn is_truncated(trial: &Trial) -> bool {
+    let reply = trial.reply.as_ref().filter(|reply| reply.distributions.is_none());
+    reply.is_some_and(|reply| reply.turns().any(|turn| turn.finish_reason == Some(FinishReason::Length)))
+}
+
+fn number(name: &str, rows: &[Row<'_>], of: impl Fn(&Row<'_>) -> u32) -> Column {
+    Column::new(name.into(), rows.iter().map(of).collect::<Vec<_>>())
+}
+
+fn flag(name: &str, rows: &[Row<'_>], of: impl Fn(&Row<'_>) -> bool) -> Column {
+    Column::new(name.into(), rows.iter().map(of).collect::<Vec<_>>())
+}
+
+fn figure(name: &str, rows: &[Row<'_>], of: impl Fn(&Row<'_>) -> Option<f64>) -> Column {
+    Column::new(name.into(), rows.iter().map(of).collect::<Vec<_>>())
+}
