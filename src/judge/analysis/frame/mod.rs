@@ -31,6 +31,7 @@ pub(crate) use columns::{
     VRAM_DEVICE, arm_name, net_energy,
 };
 pub use parquet::trials_parquet;
+pub(crate) use queries::Counts;
 pub(crate) use requests::RequestKey;
 
 /// The trials of a run, a row each, and what was asked of all visits at once.
@@ -58,15 +59,6 @@ pub(crate) struct VisitKey<'a> {
     pub(crate) setting: &'a str,
     pub(crate) context: u32,
     pub(crate) replicate: u32,
-}
-
-/// Trials of a visit by outcome.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) scored: u32,
-    pub(crate) unscored: u32,
-    pub(crate) failed: u32,
-    pub(crate) truncated: u32,
 }
 
 /// An item with its mean score.

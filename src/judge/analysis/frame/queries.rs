@@ -4,10 +4,19 @@ use std::collections::BTreeMap;
 
 use polars::prelude::{DataFrame, IntoLazy, LazyFrame, SortMultipleOptions, col, len, lit};
 
+use super::read;
 use super::table::{BROKE, JUDGED, PLACE, PRIMARY, SCORED, TRUNCATED, UNSCORED, VISIT};
-use super::{Counts, read};
 use crate::error::{Context, Result};
 use crate::record::metric;
+
+/// Trials of a visit by outcome.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) scored: u32,
+    pub(crate) unscored: u32,
+    pub(crate) failed: u32,
+    pub(crate) truncated: u32,
+}
 
 /// Trials by outcome, and of every figure how many have it and the largest, a row per visit.
 pub(super) struct Tallies(DataFrame);
