@@ -206,20 +206,25 @@ impl Turns {
         if self.timelines.len() < self.figures.len() {
             return whole.collect();
         }
-        let engines = whole.filter(|figure| figure.source != Source::Client);
-        timeline::of_turns(&self.timelines).into_iter().chain(engines).collect()
+        let timed = timeline::of_turns(&self.timelines);
+        let others = whole.filter(|figure| alike(&timed, figure).is_none());
+        timed.iter().cloned().chain(others).collect()
     }
 
     fn over_all_turns(&self, first: &Measurement) -> Measurement {
         match first.name.as_ref() {
-            metric::TOTAL_S | metric::OUTPUT_TOKENS | metric::DRAFT_TOKENS | metric::DRAFT_ACCEPTED => {
-                self.sum(first)
-            }
+            metric::TTFT_S
+            | metric::PREFILL_TPS
+            | metric::CACHED_TOKENS
+            | metric::ITL_P50_S
+            | metric::ITL_P95_S
+            | metric::ITL_MAX_S
+            | metric::POSITION_S => first.clone(),
             metric::PROMPT_TOKENS => {
                 self.figures.last().and_then(|turn| alike(turn, first)).unwrap_or(first).clone()
             }
             metric::DECODE_TPS => self.decode_rate(first),
-            _ => first.clone(),
+            _ => self.sum(first),
         }
     }
 
@@ -269,7 +274,7 @@ mod tests {
 
     use super::*;
     use crate::error::Result;
-    use crate::measure::client::Limits;
+    use crate::measure::client::{Counts, Limits, Timeline};
     use crate::measure::engine::ENGINES;
     use crate::measure::mock;
     use crate::measure::mock::{ENDPOINTS, Script};
@@ -467,5 +472,20 @@ mod tests {
         assert_eq!(engine_figure(&all, metric::PROMPT_TOKENS), Some(20.0));
         let output = all.iter().find(|m| m.name == metric::OUTPUT_TOKENS).unwrap();
         assert_eq!((output.value, output.absent.as_deref()), (None, Some("not given for every turn")));
+    }
+
+    #[test]
+    fn a_new_figure_is_the_sum_of_its_turns() {
+        let figures = |bytes| vec![Measurement::new("reply_bytes", Source::Client, bytes)];
+        let turn =
+            Timeline { events: Vec::new(), counts: Counts::default(), total_s: 1.0, other_choices: false };
+        let turns = Turns {
+            replies: vec![Reply::default(); 2],
+            figures: vec![figures(10.0), figures(30.0)],
+            timelines: vec![turn.clone(), turn],
+        };
+        let all = turns.measurements();
+        let of = |name: &str| all.iter().find(|figure| figure.name == name).unwrap().value;
+        assert_eq!((of("reply_bytes"), of(metric::TOTAL_S)), (Some(40.0), Some(2.0)));
     }
 }
