@@ -274,7 +274,8 @@ mod tests {
 
     use super::*;
     use crate::error::Result;
-    use crate::measure::client::{Counts, Limits, Timeline};
+    use crate::measure::client::Limits;
+    use crate::measure::client::timeline::{Counts, Timeline};
     use crate::measure::engine::ENGINES;
     use crate::measure::mock;
     use crate::measure::mock::{ENDPOINTS, Script};
