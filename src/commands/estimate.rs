@@ -61,7 +61,8 @@ fn is_alike(header: &Header, suite: &Suite, prepared: &Prepared) -> bool {
     let same_file = header.models.iter().any(|theirs| {
         prepared.model_infos.iter().any(|ours| !ours.sha256.is_empty() && ours.sha256 == theirs.sha256)
     });
-    let same_server = ours.url.is_some() && header.engines.contains(&prepared.engine_info);
+    let same_server =
+        ours.url.is_some() && header.engines.iter().any(|engine| engine.is_build_of(&prepared.engine_info));
     same_engine && theirs.threads == ours.threads && theirs.args == ours.args && (same_file || same_server)
 }
 

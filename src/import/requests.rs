@@ -23,9 +23,8 @@ use crate::task::tools::extract::{Call, Extraction, Leak, leak, read_server};
 use crate::task::tools::fault::Fault;
 use crate::task::tools::json_schema::{by_schema, is_about_a_schema};
 use crate::task::tools::ladder::schema_check;
-use crate::task::tools::same_calls;
 use crate::task::{
-    Card, Comparison, Emit, Figures, Needs, Params, STREAM_CHECK, Task, TaskOption, TokenCounter, collected,
+    Card, Comparison, Emit, Needs, Params, STREAM_CHECK, Task, TaskOption, TokenCounter, collected,
 };
 
 mod form;
@@ -33,7 +32,7 @@ mod form;
 use form::any_object;
 
 /// Name of the task that imported requests belong to.
-pub const TASK: &str = "tools/requests";
+const TASK: &str = "tools/requests";
 
 static OPTIONS: &[TaskOption] = &[
     TaskOption {
@@ -327,23 +326,15 @@ impl Task for Requests {
     // A perfect reply is not known: there is no telling what the arguments should be.
 
     fn comparison(&self) -> Comparison {
-        Comparison::Figures(compared)
+        Comparison::Calls(triggered)
     }
-}
-
-/// `same_trigger`: 1 where both called tools or neither did; `same_calls`: 1 where the calls are the same.
-fn compared(_: &Case, reply: &Reply, reference: &Reply) -> Option<Figures> {
-    let bit = |is: bool| f64::from(u8::from(is));
-    let same_trigger = triggered(reply) == triggered(reference);
-    let same_calls = same_calls(reply, reference);
-    Some([("same_trigger".into(), bit(same_trigger)), ("same_calls".into(), bit(same_calls))].into())
 }
 
 /// Name of the figure for the calls that the server left in the text.
 pub const LEAKED_CALLS: &str = "leaked_calls";
 
 /// Returns whether a reply called tools: its calls say so, whatever reason the server gave for its end.
-pub fn triggered(reply: &Reply) -> bool {
+fn triggered(reply: &Reply) -> bool {
     !reply.tool_calls.is_empty()
 }
 

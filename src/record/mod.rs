@@ -31,7 +31,7 @@ mod warning;
 pub use arm::{Arm, Mode};
 pub use case::{ANY_OBJECT, Band, Case, Prompt};
 pub use decision::{Decision, StopReason};
-pub use engine::{Argv, Build, Effective, EngineInfo, shell_word};
+pub use engine::{Argv, Build, Effective, EngineInfo, Placement, shell_word};
 pub use hash::{hex, short_hash};
 pub use machine::{FileInfo, GpuCard, Machine};
 pub use measurement::{Measurement, Source};

@@ -1,7 +1,8 @@
-//! How a task lays a reply beside the reference's reply to the same case.
+//! How a task lays a reply beside another: the reference's to the same case, or its own.
 
 use std::collections::BTreeMap;
 
+use super::serving::Variant;
 use crate::record::{Case, Reply};
 
 /// Figures by name.
@@ -19,6 +20,10 @@ pub enum Comparison {
     Distributions(fn(&Case, &Reply, &Reply) -> Vec<PositionKld>),
     /// The place where two greedy replies part. `None`: they cannot be compared.
     Greedy(fn(&Case, &Reply, &Reply) -> Option<Divergence>),
+    /// Whether tools are called where the reference calls them: whether a reply does.
+    Calls(fn(&Reply) -> bool),
+    /// The warm reply of a case and its cold one, the second and the third of its requests. `None`: it is no such case.
+    Warm(fn(&Case, &Reply, &Reply) -> Option<WarmAndCold>),
 }
 
 impl Comparison {
@@ -27,7 +32,7 @@ impl Comparison {
     pub fn figures(&self, case: &Case, reply: &Reply, reference: &Reply) -> Figures {
         match self {
             Self::Figures(compare) => compare(case, reply, reference).unwrap_or_default(),
-            Self::None | Self::Distributions(_) | Self::Greedy(_) => Figures::new(),
+            _ => Figures::new(),
         }
     }
 
@@ -36,7 +41,7 @@ impl Comparison {
     pub fn positions(&self, case: &Case, reply: &Reply, reference: &Reply) -> Vec<PositionKld> {
         match self {
             Self::Distributions(compare) => compare(case, reply, reference),
-            Self::None | Self::Figures(_) | Self::Greedy(_) => Vec::new(),
+            _ => Vec::new(),
         }
     }
 
@@ -45,7 +50,15 @@ impl Comparison {
     pub fn divergence(&self, case: &Case, reply: &Reply, reference: &Reply) -> Option<Divergence> {
         match self {
             Self::Greedy(compare) => compare(case, reply, reference),
-            Self::None | Self::Figures(_) | Self::Distributions(_) => None,
+            _ => None,
+        }
+    }
+
+    /// Returns what a warm reply is beside the cold one; `None` where the task does not ask for it.
+    pub fn warm(&self, case: &Case, warm: &Reply, cold: &Reply) -> Option<WarmAndCold> {
+        match self {
+            Self::Warm(compare) => compare(case, warm, cold),
+            _ => None,
         }
     }
 
@@ -88,4 +101,17 @@ pub struct Divergence {
     pub first: Option<usize>,
     /// Tokens that are the same, or that could be compared.
     pub compared: usize,
+}
+
+/// A reply that the server's cache had a part in, beside the one without it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WarmAndCold {
+    /// What changed since the request that filled the cache.
+    pub change: Variant,
+    /// Both say the same, tool calls included.
+    pub same_text: bool,
+    /// The warm reply is right.
+    pub right_warm: bool,
+    /// The cold reply is right.
+    pub right_cold: bool,
 }

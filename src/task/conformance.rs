@@ -109,6 +109,10 @@ fn cards_do_not_contradict_themselves() {
         match task.comparison() {
             Comparison::Greedy(_) => assert!(needs.reads_tokens, "{name}: tokens are compared"),
             Comparison::Distributions(_) => assert_eq!(card.weight, Weight::Comparative, "{name}"),
+            Comparison::Warm(_) => {
+                assert!(needs.watches_cache, "{name}: replies must say how they were served")
+            }
+            Comparison::Calls(_) => assert!(!card.arms.is_empty(), "{name}: tools are offered"),
             Comparison::Figures(_) => {}
             Comparison::None => assert_ne!(card.weight, Weight::Comparative, "{name} compares nothing"),
         }
@@ -351,6 +355,7 @@ fn no_reply_makes_a_task_panic() {
             comparison.figures(case, &reply, &reference);
             comparison.positions(case, &reply, &reference);
             comparison.divergence(case, &reply, &reference);
+            comparison.warm(case, &reply, &reference);
             task.step(case, &[reference.clone(), reply.clone()]);
         }
     });

@@ -31,7 +31,7 @@ mod words;
 
 pub use approximate::Approximate;
 pub use card::{Card, Harder, Needs, STREAM_CHECK, TaskOption, Weight};
-pub use comparison::{Comparison, Divergence, Figures, PositionKld};
+pub use comparison::{Comparison, Divergence, Figures, PositionKld, WarmAndCold};
 pub use emit::Emit;
 pub(crate) use emit::collected;
 pub use params::Params;
@@ -44,7 +44,7 @@ pub trait Task: Sync {
     /// What it says of itself.
     fn card(&self) -> Card;
 
-    /// What is compared of a reply and the reference's reply to the same case.
+    /// What is compared of a reply and another: the reference's to the same case, or its own.
     fn comparison(&self) -> Comparison {
         Comparison::None
     }

@@ -60,6 +60,7 @@ fn fourteen_nights() -> Vec<Summary> {
             version: build.into(),
             origin: "PATH".into(),
             sha256: None,
+            placement: None,
         }];
         let step = if number < 9 { 1.0 } else { 3.0 };
         for kld in night.cells.iter_mut().filter_map(|cell| cell.kld.as_mut()) {

@@ -186,21 +186,6 @@ fn what_only_we_cannot_judge_is_sent_and_unscored() {
 }
 
 #[test]
-fn replies_are_compared_with_the_references() {
-    use FinishReason::{Stop, ToolCalls};
-    let case = case_of("");
-    let one = reply(&[r#"{"n": 1}"#], ToolCalls);
-    for (other, trigger, calls) in [
-        (reply(&[r#"{ "n" : 1 }"#], ToolCalls), 1.0, 1.0),
-        (reply(&[r#"{"n": 2}"#], ToolCalls), 1.0, 0.0),
-        (reply(&[], Stop), 0.0, 0.0),
-    ] {
-        let figures = compared(&case, &other, &one).unwrap();
-        assert_eq!((figures["same_trigger"], figures["same_calls"]), (trigger, calls));
-    }
-}
-
-#[test]
 fn a_suite_sends_the_first_requests_with_tools() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("r.jsonl");

@@ -4,10 +4,7 @@ use super::frame::{self, VisitKey};
 use super::run::Run;
 use super::summary::{MemoryKind, MemorySummary};
 use crate::error::Result;
-use crate::record::{Effective, Measurement, metric};
-
-/// Engines that compute on graphics cards wherever there are any.
-const ON_CARDS: &[&str] = &["vllm", "sglang", "tabbyapi"];
+use crate::record::{Effective, Measurement, Placement, metric};
 
 /// The largest of the peaks of the cell's trials, and the buffers that the engine reported.
 pub(crate) fn measure(run: &Run<'_>, visit: VisitKey<'_>) -> Result<MemorySummary> {
@@ -96,7 +93,8 @@ enum Place {
 /// As the engine says of its buffers.
 fn by_engine(run: &Run<'_>, setting: &str, launches: &[&Effective]) -> Option<Place> {
     let setting = run.suite.settings.iter().find(|known| known.label == setting)?;
-    if ON_CARDS.contains(&setting.engine.as_str()) {
+    let placement = Placement::of(&run.journal.header.engines, &setting.engine);
+    if placement == Placement::Cards {
         let machine = &run.journal.header.machine;
         let has_cards = !machine.gpus.is_empty() || !machine.cards.is_empty();
         return Some(if has_cards { Place::Cards } else { Place::Main });
@@ -106,7 +104,7 @@ fn by_engine(run: &Run<'_>, setting: &str, launches: &[&Effective]) -> Option<Pl
         return Some(Place::Cards);
     }
     let described = launches.iter().any(|effective| effective.model_bytes.is_some());
-    (described && setting.engine == "llama.cpp").then_some(Place::Main)
+    (described && placement == Placement::Logged).then_some(Place::Main)
 }
 
 /// As the probes saw it: on a card by any of them, else not known if any could not tell.

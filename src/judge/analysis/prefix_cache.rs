@@ -7,14 +7,15 @@ use super::run::Run;
 use super::summary::{Estimate, PrefixCacheRow};
 use super::{figures, speed};
 use crate::record::{Case, Reply, Served, Trial};
-use crate::task::serving::{Variant, prefix_cache};
+use crate::task::serving::Variant;
+use crate::task::{Comparison, WarmAndCold};
 
 /// One case that was asked three times.
 struct Asked<'a> {
     launch: u32,
-    case: &'a Case,
     warm: &'a Reply,
     cold: &'a Reply,
+    compared: WarmAndCold,
 }
 
 impl Asked<'_> {
@@ -35,8 +36,10 @@ impl Asked<'_> {
 
 /// The rows of every setting and change, by context, in suite order.
 pub(crate) fn rows(run: &Run<'_>) -> Vec<PrefixCacheRow> {
-    let of_task = run.journal.cases.iter().filter(|case| case.task == prefix_cache::TASK);
-    let cases: HashMap<&str, &Case> = of_task.map(|case| (case.id.as_str(), case)).collect();
+    let warm = warm(run);
+    let of_tasks = run.journal.cases.iter().filter(|case| warm.contains_key(case.task.as_str()));
+    let cases: HashMap<&str, (&Case, Comparison)> =
+        of_tasks.map(|case| (case.id.as_str(), (case, warm[case.task.as_str()]))).collect();
     if cases.is_empty() {
         return Vec::new();
     }
@@ -44,20 +47,28 @@ pub(crate) fn rows(run: &Run<'_>) -> Vec<PrefixCacheRow> {
     for &context in &run.suite.contexts {
         for setting in &run.suite.settings {
             let visit = VisitKey { setting: &setting.label, context, replicate: 0 };
-            let mut by_variant: BTreeMap<Variant, Vec<Asked<'_>>> = BTreeMap::new();
+            let mut by_change: BTreeMap<Variant, Vec<Asked<'_>>> = BTreeMap::new();
             for asked in asked(run, &cases, visit) {
-                if let Some(variant) = prefix_cache::variant_of(asked.case) {
-                    by_variant.entry(variant).or_default().push(asked);
-                }
+                by_change.entry(asked.compared.change).or_default().push(asked);
             }
-            rows.extend(by_variant.iter().map(|(variant, asked)| row(run, visit, *variant, asked)));
+            rows.extend(by_change.iter().map(|(change, asked)| row(run, visit, *change, asked)));
         }
     }
     rows
 }
 
+/// The suite's tasks that lay a warm reply beside the cold one, and how.
+fn warm<'a>(run: &Run<'a>) -> HashMap<&'a str, Comparison> {
+    let of_task = run.suite.tasks.iter().map(|spec| (&*spec.name, run.tasks.comparison(&spec.name)));
+    of_task.filter(|(_, comparison)| matches!(comparison, Comparison::Warm(_))).collect()
+}
+
 /// What was asked in a visit; nothing of a void cell. A case that is not scored still shows what the server did.
-fn asked<'a>(run: &Run<'a>, cases: &HashMap<&str, &'a Case>, visit: VisitKey<'_>) -> Vec<Asked<'a>> {
+fn asked<'a>(
+    run: &Run<'a>,
+    cases: &HashMap<&str, (&'a Case, Comparison)>,
+    visit: VisitKey<'_>,
+) -> Vec<Asked<'a>> {
     if run.void.contains_key(&(visit.setting, visit.context)) {
         return Vec::new();
     }
@@ -65,8 +76,9 @@ fn asked<'a>(run: &Run<'a>, cases: &HashMap<&str, &'a Case>, visit: VisitKey<'_>
         let trial: &'a Trial = trial;
         let turns: Vec<&'a Reply> = trial.reply.as_ref()?.turns().collect();
         let &[_, warm, cold] = turns.as_slice() else { return None };
-        let case = *cases.get(trial.case.as_str())?;
-        Some(Asked { launch: trial.launch, case, warm, cold })
+        let (case, comparison) = cases.get(trial.case.as_str())?;
+        let compared = comparison.warm(case, warm, cold)?;
+        Some(Asked { launch: trial.launch, warm, cold, compared })
     };
     run.trials(visit).iter().filter_map(asked).collect()
 }
@@ -98,9 +110,9 @@ fn row(run: &Run<'_>, visit: VisitKey<'_>, variant: Variant, asked: &[Asked<'_>]
         cold_ttft_s: median("cold", &|one| one.cold()?.ttft_s),
         ttft_ratio: median("ratio", &|one| one.ratio()),
         compared: compared.len() as u32,
-        same: count(&|one| prefix_cache::same_text(one.warm, one.cold)),
-        right_warm: count(&|one| prefix_cache::is_right(one.case, one.warm)),
-        right_cold: count(&|one| prefix_cache::is_right(one.case, one.cold)),
+        same: count(&|one| one.compared.same_text),
+        right_warm: count(&|one| one.compared.right_warm),
+        right_cold: count(&|one| one.compared.right_cold),
     }
 }
 
@@ -122,13 +134,14 @@ mod tests {
         let text = format!(
             "name = \"t\"\ncontexts = [2048]\ndraws = 200\n[[model]]\nname = \"m\"\npath = \"m.gguf\"\n\
              weights = \"Q8_0\"\n[reference]\n[[task]]\nname = \"{}\"\nsamples = 14\n",
-            prefix_cache::TASK
+            PrefixCache.card().name
         );
         let suite = crate::suite::parse(&text, Path::new("t.toml"), &[]).unwrap();
         let label = suite.reference().label.clone();
         let mut journal = Journal::new(testing::header(suite));
         for case in PrefixCache.cases(&params(2048, 14, None), 1, &WordCounter::default()).unwrap() {
-            let variant = prefix_cache::variant_of(&case).unwrap();
+            let blank = Reply::default();
+            let variant = PrefixCache.comparison().warm(&case, &blank, &blank).unwrap().change;
             let cached = if variant == Variant::Append { 0 } else { 900 };
             let served = |cached_tokens, ttft_s, cold| Served {
                 prompt_tokens: Some(1000),

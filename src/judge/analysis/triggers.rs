@@ -3,63 +3,90 @@
 //! A call that the server left in the text reached nobody: the setting did not call. That the reference meant to call
 //! there is the truth all the same, so that a setting whose calls arrive is not blamed for them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::frame::VisitKey;
 use super::run::Run;
 use super::summary::{Estimate, TriggerRow};
-use crate::import::requests::{TASK, triggered};
 use crate::judge::stats::{Part, nested_mean_draws, percentile_interval, rng};
-use crate::record::Trial;
+use crate::record::suite::TaskSpec;
+use crate::record::{Reply, Trial};
+use crate::task::Comparison;
 use crate::task::tools::fault::Fault;
 
 /// Every setting that answered requests which the reference answered too, by context, in suite order.
 pub(crate) fn rows(run: &Run<'_>) -> Vec<TriggerRow> {
+    let asking = asking(run);
+    if asking.is_empty() {
+        return Vec::new();
+    }
     let reference = run.suite.reference().label.as_str();
     let mut rows = Vec::new();
     for &context in &run.suite.contexts {
-        let truth = answered(run, (reference, 0), context);
+        let truth = answered(run, &asking, (reference, 0), context);
         for setting in &run.suite.settings {
             let label = setting.label.as_str();
             let replicate = u32::from(label == reference);
-            rows.extend(row(run, (label, context), &answered(run, (label, replicate), context), &truth));
+            let ours = answered(run, &asking, (label, replicate), context);
+            rows.extend(row(run, (label, context), &ours, &truth));
         }
     }
     rows
 }
 
+/// The suite's tasks that ask whether tools are called, and how they tell.
+fn asking<'a>(run: &Run<'a>) -> HashMap<&'a str, Calls> {
+    let of_task = |spec: &'a TaskSpec| match run.tasks.comparison(&spec.name) {
+        Comparison::Calls(calls) => Some((spec.name.as_str(), calls)),
+        _ => None,
+    };
+    run.suite.tasks.iter().filter_map(of_task).collect()
+}
+
+/// Whether a reply calls tools.
+type Calls = fn(&Reply) -> bool;
+
+/// An answered request.
+struct Answered<'a> {
+    trial: &'a Trial,
+    called: bool,
+}
+
 /// The answered requests of a visit by case; none where the cell does not count.
 fn answered<'a>(
     run: &Run<'a>,
+    asking: &HashMap<&str, Calls>,
     (setting, replicate): (&str, u32),
     context: u32,
-) -> BTreeMap<&'a str, &'a Trial> {
+) -> BTreeMap<&'a str, Answered<'a>> {
     if run.void.contains_key(&(setting, context)) {
         return BTreeMap::new();
     }
-    let here = run.trials(VisitKey { setting, context, replicate });
-    let here = here.iter().copied().filter(|trial| trial.key.task == TASK);
-    let scored = here.filter(|trial| trial.outcome.score().is_some() && trial.reply.is_some());
-    scored.map(|trial| (trial.case.as_str(), trial)).collect()
+    let answer = |&trial: &&'a Trial| {
+        let calls = asking.get(trial.key.task.as_str())?;
+        trial.outcome.score()?;
+        Some((trial.case.as_str(), Answered { trial, called: calls(trial.reply.as_deref()?) }))
+    };
+    run.trials(VisitKey { setting, context, replicate }).iter().filter_map(answer).collect()
 }
 
 fn row(
     run: &Run<'_>,
     (setting, context): (&str, u32),
-    ours: &BTreeMap<&str, &Trial>,
-    truth: &BTreeMap<&str, &Trial>,
+    ours: &BTreeMap<&str, Answered<'_>>,
+    truth: &BTreeMap<&str, Answered<'_>>,
 ) -> Option<TriggerRow> {
-    let called = |trial: &Trial| trial.reply.as_deref().is_some_and(triggered);
-    let leaked = |trial: &Trial| {
-        trial.outcome.score().and_then(|score| score.label.as_deref()) == Some(Fault::LeakedToContent.name())
+    let leaked = |answered: &Answered<'_>| {
+        let label = answered.trial.outcome.score().and_then(|score| score.label.as_deref());
+        label == Some(Fault::LeakedToContent.name())
     };
-    let pairs: Vec<(&Trial, &Trial)> =
-        ours.iter().filter_map(|(case, ours)| Some((*ours, *truth.get(case)?))).collect();
+    let pairs: Vec<(&Answered<'_>, &Answered<'_>)> =
+        ours.iter().filter_map(|(case, ours)| Some((ours, truth.get(case)?))).collect();
     let outcomes: Vec<(bool, bool)> =
-        pairs.iter().map(|(ours, theirs)| (called(ours), called(theirs) || leaked(theirs))).collect();
+        pairs.iter().map(|(ours, theirs)| (ours.called, theirs.called || leaked(theirs))).collect();
     let count = |outcome| outcomes.iter().filter(|seen| **seen == outcome).count() as u32;
     let sum = |name: &str| {
-        let figure = |trial: &Trial| trial.outcome.score().and_then(|score| score.metrics.get(name).copied());
+        let figure = |ours: &Answered<'_>| ours.trial.outcome.score()?.metrics.get(name).copied();
         pairs.iter().filter_map(|(ours, _)| figure(ours)).sum::<f64>() as u32
     };
     (!pairs.is_empty()).then(|| TriggerRow {

@@ -7,6 +7,7 @@ use super::capability::{Capability, Support};
 use super::option::ServerOption;
 use crate::error::{Error, Result};
 use crate::measure::client::{Endpoints, WireFormat, wire};
+use crate::record::Placement;
 use crate::record::suite::FlashAttention;
 
 /// What an engine is and has. An engine names what differs from [`EngineCard::PLAIN`].
@@ -44,6 +45,8 @@ pub struct EngineCard {
     pub config_file: Option<&'static str>,
     /// Arguments that are there only to measure, each with its value: a command to serve with does without them.
     pub measuring_arguments: &'static [&'static [&'static str]],
+    /// Where it puts weights and caches.
+    pub placement: Placement,
     /// Words of its log by which it refuses a setting, beside those that all servers use (lower case).
     pub refusals: &'static [&'static str],
     /// What it cannot do, or only partly; everything else it does.
@@ -71,6 +74,7 @@ impl EngineCard {
         properties: &[],
         config_file: None,
         measuring_arguments: &[],
+        placement: Placement::Unknown,
         refusals: &[],
         limits: &[],
         beyond_trained: "every setting answers worse there, whatever its quant",

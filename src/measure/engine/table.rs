@@ -31,6 +31,13 @@ mod tests {
     use super::super::{ik_llama, llama_cpp, sglang, vllm};
     use super::*;
 
+    /// Servers of all others were started and asked.
+    #[test]
+    fn only_what_was_never_run_is_experimental() {
+        let experimental = ENGINES.iter().filter(|engine| engine.card().experimental);
+        assert_eq!(experimental.map(|engine| engine.name()).collect::<Vec<_>>(), ["tabbyapi"]);
+    }
+
     #[test]
     fn a_folder_is_for_engines_that_read_folders() {
         let folder = tempfile::tempdir().unwrap();

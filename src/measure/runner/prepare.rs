@@ -73,6 +73,7 @@ pub async fn prepare(suite: &Suite, store: &Store<'_>) -> Result<Prepared> {
         version: build.version.clone(),
         origin: files.origin.clone(),
         sha256: binary_sha256,
+        placement: Some(engine.card().placement),
     };
     Ok(Prepared {
         engine,

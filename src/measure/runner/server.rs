@@ -515,6 +515,7 @@ mod tests {
                 version: String::new(),
                 origin: String::new(),
                 sha256: None,
+                placement: None,
             },
             model_infos: Vec::new(),
             file_infos: Vec::new(),

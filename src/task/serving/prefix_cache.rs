@@ -17,10 +17,12 @@ use crate::task::options::{OUTPUT_HELP, THINKING, max_tokens, output_tokens, rea
 use crate::task::random::Random;
 use crate::task::sizing::{Fit, too_small};
 use crate::task::words::{Keys, Numbers};
-use crate::task::{Ask, Card, Needs, Params, Step, Task, TaskOption, TokenCounter, Weight};
+use crate::task::{
+    Ask, Card, Comparison, Needs, Params, Step, Task, TaskOption, TokenCounter, WarmAndCold, Weight,
+};
 
 /// Name of the task.
-pub const TASK: &str = "serving/prefix_cache";
+const TASK: &str = "serving/prefix_cache";
 
 /// Fewest notes of a case: those that are asked about are among the first.
 const FEWEST_NOTES: usize = 6;
@@ -67,6 +69,10 @@ impl Task for PrefixCache {
             figures: &["possible", "reused", "same_text", "right_warm", "right_cold", "ttft_ratio"],
             ..Card::PRIMARY
         }
+    }
+
+    fn comparison(&self) -> Comparison {
+        Comparison::Warm(compared)
     }
 
     fn max_tokens(&self, params: &Params) -> u32 {
@@ -173,7 +179,7 @@ fn reused(cached: u32, possible: u32) -> bool {
 }
 
 /// Returns whether both say the same, tool calls included.
-pub fn same_text(warm: &Reply, cold: &Reply) -> bool {
+fn same_text(warm: &Reply, cold: &Reply) -> bool {
     let calls = |reply: &Reply| -> Vec<_> {
         reply.tool_calls.iter().map(|call| (call.name.clone(), call.arguments.clone())).collect()
     };
@@ -185,14 +191,16 @@ fn ttft_ratio(warm: &Served, cold: &Served) -> Option<f64> {
     (cold > 0.0).then(|| warm / cold)
 }
 
-/// The change that a case is about; `None` for cases of other tasks.
-pub fn variant_of(case: &Case) -> Option<Variant> {
-    (case.task == TASK).then(|| Variant::named(case.target.get("variant")?.as_str()?)).flatten()
-}
-
-/// Returns whether the reply holds the right answer of the second request.
-pub fn is_right(case: &Case, reply: &Reply) -> bool {
-    read_target::<Target>(case).is_ok_and(|target| reply.answer().contains(&target.answer))
+/// What the warm reply is beside the cold one; `None` for a case that is about no known change.
+fn compared(case: &Case, warm: &Reply, cold: &Reply) -> Option<WarmAndCold> {
+    let target: Target = read_target(case).ok()?;
+    let right = |reply: &Reply| reply.answer().contains(&target.answer);
+    Some(WarmAndCold {
+        change: target.variant,
+        same_text: same_text(warm, cold),
+        right_warm: right(warm),
+        right_cold: right(cold),
+    })
 }
 
 impl PrefixCache {
@@ -443,7 +451,11 @@ mod tests {
         };
         let cases = cases();
         let of = |variant: Variant| {
-            cases.iter().find(|case| variant_of(case) == Some(variant)).map(shared).unwrap()
+            cases
+                .iter()
+                .find(|case| compared(case, &Reply::default(), &Reply::default()).unwrap().change == variant)
+                .map(shared)
+                .unwrap()
         };
         assert!((of(Variant::Repeat) - 1.0).abs() < f64::EPSILON);
         for kept in [Variant::SameSystem, Variant::Append, Variant::TimeLast] {
@@ -464,7 +476,8 @@ mod tests {
             let target: Target = read_target(&case).unwrap();
             assert!(notes.contains(&target.answer), "{}", target.variant.name());
             let warm = Reply { content: format!("{}.", target.answer), ..Reply::default() };
-            assert!(is_right(&case, &warm) && !is_right(&case, &Reply::default()));
+            let found = compared(&case, &warm, &Reply::default()).unwrap();
+            assert!(found.right_warm && !found.right_cold && !found.same_text);
         }
     }
 

@@ -127,6 +127,7 @@ pub(crate) fn journal() -> Journal {
             version: "b10068".into(),
             origin: "the pinned package".into(),
             sha256: None,
+            placement: None,
         }],
         models: vec![model("Q8_0", false), model("Q4_1", true)],
     };

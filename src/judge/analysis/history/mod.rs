@@ -267,6 +267,7 @@ mod tests {
                 version: version.into(),
                 origin: "PATH".into(),
                 sha256: None,
+                placement: None,
             }];
             let mut cell = testing::cell("quick", 512);
             let (low, high) = (Some(value - half_width), Some(value + half_width));

@@ -101,6 +101,7 @@ mod tests {
                 version: "1".into(),
                 origin: format!("attached at {url}"),
                 sha256: None,
+                placement: None,
             }]
         };
         assert_ne!(machine_name(&old, &attached("http://a")), machine_name(&old, &attached("http://b")));
@@ -114,6 +115,7 @@ mod tests {
             version: "b1".into(),
             origin: "PATH".into(),
             sha256: None,
+            placement: None,
         }];
         let mut after = before.clone();
         assert!(changed(&before, &after).is_empty());

@@ -16,7 +16,7 @@ use super::option;
 use crate::error::{Error, Result};
 use crate::measure::client::wire;
 use crate::record::suite::{Cell, FlashAttention, Setting};
-use crate::record::{Argv, Build, Effective, Measurement};
+use crate::record::{Argv, Build, Effective, Measurement, Placement};
 
 mod options;
 mod readback;
@@ -96,6 +96,7 @@ static CARD: EngineCard = EngineCard {
     ],
     beyond_trained: // Seen with builds 10068 and later: neither `--rope-scaling` nor `--rope-scale` lifts it.
         "llama-server gives a slot no more than the file's own context length, whatever rope scaling says, so these cells would be void (the option override_kv = \"ARCH.context_length=int:N\" lifts it)",
+    placement: Placement::Logged,
     ..EngineCard::PLAIN
 };
 

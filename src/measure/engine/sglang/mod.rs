@@ -16,7 +16,7 @@ use super::{figures, option};
 use crate::error::Result;
 use crate::measure::client::{Endpoints, wire};
 use crate::record::suite::{Cell, FlashAttention, Setting};
-use crate::record::{Argv, Build, Effective, Measurement, Source, metric};
+use crate::record::{Argv, Build, Effective, Measurement, Placement, Source, metric};
 
 mod options;
 mod readback;
@@ -77,6 +77,7 @@ static CARD: EngineCard = EngineCard {
     refusals: &["notimplementederror: "],
     measuring_arguments: &[&["--enable-cache-report"], &["--enable-metrics"], &["--sampling-defaults", "openai"]],
     beyond_trained: "SGLang refuses to start unless json_model_override_args scales the positions",
+    placement: Placement::Cards,
     ..EngineCard::PLAIN
 };
 

@@ -19,7 +19,7 @@ use super::{arguments, figures, option};
 use crate::error::{Error, Result};
 use crate::measure::client::Endpoints;
 use crate::record::suite::{Cell, FlashAttention, Setting};
-use crate::record::{Argv, Build, Effective, Measurement, Source, metric};
+use crate::record::{Argv, Build, Effective, Measurement, Placement, Source, metric};
 
 mod config;
 mod options;
@@ -74,6 +74,7 @@ static CARD: EngineCard = EngineCard {
         (Capability::Memory, Support::No("the server does not say")),
         (Capability::Speculation, Support::Partly("its replies hold no counts of drafted tokens")),
     ],
+    placement: Placement::Cards,
     ..EngineCard::PLAIN
 };
 

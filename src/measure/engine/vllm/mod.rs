@@ -16,7 +16,7 @@ use super::option::{self, OptionKind};
 use crate::error::{Error, Result, nearest};
 use crate::measure::client::{Endpoints, wire};
 use crate::record::suite::{Cell, FlashAttention, Setting};
-use crate::record::{Argv, Build, Effective, Measurement, metric};
+use crate::record::{Argv, Build, Effective, Measurement, Placement, metric};
 
 mod options;
 mod readback;
@@ -101,6 +101,7 @@ static CARD: EngineCard = EngineCard {
         &["--per-request-spec-decode-metrics", "summary"],
     ],
     beyond_trained: "vLLM refuses to start unless hf_overrides scales the positions",
+    placement: Placement::Cards,
     ..EngineCard::PLAIN
 };
 
