@@ -13,6 +13,6 @@ pub(super) fn compare(args: &CompareArgs, global: &Global) -> Result<u8> {
     let prices = Prices { a: args.price_a, b: args.price_b };
     let request = CompareRequest { thresholds: args.fail_on.clone(), flips: args.flips, prices };
     let comparison = compare::compare(&load(&args.a)?, &load(&args.b)?, &request)?;
-    let code = if args.json { print_json(&comparison)? } else { print(&report::comparison(&comparison))? };
+    let code = if args.json { print_json(&comparison)? } else { print(&report::comparison(&comparison)?)? };
     Ok(if comparison.regressions.is_empty() { code } else { EXIT_GATE_FAILED })
 }

@@ -25,9 +25,3 @@ pub(super) fn section(heading: &str, body: &str) -> String {
 pub(super) fn frequency(share: Option<f64>) -> String {
     share.map_or(text::NONE.into(), |share| format!("{:.0}%", share * 100.0))
 }
-
-/// A ratio as a change in percent, with its sign.
-pub(super) fn change(ratio: f64) -> String {
-    let percent = ((ratio - 1.0) * 1000.0).round() / 10.0;
-    if percent == 0.0 { "0.0%".into() } else { format!("{percent:+.1}%").replace('-', "−") }
-}

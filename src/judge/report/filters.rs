@@ -10,6 +10,7 @@ use serde::{Serialize, Serializer};
 
 use super::effective::Reached;
 use super::text;
+use crate::judge::analysis::compare::Threshold;
 use crate::judge::analysis::summary::{
     DivergenceVerdict, Estimate, NightBefore, SpeculationVerdict, Verdict,
 };
@@ -117,6 +118,14 @@ pub(super) const SECONDS: Figure = Figure::new("seconds", text::seconds);
 /// A share in percent.
 pub(super) const SHARE: Figure = Figure::new("share", text::percent);
 
+/// A change of a score that a threshold is beside, in points.
+pub(super) const IN_POINTS: Figure =
+    Figure::new("in_points", |change| format!("{:.1} points", change * 100.0));
+/// A change as a share that a threshold is beside.
+pub(super) const IN_PERCENT: Figure = Figure::new("in_percent", |change| format!("{:.1}%", change * 100.0));
+/// A change of a KLD that a threshold is beside.
+pub(super) const IN_NAT: Figure = Figure::new("in_nat", |change| format!("{} nat", text::nat(change)));
+
 /// Every figure that templates write.
 const FIGURES: &[Figure] = &[
     BYTES,
@@ -126,6 +135,10 @@ const FIGURES: &[Figure] = &[
     SCORE,
     SECONDS,
     SHARE,
+    IN_POINTS,
+    IN_PERCENT,
+    IN_NAT,
+    Figure::new("change", text::change),
     Figure::new("change_of_bytes", |bytes| text::signed_bytes(bytes as i64)),
     Figure::new("count", |count| text::thousands(count as u64)),
     Figure::new("duration", text::duration),
@@ -138,6 +151,7 @@ const FIGURES: &[Figure] = &[
     Figure::new("p_value", text::p_value),
     Figure::new("ratio", |ratio| format!("{ratio:.2}×")),
     Figure::new("signed", text::signed),
+    Figure::new("signed_nat", text::signed_nat),
     Figure::new("times", |ratio| format!("{}×", text::significant(ratio))),
     Figure::new("tokens", |tokens| text::thousands(tokens as u64)),
     Figure::new("turn", |turn| format!("{}", (turn * 10.0).round() / 10.0)),
@@ -155,6 +169,7 @@ const WORDS: &[(&str, Words)] = &[
         read::<SpeculationVerdict>(value).map(|verdict| verdict.words().to_owned())
     }),
     ("stop_reason", |value| read(value).map(|reason| stop_reason(reason).to_owned())),
+    ("threshold", |value| read::<Threshold>(value).map(|threshold| threshold.to_string())),
     ("variant", |value| Variant::named(value.as_str()?).map(|variant| variant.words().to_owned())),
     ("verdict", |value| read::<Verdict>(value).map(|verdict| verdict.words().to_owned())),
 ];

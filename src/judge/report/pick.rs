@@ -1,6 +1,6 @@
 //! The answer of `pick` as Markdown that reads well in a terminal too.
 
-use super::blocks::{change, frequency, list, section, table};
+use super::blocks::{frequency, list, section, table};
 use super::text;
 use crate::judge::analysis::pick::{CandidateRow, Goal, Pick, RunnerUp};
 use crate::judge::analysis::summary::{MemoryCheck, MemoryKind, MemoryPrediction};
@@ -58,7 +58,7 @@ fn answer(pick: &Pick) -> String {
 fn margin(second: &RunnerUp, goal: Goal) -> String {
     let shown = |value: f64| match goal {
         Goal::Knee => format!("{value:.2}"),
-        _ => change(1.0 + value),
+        _ => text::change(1.0 + value),
     };
     let sure =
         second.frequency.map_or(String::new(), |_| format!(", picked in {}", frequency(second.frequency)));

@@ -246,6 +246,18 @@ pub(crate) fn signed(value: f64) -> String {
     }
 }
 
+/// A ratio as a change in percent, with its sign.
+pub(crate) fn change(ratio: f64) -> String {
+    let percent = ((ratio - 1.0) * 1000.0).round() / 10.0;
+    if percent == 0.0 { "0.0%".into() } else { format!("{percent:+.1}%").replace('-', "−") }
+}
+
+/// A difference of KLDs (nat) with its sign.
+pub(crate) fn signed_nat(value: f64) -> String {
+    let sign = if value > 0.0 { "+" } else { "" };
+    format!("{sign}{}", nat(value)).replace('-', "−")
+}
+
 /// Head of a column of peaks: which memory they are of, where that is one kind.
 pub(super) fn memory_head<'a>(cells: impl Iterator<Item = &'a CellSummary>) -> &'static str {
     let mut kinds: Vec<MemoryKind> = cells.filter_map(|cell| cell.memory.peak_kind).collect();

@@ -225,7 +225,7 @@ fn tonight() -> Journal {
 #[test]
 fn what_got_worse_is_found_and_nothing_else() {
     let comparison = compare(&tonight(), FAIL_ON).unwrap();
-    insta::assert_snapshot!(report::comparison(&comparison));
+    insta::assert_snapshot!(report::comparison(&comparison).expect("a text"));
     let of = |name: &str| -> Vec<&str> {
         let found = comparison.regressions.iter().filter(|r| r.threshold.measure.name() == name);
         found.map(|regression| regression.setting.as_str()).collect()
@@ -262,7 +262,7 @@ fn two_machines_stand_side_by_side_with_what_a_token_costs() {
     assert!((row.a.million_output.unwrap() - 1e6 / hour).abs() < 1e-9);
     assert!((row.b.million_output.unwrap() / row.a.million_output.unwrap() - 2.0).abs() < 1e-9);
     assert!((row.b.million_prompt.unwrap() / row.a.million_prompt.unwrap() - 4.0).abs() < 1e-9);
-    let text = report::comparison(&priced);
+    let text = report::comparison(&priced).expect("a text");
     assert!(text.contains("## The machines side by side") && text.contains("Another CPU"), "{text}");
 
     assert!(compare(&journal(), &[]).unwrap().costs.is_empty(), "one machine, no price: nothing to say");
@@ -271,7 +271,7 @@ fn two_machines_stand_side_by_side_with_what_a_token_costs() {
 
 #[test]
 fn hostile_replies_are_harmless_in_the_comparison() {
-    let text = report::comparison(&compare(&tonight(), &[]).unwrap());
+    let text = report::comparison(&compare(&tonight(), &[]).unwrap()).expect("a text");
     for bad in ["<script", "\u{1b}", "](http", "\u{202e}", "@all"] {
         assert!(!text.contains(bad), "{bad:?}");
     }

@@ -3,6 +3,7 @@
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior};
+use serde::Serialize;
 
 use super::filters;
 use super::view::View;
@@ -26,16 +27,26 @@ const RECURSION: usize = 50;
 /// # Errors
 /// A usage error that names the line when the user's template is wrong.
 pub fn render_markdown(summary: &Summary, template: Option<&str>) -> Result<String> {
+    rendered("report.md", template.unwrap_or(TEMPLATE), View::new(summary))
+        .map_err(|source| failed(source, template.is_some()))
+}
+
+/// Puts a view into a template of ours.
+pub(super) fn built_in(name: &str, template: &str, view: impl Serialize) -> Result<String> {
+    rendered(name, template, view).map_err(|source| failed(source, false))
+}
+
+fn rendered(
+    name: &str,
+    template: &str,
+    view: impl Serialize,
+) -> std::result::Result<String, minijinja::Error> {
     let mut environment = Environment::new();
-    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-    environment.set_syntax(syntax.map_err(|source| failed(source, false))?);
+    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
     environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
     environment.set_recursion_limit(RECURSION);
     filters::install(&mut environment, &filters::MARKDOWN);
-    let rendered = environment
-        .template_from_named_str("report.md", template.unwrap_or(TEMPLATE))
-        .and_then(|template| template.render(Serde(View::new(summary))))
-        .map_err(|source| failed(source, template.is_some()))?;
+    let rendered = environment.template_from_named_str(name, template)?.render(Serde(view))?;
     Ok(tidy(&rendered))
 }
 
