@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kneepoint::error::{Context, Error, Result};
 use kneepoint::quantile::nearest_rank;
-use kneepoint::record::journal::loadtest::{LoadRequest, LoadStep};
+use kneepoint::record::journal::loadtest::{LoadtestRequest, LoadtestStep};
 
 /// Every token takes so long: 100 tokens/s.
 const DECODE_MS: f64 = 10.0;
@@ -143,7 +143,7 @@ fn look(pid: i32) -> procfs::ProcResult<Look> {
 }
 
 /// The only step of the only run.
-fn step_of(runs: &Path) -> Result<LoadStep> {
+fn step_of(runs: &Path) -> Result<LoadtestStep> {
     let no_run = || Error::runtime("kneepoint left no run");
     let mut folders = std::fs::read_dir(runs).context(|| "no runs".to_owned())?;
     let folder = folders.next().ok_or_else(no_run)?.context(|| "no runs".to_owned())?.path();
@@ -155,13 +155,13 @@ fn step_of(runs: &Path) -> Result<LoadStep> {
     }
 }
 
-fn row(streams: u32, step: &LoadStep, looks: &[Look]) -> Result<String> {
-    let done: Vec<&LoadRequest> = step.requests.iter().filter(|request| request.is_done()).collect();
-    let counted: Vec<&LoadRequest> = done.iter().copied().filter(|request| request.counts).collect();
-    let since_sent = |at: fn(&LoadRequest) -> Option<f64>| -> Vec<f64> {
+fn row(streams: u32, step: &LoadtestStep, looks: &[Look]) -> Result<String> {
+    let done: Vec<&LoadtestRequest> = step.requests.iter().filter(|request| request.is_done()).collect();
+    let counted: Vec<&LoadtestRequest> = done.iter().copied().filter(|request| request.counts).collect();
+    let since_sent = |at: fn(&LoadtestRequest) -> Option<f64>| -> Vec<f64> {
         counted.iter().filter_map(|request| Some((at(request)? - request.sent_s?) * 1e3)).collect()
     };
-    let prompt_ms = |request: &LoadRequest| PREFILL_MS * request.prompt_tokens.unwrap_or_default() as f64;
+    let prompt_ms = |request: &LoadtestRequest| PREFILL_MS * request.prompt_tokens.unwrap_or_default() as f64;
     let true_end =
         |tokens: f64| counted.iter().map(|r| prompt_ms(r) + DECODE_MS * tokens).collect::<Vec<f64>>();
     let gaps: Vec<f64> =
@@ -191,7 +191,7 @@ fn errors(mut measured: Vec<f64>, mut truth: Vec<f64>, at: &[f64]) -> Result<Str
 }
 
 /// CPU time (s) and wall time (s) of the step, and the process's peak memory until then (bytes).
-fn cost(step: &LoadStep, looks: &[Look]) -> Result<(f64, f64, u64)> {
+fn cost(step: &LoadtestStep, looks: &[Look]) -> Result<(f64, f64, u64)> {
     let began = chrono::DateTime::parse_from_rfc3339(&step.started).context(|| "no start".to_owned())?;
     let began = began.timestamp_millis() as f64 / 1e3;
     let last = step.requests.iter().filter_map(|request| request.end_s).fold(0.0, f64::max);

@@ -1,4 +1,4 @@
-//! Wall-clock time as text, and the monotonic clock of a sitting. Durations are measured with `Instant`, never with
+//! Wall-clock time as text, and the monotonic clock of a session. Durations are measured with `Instant`, never with
 //! wall-clock time: that is set, by hand and by the network, while a run goes on.
 
 use std::sync::OnceLock;
@@ -11,14 +11,15 @@ use serde::{Deserialize, Serialize};
 /// A moment by the monotonic clock, which nobody sets. It stands still while the machine sleeps.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Tick {
-    /// Which sitting at the run, from 0: `run` is the first, every `resume` another.
-    pub sitting: u32,
-    /// Time since the sitting began (s).
+    /// Which session at the run, from 0: `run` is the first, every `resume` another.
+    #[serde(rename = "sitting")]
+    pub session: u32,
+    /// Time since the session began (s).
     pub at_s: f64,
 }
 
-/// The sitting of this process: its number in the run, and when it began.
-static SITTING: OnceLock<(u32, Instant)> = OnceLock::new();
+/// The session of this process: its number in the run, and when it began.
+static SESSION: OnceLock<(u32, Instant)> = OnceLock::new();
 
 /// Now, UTC, RFC 3339 with milliseconds.
 pub fn now() -> String {
@@ -30,9 +31,9 @@ pub fn folder_stamp() -> String {
     Utc::now().format("%Y%m%dT%H%M%SZ").to_string()
 }
 
-/// This process goes on with a run: from now on [`moment`] tells the sitting too. The first call counts.
-pub fn begin_sitting(number: u32) {
-    SITTING.get_or_init(|| (number, Instant::now()));
+/// This process goes on with a run: from now on [`moment`] tells the session too. The first call counts.
+pub fn begin_session(number: u32) {
+    SESSION.get_or_init(|| (number, Instant::now()));
 }
 
 /// A moment by both clocks.
@@ -40,16 +41,16 @@ pub fn begin_sitting(number: u32) {
 pub struct Moment {
     /// Wall clock: UTC, RFC 3339.
     pub wall: String,
-    /// Monotonic clock; `None` outside of a sitting.
+    /// Monotonic clock; `None` outside of a session.
     pub tick: Option<Tick>,
 }
 
 /// Now, by both clocks.
 pub fn moment() -> Moment {
-    let tick = SITTING.get().map(|(sitting, began)| {
+    let tick = SESSION.get().map(|(session, began)| {
         // Microseconds: more digits would only lengthen the journal.
         let at_s = (began.elapsed().as_secs_f64() * 1e6).round() / 1e6;
-        Tick { sitting: *sitting, at_s }
+        Tick { session: *session, at_s }
     });
     Moment { wall: now(), tick }
 }

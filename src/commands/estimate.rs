@@ -18,7 +18,7 @@ const RUNS: usize = 3;
 const LARGEST: u64 = 200 << 20;
 
 /// What is known before the run: earlier runs of the same model files and engine on this machine, else a rule. `own` is
-/// what an earlier sitting of this run left.
+/// what an earlier session of this run left.
 pub(super) fn estimator(
     suite: &Suite,
     prepared: &Prepared,

@@ -14,7 +14,7 @@ use crate::measure::model::{Silent, Store};
 use crate::measure::runner;
 use crate::measure::runner::{Ending, Eta, Event, Interrupt, Prepared, Runner, Subscriber, Terms};
 use crate::record::filter::Filter;
-use crate::record::journal::loadtest::{LoadServer, LoadStep, LoadTrial};
+use crate::record::journal::loadtest::{LoadtestServer, LoadtestStep, LoadtestTrial};
 use crate::record::journal::{FORMAT, Header, Journal, JournalWriter, LaunchRecord, Record};
 use crate::record::plan::Plan;
 use crate::record::secrets::{self, Secrets};
@@ -97,7 +97,7 @@ fn unchanged(journal: &Journal) -> Result<()> {
     doubt.map_or(Ok(()), |error| Err(error.hint(hint)))
 }
 
-/// Trials of two sittings belong together only when everything that they depend on is the same.
+/// Trials of two sessions belong together only when everything that they depend on is the same.
 fn check_same(header: &Header, prepared: &Prepared, secrets: &Secrets) -> Result<()> {
     let today = as_kept(header, prepared, secrets)?;
     let now = journal::fingerprint(
@@ -220,7 +220,7 @@ impl Session {
     ) -> Result<u8> {
         let suite = self.suite.clone();
         let folder = self.folder.clone();
-        crate::clock::begin_sitting(self.journal.next_sitting());
+        crate::clock::begin_session(self.journal.next_session());
         let place = self.writer.place()?;
         let estimator = super::estimate::estimator(&suite, prepared, &global.runs_dir, Some(&self.journal));
         let retry = |trial: &&Trial| self.retry_failed && matches!(trial.outcome, Outcome::Failed { .. });
@@ -358,16 +358,16 @@ impl Subscriber for Recorder<'_> {
                 self.writer.append(&Record::Decision(Box::new((*decision).clone())))
             }
             Event::LoadtestServer(server) => {
-                let server = LoadServer { launch: self.launch(&server.launch)?, ..(*server).clone() };
-                self.writer.append(&Record::LoadServer(Box::new(server)))
+                let server = LoadtestServer { launch: self.launch(&server.launch)?, ..(*server).clone() };
+                self.writer.append(&Record::LoadtestServer(Box::new(server)))
             }
             Event::LoadtestStep(step) => {
                 let broke = step.broke.as_ref().map(|reason| self.secrets.text(reason));
-                self.writer.append(&Record::LoadStep(Box::new(LoadStep { broke, ..(*step).clone() })))
+                self.writer.append(&Record::LoadtestStep(Box::new(LoadtestStep { broke, ..(*step).clone() })))
             }
             Event::LoadtestTrial(asked) => {
-                let asked = LoadTrial { trial: self.trial(&asked.trial), ..(*asked).clone() };
-                self.writer.append(&Record::LoadTrial(Box::new(asked)))
+                let asked = LoadtestTrial { trial: self.trial(&asked.trial), ..(*asked).clone() };
+                self.writer.append(&Record::LoadtestTrial(Box::new(asked)))
             }
             _ => Ok(()),
         }

@@ -407,7 +407,7 @@ fn a_run_folder_that_is_deleted_or_moved_is_noticed_at_once() {
     }
 }
 
-/// Ticks of a journal's trials: sitting and seconds.
+/// Ticks of a journal's trials: session and seconds.
 fn ticks(folder: &Path) -> Vec<(u64, f64)> {
     let text = std::fs::read_to_string(folder.join("journal.jsonl")).unwrap();
     let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
@@ -419,7 +419,7 @@ fn ticks(folder: &Path) -> Vec<(u64, f64)> {
 }
 
 #[test]
-fn a_run_took_what_its_sittings_took_without_the_pause_between_them() {
+fn a_run_took_what_its_sessions_took_without_the_pause_between_them() {
     let bench = MockBench::new("--decode-ms 5");
     let begun = Instant::now();
     let mut child = bench.command(&["run", "suite.toml"]).spawn().unwrap();
@@ -430,9 +430,9 @@ fn a_run_took_what_its_sittings_took_without_the_pause_between_them() {
     std::thread::sleep(pause);
     let (code, text) = said(&bench, &["resume"]);
     assert_eq!(code, Some(0), "{text}");
-    let sittings: std::collections::BTreeSet<u64> =
-        ticks(&bench.run_folder()).into_iter().map(|(sitting, _)| sitting).collect();
-    assert_eq!(sittings.into_iter().collect::<Vec<_>>(), [0, 1]);
+    let sessions: std::collections::BTreeSet<u64> =
+        ticks(&bench.run_folder()).into_iter().map(|(session, _)| session).collect();
+    assert_eq!(sessions.into_iter().collect::<Vec<_>>(), [0, 1]);
     let summary = std::fs::read(bench.run_folder().join("summary.json")).unwrap();
     let summary: serde_json::Value = serde_json::from_slice(&summary).unwrap();
     let took = summary["duration_s"].as_f64().unwrap();

@@ -5,20 +5,20 @@ use std::collections::BTreeMap;
 use crate::record::journal::Journal;
 use crate::record::{Source, metric};
 
-/// How long the run took (s): of every sitting, from the start of its first to the end of its last trial by the monotonic
+/// How long the run took (s): of every session, from the start of its first to the end of its last trial by the monotonic
 /// clock, in sum. Trials of journals that have no such clock go by their wall clock; 0 without readable times.
 pub(super) fn duration_s(journal: &Journal) -> f64 {
     let mut wall = Span::default();
-    let mut sittings: BTreeMap<u32, Span> = BTreeMap::new();
+    let mut sessions: BTreeMap<u32, Span> = BTreeMap::new();
     for trial in &journal.trials {
         let total_s = trial.measured(metric::TOTAL_S, Source::Client).unwrap_or_default();
         if let Some(tick) = trial.tick {
-            sittings.entry(tick.sitting).or_default().add(tick.at_s, total_s);
+            sessions.entry(tick.session).or_default().add(tick.at_s, total_s);
         } else if let Ok(started) = chrono::DateTime::parse_from_rfc3339(&trial.started) {
             wall.add(started.timestamp_millis() as f64 / 1000.0, total_s);
         }
     }
-    wall.length() + sittings.values().map(Span::length).sum::<f64>()
+    wall.length() + sessions.values().map(Span::length).sum::<f64>()
 }
 
 /// From the earliest start to the latest end (s).
@@ -66,7 +66,7 @@ mod tests {
                 case: String::new(),
                 launch: 0,
                 started: (*started).into(),
-                tick: tick.map(|(sitting, at_s)| Tick { sitting, at_s }),
+                tick: tick.map(|(session, at_s)| Tick { session, at_s }),
                 reply: None,
                 measurements: vec![Measurement::new(metric::TOTAL_S, Source::Client, 2.0)],
                 outcome: Outcome::Unscored { reason: String::new() },
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn sittings_add_up_without_the_pause_between_them() {
+    fn sessions_add_up_without_the_pause_between_them() {
         let resumed = journal(&[
             ("2026-01-01T00:00:00.000Z", Some((0, 1.0))),
             ("2026-01-01T00:00:03.000Z", Some((0, 4.0))),

@@ -285,7 +285,7 @@ fn tokens_of(trial: &Trial) -> f64 {
 }
 
 /// Time that servers were up: from each launch to the end of its last trial (s). By the monotonic clock where both have
-/// one of the same sitting, else by the wall clock.
+/// one of the same session, else by the wall clock.
 fn server_s(journal: &Journal) -> f64 {
     let launches: BTreeMap<u32, &LaunchRecord> =
         journal.launches.iter().map(|launch| (launch.id, launch)).collect();
@@ -304,7 +304,7 @@ fn server_s(journal: &Journal) -> f64 {
 /// How long after the launch of its server a trial started (s).
 fn since_launch_s(launch: &LaunchRecord, trial: &Trial) -> Option<f64> {
     match (launch.tick, trial.tick) {
-        (Some(launched), Some(started)) if launched.sitting == started.sitting => {
+        (Some(launched), Some(started)) if launched.session == started.session => {
             Some(started.at_s - launched.at_s)
         }
         _ => {

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::record::journal::LaunchRecord;
-use crate::record::journal::loadtest::{LoadServer, LoadStep, LoadTrial};
+use crate::record::journal::loadtest::{LoadtestServer, LoadtestStep, LoadtestTrial};
 use crate::record::plan::Visit;
 use crate::record::{Case, Decision, Trial, TrialKey};
 
@@ -46,7 +46,7 @@ pub enum Event<'a> {
         steps: usize,
     },
     /// A server of the load test came up and is warm, or did not come up.
-    LoadtestServer(&'a LoadServer),
+    LoadtestServer(&'a LoadtestServer),
     /// A step, or a round of items, starts under load.
     LoadtestWork {
         /// Setting label.
@@ -55,9 +55,9 @@ pub enum Event<'a> {
         what: &'a str,
     },
     /// A step of the load test ended.
-    LoadtestStep(&'a LoadStep),
+    LoadtestStep(&'a LoadtestStep),
     /// An item that was asked in the load test ended.
-    LoadtestTrial(&'a LoadTrial),
+    LoadtestTrial(&'a LoadtestTrial),
     /// Something that the user should know.
     Note(&'a str),
 }

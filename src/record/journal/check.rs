@@ -60,9 +60,9 @@ impl Rules {
                 self.trial(trial)
             }
             Record::Decision(decision) => self.decision(decision),
-            Record::LoadServer(server) => self.launch(&server.launch),
-            Record::LoadStep(step) => self.cell(&step.setting, step.context),
-            Record::LoadTrial(asked) => {
+            Record::LoadtestServer(server) => self.launch(&server.launch),
+            Record::LoadtestStep(step) => self.cell(&step.setting, step.context),
+            Record::LoadtestTrial(asked) => {
                 known(self.planned.stranger_under_load(asked.streams, &asked.trial.key))?;
                 self.trial(&asked.trial)
             }

@@ -25,7 +25,7 @@ pub struct Header {
     /// The suite as resolved.
     pub suite: Suite,
     /// Hash of the suite, the task versions, the engine builds and the model files: what must be the same
-    /// for trials of two sittings to belong to one run.
+    /// for trials of two sessions to belong to one run.
     pub fingerprint: String,
     /// The suite as the user named it (path and overrides), for the command that repeats the run.
     pub repeat: String,

@@ -10,7 +10,7 @@ use crate::record::{Measurement, Stage, Trial, TrialKey};
 /// A server of the load phase. Its launch is apart from those of the trials: it has other slots, and its memory
 /// is not theirs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct LoadServer {
+pub struct LoadtestServer {
     /// The server; round and replicate are 0.
     pub launch: LaunchRecord,
     /// Requests that it was started to work on at the same time.
@@ -33,7 +33,7 @@ pub struct WarmUp {
 
 /// A step of the load phase on one setting. Times are seconds since its beginning, to the microsecond.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct LoadStep {
+pub struct LoadtestStep {
     /// Setting label.
     pub setting: String,
     /// Context length of a slot (tokens).
@@ -52,7 +52,7 @@ pub struct LoadStep {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until_s: Option<f64>,
     /// Requests up to `until_s`, in the order in which they were due.
-    pub requests: Vec<LoadRequest>,
+    pub requests: Vec<LoadtestRequest>,
     /// Requests that kept the load up until the last one that counts had ended; what they show is not kept.
     pub pressure: u32,
     /// Most requests under way at the same time.
@@ -67,7 +67,7 @@ pub struct LoadStep {
 
 /// One request under load.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct LoadRequest {
+pub struct LoadtestRequest {
     /// Position in the step, from 0.
     #[serde(rename = "n")]
     pub number: u32,
@@ -108,7 +108,7 @@ pub struct LoadRequest {
     pub error: Option<String>,
 }
 
-impl LoadRequest {
+impl LoadtestRequest {
     /// Whether its reply came to its end.
     pub fn is_done(&self) -> bool {
         self.sent_s.is_some() && self.failed.is_none()
@@ -117,14 +117,14 @@ impl LoadRequest {
 
 /// An item that was asked while others were under way, or alone on the same server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct LoadTrial {
+pub struct LoadtestTrial {
     /// Requests under way at the same time; 1: alone. Of these, replicate 1 of the key is the second time.
     pub streams: u32,
     /// The trial; its round is 0.
     pub trial: Trial,
 }
 
-impl LoadTrial {
+impl LoadtestTrial {
     /// What tells it from others.
     pub fn key(&self) -> (u32, &TrialKey) {
         (self.streams, &self.trial.key)
@@ -133,24 +133,25 @@ impl LoadTrial {
 
 /// The load phase of a journal.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct LoadJournal {
+pub struct LoadtestJournal {
     /// Its servers.
-    pub servers: Vec<LoadServer>,
+    pub servers: Vec<LoadtestServer>,
     /// Steps in the order they ended; one that was tried again only as it ended last.
-    pub steps: Vec<LoadStep>,
+    pub steps: Vec<LoadtestStep>,
     /// Items; one that was tried again only as it ended last.
-    pub trials: Vec<LoadTrial>,
+    pub trials: Vec<LoadtestTrial>,
 }
 
-impl LoadJournal {
+impl LoadtestJournal {
     /// Whether there was no load phase.
     pub fn is_empty(&self) -> bool {
         self.servers.is_empty() && self.steps.is_empty() && self.trials.is_empty()
     }
 
     /// Adds a step, in the place of an earlier one of the same setting and arrivals.
-    pub(super) fn add_step(&mut self, step: LoadStep) {
-        let same = |known: &&mut LoadStep| known.setting == step.setting && known.arrivals == step.arrivals;
+    pub(super) fn add_step(&mut self, step: LoadtestStep) {
+        let same =
+            |known: &&mut LoadtestStep| known.setting == step.setting && known.arrivals == step.arrivals;
         match self.steps.iter_mut().find(same) {
             Some(known) => *known = step,
             None => self.steps.push(step),

@@ -15,7 +15,7 @@ use super::fingerprint;
 use super::folder::{FILE_NAME, PACKED_NAME};
 use super::header::FORMAT;
 use super::line::{self, Seal};
-use super::loadtest::{LoadStep, LoadTrial};
+use super::loadtest::{LoadtestStep, LoadtestTrial};
 use super::records::Record;
 use super::whole::Journal;
 use crate::error::{Context, Error, Result};
@@ -226,10 +226,10 @@ impl Book {
                 let trial = keep.trial(*trial);
                 replace_or_push(&mut journal.trials, &mut self.trials, trial.key.clone(), trial);
             }
-            Record::LoadServer(server) => journal.load.servers.push(*server),
-            Record::LoadStep(step) => journal.load.add_step(keep.load_step(*step)),
-            Record::LoadTrial(asked) => {
-                let asked = LoadTrial { trial: keep.trial(asked.trial), ..*asked };
+            Record::LoadtestServer(server) => journal.load.servers.push(*server),
+            Record::LoadtestStep(step) => journal.load.add_step(keep.load_step(*step)),
+            Record::LoadtestTrial(asked) => {
+                let asked = LoadtestTrial { trial: keep.trial(asked.trial), ..*asked };
                 let key = (asked.streams, asked.trial.key.clone());
                 replace_or_push(&mut journal.load.trials, &mut self.load_trials, key, asked);
             }
@@ -271,10 +271,10 @@ impl Keep {
         }
     }
 
-    fn load_step(self, step: LoadStep) -> LoadStep {
+    fn load_step(self, step: LoadtestStep) -> LoadtestStep {
         match self {
             Self::All => step,
-            Self::Progress => LoadStep { requests: Vec::new(), measurements: Vec::new(), ..step },
+            Self::Progress => LoadtestStep { requests: Vec::new(), measurements: Vec::new(), ..step },
         }
     }
 }

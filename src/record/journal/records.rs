@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::header::Header;
 use super::launch::LaunchRecord;
-use super::loadtest::{LoadServer, LoadStep, LoadTrial};
+use super::loadtest::{LoadtestServer, LoadtestStep, LoadtestTrial};
 use crate::record::{Case, Decision, Trial};
 
 /// One line of a journal: a record and its checksum. `kneepoint schema journal` describes it.
@@ -37,9 +37,12 @@ pub enum Record {
     /// A cell was stopped between two rounds.
     Decision(Box<Decision>),
     /// A server of the load phase was started and warmed up.
-    LoadServer(Box<LoadServer>),
+    #[serde(rename = "loadserver")]
+    LoadtestServer(Box<LoadtestServer>),
     /// A step of the load phase ended.
-    LoadStep(Box<LoadStep>),
+    #[serde(rename = "loadstep")]
+    LoadtestStep(Box<LoadtestStep>),
     /// An item that was asked under load, or alone on the same server, ended.
-    LoadTrial(Box<LoadTrial>),
+    #[serde(rename = "loadtrial")]
+    LoadtestTrial(Box<LoadtestTrial>),
 }

@@ -2,7 +2,7 @@
 
 use super::header::Header;
 use super::launch::LaunchRecord;
-use super::loadtest::LoadJournal;
+use super::loadtest::LoadtestJournal;
 use crate::record::{Case, Decision, Trial, TrialKey};
 
 /// A whole journal in memory.
@@ -19,7 +19,7 @@ pub struct Journal {
     /// Cells that were stopped, in order.
     pub decisions: Vec<Decision>,
     /// The load phase.
-    pub load: LoadJournal,
+    pub load: LoadtestJournal,
     /// What whoever uses its figures has to know of the file, such as a header that was changed.
     pub doubts: Vec<String>,
 }
@@ -33,7 +33,7 @@ impl Journal {
             launches: Vec::new(),
             trials: Vec::new(),
             decisions: Vec::new(),
-            load: LoadJournal::default(),
+            load: LoadtestJournal::default(),
             doubts: Vec::new(),
         }
     }
@@ -48,12 +48,12 @@ impl Journal {
         self.trials.iter().map(|trial| trial.key.clone()).collect()
     }
 
-    /// The number of the sitting that goes on with this run.
-    pub fn next_sitting(&self) -> u32 {
+    /// The number of the session that goes on with this run.
+    pub fn next_session(&self) -> u32 {
         let of_trials = self.trials.iter().map(|trial| trial.tick);
         let servers = self.launches.iter().chain(self.load.servers.iter().map(|server| &server.launch));
         let ticks = of_trials.chain(servers.map(|launch| launch.tick)).flatten();
-        ticks.map(|tick| tick.sitting.saturating_add(1)).max().unwrap_or(0)
+        ticks.map(|tick| tick.session.saturating_add(1)).max().unwrap_or(0)
     }
 
     /// The number that the next launch gets.

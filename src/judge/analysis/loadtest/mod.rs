@@ -3,7 +3,7 @@
 use super::memory;
 use super::run::Run;
 use super::warnings::finding::Finding;
-use crate::record::journal::loadtest::{LoadServer, LoadStep};
+use crate::record::journal::loadtest::{LoadtestServer, LoadtestStep};
 use crate::record::suite::{Arrivals, LoadSpec};
 use crate::record::{Measurement, metric};
 
@@ -39,7 +39,7 @@ pub(crate) fn summary(run: &Run<'_>) -> Option<LoadSummary> {
 }
 
 /// Steps by setting, then as the suite names them.
-fn in_order<'r>(run: &'r Run<'_>, spec: &'r LoadSpec) -> impl Iterator<Item = &'r LoadStep> {
+fn in_order<'r>(run: &'r Run<'_>, spec: &'r LoadSpec) -> impl Iterator<Item = &'r LoadtestStep> {
     let all = &run.journal.load.steps;
     run.suite.settings.iter().flat_map(move |setting| {
         let of = |arrivals: Arrivals| {
@@ -52,7 +52,7 @@ fn in_order<'r>(run: &'r Run<'_>, spec: &'r LoadSpec) -> impl Iterator<Item = &'
 /// The last server of each setting that came up, else the last that did not.
 fn servers(run: &Run<'_>) -> Vec<LoadServerRow> {
     let all = &run.journal.load.servers;
-    let of = |label: &str| -> Option<&LoadServer> {
+    let of = |label: &str| -> Option<&LoadtestServer> {
         let mine = || all.iter().rev().filter(|server| server.launch.setting == label);
         mine().find(|server| void(server).is_none()).or_else(|| mine().next())
     };
@@ -60,14 +60,14 @@ fn servers(run: &Run<'_>) -> Vec<LoadServerRow> {
     settings.filter_map(|label| Some(server_row(run, of(label)?))).collect()
 }
 
-fn void(server: &LoadServer) -> Option<String> {
+fn void(server: &LoadtestServer) -> Option<String> {
     let launch = &server.launch;
     let changed = (!launch.deviations.is_empty())
         .then(|| format!("the server changed {}", launch.deviations.join("; ")));
     launch.failure.clone().or(changed)
 }
 
-fn server_row(run: &Run<'_>, server: &LoadServer) -> LoadServerRow {
+fn server_row(run: &Run<'_>, server: &LoadtestServer) -> LoadServerRow {
     let launch = &server.launch;
     let steps = run.journal.load.steps.iter().filter(|step| step.setting == launch.setting);
     let peaks = steps.filter_map(|step| peak_bytes(&step.measurements));

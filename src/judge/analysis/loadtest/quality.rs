@@ -6,7 +6,7 @@ use crate::judge::analysis::quality::{Difference, Rule, mean_score, paired_diffe
 use crate::judge::analysis::run::Run;
 use crate::judge::analysis::summary::{Estimate, LoadQualityRow, Verdict};
 use crate::judge::stats::{ClusterSums, holm};
-use crate::record::journal::loadtest::LoadTrial;
+use crate::record::journal::loadtest::LoadtestTrial;
 use crate::record::suite::LoadQuality;
 use crate::record::{Outcome, Reply, Trial};
 
@@ -74,7 +74,7 @@ fn judge(run: &Run<'_>, compared: Vec<Compared>) -> Vec<LoadQualityRow> {
 }
 
 fn items<'a>(run: &Run<'a>, setting: &str, streams: u32, replicate: u32) -> Items<'a> {
-    let trials: &'a [LoadTrial] = &run.journal.load.trials;
+    let trials: &'a [LoadtestTrial] = &run.journal.load.trials;
     let here = trials.iter().filter(|asked| {
         let key = &asked.trial.key;
         asked.streams == streams && key.setting == setting && key.replicate == replicate

@@ -5,21 +5,21 @@ use std::collections::BTreeMap;
 use crate::judge::analysis::summary::{Estimate, LoadRow, Percentiles};
 use crate::judge::stats::wilson;
 use crate::quantile::nearest_rank;
-use crate::record::journal::loadtest::{LoadRequest, LoadStep};
+use crate::record::journal::loadtest::{LoadtestRequest, LoadtestStep};
 use crate::record::suite::{Arrivals, LoadLimits, LoadSpec};
 
 /// A backlog that grows by more than this share of the requests is no chance.
 const BEHIND: f64 = 0.1;
 
 /// The figures of a step.
-pub(super) fn row(step: &LoadStep, spec: &LoadSpec, confidence: f64) -> LoadRow {
+pub(super) fn row(step: &LoadtestStep, spec: &LoadSpec, confidence: f64) -> LoadRow {
     let window = Window::of(step);
-    let counted: Vec<&LoadRequest> = step.requests.iter().filter(|request| request.counts).collect();
+    let counted: Vec<&LoadtestRequest> = step.requests.iter().filter(|request| request.counts).collect();
     // What was broken off shows nothing.
     let counted = if step.broke.is_some() { Vec::new() } else { counted };
-    let done: Vec<&LoadRequest> = counted.iter().copied().filter(|request| request.is_done()).collect();
+    let done: Vec<&LoadtestRequest> = counted.iter().copied().filter(|request| request.is_done()).collect();
     let limits = spec.limits.unwrap_or_default();
-    let since_due = |of: fn(&LoadRequest) -> Option<f64>| {
+    let since_due = |of: fn(&LoadtestRequest) -> Option<f64>| {
         percentiles(done.iter().filter_map(|request| Some(of(request)? - request.due_s)))
     };
     let timed = done.iter().filter(|request| request.untimed.is_none());
@@ -57,7 +57,7 @@ pub(super) fn row(step: &LoadStep, spec: &LoadSpec, confidence: f64) -> LoadRow 
 }
 
 /// When its first token arrived; `None` where that is not known.
-fn first_token(request: &LoadRequest) -> Option<f64> {
+fn first_token(request: &LoadtestRequest) -> Option<f64> {
     request.first_s.filter(|_| request.untimed.is_none())
 }
 
@@ -69,7 +69,7 @@ struct Window {
 }
 
 impl Window {
-    fn of(step: &LoadStep) -> Option<Self> {
+    fn of(step: &LoadtestStep) -> Option<Self> {
         let window = Self { from: step.from_s?, until: step.until_s? };
         (step.broke.is_none() && window.until > window.from).then_some(window)
     }
@@ -83,7 +83,7 @@ impl Window {
     }
 
     /// Answers in it that pass, per second.
-    fn rate(self, step: &LoadStep, passes: impl Fn(&LoadRequest) -> bool) -> f64 {
+    fn rate(self, step: &LoadtestStep, passes: impl Fn(&LoadtestRequest) -> bool) -> f64 {
         let ended = step.requests.iter().filter(|request| {
             request.is_done() && request.end_s.is_some_and(|end| self.holds(end)) && passes(request)
         });
@@ -91,11 +91,11 @@ impl Window {
     }
 
     /// Tokens that arrived in it per second. An event of a reply counts as its mean number of tokens.
-    fn output_rate(self, step: &LoadStep) -> f64 {
+    fn output_rate(self, step: &LoadtestStep) -> f64 {
         step.requests.iter().map(|request| self.tokens(request)).sum::<f64>() / self.seconds()
     }
 
-    fn tokens(self, request: &LoadRequest) -> f64 {
+    fn tokens(self, request: &LoadtestRequest) -> f64 {
         let Some((first, output)) = request.first_s.zip(request.output_tokens) else { return 0.0 };
         let mut at = first;
         let mut inside = u32::from(self.holds(at));
@@ -107,7 +107,7 @@ impl Window {
     }
 
     /// Prompt tokens that were read, by the moment of the first token; `None` when the engine does not count them.
-    fn prompt_rate(self, step: &LoadStep) -> Option<f64> {
+    fn prompt_rate(self, step: &LoadtestStep) -> Option<f64> {
         let inside =
             step.requests.iter().filter(|request| request.first_s.is_some_and(|first| self.holds(first)));
         let read: Option<Vec<u64>> = inside
@@ -117,7 +117,7 @@ impl Window {
     }
 
     /// By how many the requests under way grew: those that were due less those that ended, whatever became of them.
-    fn backlog(self, step: &LoadStep) -> i64 {
+    fn backlog(self, step: &LoadtestStep) -> i64 {
         let sent = step.requests.iter().filter(|request| request.sent_s.is_some());
         let due = sent.clone().filter(|request| self.holds(request.due_s)).count() as i64;
         let ended = sent.filter(|request| request.end_s.is_some_and(|end| self.holds(end))).count() as i64;
@@ -138,7 +138,7 @@ pub(super) fn percentiles(values: impl Iterator<Item = f64>) -> Percentiles {
     Percentiles { n: n as u32, p50: at(0.5), p90: at(0.9), p95: at(0.95), p99: at(0.99) }
 }
 
-fn share_within(counted: &[&LoadRequest], limits: &LoadLimits, confidence: f64) -> Option<Estimate> {
+fn share_within(counted: &[&LoadtestRequest], limits: &LoadLimits, confidence: f64) -> Option<Estimate> {
     let n = counted.len() as f64;
     let within = counted.iter().filter(|request| keeps(request, limits)).count() as f64;
     let (low, high) = wilson(within, n, confidence)?;
@@ -147,7 +147,7 @@ fn share_within(counted: &[&LoadRequest], limits: &LoadLimits, confidence: f64) 
 
 /// Whether a request was answered and keeps all limits. Where its tokens were kept back, their latest possible times
 /// are what counts.
-fn keeps(request: &LoadRequest, limits: &LoadLimits) -> bool {
+fn keeps(request: &LoadtestRequest, limits: &LoadLimits) -> bool {
     let since_due = |at: Option<f64>| at.map(|at| at - request.due_s);
     let within = |value: Option<f64>, limit: Option<f64>| {
         limit.is_none_or(|limit| value.is_some_and(|value| value <= limit))
@@ -160,7 +160,7 @@ fn keeps(request: &LoadRequest, limits: &LoadLimits) -> bool {
 
 /// Mean time of a token after the first (s), whatever number of tokens an event holds; 0 where there was none. Of a reply
 /// that was kept back its whole time.
-fn token_s(request: &LoadRequest) -> Option<f64> {
+fn token_s(request: &LoadtestRequest) -> Option<f64> {
     let later = request.output_tokens?.saturating_sub(1);
     if later == 0 {
         return Some(0.0);
@@ -181,7 +181,7 @@ fn commonest<'a>(words: impl Iterator<Item = &'a str>) -> Option<String> {
     most.map(|(words, _)| words.to_owned())
 }
 
-fn cached(done: &[&LoadRequest]) -> Option<f64> {
+fn cached(done: &[&LoadtestRequest]) -> Option<f64> {
     let counts: Option<Vec<(u64, u64)>> =
         done.iter().map(|request| request.cached_tokens.zip(request.prompt_tokens)).collect();
     let counts = counts?;
@@ -189,7 +189,7 @@ fn cached(done: &[&LoadRequest]) -> Option<f64> {
     (all > 0).then(|| cached as f64 / all as f64)
 }
 
-fn is_short(request: &LoadRequest, spec: &LoadSpec) -> bool {
+fn is_short(request: &LoadtestRequest, spec: &LoadSpec) -> bool {
     let (_, asked) = spec.sizes(request.number);
     request.output_tokens.is_some_and(|output| output < u64::from(asked))
 }
@@ -218,8 +218,8 @@ pub(super) mod tests {
     }
 
     /// Due at `due`, sent 10 ms later, first token 200 ms after it was due, ten more each 50 ms.
-    pub(in super::super) fn request(number: u32, due: f64) -> LoadRequest {
-        LoadRequest {
+    pub(in super::super) fn request(number: u32, due: f64) -> LoadtestRequest {
+        LoadtestRequest {
             number,
             counts: number > 0,
             due_s: due,
@@ -237,8 +237,8 @@ pub(super) mod tests {
     }
 
     /// One stream, each request when the last has ended; the first brings the load up.
-    pub(in super::super) fn step(requests: u32) -> LoadStep {
-        LoadStep {
+    pub(in super::super) fn step(requests: u32) -> LoadtestStep {
+        LoadtestStep {
             setting: "a".into(),
             context: 1024,
             launch: 0,
@@ -305,7 +305,7 @@ pub(super) mod tests {
     fn replies_that_were_kept_back_are_in_no_percentile_of_tokens() {
         let mut kept = step(30);
         for request in &mut kept.requests[1..=3] {
-            *request = LoadRequest {
+            *request = LoadtestRequest {
                 first_s: request.end_s.map(|end| end - 0.001),
                 gaps_us: vec![1],
                 untimed: Some("kept back".into()),
@@ -340,7 +340,7 @@ pub(super) mod tests {
     #[test]
     fn what_was_not_sent_or_broken_off_has_no_latency() {
         let mut step = step(5);
-        step.requests[5] = LoadRequest {
+        step.requests[5] = LoadtestRequest {
             sent_s: None,
             first_s: None,
             end_s: None,

@@ -300,7 +300,7 @@ fn a_budget_of_server_time_goes_by_the_monotonic_clock() {
         arm: None,
         index: 0,
     };
-    let at = |at_s| Some(Tick { sitting: 0, at_s });
+    let at = |at_s| Some(Tick { session: 0, at_s });
     // The clock is set five days forward while the server loads.
     let started = || "2026-01-06T00:00:04Z".to_owned();
     let asked = |tick| Trial { started: started(), tick, ..trial(key.clone(), "c", true, 10.0) };

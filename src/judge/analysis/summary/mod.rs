@@ -67,7 +67,7 @@ pub struct Summary {
     pub run: String,
     /// Start of the run (UTC, RFC 3339).
     pub started: String,
-    /// Time from the first to the last trial of every sitting, in sum (s).
+    /// Time from the first to the last trial of every session, in sum (s).
     pub duration_s: f64,
     /// Command that repeats the run.
     pub repeat: String,

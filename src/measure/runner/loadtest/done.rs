@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::super::swapped::SWAPPED;
 use crate::record::journal::Journal;
-use crate::record::journal::loadtest::LoadStep;
+use crate::record::journal::loadtest::LoadtestStep;
 use crate::record::suite::Arrivals;
 use crate::record::{Outcome, Trial, TrialKey};
 
@@ -19,7 +19,7 @@ impl LoadtestDone {
         // What a swapped file made void is done again in any case.
         let void = |reason: &str| reason.starts_with(SWAPPED);
         let kept =
-            |step: &&LoadStep| step.broke.as_deref().is_none_or(|reason| !retry_failed && !void(reason));
+            |step: &&LoadtestStep| step.broke.as_deref().is_none_or(|reason| !retry_failed && !void(reason));
         let failed = |trial: &Trial| match &trial.outcome {
             Outcome::Failed { error, .. } => retry_failed || void(error),
             _ => false,

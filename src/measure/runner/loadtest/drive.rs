@@ -10,13 +10,13 @@ use super::schedule::{Next, Part, Schedule, Shot};
 use crate::measure::client::Failure;
 use crate::measure::client::timeline::Timeline;
 use crate::record::Stage;
-use crate::record::journal::loadtest::LoadRequest;
+use crate::record::journal::loadtest::LoadtestRequest;
 
 /// What became of a step.
 #[derive(Debug)]
 pub(super) struct Driven {
     /// Requests that brought the load up, and those that count, by number.
-    pub(super) requests: Vec<LoadRequest>,
+    pub(super) requests: Vec<LoadtestRequest>,
     /// Requests that kept the load up.
     pub(super) pressure: u32,
     /// Why the last request failed, when so many did in a row that the step was broken off.
@@ -91,15 +91,15 @@ where
 }
 
 impl Driven {
-    fn note(&mut self, request: LoadRequest, part: Part) {
+    fn note(&mut self, request: LoadtestRequest, part: Part) {
         if part != Part::Pressure {
             self.requests.push(request);
         }
     }
 }
 
-fn blank(shot: &Shot) -> LoadRequest {
-    LoadRequest {
+fn blank(shot: &Shot) -> LoadtestRequest {
+    LoadtestRequest {
         number: shot.number,
         counts: shot.part == Part::Counts,
         due_s: micros(shot.due),
@@ -117,19 +117,19 @@ fn blank(shot: &Shot) -> LoadRequest {
 }
 
 impl Flown {
-    fn record(self) -> LoadRequest {
-        let known = LoadRequest {
+    fn record(self) -> LoadtestRequest {
+        let known = LoadtestRequest {
             sent_s: Some(micros(self.sent)),
             end_s: Some(micros(self.end)),
             ..blank(&self.shot)
         };
         let failed =
-            |stage, message| LoadRequest { failed: Some(stage), error: Some(message), ..known.clone() };
+            |stage, message| LoadtestRequest { failed: Some(stage), error: Some(message), ..known.clone() };
         match self.answer {
             Err(failure) => failed(failure.stage, failure.message),
             Ok(timeline) => match timeline.events.first() {
                 None => failed(Stage::Stream, "the reply held no token".to_owned()),
-                Some(first) => LoadRequest {
+                Some(first) => LoadtestRequest {
                     first_s: Some(micros(self.sent + seconds(first.at_s))),
                     gaps_us: gaps_us(&timeline),
                     prompt_tokens: timeline.counts.prompt,
@@ -228,7 +228,7 @@ mod tests {
                 Ok(answer)
             }
         }));
-        let marked = |request: &LoadRequest| (request.number, request.untimed.is_some());
+        let marked = |request: &LoadtestRequest| (request.number, request.untimed.is_some());
         let marked: Vec<_> = driven.requests.iter().map(marked).collect();
         assert_eq!(marked[..2], [(0, false), (1, true)]);
         // When its text arrived is still known.

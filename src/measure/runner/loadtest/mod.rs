@@ -14,7 +14,7 @@ use super::swapped::swapped_reason;
 use crate::error::{Kind, Result, chain};
 use crate::measure::client::timeline::Timeline;
 use crate::measure::client::{Conversation, Failure};
-use crate::record::journal::loadtest::{LoadServer, LoadStep, LoadTrial, WarmUp};
+use crate::record::journal::loadtest::{LoadtestServer, LoadtestStep, LoadtestTrial, WarmUp};
 use crate::record::plan::{Plan, Visit};
 use crate::record::suite::{Arrivals, LoadQuality, LoadSpec, Sampling, Suite};
 use crate::record::{Arm, Case, Outcome, Stage, Trial, TrialKey};
@@ -190,7 +190,7 @@ impl Runner<'_> {
         self.next_launch += 1;
         let launched = start::start(self.suite, self.prepared, visit, id, &self.folder, &self.interrupt);
         let (launch, up) = launched.await?;
-        let mut record = LoadServer { launch, slots: visit.slots, warm_up: None };
+        let mut record = LoadtestServer { launch, slots: visit.slots, warm_up: None };
         let live = match up {
             LaunchOutcome::Interrupted => return Ok(Served::Interrupted),
             LaunchOutcome::Refused(outcome) => {
@@ -226,7 +226,7 @@ impl Runner<'_> {
         visit: &Visit,
         spec: &LoadSpec,
         arrivals: Arrivals,
-    ) -> Option<LoadStep> {
+    ) -> Option<LoadtestStep> {
         let words = arrivals.words();
         let extent =
             Extent { requests: spec.requests, duration: spec.duration_s.map(Duration::from_secs_f64) };
@@ -252,7 +252,7 @@ impl Runner<'_> {
         };
         let broke = gone.or(driven.broke);
         let window = schedule.window();
-        Some(LoadStep {
+        Some(LoadtestStep {
             setting: visit.cell.setting.label.clone(),
             context: visit.cell.context,
             launch: serving.live.launch_id(),
@@ -321,7 +321,7 @@ impl Runner<'_> {
     /// Notes what could not be done.
     fn give_up(&mut self, visit: &Visit, work: &Work, reason: &str) -> Result<()> {
         match work {
-            Work::Step(arrivals) => self.emit(&Event::LoadtestStep(&LoadStep {
+            Work::Step(arrivals) => self.emit(&Event::LoadtestStep(&LoadtestStep {
                 setting: visit.cell.setting.label.clone(),
                 context: visit.cell.context,
                 launch: self.next_launch.saturating_sub(1),
@@ -354,7 +354,7 @@ impl Runner<'_> {
             measurements: Vec::new(),
             outcome: outcome.clone(),
         };
-        self.emit(&Event::LoadtestTrial(&LoadTrial { streams, trial }))
+        self.emit(&Event::LoadtestTrial(&LoadtestTrial { streams, trial }))
     }
 }
 
@@ -379,7 +379,7 @@ fn words_of(outcome: &Outcome) -> String {
 }
 
 impl Asked {
-    fn trial(self, streams: u32, key: TrialKey, launch: u32) -> LoadTrial {
+    fn trial(self, streams: u32, key: TrialKey, launch: u32) -> LoadtestTrial {
         let trial = Trial {
             key,
             case: self.case.id.clone(),
@@ -390,7 +390,7 @@ impl Asked {
             measurements: self.measurements,
             outcome: self.outcome,
         };
-        LoadTrial { streams, trial }
+        LoadtestTrial { streams, trial }
     }
 }
 
