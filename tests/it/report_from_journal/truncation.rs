@@ -112,7 +112,9 @@ fn cut_at(cut: usize) {
 
 #[test]
 fn a_cut_at_the_end_of_a_line_and_beside_it_loses_at_most_that_line() {
-    for end in &written().2 {
+    // The first lines are of every kind; behind them each is like the others.
+    let ends = &written().2;
+    for end in ends.iter().take(5).chain(ends.iter().skip(5).step_by(13)).chain(ends.last()) {
         for cut in [end - 1, *end, (end + 1).min(written().1.len())] {
             cut_at(cut);
         }
