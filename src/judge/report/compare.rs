@@ -33,7 +33,11 @@ struct RegressionRow<'a> {
 /// When the template fails.
 pub fn comparison(comparison: &Comparison) -> Result<String> {
     let cells = &comparison.cells;
-    let apart = |cell: &&ComparedCell| cell.quality.is_some_and(|q| q.low > Some(0.0) || q.high < Some(0.0));
+    let apart = |cell: &&ComparedCell| {
+        // Without an end nothing is left out.
+        cell.quality
+            .is_some_and(|q| q.low.is_some_and(|low| low > 0.0) || q.high.is_some_and(|high| high < 0.0))
+    };
     let view = View {
         comparison,
         pairs: cells.iter().map(|cell| cell.pairs).sum(),
