@@ -104,14 +104,14 @@ impl Blocks {
     fn median(&self, weights: &[u32]) -> f64 {
         let total = weighted(weights, &self.sizes);
         if total % 2 == 1 {
-            return self.from_rank(weights, total / 2).0;
+            return self.value_at_rank(weights, total / 2).0;
         }
-        let (lower, upper) = self.from_rank(weights, total / 2 - 1);
+        let (lower, upper) = self.value_at_rank(weights, total / 2 - 1);
         f64::midpoint(lower, upper)
     }
 
     /// The observation that has `rank` drawn ones before it, and the drawn one behind it.
-    fn from_rank(&self, weights: &[u32], rank: u64) -> (f64, f64) {
+    fn value_at_rank(&self, weights: &[u32], rank: u64) -> (f64, f64) {
         let (bucket, mut passed) = self.bucket_of(weights, rank);
         let start = bucket * BUCKET;
         let mut found = None;
@@ -185,7 +185,7 @@ mod tests {
         for rank in 0..1000 {
             assert_eq!(blocks.bucket_of(&weights, rank), (rank as usize / BUCKET, rank / 32 * 32), "{rank}");
             let behind = (rank + 1).min(999);
-            assert_eq!(blocks.from_rank(&weights, rank), (rank as f64, behind as f64), "{rank}");
+            assert_eq!(blocks.value_at_rank(&weights, rank), (rank as f64, behind as f64), "{rank}");
         }
     }
 
