@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::arm::Arm;
+use super::forced::ForcedPart;
 use super::hash::short_hash;
 use super::message::{Message, Tool, ToolChoice};
 
@@ -115,6 +116,17 @@ pub struct Case {
     pub prompt_tokens: u32,
     /// What a right answer is, in the task's own form.
     pub target: Value,
+    /// Scored by probability: the parts of the right answer. Empty: the reply is the model's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forced: Vec<ForcedPart>,
+    /// Tokens at the start of the prompt that all cases of the cluster share; 0: the prompt is its own.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub shared_tokens: u32,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl Case {
@@ -134,6 +146,8 @@ impl Case {
             max_tokens: 0,
             prompt_tokens: 0,
             target,
+            forced: Vec::new(),
+            shared_tokens: 0,
         }
     }
 
@@ -167,6 +181,18 @@ impl Case {
         Self { prompt_tokens, max_tokens, ..self }
     }
 
+    /// Sets the parts of the answer that is scored by its probability.
+    #[must_use]
+    pub fn forcing(self, forced: Vec<ForcedPart>) -> Self {
+        Self { forced, ..self }
+    }
+
+    /// Sets how many tokens at its start the prompt shares with the other cases of its cluster.
+    #[must_use]
+    pub fn sharing(self, shared_tokens: u32) -> Self {
+        Self { shared_tokens, ..self }
+    }
+
     /// Sets the id to the hash of the content.
     #[must_use]
     pub fn seal(mut self) -> Self {
@@ -192,9 +218,11 @@ mod tests {
             case().in_cluster("text"),
             case().sized(1, 0),
             case().sized(0, 1),
+            case().forcing(vec![ForcedPart { begun: String::new(), forms: Vec::new(), depth: None }]),
+            case().sharing(1),
         ];
         let ids: std::collections::BTreeSet<String> = others.into_iter().map(|case| case.seal().id).collect();
-        assert!(ids.len() == 6 && !ids.contains(&case().seal().id));
+        assert!(ids.len() == 8 && !ids.contains(&case().seal().id));
         let all = case().in_context(512).in_arm(Some(Arm::Native)).sized(100, 12);
         assert_eq!(
             (all.context, all.arm, all.prompt_tokens, all.max_tokens),

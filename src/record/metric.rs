@@ -29,6 +29,9 @@ pub const PROMPT_TOKENS: &str = "prompt_tokens";
 pub const OUTPUT_TOKENS: &str = "output_tokens";
 /// Prompt tokens taken from a cache.
 pub const CACHED_TOKENS: &str = "cached_tokens";
+/// Tokens that the server computed for a case over all of its requests: prompts less what came from a cache, and what was
+/// written.
+pub const COMPUTED_TOKENS: &str = "computed_tokens";
 /// Tokens drafted by speculation.
 pub const DRAFT_TOKENS: &str = "draft_tokens";
 /// Drafted tokens that were accepted.

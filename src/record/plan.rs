@@ -51,7 +51,7 @@ pub struct Visit {
 
 /// Lays out a run. In each round every cell is visited once, the reference a second time at the end (A/A);
 /// the order is reversed from round to round so that drift favours no cell. Item `i` belongs to round
-/// `i % rounds`.
+/// `i % rounds`; with several questions to one text, it is the texts that take turns.
 ///
 /// # Errors
 /// When the filter leaves nothing to run.
@@ -136,7 +136,7 @@ fn trials_of(
             if !filter.passes(FilterKey::Arm, arm.map_or("", |arm| arm.name())) {
                 continue;
             }
-            for index in (0..task.samples).filter(|index| index % suite.rounds == round) {
+            for index in (0..task.samples).filter(|index| task.round_of(*index, suite.rounds) == round) {
                 trials.push(TrialKey {
                     setting: setting.label.clone(),
                     context,
@@ -203,7 +203,7 @@ impl Planned {
         if !fits {
             return Some(format!("{task} does not run in this arm"));
         }
-        if *index >= spec.samples || *round >= self.rounds {
+        if *index >= spec.samples || *round != spec.round_of(*index, self.rounds) {
             return Some(format!("{task} has no case {index} in round {round}"));
         }
         let twice = *setting == self.reference;

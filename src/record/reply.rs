@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::forced::Forced;
 use super::message::ToolCall;
 use super::served::{DraftTrace, Overlong, Served};
 use super::thinking;
@@ -82,6 +83,9 @@ pub struct Reply {
     /// Where the server ignored the output budget so far that only the beginning is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overlong: Option<Overlong>,
+    /// For answers that were forced: how probable each was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forced: Vec<Forced>,
     /// For a conversation of several turns: the replies before this one, in order (with no earlier ones
     /// of their own).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

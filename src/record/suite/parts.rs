@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::record::arm::{Arm, Mode};
+use crate::record::forced::Scoring;
 
 /// The engine that serves, and how it is started.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -89,6 +90,12 @@ pub struct TaskSpec {
     /// How the reply begins.
     #[serde(default, skip_serializing_if = "Mode::is_chat")]
     pub mode: Mode,
+    /// How its answers are scored.
+    #[serde(default, skip_serializing_if = "Scoring::is_match")]
+    pub score: Scoring,
+    /// Questions to one text: its cases are so many in a row, with one prompt up to the question.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub questions: u32,
     /// The user's own text for the haystack; its hash makes runs on another text another suite.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<TextSource>,
@@ -97,6 +104,23 @@ pub struct TaskSpec {
     /// For tasks that read one: the user's file; `{context}` in it stands for the context length.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
+}
+
+impl TaskSpec {
+    /// Returns the round (from 0, of `rounds`) in which case `index` is asked: texts take turns, and all questions to one
+    /// text belong to one round.
+    pub fn round_of(&self, index: u32, rounds: u32) -> u32 {
+        index / self.questions.max(1) % rounds.max(1)
+    }
+}
+
+const fn one() -> u32 {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+fn is_one(number: &u32) -> bool {
+    *number == 1
 }
 
 /// Sampling parameters; the defaults are greedy.

@@ -7,6 +7,7 @@ use super::judging::{Gate, Stopping};
 use super::parts::{EngineSpec, ModelSpec, Sampling, TaskSpec};
 use super::serving::LoadSpec;
 use super::setting::Setting;
+use crate::record::forced::Scoring;
 use crate::record::hash::short_hash;
 use crate::record::objective::Objective;
 
@@ -74,6 +75,11 @@ impl Suite {
     /// counts.
     pub fn stops_by_outcome(&self) -> bool {
         self.stopping.is_some_and(|stopping| stopping.rule.is_some())
+    }
+
+    /// Returns whether its answers are scored by their probability: then all of them are.
+    pub fn scores_by_probability(&self) -> bool {
+        self.tasks.iter().any(|task| task.score == Scoring::Probability)
     }
 
     /// Hash of everything that makes trials comparable: the whole resolved suite but its description and what

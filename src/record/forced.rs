@@ -1,0 +1,99 @@
+//! Answers whose probability is asked for: what the reply is made to say, and how probable the model found it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How a task's answers are scored.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Scoring {
+    /// The reply is the model's own, and right or wrong.
+    #[default]
+    Match,
+    /// The right answer is forced, and its probability is the score.
+    Probability,
+}
+
+impl Scoring {
+    /// Returns the name used in suites and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Match => "match",
+            Self::Probability => "probability",
+        }
+    }
+
+    /// Returns whether it is [`Scoring::Match`]; what suites say nothing about is not written out.
+    pub fn is_match(&self) -> bool {
+        *self == Self::Match
+    }
+}
+
+/// A part of a right answer: what the reply has said before it, and what it may say.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ForcedPart {
+    /// The reply up to this part; the model goes on behind it.
+    pub begun: String,
+    /// What counts as right here. No form is the beginning of another one, so their probabilities add up.
+    pub forms: Vec<ForcedForm>,
+    /// Where in the context the part lies, 0 (start) to 1 (end), if it has such a place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub depth: Option<f64>,
+}
+
+/// A text that a reply is made to say.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ForcedForm {
+    /// The text, with the space in front of it that the reply needs.
+    pub text: String,
+    /// Its tokens behind what was begun, as the served model's tokenizer has the whole.
+    pub tokens: Vec<u32>,
+}
+
+/// How a forced answer went through the model.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Path {
+    /// Token by token, each read from the cache that holds the ones before: as a reply is written.
+    #[default]
+    Decode,
+    /// As part of a prompt. Some KV types are not read there: damage may not show.
+    Prefill,
+}
+
+/// How probable a server found a text that it was made to say.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Forced {
+    /// Number of the part of the answer.
+    pub part: u32,
+    /// Number of the form among those of the part.
+    pub form: u32,
+    /// The path that it was computed on.
+    pub path: Path,
+    /// The tokens that it was said with.
+    pub tokens: Vec<ForcedToken>,
+    /// Probability (0..1) that the reply does not go on with another letter or digit behind it; `None` where the server
+    /// does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends: Option<f64>,
+}
+
+/// A token that a reply was made to say.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ForcedToken {
+    /// Its id; `None` where the server names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<u32>,
+    /// Its natural-log probability, before anything was forced.
+    pub logprob: f32,
+}
+
+impl Forced {
+    /// Returns the natural-log probability of the text with its end, where that is known.
+    pub fn log_probability(&self) -> f64 {
+        let tokens: f64 = self.tokens.iter().map(|token| f64::from(token.logprob)).sum();
+        tokens + self.ends.map_or(0.0, |ends| ends.max(f64::MIN_POSITIVE).ln())
+    }
+}
