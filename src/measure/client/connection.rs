@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::counts::Counts;
 use super::endpoints::Endpoints;
 use super::exchange::{Exchange, Failure, Limits};
+use super::forced::{ForcedExchange, Told, ToldToken};
 use super::http::{Answer, Http};
 use super::key::ApiKey;
 use super::refusals::{endpoint, unexpected, wrap};
@@ -15,10 +16,10 @@ use super::wire::body::ignore_end;
 use super::wire::conversation::Conversation;
 use super::wire::format::WireFormat;
 use super::writer::RequestWriter;
-use super::{budget, chat, distributions, prompt_logprobs, wire};
+use super::{budget, chat, distributions, forced, prompt_logprobs, wire};
 use crate::error::Result;
 use crate::record::suite::Sampling;
-use crate::record::{Message, Prompt, Tool};
+use crate::record::{Forced, Message, Prompt, Tool, prefill};
 
 /// Talks to one server.
 #[derive(Debug, Clone)]
@@ -148,6 +149,74 @@ impl Client {
         exchange(&self.http, &answer, max_tokens)
     }
 
+    /// How probable the model finds `form` as what the reply says next: it is forced, in one request where the server tells
+    /// the probability of every token, and one more for each that it does not (those of drafts that it accepted).
+    /// `max_tokens` is more than its tokens. The temperature plays no part: probabilities are the model's own
+    /// (temperature 1).
+    ///
+    /// # Errors
+    /// As [`Client::chat`]; an [unsupported](Failure::unsupported) one when the engine cannot do that, and an integrity
+    /// failure when something else was said.
+    pub async fn force(
+        &self,
+        conversation: &Conversation<'_>,
+        form: &str,
+        max_tokens: u32,
+    ) -> Result<ForcedExchange, Failure> {
+        let Told { tokens, mut ends, measurements, last } =
+            self.told(conversation, form, max_tokens, true).await?;
+        let mut exchange =
+            ForcedExchange { forced: Forced::default(), measurements: vec![measurements], last: vec![last] };
+        let mut said = 0;
+        for token in &tokens {
+            let known = match token.known() {
+                Some(known) => known,
+                None => {
+                    let (front, rest) = split(form, said)?;
+                    let again = self
+                        .told(&went_on(conversation, &grown(conversation, front)), rest, 1, false)
+                        .await?;
+                    let known = again.tokens.first().filter(|first| first.bytes == token.bytes);
+                    let known = known.and_then(ToldToken::known).ok_or_else(|| {
+                        Failure::integrity(
+                            "a token of the forced answer has no probability, asked alone neither",
+                        )
+                    })?;
+                    exchange.measurements.push(again.measurements);
+                    exchange.last.push(again.last);
+                    known
+                }
+            };
+            exchange.forced.tokens.push(known);
+            said += token.bytes.len();
+        }
+        if ends.is_none() {
+            let messages = grown(conversation, form);
+            let body = self.writer.end(&went_on(conversation, &messages), &Sampling::default())?;
+            let answer = self.http.post(self.endpoints.chat, &body).await?;
+            let end = forced::read_end(&answer, self.http.limits())
+                .map_err(|failure| self.http.without_key(failure))?;
+            ends = end.ends;
+            exchange.measurements.push(end.measurements);
+            exchange.last.push(end.last);
+        }
+        exchange.forced.ends = ends;
+        Ok(exchange)
+    }
+
+    async fn told(
+        &self,
+        conversation: &Conversation<'_>,
+        form: &str,
+        max_tokens: u32,
+        whole: bool,
+    ) -> Result<Told, Failure> {
+        let body = self.writer.force(conversation, &Sampling::default(), max_tokens, form)?;
+        let answer = self.http.post(self.endpoints.chat, &body).await?;
+        forced::read(&answer, form, whole, self.http.limits())
+            .map_err(|failure| self.http.without_key(failure))
+    }
+
     /// The `top_k` most probable next tokens after each `tokens[..t]`, for every `t` of `positions` (ascending).
     ///
     /// # Errors
@@ -245,6 +314,33 @@ impl Client {
         serde_json::from_slice(answer.recording.bytes())
             .map_err(|source| unexpected(path, "JSON").with_source(source))
     }
+}
+
+/// An answer in two at a byte.
+fn split(form: &str, at: usize) -> Result<(&str, &str), Failure> {
+    form.split_at_checked(at).ok_or_else(|| {
+        Failure::integrity(
+            "the probability of a part of a character is not known: the answer cannot be scored",
+        )
+    })
+}
+
+/// The messages with so much more said of the reply that they begin.
+fn grown(conversation: &Conversation<'_>, said: &str) -> Vec<Message> {
+    let mut messages = conversation.messages.to_vec();
+    match prefill(conversation.messages).map(|begun| format!("{begun}{said}")) {
+        Some(begun) => {
+            messages.pop();
+            messages.push(Message::prefill(begun));
+        }
+        None => messages.push(Message::prefill(said)),
+    }
+    messages
+}
+
+/// The same conversation with other messages, over the cache of the request before.
+fn went_on<'a>(conversation: &Conversation<'a>, messages: &'a [Message]) -> Conversation<'a> {
+    Conversation { messages, reuse_cache: true, ..*conversation }
 }
 
 /// What an answer to a chat amounts to, without the key, and no longer than its budget could have made it.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::exchange::Failure;
 use super::wire::body::{in_one_piece, template_body};
 use super::wire::conversation::Conversation;
-use super::wire::format::{ChatRequest, Quirks, WireFormat};
+use super::wire::format::{ChatRequest, FORCED_TOP, Quirks, WireFormat};
 use crate::record::suite::Sampling;
 use crate::record::{Message, Tool, short_hash};
 
@@ -70,6 +70,33 @@ impl RequestWriter {
         max_tokens: u32,
     ) -> Result<Value, Failure> {
         Ok(in_one_piece(self.chat(conversation, sampling, max_tokens)?))
+    }
+
+    /// The body of a chat completion that can say nothing but `answer`.
+    ///
+    /// # Errors
+    /// When the server has no way to be asked this.
+    pub(super) fn force(
+        &self,
+        conversation: &Conversation<'_>,
+        sampling: &Sampling,
+        max_tokens: u32,
+        answer: &str,
+    ) -> Result<Value, Failure> {
+        let salt = self.salt(conversation.reuse_cache);
+        let request = ChatRequest { conversation, sampling, max_tokens, salt, quirks: self.quirks };
+        Ok(self.named(self.wire.force(&request, answer)?))
+    }
+
+    /// The body of a chat completion in one piece that lists the most probable next tokens, and says one of them.
+    ///
+    /// # Errors
+    /// When the server has no way to be asked this.
+    pub(super) fn end(&self, conversation: &Conversation<'_>, sampling: &Sampling) -> Result<Value, Failure> {
+        let mut body = self.whole(conversation, sampling, 1)?;
+        body["logprobs"] = json!(true);
+        body["top_logprobs"] = json!(FORCED_TOP);
+        Ok(body)
     }
 
     /// Whether the tokeniser takes a whole chat.

@@ -11,6 +11,10 @@ use crate::measure::client::reply;
 use crate::record::suite::Sampling;
 use crate::record::{Message, Tool};
 
+/// Most probable tokens listed beside a forced answer: enough for every digit and the letters that matter behind it, and
+/// what OpenAI's interface allows.
+pub(in crate::measure::client) const FORCED_TOP: u32 = 20;
+
 /// What a server was found to want otherwise than most of its kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Quirks {
@@ -45,6 +49,17 @@ pub trait WireFormat: Debug + Sync {
     /// # Errors
     /// An [unsupported](Failure::unsupported) failure when the server has no way to be asked this.
     fn chat(&self, request: &ChatRequest<'_>) -> Result<Value, Failure>;
+
+    /// Returns the body of a chat completion in one piece that can say nothing but `answer`, and lists for every token of it
+    /// the log-probability that it had before anything was forced, token by token, as a reply is written.
+    ///
+    /// # Errors
+    /// An [unsupported](Failure::unsupported) failure when the server has no such way.
+    fn force(&self, _request: &ChatRequest<'_>, _answer: &str) -> Result<Value, Failure> {
+        Err(Failure::unsupported(
+            "this engine does not list the probability that a forced answer had before it was forced",
+        ))
+    }
 
     /// Returns the names of a suite's sampling parameters that the server cannot be sent: its own values hold.
     fn not_sent(&self) -> &'static [&'static str] {
@@ -86,5 +101,21 @@ pub trait WireFormat: Debug + Sync {
     /// Returns the path that tells of one of several models.
     fn path_of_model<'p>(&self, path: &'p str, _model: &str) -> Cow<'p, str> {
         Cow::Borrowed(path)
+    }
+}
+
+impl dyn WireFormat {
+    /// Returns whether a server of this format can be made to give an answer, and says how probable it was before.
+    pub fn forces_answers(&self) -> bool {
+        let asked = [Message::user(""), Message::prefill("It is")];
+        let (conversation, sampling) = (Conversation::of(&asked), Sampling::default());
+        let request = ChatRequest {
+            conversation: &conversation,
+            sampling: &sampling,
+            max_tokens: 1,
+            salt: None,
+            quirks: Quirks::default(),
+        };
+        self.force(&request, " so").is_ok()
     }
 }

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use serde_json::{Value, json};
 
-use super::body::{merged, said};
+use super::body::{in_one_piece, merged, said};
 use super::conversation::Conversation;
-use super::format::{ChatRequest, WireFormat};
+use super::format::{ChatRequest, FORCED_TOP, WireFormat};
 use crate::measure::client::exchange::Failure;
 use crate::measure::client::http::query;
 use crate::record::suite::Sampling;
@@ -20,11 +20,36 @@ impl WireFormat for LlamaCpp {
         Ok(body(request.conversation, request.sampling, request.max_tokens))
     }
 
+    /// The grammar is applied to the candidates; the probabilities listed are those of the model itself.
+    fn force(&self, request: &ChatRequest<'_>, answer: &str) -> Result<Value, Failure> {
+        let mut body = in_one_piece(self.chat(request)?);
+        body["grammar"] = json!(literal(answer));
+        body["logprobs"] = json!(true);
+        body["top_logprobs"] = json!(FORCED_TOP);
+        Ok(body)
+    }
+
     /// A llama-server that is a router of several models (and llama-swap in its place) wants the model's name in a query,
     /// others do not look at it.
     fn path_of_model<'p>(&self, path: &'p str, model: &str) -> Cow<'p, str> {
         Cow::Owned(format!("{path}?{}", query("model", model)))
     }
+}
+
+/// A grammar (GBNF) that allows one text alone, its end included.
+fn literal(text: &str) -> String {
+    let mut grammar = String::from("root ::= \"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => grammar.extend(['\\', c]),
+            '\n' => grammar.push_str("\\n"),
+            '\r' => grammar.push_str("\\r"),
+            '\t' => grammar.push_str("\\t"),
+            other => grammar.push(other),
+        }
+    }
+    grammar.push('"');
+    grammar
 }
 
 /// The body of a streamed chat completion. Every sampling parameter is there: a server's own defaults (for
@@ -56,7 +81,8 @@ fn body(conversation: &Conversation<'_>, sampling: &Sampling, max_tokens: u32) -
 
 #[cfg(test)]
 mod tests {
-    use super::super::body::{in_one_piece, template_body};
+    use super::super::body::template_body;
+    use super::super::format::Quirks;
     use super::*;
     use crate::record::{Message, Role, Tool, ToolCall, ToolChoice};
 
@@ -112,6 +138,25 @@ mod tests {
             assert_eq!(chat.get(key), Some(value), "{key}");
         }
         assert_eq!(template_body(&began[..1], &[]).get("chat_template_kwargs"), None);
+    }
+
+    #[test]
+    fn a_forced_answer_is_a_grammar_of_one_text() {
+        assert_eq!(literal(" say \"a\\b\"\n"), r#"root ::= " say \"a\\b\"\n""#);
+        let began = [Message::user("What is the number?"), Message::prefill("The number is")];
+        let request = ChatRequest {
+            conversation: &Conversation { reuse_cache: true, ..Conversation::of(&began) },
+            sampling: &Sampling::default(),
+            max_tokens: 9,
+            salt: None,
+            quirks: Quirks::default(),
+        };
+        let body = LlamaCpp.force(&request, " 12").unwrap();
+        assert_eq!((&body["grammar"], &body["logprobs"]), (&json!("root ::= \" 12\""), &json!(true)));
+        assert_eq!(
+            (&body["stream"], &body["cache_prompt"], &body["temperature"]),
+            (&json!(false), &json!(true), &json!(0.0))
+        );
     }
 
     #[test]
