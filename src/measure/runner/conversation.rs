@@ -4,11 +4,13 @@
 //! cache holds, as they would for a person who talks to it. Tasks that watch the cache make several requests of their
 //! own instead, each of which may use it or not.
 
+use super::figures::{alike, engine_figure};
+use super::forced_answer::ForcedAnswer;
 use super::prefix_tracker::PrefixTracker;
 use crate::measure::client::{Client, Conversation, Exchange, Failure, timeline};
 use crate::measure::engine::Engine;
 use crate::record::suite::Sampling;
-use crate::record::{Case, FinishReason, Measurement, Prompt, Reply, Source, metric};
+use crate::record::{Case, FinishReason, Measurement, Prompt, Reply, metric};
 use crate::task::{Ask, Step, Task};
 
 /// Turns after which a conversation does not count as one that will end.
@@ -26,18 +28,24 @@ pub(super) struct HeldConversation {
 }
 
 impl HeldConversation {
-    /// Asks what the case asks, and goes on until the task is done.
+    /// Asks what the case asks, and goes on until the task is done. `client` is one of a
+    /// [conversation](Client::conversation); `warm`: it has just asked another question to the same text, whose prefix the
+    /// server's cache may hold.
     pub(super) async fn hold(
         client: &Client,
         engine: &dyn Engine,
         task: &dyn Task,
         case: &Case,
         sampling: &Sampling,
+        warm: bool,
     ) -> Self {
         let mut turns = Turns::default();
-        let client = &client.conversation();
+        if !case.forced.is_empty() {
+            let (forced, failure) = ForcedAnswer::ask(client, engine, case, warm).await;
+            return Self { reply: Some(forced.reply()), measurements: forced.measurements(), failure };
+        }
         let failure = match &case.prompt {
-            Prompt::Chat { .. } => turns.converse(client, engine, task, case, sampling).await.err(),
+            Prompt::Chat { .. } => turns.converse(client, engine, task, case, sampling, warm).await.err(),
             Prompt::Distributions { .. } => turns.single(client, engine, case, sampling).await.err(),
         };
         let measurements = turns.measurements();
@@ -87,13 +95,15 @@ impl Turns {
         task: &dyn Task,
         case: &Case,
         sampling: &Sampling,
+        warm: bool,
     ) -> Result<(), Failure> {
         let Prompt::Chat { messages, tools, tool_choice, response_schema } = &case.prompt else {
             return Ok(());
         };
-        let reuse_cache = task.card().needs.watches_cache;
-        let mut watch = reuse_cache.then(PrefixTracker::default);
-        let mut ask = Ask { messages: messages.clone(), tools: tools.clone(), reuse_cache };
+        let watches_cache = task.card().needs.watches_cache;
+        let mut watch = watches_cache.then(PrefixTracker::default);
+        let mut ask =
+            Ask { messages: messages.clone(), tools: tools.clone(), reuse_cache: watches_cache || warm };
         let mut sent = match client.could_not_count(messages, tools) {
             true => Sent::Unknown,
             false => Sent::Exactly(case.prompt_tokens),
@@ -258,14 +268,6 @@ impl Turns {
     }
 }
 
-fn alike<'a>(turn: &'a [Measurement], figure: &Measurement) -> Option<&'a Measurement> {
-    turn.iter().find(|other| other.name == figure.name && other.source == figure.source)
-}
-
-fn engine_figure(turn: &[Measurement], name: &str) -> Option<f64> {
-    turn.iter().find(|m| m.name == name && m.source == Source::Engine).and_then(|m| m.value)
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -279,7 +281,7 @@ mod tests {
     use crate::measure::engine::ENGINES;
     use crate::measure::mock;
     use crate::measure::mock::{ENDPOINTS, Script};
-    use crate::record::{Message, Outcome, Role, Stage};
+    use crate::record::{Message, Outcome, Role, Source, Stage};
     use crate::task::{Card, Params, TokenCounter};
 
     /// Talks for so many turns: each goes on with the model's own words and the number of the turn.
@@ -331,6 +333,8 @@ mod tests {
             max_tokens: 8,
             prompt_tokens,
             target: serde_json::Value::Null,
+            forced: Vec::new(),
+            shared_tokens: 0,
         }
     }
 
@@ -342,7 +346,15 @@ mod tests {
             tokio::spawn(mock::serve(listener, script, std::future::pending()));
             let limits = Limits { idle_timeout: Duration::from_millis(300), ..Limits::default() };
             let client = Client::new(&url, ENDPOINTS, limits).unwrap();
-            HeldConversation::hold(&client, ENGINES[0], &Turnwise(turns), case, &Sampling::default()).await
+            HeldConversation::hold(
+                &client.conversation(),
+                ENGINES[0],
+                &Turnwise(turns),
+                case,
+                &Sampling::default(),
+                false,
+            )
+            .await
         })
     }
 
@@ -401,8 +413,9 @@ mod tests {
             let client = Client::new(&url, ENDPOINTS, Limits::default()).unwrap();
             for _ in 0..2 {
                 turns = Turns::default();
-                let talked =
-                    turns.converse(&client, ENGINES[0], &Turnwise(2), &case, &Sampling::default()).await;
+                let talked = turns
+                    .converse(&client, ENGINES[0], &Turnwise(2), &case, &Sampling::default(), false)
+                    .await;
                 talked.unwrap();
             }
         });

@@ -11,6 +11,8 @@ mod drafts;
 mod early_stopping;
 mod estimate;
 mod event;
+mod figures;
+mod forced_answer;
 mod handle;
 mod interrupt;
 mod loadtest;

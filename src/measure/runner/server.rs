@@ -59,6 +59,8 @@ pub(super) struct RunningServer {
     sampler: Sampler,
     launch: u32,
     drops_tools: Option<bool>,
+    /// The text that was asked about last, and the client that asked.
+    text: Option<(String, Client)>,
     /// Why tools cannot be sent, where that is known.
     no_tools: Option<String>,
 }
@@ -275,7 +277,17 @@ impl RunningServer {
         launch: u32,
         no_tools: Option<String>,
     ) -> Self {
-        Self { counts_drafts: false, server, client, engine, sampler, launch, drops_tools: None, no_tools }
+        Self {
+            counts_drafts: false,
+            server,
+            client,
+            engine,
+            sampler,
+            launch,
+            drops_tools: None,
+            text: None,
+            no_tools,
+        }
     }
 
     pub(super) fn client(&self) -> &Client {
@@ -353,8 +365,9 @@ impl RunningServer {
             return self.trial(key, &case.id, started, None, Vec::new(), Outcome::Unscored { reason });
         };
         let counters = self.draft_counters().await;
+        let (client, warm) = self.client_for(case);
         self.sampler.begin();
-        let mut talk = HeldConversation::hold(&self.client, self.engine, task, case, sampling).await;
+        let mut talk = HeldConversation::hold(&client, self.engine, task, case, sampling, warm).await;
         let mut probed = self.sampler.end();
         if let Some(reply) = &mut talk.reply {
             self.add_tokens(task, reply).await;
@@ -364,12 +377,29 @@ impl RunningServer {
         let outcome = match (&talk.reply, talk.failure) {
             (_, Some(failure)) if failure.unsupported => Outcome::Unscored { reason: failure.message },
             (_, Some(failure)) => refused(case, self.blame(failure.stage, failure.message).await),
-            (Some(reply), None) => task.score(case, reply),
+            (Some(reply), None) => task.judge(case, reply),
             (None, None) => Outcome::Unscored { reason: "nothing was asked".to_owned() },
         };
         let mut trial = self.trial(key, &case.id, started, talk.reply, measurements, outcome);
         self.add_drafts(counters.as_ref(), &mut trial).await;
         trial
+    }
+
+    /// The client that asks a case, and whether it has just asked another question to the same text: then the server's cache
+    /// may hold the beginning of the prompt, which is wanted. Everything else is asked cold.
+    fn client_for(&mut self, case: &Case) -> (Client, bool) {
+        if case.shared_tokens == 0 {
+            self.text = None;
+            return (self.client.conversation(), false);
+        }
+        match &self.text {
+            Some((text, client)) if *text == case.cluster => (client.clone(), true),
+            _ => {
+                let client = self.client.conversation();
+                self.text = Some((case.cluster.clone(), client.clone()));
+                (client, false)
+            }
+        }
     }
 
     /// Asks once more without streaming and notes whether the tool calls are others: then one of the server's two

@@ -90,7 +90,15 @@ pub(super) async fn ask_all<E>(
 impl Asker {
     async fn ask(&self, task: &'static dyn Task, case: Arc<Case>) -> Asked {
         let started = crate::clock::moment();
-        let talk = HeldConversation::hold(&self.client, self.engine, task, &case, &self.sampling).await;
+        let talk = HeldConversation::hold(
+            &self.client.conversation(),
+            self.engine,
+            task,
+            &case,
+            &self.sampling,
+            false,
+        )
+        .await;
         let outcome = outcome(task, &case, &talk);
         Asked { case, started, reply: talk.reply, measurements: talk.measurements, outcome }
     }
@@ -124,7 +132,7 @@ fn outcome(task: &dyn Task, case: &Case, talk: &HeldConversation) -> Outcome {
                 .flatten()
                 .unwrap_or_else(|| Outcome::Failed { stage: failure.stage, error: failure.message.clone() })
         }
-        (Some(reply), None) => task.score(case, reply),
+        (Some(reply), None) => task.judge(case, reply),
         (None, None) => Outcome::Unscored { reason: "nothing was asked".to_owned() },
     }
 }
