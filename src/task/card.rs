@@ -41,6 +41,10 @@ pub struct Needs {
     pub fills_context: bool,
     /// The [token ids](crate::record::Reply::tokens) of a reply are needed.
     pub reads_tokens: bool,
+    /// Its right answer is one text, or a few: it can be scored by its probability.
+    pub closed_answer: bool,
+    /// Most questions that it can ask of one text.
+    pub questions: u32,
     /// It is about the server's cache: already the first request of a case may use it, and each reply of a case says
     /// [how it was served](crate::record::Reply::served).
     pub watches_cache: bool,
@@ -55,6 +59,8 @@ impl Needs {
         reads_answers: false,
         fills_context: true,
         reads_tokens: false,
+        closed_answer: false,
+        questions: 1,
         watches_cache: false,
     };
 

@@ -1,6 +1,6 @@
 //! What every task must keep to, checked over the whole table.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use proptest::prelude::*;
 
@@ -8,7 +8,9 @@ use super::testing::{WordCounter, params};
 use super::*;
 use crate::error::Kind;
 use crate::record::journal::NEWEST_TASK_VERSION;
-use crate::record::{Arm, FinishReason, Message, Mode, PackedDistributions, Packing, Prompt, Tool, ToolCall};
+use crate::record::{
+    Arm, FinishReason, Message, Mode, PackedDistributions, Packing, Prompt, Scoring, Tool, ToolCall,
+};
 
 /// Largest unit of any haystack (tokens of [`WordCounter`]): how far below its context a case may stay.
 const UNIT: u32 = 48;
@@ -114,9 +116,80 @@ fn cards_do_not_contradict_themselves() {
             }
             Comparison::Calls(_) => assert!(!card.arms.is_empty(), "{name}: tools are offered"),
             Comparison::Figures(_) => {}
-            Comparison::None => assert_ne!(card.weight, Weight::Comparative, "{name} compares nothing"),
+            // What neither counts nor compares is there for its speed.
+            Comparison::None => {
+                let speed = name == "serving/speed";
+                assert!(speed || card.weight != Weight::Comparative, "{name} compares nothing");
+            }
         }
     }
+}
+
+/// The cases of a task with as many questions to a text as it can ask, at most five, two texts in all.
+fn shared(task: &dyn Task, score: Scoring) -> Vec<Case> {
+    let questions = task.card().needs.questions.min(5);
+    let asked = Params { score, questions, ..params(2048, 2 * questions, None) };
+    task.cases(&asked, 5, &WordCounter::default()).unwrap()
+}
+
+#[test]
+fn answers_that_are_forced_go_on_with_the_reply_that_was_begun() {
+    let closed = TASKS.iter().filter(|task| task.card().needs.closed_answer);
+    let mut seen = 0;
+    for task in closed {
+        for case in shared(*task, Scoring::Probability) {
+            let Prompt::Chat { messages, .. } = &case.prompt else { panic!("{}: no chat", task.name()) };
+            let begun = crate::record::prefill(messages).unwrap_or_default();
+            assert_eq!(case.forced[0].begun, begun, "{}", task.name());
+            assert!(case.prompt_tokens + case.max_tokens <= 2048, "{}", task.name());
+            for part in &case.forced {
+                assert!(part.begun.starts_with(begun) && !part.forms.is_empty(), "{}", task.name());
+                assert!(part.forms.iter().all(|form| !form.tokens.is_empty() && form.text.starts_with(' ')));
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 30, "{seen}");
+}
+
+#[test]
+fn questions_to_one_text_have_one_beginning_and_answers_of_their_own() {
+    let several = TASKS.iter().filter(|task| task.card().needs.questions > 1);
+    let mut texts = 0;
+    for task in several {
+        for score in [Scoring::Match, Scoring::Probability] {
+            if score == Scoring::Probability && !task.card().needs.closed_answer {
+                continue;
+            }
+            let cases = shared(*task, score);
+            let clusters: HashSet<&str> = cases.iter().map(|case| case.cluster.as_str()).collect();
+            assert_eq!(clusters.len(), 2, "{}", task.name());
+            for text in cases.chunks(cases.len() / 2) {
+                let said = |case: &Case| match &case.prompt {
+                    Prompt::Chat { messages, .. } => messages[0].content.clone(),
+                    Prompt::Distributions { .. } => String::new(),
+                };
+                let first = said(&text[0]);
+                let common =
+                    |other: &str| first.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count();
+                let least = text.iter().map(|case| common(&said(case))).min().unwrap();
+                assert!(least * 10 > first.len() * 8, "{}: {least} of {}", task.name(), first.len());
+                let answers: HashSet<String> = text.iter().map(|case| case.target.to_string()).collect();
+                assert_eq!(answers.len(), text.len(), "{}", task.name());
+                assert!(text.iter().all(|case| case.cluster == text[0].cluster && case.shared_tokens > 0));
+                for case in text.iter().filter(|_| score == Scoring::Match) {
+                    assert_eq!(
+                        quality(*task, case, &task.perfect(case).unwrap()),
+                        Some(1.0),
+                        "{}",
+                        task.name()
+                    );
+                }
+                texts += 1;
+            }
+        }
+    }
+    assert!(texts >= 12, "{texts}");
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod emit;
 mod fitting;
 pub(crate) mod options;
 mod params;
+pub mod probability;
 pub(crate) mod prose;
 pub(crate) mod random;
 pub mod retrieval;
@@ -96,6 +97,11 @@ impl dyn Task + '_ {
     /// Name in suites: `family/name`.
     pub fn name(&self) -> &'static str {
         self.card().name
+    }
+
+    /// Judges a reply as [`Task::score`] does, or by the probability of the answer where the case asks for that.
+    pub fn judge(&self, case: &Case, reply: &Reply) -> Outcome {
+        if case.forced.is_empty() { self.score(case, reply) } else { probability::score(case, reply) }
     }
 
     /// Version of its cases and scoring.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::card::Card;
 use crate::record::suite::{TaskSpec, TextSource};
-use crate::record::{Arm, Mode};
+use crate::record::{Arm, Mode, Scoring};
 
 /// What a suite asks of a task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,6 +21,13 @@ pub struct Params {
     /// How the reply begins; one of [`Needs::modes`](super::Needs::modes).
     #[serde(default)]
     pub mode: Mode,
+    /// How answers are scored; by probability only where [`Needs::closed_answer`](super::Needs::closed_answer).
+    #[serde(default)]
+    pub score: Scoring,
+    /// Questions to one text, at least 1 and at most [`Needs::questions`](super::Needs::questions): case `i` is question
+    /// `i % questions` to text `i / questions`.
+    #[serde(default = "one")]
+    pub questions: u32,
     /// The user's own text to hide things in, for tasks that [take one](super::Needs::takes_text).
     #[serde(default)]
     pub text: Option<TextSource>,
@@ -28,6 +35,10 @@ pub struct Params {
     pub options: BTreeMap<String, u32>,
     /// The user's file, for tasks that read one; see [`Needs::reads_file`](super::Needs::reads_file).
     pub file: Option<PathBuf>,
+}
+
+const fn one() -> u32 {
+    1
 }
 
 impl Params {
@@ -38,6 +49,8 @@ impl Params {
             samples: spec.samples,
             arm,
             mode: spec.mode,
+            score: spec.score,
+            questions: spec.questions,
             text: spec.text.clone(),
             options: spec.options.clone(),
             file: spec.file.clone(),

@@ -37,6 +37,7 @@ pub static TASKS: &[&dyn Task] = &[
     &tools::json_schema::JsonSchema,
     &tools::multi_turn::MultiTurn,
     &serving::prefix_cache::PrefixCache,
+    &serving::speed::Speed,
     &import::ruler::Ruler,
     &import::qa::Qa,
     &import::bfcl::Bfcl,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Params, TokenCounter};
 use crate::error::Result;
-use crate::record::{Arm, Message, Mode, Tool};
+use crate::record::{Arm, Message, Mode, Scoring, Tool};
 
 /// A tokenizer for tests: a token is a run of at most four letters or digits, or any other character;
 /// a blank belongs to the word behind it. Every message and the template's end cost some tokens more.
@@ -49,5 +49,15 @@ fn pieces(text: &str) -> Vec<&str> {
 }
 
 pub(crate) fn params(context: u32, samples: u32, arm: Option<Arm>) -> Params {
-    Params { context, samples, arm, mode: Mode::Chat, text: None, options: BTreeMap::new(), file: None }
+    Params {
+        context,
+        samples,
+        arm,
+        mode: Mode::Chat,
+        score: Scoring::Match,
+        questions: 1,
+        text: None,
+        options: BTreeMap::new(),
+        file: None,
+    }
 }

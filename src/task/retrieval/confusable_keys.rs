@@ -8,12 +8,12 @@ use serde_json::json;
 
 use crate::record::{Case, Outcome, Reply, Score};
 use crate::task::random::Random;
-use crate::task::{Card, Harder, TaskOption};
+use crate::task::{Card, Harder, Needs, TaskOption};
 
-use super::listing::{Fixed, Listing, share};
+use super::listing::{Fixed, Listing, Question, share};
 use super::{
-    About, CaseDraft, Draw, OUTPUT_HELP, Retrieval, THINKING, option, output_tokens, ran_out, read_target,
-    tuned,
+    About, CaseDraft, Closed, Draw, OUTPUT_HELP, Retrieval, THINKING, option, output_tokens, ran_out,
+    read_target, tuned,
 };
 
 /// Characters of keys, the letters first: no vowels (no words), nothing that looks like something else.
@@ -24,6 +24,8 @@ const LETTERS: usize = 19;
 const MAX_DISTANCE: usize = 2;
 /// Digits of a value.
 const VALUE_DIGITS: u32 = 10;
+/// Questions to one text: the key and the fewest decoys that it may have.
+const MOST_QUESTIONS: u32 = 9;
 /// Fewest digits that are read as a try at a value.
 const NUMBER_DIGITS: usize = 5;
 
@@ -59,6 +61,7 @@ impl Retrieval for ConfusableKeys {
                 name: "retrieval/confusable_keys",
                 summary: "the value of a key is not taken from a key that is spelt nearly the same (K cache precision)",
                 options: OPTIONS,
+                needs: Needs { closed_answer: true, questions: MOST_QUESTIONS, ..Needs::LONG },
                 ..Card::PRIMARY
             },
             prefill: None,
@@ -101,22 +104,41 @@ fn listing(draw: &Draw<'_>) -> Listing {
     let key = random_key(&mut random, length);
     let mut used = BTreeSet::from([key.clone()]);
     let answer = values.next(&mut random);
-    let decoys = (0..draw.option("decoys")).map(|_| values.next(&mut random)).collect();
-    let target = Target { answer, decoys };
-    let mut fixed = vec![Fixed { share: draw.depth(""), line: record(&key, &target.answer), asked: true }];
-    for (at, value) in target.decoys.iter().enumerate() {
+    let decoys: Vec<String> = (0..draw.option("decoys")).map(|_| values.next(&mut random)).collect();
+    let mut family = vec![(key.clone(), answer)];
+    let mut fixed = vec![Fixed { share: draw.depth(""), line: record(&key, &family[0].1), asked: Some(0) }];
+    for (at, value) in decoys.into_iter().enumerate() {
         let decoy = decoy_key(&mut random, &key, 1 + at % distance, &mut used);
-        fixed.push(Fixed::new(share(&mut random), record(&decoy, value)));
+        // Further questions ask for the decoys: their depths are as random as they are.
+        fixed.push(Fixed {
+            share: share(&mut random),
+            line: record(&decoy, &value),
+            asked: u32::try_from(at + 1).ok(),
+        });
+        family.push((decoy, value));
     }
-    let question = format!(
-        "What is the value of the key {key}? Other keys may look much like it: take the one that is exactly {key}. \
-         Answer with the {VALUE_DIGITS} digits only."
-    );
+    let questions =
+        (0..draw.params.questions.max(1) as usize).map(|asked| question(&family, asked)).collect();
     let next = move || {
         let key = other_key(&mut random, length, &key, &mut used);
         record(&key, &values.next(&mut random))
     };
-    Listing::new(INTRO.into(), question, json!(target), fixed, next)
+    Listing::new(INTRO.into(), questions, fixed, next)
+}
+
+/// A question for one of several keys that look alike.
+fn question(family: &[(String, String)], asked: usize) -> Question {
+    let (key, answer) = &family[asked];
+    let decoys = family.iter().filter(|(other, _)| other != key).map(|(_, value)| value.clone()).collect();
+    let text = format!(
+        "What is the value of the key {key}? Other keys may look much like it: take the one that is exactly {key}. \
+         Answer with the {VALUE_DIGITS} digits only."
+    );
+    Question {
+        text,
+        closed: Some(Closed::one(format!("The value of the key {key} is"), answer)),
+        target: json!(Target { answer: answer.clone(), decoys }),
+    }
 }
 
 const INTRO: &str = "Below are records, one on each line: a key, a colon and the value of that key. You will \

@@ -13,16 +13,18 @@ use serde_json::json;
 use crate::record::{Case, Outcome, Reply, Score};
 use crate::task::random::Random;
 use crate::task::words::{NOUNS, Numbers};
-use crate::task::{Card, Harder, TaskOption};
+use crate::task::{Card, Harder, Needs, TaskOption};
 
-use super::listing::{Fixed, Listing, share};
+use super::listing::{Fixed, Listing, Question, share};
 use super::{
-    About, CaseDraft, Draw, OUTPUT_HELP, Retrieval, THINKING, option, output_tokens, ran_out, read_target,
-    tuned,
+    About, CaseDraft, Closed, Draw, OUTPUT_HELP, Retrieval, THINKING, option, output_tokens, ran_out,
+    read_target, tuned,
 };
 
 /// What comes before the answer, in lower case.
 const MARK: &str = "answer:";
+/// How a reply begins that is made to answer.
+const BEGUN: &str = "Answer:";
 /// The answer to a comparison of two labels that occur equally often.
 const EQUAL: &str = "equal";
 /// By how many records the label asked for leads (or trails) at least. Every label occurs once in a block of
@@ -100,6 +102,7 @@ impl Retrieval for Counting {
                 name: "retrieval/counting",
                 summary: "records with a label are counted and compared over the whole context (aggregation)",
                 options: OPTIONS,
+                needs: Needs { closed_answer: true, ..Needs::LONG },
                 ..Card::PRIMARY
             },
             prefill: None,
@@ -159,7 +162,12 @@ fn listing(draw: &Draw<'_>, ask: Ask) -> Listing {
         let label = blocks.next(&mut random);
         record(ids.next(&mut random), label)
     };
-    Listing::new(INTRO.into(), ask.text(first, second), json!(target), fixed, next)
+    let question = Question {
+        text: ask.text(first, second),
+        closed: Some(Closed::one(BEGUN, &target.answer)),
+        target: json!(target),
+    };
+    Listing::new(INTRO.into(), vec![question], fixed, next)
 }
 
 const INTRO: &str = "Below are records, one on each line: a number and the label of that record. You will be asked \

@@ -13,7 +13,7 @@ use crate::record::{Case, Outcome, Reply, Score};
 use crate::task::random::Random;
 use crate::task::{Card, Harder, TaskOption};
 
-use super::listing::{Fixed, Listing, share};
+use super::listing::{Fixed, Listing, Question, share};
 use super::{
     About, CaseDraft, Draw, OUTPUT_HELP, Retrieval, THINKING, option, output_tokens, ran_out, read_target,
     tuned,
@@ -290,7 +290,8 @@ impl Graph {
             let edge = self.filler();
             self.edge(edge)
         };
-        Listing::new(INTRO.into(), question, json!(target), fixed, next)
+        let question = Question { text: question, target: json!(target), closed: None };
+        Listing::new(INTRO.into(), vec![question], fixed, next)
     }
 }
 

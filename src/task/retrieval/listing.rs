@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use serde_json::Value;
 
-use super::CaseDraft;
+use super::{CaseDraft, Closed};
 use crate::record::Message;
 use crate::task::fitting::{Draft, Piece};
 use crate::task::random::Random;
@@ -16,14 +16,14 @@ pub(super) struct Fixed {
     pub(super) share: f64,
     /// The text.
     pub(super) line: String,
-    /// Whether it is the one that is asked for.
-    pub(super) asked: bool,
+    /// The question that asks for it, if one does.
+    pub(super) asked: Option<u32>,
 }
 
 impl Fixed {
     /// A line that is not asked for.
     pub(super) fn new(share: f64, line: String) -> Self {
-        Self { share, line, asked: false }
+        Self { share, line, asked: None }
     }
 
     /// How many of `units` lines stand in front of it.
@@ -35,11 +35,23 @@ impl Fixed {
 /// What stands between two lines.
 const SEPARATOR: &str = "\n";
 
+/// A question about a listing.
+pub(super) struct Question {
+    /// Its text.
+    pub(super) text: String,
+    /// What a right answer is.
+    pub(super) target: Value,
+    /// The right answer as one text, if there is one.
+    pub(super) closed: Option<Closed>,
+}
+
 /// An explanation, many lines, a question.
 pub(super) struct Listing {
     intro: String,
-    question: String,
-    target: Value,
+    /// At least one.
+    questions: Vec<Question>,
+    /// Number of the one that is asked.
+    asking: usize,
     fixed: Vec<Fixed>,
     lines: Vec<String>,
     next: Box<dyn FnMut() -> String>,
@@ -49,13 +61,12 @@ impl Listing {
     /// A listing of the `fixed` lines and as many of those that `next` draws as fit.
     pub(super) fn new(
         intro: String,
-        question: String,
-        target: Value,
+        questions: Vec<Question>,
         mut fixed: Vec<Fixed>,
         next: impl FnMut() -> String + 'static,
     ) -> Self {
         fixed.sort_by(|a, b| a.share.total_cmp(&b.share));
-        Self { intro, question, target, fixed, lines: Vec::new(), next: Box::new(next) }
+        Self { intro, questions, asking: 0, fixed, lines: Vec::new(), next: Box::new(next) }
     }
 
     fn grow(&mut self, units: usize) {
@@ -81,7 +92,7 @@ impl Listing {
 impl Draft for Listing {
     fn messages(&mut self, units: usize) -> Vec<Message> {
         self.grow(units);
-        vec![Message::user(format!("{}\n\n{}\n\n{}", self.intro, self.text(units), self.question))]
+        vec![Message::user(format!("{}\n\n{}\n\n{}", self.intro, self.text(units), self.question()))]
     }
 
     fn piece(&mut self, from: usize, to: usize) -> Piece {
@@ -96,13 +107,26 @@ impl CaseDraft for Listing {
     }
 
     fn depth(&self, units: usize) -> Option<f64> {
-        let asked = self.fixed.iter().position(|fixed| fixed.asked)?;
+        let asking = u32::try_from(self.asking).ok();
+        let asked = self.fixed.iter().position(|fixed| fixed.asked.is_some() && fixed.asked == asking)?;
         let before = asked + self.fixed[asked].place(units);
         Some(before as f64 / (units + self.fixed.len()) as f64)
     }
 
     fn target(&self, _: usize) -> Value {
-        self.target.clone()
+        self.questions[self.asking].target.clone()
+    }
+
+    fn ask(&mut self, question: u32) {
+        self.asking = (question as usize).min(self.questions.len() - 1);
+    }
+
+    fn question(&self) -> String {
+        self.questions[self.asking].text.clone()
+    }
+
+    fn closed(&self, _: usize) -> Option<Closed> {
+        self.questions[self.asking].closed.clone()
     }
 }
 
@@ -119,10 +143,11 @@ mod tests {
     fn fixed_lines_keep_their_share_of_the_way() {
         let fixed = vec![
             Fixed::new(0.0, "first".into()),
-            Fixed { share: 0.5, line: "middle".into(), asked: true },
+            Fixed { share: 0.5, line: "middle".into(), asked: Some(0) },
             Fixed::new(0.999, "last".into()),
         ];
-        let mut listing = Listing::new("in".into(), "out".into(), Value::Null, fixed, || "x".into());
+        let question = Question { text: "out".into(), target: Value::Null, closed: None };
+        let mut listing = Listing::new("in".into(), vec![question], fixed, || "x".into());
         listing.grow(9);
         assert_eq!(listing.text(4), "first\nx\nx\nmiddle\nx\nx\nlast");
         assert_eq!(listing.text(1), "first\nx\nmiddle\nlast");

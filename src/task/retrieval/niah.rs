@@ -12,7 +12,9 @@ use crate::task::{Card, Harder, Needs, TaskOption, Weight};
 use super::haystack::{Haystack, HaystackKind, insert, place};
 use super::matching::{all_answers, answers, judged, plain_error, target, target_at};
 use super::needles::{Needle, Needles, ValueKind};
-use super::{About, CaseDraft, Draw, Retrieval, THINKING, conversation, option, output_tokens, tuned};
+use super::{
+    About, CaseDraft, Closed, Draw, Retrieval, THINKING, conversation, option, output_tokens, tuned,
+};
 
 /// Fewest units of haystack that still make a haystack.
 const MIN_UNITS: usize = 3;
@@ -145,7 +147,16 @@ impl Retrieval for Niah {
                 version: 2,
                 weight: self.weight,
                 options: if self.asked == Asked::One { ONE } else { SEVERAL },
-                needs: Needs { takes_text: self.haystack == HaystackKind::Prose, ..Needs::LONG },
+                needs: Needs {
+                    takes_text: self.haystack == HaystackKind::Prose,
+                    closed_answer: true,
+                    questions: if self.asked == Asked::OneOf || self.haystack == HaystackKind::Needles {
+                        NEEDLES.max
+                    } else {
+                        1
+                    },
+                    ..Needs::LONG
+                },
                 ..Card::PRIMARY
             },
             prefill: Some(OUTPUT),
@@ -173,6 +184,8 @@ struct NeedleCase<'a> {
     kind: HaystackKind,
     /// Most units of haystack.
     max: usize,
+    /// Number of the needle that is asked for, where one is.
+    asking: usize,
     /// Those asked for first.
     needles: Vec<Needle>,
     /// Where each of them goes.
@@ -188,6 +201,8 @@ impl<'a> NeedleCase<'a> {
         let mut others = Needles::new(draw.random(""), niah.key, niah.value);
         let mut needles = vec![others.draw()];
         let count = if niah.asked == Asked::One { 1 } else { draw.option(NEEDLES.name) };
+        // Each question asks for a needle of its own.
+        let count = count.max(draw.params.questions);
         for _ in 1..count {
             needles.push(match niah.asked {
                 Asked::ValuesOfOne => others.with_key(needles[0].key.clone()),
@@ -204,6 +219,7 @@ impl<'a> NeedleCase<'a> {
             mode: draw.params.mode,
             kind: niah.haystack,
             max: niah.haystack.max_units(niah.key, draw.text),
+            asking: 0,
             depths: depths.collect(),
             needles,
             others,
@@ -215,7 +231,7 @@ impl<'a> NeedleCase<'a> {
     /// The needles whose values are the answer.
     fn wanted(&self) -> &[Needle] {
         match self.asked {
-            Asked::One | Asked::OneOf => &self.needles[..1],
+            Asked::One | Asked::OneOf => &self.needles[self.asking..=self.asking],
             Asked::ValuesOfOne | Asked::All => &self.needles,
         }
     }
@@ -279,7 +295,7 @@ impl CaseDraft for NeedleCase<'_> {
 
     fn depth(&self, units: usize) -> Option<f64> {
         let one = self.wanted().len() == 1;
-        one.then(|| place(self.depths[0], units) as f64 / units as f64)
+        one.then(|| place(self.depths[self.asking], units) as f64 / units as f64)
     }
 
     fn target(&self, units: usize) -> Value {
@@ -293,6 +309,25 @@ impl CaseDraft for NeedleCase<'_> {
             target["text"] = hash.as_str().into();
         }
         target
+    }
+
+    fn ask(&mut self, question: u32) {
+        self.asking = (question as usize).min(self.needles.len() - 1);
+    }
+
+    fn question(&self) -> String {
+        self.wording().1
+    }
+
+    fn closed(&self, units: usize) -> Option<Closed> {
+        let wanted = self.wanted();
+        if let [needle] = wanted {
+            return Some(Closed::one(self.began(), &needle.value));
+        }
+        let place = |depth: &f64| place(*depth, units) as f64 / units as f64;
+        let answers =
+            wanted.iter().zip(&self.depths).map(|(needle, depth)| (needle.value.as_str(), place(depth)));
+        Some(Closed::listed(&self.began(), &answers.collect::<Vec<_>>()))
     }
 }
 

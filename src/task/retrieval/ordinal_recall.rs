@@ -11,11 +11,11 @@ use crate::record::{Case, Message, Outcome, Reply, Role, Score};
 use crate::task::fitting::{Draft, Piece};
 use crate::task::random::Random;
 use crate::task::words::{ADJECTIVES, NOUNS};
-use crate::task::{Card, Harder, TaskOption};
+use crate::task::{Card, Harder, Needs, TaskOption};
 
 use super::{
-    About, CaseDraft, Draw, OUTPUT_HELP, Retrieval, THINKING, option, output_tokens, ran_out, read_target,
-    tuned,
+    About, CaseDraft, Closed, Draw, OUTPUT_HELP, Retrieval, THINKING, option, output_tokens, ran_out,
+    read_target, tuned,
 };
 
 /// What the chat asks for again and again.
@@ -94,6 +94,7 @@ impl Retrieval for OrdinalRecall {
                 name: "retrieval/ordinal_recall",
                 summary: "of several alike replies in a long chat the right one is repeated word for word",
                 options: OPTIONS,
+                needs: Needs { closed_answer: true, ..Needs::LONG },
                 ..Card::PRIMARY
             },
             prefill: None,
@@ -340,6 +341,11 @@ impl CaseDraft for Chat {
         let mut others = self.alike.clone();
         let answer = others.remove(self.ordinal);
         json!(Target { code: self.code.clone(), answer, others })
+    }
+
+    /// The code is said already: what counts is the text behind it.
+    fn closed(&self, _: usize) -> Option<Closed> {
+        Some(Closed::one(self.code.as_str(), &self.alike[self.ordinal]))
     }
 }
 
