@@ -193,6 +193,8 @@ mod tests {
             max_tokens: 8,
             prompt_tokens: 100,
             target: serde_json::Value::Null,
+            forced: Vec::new(),
+            shared_tokens: 0,
         };
         let key = TrialKey {
             setting: journal.header.suite.reference().label.clone(),

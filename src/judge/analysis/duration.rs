@@ -21,6 +21,12 @@ pub(super) fn duration_s(journal: &Journal) -> f64 {
     wall.length() + sessions.values().map(Span::length).sum::<f64>()
 }
 
+/// How long servers worked on requests (s), over all trials.
+pub(super) fn busy_s(journal: &Journal) -> f64 {
+    let each = journal.trials.iter().filter_map(|trial| trial.measured(metric::TOTAL_S, Source::Client));
+    each.sum()
+}
+
 /// From the earliest start to the latest end (s).
 #[derive(Debug, Default)]
 struct Span(Option<(f64, f64)>);

@@ -6,11 +6,11 @@
 use std::collections::BTreeMap;
 
 use super::measured::Measured;
-use super::quality::{Level, contrast_of, pooled};
+use super::quality::{Evidence, Level, contrast_of};
 use super::run::Run;
 use super::summary::{Estimate, Interaction, InteractionFinding, Verdict};
 use crate::judge::stats::{ClusterSums, joint_draws, rng};
-use crate::record::suite::Setting;
+use crate::record::suite::{Setting, Suite};
 
 /// A setting's factors that differ from the reference's, by name.
 type Changes = BTreeMap<&'static str, String>;
@@ -31,12 +31,11 @@ pub(crate) fn interactions(run: &Run<'_>, level: &Level<'_>, cells: &[Measured])
         let cell = cells.iter().find(|cell| cell.summary.setting == setting.label);
         cell.map_or(Verdict::NotMeasured, |cell| cell.summary.verdict)
     };
-    let confidence = run.resampling.confidence;
     let found = triples.into_iter().zip(&draws).filter_map(|((triple, strata), draws)| {
         let contrast = if run.suite.stops_by_outcome() {
-            anytime(&strata, confidence)?
+            anytime(run.suite, &strata)?
         } else {
-            contrast_of(&strata, &draws.means, confidence)?
+            contrast_of(&strata, &draws.means, run.resampling)?
         };
         let verdicts = [triple.one, triple.other, triple.both].map(verdict);
         Some(triple.interaction(level.context, contrast, finding(contrast, verdicts)))
@@ -45,10 +44,10 @@ pub(crate) fn interactions(run: &Run<'_>, level: &Level<'_>, cells: &[Measured])
 }
 
 /// The contrast's confidence sequence, for cells that were stopped by what they showed.
-fn anytime(strata: &[ClusterSums], confidence: f64) -> Option<Estimate> {
+fn anytime(suite: &Suite, strata: &[ClusterSums]) -> Option<Estimate> {
     let halved: Vec<ClusterSums> = strata.iter().map(|stratum| stratum.scaled(0.5)).collect();
-    let units = pooled(&halved);
-    let (low, high) = units.confidence_sequence(confidence)?;
+    let units = Evidence::of(suite, &halved);
+    let (low, high) = units.confidence_sequence(suite.confidence)?;
     let n = units.len() as u32;
     Some(Estimate { value: 2.0 * units.mean()?, low: Some(2.0 * low), high: Some(2.0 * high), n })
 }

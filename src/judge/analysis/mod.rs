@@ -104,4 +104,11 @@ pub(crate) struct Resampling {
     pub(crate) seed: u64,
     pub(crate) draws: u32,
     pub(crate) confidence: f64,
+    /// So many graded units have Student's interval for their small-sample one.
+    pub(crate) graded_from: usize,
+}
+
+impl Resampling {
+    /// How many graded units that takes; of scores by probability, which are all graded, any two will do.
+    pub(crate) const GRADED_UNITS: usize = 10;
 }

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Registry, Tasks};
-use crate::judge::stats::{mcnemar_power, smallest_drop};
+use crate::judge::stats::{mcnemar_power, smallest_drop, t_bound};
 use crate::record::suite::{Suite, TaskSpec};
 use crate::task::Weight;
 
@@ -39,8 +39,39 @@ pub struct Chance {
     pub power: f64,
 }
 
-/// For every context length of a suite that has a primary task.
+/// What a cell of one context length can show where answers are scored by their probability: that depends on how much its
+/// texts scatter, which only a run tells.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct TextsRow {
+    /// Context length (tokens).
+    pub context: u32,
+    /// The margin (0..1).
+    pub margin: f64,
+    /// Texts of the task that has fewest.
+    pub texts: u32,
+    /// Largest standard deviation of a text's mean difference (0..1) at which a setting that equals the reference is shown to
+    /// be within the margin; `None`: so few texts show nothing.
+    pub scatter: Option<f64>,
+}
+
+/// For every context length of a suite whose answers are scored by their probability; empty for any other.
+pub fn texts(suite: &Suite) -> Vec<TextsRow> {
+    let primary = |task: &&TaskSpec| Registry.weight(&task.name) == Some(Weight::Primary);
+    let row = |&context: &u32| {
+        let here = suite.tasks.iter().filter(primary).filter(|task| task.contexts.contains(&context));
+        let texts = here.map(|task| task.samples / task.questions.max(1)).min()?;
+        let bound = t_bound(texts as usize, 1.0 - suite.confidence);
+        let scatter = bound.map(|t| suite.margin * f64::from(texts).sqrt() / t);
+        Some(TextsRow { context, margin: suite.margin, texts, scatter })
+    };
+    if suite.scores_by_probability() { suite.contexts.iter().filter_map(row).collect() } else { Vec::new() }
+}
+
+/// For every context length of a suite that has a primary task whose answers are right or wrong.
 pub fn rows(suite: &Suite) -> Vec<PowerRow> {
+    if suite.scores_by_probability() {
+        return Vec::new();
+    }
     let primary = |task: &&TaskSpec| Registry.weight(&task.name) == Some(Weight::Primary);
     let mut rows = Vec::new();
     for &context in &suite.contexts {

@@ -7,7 +7,7 @@ use super::visits::{Places, Visits, by_visit};
 use super::{Resampling, Tasks};
 use crate::error::Result;
 use crate::record::journal::{Journal, LaunchRecord};
-use crate::record::suite::{Setting, Suite};
+use crate::record::suite::{Setting, Suite, TaskSpec};
 use crate::record::{Arm, TrainedContext, Trial};
 use crate::task::Weight;
 
@@ -41,7 +41,12 @@ impl<'a> Run<'a> {
             suite,
             tasks,
             frame: Frame::new(journal, tasks, &void, &visits, &places)?,
-            resampling: Resampling { seed: suite.seed, draws: suite.draws, confidence: suite.confidence },
+            resampling: Resampling {
+                seed: suite.seed,
+                draws: suite.draws,
+                confidence: suite.confidence,
+                graded_from: if suite.scores_by_probability() { 2 } else { Resampling::GRADED_UNITS },
+            },
             void,
             visits,
             places,
@@ -90,8 +95,9 @@ impl<'a> Run<'a> {
     /// Trials that stopping early made needless.
     pub(crate) fn saved(&self) -> u32 {
         let rounds = self.suite.rounds;
-        let slice =
-            |samples: u32, after: u32| (0..samples).filter(|index| index % rounds > after).count() as u32;
+        let slice = |task: &TaskSpec, after: u32| {
+            (0..task.samples).filter(|index| task.round_of(*index, rounds) > after).count() as u32
+        };
         let after = |setting: &str, context: u32, replicate: u32| {
             let decisions = self.journal.decisions.iter();
             let about = decisions.filter(|decision| decision.covers(setting, context, replicate));
@@ -104,7 +110,7 @@ impl<'a> Run<'a> {
                 self.suite.contexts.iter().filter_map(|&c| Some((c, after(setting, c, replicate)?)));
             let trials = stopped.map(|(context, after)| {
                 let here = self.suite.tasks.iter().filter(|task| task.contexts.contains(&context));
-                here.map(|t| slice(t.samples, after) * t.arms.len().max(1) as u32).sum::<u32>()
+                here.map(|t| slice(t, after) * t.arms.len().max(1) as u32).sum::<u32>()
             });
             trials.sum()
         };

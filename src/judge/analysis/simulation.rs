@@ -20,7 +20,7 @@ use crate::record::Objective;
 const RUNS: u32 = 300;
 
 fn resampling(run: u32) -> Resampling {
-    Resampling { seed: u64::from(run), draws: 100, confidence: 0.95 }
+    Resampling { seed: u64::from(run), draws: 100, confidence: 0.95, graded_from: Resampling::GRADED_UNITS }
 }
 
 fn uniform(rng: &mut ChaCha8Rng) -> f64 {

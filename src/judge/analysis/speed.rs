@@ -324,7 +324,8 @@ mod tests {
         assert_eq!(strata(Vec::new()), []);
     }
 
-    const RESAMPLING: Resampling = Resampling { seed: 1, draws: 500, confidence: 0.95 };
+    const RESAMPLING: Resampling =
+        Resampling { seed: 1, draws: 500, confidence: 0.95, graded_from: Resampling::GRADED_UNITS };
 
     #[test]
     fn two_trials_have_no_interval() {

@@ -9,13 +9,12 @@ use std::collections::BTreeMap;
 
 use super::kld::Comparison;
 use super::measured::Measured;
-use super::quality::{self, Level};
+use super::quality::{self, Evidence, Level};
 use super::run::Run;
 use super::summary::{Estimate, StoppingSummary, Verdict};
 use super::words::{points, thousands};
 use super::{Registry, Tasks, cells, pareto};
 use crate::error::Result;
-use crate::judge::stats::Differences;
 use crate::record::journal::{Journal, LaunchRecord};
 use crate::record::suite::{Stopping, StoppingRule, Suite};
 use crate::record::{Decision, Direction, Objective, Source, StopReason, StopRule, Trial, metric};
@@ -248,7 +247,7 @@ impl EarlyStopping<'_, '_> {
 }
 
 /// The least difference that the confidence sequence leaves, when it is above zero.
-fn lead(ahead: &Differences, confidence: f64) -> Option<f64> {
+fn lead(ahead: &Evidence, confidence: f64) -> Option<f64> {
     let (low, _) = ahead.confidence_sequence(confidence)?;
     (low > 0.0).then_some(low)
 }

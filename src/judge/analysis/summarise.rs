@@ -14,6 +14,7 @@ use super::{
 };
 use crate::error::Result;
 use crate::judge::stats::parallel;
+use crate::record::Scoring;
 use crate::record::journal::Journal;
 
 /// Judges a run.
@@ -54,6 +55,8 @@ pub fn summarise_with(journal: &Journal, tasks: &dyn Tasks) -> Result<Summary> {
         models: header.models.clone(),
         reference: run.suite.reference().label.clone(),
         margin: run.suite.margin,
+        score: if run.suite.scores_by_probability() { Scoring::Probability } else { Scoring::Match },
+        busy_s: duration::busy_s(journal),
         seed: run.suite.seed,
         confidence: run.suite.confidence,
         draws: run.suite.draws,

@@ -125,6 +125,8 @@ fn case(task: &str, index: u32, prompt_tokens: u32) -> Case {
         max_tokens: 8,
         prompt_tokens,
         target: serde_json::Value::Null,
+        forced: Vec::new(),
+        shared_tokens: 0,
     }
 }
 
@@ -187,6 +189,8 @@ pub(crate) fn summary() -> Summary {
         models: Vec::new(),
         reference: "F16 kv=f16".into(),
         margin: 0.02,
+        score: Default::default(),
+        busy_s: 0.0,
         seed: 1,
         confidence: 0.95,
         draws: 1000,

@@ -4,9 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::quality::probability::texts_for_margin;
 use super::summary::{CellSummary, Estimate, Summary, Verdict};
 use super::words::{points, thousands};
 use crate::judge::stats::pairs_for_margin;
+use crate::record::Scoring;
 
 /// How a setting fared over all its context lengths.
 struct Judged<'a> {
@@ -226,6 +228,10 @@ fn resolution(summary: &Summary, unsure: &[&Judged<'_>]) -> String {
     let Some(&(mde, difference)) = worst.values().max_by(|a, b| a.0.total_cmp(&b.0)) else {
         return ": no primary task was scored on both, or none on which the reference can lose".into();
     };
+    let texts = unsure.iter().flat_map(|judged| &judged.cells).filter_map(|cell| cell.texts).min();
+    if let (Scoring::Probability, Some(texts)) = (summary.score, texts) {
+        return resolution_of_texts(summary, (mde, difference), texts);
+    }
     // The discordance that the detectable effect stands for, from its own formula.
     let unit =
         crate::judge::stats::minimum_detectable_effect(1.0, f64::from(difference.n), summary.confidence);
@@ -259,6 +265,19 @@ fn resolution(summary: &Summary, unsure: &[&Judged<'_>]) -> String {
         _ => lines.iter().map(|(line, at)| format!("at {} {line}", lengths(at.iter().copied()))).collect(),
     };
     format!(": {}{needed}", lines.join(", "))
+}
+
+/// As [`resolution`], where texts with several questions are what counts.
+fn resolution_of_texts(summary: &Summary, (mde, difference): (f64, Estimate), texts: u32) -> String {
+    let needed = texts_for_margin(texts, mde, summary.margin, summary.confidence);
+    let needed = needed.map_or(String::new(), |texts| {
+        format!(" (a margin of {} takes about {} texts)", points(summary.margin), thousands(round_up(texts)))
+    });
+    format!(
+        ": with {} questions to {texts} texts per cell only a difference of {} or more can be detected{needed}",
+        difference.n,
+        points(mde)
+    )
 }
 
 /// How much better than the reference the setting is, as a sum of log ratios over the declared objectives.

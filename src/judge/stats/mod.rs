@@ -15,6 +15,7 @@ mod random;
 mod rates;
 mod sequential;
 mod significance;
+mod student_sequence;
 mod survival;
 
 pub use bootstrap::{
@@ -33,6 +34,7 @@ pub use random::rng;
 pub use rates::{Interval, clopper_pearson, student, tango, wilson};
 pub use sequential::{Differences, flip_e_value};
 pub use significance::{mcnemar_exact, sign_flip};
+pub use student_sequence::{StudentUnits, t_bound};
 pub use survival::{Observation, log_rank_scores, survival};
 
 /// The standard normal quantile for a two-sided interval of this confidence (0..1), such as 1.96 for 0.95.

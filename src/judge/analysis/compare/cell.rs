@@ -203,7 +203,8 @@ mod tests {
 
     use super::*;
 
-    const RESAMPLING: Resampling = Resampling { seed: 3, draws: 400, confidence: 0.95 };
+    const RESAMPLING: Resampling =
+        Resampling { seed: 3, draws: 400, confidence: 0.95, graded_from: Resampling::GRADED_UNITS };
 
     /// Requests of server processes, in order; they pair by their order.
     fn timed(visits: &[Vec<f64>]) -> Vec<Timed> {
@@ -244,7 +245,8 @@ mod tests {
 
         // Two runs of one truth: three visits of eight trials each, every time 1 + 20% noise.
         const WORLDS: u32 = 200;
-        let resampling = Resampling { seed: 3, draws: 150, confidence: 0.95 };
+        let resampling =
+            Resampling { seed: 3, draws: 150, confidence: 0.95, graded_from: Resampling::GRADED_UNITS };
         let mut noise = rng(11, "worlds");
         let mut alarms = 0;
         for _ in 0..WORLDS {

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{rate, short, within};
-use crate::judge::analysis::quality::{anytime_difference, anytime_score, mean_score};
+use crate::judge::analysis::quality::{anytime_difference, anytime_score, mean_score, probability};
 use crate::judge::analysis::summary::{Estimate, GateStatus};
 use crate::judge::analysis::words::thousands;
 use crate::judge::analysis::{Registry, Resampling, Tasks};
@@ -135,6 +135,16 @@ fn judged(gate: &Gate, suite: &Suite, context: u32, items: &Items<'_>) -> Option
 fn best<'b>(gate: &Gate, suite: &'b Suite, context: u32, items: &Items<'_>) -> Option<Best<'b>> {
     let confidence = suite.confidence;
     let anytime = suite.stops_by_outcome();
+    let by_probability = probability::Rule::of(suite);
+    // Texts are the units of scores by probability.
+    let texts = |wanted: &dyn Fn(&str) -> bool| -> Vec<u32> {
+        let questions = |name: &str| {
+            suite.tasks.iter().find(|task| task.name == name).map_or(1, |task| task.questions.max(1))
+        };
+        let scored = items.iter().filter(|((task, _), _)| wanted(task));
+        scored.map(|((task, _), count)| *count / questions(task)).collect()
+    };
+    let word = if by_probability.is_some() { "texts" } else { "items" };
     let counts = |wanted: &dyn Fn(&str) -> bool| -> Vec<u32> {
         items.iter().filter(|((task, _), _)| wanted(task)).map(|(_, count)| *count).collect()
     };
@@ -149,31 +159,38 @@ fn best<'b>(gate: &Gate, suite: &'b Suite, context: u32, items: &Items<'_>) -> O
             limits: Gate { min: None, ..limits },
         }),
         GateMetric::Quality if gate.no_worse_than_reference => Some(Best {
-            items: counts(&primary),
-            word: "items",
-            of: Box::new(move |items| no_difference(items, confidence, anytime)),
+            items: texts(&primary),
+            word,
+            of: Box::new(move |items| match by_probability {
+                Some(rule) => Some(rule.difference(&alike(items, 0.0), &[])?.estimate),
+                None => no_difference(items, confidence, anytime),
+            }),
             limits: Gate { min: Some(-suite.margin), max: None, no_worse_than_reference: false, ..limits },
         }),
         GateMetric::Quality => {
             let right = gate.min.is_some();
             let one_task = gate.task.clone();
             let items = match &gate.task {
-                Some(task) => counts(&|other| other == task),
-                None => counts(&primary),
+                Some(task) => texts(&|other| other == task),
+                None => texts(&primary),
             };
             Some(Best {
                 items,
-                word: "items",
-                of: Box::new(move |items| {
-                    all_alike(items, right, one_task.is_some(), anytime, confidence, context)
+                word,
+                of: Box::new(move |items| match by_probability {
+                    Some(rule) => rule.score(&alike(items, if right { 1.0 } else { 0.0 }), &[]),
+                    None => all_alike(items, right, one_task.is_some(), anytime, confidence, context),
                 }),
                 limits: Gate { max: if right { None } else { limits.max }, ..limits },
             })
         }
         GateMetric::Difference if gate.min.is_some_and(|min| min < 0.0) => Some(Best {
-            items: counts(&primary),
-            word: "items",
-            of: Box::new(move |items| no_difference(items, confidence, anytime)),
+            items: texts(&primary),
+            word,
+            of: Box::new(move |items| match by_probability {
+                Some(rule) => Some(rule.difference(&alike(items, 0.0), &[])?.estimate),
+                None => no_difference(items, confidence, anytime),
+            }),
             limits: Gate { max: None, ..limits },
         }),
         GateMetric::Kld => Some(Best {
@@ -235,7 +252,11 @@ fn all_alike(
     if let [n] = items {
         return rate(if right { *n } else { 0 }, *n, confidence);
     }
-    mean_score(&alike(items, score), Resampling { seed: 1, draws: DRAWS, confidence }, context)
+    mean_score(
+        &alike(items, score),
+        Resampling { seed: 1, draws: DRAWS, confidence, graded_from: Resampling::GRADED_UNITS },
+        context,
+    )
 }
 
 /// Independent items that all have one score, by task.

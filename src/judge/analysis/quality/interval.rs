@@ -15,9 +15,6 @@ use crate::judge::stats::{
     rng, rule_of_three, sign_flip, stratified_draws, student, tango, wilson,
 };
 
-/// From this many graded units on, Student's interval is taken for the small-sample one.
-const GRADED_UNITS: usize = 10;
-
 /// Fewer pairs than this have no interval.
 const MIN_PAIRS: u32 = 2;
 
@@ -34,6 +31,8 @@ pub(crate) struct Difference {
     pub(crate) discordance: f64,
     /// Mean absolute difference, over tasks.
     pub(crate) absolute: f64,
+    /// For scores by probability: the texts that are its units.
+    pub(crate) texts: Option<u32>,
 }
 
 pub(super) fn mean_of_means(strata: &[ClusterSums]) -> Option<f64> {
@@ -41,7 +40,7 @@ pub(super) fn mean_of_means(strata: &[ClusterSums]) -> Option<f64> {
     (!means.is_empty()).then(|| means.iter().sum::<f64>() / means.len() as f64)
 }
 
-fn items_in(strata: &[ClusterSums]) -> u32 {
+pub(super) fn items_in(strata: &[ClusterSums]) -> u32 {
     strata.iter().flat_map(|stratum| &stratum.counts).sum::<f64>() as u32
 }
 
@@ -49,14 +48,18 @@ fn items_in(strata: &[ClusterSums]) -> u32 {
 pub(crate) fn mean_score(strata: &[ClusterSums], resampling: Resampling, context: u32) -> Option<Estimate> {
     let mut stream = rng(resampling.seed, &format!("quality {context}"));
     let draws = stratified_draws(strata, resampling.draws, &mut stream);
-    mean_score_of(strata, &draws, resampling.confidence)
+    mean_score_of(strata, &draws, resampling)
 }
 
 /// As [`mean_score`], from draws that were made together with those of other cells.
-pub(super) fn mean_score_of(strata: &[ClusterSums], draws: &[Draw], confidence: f64) -> Option<Estimate> {
+pub(super) fn mean_score_of(
+    strata: &[ClusterSums],
+    draws: &[Draw],
+    resampling: Resampling,
+) -> Option<Estimate> {
     let value = mean_of_means(strata)?;
-    let guard = guard(strata, |units| rate_interval(units, confidence));
-    let interval = hull(draws, guard, confidence);
+    let guard = guard(strata, |units| rate_interval(units, resampling));
+    let interval = hull(draws, guard, resampling.confidence);
     Some(estimate(value, interval, items_in(strata), (0.0, 1.0)))
 }
 
@@ -78,7 +81,7 @@ pub(super) fn difference_of(
     purpose: &str,
 ) -> Option<Difference> {
     let value = mean_of_means(strata)?;
-    let guard = change_guard(strata, resampling.confidence);
+    let guard = change_guard(strata, resampling);
     let interval = hull(draws, guard, resampling.confidence);
     Some(Difference {
         estimate: estimate(value, interval, items_in(strata), (-1.0, 1.0)),
@@ -86,16 +89,21 @@ pub(super) fn difference_of(
         p_value: no_difference(&contributions(strata), resampling, purpose),
         discordance: 0.0,
         absolute: 0.0,
+        texts: None,
     })
 }
 
 /// The contrast of four cells, `A+B - A - B + reference` (-2..2), over strata.
-pub(crate) fn contrast_of(strata: &[ClusterSums], draws: &[Draw], confidence: f64) -> Option<Estimate> {
+pub(crate) fn contrast_of(
+    strata: &[ClusterSums],
+    draws: &[Draw],
+    resampling: Resampling,
+) -> Option<Estimate> {
     let value = mean_of_means(strata)?;
     // A contrast is half as wide as the scale of a difference twice its size.
     let halved: Vec<ClusterSums> = strata.iter().map(|stratum| stratum.scaled(0.5)).collect();
-    let guard = change_guard(&halved, confidence).map(|(low, high)| (2.0 * low, 2.0 * high));
-    Some(estimate(value, hull(draws, guard, confidence), items_in(strata), (-2.0, 2.0)))
+    let guard = change_guard(&halved, resampling).map(|(low, high)| (2.0 * low, 2.0 * high));
+    Some(estimate(value, hull(draws, guard, resampling.confidence), items_in(strata), (-2.0, 2.0)))
 }
 
 /// As [`difference_of`], for cells that may have been stopped at any time because of what they showed: the
@@ -114,6 +122,7 @@ pub(crate) fn anytime_difference(strata: &[ClusterSums], confidence: f64) -> Opt
         p_value: (1.0 / units.e_value()).min(1.0),
         discordance: 0.0,
         absolute: 0.0,
+        texts: None,
     })
 }
 
@@ -140,7 +149,7 @@ pub(crate) fn pooled(strata: &[ClusterSums]) -> Differences {
     Differences::new(tasks.flat_map(|units| units.iter().take(smallest).copied()))
 }
 
-fn estimate(value: f64, interval: Option<Interval>, n: u32, range: Interval) -> Estimate {
+pub(super) fn estimate(value: f64, interval: Option<Interval>, n: u32, range: Interval) -> Estimate {
     let interval = interval.filter(|_| n >= MIN_PAIRS);
     Estimate {
         value,
@@ -171,8 +180,8 @@ fn guard(strata: &[ClusterSums], of: impl Fn(&[f64]) -> Option<Interval>) -> Opt
     mover(&parts).map(|(_, low, high)| (low, high))
 }
 
-fn rate_interval(units: &[f64], confidence: f64) -> Option<Interval> {
-    if is_graded(units) {
+fn rate_interval(units: &[f64], Resampling { confidence, graded_from, .. }: Resampling) -> Option<Interval> {
+    if is_graded(units, graded_from) {
         student(units, confidence)
     } else {
         wilson(units.iter().sum(), units.len() as f64, confidence)
@@ -182,11 +191,11 @@ fn rate_interval(units: &[f64], confidence: f64) -> Option<Interval> {
 /// Small-sample interval of a paired difference. The tasks' flips are pooled, each task weighing the same
 /// and none counting as more pairs than the smallest has: the variance of the mean over tasks is at most
 /// that of so many pairs with the mean rates. Graded differences are put together task by task.
-fn change_guard(strata: &[ClusterSums], confidence: f64) -> Option<Interval> {
+fn change_guard(strata: &[ClusterSums], resampling: Resampling) -> Option<Interval> {
     let tasks: Vec<Vec<f64>> = strata.iter().map(ClusterSums::cluster_means).collect();
     let tasks: Vec<&Vec<f64>> = tasks.iter().filter(|units| !units.is_empty()).collect();
-    if tasks.iter().any(|units| is_graded(units)) {
-        return guard(strata, |units| change_interval(units, confidence));
+    if tasks.iter().any(|units| is_graded(units, resampling.graded_from)) {
+        return guard(strata, |units| change_interval(units, resampling));
     }
     let smallest = tasks.iter().map(|units| units.len()).min()?;
     let pairs = (smallest * tasks.len()) as f64;
@@ -195,20 +204,23 @@ fn change_guard(strata: &[ClusterSums], confidence: f64) -> Option<Interval> {
         tasks.iter().map(of_task).sum::<f64>() / tasks.len() as f64
     };
     let (gains, losses) = (rate(|d| d.max(0.0)), rate(|d| (-d).max(0.0)));
-    let (low, high) = tango(gains * pairs, losses * pairs, pairs, confidence)?;
+    let (low, high) = tango(gains * pairs, losses * pairs, pairs, resampling.confidence)?;
     let shift = mean_of_means(strata)? - (gains - losses);
     Some((low + shift, high + shift))
 }
 
-fn is_graded(units: &[f64]) -> bool {
+fn is_graded(units: &[f64], from: usize) -> bool {
     let between = |unit: &&f64| unit.abs() > 0.0 && unit.abs() < 1.0;
-    units.iter().filter(between).count() >= GRADED_UNITS
+    units.iter().filter(between).count() >= from
 }
 
 /// A graded difference counts as the share of a flip that it is: its variance is at most that of a
 /// pass/fail difference with the same mean gains and losses, so the interval is never too short.
-fn change_interval(units: &[f64], confidence: f64) -> Option<Interval> {
-    if is_graded(units) {
+fn change_interval(
+    units: &[f64],
+    Resampling { confidence, graded_from, .. }: Resampling,
+) -> Option<Interval> {
+    if is_graded(units, graded_from) {
         return student(units, confidence);
     }
     let gains = units.iter().map(|unit| unit.max(0.0)).sum();
@@ -258,7 +270,8 @@ fn detectable(strata: &[ClusterSums], confidence: f64) -> Option<f64> {
 mod tests {
     use super::*;
 
-    const RESAMPLING: Resampling = Resampling { seed: 1, draws: 1000, confidence: 0.95 };
+    const RESAMPLING: Resampling =
+        Resampling { seed: 1, draws: 1000, confidence: 0.95, graded_from: Resampling::GRADED_UNITS };
 
     fn singletons(values: &[f64]) -> ClusterSums {
         let mut sums = ClusterSums::new(values.len());

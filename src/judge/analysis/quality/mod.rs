@@ -16,12 +16,15 @@ use super::frame::{ScoredCase, VisitKey, arm_name};
 use super::measured::Measured;
 use super::run::Run;
 use super::summary::{AaSummary, Estimate, Verdict};
-use crate::judge::stats::{CellDraws, ClusterSums, Differences, holm, joint_draws, rng};
+use crate::judge::stats::{
+    CellDraws, ClusterSums, Differences, Interval, StudentUnits, holm, joint_draws, rng,
+};
 use crate::record::suite::Suite;
 use crate::record::{Prompt, Reply, Trial};
 use crate::task::Weight;
 
 pub(crate) mod interval;
+pub(crate) mod probability;
 
 pub(crate) use interval::{
     Difference, anytime_difference, anytime_score, contrast_of, mean_score, paired_difference, pooled,
@@ -39,12 +42,13 @@ struct Stratum {
 /// What is shared by all cells of a context length.
 pub(crate) struct Level<'a> {
     pub(crate) context: u32,
+    suite: &'a Suite,
     reference: &'a str,
     strata: Vec<Stratum>,
     cells: BTreeMap<&'a str, Cell>,
     aa: Option<Difference>,
     /// How far each item of the reference's second visit is from its first.
-    aa_sizes: Differences,
+    aa_sizes: Evidence,
     aa_replies: Option<(u32, u32)>,
 }
 
@@ -58,6 +62,47 @@ struct Cell {
     credit: f64,
     /// Tasks of which it has no item in common with the reference.
     not_comparable: Vec<String>,
+}
+
+/// Paired differences as evidence that may be looked at any time.
+pub(crate) enum Evidence {
+    /// Of scores that are right or wrong, or graded: bets.
+    Bets(Differences),
+    /// Of probabilities: a t statistic of texts.
+    Texts(StudentUnits),
+}
+
+impl Evidence {
+    pub(crate) fn of(suite: &Suite, strata: &[ClusterSums]) -> Self {
+        match probability::Rule::of(suite) {
+            Some(rule) => Self::Texts(rule.units(strata)),
+            None => Self::Bets(pooled(strata)),
+        }
+    }
+
+    /// Interval of the mean that holds after every look at once.
+    pub(crate) fn confidence_sequence(&self, confidence: f64) -> Option<Interval> {
+        match self {
+            Self::Bets(differences) => differences.confidence_sequence(confidence),
+            Self::Texts(units) => units.confidence_sequence(confidence),
+        }
+    }
+
+    /// The mean; `None` without units.
+    pub(crate) fn mean(&self) -> Option<f64> {
+        match self {
+            Self::Bets(differences) => differences.mean(),
+            Self::Texts(units) => units.mean(),
+        }
+    }
+
+    /// How many units.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Bets(differences) => differences.len(),
+            Self::Texts(units) => units.len(),
+        }
+    }
 }
 
 /// Pairs of a visit with the reference's first one, added up by stratum and cluster.
@@ -126,9 +171,11 @@ impl Shared<'_, '_> {
         let Drawn { scores: mut draws, changes } = drawn;
         let confidence = self.run.resampling.confidence;
         let difference = change.difference(self.run, &changes, &format!("{} {setting}", self.context));
-        let mut quality = match self.run.suite.stops_by_outcome() {
-            true => anytime_score(&scores, confidence),
-            false => mean_score_of(&scores, &draws.means, confidence),
+        let by_probability = probability::Rule::of(self.run.suite);
+        let mut quality = match (by_probability, self.run.suite.stops_by_outcome()) {
+            (Some(rule), _) => rule.score(&scores, &draws.means),
+            (None, true) => anytime_score(&scores, confidence),
+            (None, false) => mean_score_of(&scores, &draws.means, self.run.resampling),
         };
         if items.len() < whole.items {
             let slope = slope(self.strata, &items, &self.reference);
@@ -230,9 +277,9 @@ impl<'a> Level<'a> {
         let cells =
             cells.map(|(scored, drawn)| (scored.setting, shared.cell(scored, drawn, &whole))).collect();
         let aa = again.difference(run, &of_again, &format!("{context} aa"));
-        let aa_sizes = pooled(&again.sizes);
+        let aa_sizes = Evidence::of(run.suite, &again.sizes);
         let aa_replies = identical_replies(run, reference, context);
-        Self { context, reference, cells, aa, aa_sizes, aa_replies, strata }
+        Self { context, suite: run.suite, reference, cells, aa, aa_sizes, aa_replies, strata }
     }
 
     /// Fills in quality and difference of a cell.
@@ -247,6 +294,7 @@ impl<'a> Level<'a> {
         }
         cell.difference = own.difference.as_ref().map(|difference| difference.estimate);
         cell.mde = own.difference.as_ref().and_then(|difference| difference.mde);
+        cell.texts = own.difference.as_ref().and_then(|difference| difference.texts);
         measured.difference.clone_from(&own.difference);
         measured.credit = own.credit;
     }
@@ -264,10 +312,11 @@ impl<'a> Level<'a> {
     }
 
     /// Paired differences of two cells (the first minus the second) as evidence that may be looked at any time.
-    pub(crate) fn between(&self, first: &str, second: &str) -> Option<Differences> {
+    pub(crate) fn between(&self, first: &str, second: &str) -> Option<Evidence> {
         let other = scores_of(&self.cells.get(second)?.items);
         let difference = |item: &ScoredCase| Some(item.quality - other.get(&item.number)?);
-        Some(pooled(&compared_sums(&self.strata, &self.cells.get(first)?.items, difference)))
+        let sums = compared_sums(&self.strata, &self.cells.get(first)?.items, difference);
+        Some(Evidence::of(self.suite, &sums))
     }
 
     /// The most that the noise floor can be, by a bound that may be looked at any time, and on how many pairs;
@@ -487,7 +536,9 @@ impl Change {
     }
 
     fn difference(&self, run: &Run<'_>, draws: &CellDraws, name: &str) -> Option<Difference> {
-        let difference = if run.suite.stops_by_outcome() {
+        let difference = if let Some(rule) = probability::Rule::of(run.suite) {
+            rule.difference(&self.strata, &draws.means)
+        } else if run.suite.stops_by_outcome() {
             anytime_difference(&self.strata, run.resampling.confidence)
         } else {
             difference_of(&self.strata, &draws.means, run.resampling, &format!("difference {name}"))
@@ -525,7 +576,7 @@ fn identical_replies(run: &Run<'_>, reference: &str, context: u32) -> Option<(u3
     let turn = |reply: &Reply| {
         let calls: Vec<_> =
             reply.tool_calls.iter().map(|call| (call.name.clone(), call.arguments.clone())).collect();
-        (reply.content.clone(), reply.reasoning.clone(), calls)
+        (reply.content.clone(), reply.reasoning.clone(), calls, reply.forced.clone())
     };
     let text =
         |trial: &Trial| -> Vec<_> { trial.reply.iter().flat_map(|reply| reply.turns()).map(turn).collect() };
@@ -543,7 +594,8 @@ mod tests {
     use super::super::Resampling;
     use super::*;
 
-    const RESAMPLING: Resampling = Resampling { seed: 1, draws: 1000, confidence: 0.95 };
+    const RESAMPLING: Resampling =
+        Resampling { seed: 1, draws: 1000, confidence: 0.95, graded_from: Resampling::GRADED_UNITS };
 
     fn singletons(values: &[f64]) -> ClusterSums {
         let mut sums = ClusterSums::new(values.len());

@@ -48,6 +48,8 @@ fn answer(journal: &mut Journal, setting: usize, replicate: u32, make: impl Fn(u
             max_tokens: 64,
             prompt_tokens: 100,
             target: serde_json::Value::Null,
+            forced: Vec::new(),
+            shared_tokens: 0,
         };
         let made = make(index);
         journal.trials.push(trial(&label, replicate, &case, &made, setting as u32 * 2 + replicate));

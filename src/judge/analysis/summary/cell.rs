@@ -74,6 +74,9 @@ pub struct CellSummary {
     pub difference: Option<Estimate>,
     /// Smallest difference that this many items could show (0..1); see docs/statistics.md, section 4.
     pub mde: Option<f64>,
+    /// Texts behind the difference, each with its questions one unit: for answers scored by their probability.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub texts: Option<u32>,
     /// Paired test of no difference (exact McNemar or sign flips), Holm-adjusted over the cells of this
     /// context length (0..1).
     pub p_holm: Option<f64>,
@@ -147,6 +150,7 @@ impl CellSummary {
             quality: None,
             difference: None,
             mde: None,
+            texts: None,
             p_holm: None,
             verdict: Verdict::NotMeasured,
             not_comparable: Vec::new(),

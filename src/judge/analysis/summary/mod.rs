@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::record::{EngineInfo, Machine, ModelInfo, Objective};
+use crate::record::{EngineInfo, Machine, ModelInfo, Objective, Scoring};
 
 mod absence;
 mod cell;
@@ -85,6 +85,12 @@ pub struct Summary {
     pub reference: String,
     /// Non-inferiority margin (points of the 0..1 scale).
     pub margin: f64,
+    /// How answers are scored.
+    #[serde(default, skip_serializing_if = "Scoring::is_match")]
+    pub score: Scoring,
+    /// Time that servers spent on requests (s); the rest of the duration is loading, warming up and what kneepoint does itself.
+    #[serde(default)]
+    pub busy_s: f64,
     /// Seed of cases and resampling.
     pub seed: u64,
     /// Confidence of intervals (0..1).
