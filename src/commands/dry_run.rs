@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::judge::analysis;
 use crate::judge::analysis::gates;
 use crate::judge::analysis::gates::UndecidableGate;
-use crate::judge::analysis::power::PowerRow;
+use crate::judge::analysis::power::{PowerRow, TextsRow};
 use crate::measure::model::{Silent, Store};
 use crate::measure::runner;
 use crate::measure::runner::{Basis, ConfigFile, Prepared, ServerCommand, megabytes};
@@ -59,6 +59,9 @@ pub(super) struct DryRun {
     pub unhashed_bytes: u64,
     /// Which drop of quality the suite can see, with which chance.
     pub power: Vec<PowerRow>,
+    /// The same where answers are scored by their probability.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub texts: Vec<TextsRow>,
     /// Every setting at every context length, in the order in which they are first visited.
     pub cells: Vec<DryCell>,
     /// Server processes in run order.
@@ -155,6 +158,7 @@ pub(super) fn dry_run(suite: &Suite, plan: &Plan, args: &RunArgs, global: &Globa
         disk_bytes: needed.disk_bytes,
         unhashed_bytes: needed.unhashed_bytes,
         power: analysis::power::rows(suite),
+        texts: analysis::power::texts(suite),
         cells: cells(&visits),
         visits,
         load: dry_load(suite, plan, prepared.as_ref())?,
@@ -276,6 +280,7 @@ fn dry_text(dry: &DryRun) -> String {
         text.push_str(&format!("{warning}\n"));
     }
     text.push_str(&power_text(&dry.power));
+    text.push_str(&texts_text(&dry.texts));
     for cell in &dry.cells {
         if let Some(why) = &cell.unsupported {
             text.push_str(&format!("{} at {}: unsupported: {why}\n", cell.setting, cell.context));
@@ -401,6 +406,20 @@ impl Commands {
         });
         format!("  {}:\n{}", config.path.display(), lines.collect::<String>())
     }
+}
+
+fn texts_text(rows: &[TextsRow]) -> String {
+    let line = |row: &TextsRow| match row.scatter {
+        Some(scatter) => format!(
+            "power at {}: {} texts show a margin of {:.0} points when their mean differences scatter by {:.1} points or less\n",
+            row.context,
+            row.texts,
+            row.margin * 100.0,
+            scatter * 100.0
+        ),
+        None => format!("power at {}: {} texts show nothing, five is the least\n", row.context, row.texts),
+    };
+    rows.iter().map(line).collect()
 }
 
 fn power_text(rows: &[PowerRow]) -> String {

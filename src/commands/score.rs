@@ -22,7 +22,7 @@ pub(super) fn score(args: &ScoreArgs, global: &Global) -> Result<u8> {
     match (&args.cases, &args.schema, &args.replies, &args.run) {
         (Some(cases), None, Some(replies), None) => {
             let (format, file) = format_of(cases)?;
-            Scoring::new(format, &file, args.matching)?.replies(replies)
+            ScoredCases::new(format, &file, args.matching)?.replies(replies)
         }
         (None, Some(file), Some(replies), None) => schema::score(file, replies),
         (None, None, None, Some(run)) => run_again(&runs::find(&global.runs_dir, run)?),
@@ -49,7 +49,7 @@ fn format_of(text: &str) -> Result<(&'static dyn Format, PathBuf)> {
 }
 
 /// Cases in memory, and what has become of them.
-struct Scoring {
+struct ScoredCases {
     format: &'static dyn Format,
     order: Vec<String>,
     cases: HashMap<String, Case>,
@@ -130,7 +130,7 @@ fn hash(text: &str) -> u64 {
     hasher.finish()
 }
 
-impl Scoring {
+impl ScoredCases {
     /// Reads the cases; lines that cannot be read are printed as errors.
     fn new(format: &'static dyn Format, file: &Path, matching: Option<Matching>) -> Result<Self> {
         let mut scoring = Self {

@@ -89,6 +89,7 @@ impl Checker {
             self.one_setting(&raw, &settings)?;
         }
         let tasks = self.tasks(&raw.tasks, &contexts)?;
+        self.check_scores(&raw, &tasks, engine)?;
         let stopping = raw.stopping.as_ref().map(|stopping| self.stopping(stopping)).transpose()?;
         let load = raw.load.as_ref().map(|load| self.load(load, &tasks, &contexts)).transpose()?;
         let gates: Vec<Gate> = raw
@@ -245,6 +246,8 @@ impl Checker {
             contexts: self.task_contexts(raw, contexts)?,
             arms: self.arms(raw, task)?,
             mode: self.mode(raw, task)?,
+            score: self.score(raw, task)?,
+            questions: self.questions(raw, task)?,
             text: self.text_source(raw, task)?,
             options,
             file: self.task_file(raw, task)?,
@@ -355,6 +358,7 @@ fn unknown_field_hint(message: &str) -> Option<String> {
 mod attach;
 mod judging;
 mod models;
+mod scoring;
 mod serving;
 #[cfg(test)]
 mod tests;

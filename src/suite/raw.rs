@@ -9,7 +9,7 @@ use toml::Spanned;
 
 use super::scalar::{Budget, Limit, Scalar, Tokens};
 use crate::record::suite::{FlashAttention, GateMetric, Sampling, StoppingRule};
-use crate::record::{Arm, Mode, Objective};
+use crate::record::{Arm, Mode, Objective, Scoring};
 
 pub mod loadtest;
 mod place;
@@ -321,6 +321,14 @@ pub struct RawTask {
     /// How the reply begins: `chat` (default), or `prefill` with the first words of an answer.
     #[schemars(with = "Option<Mode>")]
     pub mode: Option<Spanned<Mode>>,
+    /// How answers are scored: `match` (default), or `probability`: the right answer is forced, and its probability is
+    /// the score. All tasks of a suite have the same.
+    #[schemars(with = "Option<Scoring>")]
+    pub score: Option<Spanned<Scoring>>,
+    /// Questions to one text (default 1): the cases are so many in a row with the same prompt up to the question, which the
+    /// server's cache keeps.
+    #[schemars(with = "Option<u32>")]
+    pub questions: Option<Spanned<u32>>,
     /// A text file, or a folder of `.txt` and `.md` files, to hide needles in instead of generated prose;
     /// relative to the suite's folder.
     #[schemars(with = "Option<PathBuf>")]

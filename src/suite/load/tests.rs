@@ -335,3 +335,40 @@ fn a_plain_model_is_written_as_before() {
     let written = serde_json::to_string(&suite.models[0]).unwrap();
     assert_eq!(written, r#"{"name":"m","package":null,"path":"x/m.gguf","weights":"Q8_0","derive":[]}"#);
 }
+
+#[test]
+fn scores_by_probability_are_checked_before_anything_runs() {
+    let suite = |engine: &str, tasks: &str| {
+        let text = format!(
+            "name = \"a\"\ncontexts = [512]\n[engine]\nname = \"{engine}\"\n[[model]]\nname = \"m\"\npath = \"/m\"\n\
+             weights = \"Q8_0\"\n[reference]\n{tasks}"
+        );
+        super::super::parse(&text, Path::new("a.toml"), &[])
+    };
+    let task = |name: &str, keys: &str| format!("[[task]]\nname = \"{name}\"\nsamples = 8\n{keys}\n");
+    let scored = task("retrieval/niah_multikey_2", "score = \"probability\"\nquestions = 4");
+    let spec = suite("llama.cpp", &scored).unwrap().tasks.remove(0);
+    assert_eq!((spec.score, spec.questions), (crate::record::Scoring::Probability, 4));
+    assert_eq!([0, 3, 4, 7].map(|index| spec.round_of(index, 2)), [0, 0, 1, 1]);
+    for (engine, tasks, word) in [
+        (
+            "llama.cpp",
+            task("retrieval/graph_walks", "score = \"probability\""),
+            "no answer that could be scored",
+        ),
+        ("llama.cpp", task("retrieval/niah_single_1", "questions = 2"), "questions to one text"),
+        ("llama.cpp", task("retrieval/niah_multikey_2", "questions = 33"), "questions to one text"),
+        (
+            "llama.cpp",
+            task("retrieval/niah_multikey_2", "score = \"probability\"\noptions.thinking_tokens = 100"),
+            "thinking",
+        ),
+        ("llama.cpp", scored.clone() + &task("retrieval/common_words", ""), "must have the same score"),
+        ("vllm", scored.clone(), "does not tell how probable"),
+    ] {
+        let error = suite(engine, &tasks).unwrap_err();
+        assert!(error.to_string().contains(word), "{word}: {error}");
+    }
+    // What has no score of its own goes with either.
+    assert!(suite("llama.cpp", &(scored + &task("serving/speed", ""))).is_ok());
+}

@@ -1,0 +1,76 @@
+//! How answers are scored, and how many questions share a text.
+
+use super::super::checker::Checker;
+use super::super::raw::{RawSuite, RawTask};
+use crate::error::Result;
+use crate::measure::engine::Engine;
+use crate::record::Scoring;
+use crate::record::suite::TaskSpec;
+use crate::task;
+
+impl Checker {
+    pub(super) fn score(&self, raw: &RawTask, task: &dyn task::Task) -> Result<Scoring> {
+        let Some(score) = raw.score.as_ref().filter(|score| *score.get_ref() == Scoring::Probability) else {
+            return Ok(Scoring::Match);
+        };
+        if !task.card().needs.closed_answer {
+            let message = format!("{} has no answer that could be scored by probability", task.name());
+            return Err(self.error(score.span(), message, "leave this out"));
+        }
+        let thinks = raw
+            .options
+            .iter()
+            .find(|(name, value)| name.get_ref() == task::options::THINKING_TOKENS && value.get_ref().0 > 0);
+        match thinks {
+            Some((name, _)) => {
+                let message = "a budget for thinking beside a score by probability: a forced answer is not thought about";
+                Err(self.error(name.span(), message, "leave this out, or choose score = \"match\""))
+            }
+            None => Ok(Scoring::Probability),
+        }
+    }
+
+    pub(super) fn questions(&self, raw: &RawTask, task: &dyn task::Task) -> Result<u32> {
+        let Some(questions) = &raw.questions else { return Ok(1) };
+        let most = task.card().needs.questions;
+        self.within(questions, 1, most, "questions to one text (the task's most)")
+    }
+
+    /// Checks what no task can say alone: that all are scored alike, and that the engine can do it.
+    pub(super) fn check_scores(&self, raw: &RawSuite, tasks: &[TaskSpec], engine: &dyn Engine) -> Result<()> {
+        self.one_score(raw, tasks)?;
+        let forced = raw.tasks.iter().filter_map(|task| task.score.as_ref());
+        let Some(score) = forced.into_iter().find(|score| *score.get_ref() == Scoring::Probability) else {
+            return Ok(());
+        };
+        if engine.card().wire.forces_answers() {
+            return Ok(());
+        }
+        let message =
+            format!("{} does not tell how probable an answer is that it is made to give", engine.name());
+        Err(self
+            .error(score.span(), message, "this score")
+            .hint("llama.cpp and ik_llama.cpp do; elsewhere choose score = \"match\""))
+    }
+
+    /// Means over tasks are of one kind of score: a share of right answers and a probability are not pooled. A sum of both
+    /// would move with the mixture.
+    fn one_score(&self, raw: &RawSuite, tasks: &[TaskSpec]) -> Result<()> {
+        let counts = |spec: &&TaskSpec| {
+            task::find(&spec.name).is_some_and(|task| task.card().weight != task::Weight::Comparative)
+        };
+        let mut scored = tasks.iter().filter(counts);
+        let Some(first) = scored.next() else { return Ok(()) };
+        let Some(other) = scored.find(|spec| spec.score != first.score) else { return Ok(()) };
+        let place = raw.tasks.iter().find(|raw| *raw.name.get_ref() == other.name);
+        let span = place.map_or(0..0, |raw| raw.name.span());
+        let message = format!(
+            "{} is scored by {}, {} by {}: all tasks of a suite must have the same score",
+            other.name,
+            other.score.name(),
+            first.name,
+            first.score.name()
+        );
+        Err(self.error(span, message, "this task").hint("put them into two suites"))
+    }
+}
