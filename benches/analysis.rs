@@ -233,6 +233,8 @@ fn case(context: u32, index: u32) -> Case {
         max_tokens: 8,
         prompt_tokens: 100,
         target: serde_json::Value::Null,
+        forced: Vec::new(),
+        shared_tokens: 0,
     }
 }
 

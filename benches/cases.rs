@@ -67,6 +67,8 @@ fn make(name: &str, samples: &str) -> Result<()> {
         samples,
         arm: None,
         mode: Default::default(),
+        score: Default::default(),
+        questions: 1,
         text: None,
         options: Default::default(),
         file: None,

@@ -63,6 +63,8 @@ fn case(top_k: usize) -> Case {
         max_tokens: 1,
         prompt_tokens: ENDS[2] as u32 - 1,
         target: serde_json::Value::Null,
+        forced: Vec::new(),
+        shared_tokens: 0,
     }
     .seal()
 }

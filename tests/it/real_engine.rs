@@ -47,6 +47,78 @@ samples = 1
 arms = ["native", "constrained"]
 "#;
 
+/// The right answers are forced, four questions to a text, with and without speculation, whose accepted tokens have no
+/// probability of their own.
+#[test]
+fn answers_are_scored_by_their_probability_over_a_kept_text() {
+    const SUITE: &str = r#"
+name = "by-probability"
+contexts = [512]
+rounds = 1
+[[model]]
+name = "SmolLM2-135M-Instruct"
+package = "smollm2-135m-instruct"
+[reference]
+kv = "f16"
+[[setting]]
+kv = "q4_0"
+[[setting]]
+speculation = "ngram-simple"
+[[task]]
+name = "retrieval/niah_multikey_2"
+samples = 4
+questions = 4
+score = "probability"
+options.output_tokens = 16
+[[task]]
+name = "serving/speed"
+samples = 1
+options.output_tokens = 16
+"#;
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("suite.toml"), SUITE).unwrap();
+    let out = Command::new(env!("CARGO_BIN_EXE_kneepoint"))
+        .current_dir(dir.path())
+        .args(["run", "suite.toml", "--json"])
+        .env_remove("KNEEPOINT_RUNS_DIR")
+        .output()
+        .unwrap();
+    assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
+    let run = std::fs::read_dir(dir.path().join("runs")).unwrap().next().unwrap().unwrap().path();
+    let journal = kneepoint::record::journal::load(&run).unwrap();
+    let of = |setting: &str, replicate: u32| -> Vec<&kneepoint::record::Trial> {
+        let trials = journal.trials.iter().filter(|trial| trial.key.task == "retrieval/niah_multikey_2");
+        trials.filter(|trial| trial.key.setting == setting && trial.key.replicate == replicate).collect()
+    };
+    let qualities = |trials: &[&kneepoint::record::Trial]| -> Vec<f64> {
+        trials.iter().map(|trial| trial.outcome.score().unwrap().quality.unwrap()).collect()
+    };
+    let figure = |trial: &kneepoint::record::Trial, name: &str| {
+        trial.measured(name, kneepoint::record::Source::Engine).unwrap()
+    };
+    let reference = of("Q4_1 kv=f16", 0);
+    let scores = qualities(&reference);
+    assert_eq!(scores.len(), 4);
+    assert!(scores.iter().all(|score| *score > 0.0 && *score < 1.0), "{scores:?}");
+    // One server, one order of requests, greedy or not: the second visit is the first to the last digit.
+    assert_eq!(qualities(&of("Q4_1 kv=f16", 1)), scores);
+    // Speculation changes which tokens are computed together, not the probabilities.
+    let drafted = qualities(&of("Q4_1 kv=f16 spec=ngram-simple", 0));
+    assert!(scores.iter().zip(&drafted).all(|(a, b)| (a - b).abs() < 0.02), "{scores:?} {drafted:?}");
+    assert!(qualities(&of("Q4_1 kv=q4_0", 0)) != scores);
+    // The first question to the text is cold, the others find all of it in the cache.
+    assert_eq!(figure(reference[0], "cached_tokens"), 0.0);
+    for trial in &reference[1..] {
+        let case = journal.cases.iter().find(|case| case.id == trial.case).unwrap();
+        assert!(figure(trial, "cached_tokens") >= f64::from(case.shared_tokens), "{case:?}");
+        assert!(figure(trial, "computed_tokens") * 4.0 < figure(reference[0], "computed_tokens"));
+    }
+    // Speed comes from cases of its own.
+    let speed = journal.trials.iter().find(|trial| trial.key.task == "serving/speed").unwrap();
+    assert!(speed.measured("ttft_s", kneepoint::record::Source::Client).unwrap() > 0.0);
+    assert_eq!(reference[0].measured("ttft_s", kneepoint::record::Source::Client), None);
+}
+
 #[test]
 fn the_main_job_runs_on_a_real_server() {
     let dir = tempfile::tempdir().unwrap();

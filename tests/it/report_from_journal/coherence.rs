@@ -34,6 +34,8 @@ fn run(task: &str, cases: u32, prompt: Prompt, reply: impl Fn(&str, u32, u32) ->
         contexts: vec![CONTEXT],
         arms: Vec::new(),
         mode: Default::default(),
+        score: Default::default(),
+        questions: 1,
         text: None,
         options: Default::default(),
         file: None,
@@ -63,6 +65,8 @@ fn case(task: &str, index: u32, prompt: Prompt) -> Case {
         max_tokens: 128,
         prompt_tokens: 1024,
         target: serde_json::Value::Null,
+        forced: Vec::new(),
+        shared_tokens: 0,
     }
     .seal()
 }

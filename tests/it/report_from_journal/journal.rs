@@ -187,6 +187,8 @@ fn suite() -> Suite {
         contexts: CONTEXTS.to_vec(),
         arms: arms.to_vec(),
         mode: Default::default(),
+        score: Default::default(),
+        questions: 1,
         text: None,
         options: BTreeMap::new(),
         file: None,
@@ -277,6 +279,8 @@ fn case(task: &str, arm: Option<Arm>, context: u32, index: u32, samples: u32) ->
         max_tokens: 32,
         prompt_tokens: context - 32,
         target: serde_json::Value::Null,
+        forced: Vec::new(),
+        shared_tokens: 0,
     }
     .seal()
 }
