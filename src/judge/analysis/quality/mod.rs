@@ -16,20 +16,23 @@ use super::frame::{ScoredCase, VisitKey, arm_name};
 use super::measured::Measured;
 use super::run::Run;
 use super::summary::{AaSummary, Estimate, Verdict};
-use crate::judge::stats::{
-    CellDraws, ClusterSums, Differences, Interval, StudentUnits, holm, joint_draws, rng,
-};
+use crate::judge::stats::{CellDraws, ClusterSums, holm, joint_draws, rng};
 use crate::record::suite::Suite;
 use crate::record::{Prompt, Reply, Trial};
 use crate::task::Weight;
 
+mod evidence;
 pub(crate) mod interval;
 pub(crate) mod probability;
+mod rule;
+
+pub(crate) use evidence::Evidence;
 
 pub(crate) use interval::{
-    Difference, anytime_difference, anytime_score, contrast_of, mean_score, paired_difference, pooled,
+    Difference, anytime_difference, anytime_score, contrast_of, mean_score, paired_difference,
 };
 use interval::{difference_of, mean_of_means, mean_score_of};
+pub(crate) use rule::Rule;
 
 /// The items of one primary task (and arm) at one context length, by cluster.
 #[derive(Debug, Clone)]
@@ -62,47 +65,6 @@ struct Cell {
     credit: f64,
     /// Tasks of which it has no item in common with the reference.
     not_comparable: Vec<String>,
-}
-
-/// Paired differences as evidence that may be looked at any time.
-pub(crate) enum Evidence {
-    /// Of scores that are right or wrong, or graded: bets.
-    Bets(Differences),
-    /// Of probabilities: a t statistic of texts.
-    Texts(StudentUnits),
-}
-
-impl Evidence {
-    pub(crate) fn of(suite: &Suite, strata: &[ClusterSums]) -> Self {
-        match probability::Rule::of(suite) {
-            Some(rule) => Self::Texts(rule.units(strata)),
-            None => Self::Bets(pooled(strata)),
-        }
-    }
-
-    /// Interval of the mean that holds after every look at once.
-    pub(crate) fn confidence_sequence(&self, confidence: f64) -> Option<Interval> {
-        match self {
-            Self::Bets(differences) => differences.confidence_sequence(confidence),
-            Self::Texts(units) => units.confidence_sequence(confidence),
-        }
-    }
-
-    /// The mean; `None` without units.
-    pub(crate) fn mean(&self) -> Option<f64> {
-        match self {
-            Self::Bets(differences) => differences.mean(),
-            Self::Texts(units) => units.mean(),
-        }
-    }
-
-    /// How many units.
-    pub(crate) fn len(&self) -> usize {
-        match self {
-            Self::Bets(differences) => differences.len(),
-            Self::Texts(units) => units.len(),
-        }
-    }
 }
 
 /// Pairs of a visit with the reference's first one, added up by stratum and cluster.
@@ -381,44 +343,6 @@ pub(crate) fn judge(cells: &mut [Measured], level: &Level<'_>, suite: &Suite) {
         } else {
             rule.verdict(summary.difference.as_ref(), summary.p_holm, credit)
         };
-    }
-}
-
-/// The rule of docs/statistics.md, section 4.
-pub(crate) struct Rule {
-    /// Non-inferiority margin (points of the 0..1 scale).
-    pub(crate) margin: f64,
-    /// Mean absolute difference of the A/A pair; `None`: it did not run, so nothing is called worse.
-    pub(crate) floor: Option<f64>,
-    /// Level of the adjusted test (0..1).
-    pub(crate) level: f64,
-    /// The p-values come from E-values and decide alone what is worse: a confidence sequence is as valid, but
-    /// wider than the E-value's own.
-    pub(crate) anytime: bool,
-}
-
-impl Rule {
-    /// `no_worse` when the whole interval lies above minus the margin; `worse` when it lies below zero, the
-    /// difference is beyond the A/A floor, and the test holds over all cells; else not separable. A
-    /// difference that is both (small, certain and within the margin) is `no_worse`.
-    ///
-    /// An item that broke counts as lost, on the reference too. `credit` is what the setting gains on those: it is
-    /// taken off before anything is called `no_worse`, for a reference that dies on the hard items proves nothing of
-    /// the others.
-    pub(crate) fn verdict(&self, difference: Option<&Estimate>, p_holm: Option<f64>, credit: f64) -> Verdict {
-        let Some(Estimate { value, low: Some(low), high: Some(high), .. }) = difference else {
-            return Verdict::NotSeparable;
-        };
-        let beyond_floor = self.floor.is_some_and(|floor| value.abs() > floor);
-        let significant = p_holm.is_some_and(|p| p <= self.level);
-        let below = if self.anytime { *value < 0.0 } else { *high < 0.0 };
-        if *low - credit > -self.margin {
-            Verdict::NoWorse
-        } else if below && beyond_floor && significant {
-            Verdict::Worse
-        } else {
-            Verdict::NotSeparable
-        }
     }
 }
 

@@ -1,0 +1,47 @@
+//! Paired differences of two cells, whatever their scores are.
+
+use super::interval::pooled;
+use super::probability;
+use crate::judge::stats::{ClusterSums, Differences, Interval, StudentUnits};
+use crate::record::suite::Suite;
+
+/// Paired differences as evidence that may be looked at any time.
+pub(crate) enum Evidence {
+    /// Of scores that are right or wrong, or graded: bets.
+    Bets(Differences),
+    /// Of probabilities: a t statistic of texts.
+    Texts(StudentUnits),
+}
+
+impl Evidence {
+    pub(crate) fn of(suite: &Suite, strata: &[ClusterSums]) -> Self {
+        match probability::Rule::of(suite) {
+            Some(rule) => Self::Texts(rule.units(strata)),
+            None => Self::Bets(pooled(strata)),
+        }
+    }
+
+    /// Interval of the mean that holds after every look at once.
+    pub(crate) fn confidence_sequence(&self, confidence: f64) -> Option<Interval> {
+        match self {
+            Self::Bets(differences) => differences.confidence_sequence(confidence),
+            Self::Texts(units) => units.confidence_sequence(confidence),
+        }
+    }
+
+    /// The mean; `None` without units.
+    pub(crate) fn mean(&self) -> Option<f64> {
+        match self {
+            Self::Bets(differences) => differences.mean(),
+            Self::Texts(units) => units.mean(),
+        }
+    }
+
+    /// How many units.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Bets(differences) => differences.len(),
+            Self::Texts(units) => units.len(),
+        }
+    }
+}
