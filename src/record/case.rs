@@ -124,7 +124,6 @@ pub struct Case {
     pub shared_tokens: u32,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
 fn is_zero(number: &u32) -> bool {
     *number == 0
 }

@@ -9,11 +9,10 @@ use crate::record::{Case, Forced, ForcedForm, ForcedPart, Outcome, Part, Reply, 
 pub const LOG_PROBABILITY: &str = "log_probability";
 
 /// Returns a part of an answer: what the reply has said before it, and what it may say now. Each form is tokenized as it
-/// stands behind that.
+/// stands behind that; one whose tokens reach over the seam has none, and its case will be unscored.
 ///
 /// # Errors
-/// When the server cannot tokenize, tokens reach over the seam (the form cannot be said behind what was begun), or one form
-/// is the beginning of another one: their probabilities would be counted twice.
+/// When the server cannot tokenize, or one form is the beginning of another one: their probabilities would be counted twice.
 pub fn part(
     begun: &str,
     forms: &[String],
@@ -28,13 +27,8 @@ pub fn part(
     let front = tokens.tokenize(begun)?;
     let forms = forms.iter().map(|form| {
         let whole = tokens.tokenize(&format!("{begun}{form}"))?;
-        match whole.strip_prefix(front.as_slice()).filter(|tail| !tail.is_empty()) {
-            Some(tail) => Ok(ForcedForm { text: form.clone(), tokens: tail.to_vec() }),
-            None => Err(Error::runtime(format!(
-                "the tokens of `{begun}{form}` do not begin with those of `{begun}`: the answer's probability cannot be told"
-            ))
-            .hint("score this task by match with this model: score = \"match\"")),
-        }
+        let tail = whole.strip_prefix(front.as_slice()).unwrap_or_default();
+        Ok(ForcedForm { text: form.clone(), tokens: tail.to_vec() })
     });
     Ok(ForcedPart { begun: begun.to_owned(), forms: forms.collect::<Result<_>>()?, depth })
 }
@@ -76,6 +70,12 @@ fn probability(at: usize, part: &ForcedPart, forced: &[Forced]) -> Result<f64, S
 /// The answer must be said with the tokens that the tokenizer makes of it: another spelling has another probability. Where
 /// the server names no tokens, their number must be right.
 fn canonical(form: &ForcedForm, forced: &Forced) -> Result<(), String> {
+    if form.tokens.is_empty() {
+        return Err(format!(
+            "the tokens of `{}` reach into what was begun: its probability cannot be told",
+            form.text
+        ));
+    }
     let alike = forced.tokens.len() == form.tokens.len()
         && forced
             .tokens
@@ -154,6 +154,8 @@ mod tests {
         };
         let made = of(&[" seven", " eight"]).unwrap();
         assert!(made.forms.iter().all(|form| !form.tokens.is_empty()));
+        // A letter of the word that was begun: the tokens of the whole are others from there on.
+        assert!(of(&["s"]).unwrap().forms[0].tokens.is_empty());
         assert!(of(&[" seven", " sevenfold"]).unwrap_err().to_string().contains("beginning"));
     }
 }

@@ -47,6 +47,19 @@ samples = 1
 arms = ["native", "constrained"]
 "#;
 
+/// Runs a suite in a folder of its own.
+fn run(suite: &str) -> (tempfile::TempDir, std::process::Output) {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("suite.toml"), suite).unwrap();
+    let out = Command::new(env!("CARGO_BIN_EXE_kneepoint"))
+        .current_dir(dir.path())
+        .args(["run", "suite.toml", "--json"])
+        .env_remove("KNEEPOINT_RUNS_DIR")
+        .output()
+        .unwrap();
+    (dir, out)
+}
+
 /// The right answers are forced, four questions to a text, with and without speculation, whose accepted tokens have no
 /// probability of their own.
 #[test]
@@ -75,14 +88,7 @@ name = "serving/speed"
 samples = 1
 options.output_tokens = 16
 "#;
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("suite.toml"), SUITE).unwrap();
-    let out = Command::new(env!("CARGO_BIN_EXE_kneepoint"))
-        .current_dir(dir.path())
-        .args(["run", "suite.toml", "--json"])
-        .env_remove("KNEEPOINT_RUNS_DIR")
-        .output()
-        .unwrap();
+    let (dir, out) = run(SUITE);
     assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
     let run = std::fs::read_dir(dir.path().join("runs")).unwrap().next().unwrap().unwrap().path();
     let journal = kneepoint::record::journal::load(&run).unwrap();
@@ -121,14 +127,7 @@ options.output_tokens = 16
 
 #[test]
 fn the_main_job_runs_on_a_real_server() {
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("suite.toml"), SUITE).unwrap();
-    let out = Command::new(env!("CARGO_BIN_EXE_kneepoint"))
-        .current_dir(dir.path())
-        .args(["run", "suite.toml", "--json"])
-        .env_remove("KNEEPOINT_RUNS_DIR")
-        .output()
-        .unwrap();
+    let (dir, out) = run(SUITE);
     let said = String::from_utf8_lossy(&out.stderr);
     assert_eq!(out.status.code(), Some(0), "{said}");
     let summary: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();

@@ -155,8 +155,8 @@ impl Client {
     /// (temperature 1).
     ///
     /// # Errors
-    /// As [`Client::chat`]; an [unsupported](Failure::unsupported) one when the engine cannot do that, and an integrity
-    /// failure when something else was said.
+    /// As [`Client::chat`]; an [unsupported](Failure::unsupported) one when the engine cannot do that, refuses it, or says
+    /// something else than what was forced.
     pub async fn force(
         &self,
         conversation: &Conversation<'_>,
@@ -178,7 +178,7 @@ impl Client {
                         .await?;
                     let known = again.tokens.first().filter(|first| first.bytes == token.bytes);
                     let known = known.and_then(ToldToken::known).ok_or_else(|| {
-                        Failure::integrity(
+                        Failure::unsupported(
                             "a token of the forced answer has no probability, asked alone neither",
                         )
                     })?;
@@ -212,7 +212,7 @@ impl Client {
         whole: bool,
     ) -> Result<Told, Failure> {
         let body = self.writer.force(conversation, &Sampling::default(), max_tokens, form)?;
-        let answer = self.http.post(self.endpoints.chat, &body).await?;
+        let answer = self.http.post(self.endpoints.chat, &body).await.map_err(forced::refused)?;
         forced::read(&answer, form, whole, self.http.limits())
             .map_err(|failure| self.http.without_key(failure))
     }
@@ -319,7 +319,7 @@ impl Client {
 /// An answer in two at a byte.
 fn split(form: &str, at: usize) -> Result<(&str, &str), Failure> {
     form.split_at_checked(at).ok_or_else(|| {
-        Failure::integrity(
+        Failure::unsupported(
             "the probability of a part of a character is not known: the answer cannot be scored",
         )
     })

@@ -1,7 +1,8 @@
 //! What a server says of an answer that it was made to give: the tokens, and how probable each was before.
 //!
 //! Read from the `logprobs` of a chat completion in one piece. Nothing is guessed: an answer that is not the one that was
-//! forced, or whose tokens do not all have a probability, is a failure.
+//! forced, or whose tokens do not all have a probability, has no score: the case does not apply to such a server, and is
+//! not lost.
 
 use std::collections::BTreeMap;
 
@@ -57,8 +58,16 @@ pub(super) fn read(answer: &Answer, form: &str, whole: bool, limits: &Limits) ->
     let listed = listed.filter(|listed| !listed.is_empty()).ok_or_else(|| {
         Failure::unsupported("this server lists no probabilities beside a forced answer (`logprobs`)")
     })?;
-    let (tokens, ends) = tokens_of(listed, form, whole).map_err(Failure::integrity)?;
+    let (tokens, ends) = tokens_of(listed, form, whole).map_err(Failure::unsupported)?;
     Ok(Told { tokens, ends, measurements: exchange.measurements, last: exchange.last })
+}
+
+/// What a refusal of a forced answer means: the server takes no such grammar. That says nothing about the setting's answers.
+pub(super) fn refused(failure: Failure) -> Failure {
+    if failure.refuses_the_request() {
+        return Failure::unsupported(format!("the server refuses to be made to answer: {}", failure.message));
+    }
+    failure
 }
 
 /// Reads how probable it is that a reply ends where it is: from the list of its next token.
@@ -185,6 +194,13 @@ mod tests {
         };
         let parts: Vec<Value> = "é".as_bytes().iter().map(part).collect();
         assert_eq!(forced(&parts, "é").unwrap().tokens.len(), 2);
+    }
+
+    #[test]
+    fn a_server_that_refuses_the_grammar_has_no_score_and_one_that_is_gone_has_failed() {
+        let refused_with = |message: &str| refused(Failure::request(message)).unsupported;
+        assert!(refused_with("HTTP 400: failed to parse grammar"));
+        assert!(!refused_with("HTTP 503: loading model") && !refused_with("connection refused"));
     }
 
     /// As llama-server has it for tokens of a draft that it accepted.

@@ -118,7 +118,6 @@ const fn one() -> u32 {
     1
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
 fn is_one(number: &u32) -> bool {
     *number == 1
 }
