@@ -216,7 +216,7 @@ impl ScoredCases {
             let error = format!("{place}: this kneepoint has no task {}", case.task);
             return self.error(Some(id.to_owned()), error);
         };
-        let outcome = task.score(case, reply);
+        let outcome = task.judge(case, reply);
         self.answered.insert(id.to_owned());
         let score = outcome.score();
         let quality = score.and_then(|score| score.quality);
@@ -275,7 +275,7 @@ fn run_again(folder: &Path) -> Result<u8> {
 fn judge_again(trial: &Trial, case: Option<&Case>) -> Outcome {
     let again = match (&trial.outcome, &trial.reply, case) {
         (Outcome::Failed { .. }, ..) => None,
-        (_, Some(reply), Some(case)) => task::find(&case.task).map(|task| task.score(case, reply)),
+        (_, Some(reply), Some(case)) => task::find(&case.task).map(|task| task.judge(case, reply)),
         _ => None,
     };
     again.unwrap_or_else(|| trial.outcome.clone())

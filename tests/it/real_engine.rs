@@ -119,6 +119,15 @@ options.output_tokens = 16
         assert!(figure(trial, "cached_tokens") >= f64::from(case.shared_tokens), "{case:?}");
         assert!(figure(trial, "computed_tokens") * 4.0 < figure(reference[0], "computed_tokens"));
     }
+    // The journal alone gives the same scores again.
+    let again = Command::new(env!("CARGO_BIN_EXE_kneepoint"))
+        .current_dir(dir.path())
+        .args(["score", "latest"])
+        .env_remove("KNEEPOINT_RUNS_DIR")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&again.stderr);
+    assert!(said.contains(" 0 with another judgement"), "{said}");
     // Speed comes from cases of its own.
     let speed = journal.trials.iter().find(|trial| trial.key.task == "serving/speed").unwrap();
     assert!(speed.measured("ttft_s", kneepoint::record::Source::Client).unwrap() > 0.0);

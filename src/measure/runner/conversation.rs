@@ -42,7 +42,9 @@ impl HeldConversation {
         let mut turns = Turns::default();
         if !case.forced.is_empty() {
             let (forced, failure) = ForcedAnswer::ask(client, engine, case, warm).await;
-            return Self { reply: Some(forced.reply()), measurements: forced.measurements(), failure };
+            // Half an answer has no probability.
+            let reply = failure.is_none().then(|| forced.reply());
+            return Self { reply, measurements: forced.measurements(), failure };
         }
         let failure = match &case.prompt {
             Prompt::Chat { .. } => turns.converse(client, engine, task, case, sampling, warm).await.err(),

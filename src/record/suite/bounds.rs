@@ -159,6 +159,7 @@ impl TaskSpec {
         let name = &self.name;
         texts("the name of a task", [name.as_str()])?;
         within(&format!("samples of {name}"), self.samples, &SAMPLES)?;
+        within(&format!("questions of {name}"), self.questions, &SAMPLES)?;
         if let Some(stray) = self.contexts.iter().find(|context| !contexts.contains(context)) {
             return Err(format!("{name} runs at {stray} tokens, which is no context length of the suite"));
         }
