@@ -125,7 +125,7 @@ fn warnings(summary: &serde_json::Value) -> String {
 
 #[test]
 fn a_server_with_nothing_but_openais_interface_is_measured_and_left_running() {
-    let mut server = Mock::start(&format!("--like openai --api-key {KEY} --decode-ms 1 --prefill-ms 0.01"));
+    let mut server = Mock::start(&format!("--like openai --api-key {KEY} --decode-ms 10 --prefill-ms 0.01"));
     let dir = tempfile::tempdir().unwrap();
     let engine = format!("name = \"openai\"\nurl = \"{}/v1/\"\napi_key_env = \"{KEY_NAME}\"", server.url);
     let out = kneepoint(dir.path(), &suite(&engine), Some(KEY));
@@ -255,7 +255,8 @@ fn figure(exchange: &kneepoint::measure::client::Exchange, name: &str) -> Option
 
 #[test]
 fn vllms_interface_is_spoken() {
-    let server = Mock::start("--like vllm --decode-ms 1 --prefill-ms 0.01");
+    // Tokens far enough apart that no two arrive together on a busy machine.
+    let server = Mock::start("--like vllm --decode-ms 20 --prefill-ms 0.01");
     let client = Client::new(&server.url, VLLM, Limits::default()).unwrap();
     let client = client.speaking(&wire::Vllm).of_model("mock");
     block_on(async {
