@@ -14,7 +14,7 @@ use crate::measure::engine;
 pub(super) fn pick(args: &PickArgs, global: &Global) -> Result<u8> {
     let folder = runs::find(&global.runs_dir, &args.run)?;
     let picked = pick::pick(&super::output::open(&folder)?, &request(args), &engine::to_serve)?;
-    if args.json { print_json(&picked) } else { print(&report::pick(&picked)) }
+    if args.json { print_json(&picked) } else { print(&report::pick(&picked)?) }
 }
 
 fn request(args: &PickArgs) -> PickRequest {

@@ -12,5 +12,5 @@ pub(super) fn route(args: &RouteArgs, global: &Global) -> Result<u8> {
     let folder = runs::find(&global.runs_dir, &args.run)?;
     let request = RouteRequest { fast: args.fast.clone(), smart: args.smart.clone() };
     let routed = route::route(&super::output::open(&folder)?, &request)?;
-    if args.json { print_json(&routed) } else { print(&report::route(&routed)) }
+    if args.json { print_json(&routed) } else { print(&report::route(&routed)?) }
 }

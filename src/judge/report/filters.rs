@@ -11,8 +11,9 @@ use serde::{Serialize, Serializer};
 use super::effective::Reached;
 use super::text;
 use crate::judge::analysis::compare::Threshold;
+use crate::judge::analysis::pick::Goal;
 use crate::judge::analysis::summary::{
-    DivergenceVerdict, Estimate, NightBefore, SpeculationVerdict, Verdict,
+    DivergenceVerdict, Estimate, MemoryKind, NightBefore, SpeculationVerdict, Verdict,
 };
 use crate::record::StopReason;
 use crate::record::suite::Arrivals;
@@ -104,6 +105,8 @@ impl Serialize for Figure {
 
 /// Bytes with a binary unit.
 pub(super) const BYTES: Figure = Figure::new("bytes", |bytes| text::bytes(bytes as u64));
+/// By how much something is ahead (0.1 is 10%).
+pub(super) const LEAD: Figure = Figure::new("lead", |lead| text::change(1.0 + lead));
 /// A KLD (nat).
 pub(super) const NAT: Figure = Figure::new("nat", text::nat);
 /// A difference of scores in points, with its sign.
@@ -129,6 +132,7 @@ pub(super) const IN_NAT: Figure = Figure::new("in_nat", |change| format!("{} nat
 /// Every figure that templates write.
 const FIGURES: &[Figure] = &[
     BYTES,
+    LEAD,
     NAT,
     POINTS,
     RATE,
@@ -164,6 +168,8 @@ type Words = fn(&Value) -> Option<String>;
 const WORDS: &[(&str, Words)] = &[
     ("arrivals", |value| read::<Arrivals>(value).map(Arrivals::words)),
     ("divergence_verdict", |value| read(value).map(|verdict| divergence(verdict).to_owned())),
+    ("goal", |value| read(value).map(|goal| named(goal).to_owned())),
+    ("memory_kind", |value| read::<MemoryKind>(value).map(|kind| kind.words().to_owned())),
     ("reached", |value| read::<Reached>(value).map(Reached::words)),
     ("speculation_verdict", |value| {
         read::<SpeculationVerdict>(value).map(|verdict| verdict.words().to_owned())
@@ -177,6 +183,16 @@ const WORDS: &[(&str, Words)] = &[
 /// Returns the value as what it was before it came into the template.
 fn read<T: DeserializeOwned>(value: &Value) -> Option<T> {
     T::deserialize(value).ok()
+}
+
+const fn named(goal: Goal) -> &'static str {
+    match goal {
+        Goal::Decode => "highest decode rate",
+        Goal::Ttft => "shortest time to the first token",
+        Goal::Memory => "least memory",
+        Goal::Energy => "least energy for a request",
+        Goal::Knee => "best compromise of the suite's objectives",
+    }
 }
 
 const fn divergence(verdict: DivergenceVerdict) -> &'static str {

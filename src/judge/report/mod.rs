@@ -4,7 +4,6 @@
 use crate::error::Result;
 use crate::judge::analysis::summary::{Estimate, Summary};
 
-mod blocks;
 mod columns;
 mod compare;
 mod csv;

@@ -35,7 +35,7 @@ fn refused<'p>(pick: &'p Pick, setting: &str) -> &'p [String] {
 #[test]
 fn the_fastest_setting_that_keeps_the_quality_is_picked() {
     let pick = pick(&PickRequest::new(2048)).unwrap();
-    insta::assert_snapshot!(report::pick(&pick));
+    insta::assert_snapshot!(report::pick(&pick).unwrap());
     // q4_0 caches lose a quarter and more, whatever their speed.
     let quickest = pick.candidates.iter().find(|row| row.setting.contains("Q4_1 kv=q4_0")).unwrap();
     assert!(quickest.better_looking && quickest.refused[0].contains("below the reference's"));
@@ -92,7 +92,7 @@ fn a_context_that_was_not_measured_takes_a_flag() {
     assert!(between.command.as_deref().unwrap().contains("-c 1024"));
 
     let beyond = pick(&PickRequest { extrapolate: true, ..PickRequest::new(8192) }).unwrap();
-    insta::assert_snapshot!(report::pick(&beyond));
+    insta::assert_snapshot!(report::pick(&beyond).unwrap());
     assert_eq!(beyond.based_on, [2048]);
     // By the metadata: 30 layers x 2 x 192 values x 2 bytes for each of 8192 tokens.
     assert_eq!(beyond.memory.kv_bytes, Some(30 * 2 * 192 * 2 * 8192));
@@ -375,7 +375,7 @@ fn route(journal: &Journal) -> Route {
 #[test]
 fn a_policy_that_knows_where_the_fast_one_fails_beats_the_front() {
     let routed = route(&two_speeds(|trial| trial.key.context == 2048));
-    insta::assert_snapshot!(report::route(&routed));
+    insta::assert_snapshot!(report::route(&routed).unwrap());
     assert_eq!((routed.fast.as_str(), routed.smart.as_str()), (FAST, REFERENCE));
     let by_length =
         routed.policies.iter().find(|row| row.kind == PolicyKind::Threshold(Feature::PromptTokens)).unwrap();

@@ -18,6 +18,7 @@ mod memory;
 mod tasks;
 
 use drafts::DraftPositions;
+pub(super) use memory::CheckRow;
 use memory::MemoryRow;
 use tasks::{DepthTable, FiguresTable, TaskGrid};
 
