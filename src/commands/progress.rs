@@ -12,7 +12,7 @@ use crate::judge::report::{about, plain};
 use crate::measure::model::Progress;
 use crate::measure::runner::{Eta, Event, Subscriber};
 use crate::record::journal::LaunchRecord;
-use crate::record::{Decision, Outcome, Trial, TrialKey};
+use crate::record::{Decision, OpenCell, Outcome, Outlook, Trial, TrialKey};
 
 /// Between two lines of a run that nobody watches on a terminal.
 const EVERY: Duration = Duration::from_secs(180);
@@ -80,6 +80,14 @@ impl Display {
         self.bar.set_prefix(self.status().left());
     }
 
+    fn note_open(&mut self, cells: &[OpenCell]) {
+        for OpenCell { setting, context, outlook } in cells {
+            self.say(&format!("{setting} at {context} is open: {}", outlook_in_words(outlook)));
+        }
+        self.status().open = cells.iter().map(|cell| cell.outlook).collect();
+        self.bar.set_prefix(self.status().left());
+    }
+
     fn say(&self, text: &str) {
         if self.bar.is_hidden() {
             tracing::info!("{text}");
@@ -99,6 +107,16 @@ fn every() -> Duration {
     seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or(EVERY)
 }
 
+/// What a verdict would take, if what comes is like what came.
+fn outlook_in_words(outlook: &Outlook) -> String {
+    let Outlook { unit, seen, needed, further_s } = *outlook;
+    let time = further_s.map_or(String::new(), |further| format!(", {} more", about(further)));
+    match needed {
+        Some(needed) => format!("{seen} of about {needed} {} seen{time}", unit.name()),
+        None => format!("{seen} {} seen, and no number of them is expected to decide it", unit.name()),
+    }
+}
+
 /// How far a run is.
 #[derive(Default)]
 struct Status {
@@ -112,6 +130,8 @@ struct Status {
     launching: Option<Instant>,
     /// A trial is on its way.
     trial: Option<Instant>,
+    /// Of the cells whose verdict was open after the last round.
+    open: Vec<Outlook>,
 }
 
 impl Status {
@@ -143,9 +163,22 @@ impl Status {
     /// What is left, in words: less what the trial in progress has taken already.
     fn left(&self) -> String {
         let in_progress = self.trial.map_or(0.0, |began| began.elapsed().as_secs_f64());
-        match self.eta.as_ref().and_then(Eta::left_s) {
+        let left = match self.eta.as_ref().and_then(Eta::left_s) {
             Some(seconds) => format!("about {} left", about((seconds - in_progress).max(1.0))),
             None => "time left not known yet".to_owned(),
+        };
+        left + &self.open_cells()
+    }
+
+    /// How many verdicts are open, and how far the farthest of them is, as it was at the end of the last round.
+    fn open_cells(&self) -> String {
+        let farthest = self.open.iter().filter_map(|outlook| outlook.further_s).reduce(f64::max);
+        let farthest =
+            farthest.map_or(String::new(), |further| format!(", the last in about {}", about(further)));
+        match self.open.len() {
+            0 => String::new(),
+            1 => format!(", 1 verdict open{farthest}"),
+            more => format!(", {more} verdicts open{farthest}"),
         }
     }
 
@@ -231,6 +264,7 @@ impl Subscriber for Display {
                 let (setting, context) = (&decision.setting, decision.context);
                 self.say(&format!("{setting} at {context} stops: {}", decision.because));
             }
+            Event::Open(cells) => self.note_open(cells),
             Event::Note(note) => self.bar.suspend(|| tracing::warn!("{note}")),
             Event::LoadtestVisit { visit, steps } => {
                 let mut status = self.status();

@@ -35,6 +35,51 @@ impl Decision {
     }
 }
 
+/// A cell whose verdict is open, and what it would take.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct OpenCell {
+    /// Setting label.
+    pub setting: String,
+    /// Context length (tokens).
+    pub context: u32,
+    /// What it would take.
+    pub outlook: Outlook,
+}
+
+/// What a verdict would take, if what comes is like what came.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Outlook {
+    /// What is counted.
+    pub unit: EvidenceUnit,
+    /// Units so far.
+    pub seen: u32,
+    /// Units in all with which the verdict is expected; `None`: none that anybody would wait for.
+    pub needed: Option<u32>,
+    /// Time that servers would work on the further ones (s), the reference's share included; `None` where no reply was timed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub further_s: Option<f64>,
+}
+
+/// What evidence of a paired difference counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EvidenceUnit {
+    /// Pairs of independent cases, or of clusters of them.
+    Pairs,
+    /// Texts, each with its questions.
+    Texts,
+}
+
+impl EvidenceUnit {
+    /// Returns the name in sentences.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pairs => "pairs",
+            Self::Texts => "texts",
+        }
+    }
+}
+
 /// Why a cell was stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -42,6 +87,8 @@ pub enum StopReason {
     /// Its verdict cannot change any more; of the reference's second visit: the noise floor is shown to be below
     /// the margin.
     Settled,
+    /// No verdict can be expected within what is planned.
+    Undecidable,
     /// Another setting is better, and no worse on speed and memory.
     Dominated,
     /// The budget is spent.

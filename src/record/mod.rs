@@ -31,7 +31,7 @@ mod warning;
 
 pub use arm::{Arm, Mode};
 pub use case::{ANY_OBJECT, Band, Case, Prompt};
-pub use decision::{Decision, StopReason};
+pub use decision::{Decision, EvidenceUnit, OpenCell, Outlook, StopReason};
 pub use engine::{Argv, Build, Effective, EngineInfo, Placement, shell_word};
 pub use forced::{Forced, ForcedForm, ForcedPart, ForcedToken, Path as ForcedPath, Scoring};
 pub use hash::{hex, short_hash};
@@ -43,6 +43,6 @@ pub use objective::{Direction, Objective};
 pub use outcome::{Outcome, Part, Score, Stage};
 pub use reply::{Distribution, FinishReason, PackedDistributions, Packing, Reply};
 pub use served::{DraftPoint, DraftPosition, DraftTrace, Overlong, Served};
-pub use stop_rule::StopRule;
+pub use stop_rule::{Look, StopRule};
 pub use trial::{Trial, TrialKey};
 pub use warning::Warning;

@@ -111,7 +111,7 @@ impl Outcome {
         }
     }
 
-    /// The score (0..1) as settings are compared by it: what broke is lost, for a server that dies on the hard items
+    /// The score (0..1) as settings are compared by it: what broke is lost, for a server that dies on the hard cases
     /// must not look the better for it. `None` for what does not apply and for what has no score of its own.
     pub fn judged(&self) -> Option<f64> {
         match self {

@@ -50,7 +50,7 @@ pub struct Visit {
 }
 
 /// Lays out a run. In each round every cell is visited once, the reference a second time at the end (A/A);
-/// the order is reversed from round to round so that drift favours no cell. Item `i` belongs to round
+/// the order is reversed from round to round so that drift favours no cell. Case `i` belongs to round
 /// `i % rounds`; with several questions to one text, it is the texts that take turns.
 ///
 /// # Errors
@@ -216,7 +216,7 @@ impl Planned {
         filtered.then(|| "the run's filters leave it out".to_owned())
     }
 
-    /// Why an item that was asked beside `streams - 1` others is not of the load phase; `None` when it is.
+    /// Why a case that was asked beside `streams - 1` others is not of the load phase; `None` when it is.
     pub fn stranger_under_load(&self, streams: u32, key: &TrialKey) -> Option<String> {
         let quality = self.load.as_ref().and_then(|load| Some((load, load.quality.as_ref()?)));
         let Some((load, quality)) = quality else {

@@ -1,16 +1,25 @@
 //! The one thing that crosses from judging to measuring while a run goes on: whether a cell may stop.
 
-use super::decision::Decision;
+use super::decision::{Decision, OpenCell};
 use super::journal::Journal;
 use crate::error::Result;
+
+/// What a look between two rounds shows.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Look {
+    /// Cells that stop.
+    pub stopped: Vec<Decision>,
+    /// Cells that go on because their verdict is open, with what it would take.
+    pub open: Vec<OpenCell>,
+}
 
 /// Decides between two rounds which cells need not go on. Judging makes such rules, and measuring obeys them: the one
 /// thing that crosses from one to the other while a run goes on.
 pub trait StopRule: Sync {
-    /// Cells that stop after a round (from 0), given everything that was measured until its end. The same journal gives
+    /// Which cells stop after a round (from 0), given everything that was measured until its end. The same journal gives
     /// the same decisions; cells that the journal's own decisions stopped already are not named again.
     ///
     /// # Errors
     /// When the journal does not hold together.
-    fn decide(&self, so_far: &Journal, after_round: u32) -> Result<Vec<Decision>>;
+    fn decide(&self, so_far: &Journal, after_round: u32) -> Result<Look>;
 }

@@ -25,6 +25,7 @@ pub mod loadtest;
 mod measured;
 mod memory;
 pub mod memory_formula;
+mod outlook;
 mod pareto;
 pub mod pick;
 pub mod power;

@@ -13,21 +13,24 @@ use super::quality::{self, Evidence, Level};
 use super::run::Run;
 use super::summary::{Estimate, StoppingSummary, Verdict};
 use super::words::{points, thousands};
-use super::{Registry, Tasks, cells, pareto};
+use super::{Registry, Tasks, cells, outlook, pareto};
 use crate::error::Result;
 use crate::record::journal::{Journal, LaunchRecord};
 use crate::record::suite::{Stopping, StoppingRule, Suite};
-use crate::record::{Decision, Direction, Objective, Source, StopReason, StopRule, Trial, metric};
+use crate::record::{
+    Decision, Direction, Look, Objective, OpenCell, Source, StopReason, StopRule, Trial, metric,
+};
 
 /// Draws of the speed intervals that racing looks at.
 const DRAWS: u32 = 1000;
 
-/// The rule of `[stopping]`: cells stop when their verdict is settled, and with racing when another setting is better.
+/// The rule of `[stopping]`: cells stop when their verdict is settled, or cannot be expected within what is planned, and with
+/// racing when another setting is better.
 #[derive(Debug, Clone, Copy)]
 pub struct Sequential;
 
 impl StopRule for Sequential {
-    fn decide(&self, so_far: &Journal, after_round: u32) -> Result<Vec<Decision>> {
+    fn decide(&self, so_far: &Journal, after_round: u32) -> Result<Look> {
         decide(so_far, after_round)
     }
 }
@@ -37,7 +40,7 @@ impl StopRule for Sequential {
 ///
 /// # Errors
 /// When the journal does not hold together.
-pub fn decide(journal: &Journal, after_round: u32) -> Result<Vec<Decision>> {
+pub fn decide(journal: &Journal, after_round: u32) -> Result<Look> {
     decide_with(journal, after_round, &Registry)
 }
 
@@ -45,23 +48,30 @@ pub fn decide(journal: &Journal, after_round: u32) -> Result<Vec<Decision>> {
 ///
 /// # Errors
 /// As [`decide`].
-pub fn decide_with(journal: &Journal, after_round: u32, tasks: &dyn Tasks) -> Result<Vec<Decision>> {
+pub fn decide_with(journal: &Journal, after_round: u32, tasks: &dyn Tasks) -> Result<Look> {
     let Some(stopping) = journal.header.suite.stopping else {
-        return Ok(Vec::new());
+        return Ok(Look::default());
     };
     let journal = until(journal, after_round);
     let mut run = Run::new(&journal, tasks)?;
     run.resampling.draws = run.resampling.draws.min(DRAWS);
-    let mut deciding = EarlyStopping { run: &run, after_round, racing: false, decisions: Vec::new() };
+    let mut deciding = EarlyStopping {
+        run: &run,
+        stopping,
+        after_round,
+        racing: false,
+        decisions: Vec::new(),
+        open: Vec::new(),
+    };
     if let Some(rule) = stopping.rule {
         deciding.racing = rule == StoppingRule::Racing;
         for &context in &run.suite.contexts {
             deciding.judge_level(context)?;
         }
     }
-    deciding.hold_budget(&stopping);
+    deciding.hold_budget();
     deciding.release_reference();
-    Ok(deciding.decisions)
+    Ok(deciding.look())
 }
 
 /// The journal as it was at the end of a round.
@@ -78,9 +88,11 @@ fn until(journal: &Journal, round: u32) -> Cow<'_, Journal> {
 
 struct EarlyStopping<'r, 'a> {
     run: &'r Run<'a>,
+    stopping: Stopping,
     after_round: u32,
     racing: bool,
     decisions: Vec<Decision>,
+    open: Vec<OpenCell>,
 }
 
 impl EarlyStopping<'_, '_> {
@@ -101,15 +113,16 @@ impl EarlyStopping<'_, '_> {
     fn judge_level(&mut self, context: u32) -> Result<()> {
         let level = Level::new(self.run, context);
         let mut cells = cells::of_level(self.run, &level, &Comparison::default())?;
-        quality::judge(&mut cells, &level, self.run.suite);
+        quality::judge(&mut cells, &level);
         // However the other cells' p-values turn out, Holm multiplies by no more than their number.
         let family = self.run.suite.settings.len() as f64 - 1.0;
         for cell in &cells {
             if self.stopped(&cell.summary.setting, context) {
                 continue;
             }
-            if let Some(because) = self.settled(cell, family) {
-                self.stop(&cell.summary.setting, context, StopReason::Settled, because);
+            match self.settled(cell, family) {
+                Some(because) => self.stop(&cell.summary.setting, context, StopReason::Settled, because),
+                None => self.look_ahead(&level, cell),
             }
         }
         self.judge_floor(&level);
@@ -171,6 +184,48 @@ impl EarlyStopping<'_, '_> {
         }
     }
 
+    /// Gives up a cell whose verdict cannot be expected within what is planned, even if the further cases are kind to it;
+    /// else notes what its verdict would take.
+    fn look_ahead(&mut self, level: &Level<'_>, cell: &Measured) {
+        let setting = cell.summary.setting.as_str();
+        if cell.summary.verdict != Verdict::NotSeparable {
+            return;
+        }
+        let rule = level.rule();
+        let Some(open) = outlook::Open::new(self.run, level, (setting, cell.credit), &rule) else { return };
+        let outlook = open.outlook(outlook::busy_s(self.run, setting, level.context));
+        let rounds = f64::from(self.after_round + 1);
+        let total = (open.seen() as f64 * self.rounds_at_most() / rounds) as usize;
+        if open.seen() >= open.enough_to_give_up() && open.is_hopeless_with(total) {
+            let because = format!(
+                "the {} {} that are planned would most likely leave it open: {}",
+                thousands(total as u64),
+                outlook.unit.name(),
+                outlook::words(&outlook)
+            );
+            self.stop(setting, level.context, StopReason::Undecidable, because);
+        } else {
+            self.open.push(OpenCell { setting: setting.to_owned(), context: level.context, outlook });
+        }
+    }
+
+    /// Rounds that there may be in all: as many as planned, or as the budget has room for.
+    fn rounds_at_most(&self) -> f64 {
+        let rounds = f64::from(self.after_round + 1);
+        let (tokens, seconds) = self.used();
+        let by = |budget: Option<f64>, used: f64| {
+            budget.filter(|_| used > 0.0).map_or(f64::INFINITY, |budget| (budget / used * rounds).floor())
+        };
+        let by_tokens = by(self.stopping.budget_tokens.map(|budget| budget as f64), tokens);
+        let by_time = by(self.stopping.budget_s, seconds);
+        f64::from(self.run.suite.rounds).min(by_tokens).min(by_time).max(rounds)
+    }
+
+    /// Tokens, and time that servers were up (s).
+    fn used(&self) -> (f64, f64) {
+        (self.run.journal.trials.iter().map(tokens_of).sum(), server_s(self.run.journal))
+    }
+
     /// Drops every cell that another one beats on quality and meets on everything else that is measured.
     fn race(&mut self, level: &Level<'_>, cells: &[Measured]) {
         let reference = &self.run.suite.reference().label;
@@ -201,11 +256,10 @@ impl EarlyStopping<'_, '_> {
     }
 
     /// Stops everything when the next round, as costly as the mean of those so far, would break the budget.
-    fn hold_budget(&mut self, stopping: &Stopping) {
+    fn hold_budget(&mut self) {
         let next = f64::from(self.after_round + 2) / f64::from(self.after_round + 1);
-        let trials = &self.run.journal.trials;
-        let tokens = trials.iter().map(tokens_of).sum::<f64>();
-        let seconds = server_s(self.run.journal);
+        let stopping = self.stopping;
+        let (tokens, seconds) = self.used();
         let because = if stopping.budget_tokens.is_some_and(|budget| tokens * next > budget as f64) {
             format!("{} tokens were used", thousands(tokens as u64))
         } else if stopping.budget_s.is_some_and(|budget| seconds * next > budget) {
@@ -236,6 +290,14 @@ impl EarlyStopping<'_, '_> {
                 self.stop(&reference, context, StopReason::NothingLeft, because);
             }
         }
+    }
+
+    /// What was found; a cell that something else stopped is not open.
+    fn look(mut self) -> Look {
+        let stopped = std::mem::take(&mut self.decisions);
+        let goes_on = |cell: &OpenCell| !stopped.iter().any(|d| d.covers(&cell.setting, cell.context, 0));
+        let open = self.open.into_iter().filter(goes_on).collect();
+        Look { stopped, open }
     }
 
     /// Cells with trials in the plan, by context.
@@ -321,9 +383,11 @@ pub(crate) fn summary(suite: &Suite, decisions: &[Decision], saved: u32) -> Opti
     let stopping = suite.stopping?;
     let mut rules = Vec::new();
     match stopping.rule {
-        Some(StoppingRule::Sequential) => rules.push("a cell stops when its verdict is settled".to_owned()),
+        Some(StoppingRule::Sequential) => rules
+            .push("a cell stops when its verdict is settled, or cannot be expected within what is planned".to_owned()),
         Some(StoppingRule::Racing) => rules.push(
-            "a cell stops when its verdict is settled, or when another is better and no worse on speed and memory"
+            "a cell stops when its verdict is settled or cannot be expected within what is planned, or when another is better and no \
+             worse on speed and memory"
                 .to_owned(),
         ),
         None => {}
@@ -336,7 +400,7 @@ pub(crate) fn summary(suite: &Suite, decisions: &[Decision], saved: u32) -> Opti
             "Intervals of a cell's quality are confidence sequences and p-values are one over E-values: they hold after every \
              round at once, whatever made a cell stop. The chance that any setting of a context length which in truth \
              equals the reference is ever called worse stays at most {level:.0}% (Holm over its settings). The \
-             quality of a cell that answered fewer items than the reference is adjusted for how hard those were to it. \
+             quality of a cell that answered fewer cases than the reference is adjusted for how hard those were to it. \
              Intervals by task and by depth are the usual ones, which hold for one look."
         )
     } else {

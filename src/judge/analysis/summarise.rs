@@ -9,8 +9,8 @@ use super::summary::{
 };
 use super::{
     Registry, Tasks, arms, cells, conversations, divergence, duration, effective, figures, gates,
-    interaction, kld, loadtest, memory_formula, pareto, prefix_cache, quality, speculation, speed, stopping,
-    tasks, triggers, verdict, warnings,
+    interaction, kld, loadtest, memory_formula, outlook, pareto, prefix_cache, quality, speculation, speed,
+    stopping, tasks, triggers, verdict, warnings,
 };
 use crate::error::Result;
 use crate::judge::stats::parallel;
@@ -119,7 +119,8 @@ impl<'a> ContextFindings<'a> {
         let level = quality::Level::new(run, context);
         let kld = kld::compare(run, context);
         let mut measured = cells::of_level(run, &level, &kld)?;
-        quality::judge(&mut measured, &level, run.suite);
+        quality::judge(&mut measured, &level);
+        outlook::fill_in(run, &level, &mut measured);
         let fronts = pareto::place(&mut measured, pareto::Rule::of(run.suite)).into_iter().collect();
         let interactions = interaction::interactions(run, &level, &measured);
         // An exact interval is one that is looked at once.

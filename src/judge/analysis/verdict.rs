@@ -214,16 +214,31 @@ fn undecided(settings: &[Judged<'_>], unsure: &[&Judged<'_>]) -> String {
     format!("{who} cannot be told from the reference on quality{place}")
 }
 
-/// What so many items can show at each context length, and how many the margin needs.
+/// What the farthest verdict would take, where cells may be looked at any time.
+fn far_off(open: &[&CellSummary]) -> Option<String> {
+    let outlooks = open.iter().filter_map(|cell| Some((cell, cell.outlook.as_ref()?)));
+    let (cell, outlook) = outlooks.max_by_key(|(_, outlook)| outlook.needed.unwrap_or(u32::MAX))?;
+    let place = format!("{} at {}", cell.setting, thousands(u64::from(cell.context)));
+    let farthest =
+        if open.len() > 1 { format!("; {place} is farthest from a verdict") } else { String::new() };
+    Some(format!("{farthest}: {}", super::outlook::words(outlook)))
+}
+
+/// What so many cases can show at each context length, and how many the margin needs.
 fn resolution(summary: &Summary, unsure: &[&Judged<'_>]) -> String {
     let mut worst: BTreeMap<u32, (f64, Estimate)> = BTreeMap::new();
-    let open = unsure.iter().flat_map(|judged| &judged.cells);
-    for cell in open.filter(|cell| cell.verdict == Verdict::NotSeparable) {
+    let cells = unsure.iter().flat_map(|judged| &judged.cells);
+    let open_cells: Vec<&CellSummary> =
+        cells.filter(|cell| cell.verdict == Verdict::NotSeparable).copied().collect();
+    for cell in &open_cells {
         let Some(found) = cell.mde.zip(cell.difference) else { continue };
         let entry = worst.entry(cell.context).or_insert(found);
         if found.0 > entry.0 {
             *entry = found;
         }
+    }
+    if let Some(words) = far_off(&open_cells) {
+        return words;
     }
     let Some(&(mde, difference)) = worst.values().max_by(|a, b| a.0.total_cmp(&b.0)) else {
         return ": no primary task was scored on both, or none on which the reference can lose".into();
@@ -238,15 +253,15 @@ fn resolution(summary: &Summary, unsure: &[&Judged<'_>]) -> String {
     let discordance = unit.map_or(1.0, |unit| (mde / unit).powi(2).min(1.0));
     let needed = pairs_for_margin(discordance, summary.margin, summary.confidence);
     let needed = needed.map_or(String::new(), |pairs| {
-        format!(" (a margin of {} takes about {} items)", points(summary.margin), thousands(round_up(pairs)))
+        format!(" (a margin of {} takes about {} cases)", points(summary.margin), thousands(round_up(pairs)))
     });
     let says = |(mde, difference): &(f64, Estimate)| match *mde {
         mde if mde >= 1.0 => {
-            format!("with {} paired items per cell no difference can be detected", difference.n)
+            format!("with {} paired cases per cell no difference can be detected", difference.n)
         }
         mde => {
             format!(
-                "with {} paired items per cell only a difference of {} or more can be detected",
+                "with {} paired cases per cell only a difference of {} or more can be detected",
                 difference.n,
                 points(mde)
             )
@@ -398,10 +413,10 @@ mod tests {
         cell
     }
 
-    /// Context length, verdict, paired items, detectable effect.
+    /// Context length, verdict, paired cases, detectable effect.
     type Rung = (u32, Verdict, u32, f64);
 
-    /// A run over context lengths with the verdicts, paired items and detectable effects of each setting at each.
+    /// A run over context lengths with the verdicts, paired cases and detectable effects of each setting at each.
     fn ladder(settings: &[(&str, &[Rung])]) -> Summary {
         let mut summary = summary(&[]);
         summary.cells.clear();
@@ -452,11 +467,11 @@ mod tests {
             "{text}"
         );
         assert!(
-            text.contains("at 8,192 tokens with 80 paired items per cell only a difference of 9 points"),
+            text.contains("at 8,192 tokens with 80 paired cases per cell only a difference of 9 points"),
             "{text}"
         );
         assert!(
-            text.contains("at 16,384 tokens with 20 paired items per cell only a difference of 23.4 points"),
+            text.contains("at 16,384 tokens with 20 paired cases per cell only a difference of 23.4 points"),
             "{text}"
         );
     }
@@ -492,11 +507,11 @@ mod tests {
         assert!(text.starts_with("No setting is shown to be within 2 points"), "{text}");
         assert!(
             text.contains(
-                "with 60 paired items per cell only a difference of 8 points or more can be detected"
+                "with 60 paired cases per cell only a difference of 8 points or more can be detected"
             ),
             "{text}"
         );
-        assert!(text.contains("takes about 960 items"), "{text}");
+        assert!(text.contains("takes about 960 cases"), "{text}");
         assert!(!text.contains("lossless"));
     }
 

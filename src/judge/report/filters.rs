@@ -208,6 +208,7 @@ const fn divergence(verdict: DivergenceVerdict) -> &'static str {
 const fn stop_reason(reason: StopReason) -> &'static str {
     match reason {
         StopReason::Settled => "settled",
+        StopReason::Undecidable => "cannot be decided",
         StopReason::Dominated => "dominated",
         StopReason::Budget => "budget",
         StopReason::NothingLeft => "nothing left to compare",

@@ -1,13 +1,13 @@
-//! Items added up by cluster.
+//! Cases added up by cluster.
 
 use std::collections::HashMap;
 
-/// The items of one stratum (a task, or an arm of it), added up by cluster.
+/// The cases of one stratum (a task, or an arm of it), added up by cluster.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ClusterSums {
     /// Sum of the items' values, a cluster each.
     pub sums: Vec<f64>,
-    /// Number of items, a cluster each; 0 where none was scored.
+    /// Number of cases, a cluster each; 0 where none was scored.
     pub counts: Vec<f64>,
 }
 
@@ -17,11 +17,11 @@ impl ClusterSums {
         Self { sums: vec![0.0; clusters], counts: vec![0.0; clusters] }
     }
 
-    /// Items with the names of their clusters, added up; clusters in the order in which they first come.
-    pub fn of<'n>(items: impl IntoIterator<Item = (&'n str, f64)>) -> Self {
+    /// Cases with the names of their clusters, added up; clusters in the order in which they first come.
+    pub fn of<'n>(cases: impl IntoIterator<Item = (&'n str, f64)>) -> Self {
         let mut numbers = HashMap::new();
         let mut all = Self::default();
-        for (cluster, value) in items {
+        for (cluster, value) in cases {
             let next = numbers.len();
             let number = *numbers.entry(cluster).or_insert(next);
             if number == next {
@@ -33,13 +33,13 @@ impl ClusterSums {
         all
     }
 
-    /// Adds one item to its cluster.
+    /// Adds one case to its cluster.
     pub fn add(&mut self, cluster: usize, value: f64) {
         self.sums[cluster] += value;
         self.counts[cluster] += 1.0;
     }
 
-    /// Mean of the items; `None` without any.
+    /// Mean of the cases; `None` without any.
     pub fn mean(&self) -> Option<f64> {
         let count: f64 = self.counts.iter().sum();
         (count > 0.0).then(|| self.sums.iter().sum::<f64>() / count)
@@ -51,7 +51,7 @@ impl ClusterSums {
         Self { sums: self.sums.iter().map(|sum| sum * factor).collect(), counts: self.counts.clone() }
     }
 
-    /// Means of the clusters that hold items.
+    /// Means of the clusters that hold cases.
     pub fn cluster_means(&self) -> Vec<f64> {
         let pairs = self.sums.iter().zip(&self.counts);
         pairs.filter(|(_, count)| **count > 0.0).map(|(sum, count)| sum / count).collect()

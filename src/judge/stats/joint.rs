@@ -3,7 +3,7 @@
 //! A draw gives every cluster a weight (how often it was drawn) that all cells share: that pairs them, and it
 //! makes a draw of a cell one dot product. Every draw has a stream of its own, so draws can be made in any order.
 //!
-//! Most columns are nearly empty (paired differences) or nearly another column (scores of settings on the same items):
+//! Most columns are nearly empty (paired differences) or nearly another column (scores of settings on the same cases):
 //! then only where they differ is multiplied, which gives the same sums to the last bit.
 
 use rand::{Rng, SeedableRng};
@@ -25,20 +25,20 @@ const FEW: usize = 8;
 /// Whole numbers up to this one are exact in single precision.
 const EXACT: f64 = 16_777_216.0;
 
-/// Draws made side by side: the items are read once for all of them.
+/// Draws made side by side: the cases are read once for all of them.
 const TOGETHER: usize = 4;
 
 /// Set in the number of a draw: its second stream, so that coins do not move what is drawn.
 const COINS: usize = 1 << 63;
 
-/// The bootstrap draws of one cell; a draw without any item is `None`.
+/// The bootstrap draws of one cell; a draw without any case is `None`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct CellDraws {
     /// Mean over strata of the strata's means.
     pub means: Vec<Option<f64>>,
-    /// The same with one more item in every stratum that comes out right or wrong by the toss of a coin. Cells
-    /// that agree on every item then still differ in some draws, the more the fewer items they were seen on:
-    /// an equality seen on four items is not a certainty.
+    /// The same with one more case in every stratum that comes out right or wrong by the toss of a coin. Cells
+    /// that agree on every case then still differ in some draws, the more the fewer cases they were seen on:
+    /// an equality seen on four cases is not a certainty.
     pub smoothed: Vec<Option<f64>>,
 }
 
@@ -63,7 +63,7 @@ impl Streams {
 }
 
 /// Bootstrap draws of cells together. Each cell is a list of strata (tasks), the same in all cells, and a
-/// stratum has the same clusters in all cells (with no items where a cell has none). Clusters are drawn whole,
+/// stratum has the same clusters in all cells (with no cases where a cell has none). Clusters are drawn whole,
 /// inside their stratum, the same ones for every cell.
 ///
 /// Formula: Efron and Tibshirani (1993), chapters 6 and 8; cluster form Davison and Hinkley (1997), 3.8.
@@ -167,10 +167,10 @@ struct Entry {
     value: f32,
 }
 
-/// Sum and number of the drawn items of a column, for each draw.
+/// Sum and number of the drawn cases of a column, for each draw.
 type Drawn = [(f64, f64); TOGETHER];
 
-/// Items a cluster.
+/// Cases a cluster.
 enum Counts {
     /// As many in every cluster: the drawn number is known without drawing.
     Same(f64),

@@ -39,7 +39,7 @@ pub(crate) fn fill_rows<T: Send, S>(
     });
 }
 
-/// What `of` makes of each item, in their order, over the machine's threads.
+/// What `of` makes of each case, in their order, over the machine's threads.
 pub(crate) fn map<T: Sync, R: Send>(items: &[T], of: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let mut results: Vec<Option<R>> = items.iter().map(|_| None).collect();

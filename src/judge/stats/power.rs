@@ -1,4 +1,4 @@
-//! How small a difference the items can show, and how many items a margin needs.
+//! How small a difference the cases can show, and how many cases a margin needs.
 
 use statrs::distribution::{Binomial, Discrete, DiscreteCDF};
 

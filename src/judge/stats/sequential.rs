@@ -5,8 +5,8 @@
 //! probability at most a, at any time and however one decides to stop (Ville 1939). The bet is not chosen: the
 //! capital is the average over all bets, which is again such a game.
 //!
-//! Several tasks in one endpoint: with one item of every task in each step, the product over the tasks wins at
-//! most as much as if all had the mean over tasks (the geometric mean is at most the arithmetic one), so the items
+//! Several tasks in one endpoint: with one case of every task in each step, the product over the tasks wins at
+//! most as much as if all had the mean over tasks (the geometric mean is at most the arithmetic one), so the cases
 //! of all tasks can be pooled as long as every task brings equally many.
 
 use statrs::function::gamma::ln_gamma;
@@ -22,12 +22,16 @@ const BETS: u32 = 64;
 /// Formula: 2^(b+c) b! c! / (b+c+1)!, the average capital over all bets of 1 + l d, l uniform on -1..1; the Bayes
 /// factor of a uniform prior on the share of gains (Jeffreys 1935), an E-value by Ville's inequality.
 pub fn flip_e_value(gains: u32, losses: u32) -> f64 {
-    let (b, c) = (f64::from(gains), f64::from(losses));
+    flips(f64::from(gains), f64::from(losses))
+}
+
+/// The same for expected numbers of flips.
+fn flips(b: f64, c: f64) -> f64 {
     let ln = (b + c) * std::f64::consts::LN_2 + ln_gamma(b + 1.0) + ln_gamma(c + 1.0) - ln_gamma(b + c + 2.0);
     ln.exp()
 }
 
-/// Paired differences (-1..1), equal ones counted together: the order of the items does not matter here.
+/// Paired differences (-1..1), equal ones counted together: the order of the cases does not matter here.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Differences {
     /// Value and how often, in ascending order.
@@ -49,9 +53,31 @@ impl Differences {
         Self { counted }
     }
 
+    /// What so many differences in all (at least those that there are) would be, if the further ones are like these, each
+    /// off by `shift`. Their numbers need not be whole.
+    pub fn continued(&self, total: usize, shift: f64) -> Self {
+        let further = total.saturating_sub(self.len()) as f64 / self.len().max(1) as f64;
+        let mut counted = self.counted.clone();
+        if shift == 0.0 {
+            counted.iter_mut().for_each(|(_, count)| *count *= 1.0 + further);
+        } else if further > 0.0 {
+            let shifted =
+                self.counted.iter().map(|(value, count)| ((value + shift).clamp(-1.0, 1.0), count * further));
+            counted.extend(shifted);
+        }
+        Self { counted }
+    }
+
+    /// Standard error of the mean; `None` for fewer than two differences.
+    pub fn standard_error(&self) -> Option<f64> {
+        let (mean, n) = (self.mean()?, self.len() as f64);
+        let squares: f64 = self.counted.iter().map(|(value, count)| count * (value - mean).powi(2)).sum();
+        (n > 1.0).then(|| (squares / (n - 1.0) / n).sqrt())
+    }
+
     /// How many.
     pub fn len(&self) -> usize {
-        self.counted.iter().map(|(_, count)| count).sum::<f64>() as usize
+        self.counted.iter().map(|(_, count)| count).sum::<f64>().round() as usize
     }
 
     /// Whether there are none.
@@ -68,9 +94,9 @@ impl Differences {
     /// The E-value against a mean of zero: [`flip_e_value`] where every difference is -1, 0 or 1, the same average
     /// over bets else.
     pub fn e_value(&self) -> f64 {
-        let flips = |value: f64| self.counted.iter().find(|(v, _)| *v == value).map_or(0, |(_, n)| *n as u32);
+        let count = |value: f64| self.counted.iter().find(|(v, _)| *v == value).map_or(0.0, |(_, n)| *n);
         if self.counted.iter().all(|(value, _)| value.fract() == 0.0) {
-            return flip_e_value(flips(1.0), flips(-1.0));
+            return flips(count(1.0), count(-1.0));
         }
         f64::midpoint(self.ln_capital(0.0, 1.0).exp(), self.ln_capital(0.0, -1.0).exp())
     }
@@ -130,6 +156,23 @@ mod tests {
     }
 
     #[test]
+    fn further_differences_are_like_those_that_there_are() {
+        let of = |losses: usize, gains: usize, ties: usize| {
+            let values = [(-1.0, losses), (1.0, gains), (0.0, ties)];
+            Differences::new(values.iter().flat_map(|(value, count)| std::iter::repeat_n(*value, *count)))
+        };
+        let (few, many) = (of(3, 1, 20), of(9, 3, 60));
+        let continued = few.continued(72, 0.0);
+        assert_eq!(continued.len(), 72);
+        close(continued.e_value(), many.e_value(), 1e-9);
+        assert_eq!(few.continued(10, 0.5), few, "what is there stays");
+        let lucky = few.continued(72, 0.1).mean().unwrap();
+        // A gain cannot be more than whole, a loss becomes a smaller one.
+        assert!(lucky > few.mean().unwrap() && lucky < few.mean().unwrap() + 0.1, "{lucky}");
+        close(few.standard_error().unwrap(), (0.159_722_2_f64 / 23.0).sqrt(), 1e-6);
+    }
+
+    #[test]
     fn the_average_over_bets_is_the_closed_form() {
         // 12 losses, 3 gains, 40 ties; one difference off the grid by nearly nothing takes the other path.
         let mut values = vec![-1.0; 12];
@@ -167,7 +210,7 @@ mod tests {
         assert!(low > 0.5 && low < 1.0 && high == 1.0, "{low} {high}");
     }
 
-    /// Looks after every 15 items, eight times; counts runs in which the truth was ever refuted.
+    /// Looks after every 15 cases, eight times; counts runs in which the truth was ever refuted.
     fn ever_wrong(name: &str, truth: f64, draw: impl Fn(f64) -> f64) -> u32 {
         let mut rng = rng(21, name);
         let mut wrong = 0;

@@ -19,43 +19,54 @@ use super::Interval;
 /// Variance of the effect sizes that are looked for: means about as large as the units' own scatter.
 const G: f64 = 1.0;
 
-/// Units (texts) with a smallest standard deviation that is taken for true: that of a few may be small by luck.
-#[derive(Debug, Clone, PartialEq)]
+/// Units (texts): how many, their mean, and how much they scatter. Their standard deviation has a floor: that of a few may be
+/// small by luck.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StudentUnits {
-    units: Vec<f64>,
-    /// The standard deviation counts as at least this much.
-    floor: f64,
+    n: usize,
+    mean: f64,
+    /// Standard deviation, at least the floor; `None` for fewer than two units.
+    deviation: Option<f64>,
 }
 
 impl StudentUnits {
-    /// From the units' values in any order.
+    /// From the units' values in any order; the standard deviation counts as at least `floor`.
     pub fn new(mut units: Vec<f64>, floor: f64) -> Self {
         // A sum of the same numbers is the same to the bit.
         units.sort_by(f64::total_cmp);
-        Self { units, floor }
+        let n = units.len();
+        let mean = units.iter().sum::<f64>() / n.max(1) as f64;
+        let squares: f64 = units.iter().map(|unit| (unit - mean).powi(2)).sum();
+        let deviation = (n > 1).then(|| (squares / (n - 1) as f64).sqrt().max(floor));
+        Self { n, mean, deviation }
+    }
+
+    /// What so many units in all (at least those that there are) would be, if the further ones scatter as these do, about
+    /// a mean that is off theirs by `shift`.
+    pub fn continued(&self, total: usize, shift: f64) -> Self {
+        let further = total.saturating_sub(self.n);
+        let n = self.n + further;
+        Self { n, mean: self.mean + shift * further as f64 / n.max(1) as f64, deviation: self.deviation }
     }
 
     /// How many units.
     pub fn len(&self) -> usize {
-        self.units.len()
+        self.n
     }
 
     /// Returns whether there are no units.
     pub fn is_empty(&self) -> bool {
-        self.units.is_empty()
+        self.n == 0
     }
 
     /// The mean; `None` without units.
     pub fn mean(&self) -> Option<f64> {
-        (!self.is_empty()).then(|| self.units.iter().sum::<f64>() / self.units.len() as f64)
+        (!self.is_empty()).then_some(self.mean)
     }
 
     /// Standard error of the mean, from the standard deviation of the units or its floor; `None` for fewer than two.
     pub fn standard_error(&self) -> Option<f64> {
-        let mean = self.mean().filter(|_| self.len() > 1)?;
-        let squares: f64 = self.units.iter().map(|unit| (unit - mean).powi(2)).sum();
-        let deviation = (squares / (self.len() - 1) as f64).sqrt().max(self.floor);
-        Some(deviation / (self.len() as f64).sqrt())
+        Some(self.deviation? / (self.n as f64).sqrt())
     }
 
     /// Student's interval of the mean, which holds for one look; `None` for fewer than two units.
@@ -153,6 +164,16 @@ mod tests {
         assert!(low < -0.01 && low > -0.02 && high == -low, "{low} {high}");
         assert!(alike.e_value() < 1.0);
         assert_eq!((units(&[]).e_value(), units(&[0.3]).e_value()), (1.0, 1.0));
+    }
+
+    #[test]
+    fn further_units_are_like_those_that_there_are() {
+        let values = [0.1, -0.2, 0.05, 0.3];
+        let twice: Vec<f64> = values.iter().chain(&values).copied().collect();
+        let continued = units(&values).continued(8, 0.0);
+        assert_eq!((continued.len(), continued.mean()), (8, units(&twice).mean()));
+        close(units(&values).continued(8, 0.2).mean().unwrap(), 0.0625 + 0.1, 1e-12);
+        assert_eq!(units(&values).continued(2, 0.2), units(&values), "what is there stays");
     }
 
     fn uniform(rng: &mut ChaCha8Rng) -> f64 {

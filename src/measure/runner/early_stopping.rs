@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::event::Event;
 use crate::error::Result;
 use crate::record::journal::Journal;
-use crate::record::{Decision, StopRule, Trial, TrialKey};
+use crate::record::{Look, StopRule, Trial, TrialKey};
 
 /// Remembers a run as far as its decisions need it: nothing when its suite does not stop early.
 pub(super) struct EarlyStopping<'a> {
@@ -58,19 +58,20 @@ impl<'a> EarlyStopping<'a> {
         }
     }
 
-    /// The decisions at the end of the round before `round`, once. A session that goes on decides again about
+    /// What the end of the round before `round` shows, once. A session that goes on decides again about
     /// rounds that an earlier one has ended, from the same trials, and so the same.
-    pub(super) fn decide_before(&mut self, round: u32) -> Result<Vec<Decision>> {
-        let mut decisions = Vec::new();
+    pub(super) fn decide_before(&mut self, round: u32) -> Result<Look> {
+        let mut all = Look::default();
         while self.round < round {
             if self.so_far.header.suite.stopping.is_some() {
                 let decided = on_its_own_thread(|| self.rule.decide(&self.so_far, self.round))?;
-                self.so_far.decisions.extend(decided.iter().cloned());
-                decisions.extend(decided);
+                self.so_far.decisions.extend(decided.stopped.iter().cloned());
+                all.stopped.extend(decided.stopped);
+                all.open = decided.open;
             }
             self.round += 1;
         }
-        Ok(decisions)
+        Ok(all)
     }
 }
 

@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::record::journal::LaunchRecord;
 use crate::record::journal::loadtest::{LoadtestServer, LoadtestStep, LoadtestTrial};
 use crate::record::plan::Visit;
-use crate::record::{Case, Decision, Trial, TrialKey};
+use crate::record::{Case, Decision, OpenCell, Trial, TrialKey};
 
 /// Something that happened in a run.
 #[derive(Debug)]
@@ -38,16 +38,18 @@ pub enum Event<'a> {
         /// Planned trials that are not run because of it.
         saved: usize,
     },
+    /// Cells whose verdict is open between two rounds, with what it would take.
+    Open(&'a [OpenCell]),
     /// A setting enters the load test.
     LoadtestVisit {
         /// Its server.
         visit: &'a Visit,
-        /// Steps and rounds of items that remain.
+        /// Steps and rounds of cases that remain.
         steps: usize,
     },
     /// A server of the load test came up and is warm, or did not come up.
     LoadtestServer(&'a LoadtestServer),
-    /// A step, or a round of items, starts under load.
+    /// A step, or a round of cases, starts under load.
     LoadtestWork {
         /// Setting label.
         setting: &'a str,
@@ -56,7 +58,7 @@ pub enum Event<'a> {
     },
     /// A step of the load test ended.
     LoadtestStep(&'a LoadtestStep),
-    /// An item that was asked in the load test ended.
+    /// A case that was asked in the load test ended.
     LoadtestTrial(&'a LoadtestTrial),
     /// Something that the user should know.
     Note(&'a str),

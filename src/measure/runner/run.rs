@@ -139,10 +139,14 @@ impl<'a> Runner<'a> {
 
     /// At the end of a round: which cells stop.
     fn decide_before(&mut self, round: u32, plan: &Plan) -> Result<()> {
-        for decision in self.pace.decide_before(round)? {
+        let look = self.pace.decide_before(round)?;
+        for decision in look.stopped {
             let skipped = |key: &&TrialKey| decision.stops(key) && !self.done.contains(*key);
             let saved = plan.keys().filter(skipped).count();
             self.emit(&Event::Stopped { decision: &decision, saved })?;
+        }
+        if !look.open.is_empty() {
+            self.emit(&Event::Open(&look.open))?;
         }
         Ok(())
     }

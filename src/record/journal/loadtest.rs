@@ -1,4 +1,4 @@
-//! What the load phase leaves in a journal: its servers, its steps, and the items asked under load.
+//! What the load phase leaves in a journal: its servers, its steps, and the cases asked under load.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -115,7 +115,7 @@ impl LoadtestRequest {
     }
 }
 
-/// An item that was asked while others were under way, or alone on the same server.
+/// A case that was asked while others were under way, or alone on the same server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LoadtestTrial {
     /// Requests under way at the same time; 1: alone. Of these, replicate 1 of the key is the second time.
@@ -138,7 +138,7 @@ pub struct LoadtestJournal {
     pub servers: Vec<LoadtestServer>,
     /// Steps in the order they ended; one that was tried again only as it ended last.
     pub steps: Vec<LoadtestStep>,
-    /// Items; one that was tried again only as it ended last.
+    /// Cases; one that was tried again only as it ended last.
     pub trials: Vec<LoadtestTrial>,
 }
 

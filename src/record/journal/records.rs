@@ -42,7 +42,7 @@ pub enum Record {
     /// A step of the load phase ended.
     #[serde(rename = "loadstep")]
     LoadtestStep(Box<LoadtestStep>),
-    /// An item that was asked under load, or alone on the same server, ended.
+    /// A case that was asked under load, or alone on the same server, ended.
     #[serde(rename = "loadtrial")]
     LoadtestTrial(Box<LoadtestTrial>),
 }

@@ -190,7 +190,7 @@ impl LoadSpec {
         }
         let Some(quality) = &self.quality else { return Ok(()) };
         let task = suite.tasks.iter().find(|task| task.name == quality.task);
-        let task = task.ok_or_else(|| format!("the load phase asks items of {}", quality.task))?;
+        let task = task.ok_or_else(|| format!("the load phase asks cases of {}", quality.task))?;
         within("samples of the load phase", quality.samples, &(1..=task.samples))
     }
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// When cells are stopped before they have seen all items; decided between rounds.
+/// When cells are stopped before they have seen all cases; decided between rounds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Stopping {
     /// What stops a single cell; `None`: only the budget does.

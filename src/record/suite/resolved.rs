@@ -20,7 +20,7 @@ pub struct Suite {
     pub description: String,
     /// Seed of cases and resampling.
     pub seed: u64,
-    /// How often every cell is visited, each time with a slice of the items.
+    /// How often every cell is visited, each time with a slice of the cases.
     pub rounds: u32,
     /// Non-inferiority margin (points of the 0..1 scale).
     pub margin: f64,

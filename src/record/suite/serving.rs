@@ -94,12 +94,12 @@ pub struct LoadLimits {
     pub e2e_s: Option<f64>,
 }
 
-/// Items of a task that are asked alone and under load.
+/// Cases of a task that are asked alone and under load.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LoadQuality {
     /// A task of the suite.
     pub task: String,
-    /// Its first so many items.
+    /// Its first so many cases.
     pub samples: u32,
     /// Their context length (tokens).
     pub context: u32,

@@ -93,6 +93,6 @@ pub(super) fn measure(run: &Run<'_>, context: u32) -> Result<Vec<Measured>> {
     let level = quality::Level::new(run, context);
     let kld = kld::compare(run, context);
     let mut cells = cells::of_level(run, &level, &kld)?;
-    quality::judge(&mut cells, &level, run.suite);
+    quality::judge(&mut cells, &level);
     Ok(cells)
 }

@@ -3,6 +3,7 @@
 use super::interval::pooled;
 use super::probability;
 use crate::judge::stats::{ClusterSums, Differences, Interval, StudentUnits};
+use crate::record::EvidenceUnit;
 use crate::record::suite::Suite;
 
 /// Paired differences as evidence that may be looked at any time.
@@ -34,6 +35,38 @@ impl Evidence {
         match self {
             Self::Bets(differences) => differences.mean(),
             Self::Texts(units) => units.mean(),
+        }
+    }
+
+    /// The E-value against a mean of zero.
+    pub(crate) fn e_value(&self) -> f64 {
+        match self {
+            Self::Bets(differences) => differences.e_value(),
+            Self::Texts(units) => units.e_value(),
+        }
+    }
+
+    /// Standard error of the mean; `None` for fewer than two units.
+    pub(crate) fn standard_error(&self) -> Option<f64> {
+        match self {
+            Self::Bets(differences) => differences.standard_error(),
+            Self::Texts(units) => units.standard_error(),
+        }
+    }
+
+    /// What so many units in all would be, if the further ones are like these, off by `shift` on average.
+    pub(crate) fn continued(&self, total: usize, shift: f64) -> Self {
+        match self {
+            Self::Bets(differences) => Self::Bets(differences.continued(total, shift)),
+            Self::Texts(units) => Self::Texts(units.continued(total, shift)),
+        }
+    }
+
+    /// What is counted.
+    pub(crate) const fn unit(&self) -> EvidenceUnit {
+        match self {
+            Self::Bets(_) => EvidenceUnit::Pairs,
+            Self::Texts(_) => EvidenceUnit::Texts,
         }
     }
 

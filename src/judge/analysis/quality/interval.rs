@@ -23,7 +23,7 @@ const MIN_PAIRS: u32 = 2;
 pub(crate) struct Difference {
     /// Mean over tasks, with its interval.
     pub(crate) estimate: Estimate,
-    /// Smallest difference that these items could show.
+    /// Smallest difference that these cases could show.
     pub(crate) mde: Option<f64>,
     /// Paired test of no difference.
     pub(crate) p_value: f64,
@@ -40,7 +40,7 @@ pub(super) fn mean_of_means(strata: &[ClusterSums]) -> Option<f64> {
     (!means.is_empty()).then(|| means.iter().sum::<f64>() / means.len() as f64)
 }
 
-pub(super) fn items_in(strata: &[ClusterSums]) -> u32 {
+pub(super) fn cases_in(strata: &[ClusterSums]) -> u32 {
     strata.iter().flat_map(|stratum| &stratum.counts).sum::<f64>() as u32
 }
 
@@ -60,7 +60,7 @@ pub(super) fn mean_score_of(
     let value = mean_of_means(strata)?;
     let guard = guard(strata, |units| rate_interval(units, resampling));
     let interval = hull(draws, guard, resampling.confidence);
-    Some(estimate(value, interval, items_in(strata), (0.0, 1.0)))
+    Some(estimate(value, interval, cases_in(strata), (0.0, 1.0)))
 }
 
 /// Mean paired difference over strata, from differences added up by cluster, with draws of its own.
@@ -84,7 +84,7 @@ pub(super) fn difference_of(
     let guard = change_guard(strata, resampling);
     let interval = hull(draws, guard, resampling.confidence);
     Some(Difference {
-        estimate: estimate(value, interval, items_in(strata), (-1.0, 1.0)),
+        estimate: estimate(value, interval, cases_in(strata), (-1.0, 1.0)),
         mde: detectable(strata, resampling.confidence),
         p_value: no_difference(&contributions(strata), resampling, purpose),
         discordance: 0.0,
@@ -103,7 +103,7 @@ pub(crate) fn contrast_of(
     // A contrast is half as wide as the scale of a difference twice its size.
     let halved: Vec<ClusterSums> = strata.iter().map(|stratum| stratum.scaled(0.5)).collect();
     let guard = change_guard(&halved, resampling).map(|(low, high)| (2.0 * low, 2.0 * high));
-    Some(estimate(value, hull(draws, guard, resampling.confidence), items_in(strata), (-2.0, 2.0)))
+    Some(estimate(value, hull(draws, guard, resampling.confidence), cases_in(strata), (-2.0, 2.0)))
 }
 
 /// As [`difference_of`], for cells that may have been stopped at any time because of what they showed: the
@@ -117,7 +117,7 @@ pub(crate) fn anytime_difference(strata: &[ClusterSums], confidence: f64) -> Opt
     let pairs = units.len() as u32;
     let interval = units.confidence_sequence(confidence).map(|(low, high)| (low.min(value), high.max(value)));
     Some(Difference {
-        estimate: Estimate { n: items_in(strata), ..estimate(value, interval, pairs, (-1.0, 1.0)) },
+        estimate: Estimate { n: cases_in(strata), ..estimate(value, interval, pairs, (-1.0, 1.0)) },
         mde: detectable(strata, confidence),
         p_value: (1.0 / units.e_value()).min(1.0),
         discordance: 0.0,
@@ -138,7 +138,7 @@ pub(crate) fn anytime_score(strata: &[ClusterSums], confidence: f64) -> Option<E
     let interval = units
         .confidence_sequence(confidence)
         .map(|(low, high)| (f64::midpoint(low, 1.0).min(value), f64::midpoint(high, 1.0).max(value)));
-    Some(Estimate { n: items_in(strata), ..estimate(value, interval, units.len() as u32, (0.0, 1.0)) })
+    Some(Estimate { n: cases_in(strata), ..estimate(value, interval, units.len() as u32, (0.0, 1.0)) })
 }
 
 /// The first cluster means of every task, as many as the smallest has.
@@ -167,7 +167,7 @@ fn hull(draws: &[Draw], guard: Option<Interval>, confidence: f64) -> Option<Inte
 }
 
 /// Small-sample interval of the mean over strata. `of` gives the interval of the mean of a stratum's
-/// cluster means; its reach is put around the stratum's mean over items.
+/// cluster means; its reach is put around the stratum's mean over cases.
 fn guard(strata: &[ClusterSums], of: impl Fn(&[f64]) -> Option<Interval>) -> Option<Interval> {
     let mut parts = Vec::new();
     for stratum in strata {
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn correlated_items_widen_the_interval() {
+    fn correlated_cases_widen_the_interval() {
         let flips: Vec<f64> = (0..60).map(|i| if i < 6 { -1.0 } else { 0.0 }).collect();
         let mut clustered = ClusterSums::new(10);
         flips.iter().enumerate().for_each(|(at, value)| clustered.add(at / 6, *value));

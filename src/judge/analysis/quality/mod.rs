@@ -4,8 +4,8 @@
 //! one) of the task's mean score. A task at which the reference scores 0 cannot show a loss and would only
 //! dilute the others', so it is left out for every setting alike, and flagged.
 //!
-//! Settings are only compared on the same items of the same tasks. What broke counts as lost, whoever broke it; what
-//! does not apply to one of two settings is left out of both; a cell that has no item of a task in common with the
+//! Settings are only compared on the same cases of the same tasks. What broke counts as lost, whoever broke it; what
+//! does not apply to one of two settings is left out of both; a cell that has no case of a task in common with the
 //! reference is not compared at all.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -34,7 +34,7 @@ pub(crate) use interval::{
 use interval::{difference_of, mean_of_means, mean_score_of};
 pub(crate) use rule::Rule;
 
-/// The items of one primary task (and arm) at one context length, by cluster.
+/// The cases of one primary task (and arm) at one context length, by cluster.
 #[derive(Debug, Clone)]
 struct Stratum {
     task: Arc<str>,
@@ -50,7 +50,7 @@ pub(crate) struct Level<'a> {
     strata: Vec<Stratum>,
     cells: BTreeMap<&'a str, Cell>,
     aa: Option<Difference>,
-    /// How far each item of the reference's second visit is from its first.
+    /// How far each case of the reference's second visit is from its first.
     aa_sizes: Evidence,
     aa_replies: Option<(u32, u32)>,
 }
@@ -60,10 +60,10 @@ struct Cell {
     quality: Option<Estimate>,
     draws: CellDraws,
     difference: Option<Difference>,
-    items: Vec<ScoredCase>,
-    /// What of the difference comes from items that broke on the reference.
+    cases: Vec<ScoredCase>,
+    /// What of the difference comes from cases that broke on the reference.
     credit: f64,
-    /// Tasks of which it has no item in common with the reference.
+    /// Tasks of which it has no case in common with the reference.
     not_comparable: Vec<String>,
 }
 
@@ -71,18 +71,18 @@ struct Cell {
 struct Change {
     strata: Vec<ClusterSums>,
     sizes: Vec<ClusterSums>,
-    /// What the pairs gain whose item broke on the reference.
+    /// What the pairs gain whose case broke on the reference.
     credits: Vec<ClusterSums>,
     discordance: f64,
 }
 
-/// The items of the reference's first visit, by their requests' numbers.
+/// The cases of the reference's first visit, by their requests' numbers.
 type Reference<'i> = HashMap<u32, &'i ScoredCase>;
 
-/// A setting on its way to a cell: its items, their scores, and how they differ from the reference's.
+/// A setting on its way to a cell: its cases, their scores, and how they differ from the reference's.
 struct Scored<'a> {
     setting: &'a str,
-    items: Vec<ScoredCase>,
+    cases: Vec<ScoredCase>,
     scores: Vec<ClusterSums>,
     change: Change,
 }
@@ -104,15 +104,15 @@ struct Shared<'r, 'a> {
 }
 
 impl Shared<'_, '_> {
-    fn scored<'s>(&self, setting: &'s str, mut items: Vec<ScoredCase>, compared: bool) -> Scored<'s> {
-        keep_shared(&mut items, &self.reference);
-        let scores = score_sums(self.strata, &items);
-        let change = self.change(if compared { &items } else { &[] });
-        Scored { setting, items, scores, change }
+    fn scored<'s>(&self, setting: &'s str, mut cases: Vec<ScoredCase>, compared: bool) -> Scored<'s> {
+        keep_shared(&mut cases, &self.reference);
+        let scores = score_sums(self.strata, &cases);
+        let change = self.change(if compared { &cases } else { &[] });
+        Scored { setting, cases, scores, change }
     }
 
-    fn change(&self, items: &[ScoredCase]) -> Change {
-        Change::of(self.strata, if self.comparable { items } else { &[] }, &self.reference)
+    fn change(&self, cases: &[ScoredCase]) -> Change {
+        Change::of(self.strata, if self.comparable { cases } else { &[] }, &self.reference)
     }
 
     /// The draws of every setting, and those of the reference's second visit: all at once, which pairs them.
@@ -129,7 +129,7 @@ impl Shared<'_, '_> {
     }
 
     fn cell(&self, scored: Scored<'_>, drawn: Drawn, whole: &Whole) -> Cell {
-        let Scored { setting, items, scores, change } = scored;
+        let Scored { setting, cases, scores, change } = scored;
         let Drawn { scores: mut draws, changes } = drawn;
         let confidence = self.run.resampling.confidence;
         let difference = change.difference(self.run, &changes, &format!("{} {setting}", self.context));
@@ -139,12 +139,12 @@ impl Shared<'_, '_> {
             (None, true) => anytime_score(&scores, confidence),
             (None, false) => mean_score_of(&scores, &draws.means, self.run.resampling),
         };
-        if items.len() < whole.items {
-            let slope = slope(self.strata, &items, &self.reference);
+        if cases.len() < whole.cases {
+            let slope = slope(self.strata, &cases, &self.reference);
             whole.adjust(&mut quality, &mut draws, difference.as_ref(), (slope, &changes));
         }
         let credit = mean_of_means(&change.credits).unwrap_or_default();
-        let mut cell = Cell { quality, draws, difference, items, credit, not_comparable: Vec::new() };
+        let mut cell = Cell { quality, draws, difference, cases, credit, not_comparable: Vec::new() };
         if self.comparable && setting != self.run.suite.reference().label {
             cell.hold_apart(self.strata, &scores, &change);
         }
@@ -152,9 +152,9 @@ impl Shared<'_, '_> {
     }
 }
 
-/// The reference on all items that it answered.
+/// The reference on all cases that it answered.
 struct Whole {
-    items: usize,
+    cases: usize,
     mean: Option<f64>,
     draws: Vec<Draw>,
 }
@@ -164,17 +164,17 @@ impl Whole {
     fn of(scored: &[Scored<'_>], drawn: &[Drawn]) -> Self {
         let (first, draws) = (scored.first(), drawn.first());
         Self {
-            items: first.map_or(0, |first| first.items.len()),
+            cases: first.map_or(0, |first| first.cases.len()),
             mean: first.and_then(|first| mean_of_means(&first.scores)),
             draws: draws.map(|drawn| drawn.scores.means.clone()).unwrap_or_default(),
         }
     }
 
-    /// A cell that has not answered all items of the reference (it stopped before, or some do not apply to it) saw
+    /// A cell that has not answered all cases of the reference (it stopped before, or some do not apply to it) saw
     /// perhaps the easier ones. Its quality is
     /// adjusted by how far the reference did better on these than on all: own + slope (all - these), the slope of
     /// its scores on the reference's (the regression estimator of survey sampling, Cochran 1977, chapter 7). So
-    /// cells of unlike items can be laid side by side; the interval stays the cell's own, which holds without that.
+    /// cells of unlike cases can be laid side by side; the interval stays the cell's own, which holds without that.
     fn adjust(
         &self,
         quality: &mut Option<Estimate>,
@@ -197,13 +197,13 @@ impl Whole {
     }
 }
 
-/// Slope (0..1) of a cell's scores on the reference's over the items that both answered, each about its task's mean.
-fn slope(strata: &[Stratum], items: &[ScoredCase], reference: &Reference<'_>) -> f64 {
+/// Slope (0..1) of a cell's scores on the reference's over the cases that both answered, each about its task's mean.
+fn slope(strata: &[Stratum], cases: &[ScoredCase], reference: &Reference<'_>) -> f64 {
     let (mut together, mut alone) = (0.0, 0.0);
     for stratum in strata {
-        let here = items.iter().filter(|item| stratum.holds(item));
+        let here = cases.iter().filter(|case| stratum.holds(case));
         let pairs: Vec<(f64, f64)> =
-            here.filter_map(|item| Some((item.quality, reference.get(&item.number)?.quality))).collect();
+            here.filter_map(|case| Some((case.quality, reference.get(&case.number)?.quality))).collect();
         let n = pairs.len().max(1) as f64;
         let own_mean = pairs.iter().map(|(own, _)| own).sum::<f64>() / n;
         let their_mean = pairs.iter().map(|(_, theirs)| theirs).sum::<f64>() / n;
@@ -218,7 +218,7 @@ impl<'a> Level<'a> {
     pub(crate) fn new(run: &Run<'a>, context: u32) -> Self {
         let reference = run.suite.reference().label.as_str();
         let visit = |setting, replicate| VisitKey { setting, context, replicate };
-        let own = run.frame.items(visit(reference, 0));
+        let own = run.frame.cases(visit(reference, 0));
         let (strata, comparable) = informative(strata(run, context), &own);
         let shared = Shared { run, context, strata: &strata, comparable, reference: by_number(&own) };
         let settings = run.suite.settings.iter().map(|setting| setting.label.as_str());
@@ -226,12 +226,12 @@ impl<'a> Level<'a> {
             .map(|label| match label == reference {
                 // The reference is compared with itself only by its second visit.
                 true => shared.scored(label, own.clone(), false),
-                false => shared.scored(label, run.frame.items(visit(label, 0)), true),
+                false => shared.scored(label, run.frame.cases(visit(label, 0)), true),
             })
             .collect();
         // The noise floor is what answers differ by; a server that breaks is no noise.
-        let mut again = run.frame.items(visit(reference, 1));
-        again.retain(|item| answered_by_both(item, &shared.reference));
+        let mut again = run.frame.cases(visit(reference, 1));
+        again.retain(|case| answered_by_both(case, &shared.reference));
         let again = shared.change(&again);
         let (drawn, of_again) = shared.draw(&scored, &again);
         let whole = Whole::of(&scored, &drawn);
@@ -261,24 +261,34 @@ impl<'a> Level<'a> {
         measured.credit = own.credit;
     }
 
-    /// The contrast `both - one - other + reference` of every item that all four cells scored, by stratum and
+    /// The contrast `both - one - other + reference` of every case that all four cells scored, by stratum and
     /// cluster.
     pub(crate) fn contrast(&self, one: &str, other: &str, both: &str) -> Option<Vec<ClusterSums>> {
-        let scores = |setting: &str| Some(scores_of(&self.cells.get(setting)?.items));
+        let scores = |setting: &str| Some(scores_of(&self.cells.get(setting)?.cases));
         let (one, other, reference) = (scores(one)?, scores(other)?, scores(self.reference)?);
-        let contrast = |item: &ScoredCase| {
-            let key = &item.number;
-            Some(item.quality - one.get(key)? - other.get(key)? + reference.get(key)?)
+        let contrast = |case: &ScoredCase| {
+            let key = &case.number;
+            Some(case.quality - one.get(key)? - other.get(key)? + reference.get(key)?)
         };
-        Some(compared_sums(&self.strata, &self.cells.get(both)?.items, contrast))
+        Some(compared_sums(&self.strata, &self.cells.get(both)?.cases, contrast))
     }
 
     /// Paired differences of two cells (the first minus the second) as evidence that may be looked at any time.
     pub(crate) fn between(&self, first: &str, second: &str) -> Option<Evidence> {
-        let other = scores_of(&self.cells.get(second)?.items);
-        let difference = |item: &ScoredCase| Some(item.quality - other.get(&item.number)?);
-        let sums = compared_sums(&self.strata, &self.cells.get(first)?.items, difference);
+        let other = scores_of(&self.cells.get(second)?.cases);
+        let difference = |case: &ScoredCase| Some(case.quality - other.get(&case.number)?);
+        let sums = compared_sums(&self.strata, &self.cells.get(first)?.cases, difference);
         Some(Evidence::of(self.suite, &sums))
+    }
+
+    /// When a cell of this context length is no worse, worse, or neither.
+    pub(crate) fn rule(&self) -> Rule {
+        Rule {
+            margin: self.suite.margin,
+            floor: self.aa.as_ref().map(|aa| aa.absolute),
+            level: 1.0 - self.suite.confidence,
+            anytime: self.suite.stops_by_outcome(),
+        }
     }
 
     /// The most that the noise floor can be, by a bound that may be looked at any time, and on how many pairs;
@@ -288,15 +298,15 @@ impl<'a> Level<'a> {
         Some((most, self.aa_sizes.len()))
     }
 
-    /// The pass/fail items of a cell when it has one primary task and independent items: right, and all.
+    /// The pass/fail cases of a cell when it has one primary task and independent cases: right, and all.
     pub(crate) fn right_of(&self, setting: &str) -> Option<(u32, u32)> {
-        let items = &self.cells.get(setting)?.items;
+        let cases = &self.cells.get(setting)?.cases;
         let [stratum] = self.strata.as_slice() else { return None };
-        let mine = items.iter().filter(|item| stratum.holds(item));
+        let mine = cases.iter().filter(|case| stratum.holds(case));
         let mine: Vec<&ScoredCase> = mine.collect();
-        let clusters: BTreeSet<&str> = mine.iter().map(|item| &*item.cluster).collect();
-        let pass_fail = mine.iter().all(|item| item.quality == 0.0 || item.quality == 1.0);
-        let right = mine.iter().filter(|item| item.quality == 1.0).count() as u32;
+        let clusters: BTreeSet<&str> = mine.iter().map(|case| &*case.cluster).collect();
+        let pass_fail = mine.iter().all(|case| case.quality == 0.0 || case.quality == 1.0);
+        let right = mine.iter().filter(|case| case.quality == 1.0).count() as u32;
         (pass_fail && clusters.len() == mine.len() && !mine.is_empty()).then_some((right, mine.len() as u32))
     }
 
@@ -319,19 +329,14 @@ impl<'a> Level<'a> {
 }
 
 /// Gives every cell of a context length its verdict; p-values are adjusted over these cells.
-pub(crate) fn judge(cells: &mut [Measured], level: &Level<'_>, suite: &Suite) {
+pub(crate) fn judge(cells: &mut [Measured], level: &Level<'_>) {
     let tested: Vec<usize> = (0..cells.len()).filter(|&i| cells[i].difference.is_some()).collect();
     let p_value = |&i: &usize| cells[i].difference.as_ref().map_or(1.0, |difference| difference.p_value);
     let adjusted = holm(&tested.iter().map(p_value).collect::<Vec<_>>());
     for (&index, p) in tested.iter().zip(adjusted) {
         cells[index].summary.p_holm = Some(p);
     }
-    let rule = Rule {
-        margin: suite.margin,
-        floor: level.aa.as_ref().map(|aa| aa.absolute),
-        level: 1.0 - suite.confidence,
-        anytime: suite.stops_by_outcome(),
-    };
+    let rule = level.rule();
     for cell in cells {
         let (summary, credit) = (&mut cell.summary, cell.credit);
         summary.verdict = if summary.setting == level.reference && summary.void.is_none() {
@@ -346,18 +351,18 @@ pub(crate) fn judge(cells: &mut [Measured], level: &Level<'_>, suite: &Suite) {
     }
 }
 
-/// Leaves out what the reference has no item of: the same items are compared, or none. A cell that shares no item at
+/// Leaves out what the reference has no case of: the same cases are compared, or none. A cell that shares no case at
 /// all with it (another tokenizer makes other cases of the same tasks) keeps its own.
-fn keep_shared(items: &mut Vec<ScoredCase>, reference: &Reference<'_>) {
-    let shared = |item: &ScoredCase| reference.contains_key(&item.number);
-    if items.iter().any(shared) {
-        items.retain(shared);
+fn keep_shared(cases: &mut Vec<ScoredCase>, reference: &Reference<'_>) {
+    let shared = |case: &ScoredCase| reference.contains_key(&case.number);
+    if cases.iter().any(shared) {
+        cases.retain(shared);
     }
 }
 
 /// Whether neither visit of the reference broke on it.
-fn answered_by_both(item: &ScoredCase, reference: &Reference<'_>) -> bool {
-    !item.broke && reference.get(&item.number).is_none_or(|first| !first.broke)
+fn answered_by_both(case: &ScoredCase, reference: &Reference<'_>) -> bool {
+    !case.broke && reference.get(&case.number).is_none_or(|first| !first.broke)
 }
 
 impl Cell {
@@ -378,8 +383,8 @@ impl Cell {
 }
 
 impl Stratum {
-    fn holds(&self, item: &ScoredCase) -> bool {
-        self.task == item.request.task && self.arm == item.request.arm
+    fn holds(&self, case: &ScoredCase) -> bool {
+        self.task == case.request.task && self.arm == case.request.arm
     }
 
     /// The task, and the arm where it has one.
@@ -418,38 +423,38 @@ fn informative(all: Vec<Stratum>, reference: &[ScoredCase]) -> (Vec<Stratum>, bo
     if kept.is_empty() { (all, false) } else { (kept, true) }
 }
 
-fn score_sums(strata: &[Stratum], items: &[ScoredCase]) -> Vec<ClusterSums> {
-    sums(strata, items.iter().map(|item| (item, item.quality)))
+fn score_sums(strata: &[Stratum], cases: &[ScoredCase]) -> Vec<ClusterSums> {
+    sums(strata, cases.iter().map(|case| (case, case.quality)))
 }
 
-fn by_number(items: &[ScoredCase]) -> Reference<'_> {
-    items.iter().map(|item| (item.number, item)).collect()
+fn by_number(cases: &[ScoredCase]) -> Reference<'_> {
+    cases.iter().map(|case| (case.number, case)).collect()
 }
 
-fn scores_of(items: &[ScoredCase]) -> HashMap<u32, f64> {
-    items.iter().map(|item| (item.number, item.quality)).collect()
+fn scores_of(cases: &[ScoredCase]) -> HashMap<u32, f64> {
+    cases.iter().map(|case| (case.number, case.quality)).collect()
 }
 
-/// What `of` makes of the items, added up; items for which it has nothing to compare with are left out.
+/// What `of` makes of the cases, added up; cases for which it has nothing to compare with are left out.
 fn compared_sums(
     strata: &[Stratum],
-    items: &[ScoredCase],
+    cases: &[ScoredCase],
     of: impl Fn(&ScoredCase) -> Option<f64>,
 ) -> Vec<ClusterSums> {
-    sums(strata, items.iter().filter_map(|item| Some((item, of(item)?))))
+    sums(strata, cases.iter().filter_map(|case| Some((case, of(case)?))))
 }
 
 impl Change {
-    fn of(strata: &[Stratum], items: &[ScoredCase], reference: &Reference<'_>) -> Self {
+    fn of(strata: &[Stratum], cases: &[ScoredCase], reference: &Reference<'_>) -> Self {
         let mut pairs: Vec<(&ScoredCase, f64, bool)> = Vec::new();
-        for item in items {
-            if let Some(theirs) = reference.get(&item.number) {
-                pairs.push((item, item.quality - theirs.quality, theirs.broke));
+        for case in cases {
+            if let Some(theirs) = reference.get(&case.number) {
+                pairs.push((case, case.quality - theirs.quality, theirs.broke));
             }
         }
         let differing = pairs.iter().filter(|(_, change, _)| *change != 0.0).count();
         let added = |of: &dyn Fn(f64, bool) -> f64| {
-            sums(strata, pairs.iter().map(|(item, change, broke)| (*item, of(*change, *broke))))
+            sums(strata, pairs.iter().map(|(case, change, broke)| (*case, of(*change, *broke))))
         };
         Self {
             strata: added(&|change, _| change),
@@ -472,12 +477,12 @@ impl Change {
     }
 }
 
-/// Adds values of items up by stratum and cluster; items of other strata are left out.
+/// Adds values of cases up by stratum and cluster; cases of other strata are left out.
 fn sums<'i>(strata: &[Stratum], values: impl Iterator<Item = (&'i ScoredCase, f64)>) -> Vec<ClusterSums> {
     let mut all: Vec<ClusterSums> = strata.iter().map(|s| ClusterSums::new(s.clusters.len())).collect();
-    for (item, value) in values {
-        let found = strata.iter().position(|stratum| stratum.holds(item));
-        let place = found.and_then(|at| Some((at, *strata[at].clusters.get(&*item.cluster)?)));
+    for (case, value) in values {
+        let found = strata.iter().position(|stratum| stratum.holds(case));
+        let place = found.and_then(|at| Some((at, *strata[at].clusters.get(&*case.cluster)?)));
         if let Some((at, cluster)) = place {
             all[at].add(cluster, value);
         }
@@ -560,7 +565,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_scores_on_few_items_prove_nothing() {
+    fn equal_scores_on_few_cases_prove_nothing() {
         for (n, proven) in [(4, false), (60, false), (188, false), (200, true)] {
             let difference = paired_difference(&[singletons(&vec![0.0; n])], RESAMPLING, "t").unwrap();
             assert_eq!(difference.estimate.value, 0.0);

@@ -1,7 +1,7 @@
 //! Scores that are probabilities: the texts are the units, and their t statistic is the evidence; see
 //! [`StudentUnits`].
 
-use super::interval::{Difference, estimate, items_in, mean_of_means};
+use super::interval::{Difference, cases_in, estimate, mean_of_means};
 use crate::judge::analysis::draws::Draw;
 use crate::judge::analysis::summary::Estimate;
 use crate::judge::stats::{
@@ -41,7 +41,7 @@ impl Rule {
         let interval = self.interval(&units, draws).map(|(low, high)| (low.min(value), high.max(value)));
         let error = units.standard_error();
         Some(Difference {
-            estimate: estimate(value, interval, items_in(strata), (-1.0, 1.0)),
+            estimate: estimate(value, interval, cases_in(strata), (-1.0, 1.0)),
             mde: error.map(|error| (two_sided_z(self.confidence) + normal_quantile(POWER)) * error),
             p_value: if self.anytime { (1.0 / units.e_value()).min(1.0) } else { units.p_value() },
             discordance: 0.0,
@@ -55,7 +55,7 @@ impl Rule {
         let value = mean_of_means(strata)?;
         let units = StudentUnits::new(text_means(strata), 0.0);
         let interval = self.interval(&units, draws).map(|(low, high)| (low.min(value), high.max(value)));
-        Some(estimate(value, interval, items_in(strata), (0.0, 1.0)))
+        Some(estimate(value, interval, cases_in(strata), (0.0, 1.0)))
     }
 
     /// The texts of several tasks, as one unit each.

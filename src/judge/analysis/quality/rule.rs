@@ -20,8 +20,8 @@ impl Rule {
     /// difference is beyond the A/A floor, and the test holds over all cells; else not separable. A
     /// difference that is both (small, certain and within the margin) is `no_worse`.
     ///
-    /// An item that broke counts as lost, on the reference too. `credit` is what the setting gains on those: it is
-    /// taken off before anything is called `no_worse`, for a reference that dies on the hard items proves nothing of
+    /// A case that broke counts as lost, on the reference too. `credit` is what the setting gains on those: it is
+    /// taken off before anything is called `no_worse`, for a reference that dies on the hard cases proves nothing of
     /// the others.
     pub(crate) fn verdict(&self, difference: Option<&Estimate>, p_holm: Option<f64>, credit: f64) -> Verdict {
         let Some(Estimate { value, low: Some(low), high: Some(high), .. }) = difference else {

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Estimate, FrontStatus, KldSummary, MemorySummary, Verdict};
-use crate::record::Effective;
+use crate::record::{Effective, Outlook};
 
 /// Energy of a cell's chat requests (J).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -72,7 +72,7 @@ pub struct CellSummary {
     pub quality: Option<Estimate>,
     /// Paired difference to the reference (points of the 0..1 scale).
     pub difference: Option<Estimate>,
-    /// Smallest difference that this many items could show (0..1); see docs/statistics.md, section 4.
+    /// Smallest difference that this many cases could show (0..1); see docs/statistics.md, section 4.
     pub mde: Option<f64>,
     /// Texts behind the difference, each with its questions one unit: for answers scored by their probability.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -82,7 +82,10 @@ pub struct CellSummary {
     pub p_holm: Option<f64>,
     /// Whether the quality is kept.
     pub verdict: Verdict,
-    /// Primary tasks (and arms) of which the cell has no item in common with the reference: it has no quality then, for
+    /// What a verdict would take, where it is open and cells may be looked at any time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outlook: Option<Outlook>,
+    /// Primary tasks (and arms) of which the cell has no case in common with the reference: it has no quality then, for
     /// means over different tasks are never compared.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_comparable: Vec<String>,
@@ -153,6 +156,7 @@ impl CellSummary {
             texts: None,
             p_holm: None,
             verdict: Verdict::NotMeasured,
+            outlook: None,
             not_comparable: Vec::new(),
             kld: None,
             ttft_s: None,

@@ -47,7 +47,7 @@ pub struct Interaction {
     pub first_change: String,
     /// What differs in `other`.
     pub second_change: String,
-    /// `both - one - other + reference` over the items that all four scored (points of the 0..1 scale): below zero
+    /// `both - one - other + reference` over the cases that all four scored (points of the 0..1 scale): below zero
     /// both together cost more than the sum of each.
     pub contrast: Estimate,
     /// What it amounts to.
@@ -91,7 +91,7 @@ pub struct GateResult {
     pub setting: String,
     /// Context length (tokens).
     pub context: u32,
-    /// The figure, with its exact interval where it is a rate of independent pass/fail items.
+    /// The figure, with its exact interval where it is a rate of independent pass/fail cases.
     pub value: Option<Estimate>,
     /// Whether it holds.
     pub status: GateStatus,
@@ -138,11 +138,11 @@ pub struct NightBefore {
     pub run: String,
     /// Its start (UTC, RFC 3339).
     pub started: String,
-    /// Primary items judged in both runs, over all cells.
+    /// Primary cases judged in both runs, over all cells.
     pub pairs: u32,
-    /// Items that lost score.
+    /// Cases that lost score.
     pub lost: u32,
-    /// Items that gained score.
+    /// Cases that gained score.
     pub gained: u32,
     /// Figures with an interval that were looked at.
     pub figures: u32,
@@ -175,7 +175,7 @@ impl NightBefore {
             _ => format!("; what else changed: {}", self.set_up.join("; ")),
         };
         format!(
-            "Since {run} ({started}): {changed}{chance}; of {pairs} items {lost} lost score and {gained} gained{set_up}."
+            "Since {run} ({started}): {changed}{chance}; of {pairs} cases {lost} lost score and {gained} gained{set_up}."
         )
     }
 }

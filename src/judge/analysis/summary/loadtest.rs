@@ -28,7 +28,7 @@ pub struct LoadSummary {
     pub servers: Vec<LoadServerRow>,
     /// Every setting at every step, in suite order.
     pub steps: Vec<LoadRow>,
-    /// The same items alone and under load.
+    /// The same cases alone and under load.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub quality: Vec<LoadQualityRow>,
 }
@@ -132,7 +132,7 @@ impl Percentiles {
     }
 }
 
-/// Items under load against the same items alone, on the same server.
+/// Cases under load against the same cases alone, on the same server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LoadQualityRow {
     /// Setting label.
@@ -142,7 +142,7 @@ pub struct LoadQualityRow {
     /// Arm, for tool tasks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arm: Option<Arm>,
-    /// Context length of the items (tokens).
+    /// Context length of the cases (tokens).
     pub context: u32,
     /// Requests under way; 1: alone for the second time, the noise floor of this setting.
     pub streams: u32,
@@ -156,8 +156,8 @@ pub struct LoadQualityRow {
     pub verdict: Verdict,
     /// Share of the replies that are the same to the byte (0..1).
     pub identical: Option<f64>,
-    /// Items that failed.
+    /// Cases that failed.
     pub failed: u32,
-    /// Why items were not scored.
+    /// Why cases were not scored.
     pub unscored: Option<String>,
 }

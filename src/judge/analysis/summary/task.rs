@@ -24,7 +24,7 @@ pub struct TaskRow {
     /// Mean score (0..1), what broke counted as 0, with its interval (Wilson for pass/fail scores, bootstrap else); `None`
     /// where nothing was scored.
     pub quality: Option<Estimate>,
-    /// Setting minus reference over the independent groups of items that both have, scored or broken: their mean with Tango's interval
+    /// Setting minus reference over the independent groups of cases that both have, scored or broken: their mean with Tango's interval
     /// (pass/fail) or Student's; nothing of it is adjusted for the number of tasks. `None` for the reference.
     #[serde(default)]
     pub difference: Option<Estimate>,
@@ -124,7 +124,7 @@ pub struct EffectivePoint {
 pub struct AaSummary {
     /// Context length (tokens).
     pub context: u32,
-    /// Pairs of items.
+    /// Pairs of cases.
     pub pairs: u32,
     /// Share of pairs with different scores (0..1).
     pub discordance: f64,

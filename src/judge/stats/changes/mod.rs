@@ -255,7 +255,7 @@ mod tests {
         assert!(drifts >= 19, "{drifts} of 20");
     }
 
-    /// A night with few items has a wide interval: it may be far off without a change.
+    /// A night with few cases has a wide interval: it may be far off without a change.
     #[test]
     fn nights_weigh_by_their_own_intervals() {
         let mut series = nights(&[0.80, 0.81, 0.80, 0.79, 0.80, 0.81, 0.80, 0.79, 0.80, 0.72, 0.73, 0.71]);
