@@ -12,10 +12,10 @@ use super::scalar::Tokens;
 use crate::error::{Context, Error, Result, nearest};
 use crate::measure::engine;
 use crate::measure::engine::Engine;
-use crate::record::Mode;
 use crate::record::suite::{
     EngineSpec, Gate, ModelSpec, Sampling, Setting, Suite, TaskSpec, TextSource, bounds,
 };
+use crate::record::{Arm, Mode, Scoring};
 use crate::task;
 
 /// Reads a suite file and checks all of it, before anything is started.
@@ -285,12 +285,19 @@ impl Checker {
         Ok(chosen.into_iter().collect())
     }
 
-    fn arms(&self, raw: &RawTask, task: &dyn task::Task) -> Result<Vec<crate::record::Arm>> {
+    fn arms(&self, raw: &RawTask, task: &dyn task::Task) -> Result<Vec<Arm>> {
+        let forced = raw.score.as_ref().is_some_and(|score| *score.get_ref() == Scoring::Probability);
+        let possible = |arm: &Arm| !forced || *arm == Arm::Prompted;
         let Some(arms) = &raw.arms else {
-            return Ok(task.card().arms.to_vec());
+            return Ok(task.card().arms.iter().copied().filter(possible).collect());
         };
         let mut chosen = Vec::new();
         for arm in arms {
+            if !possible(arm.get_ref()) {
+                let message = format!("the arm {} beside a score by probability", arm.get_ref());
+                let label = "a call can be forced where the model writes it as text: \"prompted\"";
+                return Err(self.error(arm.span(), message, label));
+            }
             if !task.card().arms.contains(arm.get_ref()) {
                 let message = format!("{} has no arm {}", task.name(), arm.get_ref());
                 let known: Vec<_> = task.card().arms.iter().map(|arm| arm.name()).collect();

@@ -29,7 +29,7 @@ pub struct RawSuite {
     /// Seed of cases and resampling.
     #[serde(default = "default_seed")]
     pub seed: u64,
-    /// How often every cell is visited, each time with a slice of the items (1..=100).
+    /// How often every cell is visited, each time with a slice of the cases (1..=100).
     #[serde(default = "default_rounds")]
     #[schemars(with = "u32")]
     pub rounds: Spanned<u32>,
@@ -73,7 +73,7 @@ pub struct RawSuite {
     /// Tasks.
     #[serde(default, rename = "task")]
     pub tasks: Vec<RawTask>,
-    /// Stopping early; default: every cell sees every item.
+    /// Stopping early; default: every cell sees every case.
     #[schemars(with = "Option<RawStopping>")]
     pub stopping: Option<Spanned<RawStopping>>,
     /// Many requests at once; default: none, trials run one at a time.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::record::{Arm, Case, Mode, Prompt};
+use crate::record::{Arm, Case, Mode, Prompt, Scoring};
 
 /// What a task says of itself.
 #[derive(Debug, Clone, Copy)]
@@ -45,12 +45,24 @@ pub struct Needs {
     pub closed_answer: bool,
     /// Most questions that it can ask of one text.
     pub questions: u32,
+    /// Most questions to one text where answers are scored by probability, if that is more.
+    pub forced_questions: u32,
     /// It is about the server's cache: already the first request of a case may use it, and each reply of a case says
     /// [how it was served](crate::record::Reply::served).
     pub watches_cache: bool,
 }
 
 impl Needs {
+    /// Returns the most questions to one text where answers are scored so.
+    pub fn most_questions(&self, score: Scoring) -> u32 {
+        match score {
+            Scoring::Match => self.questions,
+            Scoring::Probability => self.questions.max(self.forced_questions),
+        }
+    }
+
+    /// A conversation that is asked about at several of its turns, the replies in front being the right ones.
+    pub const DIALOGUE: Self = Self { closed_answer: true, forced_questions: 32, ..Self::LONG };
     /// A prompt that fills its context, and nothing else.
     pub const LONG: Self = Self {
         modes: &[Mode::Chat],
@@ -61,6 +73,7 @@ impl Needs {
         reads_tokens: false,
         closed_answer: false,
         questions: 1,
+        forced_questions: 1,
         watches_cache: false,
     };
 

@@ -24,13 +24,29 @@ pub fn part(
             return Err(Error::runtime(format!("the answer `{form}` is the beginning of another right one")));
         }
     }
-    let front = tokens.tokenize(begun)?;
+    let front = if begun.is_empty() { Vec::new() } else { tokens.tokenize(begun)? };
     let forms = forms.iter().map(|form| {
         let whole = tokens.tokenize(&format!("{begun}{form}"))?;
         let tail = whole.strip_prefix(front.as_slice()).unwrap_or_default();
         Ok(ForcedForm { text: form.clone(), tokens: tail.to_vec() })
     });
     Ok(ForcedPart { begun: begun.to_owned(), forms: forms.collect::<Result<_>>()?, depth })
+}
+
+/// The first of these places (bytes) of a reply at which one of its tokens ends: what stands in front of it and what stands
+/// behind it have the same tokens apart as together. `None` when no place is one.
+///
+/// # Errors
+/// When the server cannot tokenize.
+pub fn seam(reply: &str, places: &[usize], tokens: &dyn TokenCounter) -> Result<Option<usize>> {
+    let whole = tokens.tokenize(reply)?;
+    for &place in places {
+        let Some(front) = reply.get(..place) else { continue };
+        if front.is_empty() || whole.starts_with(&tokens.tokenize(front)?) {
+            return Ok(Some(place));
+        }
+    }
+    Ok(None)
 }
 
 /// Judges a reply of forced answers: the mean over the parts of the probability of their forms together.

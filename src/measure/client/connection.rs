@@ -1,5 +1,7 @@
 //! The client of one server.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reqwest::Method;
@@ -14,12 +16,12 @@ use super::key::ApiKey;
 use super::refusals::{endpoint, unexpected, wrap};
 use super::wire::body::ignore_end;
 use super::wire::conversation::Conversation;
-use super::wire::format::WireFormat;
+use super::wire::format::{ForcedText, WireFormat};
 use super::writer::RequestWriter;
 use super::{budget, chat, distributions, forced, prompt_logprobs, wire};
 use crate::error::Result;
 use crate::record::suite::Sampling;
-use crate::record::{Forced, Message, Prompt, Tool, prefill};
+use crate::record::{Forced, ForcedForm, Message, Prompt, Tool, prefill};
 
 /// Talks to one server.
 #[derive(Debug, Clone)]
@@ -29,6 +31,8 @@ pub struct Client {
     pub(super) writer: RequestWriter,
     /// What was counted before; clones share it.
     pub(super) counts: Counts,
+    /// Whether the server refused to be told an answer by its tokens; clones share it.
+    refuses_tokens: Arc<AtomicBool>,
 }
 
 impl Client {
@@ -39,7 +43,13 @@ impl Client {
     /// A usage error when `base_url` is not an http or https address.
     pub fn new(base_url: &str, endpoints: Endpoints, limits: Limits) -> Result<Self> {
         let http = Http::new(base_url, limits)?;
-        Ok(Self { http, endpoints, writer: RequestWriter::new(&wire::LlamaCpp), counts: Counts::default() })
+        Ok(Self {
+            http,
+            endpoints,
+            writer: RequestWriter::new(&wire::LlamaCpp),
+            counts: Counts::default(),
+            refuses_tokens: Arc::default(),
+        })
     }
 
     /// The same in another wire format.
@@ -160,22 +170,22 @@ impl Client {
     pub async fn force(
         &self,
         conversation: &Conversation<'_>,
-        form: &str,
+        form: &ForcedForm,
         max_tokens: u32,
     ) -> Result<ForcedExchange, Failure> {
         let Told { tokens, mut ends, measurements, last } =
-            self.told(conversation, form, max_tokens, true).await?;
+            self.told(conversation, (&form.text, &form.tokens), max_tokens, true).await?;
         let mut exchange =
             ForcedExchange { forced: Forced::default(), measurements: vec![measurements], last: vec![last] };
         let mut said = 0;
-        for token in &tokens {
+        for (at, token) in tokens.iter().enumerate() {
             let known = match token.known() {
                 Some(known) => known,
                 None => {
-                    let (front, rest) = split(form, said)?;
-                    let again = self
-                        .told(&went_on(conversation, &grown(conversation, front)), rest, 1, false)
-                        .await?;
+                    let (front, rest) = split(&form.text, said)?;
+                    let rest = (rest, form.tokens.get(at..).unwrap_or_default());
+                    let messages = grown(conversation, front);
+                    let again = self.told(&went_on(conversation, &messages), rest, 1, false).await?;
                     let known = again.tokens.first().filter(|first| first.bytes == token.bytes);
                     let known = known.and_then(ToldToken::known).ok_or_else(|| {
                         Failure::unsupported(
@@ -191,7 +201,7 @@ impl Client {
             said += token.bytes.len();
         }
         if ends.is_none() {
-            let messages = grown(conversation, form);
+            let messages = grown(conversation, &form.text);
             let body = self.writer.end(&went_on(conversation, &messages), &Sampling::default())?;
             let answer = self.http.post(self.endpoints.chat, &body).await?;
             let end = forced::read_end(&answer, self.http.limits())
@@ -204,16 +214,36 @@ impl Client {
         Ok(exchange)
     }
 
+    /// Forces a text by its tokens; a server that refuses that is told the text alone, also from then on.
     async fn told(
         &self,
         conversation: &Conversation<'_>,
-        form: &str,
+        (text, tokens): (&str, &[u32]),
         max_tokens: u32,
         whole: bool,
     ) -> Result<Told, Failure> {
-        let body = self.writer.force(conversation, &Sampling::default(), max_tokens, form)?;
+        let by_tokens = !tokens.is_empty() && !self.refuses_tokens.load(Ordering::Relaxed);
+        let forced = ForcedText { text, tokens: by_tokens.then_some(tokens) };
+        let told = self.told_once(conversation, forced, max_tokens, whole).await;
+        if !by_tokens || told.as_ref().err().is_none_or(|failure| !failure.unsupported) {
+            return told;
+        }
+        let forced = ForcedText { text, tokens: None };
+        let told = self.told_once(conversation, forced, max_tokens, whole).await?;
+        self.refuses_tokens.store(true, Ordering::Relaxed);
+        Ok(told)
+    }
+
+    async fn told_once(
+        &self,
+        conversation: &Conversation<'_>,
+        forced: ForcedText<'_>,
+        max_tokens: u32,
+        whole: bool,
+    ) -> Result<Told, Failure> {
+        let body = self.writer.force(conversation, &Sampling::default(), max_tokens, forced)?;
         let answer = self.http.post(self.endpoints.chat, &body).await.map_err(forced::refused)?;
-        forced::read(&answer, form, whole, self.http.limits())
+        forced::read(&answer, forced.text, whole, self.http.limits())
             .map_err(|failure| self.http.without_key(failure))
     }
 

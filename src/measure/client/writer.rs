@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::exchange::Failure;
 use super::wire::body::{in_one_piece, template_body};
 use super::wire::conversation::Conversation;
-use super::wire::format::{ChatRequest, FORCED_TOP, Quirks, WireFormat};
+use super::wire::format::{ChatRequest, FORCED_TOP, ForcedText, Quirks, WireFormat};
 use crate::record::suite::Sampling;
 use crate::record::{Message, Tool, short_hash};
 
@@ -81,7 +81,7 @@ impl RequestWriter {
         conversation: &Conversation<'_>,
         sampling: &Sampling,
         max_tokens: u32,
-        answer: &str,
+        answer: ForcedText<'_>,
     ) -> Result<Value, Failure> {
         let salt = self.salt(conversation.reuse_cache);
         let request = ChatRequest { conversation, sampling, max_tokens, salt, quirks: self.quirks };

@@ -144,7 +144,7 @@ async fn force(
         reuse_cache,
     };
     let most = form.tokens.len() * SPARE_FACTOR + SPARE;
-    client.force(&conversation, &form.text, u32::try_from(most).unwrap_or(u32::MAX)).await
+    client.force(&conversation, form, u32::try_from(most).unwrap_or(u32::MAX)).await
 }
 
 /// The messages with so much of the reply said already.

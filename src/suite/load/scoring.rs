@@ -32,8 +32,9 @@ impl Checker {
 
     pub(super) fn questions(&self, raw: &RawTask, task: &dyn task::Task) -> Result<u32> {
         let Some(questions) = &raw.questions else { return Ok(1) };
-        let most = task.card().needs.questions;
-        self.within(questions, 1, most, "questions to one text (the task's most)")
+        let score = raw.score.as_ref().map_or(Scoring::Match, |score| *score.get_ref());
+        let most = task.card().needs.most_questions(score);
+        self.within(questions, 1, most, "questions to one text (the task's most with this score)")
     }
 
     /// Checks what no task can say alone: that all are scored alike, and that the engine can do it.

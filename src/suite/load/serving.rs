@@ -150,7 +150,7 @@ impl Checker {
                 let message = format!("context {context} does not hold a request of {needed} tokens");
                 return Err(self
                     .error(named.span(), message, "too small")
-                    .hint("prompt (10% and 32 tokens longer at most) and reply together must fit, and the items of [load.quality]"));
+                    .hint("prompt (10% and 32 tokens longer at most) and reply together must fit, and the cases of [load.quality]"));
             }
             return Ok(context);
         }

@@ -194,7 +194,7 @@ fn a_load_phase_has_what_it_needs_filled_in() {
     let load = loaded(quality).unwrap();
     let asked = load.quality.clone().unwrap();
     assert_eq!((asked.samples, asked.context, asked.arm), (3, 2048, Some(crate::record::Arm::Native)));
-    assert_eq!(load.context, 2048, "the items must fit, too");
+    assert_eq!(load.context, 2048, "the cases must fit, too");
     let text = serde_json::to_string(&load).unwrap();
     assert_eq!(serde_json::from_str::<LoadSpec>(&text).unwrap(), load);
 }
@@ -353,7 +353,7 @@ fn scores_by_probability_are_checked_before_anything_runs() {
     for (engine, tasks, word) in [
         (
             "llama.cpp",
-            task("retrieval/graph_walks", "score = \"probability\""),
+            task("retrieval/common_words", "score = \"probability\""),
             "no answer that could be scored",
         ),
         ("llama.cpp", task("retrieval/niah_single_1", "questions = 2"), "questions to one text"),
@@ -364,11 +364,23 @@ fn scores_by_probability_are_checked_before_anything_runs() {
             "thinking",
         ),
         ("llama.cpp", scored.clone() + &task("retrieval/common_words", ""), "must have the same score"),
+        ("llama.cpp", task("coherence/running_sum", "questions = 2"), "with this score"),
+        (
+            "llama.cpp",
+            task("tools/selection", "score = \"probability\"\narms = [\"native\"]"),
+            "beside a score by probability",
+        ),
         ("vllm", scored.clone(), "does not tell how probable"),
     ] {
         let error = suite(engine, &tasks).unwrap_err();
         assert!(error.to_string().contains(word), "{word}: {error}");
     }
+    // A call can be forced where it is text.
+    let tools = suite("llama.cpp", &task("tools/selection", "score = \"probability\"")).unwrap();
+    assert_eq!(tools.tasks[0].arms, [crate::record::Arm::Prompted]);
+    assert!(
+        suite("llama.cpp", &task("coherence/running_sum", "score = \"probability\"\nquestions = 2")).is_ok()
+    );
     // What has no score of its own goes with either.
     assert!(suite("llama.cpp", &(scored + &task("serving/speed", ""))).is_ok());
 }

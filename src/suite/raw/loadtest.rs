@@ -157,17 +157,17 @@ pub struct RawLoadLimits {
     pub e2e_s: Option<Spanned<f64>>,
 }
 
-/// `[load.quality]`: items of a task, asked alone and then at every concurrency.
+/// `[load.quality]`: cases of a task, asked alone and then at every concurrency.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawLoadQuality {
     /// A task of the suite that has scores of its own.
     #[schemars(with = "String")]
     pub task: Spanned<String>,
-    /// How many of its items; default: all.
+    /// How many of its cases; default: all.
     #[schemars(with = "Option<u32>")]
     pub samples: Option<Spanned<u32>>,
-    /// Context length of the items (tokens), one of the task's; default: its smallest.
+    /// Context length of the cases (tokens), one of the task's; default: its smallest.
     #[schemars(with = "Option<Tokens>")]
     pub context: Option<Spanned<Tokens>>,
     /// Arm of a tool task; default: its first.

@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::error::{Error, Result};
-use crate::record::{Case, Message, Outcome, Prompt, Reply, Role};
+use crate::record::{Case, Message, Outcome, Prompt, Reply, Role, Scoring};
 use crate::task::random::Random;
 use crate::task::sizing::{Fit, too_large, too_small};
-use crate::task::{Params, Step, Task, TokenCounter, options};
+use crate::task::{Params, Step, Task, TokenCounter, options, probability};
 
 /// Most units of a conversation; the runner breaks off one of more than 4096 turns.
 const MAX_UNITS: usize = 3840;
@@ -122,6 +122,13 @@ pub(super) fn cases<D: Draft>(
 ) -> Result<Vec<Case>> {
     let mut sizer = Sizer::new(task, params, tokens);
     let mut cases = Vec::with_capacity(params.samples as usize);
+    if params.score == Scoring::Probability {
+        for text in 0..params.samples.div_ceil(params.questions.max(1)) {
+            let random = Random::of_case(seed, task.name(), params.context, text);
+            cases.extend(asked_at_turns(task, params, text, draft(random), &mut sizer)?);
+        }
+        return Ok(cases);
+    }
     for index in (0..params.samples).step_by(2) {
         let random = Random::of_case(seed, task.name(), params.context, index / 2);
         let free = case(task, params, index, draft(random), &mut sizer)?;
@@ -130,6 +137,55 @@ pub(super) fn cases<D: Draft>(
     }
     Ok(cases)
 }
+
+/// Questions to one conversation: turns that lie evenly over it, the last among them. The replies in front are the right ones,
+/// and the right one to the turn is forced.
+fn asked_at_turns<D: Draft>(
+    task: &dyn Task,
+    params: &Params,
+    text: u32,
+    mut draft: D,
+    sizer: &mut Sizer<'_>,
+) -> Result<Vec<Case>> {
+    let questions = params.questions.max(1);
+    let first = text * questions;
+    let Fit { units, .. } = sizer.fit(&mut draft)?;
+    let turns = draft.turns(units);
+    check_output(task, params, &turns, sizer.tokens)?;
+    if turns.len() < questions as usize {
+        let message =
+            format!("{}: {questions} questions to a conversation of {} turns", task.name(), turns.len());
+        return Err(Error::usage(message).hint("ask fewer questions, or give it a larger context"));
+    }
+    let (opening, mut shared) = (json!(draft.opening()), 0);
+    let mut messages = vec![Message::system(draft.system(units))];
+    let mut cases = Vec::new();
+    let mut said = 0;
+    for question in 0..questions.min(params.samples - first) {
+        let at = (question as usize + 1) * turns.len() / questions as usize - 1;
+        for turn in &turns[said..at] {
+            messages.push(Message::user(&turn.say));
+            messages.push(Message::new(Role::Assistant, &turn.right));
+        }
+        said = at;
+        let turn = &turns[at];
+        let asked: Vec<Message> = messages.iter().cloned().chain([Message::user(&turn.say)]).collect();
+        let prompt_tokens = sizer.tokens.count_chat(&asked, &[])?;
+        let own = prompt_tokens.saturating_sub(TEMPLATE_END).max(1);
+        let target = json!({ "gold": true, "opening": opening, "turns": &turns[..=at] });
+        let depth = (at + 1) as f64 / turns.len() as f64;
+        let forced = probability::part("", std::slice::from_ref(&turn.right), None, sizer.tokens)?;
+        let case = task.card().case(params.context, first + question, Prompt::chat(asked), target);
+        let case = case.in_cluster(format!("{}/{}/text {text}", task.name(), params.context));
+        let case = case.at_depth(Some(depth)).sized(prompt_tokens, sizer.max_tokens);
+        cases.push(case.sharing(if question == 0 { own } else { shared }).forcing(vec![forced]).seal());
+        shared = own;
+    }
+    Ok(cases)
+}
+
+/// Tokens of a chat template behind the last message, at most: a longer conversation does not share them.
+const TEMPLATE_END: u32 = 24;
 
 fn with_gold_history(free: &Case) -> Case {
     let mut gold = Case { index: free.index + 1, ..free.clone() };

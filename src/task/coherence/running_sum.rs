@@ -5,7 +5,7 @@ use crate::record::{Case, Outcome, Reply};
 use crate::task::options::{self, OUTPUT_HELP, THINKING, option, output_tokens, tuned};
 use crate::task::random::Random;
 use crate::task::words::Keys;
-use crate::task::{Card, Harder, Params, Step, Task, TaskOption, TokenCounter};
+use crate::task::{Card, Harder, Needs, Params, Step, Task, TaskOption, TokenCounter};
 
 use super::dialogue::{self, Draft, Target, Turn};
 use super::turns::{self, Judged, Verdict};
@@ -34,6 +34,7 @@ impl Task for RunningSum {
             name: "coherence/running_sum",
             summary: "errors that pile up: a sum carried on from turn to turn, from its own replies and from right ones",
             options: OPTIONS,
+            needs: Needs::DIALOGUE,
             ..Card::PRIMARY
         }
     }

@@ -7,7 +7,7 @@ use crate::record::{Case, Outcome, Reply, Score};
 use crate::task::options::{self, OUTPUT_HELP, THINKING, option, output_tokens, tuned};
 use crate::task::random::Random;
 use crate::task::words::NOUNS;
-use crate::task::{Card, Harder, Params, Step, Task, TaskOption, TokenCounter};
+use crate::task::{Card, Harder, Needs, Params, Step, Task, TaskOption, TokenCounter};
 
 use super::dialogue::{self, Draft, Target, Turn};
 use super::turns::{self, Judged, Verdict};
@@ -87,6 +87,7 @@ impl Task for StateLedger {
             name: "coherence/state_ledger",
             summary: "lost updates: what a place holds after many turns of things put down, moved and exchanged",
             options: OPTIONS,
+            needs: Needs::DIALOGUE,
             ..Card::PRIMARY
         }
     }

@@ -4,6 +4,9 @@ use crate::error::Result;
 use crate::record::ForcedPart;
 use crate::task::{TokenCounter, probability};
 
+/// Parts of a list that are asked for: each takes as many requests as there are answers left.
+const MOST_PARTS: usize = 6;
+
 /// A right answer, part after part.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Closed {
@@ -28,16 +31,24 @@ impl Closed {
     /// Several answers, with their places in the context (0..1), that a reply lists in any order. Each part is the chance
     /// that the next one listed is a right one that was not named before, the ones in front being named in this order.
     pub(super) fn listed(begun: &str, answers: &[(&str, f64)]) -> Self {
-        let part = |(at, (_, depth)): (usize, &(&str, f64))| {
+        let answers: Vec<(&str, Option<f64>)> =
+            answers.iter().map(|&(answer, depth)| (answer, Some(depth))).collect();
+        Self::enclosed(begun, "", &answers)
+    }
+
+    /// The same with a bracket in front of the first; an answer need not have a place. Of long lists the first
+    /// [`MOST_PARTS`] are asked for.
+    pub(super) fn enclosed(begun: &str, bracket: &str, answers: &[(&str, Option<f64>)]) -> Self {
+        let part = |(at, (_, depth)): (usize, &(&str, Option<f64>))| {
             let named: Vec<&str> = answers[..at].iter().map(|(answer, _)| *answer).collect();
-            let begun = match named.as_slice() {
-                [] => begun.to_owned(),
-                named => format!("{begun} {},", named.join(", ")),
+            let (begun, bracket) = match named.as_slice() {
+                [] => (begun.to_owned(), bracket),
+                named => (format!("{begun} {bracket}{},", named.join(", ")), ""),
             };
-            let forms = answers[at..].iter().map(|(answer, _)| format!(" {answer}")).collect();
-            ClosedPart { begun, forms, depth: Some(*depth) }
+            let forms = answers[at..].iter().map(|(answer, _)| format!(" {bracket}{answer}")).collect();
+            ClosedPart { begun, forms, depth: *depth }
         };
-        Self { parts: answers.iter().enumerate().map(part).collect() }
+        Self { parts: answers.iter().enumerate().take(MOST_PARTS).map(part).collect() }
     }
 
     /// The beginning of the reply.
@@ -64,5 +75,14 @@ mod tests {
         assert_eq!(closed.parts[1].forms, [" 2", " 3"]);
         assert_eq!(closed.begun(), "They are");
         assert_eq!(Closed::one("It is", "7").parts[0].forms, [" 7"]);
+        let nodes: Vec<(&str, Option<f64>)> =
+            ["a", "b", "c", "d", "e", "f", "g", "h"].map(|n| (n, None)).to_vec();
+        let enclosed = Closed::enclosed("Nodes:", "[", &nodes);
+        assert_eq!((enclosed.parts.len(), enclosed.parts[5].forms.len()), (6, 3));
+        assert_eq!(enclosed.parts[0].forms[1], " [b");
+        assert_eq!(
+            (enclosed.parts[1].begun.as_str(), enclosed.parts[1].forms[0].as_str()),
+            ("Nodes: [a,", " b")
+        );
     }
 }

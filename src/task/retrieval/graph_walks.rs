@@ -11,12 +11,12 @@ use serde_json::json;
 
 use crate::record::{Case, Outcome, Reply, Score};
 use crate::task::random::Random;
-use crate::task::{Card, Harder, TaskOption};
+use crate::task::{Card, Harder, Needs, TaskOption};
 
 use super::listing::{Fixed, Listing, Question, share};
 use super::{
-    About, CaseDraft, Draw, OUTPUT_HELP, Retrieval, THINKING, option, output_tokens, ran_out, read_target,
-    tuned,
+    About, CaseDraft, Closed, Draw, OUTPUT_HELP, Retrieval, THINKING, option, output_tokens, ran_out,
+    read_target, tuned,
 };
 
 /// Most nodes of one depth: answers stay short.
@@ -59,6 +59,7 @@ impl Retrieval for GraphWalks {
                 name: "retrieval/graph_walks",
                 summary: "edges scattered over the context are followed for several hops, and none is missed",
                 options: OPTIONS,
+                needs: Needs { closed_answer: true, ..Needs::LONG },
                 ..Card::PRIMARY
             },
             prefill: None,
@@ -290,7 +291,9 @@ impl Graph {
             let edge = self.filler();
             self.edge(edge)
         };
-        let question = Question { text: question, target: json!(target), closed: None };
+        let nodes: Vec<(&str, Option<f64>)> = target.nodes.iter().map(|node| (node.as_str(), None)).collect();
+        let closed = Some(Closed::enclosed(MARK, "[", &nodes));
+        let question = Question { text: question, target: json!(target), closed };
         Listing::new(INTRO.into(), vec![question], fixed, next)
     }
 }

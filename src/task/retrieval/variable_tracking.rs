@@ -9,12 +9,14 @@ use serde_json::Value;
 use crate::record::{Case, Message, Mode, Outcome, Reply, Score};
 use crate::task::fitting::{Draft, Piece};
 use crate::task::random::Random;
-use crate::task::{Card, Harder, TaskOption};
+use crate::task::{Card, Harder, Needs, TaskOption};
 
 use super::haystack::{Haystack, HaystackKind, insert, place};
 use super::matching::{all_answers, judged, plain_error, target_at};
 use super::needles::{Needles, ValueKind};
-use super::{About, CaseDraft, Draw, Retrieval, THINKING, conversation, option, output_tokens, tuned};
+use super::{
+    About, CaseDraft, Closed, Draw, Retrieval, THINKING, conversation, option, output_tokens, tuned,
+};
 
 /// Fewest sentences of noise.
 const MIN_UNITS: usize = 3;
@@ -60,6 +62,7 @@ impl Retrieval for VariableTracking {
                 name: "retrieval/variable_tracking",
                 summary: "a chain of assignments is followed over the whole context (multi-hop)",
                 options: OPTIONS,
+                needs: Needs { closed_answer: true, ..Needs::LONG },
                 ..Card::PRIMARY
             },
             prefill: Some(PREFILL_OUTPUT),
@@ -213,6 +216,13 @@ impl CaseDraft for Chase {
     fn target(&self, units: usize) -> Value {
         let depths = self.depths[0].iter().map(|depth| place(*depth, units) as f64 / units as f64);
         target_at(self.asked().names.clone(), &depths.collect::<Vec<_>>())
+    }
+
+    fn closed(&self, units: usize) -> Option<Closed> {
+        let names = self.asked().names.iter().zip(&self.depths[0]);
+        let named: Vec<(&str, f64)> =
+            names.map(|(name, depth)| (name.as_str(), place(*depth, units) as f64 / units as f64)).collect();
+        Some(Closed::listed(&self.began(), &named))
     }
 }
 

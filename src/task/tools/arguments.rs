@@ -28,7 +28,7 @@ impl Task for Arguments {
             version: 2,
             arms: ALL_ARMS,
             options: OPTIONS,
-            needs: Needs::SHORT,
+            needs: Needs { closed_answer: true, ..Needs::SHORT },
             ..Card::PRIMARY
         }
     }

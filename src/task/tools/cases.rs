@@ -3,12 +3,13 @@
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::record::{Arm, Case, Message, Prompt, Tool};
+use crate::record::{Arm, Case, ForcedPart, Message, Prompt, Scoring, Tool};
 use crate::task::random::Random;
 use crate::task::sizing::too_small;
 use crate::task::{Params, Task, TaskOption, TokenCounter};
 
 use super::data::Request;
+use super::forced_call;
 use super::grading;
 use super::offer::{CallCount, Offer};
 
@@ -32,6 +33,8 @@ pub(super) struct ToolCase<'a> {
     pub(super) request: &'a str,
     pub(super) offer: Offer,
     pub(super) target: Value,
+    /// What a right reply says, where it is scored by its probability.
+    pub(super) forced: Vec<ForcedPart>,
 }
 
 impl ToolCase<'_> {
@@ -42,6 +45,9 @@ impl ToolCase<'_> {
     pub(super) fn case(self, user: &str, tokens: &dyn TokenCounter) -> Result<Case> {
         let mut messages = self.offer.opening();
         messages.push(Message::user(user));
+        if let Some(begun) = self.forced.first().map(|part| &part.begun).filter(|begun| !begun.is_empty()) {
+            messages.push(Message::prefill(begun));
+        }
         let prompt_tokens = tokens.count_chat(&messages, self.offer.field())?;
         self.sized(messages, prompt_tokens)
     }
@@ -51,7 +57,7 @@ impl ToolCase<'_> {
     /// # Errors
     /// When it does not fit into the context.
     pub(super) fn sized(self, messages: Vec<Message>, prompt_tokens: u32) -> Result<Case> {
-        let Self { task, params, index, request, offer, target } = self;
+        let Self { task, params, index, request, offer, target, forced } = self;
         let max_tokens = task.max_tokens(params);
         if prompt_tokens.saturating_add(max_tokens) > params.context {
             return Err(too_small(task.name(), params.context, max_tokens, prompt_tokens));
@@ -65,7 +71,8 @@ impl ToolCase<'_> {
         let card = task.card();
         let case = card.case(params.context, index, prompt, target);
         let cluster = format!("{}/{request}", card.name);
-        Ok(case.in_arm(Some(offer.arm)).in_cluster(cluster).sized(prompt_tokens, max_tokens).seal())
+        let case = case.in_arm(Some(offer.arm)).in_cluster(cluster).sized(prompt_tokens, max_tokens);
+        Ok(case.forcing(forced).seal())
     }
 }
 
@@ -99,7 +106,12 @@ pub(super) fn single_requests(
         let tools = tools(request, &mut random);
         let offer = Offer::new(count, arm, tools, random);
         let target = grading::target(request, &offer)?;
-        ToolCase { task, params, index, request: &request.id, offer, target }.case(&request.user, tokens)
+        let forced = match params.score {
+            Scoring::Match => Vec::new(),
+            Scoring::Probability => forced_call::parts(&request.calls, tokens)?,
+        };
+        ToolCase { task, params, index, request: &request.id, offer, target, forced }
+            .case(&request.user, tokens)
     };
     (0..).zip(drawn(task, params, seed, requests)?).map(case).collect()
 }

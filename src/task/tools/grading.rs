@@ -79,15 +79,35 @@ pub(super) fn perfect(case: &Case) -> Option<Reply> {
     Some(reply_with(case.arm, &target.expected))
 }
 
+/// These calls as the worked example of the prompted arm has them.
+pub(super) fn prompted_text(calls: &[Expected]) -> String {
+    let text = |call: &Expected| {
+        let arguments = spaced(&Value::Object(call.arguments.clone()));
+        format!("{{\"name\": {}, \"arguments\": {arguments}}}", Value::String(call.name.clone()))
+    };
+    let texts: Vec<String> = calls.iter().map(text).collect();
+    if texts.len() == 1 { texts.concat() } else { format!("[{}]", texts.join(", ")) }
+}
+
+/// JSON with a blank behind every comma and colon, as people and models write it.
+fn spaced(value: &Value) -> String {
+    match value {
+        Value::Object(fields) => {
+            let field = |(name, value): (&String, &Value)| {
+                format!("{}: {}", Value::String(name.clone()), spaced(value))
+            };
+            format!("{{{}}}", fields.iter().map(field).collect::<Vec<_>>().join(", "))
+        }
+        Value::Array(values) => format!("[{}]", values.iter().map(spaced).collect::<Vec<_>>().join(", ")),
+        other => other.to_string(),
+    }
+}
+
 /// A reply with these calls, as it comes in an arm.
 pub(super) fn reply_with(arm: Option<Arm>, calls: &[Expected]) -> Reply {
     let arguments = |call: &Expected| Value::Object(call.arguments.clone()).to_string();
     if arm == Some(Arm::Prompted) {
-        let text = |call: &Expected| {
-            format!("{{\"name\": {}, \"arguments\": {}}}", Value::String(call.name.clone()), arguments(call))
-        };
-        let texts: Vec<String> = calls.iter().map(text).collect();
-        let content = if texts.len() == 1 { texts.concat() } else { format!("[{}]", texts.join(", ")) };
+        let content = prompted_text(calls);
         return Reply { content, finish_reason: Some(FinishReason::Stop), ..Reply::default() };
     }
     let call = |call: &Expected| ToolCall { id: None, name: call.name.clone(), arguments: arguments(call) };

@@ -17,6 +17,7 @@ pub mod context_pressure;
 pub mod data;
 pub mod extract;
 pub mod fault;
+mod forced_call;
 mod grading;
 pub mod json_schema;
 pub mod ladder;

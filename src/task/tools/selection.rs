@@ -34,7 +34,7 @@ impl Task for Selection {
             summary: "the right tool is chosen and filled in among 1, 8, 32 or 128 with near names",
             arms: ALL_ARMS,
             options: OPTIONS,
-            needs: Needs::SHORT,
+            needs: Needs { closed_answer: true, ..Needs::SHORT },
             ..Card::PRIMARY
         }
     }

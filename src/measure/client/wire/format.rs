@@ -41,6 +41,15 @@ pub struct ChatRequest<'a> {
     pub quirks: Quirks,
 }
 
+/// What a reply is made to say.
+#[derive(Debug, Clone, Copy)]
+pub struct ForcedText<'a> {
+    /// The text.
+    pub text: &'a str,
+    /// The tokens that it must be said with, where the server can be told.
+    pub tokens: Option<&'a [u32]>,
+}
+
 /// Whose names and habits a server's HTTP interface has. All of them speak OpenAI's chat completions; they differ in what
 /// else they understand. An engine's card names its format; one with names of its own brings it in its folder.
 pub trait WireFormat: Debug + Sync {
@@ -55,7 +64,7 @@ pub trait WireFormat: Debug + Sync {
     ///
     /// # Errors
     /// An [unsupported](Failure::unsupported) failure when the server has no such way.
-    fn force(&self, _request: &ChatRequest<'_>, _answer: &str) -> Result<Value, Failure> {
+    fn force(&self, _request: &ChatRequest<'_>, _answer: ForcedText<'_>) -> Result<Value, Failure> {
         Err(Failure::unsupported(
             "this engine does not list the probability that a forced answer had before it was forced",
         ))
@@ -116,6 +125,6 @@ impl dyn WireFormat {
             salt: None,
             quirks: Quirks::default(),
         };
-        self.force(&request, " so").is_ok()
+        self.force(&request, ForcedText { text: " so", tokens: None }).is_ok()
     }
 }

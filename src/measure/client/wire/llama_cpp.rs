@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::body::{in_one_piece, merged, said};
 use super::conversation::Conversation;
-use super::format::{ChatRequest, FORCED_TOP, WireFormat};
+use super::format::{ChatRequest, FORCED_TOP, ForcedText, WireFormat};
 use crate::measure::client::exchange::Failure;
 use crate::measure::client::http::query;
 use crate::record::suite::Sampling;
@@ -21,9 +21,9 @@ impl WireFormat for LlamaCpp {
     }
 
     /// The grammar is applied to the candidates; the probabilities listed are those of the model itself.
-    fn force(&self, request: &ChatRequest<'_>, answer: &str) -> Result<Value, Failure> {
+    fn force(&self, request: &ChatRequest<'_>, answer: ForcedText<'_>) -> Result<Value, Failure> {
         let mut body = in_one_piece(self.chat(request)?);
-        body["grammar"] = json!(literal(answer));
+        body["grammar"] = json!(answer.tokens.map_or_else(|| literal(answer.text), token_by_token));
         body["logprobs"] = json!(true);
         body["top_logprobs"] = json!(FORCED_TOP);
         Ok(body)
@@ -34,6 +34,13 @@ impl WireFormat for LlamaCpp {
     fn path_of_model<'p>(&self, path: &'p str, model: &str) -> Cow<'p, str> {
         Cow::Owned(format!("{path}?{}", query("model", model)))
     }
+}
+
+/// A grammar (GBNF) that allows these tokens alone, and then the end. Of a text alone a damaged model takes the tokens that it
+/// likes best, which often are others: its case could not be scored, just where the damage is.
+fn token_by_token(tokens: &[u32]) -> String {
+    let tokens: Vec<String> = tokens.iter().map(|id| format!("<[{id}]>")).collect();
+    format!("root ::= {}", tokens.join(" "))
 }
 
 /// A grammar (GBNF) that allows one text alone, its end included.
@@ -151,7 +158,9 @@ mod tests {
             salt: None,
             quirks: Quirks::default(),
         };
-        let body = LlamaCpp.force(&request, " 12").unwrap();
+        let forced = |tokens| LlamaCpp.force(&request, ForcedText { text: " 12", tokens }).unwrap();
+        assert_eq!(forced(Some(&[220, 16, 17]))["grammar"], "root ::= <[220]> <[16]> <[17]>");
+        let body = forced(None);
         assert_eq!((&body["grammar"], &body["logprobs"]), (&json!("root ::= \" 12\""), &json!(true)));
         assert_eq!(
             (&body["stream"], &body["cache_prompt"], &body["temperature"]),

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::record::{Arm, Case, Outcome, Reply, Score, Tool};
+use crate::record::{Arm, Case, ForcedPart, Outcome, Reply, Score, Scoring, Tool};
 use crate::task::random::Random;
-use crate::task::{Card, Needs, Params, Task, TaskOption, TokenCounter};
+use crate::task::{Card, Needs, Params, Task, TaskOption, TokenCounter, probability};
 
 use super::cases::{OUTPUT_TOKENS, ToolCase, arm, enough, output_tokens, random_of};
 use super::data::{DataSet, RequestKind, data};
@@ -69,7 +69,7 @@ impl Task for Abstain {
             // A forced call leaves nothing to decide: no constrained arm.
             arms: &[Arm::Native, Arm::Prompted],
             options: OPTIONS,
-            needs: Needs::SHORT,
+            needs: Needs { closed_answer: true, ..Needs::SHORT },
             ..Card::PRIMARY
         }
     }
@@ -93,7 +93,14 @@ impl Task for Abstain {
                 expected: asked.expected.cloned(),
                 offered: offer.only_told(),
             })?;
-            ToolCase { task: self, params, index, request: asked.id, offer, target }.case(asked.user, tokens)
+            let (user, forced) = match params.score {
+                Scoring::Match => (asked.user.to_owned(), Vec::new()),
+                Scoring::Probability => {
+                    (format!("{}\n\n{YES_OR_NO}", asked.user), vec![yes_or_no(asked.right, tokens)?])
+                }
+            };
+            let request = asked.id;
+            ToolCase { task: self, params, index, request, offer, target, forced }.case(&user, tokens)
         };
         (0..params.samples).zip(all).map(case).collect()
     }
@@ -119,6 +126,16 @@ impl Task for Abstain {
             RequestKind::Refuse => says("Sorry, I cannot do that: no function of mine does it.".into()),
         })
     }
+}
+
+/// What is asked behind a request where the decision alone is scored, by the probability of the right one.
+const YES_OR_NO: &str = "Do not do it yet. Say first, with yes or no and nothing else, whether one of the functions \
+                         should be called now.";
+
+/// The right decision: yes where a call is right, no where the model must ask, answer or refuse.
+fn yes_or_no(right: RequestKind, tokens: &dyn TokenCounter) -> Result<ForcedPart> {
+    let forms = if right == RequestKind::Call { ["Yes", "yes"] } else { ["No", "no"] };
+    probability::part("", &forms.map(str::to_owned), None, tokens)
 }
 
 /// Every request, one kind after another, as long as there are requests of all of them.

@@ -103,7 +103,7 @@ impl ContextPressure {
         prompt_tokens: u32,
     ) -> Result<Case> {
         let target = grading::target(request, &offer)?;
-        ToolCase { task: self, params, index, request: &request.id, offer, target }
+        ToolCase { task: self, params, index, request: &request.id, offer, target, forced: Vec::new() }
             .sized(messages, prompt_tokens)
     }
 }
