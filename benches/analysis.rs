@@ -1,12 +1,12 @@
-//! What judging a large run costs: 1,000,000 trials (20 settings x 5 context lengths x 10,000 items) with 10,000
-//! paired bootstrap draws, and how time and memory grow with settings, items and draws.
+//! What judging a large run costs: 1,000,000 trials (20 settings x 5 context lengths x 10,000 cases) with 10,000
+//! paired bootstrap draws, and how time and memory grow with settings, cases and draws.
 //!
 //! Every measurement is a process of its own (this binary again), so that peak memory is its alone. The time is
 //! that of `summarise`, from a journal in memory to the summary of a report: quality, differences, verdicts, speed,
 //! memory, fronts, knees. What the journal itself takes in memory is given beside it.
 //!
 //!     cargo bench --bench analysis              # the table
-//!     cargo bench --bench analysis -- small     # a tenth of the items, for a first look
+//!     cargo bench --bench analysis -- small     # a tenth of the cases, for a first look
 
 #![allow(clippy::print_stdout, reason = "its results")]
 
@@ -72,7 +72,7 @@ fn main() -> Result<()> {
 }
 
 fn compare(goal: Size) -> Result<()> {
-    println!("| settings | contexts | items | draws | trials | time | CPU | journal | peak memory |");
+    println!("| settings | contexts | cases | draws | trials | time | CPU | journal | peak memory |");
     println!("|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
     let halves = [
         Size { settings: goal.settings / 2, ..goal },
@@ -149,7 +149,7 @@ fn status(of: impl Fn(&procfs::process::Status) -> Option<u64>) -> Result<u64> {
     of(&status).map(|kib| kib * 1024).ok_or_else(|| Error::runtime("the kernel does not say how much memory"))
 }
 
-/// A run whose settings lose the more items the coarser they are, in two rounds.
+/// A run whose settings lose the more cases the coarser they are, in two rounds.
 fn journal(size: Size) -> Result<Journal> {
     let suite = suite::parse(&suite_text(size), Path::new("bench.toml"), &[])?;
     let header = Header {

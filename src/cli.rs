@@ -54,7 +54,7 @@ pub enum Command {
     History(HistoryArgs),
     /// Choose a setting of a run for a context length and the memory there is
     Pick(PickArgs),
-    /// Compare two runs, item by item
+    /// Compare two runs, case by case
     Compare(CompareArgs),
     /// Say whether routing between a fast and a smart setting would beat every single one
     Route(RouteArgs),
@@ -398,7 +398,7 @@ pub struct CompareArgs {
     /// (points), decode, prefill, ttft, energy, memory (shares), kld (nat)
     #[arg(long, value_name = "quality=2pp,kld=0.01,decode=10%,..", value_delimiter = ',')]
     pub fail_on: Vec<Threshold>,
-    /// Items with changed scores to list, losses first
+    /// Cases with changed scores to list, losses first
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub flips: usize,
     /// Price of the first run's machine for an hour: what a million tokens cost is shown

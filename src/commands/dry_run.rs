@@ -48,7 +48,7 @@ pub(super) struct DryRun {
     /// What the run would be sorry for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
-    /// Gates that cannot pass with the planned items, however well the run goes; `warnings` says so, too.
+    /// Gates that cannot pass with the planned cases, however well the run goes; `warnings` says so, too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub undecidable_gates: Vec<UndecidableGate>,
     /// What would be downloaded in all (bytes).
@@ -245,7 +245,7 @@ fn dry_load(suite: &Suite, plan: &Plan, prepared: Option<&Prepared>) -> Result<V
     steps.extend(spec.quality.as_ref().map(|quality| {
         let concurrencies: Vec<String> = spec.concurrencies().map(|streams| streams.to_string()).collect();
         let (samples, task) = (quality.samples, &quality.task);
-        format!("{samples} items of {task}: alone twice, and {} at a time", concurrencies.join(", "))
+        format!("{samples} cases of {task}: alone twice, and {} at a time", concurrencies.join(", "))
     }));
     let servers = plan.load.iter().map(|visit| {
         Ok(DryLoad {

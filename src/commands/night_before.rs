@@ -12,7 +12,7 @@ use crate::record::journal::Journal;
 const TRIED: usize = 5;
 
 /// A run against the latest earlier one of the same suite on a machine of the same kind; `None` when the run is not in
-/// the store, or there is no such run with an item in common.
+/// the store, or there is no such run with a case in common.
 pub(super) fn of(journal: &Journal, folder: &Path, runs_dir: &Path) -> Option<NightBefore> {
     let same_place = |a: &Path, b: &Path| a.canonicalize().ok() == b.canonicalize().ok();
     if !same_place(folder.parent()?, runs_dir) {

@@ -35,7 +35,7 @@ pub(super) struct Validated {
     /// What a run would be sorry for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
-    /// Gates that cannot pass with the planned items, however well a run goes; `warnings` says so, too.
+    /// Gates that cannot pass with the planned cases, however well a run goes; `warnings` says so, too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub undecidable_gates: Vec<UndecidableGate>,
     /// The suite with every default filled in.

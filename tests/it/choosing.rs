@@ -51,7 +51,7 @@ fn the_exit_code_says_how_it_went() {
     assert_eq!(code(&["pick", run, "--context", "many"]), 2);
     assert_eq!(code(&["compare", run, run, "--fail-on", "quality=2pp,decode=10%,memory=5%"]), 0);
     assert_eq!(code(&["compare", run, run, "--fail-on", "speed=2pp"]), 2);
-    assert_eq!(code(&["route", run]), 2, "too few items");
+    assert_eq!(code(&["route", run]), 2, "too few cases");
 }
 
 /// The text of a command's answer, whatever its exit code.

@@ -259,6 +259,6 @@ fn a_dry_run_says_what_the_load_phase_would_do() {
         text.contains("load: Q8_0 kv=f16 at 512, 4 slots: 1 stream, 8 requests; 4 streams, 8 requests"),
         "{text}"
     );
-    assert!(text.contains("3 items of retrieval/niah_single_1: alone twice, and 4 at a time"), "{text}");
+    assert!(text.contains("3 cases of retrieval/niah_single_1: alone twice, and 4 at a time"), "{text}");
     assert!(text.contains("-c 2048 -np 4"), "{text}");
 }

@@ -76,7 +76,7 @@ fn undisturbed() -> BTreeMap<String, Vec<String>> {
 #[test]
 fn killed_at_any_moment_and_resumed_a_run_is_whole() {
     let whole = undisturbed();
-    // 2 settings and A/A, 4 + 2 items
+    // 2 settings and A/A, 4 + 2 cases
     assert_eq!(whole.len(), 18);
     for lines in [1, 2, 4, 9, 15] {
         let bench = MockBench::new("--prefill-ms 0.05 --decode-ms 2");

@@ -1,4 +1,4 @@
-//! Tests: settings are only compared on the same items of the same tasks, and on the same requests.
+//! Tests: settings are only compared on the same cases of the same tasks, and on the same requests.
 
 use super::compare::{self, Prices, compare};
 use super::pick::{Goal, MinQuality, PickRequest, WarningCode, pick};
@@ -46,11 +46,11 @@ fn a_setting_that_broke_in_36_of_57_trials_counts_them_as_lost() {
     let (reference, other) = (cell(&summary, REFERENCE), cell(&summary, OTHER));
     assert_eq!((other.scored, other.failed), (21, 36));
     let (theirs, ours) = (reference.quality.unwrap(), other.quality.unwrap());
-    // All of the easy task, nothing of the middling one, what was right of two items of the hard one.
+    // All of the easy task, nothing of the middling one, what was right of two cases of the hard one.
     let hard = f64::from(u8::from(right(HARD, 0).judged() == Some(1.0)))
         + f64::from(u8::from(right(HARD, 1).judged() == Some(1.0)));
     assert!((ours.value - (1.0 + 0.0 + hard / f64::from(ITEMS)) / 3.0).abs() < 1e-9, "{ours:?}");
-    assert_eq!((ours.n, theirs.n), (57, 57), "the same items");
+    assert_eq!((ours.n, theirs.n), (57, 57), "the same cases");
     assert!(ours.value < theirs.value - 0.1, "{ours:?} {theirs:?}");
     assert_eq!(other.verdict, Verdict::Worse, "{other:?}");
     assert_eq!(other.difference.map(|difference| difference.n), Some(57));
@@ -139,7 +139,7 @@ fn what_does_not_apply_to_one_is_left_out_of_both() {
     let (reference, other) = (cell(&summary, REFERENCE), cell(&summary, OTHER));
     let difference = other.difference.unwrap();
     assert_eq!((difference.value, difference.n), (0.0, 57 - 9));
-    // The same answers on the items that both have: the quality beside the reference's is the same, too.
+    // The same answers on the cases that both have: the quality beside the reference's is the same, too.
     let (ours, theirs) = (other.quality.unwrap().value, reference.quality.unwrap().value);
     assert!((ours - theirs).abs() < 1e-9, "{ours} {theirs}");
 }

@@ -7,7 +7,7 @@ pub(crate) type Draw = Option<f64>;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Draws {
     pub(crate) quality: Vec<Draw>,
-    /// The same draws with one more item in every task.
+    /// The same draws with one more case in every task.
     pub(crate) smoothed: Vec<Draw>,
     pub(crate) ttft: Vec<Draw>,
     pub(crate) prefill: Vec<Draw>,

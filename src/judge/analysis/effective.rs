@@ -27,7 +27,7 @@ fn length(summary: &Summary, setting: &str) -> EffectiveLength {
     let mut ladder: Vec<&CellSummary> = summary.cells.iter().filter(|cell| cell.setting == setting).collect();
     ladder.sort_by_key(|cell| cell.context);
     let is_reference = setting == summary.reference;
-    // The tolerance keeps a difference of exactly the margin, as 2 of 100 items, from being lost to rounding.
+    // The tolerance keeps a difference of exactly the margin, as 2 of 100 cases, from being lost to rounding.
     let keeps = |cell: &CellSummary| {
         is_reference || cell.difference.is_some_and(|change| change.value >= -summary.margin - 1e-9)
     };

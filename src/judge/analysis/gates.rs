@@ -19,7 +19,7 @@ mod planned;
 pub(crate) use doubt::Doubts;
 pub use planned::{UndecidableGate, undecidable};
 
-/// Items that were right and all items, of cells with one primary task of independent pass/fail items.
+/// Cases that were right and all cases, of cells with one primary task of independent pass/fail cases.
 pub(super) type Right<'a> = BTreeMap<(&'a str, u32), (u32, u32)>;
 
 /// Every gate on every cell that it is about.
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_of_independent_items_have_exact_intervals() {
+    fn rates_of_independent_cases_have_exact_intervals() {
         // scipy.stats.binomtest(190, 200).proportion_ci(method="exact"): 0.90997..0.97577
         let right = Right::from([(("quick", 512), (190, 200))]);
         let at = |min| status(&gate(GateMetric::Quality, Some(min), None), cell(QUALITY), &right);
@@ -289,7 +289,7 @@ mod tests {
             check(std::slice::from_ref(&gate), summary, &Right::new(), &Doubts::default()).remove(0)
         };
         let result = check(&summary);
-        assert_eq!(result.status, GateStatus::Undecided, "it would fail on these items");
+        assert_eq!(result.status, GateStatus::Undecided, "it would fail on these cases");
         assert!(result.because.contains("not finished: 100 of 120 trials"), "{}", result.because);
         summary.cells[0].planned = 100;
         assert_eq!(check(&summary).status, GateStatus::Failed, "its own trials are all there");

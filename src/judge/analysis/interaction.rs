@@ -1,7 +1,7 @@
 //! 2x2 interactions: two changes that are each fine and break together.
 //!
 //! For settings A, B and A+B (each the reference with some factors changed, A and B with none in common) the
-//! contrast `A+B - A - B + reference` is formed item by item, so that what makes an item hard cancels out.
+//! contrast `A+B - A - B + reference` is formed case by case, so that what makes a case hard cancels out.
 
 use std::collections::BTreeMap;
 

@@ -11,7 +11,7 @@ use crate::record::Objective;
 pub(crate) struct Measured {
     pub(crate) summary: CellSummary,
     pub(crate) difference: Option<Difference>,
-    /// What of the difference comes from items that broke on the reference.
+    /// What of the difference comes from cases that broke on the reference.
     pub(crate) credit: f64,
     pub(crate) draws: Draws,
     /// By what it is laid beside the other cells in time and energy.

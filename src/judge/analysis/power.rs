@@ -19,7 +19,7 @@ const DROPS: [f64; 3] = [0.05, 0.10, 0.20];
 pub struct PowerRow {
     /// Context length (tokens).
     pub context: u32,
-    /// Paired items of the primary tasks in a cell that sees all of them.
+    /// Paired cases of the primary tasks in a cell that sees all of them.
     pub pairs: u32,
     /// Assumed share of pairs that differ (0..1).
     pub discordance: f64,
@@ -33,7 +33,7 @@ pub struct PowerRow {
 /// The chance to see a drop.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 pub struct Chance {
-    /// Items lost less items gained, as a share of all (0..1).
+    /// Cases lost less cases gained, as a share of all (0..1).
     pub drop: f64,
     /// The chance that it is called a difference (0..1).
     pub power: f64,

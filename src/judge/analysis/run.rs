@@ -81,7 +81,7 @@ impl<'a> Run<'a> {
         .collect()
     }
 
-    /// Trials planned for one visit of every item of a cell.
+    /// Trials planned for one visit of every case of a cell.
     pub(crate) fn planned(&self, context: u32) -> u32 {
         let here = self.suite.tasks.iter().filter(|task| task.contexts.contains(&context));
         here.map(|task| task.samples * task.arms.len().max(1) as u32).sum()

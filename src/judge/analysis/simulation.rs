@@ -99,7 +99,7 @@ fn intervals_of_rates_cover_the_truth() {
             })
             .count();
         let covered = covered as f64 / f64::from(RUNS);
-        assert!(covered >= 0.95 - SLACK, "{covered} covered with {n} items of rate {rate}");
+        assert!(covered >= 0.95 - SLACK, "{covered} covered with {n} cases of rate {rate}");
     }
 }
 
@@ -180,7 +180,7 @@ fn normal(rng: &mut ChaCha8Rng) -> f64 {
     (0..12).map(|_| uniform(rng)).sum::<f64>() - 6.0
 }
 
-/// Mean coverage of the true rate over every outcome of `n` items, for rates from 50 to 95%: no simulation error.
+/// Mean coverage of the true rate over every outcome of `n` cases, for rates from 50 to 95%: no simulation error.
 fn coverage_of_rates(n: u32, interval: impl Fn(u32) -> (f64, f64)) -> (f64, f64) {
     let intervals: Vec<(f64, f64)> = (0..=n).map(interval).collect();
     let coverage = |rate: f64| -> f64 {
@@ -196,9 +196,9 @@ fn coverage_of_rates(n: u32, interval: impl Fn(u32) -> (f64, f64)) -> (f64, f64)
 fn wilsons_interval_covers_94_to_96_percent_and_clopper_pearsons_at_least_95() {
     for n in [20, 60, 200] {
         let (mean, _) = coverage_of_rates(n, |k| wilson(f64::from(k), f64::from(n), 0.95).expect("items"));
-        assert!((0.94..=0.96).contains(&mean), "Wilson covers {mean} of {n} items");
+        assert!((0.94..=0.96).contains(&mean), "Wilson covers {mean} of {n} cases");
         let (_, least) = coverage_of_rates(n, |k| clopper_pearson(k, n, 0.95).expect("items"));
-        assert!(least >= 0.95 - 1e-9, "Clopper and Pearson cover {least} of {n} items");
+        assert!(least >= 0.95 - 1e-9, "Clopper and Pearson cover {least} of {n} cases");
     }
 }
 
@@ -380,11 +380,11 @@ fn a_clear_loss_stops_early() {
     let stopped = (0..200)
         .filter(|_| {
             let loss = |_| if uniform(&mut rng) < 0.2 { -1.0 } else { 0.0 };
-            // Half of 120 planned items, in a family of five.
+            // Half of 120 planned cases, in a family of five.
             Differences::new((0..60).map(loss)).e_value() >= 5.0 / 0.05
         })
         .count();
-    assert!(stopped >= 110, "{stopped} of 200 stopped at half of the items");
+    assert!(stopped >= 110, "{stopped} of 200 stopped at half of the cases");
 }
 
 /// A cell is as often on the front as its frequency says: where two settings are in truth equal in quality and

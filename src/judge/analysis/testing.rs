@@ -16,18 +16,18 @@ pub(crate) const OTHER: &str = "m kv=q4_0";
 /// The reference of [`Play`].
 pub(crate) const REFERENCE: &str = "m kv=f16";
 
-/// A made-up run of the reference (twice) and one setting over three tasks, 19 items each: an easy one, a middling one
+/// A made-up run of the reference (twice) and one setting over three tasks, 19 cases each: an easy one, a middling one
 /// and a hard one.
 pub(crate) struct Play {
     pub(crate) journal: Journal,
 }
 
-/// The tasks of [`Play`] with the share of items that the reference gets right, in twentieths, and the length of their
+/// The tasks of [`Play`] with the share of cases that the reference gets right, in twentieths, and the length of their
 /// prompts (tokens).
 pub(crate) const PLAYED: [(&str, u32, u32); 3] =
     [("retrieval/niah_multikey_2", 18, 500), ("retrieval/counting", 10, 480), ("tools/selection", 4, 60)];
 
-/// Items of each task of [`Play`].
+/// Cases of each task of [`Play`].
 pub(crate) const ITEMS: u32 = 19;
 
 impl Play {
@@ -60,7 +60,7 @@ impl Play {
         self
     }
 
-    /// The other setting, whose every item ends like this.
+    /// The other setting, whose every case ends like this.
     pub(crate) fn other(mut self, outcome: impl Fn(&str, u32) -> Outcome) -> Self {
         self.visit(OTHER, 0, outcome);
         self
@@ -130,7 +130,7 @@ fn case(task: &str, index: u32, prompt_tokens: u32) -> Case {
     }
 }
 
-/// What the reference makes of an item of [`Play`].
+/// What the reference makes of a case of [`Play`].
 pub(crate) fn right(task: &str, index: u32) -> Outcome {
     let of = PLAYED.iter().find(|(name, ..)| *name == task).map_or(0, |(_, twentieths, _)| *twentieths);
     Outcome::Scored(Score::of(f64::from(u8::from(index * 7 % 20 < of))))

@@ -340,7 +340,7 @@ fn other_model_files_are_named() {
     assert_eq!(comparison.differences[0].what, "file of tiny Q4_1");
 }
 
-/// The smart and the fast setting of the made-up run, every item right, one second and two a request.
+/// The smart and the fast setting of the made-up run, every case right, one second and two a request.
 static TWO_SPEEDS: LazyLock<Journal> = LazyLock::new(|| {
     let mut journal = journal();
     let known = |label: &str| [REFERENCE, FAST].contains(&label);
@@ -357,7 +357,7 @@ static TWO_SPEEDS: LazyLock<Journal> = LazyLock::new(|| {
     journal
 });
 
-/// The same with the items that the fast setting loses.
+/// The same with the cases that the fast setting loses.
 fn two_speeds(loses: impl Fn(&Trial) -> bool) -> Journal {
     let mut journal = TWO_SPEEDS.clone();
     for trial in journal.trials.iter_mut().filter(|trial| trial.key.setting == FAST) {
@@ -382,14 +382,14 @@ fn a_policy_that_knows_where_the_fast_one_fails_beats_the_front() {
     assert!(by_length.beats_front, "{by_length:?}");
     let smart = routed.settings.iter().find(|point| point.name == REFERENCE).unwrap();
     assert!((by_length.point.quality.value - smart.quality.value).abs() < 1e-9, "nothing is lost");
-    assert!((by_length.point.latency_s.value - 1.5).abs() < 1e-9, "half of the items take half as long");
+    assert!((by_length.point.latency_s.value - 1.5).abs() < 1e-9, "half of the cases take half as long");
     assert!(routed.verdict.starts_with("Routing by"), "{}", routed.verdict);
     assert!(routed.oracle.quality.value >= by_length.point.quality.value);
 }
 
 #[test]
 fn where_nothing_known_beforehand_tells_no_policy_beats_the_front() {
-    // The fast setting loses items by the luck of their hashes: over ten such worlds, at most one false alarm.
+    // The fast setting loses cases by the luck of their hashes: over ten such worlds, at most one false alarm.
     let mut alarms = 0;
     for world in 0..10 {
         let routed = route(&two_speeds(|trial| chance(&format!("{world} {}", trial.case)) < 0.3));

@@ -23,7 +23,7 @@ struct Truth {
     weights: &'static str,
     kv: &'static str,
     speculation: &'static str,
-    /// Probability that an item which the reference gets right is lost.
+    /// Probability that a case which the reference gets right is lost.
     loss: f64,
     kld: f64,
     decode_tps: f64,

@@ -90,7 +90,7 @@ fn json_reads_back_and_obeys_its_schema() {
 fn the_made_up_truth_is_found() {
     for context in CONTEXTS {
         assert_eq!(cell("Q8_0 kv=f16", context).verdict, Verdict::Reference);
-        assert_eq!(cell("Q8_0 kv=q8_0", context).verdict, Verdict::NoWorse, "no item differs");
+        assert_eq!(cell("Q8_0 kv=q8_0", context).verdict, Verdict::NoWorse, "no case differs");
         assert_eq!(cell("Q8_0 kv=q4_0", context).verdict, Verdict::Worse, "a quarter is lost");
         assert_eq!(cell("Q4_1 kv=q8_0", context).verdict, Verdict::NotSeparable, "few are lost");
         assert_eq!(cell("Q8_0 kv=q4_0", context).front, FrontStatus::Dominated);
@@ -120,7 +120,7 @@ fn a_task_that_the_reference_cannot_do_is_left_out_and_named() {
     assert!(native.clone().count() > 0 && native.clone().all(|row| row.uninformative));
     let mut left_out = SUMMARY.warnings.iter().filter(|warning| warning.code == WarningCode::TaskLeftOut);
     assert!(left_out.any(|warning| warning.sentence.contains("(native) at 512 tokens")));
-    // 100 retrieval and 100 prompted items; the 90 native ones would have halved every difference.
+    // 100 retrieval and 100 prompted cases; the 90 native ones would have halved every difference.
     assert_eq!(cell("Q8_0 kv=q8_0", 512).difference.map(|difference| difference.n), Some(200));
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use super::cases::{CellCases, PairedCase};
 use super::compared::{ComparedCell, Ratio};
-use super::items::{Items, PairedCase};
 use super::pair::Pair;
 use crate::error::Result;
 use crate::judge::analysis::frame::{RequestKey, Timed, VisitKey};
@@ -44,7 +44,7 @@ pub(super) fn compare(
     runs: &Pair<'_>,
     setting: &str,
     context: u32,
-    items: &Items<'_>,
+    cases: &CellCases<'_>,
     floor: Option<f64>,
 ) -> Result<(ComparedCell, Option<f64>)> {
     let mut cell = blank(setting, context);
@@ -52,16 +52,16 @@ pub(super) fn compare(
     if cell.void.is_some() {
         return Ok((cell, None));
     }
-    let primary: Vec<&PairedCase<'_>> = items.paired.iter().filter(|item| item.primary).collect();
+    let primary: Vec<&PairedCase<'_>> = cases.paired.iter().filter(|case| case.primary).collect();
     cell.pairs = primary.len() as u32;
-    cell.unpaired = items.unpaired;
-    cell.not_comparable.clone_from(&items.not_comparable);
-    cell.lost = primary.iter().filter(|item| item.b < item.a).count() as u32;
-    cell.gained = primary.iter().filter(|item| item.b > item.a).count() as u32;
+    cell.unpaired = cases.unpaired;
+    cell.not_comparable.clone_from(&cases.not_comparable);
+    cell.lost = primary.iter().filter(|case| case.b < case.a).count() as u32;
+    cell.gained = primary.iter().filter(|case| case.b > case.a).count() as u32;
     cell.floor = floor;
     let strata = Strata::of(&primary);
-    cell.quality_a = strata.mean(|item| item.a);
-    cell.quality_b = strata.mean(|item| item.b);
+    cell.quality_a = strata.mean(|case| case.a);
+    cell.quality_b = strata.mean(|case| case.b);
     let difference = strata.difference(runs.resampling(), &format!("compare {context} {setting}"));
     cell.quality = difference.as_ref().map(|difference| difference.estimate);
     let speed = |column: &str| speed(runs, setting, context, column);
@@ -117,22 +117,22 @@ fn void(runs: &Pair<'_>, setting: &str, context: u32) -> Option<String> {
     of(&runs.a, "A").or_else(|| of(&runs.b, "B"))
 }
 
-/// Items by task and arm. Tasks at which both runs score 0 can show nothing, and would only dilute the others.
+/// Cases by task and arm. Tasks at which both runs score 0 can show nothing, and would only dilute the others.
 struct Strata<'i, 'a>(Vec<Vec<&'i PairedCase<'a>>>);
 
 impl<'i, 'a> Strata<'i, 'a> {
-    fn of(items: &[&'i PairedCase<'a>]) -> Self {
+    fn of(cases: &[&'i PairedCase<'a>]) -> Self {
         let mut strata: BTreeMap<(&str, Option<Arm>), Vec<&'i PairedCase<'a>>> = BTreeMap::new();
-        for &item in items {
-            strata.entry((item.task, item.arm)).or_default().push(item);
+        for &case in cases {
+            strata.entry((case.task, case.arm)).or_default().push(case);
         }
-        let shows = |items: &Vec<&PairedCase<'_>>| items.iter().any(|item| item.a > 0.0 || item.b > 0.0);
+        let shows = |cases: &Vec<&PairedCase<'_>>| cases.iter().any(|case| case.a > 0.0 || case.b > 0.0);
         Self(strata.into_values().filter(shows).collect())
     }
 
     fn sums(&self, of: impl Fn(&PairedCase<'_>) -> f64) -> Vec<ClusterSums> {
         let one =
-            |items: &Vec<&PairedCase<'_>>| ClusterSums::of(items.iter().map(|item| (item.cluster, of(item))));
+            |cases: &Vec<&PairedCase<'_>>| ClusterSums::of(cases.iter().map(|case| (case.cluster, of(case))));
         self.0.iter().map(one).collect()
     }
 
@@ -142,7 +142,7 @@ impl<'i, 'a> Strata<'i, 'a> {
     }
 
     fn difference(&self, resampling: Resampling, purpose: &str) -> Option<Difference> {
-        paired_difference(&self.sums(|item| item.b - item.a), resampling, purpose)
+        paired_difference(&self.sums(|case| case.b - case.a), resampling, purpose)
     }
 }
 

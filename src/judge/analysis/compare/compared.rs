@@ -26,18 +26,18 @@ pub struct ComparedCell {
     pub context: u32,
     /// Why the cell does not count in one of the runs; no figures then.
     pub void: Option<String>,
-    /// Primary items judged in both runs.
+    /// Primary cases judged in both runs.
     pub pairs: u32,
-    /// Primary items judged in one run only.
+    /// Primary cases judged in one run only.
     pub unpaired: u32,
     /// Primary tasks (and arms) that both suites have, judged in one run only: they have no part in the figures below.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_comparable: Vec<String>,
-    /// Items that lost score, of the primary ones.
+    /// Cases that lost score, of the primary ones.
     pub lost: u32,
-    /// Items that gained score.
+    /// Cases that gained score.
     pub gained: u32,
-    /// Mean score in A over primary tasks, of the paired items (0..1).
+    /// Mean score in A over primary tasks, of the paired cases (0..1).
     pub quality_a: Option<f64>,
     /// Mean score in B.
     pub quality_b: Option<f64>,
@@ -90,7 +90,7 @@ pub struct Ratio {
     pub ratio: Estimate,
 }
 
-/// An item whose score changed.
+/// A case whose score changed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Flip {
     /// Setting label.

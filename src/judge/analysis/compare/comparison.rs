@@ -44,9 +44,9 @@ pub struct Comparison {
     /// What speed costs on each machine; there when the machines differ or a price is given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub costs: Vec<CostRow>,
-    /// Items whose score changed, losses first; at most as many as asked for.
+    /// Cases whose score changed, losses first; at most as many as asked for.
     pub flips: Vec<Flip>,
-    /// Items whose score changed, all of them.
+    /// Cases whose score changed, all of them.
     pub flips_in_all: u32,
     /// Changes that fail the comparison when a whole interval lies beyond them.
     pub thresholds: Vec<Threshold>,

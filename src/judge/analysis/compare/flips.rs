@@ -1,31 +1,31 @@
-//! Items whose score changed, with both replies.
+//! Cases whose score changed, with both replies.
 
+use super::cases::{CellCases, PairedCase};
 use super::compared::Flip;
-use super::items::{Items, PairedCase};
 use crate::record::{Outcome, Trial};
 
 /// Characters of a reply that are kept.
 const EXCERPT: usize = 400;
 
-impl Items<'_> {
-    /// The items whose score changed, as they are listed.
+impl CellCases<'_> {
+    /// The cases whose score changed, as they are listed.
     pub(super) fn flips(&self, setting: &str, context: u32) -> Vec<Flip> {
-        let changed = self.paired.iter().filter(|item| item.a != item.b);
-        changed.map(|item| flip(item, setting, context)).collect()
+        let changed = self.paired.iter().filter(|case| case.a != case.b);
+        changed.map(|case| flip(case, setting, context)).collect()
     }
 }
 
-fn flip(item: &PairedCase<'_>, setting: &str, context: u32) -> Flip {
-    let (a, b) = item.trials;
+fn flip(case: &PairedCase<'_>, setting: &str, context: u32) -> Flip {
+    let (a, b) = case.trials;
     Flip {
         setting: setting.into(),
         context,
-        task: item.task.into(),
-        arm: item.arm,
+        task: case.task.into(),
+        arm: case.arm,
         index: a.key.index,
         case: a.case.clone(),
-        score_a: item.a,
-        score_b: item.b,
+        score_a: case.a,
+        score_b: case.b,
         reply_a: excerpt(a),
         reply_b: excerpt(b),
     }

@@ -18,7 +18,7 @@ pub struct Difference {
     pub a: String,
     /// In B.
     pub b: String,
-    /// Whether it makes other items: those do not pair.
+    /// Whether it makes other cases: those do not pair.
     pub changes_items: bool,
 }
 

@@ -1,8 +1,8 @@
 //! Two runs side by side: last night's and tonight's, two engine builds, two machines.
 //!
-//! Items are paired by task, arm, context length and the hash of the case's content, setting by setting (by
+//! Cases are paired by task, arm, context length and the hash of the case's content, setting by setting (by
 //! label), so what differs between the runs is the only factor. A trial that broke counts as wrong: a server
-//! that dies on the hard items must not look the better for it. Quality is compared as in a report (mean over
+//! that dies on the hard cases must not look the better for it. Quality is compared as in a report (mean over
 //! primary tasks of the paired differences, cluster bootstrap within the small-sample interval), speed as the
 //! median ratio over the same requests (nested bootstrap over the pairs of server processes), memory as the ratio of peaks.
 
@@ -13,13 +13,13 @@ use super::{Registry, Tasks};
 use crate::error::Result;
 use crate::record::journal::Journal;
 
+mod cases;
 mod cell;
 mod compared;
 mod comparison;
 mod costs;
 mod flips;
 mod headers;
-mod items;
 mod pair;
 mod shifts;
 mod since;
@@ -32,13 +32,13 @@ pub use headers::Difference;
 pub use since::since;
 pub use thresholds::{Measure, Regression, Threshold, Unit};
 
-use items::Items;
+use cases::CellCases;
 use pair::Pair;
 
 /// Compares run `b` with run `a`.
 ///
 /// # Errors
-/// A usage error when the runs have no cell or no item in common.
+/// A usage error when the runs have no cell or no case in common.
 pub fn compare(a: &Journal, b: &Journal, request: &CompareRequest) -> Result<Comparison> {
     compare_with(a, b, &Registry, request)
 }
@@ -62,16 +62,16 @@ pub fn compare_with(
     let floors = floors(&runs);
     let klds = shifts::Klds::of(&runs, &shared);
     for &(setting, context) in &shared {
-        let items = Items::of(&runs, setting, context);
+        let cases = CellCases::of(&runs, setting, context);
         let (mut cell, p_value) =
-            cell::compare(&runs, setting, context, &items, floors.get(&context).copied())?;
+            cell::compare(&runs, setting, context, &cases, floors.get(&context).copied())?;
         if cell.void.is_none() {
             cell.kld = klds.shift(&runs, setting, context);
             cell.leaked = shifts::leaked(&runs, setting, context);
             cell.failed = shifts::failed(&runs, setting, context);
         }
-        in_common |= !items.paired.is_empty();
-        flips.extend(items.flips(setting, context));
+        in_common |= !cases.paired.is_empty();
+        flips.extend(cases.flips(setting, context));
         cells.push((cell, p_value));
     }
     if !in_common {
@@ -144,7 +144,7 @@ fn floors(runs: &Pair<'_>) -> BTreeMap<u32, f64> {
     let mut floors = BTreeMap::new();
     for run in [&runs.a, &runs.b] {
         for &context in &run.suite.contexts {
-            if let Some(discord) = items::floor(run, context) {
+            if let Some(discord) = cases::floor(run, context) {
                 let floor: &mut f64 = floors.entry(context).or_default();
                 *floor = floor.max(discord);
             }

@@ -56,7 +56,7 @@ impl<'a> Pair<'a> {
         })
     }
 
-    /// Intervals of a fixed number of items are too narrow where the data decided when to stop.
+    /// Intervals of a fixed number of cases are too narrow where the data decided when to stop.
     pub(super) fn stopped_early(&self) -> Option<String> {
         let stopped = |run: &Run<'_>| run.suite.stops_by_outcome() && !run.journal.decisions.is_empty();
         (stopped(&self.a) || stopped(&self.b)).then(|| {
@@ -65,7 +65,7 @@ impl<'a> Pair<'a> {
     }
 
     pub(super) fn nothing_in_common(&self) -> Error {
-        let mut error = Error::usage("the runs have no item in common, so nothing can be paired");
+        let mut error = Error::usage("the runs have no case in common, so nothing can be paired");
         for difference in headers::differences(&self.a.journal.header, &self.b.journal.header) {
             if difference.changes_items {
                 let Difference { what, a, b, .. } = difference;

@@ -89,7 +89,7 @@ fn shift(a: f64, b: f64, interval: Option<Interval>, n: u32) -> Shift {
     Shift { a, b, difference: Estimate { value: b - a, low, high, n } }
 }
 
-/// Interval of the difference of two independent rates, `b` minus `a`, each given as hits of all. Of the same items it
+/// Interval of the difference of two independent rates, `b` minus `a`, each given as hits of all. Of the same cases it
 /// is too wide rather than too narrow.
 ///
 /// Formula: Newcombe (1998), "Interval estimation for the difference between independent proportions", method 10: the

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use polars::prelude::DataFrame;
 
-use self::queries::{Items, Tallies};
+use self::queries::{CaseColumns, Tallies};
 use self::requests::Request;
 use self::table::{BROKE, COUNTED, INDEX, JUDGED, LAUNCH, PLACE, ROUND, request_at};
 use super::Tasks;
@@ -41,7 +41,7 @@ pub(crate) struct Frame {
     /// By setting, context and replicate.
     visits: BTreeMap<(String, u32, u32), Rows>,
     tallies: Tallies,
-    items: Items,
+    cases: CaseColumns,
 }
 
 /// Where the rows of a visit are.
@@ -61,10 +61,10 @@ pub(crate) struct VisitKey<'a> {
     pub(crate) replicate: u32,
 }
 
-/// An item with its mean score.
+/// A case with its mean score.
 #[derive(Debug, Clone)]
 pub(crate) struct ScoredCase {
-    /// Number of its request, by which the items of a run's visits pair.
+    /// Number of its request, by which the cases of a run's visits pair.
     pub(crate) number: u32,
     pub(crate) request: Arc<RequestKey>,
     pub(crate) cluster: Arc<str>,
@@ -132,8 +132,8 @@ impl Frame {
             visit_rows.insert(((*setting).to_owned(), *context, *replicate), rows);
             first += trials.len();
         }
-        let (tallies, items) = (Tallies::of(&trials)?, Items::of(&trials)?);
-        Ok(Self { trials, requests, visits: visit_rows, tallies, items })
+        let (tallies, cases) = (Tallies::of(&trials)?, CaseColumns::of(&trials)?);
+        Ok(Self { trials, requests, visits: visit_rows, tallies, cases })
     }
 
     /// Where the trials of a visit are; `None` when it did not happen.
@@ -154,23 +154,23 @@ impl Frame {
         self.rows(visit).map_or(Ok(Counts::default()), |rows| self.tallies.counts(rows.visit))
     }
 
-    /// The judged items of the primary endpoint, repeats averaged, in a fixed order; what broke counts as lost. None
+    /// The judged cases of the primary endpoint, repeats averaged, in a fixed order; what broke counts as lost. None
     /// where nothing was scored: a server that never answered has no quality.
-    pub(crate) fn items(&self, visit: VisitKey<'_>) -> Vec<ScoredCase> {
+    pub(crate) fn cases(&self, visit: VisitKey<'_>) -> Vec<ScoredCase> {
         let Some(rows) = self.rows(visit) else { return Vec::new() };
-        let item = |at: usize| {
-            let number = request_at(self.items.places[at]);
+        let case = |at: usize| {
+            let number = request_at(self.cases.places[at]);
             let request = &self.requests[number];
             ScoredCase {
                 number: number as u32,
                 request: Arc::clone(&request.key),
                 cluster: Arc::clone(&request.cluster),
-                quality: self.items.quality[at],
-                broke: self.items.broke[at] > 0,
+                quality: self.cases.quality[at],
+                broke: self.cases.broke[at] > 0,
             }
         };
-        let items: Vec<ScoredCase> = self.items.of_visit(rows.visit).map(item).collect();
-        if items.iter().any(|item| !item.broke) { items } else { Vec::new() }
+        let cases: Vec<ScoredCase> = self.cases.of_visit(rows.visit).map(case).collect();
+        if cases.iter().any(|case| !case.broke) { cases } else { Vec::new() }
     }
 
     /// The judged trials of one task (and arm) in a visit; none where nothing was scored.

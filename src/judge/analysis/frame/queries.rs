@@ -62,15 +62,15 @@ fn present(column: &str) -> String {
     format!("present {column}")
 }
 
-/// The judged items of the primary endpoint, repeats averaged, by visit and then by the request's names.
-pub(super) struct Items {
+/// The judged cases of the primary endpoint, repeats averaged, by visit and then by the request's names.
+pub(super) struct CaseColumns {
     pub(super) places: Vec<u64>,
     pub(super) quality: Vec<f64>,
-    /// Trials of the item that broke.
+    /// Trials of the case that broke.
     pub(super) broke: Vec<u32>,
 }
 
-impl Items {
+impl CaseColumns {
     pub(super) fn of(trials: &DataFrame) -> Result<Self> {
         let rows = trials
             .clone()
@@ -89,7 +89,7 @@ impl Items {
         })
     }
 
-    /// Where the items of a visit stand.
+    /// Where the cases of a visit stand.
     pub(super) fn of_visit(&self, visit: usize) -> std::ops::Range<usize> {
         let before = |visit: usize| self.places.partition_point(|place| (place >> 32) < visit as u64);
         before(visit)..before(visit + 1)

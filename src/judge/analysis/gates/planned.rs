@@ -1,4 +1,4 @@
-//! Before a run: gates that its planned items cannot decide, however well it goes.
+//! Before a run: gates that its planned cases cannot decide, however well it goes.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::record::plan::Plan;
 use crate::record::suite::{Gate, GateMetric, Suite};
 use crate::task::Weight;
 
-/// More items than this times the planned ones are not looked for.
+/// More cases than this times the planned ones are not looked for.
 const MOST: f64 = 10_000.0;
 
 /// Trials that a figure of speed needs for an interval.
@@ -26,7 +26,7 @@ const FOR_SPEED: u32 = 3;
 /// Windows of text that a divergence needs for an interval.
 const FOR_KLD: u32 = 2;
 
-/// Draws of bounds that hardly depend on them: all items are alike.
+/// Draws of bounds that hardly depend on them: all cases are alike.
 const DRAWS: u32 = 100;
 
 /// A gate that a perfect run leaves open.
@@ -36,39 +36,39 @@ pub struct UndecidableGate {
     pub gate: String,
     /// Context length (tokens).
     pub context: u32,
-    /// Planned items that it looks at, in each cell.
+    /// Planned cases that it looks at, in each cell.
     pub items: u32,
-    /// The fewest items with which a perfect run passes; `None`: no number does.
+    /// The fewest cases with which a perfect run passes; `None`: no number does.
     pub needed: Option<u32>,
     /// All of this in a sentence.
     pub because: String,
 }
 
-/// Every gate that cannot pass with the items that are planned: cells that keep to what is wanted in every item end
+/// Every gate that cannot pass with the cases that are planned: cells that keep to what is wanted in every case end
 /// with an interval that still reaches over the limit. Each is named once a context length.
 pub fn undecidable(suite: &Suite, plan: &Plan) -> Vec<UndecidableGate> {
     let cells = planned(suite, plan);
     let mut found: Vec<UndecidableGate> = Vec::new();
     for gate in &suite.gates {
         let Ok(filter) = Filter::parse(&gate.cells) else { continue };
-        for ((setting, context), items) in &cells {
+        for ((setting, context), cases) in &cells {
             let compared = gate.no_worse_than_reference || gate.metric == GateMetric::Difference;
             let of_reference = *setting == suite.reference().label;
             if !filter.keeps_cell(setting, *context) || (compared && of_reference) {
                 continue;
             }
             let known = found.iter().any(|other| other.gate == gate.words() && other.context == *context);
-            found.extend(judged(gate, suite, *context, items).filter(|_| !known));
+            found.extend(judged(gate, suite, *context, cases).filter(|_| !known));
         }
     }
     found
 }
 
 /// The planned trials of a cell's first visit, by task and arm.
-type Items<'a> = BTreeMap<(&'a str, Option<Arm>), u32>;
+type CaseCounts<'a> = BTreeMap<(&'a str, Option<Arm>), u32>;
 
-fn planned<'a>(suite: &'a Suite, plan: &'a Plan) -> Vec<((&'a str, u32), Items<'a>)> {
-    let mut cells: BTreeMap<(&str, u32), Items<'_>> = BTreeMap::new();
+fn planned<'a>(suite: &'a Suite, plan: &'a Plan) -> Vec<((&'a str, u32), CaseCounts<'a>)> {
+    let mut cells: BTreeMap<(&str, u32), CaseCounts<'_>> = BTreeMap::new();
     for key in plan.keys().filter(|key| key.replicate == 0) {
         let cell = cells.entry((&key.setting, key.context)).or_default();
         *cell.entry((&key.task, key.arm)).or_default() += 1;
@@ -79,32 +79,32 @@ fn planned<'a>(suite: &'a Suite, plan: &'a Plan) -> Vec<((&'a str, u32), Items<'
     cells
 }
 
-/// The figure that a perfect run has over so many items of each task.
+/// The figure that a perfect run has over so many cases of each task.
 type BestFigure<'b> = Box<dyn Fn(&[u32]) -> Option<Estimate> + 'b>;
 
-/// What a gate looks at, and what the best run makes of so many items.
+/// What a gate looks at, and what the best run makes of so many cases.
 struct Best<'b> {
-    /// Planned items, by task and arm.
-    items: Vec<u32>,
+    /// Planned cases, by task and arm.
+    cases: Vec<u32>,
     /// What counts them, in words.
     word: &'static str,
-    /// The figure of a run in which all is well; `None`: so few items have no interval.
+    /// The figure of a run in which all is well; `None`: so few cases have no interval.
     of: BestFigure<'b>,
     /// The limits that it is held against.
     limits: Gate,
 }
 
-fn judged(gate: &Gate, suite: &Suite, context: u32, items: &Items<'_>) -> Option<UndecidableGate> {
-    let best = best(gate, suite, context, items)?;
-    let count: u32 = best.items.iter().sum();
-    let passes = |items: &[u32]| {
-        (best.of)(items).is_some_and(|value| within(&best.limits, value) == GateStatus::Passed)
+fn judged(gate: &Gate, suite: &Suite, context: u32, cases: &CaseCounts<'_>) -> Option<UndecidableGate> {
+    let best = best(gate, suite, context, cases)?;
+    let count: u32 = best.cases.iter().sum();
+    let passes = |cases: &[u32]| {
+        (best.of)(cases).is_some_and(|value| within(&best.limits, value) == GateStatus::Passed)
     };
-    if passes(&best.items) {
+    if passes(&best.cases) {
         return None;
     }
-    let needed = fewest(&best.items, passes);
-    let gives = match (best.of)(&best.items) {
+    let needed = fewest(&best.cases, passes);
+    let gives = match (best.of)(&best.cases) {
         Some(Estimate { value, low: Some(low), high: Some(high), .. }) => {
             format!("gives {} [{}, {}]", short(value), short(low), short(high))
         }
@@ -132,7 +132,7 @@ fn judged(gate: &Gate, suite: &Suite, context: u32, items: &Items<'_>) -> Option
 
 /// `None` for a gate of which nothing can be said before the run: a memory has no interval, and of a difference above
 /// 0 only better settings are asked.
-fn best<'b>(gate: &Gate, suite: &'b Suite, context: u32, items: &Items<'_>) -> Option<Best<'b>> {
+fn best<'b>(gate: &Gate, suite: &'b Suite, context: u32, cases: &CaseCounts<'_>) -> Option<Best<'b>> {
     let confidence = suite.confidence;
     let anytime = suite.stops_by_outcome();
     let by_probability = probability::Rule::of(suite);
@@ -141,68 +141,68 @@ fn best<'b>(gate: &Gate, suite: &'b Suite, context: u32, items: &Items<'_>) -> O
         let questions = |name: &str| {
             suite.tasks.iter().find(|task| task.name == name).map_or(1, |task| task.questions.max(1))
         };
-        let scored = items.iter().filter(|((task, _), _)| wanted(task));
+        let scored = cases.iter().filter(|((task, _), _)| wanted(task));
         scored.map(|((task, _), count)| *count / questions(task)).collect()
     };
-    let word = if by_probability.is_some() { "texts" } else { "items" };
+    let word = if by_probability.is_some() { "texts" } else { "cases" };
     let counts = |wanted: &dyn Fn(&str) -> bool| -> Vec<u32> {
-        items.iter().filter(|((task, _), _)| wanted(task)).map(|(_, count)| *count).collect()
+        cases.iter().filter(|((task, _), _)| wanted(task)).map(|(_, count)| *count).collect()
     };
     let reads_text = |task: &str| Registry.comparison(task).is_of_distributions();
     let primary = |task: &str| Registry.weight(task).unwrap_or(Weight::Primary) == Weight::Primary;
     let limits = gate.clone();
     match gate.metric {
         GateMetric::Failed => Some(Best {
-            items: counts(&|_| true),
+            cases: counts(&|_| true),
             word: "trials",
-            of: Box::new(move |items| rate(0, items.iter().sum(), confidence)),
+            of: Box::new(move |cases| rate(0, cases.iter().sum(), confidence)),
             limits: Gate { min: None, ..limits },
         }),
         GateMetric::Quality if gate.no_worse_than_reference => Some(Best {
-            items: texts(&primary),
+            cases: texts(&primary),
             word,
-            of: Box::new(move |items| match by_probability {
-                Some(rule) => Some(rule.difference(&alike(items, 0.0), &[])?.estimate),
-                None => no_difference(items, confidence, anytime),
+            of: Box::new(move |cases| match by_probability {
+                Some(rule) => Some(rule.difference(&alike(cases, 0.0), &[])?.estimate),
+                None => no_difference(cases, confidence, anytime),
             }),
             limits: Gate { min: Some(-suite.margin), max: None, no_worse_than_reference: false, ..limits },
         }),
         GateMetric::Quality => {
             let right = gate.min.is_some();
             let one_task = gate.task.clone();
-            let items = match &gate.task {
+            let cases = match &gate.task {
                 Some(task) => texts(&|other| other == task),
                 None => texts(&primary),
             };
             Some(Best {
-                items,
+                cases,
                 word,
-                of: Box::new(move |items| match by_probability {
-                    Some(rule) => rule.score(&alike(items, if right { 1.0 } else { 0.0 }), &[]),
-                    None => all_alike(items, right, one_task.is_some(), anytime, confidence, context),
+                of: Box::new(move |cases| match by_probability {
+                    Some(rule) => rule.score(&alike(cases, if right { 1.0 } else { 0.0 }), &[]),
+                    None => all_alike(cases, right, one_task.is_some(), anytime, confidence, context),
                 }),
                 limits: Gate { max: if right { None } else { limits.max }, ..limits },
             })
         }
         GateMetric::Difference if gate.min.is_some_and(|min| min < 0.0) => Some(Best {
-            items: texts(&primary),
+            cases: texts(&primary),
             word,
-            of: Box::new(move |items| match by_probability {
-                Some(rule) => Some(rule.difference(&alike(items, 0.0), &[])?.estimate),
-                None => no_difference(items, confidence, anytime),
+            of: Box::new(move |cases| match by_probability {
+                Some(rule) => Some(rule.difference(&alike(cases, 0.0), &[])?.estimate),
+                None => no_difference(cases, confidence, anytime),
             }),
             limits: Gate { max: None, ..limits },
         }),
         GateMetric::Kld => Some(Best {
-            items: counts(&reads_text),
+            cases: counts(&reads_text),
             word: "windows of text",
-            of: Box::new(|items| has_interval(items, FOR_KLD)),
+            of: Box::new(|cases| has_interval(cases, FOR_KLD)),
             limits: unlimited(limits),
         }),
         GateMetric::Decode | GateMetric::Prefill | GateMetric::Ttft | GateMetric::Energy => Some(Best {
-            items: counts(&|task| !reads_text(task)),
+            cases: counts(&|task| !reads_text(task)),
             word: "chat trials",
-            of: Box::new(|items| has_interval(items, FOR_SPEED)),
+            of: Box::new(|cases| has_interval(cases, FOR_SPEED)),
             limits: unlimited(limits),
         }),
         GateMetric::Difference | GateMetric::Memory => None,
@@ -214,25 +214,25 @@ fn unlimited(gate: Gate) -> Gate {
     Gate { min: Some(0.0), max: None, ..gate }
 }
 
-fn has_interval(items: &[u32], least: u32) -> Option<Estimate> {
-    let n = items.iter().sum();
+fn has_interval(cases: &[u32], least: u32) -> Option<Estimate> {
+    let n = cases.iter().sum();
     (n >= least).then_some(Estimate { value: 1.0, low: Some(1.0), high: Some(1.0), n })
 }
 
-/// A setting that equals the reference in every item.
-fn no_difference(items: &[u32], confidence: f64, anytime: bool) -> Option<Estimate> {
+/// A setting that equals the reference in every case.
+fn no_difference(cases: &[u32], confidence: f64, anytime: bool) -> Option<Estimate> {
     if anytime {
-        return Some(anytime_difference(&alike(items, 0.0), confidence)?.estimate);
+        return Some(anytime_difference(&alike(cases, 0.0), confidence)?.estimate);
     }
-    let smallest = items.iter().copied().filter(|count| *count > 0).min()?;
-    let pairs = smallest * items.iter().filter(|count| **count > 0).count() as u32;
+    let smallest = cases.iter().copied().filter(|count| *count > 0).min()?;
+    let pairs = smallest * cases.iter().filter(|count| **count > 0).count() as u32;
     let (low, high) = tango(0.0, 0.0, f64::from(pairs), confidence)?;
     Some(Estimate { value: 0.0, low: Some(low), high: Some(high), n: pairs })
 }
 
-/// Every item right, or every item wrong.
+/// Every case right, or every case wrong.
 fn all_alike(
-    items: &[u32],
+    cases: &[u32],
     right: bool,
     one_task: bool,
     anytime: bool,
@@ -242,33 +242,33 @@ fn all_alike(
     let score = if right { 1.0 } else { 0.0 };
     if one_task {
         // The worst of its arms.
-        let n = items.iter().copied().min()?;
+        let n = cases.iter().copied().min()?;
         let (low, high) = wilson(score * f64::from(n), f64::from(n), confidence)?;
         return Some(Estimate { value: score, low: Some(low), high: Some(high), n });
     }
     if anytime {
-        return anytime_score(&alike(items, score), confidence);
+        return anytime_score(&alike(cases, score), confidence);
     }
-    if let [n] = items {
+    if let [n] = cases {
         return rate(if right { *n } else { 0 }, *n, confidence);
     }
     mean_score(
-        &alike(items, score),
+        &alike(cases, score),
         Resampling { seed: 1, draws: DRAWS, confidence, graded_from: Resampling::GRADED_UNITS },
         context,
     )
 }
 
-/// Independent items that all have one score, by task.
-fn alike(items: &[u32], score: f64) -> Vec<ClusterSums> {
+/// Independent cases that all have one score, by task.
+fn alike(cases: &[u32], score: f64) -> Vec<ClusterSums> {
     let of_task = |count: &u32| {
         let n = *count as usize;
         ClusterSums { sums: vec![score; n], counts: vec![1.0; n] }
     };
-    items.iter().map(of_task).collect()
+    cases.iter().map(of_task).collect()
 }
 
-/// The fewest items, in the proportions of those that are planned, with which a perfect run passes.
+/// The fewest cases, in the proportions of those that are planned, with which a perfect run passes.
 fn fewest(planned: &[u32], passes: impl Fn(&[u32]) -> bool) -> Option<u32> {
     let times = |factor: f64| -> Vec<u32> {
         planned.iter().map(|count| (f64::from(*count) * factor).ceil() as u32).collect()

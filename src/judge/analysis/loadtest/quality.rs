@@ -1,4 +1,4 @@
-//! The same items alone and under load.
+//! The same cases alone and under load.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,8 +10,8 @@ use crate::record::journal::loadtest::LoadtestTrial;
 use crate::record::suite::LoadQuality;
 use crate::record::{Outcome, Reply, Trial};
 
-/// Items of a setting at a concurrency, by case.
-type Items<'a> = BTreeMap<&'a str, &'a Trial>;
+/// Cases of a setting at a concurrency, by case.
+type Asked<'a> = BTreeMap<&'a str, &'a Trial>;
 
 /// Every setting at every concurrency, and alone once more, against alone.
 pub(super) fn rows(run: &Run<'_>, quality: &LoadQuality) -> Vec<LoadQualityRow> {
@@ -19,9 +19,9 @@ pub(super) fn rows(run: &Run<'_>, quality: &LoadQuality) -> Vec<LoadQualityRow> 
         run.journal.cases.iter().map(|case| (case.id.as_str(), case.cluster.as_str())).collect();
     let mut compared: Vec<Compared> = Vec::new();
     for setting in &run.suite.settings {
-        let items = |streams, replicate| items(run, &setting.label, streams, replicate);
-        let alone = items(1, 0);
-        let again = items(1, 1);
+        let cases = |streams, replicate| asked(run, &setting.label, streams, replicate);
+        let alone = cases(1, 0);
+        let again = cases(1, 1);
         let purpose = format!("load alone {}", setting.label);
         let floor = difference(run, &clusters, &answered(&alone), &answered(&again), &purpose);
         let floor_size = floor.as_ref().map(|floor| floor.absolute);
@@ -30,7 +30,7 @@ pub(super) fn rows(run: &Run<'_>, quality: &LoadQuality) -> Vec<LoadQualityRow> 
             compared.push(Compared { row, found: None, credit: 0.0, floor: None });
         }
         for streams in run.suite.load.iter().flat_map(|load| load.concurrencies()) {
-            let loaded = items(streams, 0);
+            let loaded = cases(streams, 0);
             if loaded.is_empty() {
                 continue;
             }
@@ -50,14 +50,14 @@ struct Compared {
     row: LoadQualityRow,
     /// `None` for the noise floor, which is not judged.
     found: Option<Difference>,
-    /// What the loaded ones gain on items that broke alone, a share of all.
+    /// What the loaded ones gain on cases that broke alone, a share of all.
     credit: f64,
-    /// What the items differ alone.
+    /// What the cases differ alone.
     floor: Option<f64>,
 }
 
 /// The verdicts, by the rule for settings: p-values are adjusted over all concurrencies, and nothing is called worse within
-/// what the items differ alone.
+/// what the cases differ alone.
 fn judge(run: &Run<'_>, compared: Vec<Compared>) -> Vec<LoadQualityRow> {
     let p_values: Vec<f64> =
         compared.iter().filter_map(|one| one.found.as_ref().map(|found| found.p_value)).collect();
@@ -73,13 +73,13 @@ fn judge(run: &Run<'_>, compared: Vec<Compared>) -> Vec<LoadQualityRow> {
     judged.collect()
 }
 
-fn items<'a>(run: &Run<'a>, setting: &str, streams: u32, replicate: u32) -> Items<'a> {
+fn asked<'a>(run: &Run<'a>, setting: &str, streams: u32, replicate: u32) -> Asked<'a> {
     let trials: &'a [LoadtestTrial] = &run.journal.load.trials;
     let here = trials.iter().filter(|asked| {
         let key = &asked.trial.key;
         asked.streams == streams && key.setting == setting && key.replicate == replicate
     });
-    // An item that could not be asked has no case of its own: the one of its place in the plan is meant.
+    // A case that could not be asked has no content of its own: the one of its place in the plan is meant.
     here.map(|asked| (run.case_of(&asked.trial), &asked.trial)).filter(|(case, _)| !case.is_empty()).collect()
 }
 
@@ -89,16 +89,16 @@ fn score(trial: &Trial) -> Option<f64> {
 }
 
 /// Those that did not break: the noise floor is what answers differ by.
-fn answered<'a>(items: &Items<'a>) -> Items<'a> {
-    items
+fn answered<'a>(asked: &Asked<'a>) -> Asked<'a> {
+    asked
         .iter()
         .filter(|(_, trial)| trial.outcome.score().is_some())
         .map(|(case, trial)| (*case, *trial))
         .collect()
 }
 
-/// What the loaded ones gain on items that broke alone, as a share of all pairs: it proves nothing.
-fn credit(alone: &Items<'_>, loaded: &Items<'_>) -> f64 {
+/// What the loaded ones gain on cases that broke alone, as a share of all pairs: it proves nothing.
+fn credit(alone: &Asked<'_>, loaded: &Asked<'_>) -> f64 {
     let gain = |(case, trial): (&&str, &&Trial)| {
         let theirs = alone.get(*case)?;
         let (ours, _) = score(trial).zip(score(theirs))?;
@@ -111,8 +111,8 @@ fn credit(alone: &Items<'_>, loaded: &Items<'_>) -> f64 {
 fn difference(
     run: &Run<'_>,
     clusters: &HashMap<&str, &str>,
-    alone: &Items<'_>,
-    loaded: &Items<'_>,
+    alone: &Asked<'_>,
+    loaded: &Asked<'_>,
     purpose: &str,
 ) -> Option<Difference> {
     let pairs: Vec<(&str, f64)> = loaded
@@ -135,7 +135,7 @@ fn blank(
     quality: &LoadQuality,
     (setting, streams): (&str, u32),
     clusters: &HashMap<&str, &str>,
-    (alone, loaded): (&Items<'_>, &Items<'_>),
+    (alone, loaded): (&Asked<'_>, &Asked<'_>),
     found: Option<&Difference>,
 ) -> LoadQualityRow {
     let scores = loaded
@@ -181,7 +181,7 @@ fn said(reply: &Reply) -> Vec<Said<'_>> {
         .collect()
 }
 
-fn identical(alone: &Items<'_>, loaded: &Items<'_>) -> Option<f64> {
+fn identical(alone: &Asked<'_>, loaded: &Asked<'_>) -> Option<f64> {
     let pairs: Vec<bool> = loaded
         .iter()
         .filter_map(|(case, trial)| {

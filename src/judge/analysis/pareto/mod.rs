@@ -4,8 +4,8 @@
 //! is on it decides. One cell dominates another when it is as good in every objective and better in one;
 //! memory within 1% counts as equal (epsilon dominance: Laumanns et al. 2002).
 //!
-//! Quality draws are paired between cells. Cells that agree on every item agree in every draw, which on few
-//! items is no certainty: as good in quality also means that one more item in every task, right or wrong by
+//! Quality draws are paired between cells. Cells that agree on every case agree in every draw, which on few
+//! cases is no certainty: as good in quality also means that one more case in every task, right or wrong by
 //! the toss of a coin (see [`CellDraws`](crate::judge::stats::CellDraws)), could not put the cell behind by more than
 //! the suite's margin.
 //!
@@ -273,7 +273,7 @@ fn draws_of(cell: &Measured, objective: Objective) -> Option<&[Draw]> {
 #[derive(Debug, Clone, Copy, Default)]
 struct Figure {
     drawn: f64,
-    /// For quality: with one more item in every task; else the same.
+    /// For quality: with one more case in every task; else the same.
     smoothed: f64,
 }
 
@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn one_more_item_undoes_an_equality_on_few_items_only() {
+    fn one_more_case_undoes_an_equality_on_few_cases_only() {
         for (spread, status) in [(0.1, FrontStatus::NotSeparable), (0.01, FrontStatus::Dominated)] {
             let quick = point(&[0.80; 20], &[50.0; 20], 1000);
             let mut slow = point(&[0.80; 20], &[40.0; 20], 1000);

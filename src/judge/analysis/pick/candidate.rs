@@ -17,7 +17,7 @@ use crate::judge::analysis::{warnings, words};
 use crate::record::Objective;
 use crate::record::suite::Setting;
 
-/// Differences within this are rounding, not a loss: 2 of 100 items is exactly a margin of 0.02.
+/// Differences within this are rounding, not a loss: 2 of 100 cases is exactly a margin of 0.02.
 const ROUNDING: f64 = 1e-9;
 
 /// A figure and its bootstrap draws; without draws it is the same in all of them.
@@ -110,7 +110,7 @@ pub(super) struct Candidate<'a> {
     /// Trials that broke, of all.
     broken: (u32, u32),
     pub(super) difference: Option<Estimate>,
-    /// What of the difference comes from items that broke on the reference: no proof of anything.
+    /// What of the difference comes from cases that broke on the reference: no proof of anything.
     credit: f64,
     /// What the run says of its quality; of two context lengths the worse.
     pub(super) verdict: Verdict,
@@ -319,7 +319,7 @@ fn shown_difference(difference: Estimate, reference: Estimate) -> String {
         }
         _ => String::new(),
     };
-    format!("{size} {direction} the reference's ({} items{interval}{share})", difference.n)
+    format!("{size} {direction} the reference's ({} cases{interval}{share})", difference.n)
 }
 
 /// Every setting at the context length asked for, with the reasons to refuse it.

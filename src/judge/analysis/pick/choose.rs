@@ -215,7 +215,7 @@ impl Choice {
         match self.frequency(self.best) {
             None => notes.push("too little was measured to say how sure the pick is".into()),
             Some(share) if share < UNSURE => notes.push(format!(
-                "unsure: only {:.0}% of the bootstrap draws pick it; more items or rounds would tell",
+                "unsure: only {:.0}% of the bootstrap draws pick it; more cases or rounds would tell",
                 share * 100.0
             )),
             Some(_) => {}

@@ -4,7 +4,7 @@
 //! Requirements are judged by the estimates (by the whole interval when asked to be strict). How sure the
 //! choice is comes from the joint bootstrap: in every draw the requirements are judged and the best is chosen
 //! anew; the pick's frequency is its share of draws. Quality draws are the smoothed ones of
-//! [`CellDraws`](crate::judge::stats::CellDraws), so that settings which agree on a handful of items are not
+//! [`CellDraws`](crate::judge::stats::CellDraws), so that settings which agree on a handful of cases are not
 //! taken to be equal for certain.
 
 use super::memory_formula::MemoryFormula;

@@ -128,7 +128,7 @@ fn incomplete(run: &Run<'_>, basis: &Basis) -> Option<String> {
 
 fn worse(pick: &Candidate<'_>) -> Option<String> {
     let loss = pick.difference.map_or(String::new(), |difference| {
-        format!(": {} below it on {} items", points(difference.value.abs()), difference.n)
+        format!(": {} below it on {} cases", points(difference.value.abs()), difference.n)
     });
     (pick.verdict == Verdict::Worse)
         .then(|| format!("the run shows this setting to be worse than the reference{loss}"))

@@ -73,9 +73,9 @@ pub(super) struct Quality {
     pub(super) quality: Option<Estimate>,
     pub(super) difference: Option<Estimate>,
     pub(super) draws: Vec<Draw>,
-    /// What it gains on items that broke on the reference.
+    /// What it gains on cases that broke on the reference.
     pub(super) credit: f64,
-    /// Weighted tasks (and arms) of which it has no item in common with the reference; then it has no quality.
+    /// Weighted tasks (and arms) of which it has no case in common with the reference; then it has no quality.
     pub(super) not_comparable: Vec<String>,
 }
 
@@ -150,29 +150,29 @@ impl<'r, 'a> Endpoint<'r, 'a> {
         VisitKey { setting, context: self.context, replicate: 0 }
     }
 
-    /// The setting's items that the reference has too; all of its own where they have none in common.
-    fn items(&self, setting: &str) -> Vec<ScoredCase> {
-        let mut items = self.run.frame.items(self.visit(setting));
-        let reference = self.run.frame.items(self.visit(&self.run.suite.reference().label));
-        let theirs: HashSet<u32> = reference.iter().map(|item| item.number).collect();
-        let shared = |item: &ScoredCase| theirs.contains(&item.number);
-        if items.iter().any(shared) {
-            items.retain(shared);
+    /// The setting's cases that the reference has too; all of its own where they have none in common.
+    fn cases(&self, setting: &str) -> Vec<ScoredCase> {
+        let mut cases = self.run.frame.cases(self.visit(setting));
+        let reference = self.run.frame.cases(self.visit(&self.run.suite.reference().label));
+        let theirs: HashSet<u32> = reference.iter().map(|case| case.number).collect();
+        let shared = |case: &ScoredCase| theirs.contains(&case.number);
+        if cases.iter().any(shared) {
+            cases.retain(shared);
         }
-        items
+        cases
     }
 
     fn scores(&self, setting: &str) -> Vec<ClusterSums> {
-        let items = self.items(setting);
-        self.sums(items.iter().map(|item| (item, item.quality)))
+        let cases = self.cases(setting);
+        self.sums(cases.iter().map(|case| (case, case.quality)))
     }
 
-    /// The paired differences, and what of them comes from items that broke on the reference.
+    /// The paired differences, and what of them comes from cases that broke on the reference.
     fn differences(&self, setting: &str) -> (Vec<ClusterSums>, Vec<ClusterSums>) {
-        let (items, reference) = (self.items(setting), self.items(&self.run.suite.reference().label));
-        let theirs: HashMap<u32, &ScoredCase> = reference.iter().map(|item| (item.number, item)).collect();
+        let (cases, reference) = (self.cases(setting), self.cases(&self.run.suite.reference().label));
+        let theirs: HashMap<u32, &ScoredCase> = reference.iter().map(|case| (case.number, case)).collect();
         let pairs: Vec<(&ScoredCase, &ScoredCase)> =
-            items.iter().filter_map(|item| Some((item, *theirs.get(&item.number)?))).collect();
+            cases.iter().filter_map(|case| Some((case, *theirs.get(&case.number)?))).collect();
         let sums = |of: &dyn Fn(&ScoredCase, &ScoredCase) -> f64| {
             self.sums(pairs.iter().map(|(ours, theirs)| (*ours, of(ours, theirs))))
         };
@@ -181,14 +181,14 @@ impl<'r, 'a> Endpoint<'r, 'a> {
         (sums(&change), sums(&credit))
     }
 
-    fn sums<'i>(&self, items: impl Iterator<Item = (&'i ScoredCase, f64)>) -> Vec<ClusterSums> {
+    fn sums<'i>(&self, cases: impl Iterator<Item = (&'i ScoredCase, f64)>) -> Vec<ClusterSums> {
         let mut all: Vec<ClusterSums> =
             self.strata.iter().map(|stratum| ClusterSums::new(stratum.clusters.len())).collect();
-        for (item, value) in items {
-            let RequestKey { task, arm, .. } = &*item.request;
+        for (case, value) in cases {
+            let RequestKey { task, arm, .. } = &*case.request;
             let place = self.strata.iter().position(|s| *s.task == **task && *s.arm == **arm);
             if let Some((at, &cluster)) =
-                place.and_then(|at| Some((at, self.strata[at].clusters.get(&*item.cluster)?)))
+                place.and_then(|at| Some((at, self.strata[at].clusters.get(&*case.cluster)?)))
             {
                 all[at].add(cluster, value);
             }

@@ -22,7 +22,7 @@ pub struct Route {
     pub fast: String,
     /// Label of the smart setting.
     pub smart: String,
-    /// Items that both settings (and all others listed) answered.
+    /// Cases that both settings (and all others listed) answered.
     pub items: u32,
     /// Peak memory of both servers together (bytes): routing needs both at hand.
     pub memory_bytes: Option<u64>,
@@ -30,7 +30,7 @@ pub struct Route {
     pub settings: Vec<Point>,
     /// Always the right one of the two, known only afterwards: no policy can do better.
     pub oracle: Point,
-    /// Policies, each scored on items that it was not chosen on.
+    /// Policies, each scored on cases that it was not chosen on.
     pub policies: Vec<PolicyRow>,
     /// Confidence of intervals before they are widened (0..1).
     pub confidence: f64,
@@ -42,7 +42,7 @@ pub struct Route {
     pub notes: Vec<String>,
 }
 
-/// Means over the items; every task (and arm) at every context length weighs the same.
+/// Means over the cases; every task (and arm) at every context length weighs the same.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Point {
     /// Setting label, or what it is.
@@ -55,7 +55,7 @@ pub struct Point {
     pub energy_j: Option<Estimate>,
 }
 
-/// A policy, chosen on one half of the items and scored on the other.
+/// A policy, chosen on one half of the cases and scored on the other.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PolicyRow {
     /// What it looks at.

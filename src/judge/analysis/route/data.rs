@@ -1,4 +1,4 @@
-//! The items that routing is judged on: what each setting scored and took.
+//! The cases that routing is judged on: what each setting scored and took.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -13,10 +13,10 @@ use crate::task::Weight;
 /// A setting takes part when it answered at least this share of what fast and smart both answered.
 const COVERAGE: f64 = 0.95;
 
-/// Fewer items than this have no two halves worth the name.
-const MIN_ITEMS: usize = 20;
+/// Fewer cases than this have no two halves worth the name.
+const MIN_CASES: usize = 20;
 
-/// What one setting made of an item.
+/// What one setting made of a case.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Answer {
     /// Score (0..1).
@@ -27,7 +27,7 @@ pub(super) struct Answer {
     pub(super) energy_j: Option<f64>,
 }
 
-/// An item that all settings answered.
+/// A case that all settings answered.
 #[derive(Debug, Clone)]
 pub(super) struct RoutedCase<'a> {
     pub(super) family: &'a str,
@@ -42,13 +42,13 @@ pub(super) struct RoutedCase<'a> {
     pub(super) answers: Vec<Answer>,
 }
 
-/// The items, and who answered them.
+/// The cases, and who answered them.
 pub(super) struct Data<'a> {
     /// Labels of the settings that take part.
     pub(super) settings: Vec<&'a str>,
     pub(super) fast: usize,
     pub(super) smart: usize,
-    pub(super) items: Vec<RoutedCase<'a>>,
+    pub(super) cases: Vec<RoutedCase<'a>>,
     /// Clusters of each stratum.
     pub(super) clusters: Vec<usize>,
     pub(super) notes: Vec<String>,
@@ -88,16 +88,16 @@ impl<'a> Data<'a> {
             .collect();
         let place = |label: &str| settings.iter().position(|setting| *setting == label).ok_or_else(too_few);
         let (fast, smart) = (place(fast)?, place(smart)?);
-        if cases.len() < MIN_ITEMS {
+        if cases.len() < MIN_CASES {
             return Err(
-                too_few().hint(format!("there are {} such items; {MIN_ITEMS} are the least", cases.len()))
+                too_few().hint(format!("there are {} such cases; {MIN_CASES} are the least", cases.len()))
             );
         }
         let mut data =
-            Self { fast, smart, items: Vec::new(), clusters: Vec::new(), notes: Vec::new(), settings };
+            Self { fast, smart, cases: Vec::new(), clusters: Vec::new(), notes: Vec::new(), settings };
         data.add(&cases, &answers);
         if left_out > 0 {
-            data.notes.push(format!("{left_out} settings are left out: they answered too few of the items"));
+            data.notes.push(format!("{left_out} settings are left out: they answered too few of the cases"));
         }
         Ok(data)
     }
@@ -112,7 +112,7 @@ impl<'a> Data<'a> {
             let next = clusters[stratum].len();
             let cluster = *clusters[stratum].entry(&case.cluster).or_insert(next);
             let of = |setting: &&str| answers[setting][case.id.as_str()];
-            self.items.push(RoutedCase {
+            self.cases.push(RoutedCase {
                 family: family(case),
                 features: Feature::ALL.iter().map(|feature| feature.of(case)).collect(),
                 stratum,
@@ -137,14 +137,14 @@ impl<'a> Data<'a> {
                 order.into_iter().enumerate().map(|(at, (_, number))| (number, at % 2)).collect()
             })
             .collect();
-        for item in &mut self.items {
-            item.half = halves[item.stratum].get(&item.cluster).copied().unwrap_or_default();
+        for case in &mut self.cases {
+            case.half = halves[case.stratum].get(&case.cluster).copied().unwrap_or_default();
         }
     }
 }
 
 fn too_few() -> Error {
-    Error::usage("too few items were answered and timed by two settings")
+    Error::usage("too few cases were answered and timed by two settings")
         .hint("routing needs a run with at least two settings and primary tasks with scores")
 }
 
@@ -164,7 +164,7 @@ fn named<'a>(run: &Run<'a>, name: Option<&str>) -> Result<Option<&'a str>> {
     }
 }
 
-/// The setting with the lowest mean latency over the items that it shares with the smart one.
+/// The setting with the lowest mean latency over the cases that it shares with the smart one.
 fn fastest<'a>(answers: &Answers<'a>, smart: &str) -> Option<&'a str> {
     let theirs = answers.get(smart)?;
     let mean = |own: &HashMap<&str, Answer>| {
@@ -178,7 +178,7 @@ fn fastest<'a>(answers: &Answers<'a>, smart: &str) -> Option<&'a str> {
     timed.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(setting, _)| setting)
 }
 
-/// What every setting that is not void made of the primary items: the mean of an item's trials.
+/// What every setting that is not void made of the primary cases: the mean of a case's trials.
 fn answers<'a>(run: &Run<'a>) -> Answers<'a> {
     let journal: &'a crate::record::journal::Journal = run.journal;
     let idle_w = journal.header.machine.idle_gpu_w.unwrap_or_default();
@@ -205,7 +205,7 @@ struct Tried {
     energy_j: Option<f64>,
 }
 
-/// What broke is lost: a server that dies on the hard items must not look the better for it.
+/// What broke is lost: a server that dies on the hard cases must not look the better for it.
 fn tried(trial: &Trial, idle_w: f64) -> Option<Tried> {
     let quality = trial.outcome.judged()?;
     let latency_s = trial.measured(metric::TOTAL_S, Source::Client);

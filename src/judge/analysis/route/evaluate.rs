@@ -1,4 +1,4 @@
-//! Settings, policies and the oracle on the items: means with intervals, and the gain over the front.
+//! Settings, policies and the oracle on the cases: means with intervals, and the gain over the front.
 
 use super::answer::{Point, PolicyRow};
 use super::data::{Answer, Data, RoutedCase};
@@ -26,8 +26,8 @@ impl<'d, 'a> Evaluation<'d, 'a> {
     pub(super) fn new(data: &'d Data<'a>, resampling: Resampling) -> Self {
         let mut evaluation = Self { data, resampling, settings: Vec::new() };
         for at in 0..data.settings.len() {
-            let quality = evaluation.mean(|item| Some(item.answers[at].quality));
-            let latency = evaluation.mean(|item| Some(item.answers[at].latency_s));
+            let quality = evaluation.mean(|case| Some(case.answers[at].quality));
+            let latency = evaluation.mean(|case| Some(case.answers[at].latency_s));
             evaluation.settings.extend(quality.zip(latency));
         }
         evaluation
@@ -41,8 +41,8 @@ impl<'d, 'a> Evaluation<'d, 'a> {
     /// Always the better of the two, the faster when they are equal.
     pub(super) fn oracle(&self) -> Point {
         let (fast, smart) = (self.data.fast, self.data.smart);
-        self.point("oracle", |item| {
-            let (a, b) = (item.answers[fast], item.answers[smart]);
+        self.point("oracle", |case| {
+            let (a, b) = (case.answers[fast], case.answers[smart]);
             let faster = if b.latency_s < a.latency_s { smart } else { fast };
             match b.quality.total_cmp(&a.quality) {
                 std::cmp::Ordering::Greater => smart,
@@ -52,12 +52,12 @@ impl<'d, 'a> Evaluation<'d, 'a> {
         })
     }
 
-    /// A policy on the items of each half that the other half chose it for.
+    /// A policy on the cases of each half that the other half chose it for.
     pub(super) fn policy(&self, kind: PolicyKind, chosen: [Policy; 2], tried: usize) -> PolicyRow {
-        let is_smart = |item: &RoutedCase<'_>| chosen[item.half].is_smart(item);
-        let pick = |item: &RoutedCase<'_>| if is_smart(item) { self.data.smart } else { self.data.fast };
+        let is_smart = |case: &RoutedCase<'_>| chosen[case.half].is_smart(case);
+        let pick = |case: &RoutedCase<'_>| if is_smart(case) { self.data.smart } else { self.data.fast };
         let to_smart =
-            self.mean(|item| Some(f64::from(u8::from(is_smart(item))))).map_or(0.0, |mean| mean.value);
+            self.mean(|case| Some(f64::from(u8::from(is_smart(case))))).map_or(0.0, |mean| mean.value);
         let gain = self.gain(pick, tried);
         PolicyRow {
             kind,
@@ -70,7 +70,7 @@ impl<'d, 'a> Evaluation<'d, 'a> {
     }
 
     fn point(&self, name: &str, pick: impl Fn(&RoutedCase<'_>) -> usize) -> Point {
-        let by = |of: fn(&Answer) -> Option<f64>| self.mean(|item| of(&item.answers[pick(item)]));
+        let by = |of: fn(&Answer) -> Option<f64>| self.mean(|case| of(&case.answers[pick(case)]));
         let always = |of: fn(&Answer) -> Option<f64>| self.estimate(by(of));
         let nothing = Estimate { value: 0.0, low: None, high: None, n: 0 };
         Point {
@@ -83,9 +83,9 @@ impl<'d, 'a> Evaluation<'d, 'a> {
 
     /// Quality above the front at the same mean latency; the interval at 1 - (1 - confidence) / tried.
     fn gain(&self, pick: impl Fn(&RoutedCase<'_>) -> usize, tried: usize) -> Estimate {
-        let n = self.data.items.len() as u32;
-        let quality = self.mean(|item| Some(item.answers[pick(item)].quality));
-        let latency = self.mean(|item| Some(item.answers[pick(item)].latency_s));
+        let n = self.data.cases.len() as u32;
+        let quality = self.mean(|case| Some(case.answers[pick(case)].quality));
+        let latency = self.mean(|case| Some(case.answers[pick(case)].latency_s));
         let (Some(quality), Some(latency)) = (quality, latency) else {
             return Estimate { value: 0.0, low: None, high: None, n };
         };
@@ -110,12 +110,12 @@ impl<'d, 'a> Evaluation<'d, 'a> {
         }
     }
 
-    /// The mean over strata of a figure; `None` when an item lacks it.
+    /// The mean over strata of a figure; `None` when a case lacks it.
     fn mean(&self, of: impl Fn(&RoutedCase<'_>) -> Option<f64>) -> Option<Mean> {
         let mut strata: Vec<ClusterSums> =
             self.data.clusters.iter().map(|&clusters| ClusterSums::new(clusters)).collect();
-        for item in &self.data.items {
-            strata[item.stratum].add(item.cluster, of(item)?);
+        for case in &self.data.cases {
+            strata[case.stratum].add(case.cluster, of(case)?);
         }
         let means: Vec<f64> = strata.iter().filter_map(ClusterSums::mean).collect();
         let draws = stratified_draws(&strata, self.resampling.draws, &mut rng(self.resampling.seed, "route"));
@@ -129,7 +129,7 @@ impl<'d, 'a> Evaluation<'d, 'a> {
             value: mean.value,
             low: interval.map(|(low, _)| low),
             high: interval.map(|(_, high)| high),
-            n: self.data.items.len() as u32,
+            n: self.data.cases.len() as u32,
         })
     }
 }

@@ -2,7 +2,7 @@
 //! before the answer, beat every single setting?
 //!
 //! The run's own trials answer: both settings saw the same requests, so what a policy would have scored and
-//! taken is known. A policy is chosen on one half of the items and scored on the other, and the other way
+//! taken is known. A policy is chosen on one half of the cases and scored on the other, and the other way
 //! round. The rival is not only each setting alone but every mixture of two by the toss of a coin: a policy
 //! that merely sends half of the requests to each must not look like an invention. A policy beats the front
 //! when the interval of its quality above the best mixture at the same mean latency lies above 0, widened for
@@ -30,7 +30,7 @@ pub use request::RouteRequest;
 /// Evaluates routing on a run's journal.
 ///
 /// # Errors
-/// A usage error for an unknown setting, or when fewer than two settings answered common items.
+/// A usage error for an unknown setting, or when fewer than two settings answered common cases.
 pub fn route(journal: &Journal, request: &RouteRequest) -> Result<Route> {
     route_with(journal, &Registry, request)
 }
@@ -61,7 +61,7 @@ pub fn route_with(journal: &Journal, tasks: &dyn Tasks, request: &RouteRequest) 
         suite: run.suite.name.clone(),
         fast: label(data.fast),
         smart: label(data.smart),
-        items: data.items.len() as u32,
+        items: data.cases.len() as u32,
         memory_bytes: both_in_memory(&run, &label(data.fast), &label(data.smart))?,
         oracle: evaluation.oracle(),
         verdict: verdict(&settings, &policies, &data),
@@ -107,9 +107,9 @@ fn verdict(settings: &[Point], policies: &[PolicyRow], data: &data::Data<'_>) ->
     }
     if smart.quality.value <= fast.quality.value {
         return format!(
-            "No policy beats the front; {} scores no better than {} on these items, so there is nothing to route for.",
+            "No policy beats the front; {} scores no better than {} on these cases, so there is nothing to route for.",
             smart.name, fast.name
         );
     }
-    "No policy is shown to beat the front: a single setting, or a mixture of two by the toss of a coin, does as well as far as these items can tell.".into()
+    "No policy is shown to beat the front: a single setting, or a mixture of two by the toss of a coin, does as well as far as these cases can tell.".into()
 }

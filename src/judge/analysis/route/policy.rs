@@ -74,45 +74,45 @@ impl Policy {
         }
     }
 
-    /// Whether an item goes to the smart setting.
-    pub(super) fn is_smart(&self, item: &RoutedCase<'_>) -> bool {
+    /// Whether a case goes to the smart setting.
+    pub(super) fn is_smart(&self, case: &RoutedCase<'_>) -> bool {
         let value = |feature: &Feature| {
             let place = Feature::ALL.iter().position(|known| known == feature);
-            place.map_or(0.0, |at| item.features[at])
+            place.map_or(0.0, |at| case.features[at])
         };
         match self {
             Self::AtLeast(feature, at) => value(feature) >= *at,
             Self::Below(feature, at) => value(feature) < *at,
-            Self::Families(names) => names.contains(item.family),
+            Self::Families(names) => names.contains(case.family),
         }
     }
 }
 
-/// For each half the policy of a kind that does best on the other half; `None` when the items do not differ
+/// For each half the policy of a kind that does best on the other half; `None` when the cases do not differ
 /// in what the kind looks at.
 pub(super) fn choose_on_halves(kind: PolicyKind, data: &Data<'_>) -> Option<[Policy; 2]> {
     let on = |half: usize| {
-        let items: Vec<&RoutedCase<'_>> = data.items.iter().filter(|item| item.half == half).collect();
-        best_on(kind, data, &items)
+        let cases: Vec<&RoutedCase<'_>> = data.cases.iter().filter(|case| case.half == half).collect();
+        best_on(kind, data, &cases)
     };
     Some([on(1)?, on(0)?])
 }
 
-fn best_on(kind: PolicyKind, data: &Data<'_>, items: &[&RoutedCase<'_>]) -> Option<Policy> {
-    let scored = policies(kind, items).into_iter().map(|policy| (worth(&policy, data, items), policy));
+fn best_on(kind: PolicyKind, data: &Data<'_>, cases: &[&RoutedCase<'_>]) -> Option<Policy> {
+    let scored = policies(kind, cases).into_iter().map(|policy| (worth(&policy, data, cases), policy));
     scored.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, policy)| policy)
 }
 
 /// Quality above what the coin-tossed mixture of the two settings has at the same mean latency; without a
 /// difference in latency, the quality. Every stratum weighs the same.
-fn worth(policy: &Policy, data: &Data<'_>, items: &[&RoutedCase<'_>]) -> f64 {
-    let mean = |of: &dyn Fn(&RoutedCase<'_>) -> f64| stratified(items, data.clusters.len(), of);
-    let pick = |item: &RoutedCase<'_>| if policy.is_smart(item) { data.smart } else { data.fast };
-    let quality = |at: usize| mean(&|item| item.answers[at].quality);
-    let latency = |at: usize| mean(&|item| item.answers[at].latency_s);
+fn worth(policy: &Policy, data: &Data<'_>, cases: &[&RoutedCase<'_>]) -> f64 {
+    let mean = |of: &dyn Fn(&RoutedCase<'_>) -> f64| stratified(cases, data.clusters.len(), of);
+    let pick = |case: &RoutedCase<'_>| if policy.is_smart(case) { data.smart } else { data.fast };
+    let quality = |at: usize| mean(&|case| case.answers[at].quality);
+    let latency = |at: usize| mean(&|case| case.answers[at].latency_s);
     let (fast_s, smart_s) = (latency(data.fast), latency(data.smart));
-    let own = mean(&|item| item.answers[pick(item)].quality);
-    let own_s = mean(&|item| item.answers[pick(item)].latency_s);
+    let own = mean(&|case| case.answers[pick(case)].quality);
+    let own_s = mean(&|case| case.answers[pick(case)].latency_s);
     if smart_s <= fast_s {
         return own;
     }
@@ -120,12 +120,12 @@ fn worth(policy: &Policy, data: &Data<'_>, items: &[&RoutedCase<'_>]) -> f64 {
     own - quality(data.fast) - share * (quality(data.smart) - quality(data.fast))
 }
 
-/// The mean over strata of the items' means.
-fn stratified(items: &[&RoutedCase<'_>], strata: usize, of: &dyn Fn(&RoutedCase<'_>) -> f64) -> f64 {
+/// The mean over strata of the cases' means.
+fn stratified(cases: &[&RoutedCase<'_>], strata: usize, of: &dyn Fn(&RoutedCase<'_>) -> f64) -> f64 {
     let mut sums = vec![(0.0, 0.0); strata];
-    for item in items {
-        let (sum, count) = &mut sums[item.stratum];
-        *sum += of(item);
+    for case in cases {
+        let (sum, count) = &mut sums[case.stratum];
+        *sum += of(case);
         *count += 1.0;
     }
     let means: Vec<f64> =
@@ -133,21 +133,21 @@ fn stratified(items: &[&RoutedCase<'_>], strata: usize, of: &dyn Fn(&RoutedCase<
     means.iter().sum::<f64>() / means.len().max(1) as f64
 }
 
-/// The policies of a kind that these items tell apart.
-fn policies(kind: PolicyKind, items: &[&RoutedCase<'_>]) -> Vec<Policy> {
+/// The policies of a kind that these cases tell apart.
+fn policies(kind: PolicyKind, cases: &[&RoutedCase<'_>]) -> Vec<Policy> {
     match kind {
-        PolicyKind::Threshold(feature) => thresholds(feature, items),
-        PolicyKind::Family => families(items),
+        PolicyKind::Threshold(feature) => thresholds(feature, cases),
+        PolicyKind::Family => families(cases),
         PolicyKind::Best => {
             let others = PolicyKind::ALL.iter().filter(|kind| **kind != PolicyKind::Best);
-            others.flat_map(|&kind| policies(kind, items)).collect()
+            others.flat_map(|&kind| policies(kind, cases)).collect()
         }
     }
 }
 
-fn thresholds(feature: Feature, items: &[&RoutedCase<'_>]) -> Vec<Policy> {
+fn thresholds(feature: Feature, cases: &[&RoutedCase<'_>]) -> Vec<Policy> {
     let Some(place) = Feature::ALL.iter().position(|known| *known == feature) else { return Vec::new() };
-    let mut values: Vec<f64> = items.iter().map(|item| item.features[place]).collect();
+    let mut values: Vec<f64> = cases.iter().map(|case| case.features[place]).collect();
     values.sort_by(f64::total_cmp);
     values.dedup();
     // The smallest value as a threshold would send everything one way.
@@ -156,8 +156,8 @@ fn thresholds(feature: Feature, items: &[&RoutedCase<'_>]) -> Vec<Policy> {
     cuts.flat_map(|&at| [Policy::AtLeast(feature, at), Policy::Below(feature, at)]).collect()
 }
 
-fn families(items: &[&RoutedCase<'_>]) -> Vec<Policy> {
-    let names: BTreeSet<&str> = items.iter().map(|item| item.family).collect();
+fn families(cases: &[&RoutedCase<'_>]) -> Vec<Policy> {
+    let names: BTreeSet<&str> = cases.iter().map(|case| case.family).collect();
     let names: Vec<&str> = names.into_iter().collect();
     if names.len() < 2 || names.len() > MAX_FAMILIES {
         return Vec::new();

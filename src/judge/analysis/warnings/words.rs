@@ -34,7 +34,7 @@ pub(crate) fn sentence(finding: &Finding) -> String {
             "the reference did not run twice at {context} tokens: without its noise floor no setting is called worse there"
         ),
         Code::NoiseFloor => format!(
-            "the reference disagrees with itself on {} of items at {context} tokens: no setting is called worse for a smaller difference than {}",
+            "the reference disagrees with itself on {} of cases at {context} tokens: no setting is called worse for a smaller difference than {}",
             share("disagreement"),
             share("floor")
         ),

@@ -27,7 +27,7 @@ const LAUNCH_S: f64 = 3.0;
 /// Bytes of weights that a server reads into memory in a second.
 const LOADED_PER_S: f64 = 1e9;
 
-/// Tokens that a reply of the load phase's items has on average.
+/// Tokens that a reply of the load phase's cases has on average.
 const REPLY_TOKENS: f64 = 40.0;
 
 /// Streams that share the reading of the weights before computing is what takes the time.

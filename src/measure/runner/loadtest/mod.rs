@@ -1,5 +1,5 @@
 //! The load phase: after the trials, every setting gets a server with several slots, which goes through the suite's
-//! steps and then answers the same items alone and concurrently.
+//! steps and then answers the same cases alone and concurrently.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -45,7 +45,7 @@ const WARM_UP_TOKENS: u32 = 16;
 /// Something that a server of the load phase does.
 enum Work {
     Step(Arrivals),
-    /// Items with so many requests under way; their keys.
+    /// Cases with so many requests under way; their keys.
     Items(u32, Vec<TrialKey>),
 }
 
@@ -53,8 +53,8 @@ impl Work {
     fn words(&self) -> String {
         match self {
             Self::Step(arrivals) => arrivals.words(),
-            Self::Items(1, keys) => format!("{} items alone", keys.len()),
-            Self::Items(streams, keys) => format!("{} items, {streams} at a time", keys.len()),
+            Self::Items(1, keys) => format!("{} cases alone", keys.len()),
+            Self::Items(streams, keys) => format!("{} cases, {streams} at a time", keys.len()),
         }
     }
 }
@@ -92,7 +92,7 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// The steps, then the items: alone, at every concurrency, and alone again (the noise floor).
+    /// The steps, then the cases: alone, at every concurrency, and alone again (the noise floor).
     fn load_work(&self, visit: &Visit, spec: &LoadSpec) -> Vec<Work> {
         let setting = visit.cell.setting.label.as_str();
         let steps = spec.steps().into_iter().filter(|step| !self.load_done.has_step(setting, *step));
@@ -268,7 +268,7 @@ impl Runner<'_> {
         })
     }
 
-    /// Items with so many requests under way; `false`: the user asked to stop.
+    /// Cases with so many requests under way; `false`: the user asked to stop.
     async fn items(&mut self, serving: &mut Serving, streams: u32, keys: &[TrialKey]) -> Result<bool> {
         let mut cases = Vec::new();
         for key in keys {
@@ -310,7 +310,7 @@ impl Runner<'_> {
         Ok(!self.interrupt.requested())
     }
 
-    /// Why items mean nothing on this server, if so: as for trials, tools that the chat template drops.
+    /// Why cases mean nothing on this server, if so: as for trials, tools that the chat template drops.
     async fn cannot_ask(&mut self, serving: &mut Serving, cases: &[(TrialKey, Arc<Case>)]) -> Option<String> {
         let (key, case) = cases.first()?;
         let with_tools = key.arm.is_some_and(|arm| arm != Arm::Prompted);

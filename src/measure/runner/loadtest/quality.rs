@@ -1,4 +1,4 @@
-//! The same items alone and concurrently, on the same server: does the quality fall when requests are batched?
+//! The same cases alone and concurrently, on the same server: does the quality fall when requests are batched?
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub(super) struct Asker {
     pub(super) prompts: Arc<Prompts>,
 }
 
-/// An item that was answered, or not.
+/// A case that was answered, or not.
 pub(super) struct Asked {
     pub(super) case: Arc<Case>,
     /// When it was sent (UTC, RFC 3339).
@@ -33,13 +33,13 @@ pub(super) struct Asked {
     pub(super) outcome: Outcome,
 }
 
-/// What ended: an item, or a request beside the items.
+/// What ended: a case, or a request beside the cases.
 enum Ended {
     Item(Box<Asked>),
     Beside,
 }
 
-/// Asks every item with so many requests under way from the first item to the last. When no item is left to be
+/// Asks every case with so many requests under way from the first case to the last. When no case is left to be
 /// asked, other requests stand in, so that the last ones are not alone. `seen` takes what ended, and says whether to
 /// go on.
 pub(super) async fn ask_all<E>(
@@ -79,7 +79,7 @@ pub(super) async fn ask_all<E>(
                 }
             }
             Some(Ok(Ended::Beside)) => {}
-            // Neither panics; an item that did has no record, and is asked again on resume.
+            // Neither panics; a case that did has no record, and is asked again on resume.
             Some(Err(_)) | None => items_left -= 1,
         }
     }

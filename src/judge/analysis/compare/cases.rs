@@ -1,4 +1,4 @@
-//! The items of one cell in both runs.
+//! The cases of one cell in both runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,10 +8,10 @@ use crate::judge::analysis::run::Run;
 use crate::record::{Arm, Outcome, Trial};
 use crate::task::Weight;
 
-/// What pairs an item: task, arm and the hash of the case's content.
+/// What pairs a case: task, arm and the hash of the case's content.
 type Key<'a> = (&'a str, Option<Arm>, &'a str);
 
-/// An item in one run: its trials, more than one when it was repeated.
+/// A case in one run: its trials, more than one when it was repeated.
 #[derive(Default)]
 struct Seen<'a> {
     sum: f64,
@@ -19,7 +19,7 @@ struct Seen<'a> {
     first: Option<&'a Trial>,
 }
 
-/// An item that both runs judged.
+/// A case that both runs judged.
 pub(super) struct PairedCase<'a> {
     pub(super) task: &'a str,
     pub(super) arm: Option<Arm>,
@@ -34,31 +34,31 @@ pub(super) struct PairedCase<'a> {
     pub(super) primary: bool,
 }
 
-/// The items of a cell.
-pub(super) struct Items<'a> {
+/// The cases of a cell.
+pub(super) struct CellCases<'a> {
     /// Those that both runs judged, in a fixed order.
     pub(super) paired: Vec<PairedCase<'a>>,
-    /// Primary items that only one run judged.
+    /// Primary cases that only one run judged.
     pub(super) unpaired: u32,
     /// Primary tasks (and arms) that both suites have and at least one run judged, without a single pair.
     pub(super) not_comparable: Vec<String>,
 }
 
-impl<'a> Items<'a> {
+impl<'a> CellCases<'a> {
     pub(super) fn of(runs: &Pair<'a>, setting: &str, context: u32) -> Self {
         let ours = seen(&runs.a, setting, context);
         let mut theirs = seen(&runs.b, setting, context);
         let clusters: BTreeMap<&str, &str> =
             runs.a.journal.cases.iter().map(|case| (case.id.as_str(), case.cluster.as_str())).collect();
         let primary = |task: &str| runs.a.weight(task) == Weight::Primary;
-        let mut items = Self { paired: Vec::new(), unpaired: 0, not_comparable: Vec::new() };
+        let mut cases = Self { paired: Vec::new(), unpaired: 0, not_comparable: Vec::new() };
         let mut alone: Vec<(&str, Option<Arm>)> = Vec::new();
         for (key, a) in ours {
             let (task, arm, case) = key;
             let b = theirs.remove(&key);
             let both = b.and_then(|b| Some(((a.mean(), a.first?), (b.mean(), b.first?))));
             match both {
-                Some((a, b)) => items.paired.push(PairedCase {
+                Some((a, b)) => cases.paired.push(PairedCase {
                     task,
                     arm,
                     cluster: clusters.get(case).copied().unwrap_or(case),
@@ -72,19 +72,19 @@ impl<'a> Items<'a> {
         }
         alone.extend(theirs.keys().map(|(task, arm, _)| (*task, *arm)));
         alone.retain(|(task, _)| primary(task));
-        items.unpaired = alone.len() as u32;
-        items.not_comparable = items.missing(runs, context, alone);
-        items
+        cases.unpaired = alone.len() as u32;
+        cases.not_comparable = cases.missing(runs, context, alone);
+        cases
     }
 
-    /// Of the tasks with items that only one run judged, those without any pair; a task that only one suite has is no
+    /// Of the tasks with cases that only one run judged, those without any pair; a task that only one suite has is no
     /// part of the comparison.
     fn missing(&self, runs: &Pair<'a>, context: u32, alone: Vec<(&'a str, Option<Arm>)>) -> Vec<String> {
         let (ours, theirs) = (runs.a.task_arms(context), runs.b.task_arms(context));
         let alone: BTreeSet<(&str, Option<Arm>)> = alone.into_iter().collect();
         let in_both = alone.into_iter().filter(|task| ours.contains(task) && theirs.contains(task));
         let paired = |(task, arm): &(&str, Option<Arm>)| {
-            self.paired.iter().any(|item| item.task == *task && item.arm == *arm)
+            self.paired.iter().any(|case| case.task == *task && case.arm == *arm)
         };
         let missing = in_both.filter(|task| !paired(task));
         missing.map(|(task, arm)| arm.map_or(task.to_owned(), |arm| format!("{task} ({arm})"))).collect()
@@ -97,10 +97,10 @@ impl Seen<'_> {
     }
 }
 
-/// The judged items of a cell's first visits. A trial that broke counts as wrong; one to which the task does
+/// The judged cases of a cell's first visits. A trial that broke counts as wrong; one to which the task does
 /// not apply, and one without a score of its own, does not count.
 fn seen<'a>(run: &Run<'a>, setting: &str, context: u32) -> BTreeMap<Key<'a>, Seen<'a>> {
-    let mut items: BTreeMap<Key<'a>, Seen<'a>> = BTreeMap::new();
+    let mut cases: BTreeMap<Key<'a>, Seen<'a>> = BTreeMap::new();
     let here = |trial: &&Trial| {
         trial.key.setting == setting && trial.key.context == context && trial.key.replicate == 0
     };
@@ -110,30 +110,30 @@ fn seen<'a>(run: &Run<'a>, setting: &str, context: u32) -> BTreeMap<Key<'a>, See
         let counts = !(lost && run.weight(&trial.key.task) == Weight::Comparative);
         let case = run.case_of(trial);
         if let Some(score) = trial.outcome.judged().filter(|_| counts && !case.is_empty()) {
-            let item = items.entry((&trial.key.task, trial.key.arm, case)).or_default();
-            item.sum += score;
-            item.judged += 1;
-            item.first = item.first.or(Some(trial));
+            let case = cases.entry((&trial.key.task, trial.key.arm, case)).or_default();
+            case.sum += score;
+            case.judged += 1;
+            case.first = case.first.or(Some(trial));
         }
     }
-    items
+    cases
 }
 
 /// The mean absolute difference of the reference's two visits, over the primary tasks (and arms) at which it
 /// scores anything: what a report calls the A/A floor. `None` when it did not run twice.
 pub(super) fn floor(run: &Run<'_>, context: u32) -> Option<f64> {
     let setting = run.suite.reference().label.as_str();
-    let visit = |replicate| run.frame.items(VisitKey { setting, context, replicate });
+    let visit = |replicate| run.frame.cases(VisitKey { setting, context, replicate });
     let (mut first, mut again) = (visit(0), visit(1));
     // The noise floor is what answers differ by; a server that breaks is no noise.
-    [&mut first, &mut again].into_iter().for_each(|items| items.retain(|item| !item.broke));
-    let theirs: BTreeMap<_, f64> = first.iter().map(|item| (item.number, item.quality)).collect();
+    [&mut first, &mut again].into_iter().for_each(|cases| cases.retain(|case| !case.broke));
+    let theirs: BTreeMap<_, f64> = first.iter().map(|case| (case.number, case.quality)).collect();
     // By task and arm: the sum of the differences, their number, and whether the reference scores anything.
     let mut tasks: BTreeMap<(&str, &str), (f64, f64, bool)> = BTreeMap::new();
-    for item in &again {
-        if let Some(reference) = theirs.get(&item.number) {
-            let (sum, count, scores) = tasks.entry((&item.request.task, &item.request.arm)).or_default();
-            *sum += (item.quality - reference).abs();
+    for case in &again {
+        if let Some(reference) = theirs.get(&case.number) {
+            let (sum, count, scores) = tasks.entry((&case.request.task, &case.request.arm)).or_default();
+            *sum += (case.quality - reference).abs();
             *count += 1.0;
             *scores |= *reference > 0.0;
         }
