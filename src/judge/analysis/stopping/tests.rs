@@ -112,11 +112,17 @@ fn trial(key: TrialKey, case: &str, right: bool, decode_tps: f64) -> Trial {
 
 /// Runs all rounds with a look after each.
 fn play(journal: &mut Journal, truths: &[Truth], rng: &mut ChaCha8Rng) {
+    play_with(journal, truths, rng, true);
+}
+
+/// The same; `gives_up`: cells whose verdict cannot be expected stop, too.
+fn play_with(journal: &mut Journal, truths: &[Truth], rng: &mut ChaCha8Rng, gives_up: bool) {
     let rounds = journal.header.suite.rounds;
     for round in 0..rounds {
         measure(journal, round, truths, rng);
         if round + 1 < rounds {
-            let decisions = decide_with(journal, round, &OneTask).unwrap().stopped;
+            let mut decisions = decide_with(journal, round, &OneTask).unwrap().stopped;
+            decisions.retain(|decision| gives_up || decision.reason != StopReason::Undecidable);
             journal.decisions.extend(decisions);
         }
     }
@@ -205,18 +211,20 @@ fn what_cannot_be_decided_is_given_up_and_stays_open() {
 /// Giving up must not cost verdicts that the planned cases would have reached.
 #[test]
 fn giving_up_hardly_costs_a_verdict() {
-    let (mut decided, mut given_up) = (0, 0);
-    for seed in 0..60 {
+    let decided = |seed: u64, gives_up: bool| {
         // Eight points lost: 480 pairs show it nearly always.
         let mut journal = run(1, 480, 8, SEQUENTIAL);
-        play(&mut journal, &[Truth { loss: 0.12, gain: 0.04, decode_tps: 50.0 }], &mut rng(seed, "cost"));
-        match reason_of(&journal, 1) {
-            Some((StopReason::Settled, _)) => decided += 1,
-            Some((StopReason::Undecidable, _)) => given_up += 1,
-            _ => {}
-        }
+        let truth = Truth { loss: 0.12, gain: 0.04, decode_tps: 50.0 };
+        play_with(&mut journal, &[truth], &mut rng(seed, "cost"), gives_up);
+        matches!(reason_of(&journal, 1), Some((StopReason::Settled, _)))
+    };
+    let (mut shown, mut lost) = (0, 0);
+    for seed in 0..60 {
+        let patient = decided(seed, false);
+        shown += u32::from(patient);
+        lost += u32::from(patient && !decided(seed, true));
     }
-    assert!(decided >= 48 && given_up <= 3, "{decided} decided, {given_up} given up");
+    assert!(shown >= 48 && lost <= 2, "{shown} decided by all that is planned, {lost} of them given up");
 }
 
 /// What the end of a round says of the open cells.
