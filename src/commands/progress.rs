@@ -153,6 +153,13 @@ impl Status {
         }
     }
 
+    fn skipped(&mut self, keys: &[TrialKey]) {
+        self.total = self.total.saturating_sub(keys.len());
+        if let Some(eta) = &mut self.eta {
+            keys.iter().for_each(|key| eta.trial(key, None));
+        }
+    }
+
     fn stopped(&mut self, decision: &Decision, saved: usize) {
         self.total = self.total.saturating_sub(saved);
         if let Some(eta) = &mut self.eta {
@@ -265,6 +272,10 @@ impl Subscriber for Display {
                 self.say(&format!("{setting} at {context} stops: {}", decision.because));
             }
             Event::Open(cells) => self.note_open(cells),
+            Event::Skipped(keys) => {
+                self.bar.inc(keys.len() as u64);
+                self.status().skipped(keys);
+            }
             Event::Note(note) => self.bar.suspend(|| tracing::warn!("{note}")),
             Event::LoadtestVisit { visit, steps } => {
                 let mut status = self.status();

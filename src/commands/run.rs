@@ -19,7 +19,7 @@ use crate::record::journal::{FORMAT, Header, Journal, JournalWriter, LaunchRecor
 use crate::record::plan::Plan;
 use crate::record::secrets::{self, Secrets};
 use crate::record::suite::{Arrivals, Suite};
-use crate::record::{EngineInfo, FileInfo, ModelInfo, Outcome, Trial, TrialKey, journal, plan};
+use crate::record::{EngineInfo, FileInfo, ModelInfo, Outcome, Selection, Trial, TrialKey, journal, plan};
 use crate::{console, files, suite, task};
 
 pub(super) fn run(args: &RunArgs, global: &Global) -> Result<u8> {
@@ -226,7 +226,9 @@ impl Session {
         let retry = |trial: &&Trial| self.retry_failed && matches!(trial.outcome, Outcome::Failed { .. });
         let done: HashSet<TrialKey> =
             self.journal.trials.iter().filter(|trial| !retry(trial)).map(|trial| trial.key.clone()).collect();
-        let settled = |key: &TrialKey| done.contains(key) || self.journal.is_stopped(key);
+        let selection = Selection::of(&suite, &self.journal.trials);
+        let settled =
+            |key: &TrialKey| done.contains(key) || self.journal.is_stopped(key) || selection.skips(key);
         display.expect(Eta::new(&suite, plan, &estimator, settled));
         let mut recorder = Recorder { writer: &mut self.writer, secrets: &self.secrets };
         let ending = runtime()?.block_on(async {
@@ -289,7 +291,8 @@ impl Session {
             return Ok(EXIT_INTERRUPTED);
         }
         let kept = report::tell_gates(&summary) != report::Gates::Failed;
-        let planned = plan.keys().filter(|key| !journal.is_stopped(key)).count();
+        let selection = Selection::of(&journal.header.suite, &journal.trials);
+        let planned = plan.keys().filter(|key| !journal.is_stopped(key) && !selection.skips(key)).count();
         let done = summary.done as usize;
         let unloaded = unloaded(plan, &journal);
         if done < planned || !summary.failures.is_empty() || unloaded > 0 {

@@ -50,7 +50,8 @@ pub struct Visit {
 }
 
 /// Lays out a run. In each round every cell is visited once, the reference a second time at the end (A/A);
-/// the order is reversed from round to round so that drift favours no cell. Case `i` belongs to round
+/// the order is reversed from round to round so that drift favours no cell, but for the reference's first visit where it
+/// chooses the cases of the others. Case `i` belongs to round
 /// `i % rounds`; with several questions to one text, it is the texts that take turns.
 ///
 /// # Errors
@@ -61,6 +62,10 @@ pub fn plan(suite: &Suite, filter: &Filter) -> Result<Plan> {
         let mut one_round = round_of(suite, filter, round);
         if round % 2 == 1 {
             one_round.reverse();
+        }
+        if suite.tasks.iter().any(|task| task.window.is_some()) {
+            // It chooses the cases of all others.
+            one_round.sort_by_key(|visit| visit.replicate > 0 || visit.cell.setting != *suite.reference());
         }
         visits.extend(one_round);
     }

@@ -248,6 +248,7 @@ impl Checker {
             mode: self.mode(raw, task)?,
             score: self.score(raw, task)?,
             questions: self.questions(raw, task)?,
+            window: self.window(raw)?,
             text: self.text_source(raw, task)?,
             options,
             file: self.task_file(raw, task)?,

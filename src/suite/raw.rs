@@ -329,6 +329,10 @@ pub struct RawTask {
     /// server's cache keeps.
     #[schemars(with = "Option<u32>")]
     pub questions: Option<Spanned<u32>>,
+    /// Smallest and largest probability (0..1) that the reference's first visit must have given to the right answer of a case
+    /// for the settings to be compared on it (default: all cases count). Only beside `score = "probability"`.
+    #[schemars(with = "Option<[f64; 2]>")]
+    pub window: Option<Spanned<[f64; 2]>>,
     /// A text file, or a folder of `.txt` and `.md` files, to hide needles in instead of generated prose;
     /// relative to the suite's folder.
     #[schemars(with = "Option<PathBuf>")]

@@ -134,6 +134,119 @@ options.output_tokens = 16
     assert_eq!(reference[0].measured("ttft_s", kneepoint::record::Source::Client), None);
 }
 
+/// The settings are asked what the reference's first visit chose, and nothing else counts.
+#[test]
+fn the_reference_chooses_the_cases_of_the_others() {
+    const SUITE: &str = r#"
+name = "chosen"
+contexts = [512]
+rounds = 2
+[[model]]
+name = "SmolLM2-135M-Instruct"
+package = "smollm2-135m-instruct"
+[reference]
+kv = "f16"
+[[setting]]
+kv = "q8_0"
+[[task]]
+name = "retrieval/niah_multikey_2"
+samples = 16
+questions = 8
+score = "probability"
+window = [0.05, 0.5]
+options.output_tokens = 16
+"#;
+    let (dir, out) = run(SUITE);
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(0), "{said}");
+    let run = std::fs::read_dir(dir.path().join("runs")).unwrap().next().unwrap().unwrap().path();
+    let journal = kneepoint::record::journal::load(&run).unwrap();
+    let asked = |setting: &str, replicate: u32, within: Option<std::ops::RangeInclusive<f64>>| -> Vec<u32> {
+        let visit = journal
+            .trials
+            .iter()
+            .filter(|trial| trial.key.setting == setting && trial.key.replicate == replicate);
+        let quality = |trial: &kneepoint::record::Trial| trial.outcome.score().unwrap().quality.unwrap();
+        let wanted =
+            visit.filter(|trial| within.as_ref().is_none_or(|range| range.contains(&quality(trial))));
+        let mut indices: Vec<u32> = wanted.map(|trial| trial.key.index).collect();
+        indices.sort_unstable();
+        indices
+    };
+    assert_eq!(asked("Q4_1 kv=f16", 0, None).len(), 16, "the reference is asked everything");
+    let chosen = asked("Q4_1 kv=f16", 0, Some(0.05..=0.5));
+    assert!(!chosen.is_empty() && chosen.len() < 16, "{chosen:?}");
+    assert_eq!(asked("Q4_1 kv=q8_0", 0, None), chosen);
+    assert_eq!(asked("Q4_1 kv=f16", 1, None), chosen);
+    let summary: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(summary["planned"], summary["done"]);
+    let row = &summary["selection"][0];
+    assert_eq!((row["chosen"].as_u64(), row["of"].as_u64()), (Some(chosen.len() as u64), Some(16)));
+    let cells = summary["cells"].as_array().unwrap();
+    assert!(cells.iter().all(|cell| cell["quality"]["n"].as_u64() == Some(chosen.len() as u64)), "{cells:?}");
+    assert!(cells.iter().all(|cell| (0.05..0.5).contains(&cell["quality"]["value"].as_f64().unwrap())));
+    let report = std::fs::read_to_string(run.join("report.md")).unwrap();
+    assert!(report.contains(&format!("compared on {} of 16 cases", chosen.len())), "{report}");
+}
+
+/// Answers of many tokens, which a damaged model would spell otherwise if it were left to choose: all have a score.
+#[test]
+fn conversations_walks_and_calls_are_scored_by_their_probability() {
+    const SUITE: &str = r#"
+name = "forced"
+contexts = [1536]
+rounds = 1
+[[model]]
+name = "SmolLM2-135M-Instruct"
+package = "smollm2-135m-instruct"
+[reference]
+kv = "f16"
+[[setting]]
+kv = "q4_0"
+[[task]]
+name = "coherence/state_ledger"
+samples = 3
+questions = 3
+score = "probability"
+[[task]]
+name = "retrieval/graph_walks"
+samples = 1
+score = "probability"
+[[task]]
+name = "tools/selection"
+samples = 1
+score = "probability"
+options.tools = 2
+[[task]]
+name = "tools/abstention"
+samples = 1
+score = "probability"
+"#;
+    let (dir, out) = run(SUITE);
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(0), "{said}");
+    let run = std::fs::read_dir(dir.path().join("runs")).unwrap().next().unwrap().unwrap().path();
+    let journal = kneepoint::record::journal::load(&run).unwrap();
+    assert_eq!(journal.trials.len(), 6 * 3);
+    for trial in &journal.trials {
+        let quality = trial.outcome.score().and_then(|score| score.quality);
+        assert!(
+            quality.is_some_and(|quality| quality > 0.0 && quality < 1.0),
+            "{:?} {:?}",
+            trial.key,
+            trial.outcome
+        );
+    }
+    // A longer part of one conversation finds the shorter one in the cache.
+    let turns = journal.trials.iter().filter(|trial| trial.key.task == "coherence/state_ledger");
+    let later = turns.filter(|trial| trial.key.index > 0);
+    for trial in later {
+        let case = journal.cases.iter().find(|case| case.id == trial.case).unwrap();
+        let cached = trial.measured("cached_tokens", kneepoint::record::Source::Engine).unwrap();
+        assert!(cached >= f64::from(case.shared_tokens), "{cached} of {case:?}");
+    }
+}
+
 #[test]
 fn the_main_job_runs_on_a_real_server() {
     let (dir, out) = run(SUITE);

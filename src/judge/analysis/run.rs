@@ -8,7 +8,7 @@ use super::{Resampling, Tasks};
 use crate::error::Result;
 use crate::record::journal::{Journal, LaunchRecord};
 use crate::record::suite::{Setting, Suite, TaskSpec};
-use crate::record::{Arm, TrainedContext, Trial};
+use crate::record::{Arm, Selection, TrainedContext, Trial, TrialKey};
 use crate::task::Weight;
 
 /// A journal with what every part of the analysis looks up in it.
@@ -18,6 +18,8 @@ pub(crate) struct Run<'a> {
     pub(crate) tasks: &'a dyn Tasks,
     pub(crate) frame: Frame,
     pub(crate) resampling: Resampling,
+    /// The cases that settings are compared on.
+    pub(crate) selection: Selection,
     /// Why cells do not count, by setting and context.
     pub(crate) void: BTreeMap<(&'a str, u32), String>,
     /// The trials of each visit (setting, context, replicate), in the order they ended.
@@ -36,11 +38,13 @@ impl<'a> Run<'a> {
         let void = void_cells(&journal.launches);
         let visits = by_visit(&journal.trials);
         let places = Places::new(&journal.cases);
+        let selection = Selection::of(suite, &journal.trials);
         Ok(Self {
             journal,
             suite,
             tasks,
-            frame: Frame::new(journal, tasks, &void, &visits, &places)?,
+            frame: Frame::new(journal, tasks, &void, &visits, (&places, &selection))?,
+            selection,
             resampling: Resampling {
                 seed: suite.seed,
                 draws: suite.draws,
@@ -94,10 +98,6 @@ impl<'a> Run<'a> {
 
     /// Trials that stopping early made needless.
     pub(crate) fn saved(&self) -> u32 {
-        let rounds = self.suite.rounds;
-        let slice = |task: &TaskSpec, after: u32| {
-            (0..task.samples).filter(|index| task.round_of(*index, rounds) > after).count() as u32
-        };
         let after = |setting: &str, context: u32, replicate: u32| {
             let decisions = self.journal.decisions.iter();
             let about = decisions.filter(|decision| decision.covers(setting, context, replicate));
@@ -106,15 +106,43 @@ impl<'a> Run<'a> {
         let labels = self.suite.settings.iter().map(|setting| (setting.label.as_str(), 0));
         let visits = labels.chain([(self.suite.reference().label.as_str(), 1)]);
         let of = |(setting, replicate): (&str, u32)| -> u32 {
-            let stopped =
-                self.suite.contexts.iter().filter_map(|&c| Some((c, after(setting, c, replicate)?)));
-            let trials = stopped.map(|(context, after)| {
+            let contexts = self.suite.contexts.iter();
+            let saved = contexts.map(|&context| {
+                let after = after(setting, context, replicate);
                 let here = self.suite.tasks.iter().filter(|task| task.contexts.contains(&context));
-                here.map(|t| slice(t, after) * t.arms.len().max(1) as u32).sum::<u32>()
+                here.map(|task| self.saved_of(task, (setting, context, replicate), after)).sum::<u32>()
             });
-            trials.sum()
+            saved.sum()
         };
         visits.map(of).sum()
+    }
+
+    /// Trials of a task in a visit that were not asked: those behind the round after which the visit stopped, and those
+    /// whose cases the reference did not choose.
+    fn saved_of(&self, task: &TaskSpec, visit: (&str, u32, u32), after: Option<u32>) -> u32 {
+        if after.is_none() && task.window.is_none() {
+            return 0;
+        }
+        let (setting, context, replicate) = visit;
+        let arms =
+            if task.arms.is_empty() { vec![None] } else { task.arms.iter().copied().map(Some).collect() };
+        let is_saved = |arm: Option<Arm>, index: u32| {
+            let round = task.round_of(index, self.suite.rounds);
+            let key = || TrialKey {
+                setting: setting.to_owned(),
+                context,
+                round,
+                replicate,
+                task: task.name.clone(),
+                arm,
+                index,
+            };
+            after.is_some_and(|after| round > after)
+                || (task.window.is_some() && self.selection.skips(&key()))
+        };
+        let saved =
+            arms.into_iter().map(|arm| (0..task.samples).filter(|&index| is_saved(arm, index)).count());
+        saved.sum::<usize>() as u32
     }
 
     /// The task's weight; one that this build does not know counts like any other.

@@ -57,6 +57,7 @@ pub fn summarise_with(journal: &Journal, tasks: &dyn Tasks) -> Result<Summary> {
         margin: run.suite.margin,
         score: if run.suite.scores_by_probability() { Scoring::Probability } else { Scoring::Match },
         busy_s: duration::busy_s(journal),
+        selection: run.selection.rows(),
         seed: run.suite.seed,
         confidence: run.suite.confidence,
         draws: run.suite.draws,

@@ -191,6 +191,7 @@ pub(crate) fn summary() -> Summary {
         margin: 0.02,
         score: Default::default(),
         busy_s: 0.0,
+        selection: Vec::new(),
         seed: 1,
         confidence: 0.95,
         draws: 1000,

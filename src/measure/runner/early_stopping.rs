@@ -5,12 +5,14 @@ use std::collections::HashMap;
 use super::event::Event;
 use crate::error::Result;
 use crate::record::journal::Journal;
-use crate::record::{Look, StopRule, Trial, TrialKey};
+use crate::record::{Look, Selection, StopRule, Trial, TrialKey};
 
 /// Remembers a run as far as its decisions need it: nothing when its suite does not stop early.
 pub(super) struct EarlyStopping<'a> {
     rule: &'a dyn StopRule,
     so_far: Journal,
+    /// Cases that the reference has chosen for the others.
+    selection: Selection,
     /// Where the trials of `so_far` are.
     places: HashMap<TrialKey, usize>,
     round: u32,
@@ -25,7 +27,8 @@ impl<'a> EarlyStopping<'a> {
             so_far.cases.clone_from(&journal.cases);
             so_far.launches.clone_from(&journal.launches);
         }
-        let mut pace = Self { rule, so_far, places: HashMap::new(), round: 0 };
+        let selection = Selection::new(&so_far.header.suite);
+        let mut pace = Self { rule, so_far, selection, places: HashMap::new(), round: 0 };
         journal.trials.iter().for_each(|trial| pace.note(&Event::Trial(trial)));
         pace
     }
@@ -34,7 +37,15 @@ impl<'a> EarlyStopping<'a> {
         self.so_far.is_stopped(key)
     }
 
+    /// Whether a trial is not asked, because the reference did not choose its case.
+    pub(super) fn skips(&self, key: &TrialKey) -> bool {
+        self.selection.skips(key)
+    }
+
     pub(super) fn note(&mut self, event: &Event<'_>) {
+        if let Event::Trial(trial) = event {
+            self.selection.note(trial);
+        }
         if self.so_far.header.suite.stopping.is_none() {
             return;
         }

@@ -38,6 +38,8 @@ pub enum Event<'a> {
         /// Planned trials that are not run because of it.
         saved: usize,
     },
+    /// Trials that are not asked, because the reference did not choose their cases.
+    Skipped(&'a [TrialKey]),
     /// Cells whose verdict is open between two rounds, with what it would take.
     Open(&'a [OpenCell]),
     /// A setting enters the load test.

@@ -106,13 +106,18 @@ impl<'a> Runner<'a> {
     /// came up. What was measured until then is in the journal.
     pub async fn run(&mut self, plan: &Plan) -> Result<Ending> {
         let total = plan.trials();
-        let settled = |key: &&TrialKey| self.done.contains(*key) || self.pace.is_stopped(key);
+        let settled =
+            |key: &&TrialKey| self.done.contains(*key) || self.pace.is_stopped(key) || self.pace.skips(key);
         let done = plan.keys().filter(settled).count();
         self.emit(&Event::Started { total, done })?;
         for visit in &plan.visits {
             self.decide_before(visit.round, plan)?;
             let wanted = |key: &&TrialKey| !self.done.contains(*key) && !self.pace.is_stopped(key);
-            let remaining: Vec<TrialKey> = visit.trials.iter().filter(wanted).cloned().collect();
+            let wanted = visit.trials.iter().filter(wanted).cloned();
+            let (skipped, remaining): (Vec<_>, Vec<_>) = wanted.partition(|key| self.pace.skips(key));
+            if !skipped.is_empty() {
+                self.emit(&Event::Skipped(&skipped))?;
+            }
             if remaining.is_empty() {
                 continue;
             }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::hash::Hash;
 use std::ops::RangeInclusive;
 
-use super::{Gate, LoadSpec, Setting, Suite, TaskSpec};
+use super::{Gate, LoadSpec, Setting, Suite, TaskSpec, Window};
 use crate::record::filter::Filter;
 
 /// How often every cell is visited.
@@ -160,6 +160,9 @@ impl TaskSpec {
         texts("the name of a task", [name.as_str()])?;
         within(&format!("samples of {name}"), self.samples, &SAMPLES)?;
         within(&format!("questions of {name}"), self.questions, &SAMPLES)?;
+        if self.window.is_some_and(|window| Window::new(window.low(), window.high()).is_none()) {
+            return Err(format!("the window of {name} is no part of 0 to 1"));
+        }
         if let Some(stray) = self.contexts.iter().find(|context| !contexts.contains(context)) {
             return Err(format!("{name} runs at {stray} tokens, which is no context length of the suite"));
         }

@@ -96,6 +96,9 @@ pub struct TaskSpec {
     /// Questions to one text: its cases are so many in a row, with one prompt up to the question.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub questions: u32,
+    /// Which cases the settings are compared on, by the reference's probability of the right answer; `None`: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Window>,
     /// The user's own text for the haystack; its hash makes runs on another text another suite.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<TextSource>,
@@ -111,6 +114,32 @@ impl TaskSpec {
     /// text belong to one round.
     pub fn round_of(&self, index: u32, rounds: u32) -> u32 {
         index / self.questions.max(1) % rounds.max(1)
+    }
+}
+
+/// Smallest and largest probability (0..1), both within.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Window(f64, f64);
+
+impl Window {
+    /// `None` for what is no part of 0 to 1.
+    pub fn new(low: f64, high: f64) -> Option<Self> {
+        (0.0 <= low && low < high && high <= 1.0).then_some(Self(low, high))
+    }
+
+    /// The smallest.
+    pub const fn low(self) -> f64 {
+        self.0
+    }
+
+    /// The largest.
+    pub const fn high(self) -> f64 {
+        self.1
+    }
+
+    /// Returns whether a probability lies within.
+    pub fn holds(self, probability: f64) -> bool {
+        (self.0..=self.1).contains(&probability)
     }
 }
 

@@ -5,7 +5,7 @@ use super::super::raw::{RawSuite, RawTask};
 use crate::error::Result;
 use crate::measure::engine::Engine;
 use crate::record::Scoring;
-use crate::record::suite::TaskSpec;
+use crate::record::suite::{TaskSpec, Window};
 use crate::task;
 
 impl Checker {
@@ -35,6 +35,23 @@ impl Checker {
         let score = raw.score.as_ref().map_or(Scoring::Match, |score| *score.get_ref());
         let most = task.card().needs.most_questions(score);
         self.within(questions, 1, most, "questions to one text (the task's most with this score)")
+    }
+
+    pub(super) fn window(&self, raw: &RawTask) -> Result<Option<Window>> {
+        let Some(window) = &raw.window else { return Ok(None) };
+        let score = raw.score.as_ref().map_or(Scoring::Match, |score| *score.get_ref());
+        if score != Scoring::Probability {
+            let message = "a window of probabilities beside scores that are right or wrong";
+            return Err(self.error(
+                window.span(),
+                message,
+                "leave this out, or choose score = \"probability\"",
+            ));
+        }
+        let [low, high] = *window.get_ref();
+        Window::new(low, high).map(Some).ok_or_else(|| {
+            self.error(window.span(), "the window is no part of 0 to 1", "such as [0.05, 0.98]")
+        })
     }
 
     /// Checks what no task can say alone: that all are scored alike, and that the engine can do it.

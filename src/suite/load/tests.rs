@@ -375,6 +375,17 @@ fn scores_by_probability_are_checked_before_anything_runs() {
         let error = suite(engine, &tasks).unwrap_err();
         assert!(error.to_string().contains(word), "{word}: {error}");
     }
+    let windowed = |window: &str| {
+        task("retrieval/niah_multikey_2", &format!("score = \"probability\"\nwindow = {window}"))
+    };
+    let chosen = suite("llama.cpp", &windowed("[0.1, 0.9]")).unwrap().tasks[0].window.unwrap();
+    assert_eq!((chosen.low(), chosen.high()), (0.1, 0.9));
+    for wrong in ["[0.9, 0.1]", "[0.5, 1.5]", "[-0.1, 0.5]"] {
+        assert!(suite("llama.cpp", &windowed(wrong)).unwrap_err().to_string().contains("no part of 0 to 1"));
+    }
+    let beside_match =
+        suite("llama.cpp", &task("retrieval/niah_multikey_2", "window = [0.1, 0.9]")).unwrap_err();
+    assert!(beside_match.to_string().contains("right or wrong"), "{beside_match}");
     // A call can be forced where it is text.
     let tools = suite("llama.cpp", &task("tools/selection", "score = \"probability\"")).unwrap();
     assert_eq!(tools.tasks[0].arms, [crate::record::Arm::Prompted]);

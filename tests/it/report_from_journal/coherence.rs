@@ -36,6 +36,7 @@ fn run(task: &str, cases: u32, prompt: Prompt, reply: impl Fn(&str, u32, u32) ->
         mode: Default::default(),
         score: Default::default(),
         questions: 1,
+        window: None,
         text: None,
         options: Default::default(),
         file: None,

@@ -189,6 +189,7 @@ fn suite() -> Suite {
         mode: Default::default(),
         score: Default::default(),
         questions: 1,
+        window: None,
         text: None,
         options: BTreeMap::new(),
         file: None,

@@ -15,8 +15,8 @@ use self::table::{BROKE, COUNTED, INDEX, JUDGED, LAUNCH, PLACE, ROUND, request_a
 use super::Tasks;
 use super::visits::{Places, Visits};
 use crate::error::Result;
-use crate::record::Arm;
 use crate::record::journal::Journal;
+use crate::record::{Arm, Selection};
 
 mod columns;
 mod parquet;
@@ -119,11 +119,11 @@ impl Frame {
         tasks: &dyn Tasks,
         void: &BTreeMap<(&str, u32), String>,
         visits: &Visits<'_>,
-        places: &Places<'_>,
+        (places, selection): (&Places<'_>, &Selection),
     ) -> Result<Self> {
         let sizes: Vec<usize> = visits.values().map(Vec::len).collect();
         let (rows, requests) = requests::rows(journal, tasks, visits, places);
-        let trials = table::table(journal, void, &sizes, &rows, &requests)?;
+        let trials = table::table(journal, (void, selection), &sizes, &rows, &requests)?;
         drop(rows);
         let mut first = 0;
         let mut visit_rows = BTreeMap::new();

@@ -8,7 +8,7 @@ use super::columns::{ENERGY, QUALITY, net_energy};
 use super::requests::{Request, Row};
 use crate::error::{Context, Result};
 use crate::record::journal::Journal;
-use crate::record::{FinishReason, Outcome, Source, Trial, metric};
+use crate::record::{FinishReason, Outcome, Selection, Source, Trial, metric};
 use crate::task::Weight;
 
 /// Number of the trial's visit.
@@ -49,7 +49,7 @@ pub(super) fn request_at(place: u64) -> usize {
 /// Returns the table: rows of a visit (of so many trials each) together, figures that nobody measured left out.
 pub(super) fn table(
     journal: &Journal,
-    void: &BTreeMap<(&str, u32), String>,
+    (void, selection): (&BTreeMap<(&str, u32), String>, &Selection),
     visits: &[usize],
     rows: &[Row<'_>],
     requests: &[Request],
@@ -58,7 +58,11 @@ pub(super) fn table(
     let counts = |row: &Row<'_>| !void.contains_key(&(row.trial.key.setting.as_str(), row.trial.key.context));
     let outcome = |row: &Row<'_>| row.trial.outcome.judged();
     // What broke before its case was made, and is not known from another visit, pairs with nothing.
-    let judged = |row: &Row<'_>| outcome(row).filter(|_| !request(row).key.case.is_empty() && counts(row));
+    let judged = |row: &Row<'_>| {
+        let counts =
+            !request(row).key.case.is_empty() && counts(row) && !selection.leaves_out(&row.trial.key);
+        outcome(row).filter(|_| counts)
+    };
     let numbers: Vec<u32> =
         visits.iter().zip(0..).flat_map(|(&trials, visit)| std::iter::repeat_n(visit, trials)).collect();
     let places: Vec<u64> = numbers.iter().zip(rows).map(|(&visit, row)| place(visit, row.request)).collect();

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::record::{EngineInfo, Machine, ModelInfo, Objective, Scoring};
+use crate::record::{EngineInfo, Machine, ModelInfo, Objective, Scoring, SelectedCases};
 
 mod absence;
 mod cell;
@@ -91,6 +91,9 @@ pub struct Summary {
     /// Time that servers spent on requests (s); the rest of the duration is loading, warming up and what kneepoint does itself.
     #[serde(default)]
     pub busy_s: f64,
+    /// Which cases the settings were compared on, where the suite lets the reference choose.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub selection: Vec<SelectedCases>,
     /// Seed of cases and resampling.
     pub seed: u64,
     /// Confidence of intervals (0..1).
