@@ -6,8 +6,10 @@ use kneepoint::measure::client::{Client, Conversation, Exchange, Failure, Limits
 use kneepoint::measure::mock;
 use kneepoint::measure::mock::Script;
 use kneepoint::record::suite::Sampling;
-use kneepoint::record::{FinishReason, Message, Prompt, Source, Stage, metric};
+use kneepoint::record::{FinishReason, ForcedForm, Message, Prompt, Source, Stage, metric};
 use tokio::net::TcpListener;
+
+use crate::common::scripted::{Answer, Request, Scripted};
 
 /// Quick enough for tests, slow enough that the chunks are apart.
 fn quick(faults: &[&str]) -> Script {
@@ -309,4 +311,53 @@ fn nonsense_is_not_sent() {
             assert_eq!(failure.stage, Stage::Request);
         }
     });
+}
+
+/// Lists the word as one token of its own.
+fn spelled(request: &Request, id: u32) -> Answer {
+    let entry = serde_json::json!({ "id": id, "token": "seven", "logprob": -0.5, "top_logprobs": [{ "token": "seven", "logprob": -0.5 }] });
+    let end = serde_json::json!({ "token": "", "logprob": -0.1, "top_logprobs": [{ "token": "", "logprob": -0.1 }] });
+    let message = serde_json::json!({ "role": "assistant", "content": "seven" });
+    let choice = serde_json::json!({ "index": 0, "message": message, "finish_reason": "stop", "logprobs": { "content": [entry, end] } });
+    Answer::ok(serde_json::json!({ "choices": [choice], "usage": request.usage(1) }))
+}
+
+#[test]
+fn a_server_whose_grammars_know_no_tokens_is_told_the_text_and_not_asked_again() {
+    let server = Scripted::start(|request| match request.body["grammar"].as_str() {
+        Some(grammar) if grammar.contains("<[") => Answer::Json(
+            400,
+            serde_json::json!({ "error": { "code": 400, "message": "failed to parse grammar" } }),
+        ),
+        _ => spelled(request, 9),
+    });
+    let client = Client::new(&server.url, mock::ENDPOINTS, limits()).unwrap();
+    let form = ForcedForm { text: "seven".into(), tokens: vec![7] };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let forced = runtime.block_on(async {
+        let messages = [Message::user("How many?")];
+        let first = client.force(&Conversation::of(&messages), &form, 8).await.unwrap();
+        let again = client.clone().force(&Conversation::of(&messages), &form, 8).await.unwrap();
+        assert_eq!(first.forced, again.forced);
+        first.forced
+    });
+    // The other token is for the scorer to see.
+    assert_eq!((forced.tokens.len(), forced.tokens[0].id), (1, Some(9)));
+    let grammars: Vec<String> =
+        server.seen().iter().map(|request| request.body["grammar"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(grammars, ["root ::= <[7]>", "root ::= \"seven\"", "root ::= \"seven\""]);
+}
+
+#[test]
+fn a_server_that_refuses_every_grammar_has_no_score_and_is_not_lost() {
+    let server = Scripted::start(|_| {
+        Answer::Json(400, serde_json::json!({ "error": { "message": "no grammars here" } }))
+    });
+    let client = Client::new(&server.url, mock::ENDPOINTS, limits()).unwrap();
+    let form = ForcedForm { text: "seven".into(), tokens: vec![7] };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let failure = runtime.block_on(async {
+        client.force(&Conversation::of(&[Message::user("How many?")]), &form, 8).await.unwrap_err()
+    });
+    assert!(failure.unsupported && failure.message.contains("no grammars here"), "{failure}");
 }

@@ -60,6 +60,10 @@ impl Maker<'_> {
             "number" if name == if sign > 0.0 { "low" } else { "high" } => json!(sign * 0.125),
             "number" if name == if sign > 0.0 { "high" } else { "low" } => json!(sign * 0.5),
             "number" => json!(sign * 0.25),
+            "array" if schema["prefixItems"].is_array() => {
+                let parts = schema["prefixItems"].as_array().into_iter().flatten();
+                parts.enumerate().map(|(at, part)| self.item(at).value(name, part)).collect()
+            }
             "array" => {
                 let items = if name == "quarters" { 4 } else { 2 };
                 (0..items).map(|at| self.item(at).value(name, &schema["items"])).collect()
