@@ -84,7 +84,7 @@ impl Display {
         for OpenCell { setting, context, outlook } in cells {
             self.say(&format!("{setting} at {context} is open: {}", outlook_in_words(outlook)));
         }
-        self.status().open = cells.iter().map(|cell| cell.outlook).collect();
+        self.status().open = cells.to_vec();
         self.bar.set_prefix(self.status().left());
     }
 
@@ -130,8 +130,8 @@ struct Status {
     launching: Option<Instant>,
     /// A trial is on its way.
     trial: Option<Instant>,
-    /// Of the cells whose verdict was open after the last round.
-    open: Vec<Outlook>,
+    /// The cells whose verdict was open after the last round, and that have not been stopped since.
+    open: Vec<OpenCell>,
 }
 
 impl Status {
@@ -162,6 +162,7 @@ impl Status {
 
     fn stopped(&mut self, decision: &Decision, saved: usize) {
         self.total = self.total.saturating_sub(saved);
+        self.open.retain(|cell| !decision.covers(&cell.setting, cell.context, 0));
         if let Some(eta) = &mut self.eta {
             eta.stopped(decision);
         }
@@ -179,7 +180,7 @@ impl Status {
 
     /// How many verdicts are open, and how far the farthest of them is, as it was at the end of the last round.
     fn open_cells(&self) -> String {
-        let farthest = self.open.iter().filter_map(|outlook| outlook.further_s).reduce(f64::max);
+        let farthest = self.open.iter().filter_map(|cell| cell.outlook.further_s).reduce(f64::max);
         let farthest =
             farthest.map_or(String::new(), |further| format!(", the last in about {}", about(further)));
         match self.open.len() {
@@ -325,5 +326,32 @@ impl Progress for Display {
 
     fn end(&self) {
         self.bar.disable_steady_tick();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{EvidenceUnit, StopReason};
+
+    #[test]
+    fn a_verdict_is_open_until_its_cell_stops() {
+        let outlook = Outlook { unit: EvidenceUnit::Texts, seen: 5, needed: Some(9), further_s: Some(40.0) };
+        let cell = |setting: &str| OpenCell { setting: setting.into(), context: 512, outlook };
+        let mut status = Status { open: vec![cell("a"), cell("b")], ..Status::default() };
+        assert_eq!(status.open_cells(), ", 2 verdicts open, the last in about 40 s");
+        let stop = |setting: &str| Decision {
+            after_round: 1,
+            setting: setting.into(),
+            context: 512,
+            replicate: None,
+            reason: StopReason::Settled,
+            because: String::new(),
+        };
+        status.stopped(&stop("a"), 0);
+        assert_eq!(status.open_cells(), ", 1 verdict open, the last in about 40 s");
+        status.stopped(&stop("b"), 0);
+        assert_eq!(status.open_cells(), "");
+        assert_eq!(outlook_in_words(&outlook), "5 of about 9 texts seen, 40 s more");
     }
 }
