@@ -38,6 +38,11 @@ fn wait_for_lines(bench: &MockBench, lines: usize) {
     }
 }
 
+fn send(child: &std::process::Child, signal: &str) {
+    let status = std::process::Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
 /// Pids of mock servers that a bench started (its folder is in no argument, its port is: ask by parent).
 fn servers_of(bench: &MockBench) -> Vec<String> {
     let marker = bench.dir.path().to_str().unwrap().to_owned();
@@ -97,7 +102,7 @@ fn killed_at_any_moment_and_resumed_a_run_is_whole() {
 
 #[test]
 fn an_interrupted_run_stops_its_server_and_says_how_to_go_on() {
-    let bench = MockBench::new("--decode-ms 5");
+    let bench = MockBench::new("--decode-ms 20");
     let marker = bench.dir.path().to_str().unwrap().to_owned();
     for (signal, code) in [("-INT", 130), ("-TERM", 130)] {
         let child = bench
@@ -108,7 +113,7 @@ fn an_interrupted_run_stops_its_server_and_says_how_to_go_on() {
             .spawn()
             .unwrap();
         wait_for_lines(&bench, 4);
-        std::process::Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+        send(&child, signal);
         let out = child.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&out.stderr).into_owned();
         assert_eq!(out.status.code(), Some(code), "{signal}: {said}");
@@ -356,11 +361,14 @@ fn a_server_or_a_named_file_that_was_swapped_is_not_resumed_with() {
 #[test]
 fn a_model_swapped_in_the_middle_ends_the_run_and_voids_what_it_measured() {
     let whole = undisturbed();
-    let bench = MockBench::new("--prefill-ms 0.05 --decode-ms 5");
+    let bench = MockBench::new("--prefill-ms 0.05 --decode-ms 40");
     let model = bench.dir.path().join("model.gguf");
     let child = bench.command(&["run", "suite.toml"]).stderr(std::process::Stdio::piped()).spawn().unwrap();
     wait_for_lines(&bench, 8);
+    // Held while the file is swapped: on a busy machine that may take longer than what is left of a visit.
+    send(&child, "-STOP");
     swap(&model, "written over");
+    send(&child, "-CONT");
     let out = child.wait_with_output().unwrap();
     let text = String::from_utf8_lossy(&out.stderr).into_owned();
     assert_eq!(out.status.code(), Some(1), "{text}");
@@ -420,7 +428,7 @@ fn ticks(folder: &Path) -> Vec<(u64, f64)> {
 
 #[test]
 fn a_run_took_what_its_sessions_took_without_the_pause_between_them() {
-    let bench = MockBench::new("--decode-ms 5");
+    let bench = MockBench::new("--decode-ms 20");
     let begun = Instant::now();
     let mut child = bench.command(&["run", "suite.toml"]).spawn().unwrap();
     wait_for_lines(&bench, 8);
