@@ -28,8 +28,15 @@ fn length(summary: &Summary, setting: &str) -> EffectiveLength {
     ladder.sort_by_key(|cell| cell.context);
     let is_reference = setting == summary.reference;
     // The tolerance keeps a difference of exactly the margin, as 2 of 100 cases, from being lost to rounding.
+    // Where the reference itself scores no more than that, anything would be within it.
     let keeps = |cell: &CellSummary| {
-        is_reference || cell.difference.is_some_and(|change| change.value >= -summary.margin - 1e-9)
+        let reference = summary
+            .cells
+            .iter()
+            .find(|other| other.setting == summary.reference && other.context == cell.context);
+        let room = reference.and_then(|reference| reference.quality).map_or(1.0, |quality| quality.value);
+        let within = |value: f64| value >= -summary.margin - 1e-9 && room > summary.margin;
+        is_reference || cell.difference.is_some_and(|change| within(change.value))
     };
     let proven = |cell: &CellSummary| is_reference || cell.verdict == Verdict::NoWorse;
     let above = |cell: &CellSummary| cell.quality.is_some_and(|quality| quality.value >= RULER_LINE);

@@ -147,7 +147,7 @@ mod tests {
     use super::*;
     use crate::judge::stats::{Differences, StudentUnits};
 
-    const RULE: Rule = Rule { margin: 0.05, floor: Some(0.0), level: 0.05, anytime: true };
+    const RULE: Rule = Rule { margin: 0.05, floor: Some(0.0), room: 1.0, level: 0.05, anytime: true };
 
     fn open(evidence: Evidence) -> Open<'static> {
         Open { evidence, rule: &RULE, confidence: 0.95, family: 1.0, credit: 0.0 }

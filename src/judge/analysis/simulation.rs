@@ -62,7 +62,7 @@ fn share(differences: &[Difference], holds: impl Fn(&Difference) -> bool) -> f64
 }
 
 fn verdict(difference: &Difference) -> Verdict {
-    let rule = Rule { margin: 0.02, floor: Some(0.0), level: 0.05, anytime: false };
+    let rule = Rule { margin: 0.02, floor: Some(0.0), room: 1.0, level: 0.05, anytime: false };
     rule.verdict(Some(&difference.estimate), Some(difference.p_value), 0.0)
 }
 
@@ -320,7 +320,7 @@ fn a_family_of_equal_settings_raises_an_alarm_at_most_at_the_level() {
 #[test]
 fn stopping_whenever_a_setting_looks_worse_keeps_the_level() {
     let mut rng = rng(36, "sequential");
-    let rule = Rule { margin: 0.02, floor: Some(0.0), level: 0.05, anytime: true };
+    let rule = Rule { margin: 0.02, floor: Some(0.0), room: 1.0, level: 0.05, anytime: true };
     let alarms = (0..200)
         .filter(|_| {
             let mut cells: Vec<Vec<f64>> = vec![Vec::new(); 3];

@@ -27,7 +27,7 @@ pub(super) fn rows(run: &Run<'_>, quality: &LoadQuality) -> Vec<LoadQualityRow> 
         let floor_size = floor.as_ref().map(|floor| floor.absolute);
         if !again.is_empty() {
             let row = blank(run, quality, (&setting.label, 1), &clusters, (&alone, &again), floor.as_ref());
-            compared.push(Compared { row, found: None, credit: 0.0, floor: None });
+            compared.push(Compared { row, found: None, credit: 0.0, room: 1.0, floor: None });
         }
         for streams in run.suite.load.iter().flat_map(|load| load.concurrencies()) {
             let loaded = cases(streams, 0);
@@ -39,7 +39,7 @@ pub(super) fn rows(run: &Run<'_>, quality: &LoadQuality) -> Vec<LoadQualityRow> 
             let of = (setting.label.as_str(), streams);
             let row = blank(run, quality, of, &clusters, (&alone, &loaded), found.as_ref());
             let credit = credit(&alone, &loaded);
-            compared.push(Compared { row, found, credit, floor: floor_size });
+            compared.push(Compared { row, found, credit, room: room(&alone), floor: floor_size });
         }
     }
     judge(run, compared)
@@ -52,6 +52,8 @@ struct Compared {
     found: Option<Difference>,
     /// What the loaded ones gain on cases that broke alone, a share of all.
     credit: f64,
+    /// What the cases score alone: the most that can be lost.
+    room: f64,
     /// What the cases differ alone.
     floor: Option<f64>,
 }
@@ -62,11 +64,11 @@ fn judge(run: &Run<'_>, compared: Vec<Compared>) -> Vec<LoadQualityRow> {
     let p_values: Vec<f64> =
         compared.iter().filter_map(|one| one.found.as_ref().map(|found| found.p_value)).collect();
     let mut adjusted = holm(&p_values).into_iter();
-    let judged = compared.into_iter().map(|Compared { mut row, found, credit, floor }| {
+    let judged = compared.into_iter().map(|Compared { mut row, found, credit, room, floor }| {
         let Some(found) = found else { return row };
         row.p_holm = adjusted.next();
         let level = 1.0 - run.suite.confidence;
-        let rule = Rule { margin: run.suite.margin, floor, level, anytime: false };
+        let rule = Rule { margin: run.suite.margin, floor, room, level, anytime: false };
         row.verdict = rule.verdict(Some(&found.estimate), row.p_holm, credit);
         row
     });
@@ -95,6 +97,12 @@ fn answered<'a>(asked: &Asked<'a>) -> Asked<'a> {
         .filter(|(_, trial)| trial.outcome.score().is_some())
         .map(|(case, trial)| (*case, *trial))
         .collect()
+}
+
+/// The mean score of the cases that were asked alone.
+fn room(alone: &Asked<'_>) -> f64 {
+    let scores: Vec<f64> = alone.values().filter_map(|trial| score(trial)).collect();
+    scores.iter().sum::<f64>() / scores.len().max(1) as f64
 }
 
 /// What the loaded ones gain on cases that broke alone, as a share of all pairs: it proves nothing.

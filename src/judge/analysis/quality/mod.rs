@@ -281,11 +281,18 @@ impl<'a> Level<'a> {
         Some(Evidence::of(self.suite, &sums))
     }
 
+    /// What a setting can lose: the reference's quality.
+    fn room(&self) -> f64 {
+        let quality = self.cells.get(self.reference).and_then(|cell| cell.quality);
+        quality.map_or(1.0, |quality| quality.value)
+    }
+
     /// When a cell of this context length is no worse, worse, or neither.
     pub(crate) fn rule(&self) -> Rule {
         Rule {
             margin: self.suite.margin,
             floor: self.aa.as_ref().map(|aa| aa.absolute),
+            room: self.room(),
             level: 1.0 - self.suite.confidence,
             anytime: self.suite.stops_by_outcome(),
         }
@@ -533,7 +540,7 @@ mod tests {
     }
 
     fn rule(floor: Option<f64>) -> Rule {
-        Rule { margin: 0.02, floor, level: 0.05, anytime: false }
+        Rule { margin: 0.02, floor, room: 1.0, level: 0.05, anytime: false }
     }
 
     fn interval(value: f64, low: f64, high: f64) -> Estimate {
@@ -550,6 +557,17 @@ mod tests {
         assert_eq!(verdict(-0.025, -0.04, -0.01, 0.001), Verdict::NotSeparable, "within the A/A floor");
         assert_eq!(verdict(-0.10, -0.15, -0.05, 0.06), Verdict::NotSeparable, "not over all cells");
         assert_eq!(rule.verdict(None, None, 0.0), Verdict::NotSeparable);
+    }
+
+    /// It would be so for one that gets nothing right.
+    #[test]
+    fn where_the_reference_has_no_more_than_the_margin_to_lose_nothing_is_no_worse() {
+        let equal = interval(0.0, -0.005, 0.005);
+        let of = |room| Rule { room, ..rule(Some(0.0)) }.verdict(Some(&equal), Some(1.0), 0.0);
+        assert_eq!((of(0.02), of(0.021)), (Verdict::NotSeparable, Verdict::NoWorse));
+        let lost = interval(-0.015, -0.018, -0.012);
+        let verdict = Rule { room: 0.015, ..rule(Some(0.0)) }.verdict(Some(&lost), Some(0.001), 0.0);
+        assert_eq!(verdict, Verdict::Worse);
     }
 
     #[test]

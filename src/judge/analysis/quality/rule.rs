@@ -8,6 +8,9 @@ pub(crate) struct Rule {
     pub(crate) margin: f64,
     /// Mean absolute difference of the A/A pair; `None`: it did not run, so nothing is called worse.
     pub(crate) floor: Option<f64>,
+    /// The most that can be lost: the reference's quality (0..1). Where that is no more than the margin, a setting that gets
+    /// nothing right would be within it, so nothing is called no worse.
+    pub(crate) room: f64,
     /// Level of the adjusted test (0..1).
     pub(crate) level: f64,
     /// The p-values come from E-values and decide alone what is worse: a confidence sequence is as valid, but
@@ -30,7 +33,7 @@ impl Rule {
         let beyond_floor = self.floor.is_some_and(|floor| value.abs() > floor);
         let significant = p_holm.is_some_and(|p| p <= self.level);
         let below = if self.anytime { *value < 0.0 } else { *high < 0.0 };
-        if *low - credit > -self.margin {
+        if *low - credit > -self.margin && self.room > self.margin {
             Verdict::NoWorse
         } else if below && beyond_floor && significant {
             Verdict::Worse

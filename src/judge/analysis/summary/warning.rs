@@ -104,6 +104,10 @@ pub enum WarningCode {
     NoiseFloor,
     /// The reference scores so high or so low on a task that little or no damage can show.
     UninformativeTask,
+    /// Probabilities were read on the way of prompts, not by decode steps.
+    PrefillPath,
+    /// The reference's quality is no more than the margin: nothing can be called no worse there.
+    NothingToLose,
     /// The reference scores 0 on a task, so the quality leaves it out.
     TaskLeftOut,
     /// The reference broke in every trial of a task, so the quality leaves it out.

@@ -33,6 +33,8 @@ fn findings(run: &Run<'_>, summary: &Summary) -> Result<Vec<Finding>> {
     findings.extend(quality::void(summary));
     findings.extend(quality::noise_floor(summary));
     findings.extend(quality::uninformative(run, summary));
+    findings.extend(quality::nothing_to_lose(summary));
+    findings.extend(quality::prefill_path(summary));
     findings.extend(servers::launches(run));
     findings.extend(servers::attached(run));
     findings.extend(quality::broken(summary));

@@ -50,6 +50,29 @@ pub(super) fn uninformative(run: &Run<'_>, summary: &Summary) -> Vec<Finding> {
     reference.map(finding).collect()
 }
 
+/// Context lengths at which the reference scores so little that its loss would be within the margin.
+pub(super) fn nothing_to_lose(summary: &Summary) -> Vec<Finding> {
+    let reference = summary.cells.iter().filter(|cell| cell.setting == summary.reference);
+    let finding = |cell: &CellSummary| {
+        let quality = cell.quality.filter(|quality| quality.value <= summary.margin)?;
+        Some(
+            Finding::new(WarningCode::NothingToLose)
+                .in_context(cell.context)
+                .figure("quality", quality.value, Unit::Share)
+                .figure("margin", summary.margin, Unit::Share),
+        )
+    };
+    reference.filter_map(finding).collect()
+}
+
+/// Context lengths at which probabilities were read on the way of prompts.
+pub(super) fn prefill_path(summary: &Summary) -> Vec<Finding> {
+    let marked =
+        |context: &u32| summary.cells.iter().any(|cell| cell.context == *context && cell.prefill_path);
+    let contexts = contexts(summary).into_iter().filter(marked);
+    contexts.map(|context| Finding::new(WarningCode::PrefillPath).in_context(context)).collect()
+}
+
 pub(super) fn broken(summary: &Summary) -> Vec<Finding> {
     let cells = summary.cells.iter().filter(|cell| cell.failed > 0 && cell.void.is_none());
     let cells = cells.map(|cell| {

@@ -38,6 +38,16 @@ pub(crate) fn sentence(finding: &Finding) -> String {
             share("disagreement"),
             share("floor")
         ),
+        Code::PrefillPath => format!(
+            "at {context} tokens probabilities were read on the prefill path, as part of a prompt, not by decode steps: what a \
+             KV type does that is not read there does not show, and `pick` does not count it"
+        ),
+        Code::NothingToLose => format!(
+            "the reference's quality at {context} tokens is {}, no more than the margin of {}: a setting that gets nothing \
+             right would be within it, so none is called no worse there; easier tasks can tell",
+            share("quality"),
+            share("margin")
+        ),
         Code::UninformativeTask | Code::TaskLeftOut => format!(
             "{subject} at {context} tokens is uninformative: the reference scores {}, {}",
             share("reference_score"),
