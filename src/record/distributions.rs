@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{PackedDistributions, Packing};
+use super::{PackedDistributions, Packing, ReadPath};
 
 /// Steps a nat of [`Packing::Steps`].
 const STEPS: f64 = 65_536.0;
@@ -33,7 +33,7 @@ impl PackedDistributions {
                 before = level;
             }
         }
-        Self { top_k, data: STANDARD.encode(bytes), packing: Packing::Steps }
+        Self { top_k, data: STANDARD.encode(bytes), packing: Packing::Steps, path: ReadPath::Decode }
     }
 
     /// The listed tokens of each position, most probable first. Tokens of probability 0 are left out, so that
@@ -151,11 +151,21 @@ mod tests {
             .iter()
             .flat_map(|(token, lp)| token.to_le_bytes().into_iter().chain(lp.to_le_bytes()))
             .collect();
-        PackedDistributions { top_k, data: STANDARD.encode(bytes), packing: Packing::Records }
+        PackedDistributions {
+            top_k,
+            data: STANDARD.encode(bytes),
+            packing: Packing::Records,
+            path: ReadPath::Decode,
+        }
     }
 
     fn steps(top_k: usize, bytes: &[u8]) -> PackedDistributions {
-        PackedDistributions { top_k, data: STANDARD.encode(bytes), packing: Packing::Steps }
+        PackedDistributions {
+            top_k,
+            data: STANDARD.encode(bytes),
+            packing: Packing::Steps,
+            path: ReadPath::Decode,
+        }
     }
 
     #[test]
@@ -256,7 +266,7 @@ mod tests {
             records in any::<bool>(),
         ) {
             let packing = if records { Packing::Records } else { Packing::Steps };
-            let packed = PackedDistributions { top_k, data: STANDARD.encode(bytes), packing };
+            let packed = PackedDistributions { top_k, data: STANDARD.encode(bytes), packing, path: ReadPath::Decode };
             for position in packed.unpack().unwrap_or_default() {
                 prop_assert!(position.iter().all(|(_, lp)| lp.is_finite() && *lp <= 0.0));
             }

@@ -55,12 +55,19 @@ pub struct ForcedForm {
 /// How a forced answer went through the model.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Path {
+pub enum ReadPath {
     /// Token by token, each read from the cache that holds the ones before: as a reply is written.
     #[default]
     Decode,
     /// As part of a prompt. Some KV types are not read there: damage may not show.
     Prefill,
+}
+
+impl ReadPath {
+    /// Returns whether it is [`ReadPath::Decode`].
+    pub fn is_decode(&self) -> bool {
+        *self == Self::Decode
+    }
 }
 
 /// How probable a server found a text that it was made to say.
@@ -71,7 +78,7 @@ pub struct Forced {
     /// Number of the form among those of the part.
     pub form: u32,
     /// The path that it was computed on.
-    pub path: Path,
+    pub path: ReadPath,
     /// The tokens that it was said with.
     pub tokens: Vec<ForcedToken>,
     /// Probability (0..1) that the reply does not go on with another letter or digit behind it; `None` where the server

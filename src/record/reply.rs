@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::forced::Forced;
+use super::forced::{Forced, ReadPath};
 use super::message::ToolCall;
 use super::served::{DraftTrace, Overlong, Served};
 use super::thinking;
@@ -139,6 +139,9 @@ pub struct PackedDistributions {
     /// The form of `data`.
     #[serde(default, skip_serializing_if = "Packing::is_records")]
     pub packing: Packing,
+    /// The path that they were computed on.
+    #[serde(default, skip_serializing_if = "ReadPath::is_decode")]
+    pub path: ReadPath,
 }
 
 /// How distributions are written as bytes. Lists are most probable first.

@@ -390,6 +390,7 @@ fn any_reply() -> impl Strategy<Value = Reply> {
     let call = (text(), text()).prop_map(|(name, arguments)| ToolCall { id: None, name, arguments });
     let packing = prop_oneof![Just(Packing::Records), Just(Packing::Steps)];
     let packed = (any::<usize>(), text(), packing).prop_map(|(top_k, data, packing)| PackedDistributions {
+        path: crate::record::ReadPath::Decode,
         top_k,
         data,
         packing,

@@ -282,23 +282,59 @@ fn distributions_do_not_depend_on_what_came_before() {
     });
 }
 
+/// A server whose grammars know no tokens: each position is a request.
+fn without_grammars(faults: &[&str]) -> Script {
+    Script { token_grammars: false, ..quick(faults) }
+}
+
+#[test]
+fn forced_positions_and_single_ones_are_the_same_and_the_first_need_one_request() {
+    let forced = with_mock(quick(&[]), limits(), async |client| ask_distributions(&client).await.unwrap());
+    let single = with_mock(without_grammars(&[]), limits(), async |client| {
+        ask_distributions(&client).await.unwrap();
+        // Found out once.
+        ask_distributions(&client).await.unwrap()
+    });
+    assert_eq!(forced.reply, single.reply);
+    assert!(measured(&single, metric::POSITION_S).unwrap() >= 0.002);
+    // The second request of a forced walk is that of the next one; of single positions it is one of the same.
+    for (script, broken) in [(quick(&["http-500@2"]), false), (without_grammars(&["http-500@2"]), true)] {
+        with_mock(script, limits(), async |client| {
+            assert_eq!(ask_distributions(&client).await.is_err(), broken);
+        });
+    }
+}
+
 #[test]
 fn a_silently_cut_prompt_is_an_integrity_failure() {
-    with_mock(quick(&["truncated-prompt@4"]), limits(), async |client| {
-        let failure = ask_distributions(&client).await.unwrap_err();
-        assert_eq!(failure.stage, Stage::Integrity);
-        assert_eq!(failure.message, "position 33: the server saw 17 tokens of 33 sent");
-        assert!(ask_distributions(&client).await.is_ok());
-    });
+    for (script, place) in
+        [(quick(&["truncated-prompt@1"]), 30), (without_grammars(&["truncated-prompt@5"]), 33)]
+    {
+        with_mock(script, limits(), async |client| {
+            let failure = ask_distributions(&client).await.unwrap_err();
+            assert_eq!(failure.stage, Stage::Integrity);
+            let saw = place / 2 + place % 2;
+            assert_eq!(
+                failure.message,
+                format!("position {place}: the server saw {saw} tokens of {place} sent")
+            );
+            assert!(ask_distributions(&client).await.is_ok());
+        });
+    }
 }
 
 #[test]
 fn a_broken_position_names_itself() {
-    with_mock(quick(&["wrong-content-type@2"]), limits(), async |client| {
-        let failure = ask_distributions(&client).await.unwrap_err();
-        assert_eq!(failure.stage, Stage::Stream);
-        assert!(failure.message.starts_with("position 31: the reply is not a completion"), "{failure}");
-    });
+    for (script, place) in
+        [(quick(&["wrong-content-type@1"]), 30), (without_grammars(&["wrong-content-type@3"]), 31)]
+    {
+        with_mock(script, limits(), async |client| {
+            let failure = ask_distributions(&client).await.unwrap_err();
+            assert_eq!(failure.stage, Stage::Stream);
+            let message = format!("position {place}: the reply is not a completion");
+            assert!(failure.message.starts_with(&message), "{failure}");
+        });
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::summary::CellSummary;
 use super::{declared, energy, memory, speed};
 use crate::error::Result;
 use crate::record::journal::LaunchRecord;
-use crate::record::metric;
+use crate::record::{Trial, metric};
 
 /// Every cell of a context length, measured but not judged.
 pub(super) fn of_level(run: &Run<'_>, level: &Level<'_>, kld: &Comparison) -> Result<Vec<Measured>> {
@@ -45,7 +45,15 @@ fn measure(run: &Run<'_>, level: &Level<'_>, kld: &Comparison, setting: &str) ->
         cell.draws.kld.clone_from(kld_draws);
     }
     cell.summary.memory = memory::measure(run, visit)?;
+    cell.summary.prefill_path = run.trials(visit).iter().any(|trial| on_the_prefill_path(trial));
     Ok(cell)
+}
+
+/// Whether a trial's probabilities came as part of a prompt.
+fn on_the_prefill_path(trial: &Trial) -> bool {
+    let Some(reply) = &trial.reply else { return false };
+    let listed = reply.distributions.as_ref().is_some_and(|listed| !listed.path.is_decode());
+    listed || reply.forced.iter().any(|forced| !forced.path.is_decode())
 }
 
 /// The cell as the servers describe it, without figures.

@@ -173,6 +173,9 @@ impl Client {
         form: &ForcedForm,
         max_tokens: u32,
     ) -> Result<ForcedExchange, Failure> {
+        if let Some(format) = self.writer.wire.steps() {
+            return self.force_by_steps(format, conversation, form).await;
+        }
         let Told { tokens, mut ends, measurements, last } =
             self.told(conversation, (&form.text, &form.tokens), max_tokens, true).await?;
         let mut exchange =
@@ -261,7 +264,9 @@ impl Client {
         distributions::check(tokens, positions, top_k)?;
         match (self.endpoints.completion, self.endpoints.prompt_logprobs) {
             (Some(path), _) => {
-                distributions::collect(&self.http, &self.writer, path, tokens, positions, top_k).await
+                let (http, writer, refuses_tokens) = (&self.http, &self.writer, &*self.refuses_tokens);
+                let walk = distributions::Walk { http, writer, path, tokens, top_k, refuses_tokens };
+                walk.collect(positions).await
             }
             (None, Some(path)) => {
                 prompt_logprobs::collect(&self.http, &self.writer, path, tokens, positions, top_k).await

@@ -29,14 +29,18 @@ impl Client {
         if self.counts_by_usage() {
             return self.count_or_estimate(messages, tools).await;
         }
+        Ok(length(self.chat_tokens(messages, tools).await?.len()))
+    }
+
+    /// The tokens themselves.
+    pub(super) async fn chat_tokens(&self, messages: &[Message], tools: &[Tool]) -> Result<Vec<u32>> {
         let Some(body) = self.writer.count_chat(messages, tools) else {
             let rendered = self.apply_template(messages, tools).await?;
-            return Ok(length(self.tokenize(&rendered, true).await?.len()));
+            return self.tokenize(&rendered, true).await;
         };
         let path = endpoint(self.endpoints.tokenize, "tokenizer")?;
         let value = self.post_json(path, &body).await?;
-        let ids = self.writer.token_ids(&value).ok_or_else(|| unexpected(path, "a list of token ids"))?;
-        Ok(length(ids.len()))
+        self.writer.token_ids(&value).ok_or_else(|| unexpected(path, "a list of token ids"))
     }
 
     /// As [`Client::count_chat`], for making a case. A prompt that the server refuses (for a tool's schema, for the roles

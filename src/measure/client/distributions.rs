@@ -1,26 +1,33 @@
 //! Next-token distributions of the served setting, one position after another.
 //!
-//! llama.cpp's `/completion` is asked for one token after `tokens[..t]`, for each `t` in turn. The first
-//! request prefills the prefix with the cache off, so nothing that was served before takes part; each later
-//! one finds the prefix in the cache and adds one token to it: one decode step a position, read through the
-//! very KV cache that is measured. Between two bands of positions the text in between is added in one go, to the
-//! same cache.
+//! llama.cpp's `/completion` is made to say the text that follows, token by token, by a grammar that allows nothing else,
+//! and lists for every token what was probable before the grammar: one decode step a position, read through the very KV
+//! cache that is measured, and one request for all that follow on another. The first request prefills the prefix with
+//! the cache off, so nothing that was served before takes part; between two bands of positions the text in between is
+//! added in one go, to the same cache. What a server does not list that way (it takes no such grammar, or accepted a
+//! drafted token without computing its probability) is asked for alone: one token after `tokens[..t]`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::exchange::{Exchange, Failure};
-use super::http::Http;
+use super::http::{Answer, Http};
+use super::wire::token_by_token;
 use super::writer::RequestWriter;
 use crate::console::shown;
 use crate::record::{Measurement, PackedDistributions, Reply, Source, metric};
 
 /// A log-probability may exceed 0 by this much through rounding in the server.
 const ROUNDING: f64 = 1e-3;
+/// Most tokens listed in one reply, those of all its positions together.
+const MOST_LISTED: usize = 1 << 14;
+/// Room for one listed token in a reply (bytes): id, text and bytes, escaped, and log-probability.
+const ENTRY_BYTES: usize = 256;
 
-/// The request for one position.
+/// The request for some positions.
 #[derive(Debug, Serialize)]
 struct Request<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,6 +44,9 @@ struct Request<'a> {
     post_sampling_probs: bool,
     /// Leaves out the echo of the prompt and of the settings.
     response_fields: &'static [&'static str],
+    /// Allows the text's own tokens alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grammar: Option<String>,
 }
 
 const FIELDS: &[&str] = &["tokens_evaluated", "truncated", "timings", "completion_probabilities"];
@@ -60,17 +70,20 @@ struct Timings {
 
 #[derive(Debug, Deserialize)]
 struct Probabilities {
+    id: Option<u64>,
     #[serde(default)]
     top_logprobs: Vec<Value>,
 }
 
-/// What is asked of which model.
-struct Ask<'a> {
-    model: Option<&'a str>,
-    /// The position is that behind them.
-    prefix: &'a [u32],
-    /// Nothing may come from the cache.
-    cold: bool,
+/// Who is asked for what.
+pub(super) struct Walk<'a> {
+    pub(super) http: &'a Http,
+    pub(super) writer: &'a RequestWriter,
+    pub(super) path: &'a str,
+    pub(super) tokens: &'a [u32],
+    pub(super) top_k: usize,
+    /// Whether the server was found to take no grammar of tokens.
+    pub(super) refuses_tokens: &'a AtomicBool,
 }
 
 /// One position as it was served.
@@ -78,36 +91,154 @@ struct Ask<'a> {
 struct Position {
     top: Vec<(u32, f32)>,
     timings: Timings,
-    /// From sending the request to the end of its reply.
+    /// From sending the request to the end of its reply; of one of several in a request: what it took of that.
     took: Duration,
     /// Whether only one token was added to the position before it.
     step: bool,
 }
 
-pub(super) async fn collect(
-    http: &Http,
-    writer: &RequestWriter,
-    path: &str,
-    tokens: &[u32],
-    lengths: &[usize],
-    top_k: usize,
-) -> Result<Exchange, Failure> {
-    let mut positions: Vec<Position> = Vec::with_capacity(lengths.len());
-    let mut before = None;
-    for &length in lengths {
-        let ask = Ask { model: writer.model.as_deref(), prefix: &tokens[..length], cold: before.is_none() };
-        let mut position = position(http, path, ask, top_k).await?;
-        position.step = before == Some(length - 1);
-        before = Some(length);
-        positions.push(position);
+impl Walk<'_> {
+    /// Asks for the positions, which are ascending.
+    pub(super) async fn collect(&self, lengths: &[usize]) -> Result<Exchange, Failure> {
+        let mut positions: Vec<Position> = Vec::with_capacity(lengths.len());
+        let most = (MOST_LISTED / self.top_k).max(1);
+        for band in lengths.chunk_by(|a, b| a + 1 == *b).flat_map(|band| band.chunks(most)) {
+            let follows = positions.last().is_some() && lengths.contains(&(band[0] - 1));
+            let mut served = self.band(band, positions.is_empty()).await?;
+            if let Some(first) = served.first_mut() {
+                first.step = follows;
+            }
+            positions.extend(served);
+        }
+        let lists: Vec<Vec<(u32, f32)>> = positions.iter().map(|position| position.top.clone()).collect();
+        Ok(Exchange {
+            measurements: measurements(&positions, lengths.last().copied().unwrap_or_default()),
+            reply: Reply {
+                distributions: Some(PackedDistributions::pack(self.top_k, &lists)),
+                ..Reply::default()
+            },
+            last: Value::Null,
+            timeline: None,
+        })
     }
-    let lists: Vec<Vec<(u32, f32)>> = positions.iter().map(|p| p.top.clone()).collect();
-    Ok(Exchange {
-        measurements: measurements(&positions, before.unwrap_or_default()),
-        reply: Reply { distributions: Some(PackedDistributions::pack(top_k, &lists)), ..Reply::default() },
-        last: Value::Null,
-        timeline: None,
-    })
+
+    /// Positions that follow on one another; `cold`: nothing may come from the cache.
+    async fn band(&self, lengths: &[usize], cold: bool) -> Result<Vec<Position>, Failure> {
+        if lengths.len() < 2 || self.refuses_tokens.load(Ordering::Relaxed) {
+            return self.alone(lengths, cold).await;
+        }
+        match self.forced(lengths, cold).await {
+            Ok(Some(positions)) => Ok(positions),
+            Err(failure) if !failure.refuses_the_request() => Err(failure),
+            // It does not do what it was told, or says so: not asked again.
+            Ok(None) | Err(_) => {
+                let positions = self.alone(lengths, cold).await?;
+                self.refuses_tokens.store(true, Ordering::Relaxed);
+                Ok(positions)
+            }
+        }
+    }
+
+    /// One request for all of them; `None` where the server says something else than what it was told.
+    async fn forced(&self, lengths: &[usize], cold: bool) -> Result<Option<Vec<Position>>, Failure> {
+        let text = &self.tokens[lengths[0]..=lengths[lengths.len() - 1]];
+        let (answer, response) = self.ask(lengths[0], Some(text), cold).await?;
+        let said = response.completion_probabilities.iter().map(|position| position.id);
+        if !said.eq(text.iter().map(|id| Some(u64::from(*id)))) {
+            return Ok(None);
+        }
+        let [prefill, step] = times(&answer, &response.timings, text.len());
+        let mut positions = Vec::with_capacity(lengths.len());
+        for (&length, listed) in lengths.iter().zip(&response.completion_probabilities) {
+            if listed.top_logprobs.is_empty() {
+                // It was drafted, and accepted.
+                positions.push(self.position(length, false).await?);
+                continue;
+            }
+            let first = length == lengths[0];
+            let timings = if first { response.timings.clone() } else { one_step(&response.timings) };
+            let top = top_list(&listed.top_logprobs, self.top_k).map_err(|reason| at(length, &reason))?;
+            positions.push(Position {
+                top,
+                timings,
+                took: if first { prefill + step } else { step },
+                step: !first,
+            });
+        }
+        Ok(Some(positions))
+    }
+
+    /// One request for each.
+    async fn alone(&self, lengths: &[usize], cold: bool) -> Result<Vec<Position>, Failure> {
+        let mut positions = Vec::with_capacity(lengths.len());
+        for &length in lengths {
+            let mut position = self.position(length, cold && positions.is_empty()).await?;
+            position.step = !positions.is_empty();
+            positions.push(position);
+        }
+        Ok(positions)
+    }
+
+    async fn position(&self, length: usize, cold: bool) -> Result<Position, Failure> {
+        let (answer, response) = self.ask(length, None, cold).await?;
+        let listed = response.completion_probabilities.first().map_or(&[][..], |first| &first.top_logprobs);
+        if listed.is_empty() {
+            return Err(Failure::unsupported(
+                "this server lists no token ids with its probabilities (`top_logprobs`): it cannot be compared by them",
+            ));
+        }
+        let top = top_list(listed, self.top_k).map_err(|reason| at(length, &reason))?;
+        Ok(Position { top, timings: response.timings, took: answer.total, step: false })
+    }
+
+    /// Asks what follows the first `length` tokens: `text`, or any one token.
+    async fn ask(
+        &self,
+        length: usize,
+        text: Option<&[u32]>,
+        cold: bool,
+    ) -> Result<(Answer, Response), Failure> {
+        let steps = text.map_or(1, <[u32]>::len);
+        let request = Request {
+            model: self.writer.model.as_deref(),
+            prompt: &self.tokens[..length],
+            n_predict: steps as u32,
+            n_probs: self.top_k,
+            temperature: -1.0,
+            cache_prompt: !cold,
+            id_slot: 0,
+            stream: false,
+            post_sampling_probs: false,
+            response_fields: FIELDS,
+            grammar: text.map(token_by_token),
+        };
+        let room = steps.saturating_mul(self.top_k).saturating_mul(ENTRY_BYTES);
+        let answer = self.http.with_room(room).post(self.path, &request).await?;
+        let response: Response = serde_json::from_slice(answer.recording.bytes()).map_err(|error| {
+            let body = shown(&String::from_utf8_lossy(answer.recording.bytes()));
+            at(length, &format!("the reply is not a completion ({error}): {body}"))
+        })?;
+        check_prompt(&response, length as u64, cold)
+            .map_err(|reason| Failure::integrity(format!("position {length}: {reason}")))?;
+        Ok((answer, response))
+    }
+}
+
+fn at(length: usize, reason: &str) -> Failure {
+    Failure::stream(format!("position {length}: {reason}"))
+}
+
+/// What the prompt took of a request, and each of its positions.
+fn times(answer: &Answer, timings: &Timings, positions: usize) -> [Duration; 2] {
+    let prompt = Duration::try_from_secs_f64(timings.prompt_ms.unwrap_or_default() / 1e3).unwrap_or_default();
+    let prompt = prompt.min(answer.total);
+    [prompt, (answer.total - prompt) / positions.max(1) as u32]
+}
+
+/// The timings of a position that was one decode step; unknown where the server does not tell the prompt's time, which
+/// would count as that of the steps.
+fn one_step(timings: &Timings) -> Timings {
+    Timings { prompt_n: timings.prompt_ms.map(|_| 1), ..Timings::default() }
 }
 
 /// Whether there is something to ask for, in an order that a growing cache can follow.
@@ -123,37 +254,6 @@ pub(super) fn check(tokens: &[u32], positions: &[usize], top_k: usize) -> Result
         positions.len(),
         tokens.len()
     )))
-}
-
-async fn position(http: &Http, path: &str, ask: Ask<'_>, top_k: usize) -> Result<Position, Failure> {
-    let Ask { model, prefix, cold } = ask;
-    let request = Request {
-        model,
-        prompt: prefix,
-        n_predict: 1,
-        n_probs: top_k,
-        temperature: -1.0,
-        cache_prompt: !cold,
-        id_slot: 0,
-        stream: false,
-        post_sampling_probs: false,
-        response_fields: FIELDS,
-    };
-    let answer = http.post(path, &request).await?;
-    let here = format!("position {}", prefix.len());
-    let response: Response = serde_json::from_slice(answer.recording.bytes()).map_err(|error| {
-        let body = shown(&String::from_utf8_lossy(answer.recording.bytes()));
-        Failure::stream(format!("{here}: the reply is not a completion ({error}): {body}"))
-    })?;
-    check_prompt(&response, prefix.len() as u64, cold)
-        .map_err(|reason| Failure::integrity(format!("{here}: {reason}")))?;
-    if first_list(&response).is_empty() {
-        return Err(Failure::unsupported(
-            "this server lists no token ids with its probabilities (`top_logprobs`): it cannot be compared by them",
-        ));
-    }
-    let top = top_list(&response, top_k).map_err(|reason| Failure::stream(format!("{here}: {reason}")))?;
-    Ok(Position { top, timings: response.timings, took: answer.total, step: false })
 }
 
 /// Whether the server computed from exactly the tokens sent, and from nothing older when `cold`.
@@ -181,17 +281,13 @@ fn check_prompt(response: &Response, sent: u64, cold: bool) -> Result<(), String
     }
 }
 
-/// The list of the single position in a reply, most probable first.
-fn top_list(response: &Response, top_k: usize) -> Result<Vec<(u32, f32)>, String> {
-    let read: Option<Vec<_>> = first_list(response).iter().map(entry).collect();
+/// The list of a position, most probable first.
+fn top_list(listed: &[Value], top_k: usize) -> Result<Vec<(u32, f32)>, String> {
+    let read: Option<Vec<_>> = listed.iter().map(entry).collect();
     let mut top = read.ok_or("an entry of `top_logprobs` has no token id or no log-probability")?;
     sort(&mut top);
     top.truncate(top_k);
     Ok(top)
-}
-
-fn first_list(response: &Response) -> &[Value] {
-    response.completion_probabilities.first().map_or(&[][..], |position| &position.top_logprobs)
 }
 
 /// Most probable first; equally probable ones by id, so that every run has them in the same order.
@@ -264,11 +360,12 @@ mod tests {
     #[test]
     fn llama_server_reply() {
         let response = response(include_str!("../../../tests/fixtures/llama-server/completion_n_probs.json"));
-        let top = top_list(&response, 64).unwrap();
+        let listed = &response.completion_probabilities[0].top_logprobs;
+        let top = top_list(listed, 64).unwrap();
         assert_eq!(top.len(), 5);
         assert_eq!(top[0], (12095, -0.097_158_3));
         assert!(top.is_sorted_by(|a, b| a.1 >= b.1));
-        assert_eq!(top_list(&response, 2).unwrap().len(), 2);
+        assert_eq!(top_list(listed, 2).unwrap().len(), 2);
         assert_eq!(check_prompt(&response, 5, true), Ok(()));
         assert!(check_prompt(&response, 6, true).unwrap_err().contains("saw 5 tokens of 6"));
     }
@@ -276,14 +373,14 @@ mod tests {
     #[test]
     fn a_server_without_token_ids_is_refused() {
         let response = response(include_str!("../../../tests/fixtures/ik_llama/completion_n_probs.json"));
-        assert!(first_list(&response).is_empty());
+        assert!(response.completion_probabilities[0].top_logprobs.is_empty());
     }
 
     #[test]
     fn lists_must_hold_probabilities() {
         let list = |entry: &str| {
             let text = format!(r#"{{"completion_probabilities":[{{"top_logprobs":[{entry}]}}]}}"#);
-            top_list(&response(&text), 4)
+            top_list(&response(&text).completion_probabilities[0].top_logprobs, 4)
         };
         assert_eq!(list(r#"{"id":3,"logprob":-1}"#), Ok(vec![(3, -1.0)]));
         assert_eq!(list(r#"{"id":3,"logprob":-1e300}"#), Ok(vec![(3, f32::MIN)]));

@@ -127,17 +127,20 @@ fn bytes(entry: &Value) -> Option<Vec<u8>> {
 /// The probability that the answer ends here: what is left when the listed tokens that go on with a letter or a digit are
 /// taken away. Tokens that are not listed are taken for ends, so it is an upper bound.
 fn ends(entry: &Value) -> Option<f64> {
-    let top = entry.get("top_logprobs")?.as_array().filter(|top| !top.is_empty())?;
-    let mut by_token: BTreeMap<Vec<u8>, f64> = BTreeMap::new();
+    let top = entry.get("top_logprobs")?.as_array()?;
+    let mut by_token: BTreeMap<Vec<u8>, f32> = BTreeMap::new();
     for listed in top {
-        by_token.insert(bytes(listed)?, f64::from(log_probability(listed)?).exp());
+        by_token.insert(bytes(listed)?, log_probability(listed)?);
     }
-    let goes_on = |text: &[u8]| {
-        let text = String::from_utf8_lossy(text);
-        text.chars().next().is_some_and(char::is_alphanumeric)
-    };
-    let further: f64 = by_token.iter().filter(|(text, _)| goes_on(text)).map(|(_, p)| p).sum();
-    Some((1.0 - further).clamp(0.0, 1.0))
+    let text = |(bytes, logprob): (&Vec<u8>, &f32)| (String::from_utf8_lossy(bytes).into_owned(), *logprob);
+    ends_here(&by_token.iter().map(text).collect::<Vec<_>>())
+}
+
+/// The same of the texts of the most probable tokens; `None` where none is listed.
+pub(super) fn ends_here(top: &[(String, f32)]) -> Option<f64> {
+    let goes_on = |text: &str| text.chars().next().is_some_and(char::is_alphanumeric);
+    let further = top.iter().filter(|(text, _)| goes_on(text)).map(|(_, logprob)| f64::from(*logprob).exp());
+    (!top.is_empty()).then(|| (1.0 - further.sum::<f64>()).clamp(0.0, 1.0))
 }
 
 #[cfg(test)]

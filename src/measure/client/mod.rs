@@ -15,6 +15,7 @@ mod drafts;
 mod endpoints;
 mod exchange;
 mod forced;
+mod forced_steps;
 mod http;
 mod key;
 pub mod prompt_logprobs;

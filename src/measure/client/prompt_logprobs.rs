@@ -13,7 +13,7 @@ use super::exchange::{Exchange, Failure};
 use super::http::{Answer, Http};
 use super::writer::RequestWriter;
 use crate::console::shown;
-use crate::record::{Measurement, PackedDistributions, Reply, Source, metric};
+use crate::record::{Measurement, PackedDistributions, ReadPath, Reply, Source, metric};
 
 /// Room for one listed token in a reply (bytes): id, log probability, rank and its text, escaped.
 const ENTRY_BYTES: usize = 160;
@@ -73,7 +73,13 @@ pub(super) async fn collect(
     let lists = read(answer.recording.bytes(), tokens.len(), positions, top_k)?;
     Ok(Exchange {
         measurements: measurements(&answer, tokens.len(), positions.len()),
-        reply: Reply { distributions: Some(PackedDistributions::pack(top_k, &lists)), ..Reply::default() },
+        reply: Reply {
+            distributions: Some(PackedDistributions {
+                path: ReadPath::Prefill,
+                ..PackedDistributions::pack(top_k, &lists)
+            }),
+            ..Reply::default()
+        },
         last: Value::Null,
         timeline: None,
     })

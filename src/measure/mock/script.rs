@@ -54,6 +54,8 @@ pub struct Script {
     pub context: u32,
     /// Requests that are worked on at the same time, the others wait; 0: any number.
     pub slots: u32,
+    /// Whether `/completion` follows a grammar of tokens.
+    pub token_grammars: bool,
     /// Texts of the replies, in turn; empty: filler words.
     pub replies: Vec<String>,
     /// Length of the line that [`FaultKind::HugeLine`] sends (bytes).
@@ -78,6 +80,7 @@ impl Default for Script {
             cached_tokens: 0,
             context: 8192,
             slots: 0,
+            token_grammars: true,
             replies: Vec::new(),
             huge_line_bytes: 2 << 20,
             faults: Vec::new(),
@@ -316,6 +319,9 @@ pub struct MockArgs {
     /// Requests that are worked on at the same time, the others wait; 0: any number
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub slots: u32,
+    /// Let `/completion` follow a grammar of tokens
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
+    pub token_grammars: bool,
     /// Text of a reply; several are given in turn
     #[arg(long = "reply", value_name = "TEXT")]
     pub replies: Vec<String>,
@@ -348,6 +354,7 @@ impl MockArgs {
             cached_tokens: self.cached_tokens,
             context: self.context,
             slots: self.slots,
+            token_grammars: self.token_grammars,
             replies: self.replies.clone(),
             huge_line_bytes: self.huge_line_bytes,
             faults: faults?,

@@ -159,6 +159,16 @@ struct CompletionRequest {
     cache_prompt: bool,
     #[serde(default)]
     stream: bool,
+    #[serde(default)]
+    grammar: Option<String>,
+}
+
+impl CompletionRequest {
+    /// The tokens that a grammar of nothing but tokens allows, `<[1]> <[2]>`.
+    fn allowed(&self) -> Option<Vec<u32>> {
+        let tokens = self.grammar.as_deref()?.strip_prefix("root ::= ")?;
+        tokens.split(' ').map(|token| token.strip_prefix("<[")?.strip_suffix("]>")?.parse().ok()).collect()
+    }
 }
 
 fn one() -> u32 {
@@ -184,6 +194,7 @@ async fn completion(State(server): Shared, body: Bytes) -> Result<Response, Refu
     if request.stream {
         return Err(Refused::invalid("the mock does not stream /completion"));
     }
+    let allowed = request.allowed().filter(|_| server.script.token_grammars).unwrap_or_default();
     let mut prompt = match request.prompt {
         PromptField::Text(text) => tokens::ids(&text),
         PromptField::Tokens(ids) => ids,
@@ -212,23 +223,26 @@ async fn completion(State(server): Shared, body: Bytes) -> Result<Response, Refu
         "timings": speech.timings(&server.script, speech.count()),
     });
     if request.n_probs > 0 {
-        document["completion_probabilities"] = probabilities(&prompt, request.n_probs, &speech.tokens);
+        document["completion_probabilities"] =
+            probabilities(&prompt, request.n_probs, &speech.tokens, &allowed);
     }
     let at = server.script.ready(speech.processed, speech.count());
     respond(start, plan::single(at, &document), fault, &server.script, slot).await
 }
 
-/// One entry a generated token; generated tokens join the prefix of the next.
-fn probabilities(prompt: &[u32], count: usize, generated: &[&str]) -> Value {
+/// One entry a generated token; generated tokens join the prefix of the next. The most probable is said, or what a grammar
+/// allows.
+fn probabilities(prompt: &[u32], count: usize, generated: &[&str], allowed: &[u32]) -> Value {
     let mut prefix = prompt.to_vec();
     let mut entries = Vec::new();
-    for _ in generated {
+    for place in 0..generated.len() {
         let top = tokens::distribution(&prefix, count);
         let listed = top
             .iter()
             .map(|(id, logprob)| json!({ "id": id, "token": format!("t{id}"), "logprob": logprob }));
         let listed: Vec<Value> = listed.collect();
-        let Some((id, logprob)) = top.first() else { break };
+        let Some((likeliest, logprob)) = top.first() else { break };
+        let id = allowed.get(place).unwrap_or(likeliest);
         entries.push(json!({
             "id": id, "token": format!("t{id}"), "logprob": logprob, "top_logprobs": listed,
         }));

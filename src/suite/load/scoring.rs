@@ -68,7 +68,7 @@ impl Checker {
             format!("{} does not tell how probable an answer is that it is made to give", engine.name());
         Err(self
             .error(score.span(), message, "this score")
-            .hint("llama.cpp and ik_llama.cpp do; elsewhere choose score = \"match\""))
+            .hint("llama.cpp, ik_llama.cpp, vllm and sglang do; elsewhere choose score = \"match\""))
     }
 
     /// Means over tasks are of one kind of score: a share of right answers and a probability are not pooled. A sum of both

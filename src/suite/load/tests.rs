@@ -353,7 +353,7 @@ fn scores_by_probability_are_checked_before_anything_runs() {
     for (engine, tasks, word) in [
         (
             "llama.cpp",
-            task("retrieval/common_words", "score = \"probability\""),
+            task("coherence/instruction_retention", "score = \"probability\""),
             "no answer that could be scored",
         ),
         ("llama.cpp", task("retrieval/niah_single_1", "questions = 2"), "questions to one text"),
@@ -370,7 +370,7 @@ fn scores_by_probability_are_checked_before_anything_runs() {
             task("tools/selection", "score = \"probability\"\narms = [\"native\"]"),
             "beside a score by probability",
         ),
-        ("vllm", scored.clone(), "does not tell how probable"),
+        ("tabbyapi", scored.clone(), "does not tell how probable"),
     ] {
         let error = suite(engine, &tasks).unwrap_err();
         assert!(error.to_string().contains(word), "{word}: {error}");

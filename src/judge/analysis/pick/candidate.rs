@@ -96,6 +96,8 @@ struct Level {
     verdict: Verdict,
     not_comparable: Vec<String>,
     memory_is_shared: bool,
+    /// Its quality was read on the way of prompts.
+    prefill_path: bool,
     figures: BTreeMap<Objective, Figure>,
     memory_kind: Option<MemoryKind>,
     /// Why its memory is not known.
@@ -116,6 +118,8 @@ pub(super) struct Candidate<'a> {
     pub(super) verdict: Verdict,
     /// Tasks that it cannot be compared on.
     not_comparable: Vec<String>,
+    /// Its quality was read on the way of prompts, and its cache is of another type than the reference's.
+    unread_cache: bool,
     /// Whether others mapped much of its memory, too.
     pub(super) memory_is_shared: bool,
     pub(super) figures: BTreeMap<Objective, Figure>,
@@ -193,7 +197,9 @@ impl Candidate<'_> {
             .min_decode
             .is_none_or(|least| figure(self, Objective::Decode).is_some_and(|rate| rate >= least));
         let fits = request.memory.is_none_or(|limit| self.memory().is_some_and(|bytes| bytes <= limit));
-        self.void.is_none() && good && fast && fits
+        let counts =
+            !self.unread_cache || matches!(request.min_quality, MinQuality::Score(score) if score <= 0.0);
+        self.void.is_none() && counts && good && fast && fits
     }
 
     /// Why the estimates do not meet the requirements.
@@ -233,6 +239,11 @@ impl Candidate<'_> {
             ));
         }
         let Some(quality) = self.quality() else { return Some("its quality was not measured".into()) };
+        if self.unread_cache {
+            return Some(
+                "its quality was read on the prefill path, where damage of its KV types may not show".into(),
+            );
+        }
         if let MinQuality::Score(least) = request.min_quality {
             let shown = if request.strict { quality.low.unwrap_or_default() } else { quality.value };
             let also = self.shown_broken();
@@ -388,6 +399,7 @@ fn level(measured: Measured, weighted: Option<weighted::Quality>) -> Level {
         verdict: summary.verdict,
         not_comparable: summary.not_comparable.clone(),
         memory_is_shared: warnings::is_shared(&summary.memory),
+        prefill_path: summary.prefill_path,
         figures: BTreeMap::new(),
     };
     match weighted {
@@ -427,8 +439,11 @@ fn candidate<'a>(
     basis: &Basis,
     request: &PickRequest,
 ) -> Result<Candidate<'a>> {
+    let reference = run.suite.reference();
+    let other_cache = (&setting.k, &setting.v) != (&reference.k, &reference.v);
     let mut candidate = Candidate {
         setting,
+        unread_cache: level.prefill_path && other_cache && run.suite.scores_by_probability(),
         is_reference: setting == run.suite.reference(),
         void: level.void,
         broken: (level.failed, level.trials),

@@ -65,6 +65,9 @@ pub struct CellSummary {
     pub unscored: u32,
     /// Trials that broke.
     pub failed: u32,
+    /// Whether probabilities were read on the way of prompts: a KV type that is not read there shows no damage.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub prefill_path: bool,
     /// Replies that ran out of output budget.
     pub truncated: u32,
     /// Mean over primary tasks of the mean score (0..1), what broke counted as 0; tasks at which the reference scores 0
@@ -145,6 +148,7 @@ impl CellSummary {
             setting: setting.into(),
             context,
             void: None,
+            prefill_path: false,
             planned: 0,
             scored: 0,
             unscored: 0,

@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use serde_json::{Value, json};
 
 use super::conversation::Conversation;
+use super::step::StepFormat;
 use crate::measure::client::exchange::Failure;
 use crate::measure::client::reply;
 use crate::record::suite::Sampling;
@@ -70,6 +71,12 @@ pub trait WireFormat: Debug + Sync {
         ))
     }
 
+    /// Returns how the server is asked for the probability of one token after the other, where it cannot be made to say a whole
+    /// answer whose probabilities stay the model's own.
+    fn steps(&self) -> Option<&'static dyn StepFormat> {
+        None
+    }
+
     /// Returns the names of a suite's sampling parameters that the server cannot be sent: its own values hold.
     fn not_sent(&self) -> &'static [&'static str] {
         &[]
@@ -125,6 +132,6 @@ impl dyn WireFormat {
             salt: None,
             quirks: Quirks::default(),
         };
-        self.force(&request, ForcedText { text: " so", tokens: None }).is_ok()
+        self.steps().is_some() || self.force(&request, ForcedText { text: " so", tokens: None }).is_ok()
     }
 }

@@ -38,7 +38,7 @@ impl WireFormat for LlamaCpp {
 
 /// A grammar (GBNF) that allows these tokens alone, and then the end. Of a text alone a damaged model takes the tokens that it
 /// likes best, which often are others: its case could not be scored, just where the damage is.
-fn token_by_token(tokens: &[u32]) -> String {
+pub(in crate::measure::client) fn token_by_token(tokens: &[u32]) -> String {
     let tokens: Vec<String> = tokens.iter().map(|id| format!("<[{id}]>")).collect();
     format!("root ::= {}", tokens.join(" "))
 }

@@ -5,9 +5,11 @@ pub mod conversation;
 pub mod format;
 mod llama_cpp;
 mod openai;
+pub mod step;
 mod vllm;
 
 pub use format::{ChatRequest, Quirks, WireFormat};
 pub use llama_cpp::LlamaCpp;
+pub(super) use llama_cpp::token_by_token;
 pub use openai::OpenAi;
 pub use vllm::{Sglang, Vllm};

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::body::{merged, said, template_body};
 use super::format::{ChatRequest, WireFormat};
+use super::step::{Completions, Generate, StepFormat};
 use crate::measure::client::exchange::Failure;
 use crate::record::{Message, Tool, prefill};
 
@@ -38,6 +39,10 @@ impl WireFormat for Vllm {
     fn count_chat(&self, messages: &[Message], tools: &[Tool]) -> Option<Value> {
         Some(count_chat(messages, tools, Self::beginning(messages)))
     }
+
+    fn steps(&self) -> Option<&'static dyn StepFormat> {
+        Some(&Completions)
+    }
 }
 
 impl WireFormat for Sglang {
@@ -59,6 +64,10 @@ impl WireFormat for Sglang {
 
     fn count_chat(&self, messages: &[Message], tools: &[Tool]) -> Option<Value> {
         Some(count_chat(messages, tools, Self::beginning(messages)))
+    }
+
+    fn steps(&self) -> Option<&'static dyn StepFormat> {
+        Some(&Generate)
     }
 }
 
