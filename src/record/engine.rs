@@ -165,6 +165,23 @@ pub struct Effective {
 }
 
 impl Effective {
+    /// The same without what depends on the context length that the server was started for.
+    #[must_use]
+    pub fn without_memory(self) -> Self {
+        Self {
+            k_bytes: None,
+            v_bytes: None,
+            state_bytes: None,
+            kv_gpu_bytes: None,
+            compute_bytes: None,
+            compute_gpu_bytes: None,
+            draft_kv_bytes: None,
+            kv_pool_bytes: None,
+            kv_pool_tokens: None,
+            ..self
+        }
+    }
+
     /// K, V and states together (bytes), as far as the server says.
     pub fn kv_bytes(&self) -> Option<u64> {
         let kv = self.k_bytes.zip(self.v_bytes).map(|(k, v)| k.saturating_add(v));

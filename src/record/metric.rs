@@ -52,6 +52,15 @@ pub const PEAK_FILE_BYTES: &str = "peak_file_bytes";
 pub const PEAK_VRAM_BYTES: &str = "peak_vram_bytes";
 /// Peak GPU memory in use on the server's cards, by whomever (bytes).
 pub const PEAK_VRAM_DEVICE_BYTES: &str = "peak_vram_device_bytes";
+/// All of those.
+pub const MEMORY: [&str; 6] = [
+    PEAK_RSS_BYTES,
+    PEAK_PSS_BYTES,
+    PEAK_ANON_BYTES,
+    PEAK_FILE_BYTES,
+    PEAK_VRAM_BYTES,
+    PEAK_VRAM_DEVICE_BYTES,
+];
 /// 1 when the server's processes are on a graphics card, 0 when they are on none; absent where nobody can tell.
 pub const ON_GPU: &str = "on_gpu";
 /// Cards that the server is on.

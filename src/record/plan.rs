@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde::Serialize;
 
 use super::filter::{Filter, FilterKey};
-use super::suite::{Cell, LoadSpec, Setting, Suite, TaskSpec};
+use super::suite::{Cell, LoadSpec, Relaunch, Setting, Suite, TaskSpec};
 use super::trial::TrialKey;
 use crate::error::{Error, Kind, Result};
 
@@ -45,8 +45,24 @@ pub struct Visit {
     pub replicate: u32,
     /// Requests that the server works on at the same time: 1 for trials, which run one at a time.
     pub slots: u16,
+    /// Context length (tokens) that the server is started for, where that is a longer one than the cell's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served_at: Option<u32>,
     /// What it answers, in order.
     pub trials: Vec<TrialKey>,
+}
+
+impl Visit {
+    /// Returns the cell that the server is started for.
+    pub fn served(&self) -> Cell {
+        Cell { context: self.served_at.unwrap_or(self.cell.context), ..self.cell.clone() }
+    }
+
+    /// Returns whether the server of the visit before it serves it, too.
+    pub fn goes_on_with(&self, before: &Self) -> bool {
+        let of = |visit: &Self| (visit.round, visit.replicate, visit.slots);
+        of(self) == of(before) && self.cell.context != before.cell.context && self.served() == before.served()
+    }
 }
 
 /// Lays out a run. In each round every cell is visited once, the reference a second time at the end (A/A);
@@ -91,6 +107,7 @@ fn load_of(suite: &Suite, filter: &Filter) -> Vec<Visit> {
             round: 0,
             replicate: 0,
             slots: load.slots,
+            served_at: None,
             trials: Vec::new(),
         })
         .collect()
@@ -113,12 +130,24 @@ fn round_of(suite: &Suite, filter: &Filter, round: u32) -> Vec<Visit> {
                     round,
                     replicate,
                     slots: 1,
+                    served_at: None,
                     trials,
                 });
             }
         }
     }
+    if suite.engine.relaunch == Relaunch::Setting {
+        serve_all_lengths(&mut visits);
+    }
     visits
+}
+
+/// One server for all context lengths of a setting: the longest is what it is started for.
+fn serve_all_lengths(visits: &mut [Visit]) {
+    let longest = visits.iter().map(|visit| visit.cell.context).max().unwrap_or_default();
+    for visit in visits {
+        visit.served_at = Some(longest).filter(|longest| *longest != visit.cell.context);
+    }
 }
 
 fn trials_of(

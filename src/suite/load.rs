@@ -171,6 +171,7 @@ impl Checker {
             url: raw.url.as_ref().map(|url| url.get_ref().clone()),
             api_key_env: raw.api_key_env.as_ref().map(|name| name.get_ref().clone()),
             served_model: raw.served_model.as_ref().map(|name| name.get_ref().clone()),
+            relaunch: raw.relaunch,
         };
         Ok((spec, engine))
     }

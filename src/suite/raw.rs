@@ -8,7 +8,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::scalar::{Budget, Limit, Scalar, Tokens};
-use crate::record::suite::{FlashAttention, GateMetric, Sampling, StoppingRule};
+use crate::record::suite::{FlashAttention, GateMetric, Relaunch, Sampling, StoppingRule};
 use crate::record::{Arm, Mode, Objective, Scoring};
 
 pub mod loadtest;
@@ -141,6 +141,9 @@ pub struct RawEngine {
     /// What the server at `url` calls the model; default: the only one that it lists.
     #[schemars(with = "Option<String>")]
     pub served_model: Option<Spanned<String>>,
+    /// When a server is started anew: for every context length, or once for all context lengths of a setting (which measures
+    /// memory at the longest alone).
+    pub relaunch: Relaunch,
 }
 
 impl Default for RawEngine {
@@ -156,6 +159,7 @@ impl Default for RawEngine {
             url: None,
             api_key_env: None,
             served_model: None,
+            relaunch: Relaunch::Context,
         }
     }
 }

@@ -30,6 +30,7 @@ mod real_packages;
 mod real_servers;
 mod real_text;
 mod real_vllm;
+mod relaunch;
 mod report_from_journal;
 mod requests;
 mod resume;

@@ -212,6 +212,7 @@ fn record_of(attachment: &Attachment, visit: &Visit, id: u32) -> LaunchRecord {
         started: now.wall,
         tick: now.tick,
         argv: Argv::default(),
+        served_at: None,
         load_s: None,
         effective: Effective::default(),
         deviations: Vec::new(),

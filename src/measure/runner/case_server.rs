@@ -51,7 +51,7 @@ impl CaseServer {
         std::fs::create_dir_all(folder.join("engine"))
             .context(|| format!("cannot create {}", folder.display()))?;
         let cell = Cell { setting: suite.reference().clone(), context };
-        let visit = Visit { cell, round: 0, replicate: 0, slots: 1, trials: Vec::new() };
+        let visit = Visit { cell, round: 0, replicate: 0, slots: 1, served_at: None, trials: Vec::new() };
         let (_, up) = start::start(suite, prepared, &visit, 0, &folder, interrupt).await?;
         let setting = suite.reference().label.clone();
         match up {

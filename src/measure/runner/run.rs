@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, chain};
 use crate::measure::model::Witness;
-use crate::record::journal::Journal;
+use crate::record::journal::{Journal, LaunchRecord};
 use crate::record::plan::{Plan, Visit};
-use crate::record::suite::Suite;
+use crate::record::suite::{Relaunch, Suite};
 use crate::record::{Arm, Outcome, Stage, StopRule, Trial, TrialKey};
 use crate::task::STREAM_CHECK;
 
@@ -59,6 +59,15 @@ pub struct Runner<'a> {
     pub(super) witnesses: Vec<Witness>,
     /// Trials since these were last looked at.
     pub(super) in_doubt: Vec<TrialKey>,
+    /// The server of the last visit, where it may serve the next one, too.
+    kept: Option<Kept>,
+}
+
+/// A server that is up, and what it was last used for.
+struct Kept {
+    server: RunningServer,
+    visit: Visit,
+    record: LaunchRecord,
 }
 
 impl<'a> Runner<'a> {
@@ -96,6 +105,7 @@ impl<'a> Runner<'a> {
             load_done: LoadtestDone::of(journal, terms.retry_failed),
             witnesses: prepared.witnesses.clone(),
             in_doubt: Vec::new(),
+            kept: None,
         })
     }
 
@@ -105,6 +115,12 @@ impl<'a> Runner<'a> {
     /// When a subscriber fails, a case cannot be made from the suite's parameters, or no server at all
     /// came up. What was measured until then is in the journal.
     pub async fn run(&mut self, plan: &Plan) -> Result<Ending> {
+        let ending = self.measure(plan).await;
+        self.let_go().await?;
+        ending
+    }
+
+    async fn measure(&mut self, plan: &Plan) -> Result<Ending> {
         let total = plan.trials();
         let settled =
             |key: &&TrialKey| self.done.contains(*key) || self.pace.is_stopped(key) || self.pace.skips(key);
@@ -176,7 +192,11 @@ impl<'a> Runner<'a> {
 
     /// One visit: a fresh server answers the trials; one that breaks is restarted once.
     async fn visit(&mut self, visit: &Visit, keys: &[TrialKey]) -> Result<()> {
-        let mut live: Option<RunningServer> = None;
+        let mut record = None;
+        let mut live = self.carried_over(visit, &mut record).await?;
+        if let Some(server) = &live {
+            self.make_cases(keys, server).await?;
+        }
         let mut restarts = 1;
         for (position, key) in keys.iter().enumerate() {
             if self.interrupt.requested() {
@@ -184,7 +204,7 @@ impl<'a> Runner<'a> {
             }
             let mut server = match live.take() {
                 Some(server) => server,
-                None => match self.launch(visit).await? {
+                None => match self.launch(visit, &mut record).await? {
                     LaunchOutcome::Ready(server) => {
                         self.make_cases(&keys[position..], &server).await?;
                         if self.interrupt.requested() {
@@ -219,32 +239,80 @@ impl<'a> Runner<'a> {
             self.emit(&Event::Note(&format!("the server of {} broke and is started again", key.setting)))?;
         }
         if let Some(server) = live {
-            server.stop().await?;
+            match record.filter(|_| self.suite.engine.relaunch == Relaunch::Setting) {
+                Some(record) => self.kept = Some(Kept { server, visit: visit.clone(), record }),
+                None => server.stop().await?,
+            }
         }
         self.check_files()
+    }
+
+    /// The server of the visit before, where it serves this one, too; any other is stopped.
+    async fn carried_over(
+        &mut self,
+        visit: &Visit,
+        record: &mut Option<LaunchRecord>,
+    ) -> Result<Option<RunningServer>> {
+        if !self.kept.as_ref().is_some_and(|kept| visit.goes_on_with(&kept.visit)) {
+            self.let_go().await?;
+            return Ok(None);
+        }
+        let Some(Kept { mut server, record: before, .. }) = self.kept.take() else { return Ok(None) };
+        let now = crate::clock::moment();
+        let next = LaunchRecord {
+            id: self.next_launch,
+            context: visit.cell.context,
+            served_at: visit.served_at,
+            started: now.wall,
+            tick: now.tick,
+            load_s: None,
+            ..before.clone()
+        };
+        self.next_launch += 1;
+        *record = Some(before);
+        self.emit(&Event::Launched(&server.serve(visit, next)))?;
+        Ok(Some(server))
+    }
+
+    async fn let_go(&mut self) -> Result<()> {
+        match self.kept.take() {
+            Some(kept) => kept.server.stop().await,
+            None => Ok(()),
+        }
     }
 
     /// Makes the cases of a visit before its first trial: a task that does not fit is found out at once, not after the
     /// trials of all others. What else goes wrong here is for the trials to say.
     async fn make_cases(&mut self, keys: &[TrialKey], server: &RunningServer) -> Result<()> {
+        let mut unfit: Vec<(&TrialKey, Error)> = Vec::new();
         for key in keys {
             if self.interrupt.requested() {
                 break;
             }
+            if unfit.iter().any(|(other, _)| (&other.task, other.arm) == (&key.task, key.arm)) {
+                continue;
+            }
             match self.cases.ready(key, server).await {
-                Err(error) if error.kind() == Kind::Usage => return Err(error),
+                Err(error) if error.kind() == Kind::Usage => unfit.push((key, error)),
                 Err(_) => break,
                 Ok(()) => {}
             }
         }
-        Ok(())
+        // All of them at once: nobody wants to start over for each.
+        let mut unfit = unfit.into_iter().map(|(_, error)| error);
+        match unfit.next() {
+            Some(first) => {
+                Err(unfit.fold(first, |first, other| first.hint(format!("also: {}", chain(&other)))))
+            }
+            None => Ok(()),
+        }
     }
 
-    async fn launch(&mut self, visit: &Visit) -> Result<LaunchOutcome> {
+    async fn launch(&mut self, visit: &Visit, whole: &mut Option<LaunchRecord>) -> Result<LaunchOutcome> {
         self.check_files()?;
         let id = self.next_launch;
         self.next_launch += 1;
-        let (record, up) =
+        let (record, mut up) =
             start::start(self.suite, self.prepared, visit, id, &self.folder, &self.interrupt).await?;
         if matches!(up, LaunchOutcome::Interrupted) {
             return Ok(up);
@@ -253,7 +321,12 @@ impl<'a> Runner<'a> {
             Some(failure) => self.last_launch_failure = Some(failure.clone()),
             None => self.launches_up += 1,
         }
-        self.emit(&Event::Launched(&record))?;
+        let launched = match &mut up {
+            LaunchOutcome::Ready(server) => server.serve(visit, record.clone()),
+            _ => record.clone(),
+        };
+        self.emit(&Event::Launched(&launched))?;
+        *whole = Some(record);
         // What it loaded is what lay there before and lies there still.
         self.check_files()?;
         Ok(up)

@@ -58,6 +58,8 @@ pub(super) struct RunningServer {
     engine: &'static dyn Engine,
     sampler: Sampler,
     launch: u32,
+    /// Context length (tokens) that it was started for, where it serves another: its memory says nothing there.
+    served_at: Option<u32>,
     drops_tools: Option<bool>,
     /// The text that was asked about last, and the client that asked.
     text: Option<(String, Client)>,
@@ -120,13 +122,14 @@ pub fn command(
         gpu: prepared.gpu,
         config: None,
     };
+    let cell = visit.served();
     let Some(name) = engine.card().config_file else {
-        return Ok(ServerCommand { argv: engine.argv(&visit.cell, &launch)?, config: None });
+        return Ok(ServerCommand { argv: engine.argv(&cell, &launch)?, config: None });
     };
-    let text = engine.config(&visit.cell, &launch)?;
+    let text = engine.config(&cell, &launch)?;
     // One file for each text: two servers of a run may differ in nothing else.
     let path = folder.join("engine").join(format!("{}-{name}", short_hash(text.as_bytes())));
-    let argv = engine.argv(&visit.cell, &Launch { config: Some(&path), ..launch })?;
+    let argv = engine.argv(&cell, &Launch { config: Some(&path), ..launch })?;
     Ok(ServerCommand { argv, config: Some(ConfigFile { path, text }) })
 }
 
@@ -146,6 +149,7 @@ pub(super) async fn launch(
         id,
         setting: visit.cell.setting.label.clone(),
         context: visit.cell.context,
+        served_at: visit.served_at,
         round: visit.round,
         replicate: visit.replicate,
         started: now.wall,
@@ -199,7 +203,7 @@ pub(super) async fn launch(
     record.load_s = Some(server.load_time().as_secs_f64());
     let log = server.read_log().unwrap_or_default();
     record.effective = read_back(prepared.engine, &client, &log).await;
-    record.deviations = prepared.engine.deviations(&visit.cell, &record.effective);
+    record.deviations = prepared.engine.deviations(&visit.served(), &record.effective);
     record.deviations.extend(too_few_slots(visit, &record.effective));
     if !record.deviations.is_empty() {
         server.stop().await?;
@@ -211,7 +215,7 @@ pub(super) async fn launch(
         RunningServer::new(ServerHandle::Started(server), client, prepared.engine, sampler, id, None);
     live.counts_drafts = visit.cell.setting.speculates();
     let warmed = tokio::select! {
-        () = live.warm_up(&suite.sampling, prepared.gpu, visit.cell.context) => true,
+        () = live.warm_up(&suite.sampling, prepared.gpu, visit.served().context) => true,
         () = interrupt.asked(1) => false,
     };
     if !warmed {
@@ -284,6 +288,7 @@ impl RunningServer {
             engine,
             sampler,
             launch,
+            served_at: None,
             drops_tools: None,
             text: None,
             no_tools,
@@ -301,6 +306,16 @@ impl RunningServer {
     /// Number of its launch.
     pub(super) const fn launch_id(&self) -> u32 {
         self.launch
+    }
+
+    /// It serves this visit from now on, as this launch; what is written down of it.
+    pub(super) fn serve(&mut self, visit: &Visit, record: LaunchRecord) -> LaunchRecord {
+        self.launch = record.id;
+        self.served_at = visit.served_at;
+        match visit.served_at {
+            Some(_) => LaunchRecord { effective: record.effective.without_memory(), ..record },
+            None => record,
+        }
     }
 
     /// The probes measure from now on.
@@ -368,7 +383,7 @@ impl RunningServer {
         let (client, warm) = self.client_for(case);
         self.sampler.begin();
         let mut talk = HeldConversation::hold(&client, self.engine, task, case, sampling, warm).await;
-        let mut probed = self.sampler.end();
+        let mut probed = self.of_its_length(self.sampler.end());
         if let Some(reply) = &mut talk.reply {
             self.add_tokens(task, reply).await;
         }
@@ -383,6 +398,20 @@ impl RunningServer {
         let mut trial = self.trial(key, &case.id, started, talk.reply, measurements, outcome);
         self.add_drafts(counters.as_ref(), &mut trial).await;
         trial
+    }
+
+    /// Memory is that of the context length that the server was started for.
+    fn of_its_length(&self, measured: Vec<Measurement>) -> Vec<Measurement> {
+        let Some(served_at) = self.served_at else { return measured };
+        let known = |figure: Measurement| match metric::MEMORY.contains(&figure.name.as_ref()) {
+            true => Measurement {
+                value: None,
+                absent: Some(format!("the server was started for a context of {served_at} tokens")),
+                ..figure
+            },
+            false => figure,
+        };
+        measured.into_iter().map(known).collect()
     }
 
     /// The client that asks a case, and whether it has just asked another question to the same text: then the server's cache
@@ -560,7 +589,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (suite, prepared) = (suite(), prepared(folder.path()));
         let cell = Cell { setting: suite.reference().clone(), context: 512 };
-        let visit = Visit { cell, round: 0, replicate: 0, slots: 1, trials: Vec::new() };
+        let visit = Visit { cell, round: 0, replicate: 0, slots: 1, served_at: None, trials: Vec::new() };
         let of = |port| command(&suite, &prepared, &visit, port, folder.path()).unwrap();
         let ServerCommand { argv, config } = of(5001);
         let config = config.unwrap();

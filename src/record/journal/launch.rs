@@ -15,6 +15,10 @@ pub struct LaunchRecord {
     pub setting: String,
     /// Context length (tokens).
     pub context: u32,
+    /// Context length (tokens) that the server was started for, where it serves several: its memory is that of this one, and not
+    /// written down here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served_at: Option<u32>,
     /// Round, from 0.
     pub round: u32,
     /// 0, or 1 for the reference's second visit.
@@ -26,7 +30,7 @@ pub struct LaunchRecord {
     pub tick: Option<Tick>,
     /// The command line, the home folder written as `~`.
     pub argv: Argv,
-    /// Time until it was ready (s); `None` when it never was.
+    /// Time until it was ready (s); `None` when it never was, or when it was up already for another context length.
     pub load_s: Option<f64>,
     /// What it really runs.
     pub effective: Effective,

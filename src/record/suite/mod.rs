@@ -8,7 +8,7 @@ mod serving;
 mod setting;
 
 pub use judging::{Gate, GateMetric, Stopping, StoppingRule};
-pub use parts::{EngineSpec, ModelSpec, QuantFile, Sampling, TaskSpec, TextSource, Window};
+pub use parts::{EngineSpec, ModelSpec, QuantFile, Relaunch, Sampling, TaskSpec, TextSource, Window};
 pub use resolved::Suite;
 pub use serving::{Arrivals, LoadLimits, LoadQuality, LoadSpec};
 pub use setting::{Cell, DraftModel, FlashAttention, Setting, UNKNOWN, is_of_speculation_alone};

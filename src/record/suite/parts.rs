@@ -35,6 +35,28 @@ pub struct EngineSpec {
     /// What the server at `url` calls the model; `None`: the only one that it lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub served_model: Option<String>,
+    /// When a server is started anew.
+    #[serde(default, skip_serializing_if = "Relaunch::is_default")]
+    pub relaunch: Relaunch,
+}
+
+/// When a server is started anew, beside once a round for every setting.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Relaunch {
+    /// For every context length: its memory is that of the length.
+    #[default]
+    Context,
+    /// One server for all context lengths, started for the longest: less waiting for models that take long to load, and
+    /// memory is measured at the longest alone.
+    Setting,
+}
+
+impl Relaunch {
+    /// Returns whether it is [`Relaunch::Context`]; what suites say nothing about is not written out.
+    pub fn is_default(&self) -> bool {
+        *self == Self::Context
+    }
 }
 
 /// Where a model comes from.

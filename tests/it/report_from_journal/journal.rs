@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use kneepoint::judge::analysis::Tasks;
 use kneepoint::record::journal::{FORMAT, Header, Journal, LaunchRecord};
 use kneepoint::record::kv::{KvGroup, KvShape};
-use kneepoint::record::suite::{EngineSpec, FlashAttention, ModelSpec, Sampling, Setting, Suite, TaskSpec};
+use kneepoint::record::suite::{
+    EngineSpec, FlashAttention, ModelSpec, Relaunch, Sampling, Setting, Suite, TaskSpec,
+};
 use kneepoint::record::{
     Argv, Arm, Case, Effective, EngineInfo, FinishReason, Machine, Measurement, Message, ModelInfo,
     Objective, Outcome, PackedDistributions, Packing, Prompt, Reply, Score, Source, Stage, Trial, TrialKey,
@@ -215,6 +217,7 @@ fn suite() -> Suite {
             url: None,
             api_key_env: None,
             served_model: None,
+            relaunch: Relaunch::Context,
         },
         models: vec![ModelSpec {
             name: "tiny".into(),
@@ -320,6 +323,7 @@ fn launch(
         id,
         setting: setting.label.clone(),
         context,
+        served_at: None,
         round,
         replicate,
         started: "2026-02-03T04:05:06Z".into(),
@@ -379,6 +383,7 @@ fn trial(
 
 fn reply(case: &Case, truth: &Truth, name: &str) -> Reply {
     let distributions = matches!(case.prompt, Prompt::Distributions { .. }).then(|| PackedDistributions {
+        path: kneepoint::record::ReadPath::Decode,
         top_k: 64,
         data: truth.kld.to_string(),
         packing: Packing::Records,

@@ -339,6 +339,7 @@ fn a_budget_of_server_time_goes_by_the_monotonic_clock() {
         id: 0,
         setting: "m".into(),
         context: 512,
+        served_at: None,
         round: 0,
         replicate: 0,
         started: "2026-01-01T00:00:00Z".into(),

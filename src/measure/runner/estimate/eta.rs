@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{Estimator, Kind};
 use crate::record::plan::Plan;
-use crate::record::suite::Suite;
+use crate::record::suite::{Relaunch, Suite};
 use crate::record::{Arm, Decision, TrialKey};
 
 /// What is expected of a kind counts as much as so many trials of it.
@@ -24,6 +24,8 @@ pub struct Eta {
     /// Its server is up.
     running: Option<VisitKey>,
     launch_s: f64,
+    /// One server serves all context lengths.
+    shared: bool,
     launches: (u32, f64),
     /// What is left of the load phase, by setting (s).
     load: BTreeMap<String, f64>,
@@ -57,8 +59,12 @@ impl Eta {
         estimator: &Estimator,
         settled: impl Fn(&TrialKey) -> bool,
     ) -> Self {
-        let mut eta =
-            Self { calibrated: estimator.is_calibrated(), launch_s: estimator.launch_s(), ..Self::default() };
+        let mut eta = Self {
+            calibrated: estimator.is_calibrated(),
+            launch_s: estimator.launch_s(),
+            shared: suite.engine.relaunch == Relaunch::Setting,
+            ..Self::default()
+        };
         let mut expected: HashMap<Kind, f64> = HashMap::new();
         for visit in &plan.visits {
             for key in visit.trials.iter().filter(|key| !settled(key)) {
@@ -162,8 +168,12 @@ impl Eta {
     }
 
     fn launches_left(&self) -> f64 {
-        let running = self.running.as_ref().is_some_and(|visit| self.visits.contains_key(visit));
-        (self.visits.len() - usize::from(running)) as f64
+        let launch = |(setting, context, round, replicate): &VisitKey| {
+            (setting.clone(), if self.shared { 0 } else { *context }, *round, *replicate)
+        };
+        let left: BTreeSet<VisitKey> = self.visits.keys().map(launch).collect();
+        let running = self.running.as_ref().is_some_and(|visit| left.contains(&launch(visit)));
+        (left.len() - usize::from(running)) as f64
     }
 
     fn launch(&self) -> f64 {
