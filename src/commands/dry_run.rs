@@ -6,6 +6,7 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::expected::{self, ExpectedVerdicts};
 use super::output::{plain_table, print, print_json};
 use super::setup::runtime;
 use crate::cli::{Global, RunArgs};
@@ -62,6 +63,9 @@ pub(super) struct DryRun {
     /// The same where answers are scored by their probability.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub texts: Vec<TextsRow>,
+    /// What the verdicts are expected to take, where an earlier run asked the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdicts: Option<ExpectedVerdicts>,
     /// Every setting at every context length, in the order in which they are first visited.
     pub cells: Vec<DryCell>,
     /// Server processes in run order.
@@ -80,7 +84,7 @@ pub(super) struct DryCell {
     pub context: u32,
     /// Trials in all, the reference's second visits among them.
     pub trials: usize,
-    /// Server processes: one a visit.
+    /// Server processes that are started for it: one a visit, unless the one before serves it, too.
     pub servers: usize,
     /// Why this build cannot run the setting.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -115,6 +119,9 @@ pub(super) struct DryVisit {
     pub replicate: u32,
     /// Trials.
     pub trials: usize,
+    /// The server of the visit before serves it, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub goes_on: bool,
     /// The server's configuration file, for engines that read one.
     #[serde(skip)]
     pub config: Option<ConfigFile>,
@@ -159,6 +166,9 @@ pub(super) fn dry_run(suite: &Suite, plan: &Plan, args: &RunArgs, global: &Globa
         unhashed_bytes: needed.unhashed_bytes,
         power: analysis::power::rows(suite),
         texts: analysis::power::texts(suite),
+        verdicts: prepared
+            .as_ref()
+            .and_then(|prepared| expected::verdicts(suite, prepared, &global.runs_dir)),
         cells: cells(&visits),
         visits,
         load: dry_load(suite, plan, prepared.as_ref())?,
@@ -185,7 +195,8 @@ fn estimated(
 }
 
 fn visits(suite: &Suite, plan: &Plan, prepared: Option<&Prepared>) -> Result<Vec<DryVisit>> {
-    let visits = plan.visits.iter().map(|visit| {
+    let befores = std::iter::once(None).chain(plan.visits.iter().map(Some));
+    let visits = plan.visits.iter().zip(befores).map(|(visit, before)| {
         let command = prepared.map(|prepared| command(suite, prepared, visit)).transpose();
         let (command, unsupported) = match command {
             Ok(command) => (command, None),
@@ -199,6 +210,7 @@ fn visits(suite: &Suite, plan: &Plan, prepared: Option<&Prepared>) -> Result<Vec
             context: visit.cell.context,
             replicate: visit.replicate,
             trials: visit.trials.len(),
+            goes_on: before.is_some_and(|before| visit.goes_on_with(before)),
             config: command.as_ref().and_then(|command| command.config.clone()),
             argv: command.map(|command| command.argv.without_keys()),
             unsupported,
@@ -219,13 +231,13 @@ fn cells(visits: &[DryVisit]) -> Vec<DryCell> {
         match cells.iter_mut().find(same) {
             Some(cell) => {
                 cell.trials += visit.trials;
-                cell.servers += 1;
+                cell.servers += usize::from(!visit.goes_on);
             }
             None => cells.push(DryCell {
                 setting: visit.setting.clone(),
                 context: visit.context,
                 trials: visit.trials,
-                servers: 1,
+                servers: usize::from(!visit.goes_on),
                 unsupported: visit.unsupported.clone(),
             }),
         }
@@ -263,12 +275,13 @@ fn dry_load(suite: &Suite, plan: &Plan, prepared: Option<&Prepared>) -> Result<V
 
 fn dry_text(dry: &DryRun) -> String {
     let commands = Commands::of(dry);
+    let servers = dry.visits.iter().filter(|visit| !visit.goes_on).count();
     let mut text = format!(
         "{}: {} trials of {} cells by {} server processes\n\n",
         dry.suite,
         dry.trials,
         dry.cells.len(),
-        dry.visits.len() + dry.load.len(),
+        servers + dry.load.len(),
     );
     text.push_str(&cell_table(dry, &commands));
     text.push('\n');
@@ -281,6 +294,7 @@ fn dry_text(dry: &DryRun) -> String {
     }
     text.push_str(&power_text(&dry.power));
     text.push_str(&texts_text(&dry.texts));
+    text.push_str(&expected::text(dry.verdicts.as_ref()));
     for cell in &dry.cells {
         if let Some(why) = &cell.unsupported {
             text.push_str(&format!("{} at {}: unsupported: {why}\n", cell.setting, cell.context));

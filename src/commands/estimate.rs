@@ -25,11 +25,7 @@ pub(super) fn estimator(
     runs_dir: &Path,
     own: Option<&Journal>,
 ) -> Estimator {
-    let machine = crate::measure::probe::machine::machine();
-    let name = machine_name(&machine, std::slice::from_ref(&prepared.engine_info));
-    let alike = |header: &Header| {
-        machine_name(&header.machine, &header.engines) == name && is_alike(header, suite, prepared)
-    };
+    let alike = |header: &Header| is_of_this_machine(header, suite, prepared);
     let mut observed = Observed::default();
     let mut runs = 0;
     let mut add = |journal: &Journal| {
@@ -41,17 +37,26 @@ pub(super) fn estimator(
     }
     let earlier = earlier::runs(runs_dir, alike);
     let others = earlier.iter().filter(|earlier| own.is_none_or(|own| own.header.run != earlier.header.run));
-    let small = |earlier: &&Earlier| {
-        let journal = std::fs::metadata(earlier.folder.join(journal::FILE_NAME));
-        journal.is_ok_and(|journal| journal.len() <= LARGEST)
-    };
-    for Earlier { folder, .. } in others.filter(small).take(RUNS) {
+    for Earlier { folder, .. } in others.filter(|earlier| is_small(earlier)).take(RUNS) {
         // One damaged run must not stop another.
         if let Ok(journal) = journal::load(folder) {
             add(&journal);
         }
     }
-    Estimator::of_runs(prepared, machine, &observed, runs)
+    Estimator::of_runs(prepared, crate::measure::probe::machine::machine(), &observed, runs)
+}
+
+/// A journal that is read for an estimate.
+pub(super) fn is_small(earlier: &Earlier) -> bool {
+    let journal = std::fs::metadata(earlier.folder.join(journal::FILE_NAME));
+    journal.is_ok_and(|journal| journal.len() <= LARGEST)
+}
+
+/// A run of this machine, of the same server with a file in common.
+pub(super) fn is_of_this_machine(header: &Header, suite: &Suite, prepared: &Prepared) -> bool {
+    let machine = crate::measure::probe::machine::machine();
+    let name = machine_name(&machine, std::slice::from_ref(&prepared.engine_info));
+    machine_name(&header.machine, &header.engines) == name && is_alike(header, suite, prepared)
 }
 
 /// The same server, asked in the same way, with a file in common.

@@ -13,6 +13,7 @@ mod doctor;
 mod dry_run;
 mod earlier;
 mod estimate;
+mod expected;
 mod history;
 mod list;
 mod mistakes;

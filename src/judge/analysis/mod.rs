@@ -15,6 +15,7 @@ mod draws;
 mod duration;
 mod effective;
 mod energy;
+pub mod expected;
 mod figures;
 mod frame;
 pub mod gates;
