@@ -10,8 +10,9 @@ use crate::record::{Case, Message, Mode, Outcome, Reply, Score};
 use crate::task::fitting::{Draft, Piece};
 use crate::task::random::Random;
 use crate::task::words::NOUNS;
-use crate::task::{Card, Params, TaskOption};
+use crate::task::{Card, Needs, Params, TaskOption};
 
+use super::closed::Closed;
 use super::matching::{all_answers, judged, plain_error, target};
 use super::{About, CaseDraft, Draw, Retrieval, THINKING, conversation, output_tokens};
 
@@ -81,6 +82,7 @@ impl Retrieval for CommonWords {
                 summary: "the most common words of a list are found (aggregation over all of the context)",
                 version: 2,
                 options: OPTIONS,
+                needs: Needs { closed_answer: true, ..Needs::LONG },
                 ..Card::PRIMARY
             },
             prefill: Some(PREFILL_OUTPUT),
@@ -174,6 +176,10 @@ impl WordList {
         }
     }
 
+    fn began(&self) -> String {
+        format!("Answer: The {} words that come most often are", self.shape.common)
+    }
+
     fn others(&mut self, units: usize) -> &[String] {
         while self.others.len() < units {
             self.others.push(self.words.word());
@@ -215,7 +221,7 @@ impl Draft for WordList {
              that come most often. Here is an example.\n\nList:\n{example}\n\nNow the list that you are asked about.\n\n\
              List:\n{list}\n\nQuestion: Which {asked} words come most often in this list? Answer with the words only."
         );
-        conversation(prompt, self.mode, || format!("Answer: The {asked} words that come most often are"))
+        conversation(prompt, self.mode, || self.began())
     }
 
     fn piece(&mut self, from: usize, to: usize) -> Piece {
@@ -235,6 +241,11 @@ impl CaseDraft for WordList {
 
     fn target(&self, _: usize) -> Value {
         target(self.common.clone())
+    }
+
+    fn closed(&self, _: usize) -> Option<Closed> {
+        let words: Vec<(&str, Option<f64>)> = self.common.iter().map(|word| (word.as_str(), None)).collect();
+        Some(Closed::enclosed(&self.began(), "", &words))
     }
 }
 

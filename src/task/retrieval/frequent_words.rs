@@ -10,8 +10,9 @@ use serde_json::Value;
 use crate::record::{Case, Message, Mode, Outcome, Reply, Score};
 use crate::task::fitting::{Draft, Piece};
 use crate::task::random::Random;
-use crate::task::{Card, TaskOption};
+use crate::task::{Card, Needs, TaskOption};
 
+use super::closed::Closed;
 use super::matching::{all_answers, judged, plain_error, target};
 use super::{About, CaseDraft, Draw, Retrieval, THINKING, conversation, output_tokens};
 
@@ -41,6 +42,7 @@ impl Retrieval for FrequentWords {
                 name: "retrieval/frequent_words",
                 summary: "the three most frequent words of a coded text are found (aggregation over all of the context)",
                 options: OPTIONS,
+                needs: Needs { closed_answer: true, ..Needs::LONG },
                 ..Card::PRIMARY
             },
             prefill: Some(PREFILL_OUTPUT),
@@ -86,6 +88,10 @@ impl CodedText {
     }
 }
 
+fn began() -> String {
+    format!("Answer: The {ASKED} coded words that come most often are")
+}
+
 /// `units * rank^-2 / zeta(2)`, rounded down.
 fn count(rank: usize, units: usize) -> usize {
     (units as f64 / ((rank * rank) as f64 * ZETA_2)) as usize
@@ -121,9 +127,7 @@ impl Draft for CodedText {
              {text}\n\nQuestion: Which {ASKED} coded words, dots apart, come most often in the text? Answer with the \
              words only."
         );
-        conversation(prompt, self.mode, || {
-            format!("Answer: The {ASKED} coded words that come most often are")
-        })
+        conversation(prompt, self.mode, began)
     }
 
     fn piece(&mut self, from: usize, to: usize) -> Piece {
@@ -147,6 +151,12 @@ impl CaseDraft for CodedText {
 
     fn target(&self, _: usize) -> Value {
         target(self.vocabulary[1..=ASKED].to_vec())
+    }
+
+    fn closed(&self, _: usize) -> Option<Closed> {
+        let words = self.vocabulary[1..=ASKED].iter();
+        let words: Vec<(&str, Option<f64>)> = words.map(|word| (word.as_str(), None)).collect();
+        Some(Closed::enclosed(&began(), "", &words))
     }
 }
 

@@ -32,6 +32,8 @@ impl<'d, 'a> SharedText<'d, 'a> {
         let mut draft = Asked { draft, score: draw.params.score };
         let Some(fit) = fitter.fit(&mut draft, tokens)? else {
             let needed = tokens.count_chat(&draft.messages(fitter.min()), &[])?;
+            // Further questions may be longer than the first.
+            let needed = needed + context.saturating_sub(max_tokens).saturating_sub(fitter.budget());
             return Err(too_small(name, context, max_tokens, needed));
         };
         if fit.units >= fitter.max() {
