@@ -8,7 +8,7 @@ use kneepoint::record::kv::{KvGroup, KvShape, KvUse};
 use kneepoint::record::{journal, metric};
 
 fn published() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("reports/quickstart")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/runs/quickstart")
 }
 
 fn kneepoint(args: &[&str]) -> Output {

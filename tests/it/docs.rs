@@ -76,8 +76,8 @@ fn printed_json_follows_its_schema() {
         ("doctor", vec!["doctor", "--json"]),
         ("validate", vec!["validate", quickstart, "--json"]),
         ("plan", vec!["run", quickstart, "--dry-run", "--json"]),
-        ("pick", vec!["pick", published, "--context", "1k", "--min-quality", "0", "--json"]),
-        ("pick", vec!["pick", published, "--context", "2k", "--min-quality", "0", "--extrapolate", "--json"]),
+        ("pick", vec!["pick", published, "--context", "512", "--min-quality", "0", "--json"]),
+        ("pick", vec!["pick", published, "--context", "1k", "--min-quality", "0", "--extrapolate", "--json"]),
         ("compare", vec!["compare", published, published, "--fail-on", "quality=2pp,decode=10%", "--json"]),
     ] {
         let schema: serde_json::Value = serde_json::from_str(&stdout(&["schema", schema])).unwrap();

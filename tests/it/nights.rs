@@ -20,7 +20,7 @@ fn said(out: &Output) -> String {
 }
 
 fn published() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("reports/quickstart")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/runs/quickstart")
 }
 
 /// A folder of runs of which only the summary counts.

@@ -57,7 +57,7 @@ fn assert_logged(bytes: u64, logged_mib: f64) {
 #[test]
 fn smollm2_takes_what_llama_server_logs() {
     // `llama_kv_cache: size = ..` of build 10068; 2048 tokens: tests/fixtures/llama-server-b10068, the
-    // others: the journal of reports/quickstart.
+    // others: the journal of tests/fixtures/runs/quickstart.
     for (context, k, v, k_mib, v_mib) in [
         (512, "f16", "f16", 5.62, 5.62),
         (1024, "f16", "f16", 11.25, 11.25),
