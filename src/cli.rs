@@ -52,6 +52,8 @@ pub enum Command {
     Report(ReportArgs),
     /// Manage the runs folder: list, show, trend, export, prune
     History(HistoryArgs),
+    /// Say which quants and caches of a model fit into a memory, before anything is downloaded
+    Fit(FitArgs),
     /// Choose a setting of a run for a context length and the memory there is
     Pick(PickArgs),
     /// Compare two runs, case by case
@@ -335,6 +337,49 @@ pub struct PruneArgs {
     pub dry_run: bool,
 }
 
+/// Engines whose memory can be told beforehand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FitEngine {
+    /// llama.cpp's server
+    #[value(name = "llama.cpp")]
+    LlamaCpp,
+    /// ik_llama.cpp's server
+    #[value(name = "ik_llama.cpp")]
+    IkLlama,
+    /// vLLM
+    #[value(name = "vllm")]
+    Vllm,
+    /// SGLang
+    #[value(name = "sglang")]
+    Sglang,
+}
+
+/// Arguments of `fit`.
+#[derive(Debug, Args)]
+pub struct FitArgs {
+    /// hf:OWNER/REPO[@REVISION][:QUANT or FILE], a GGUF file, a folder, a pattern, or a package's name
+    pub model: String,
+    /// Context length that it is for, in tokens, such as 32k (k is 1024) [default: 32k, or what the model was made for if
+    /// that is less]
+    #[arg(long, value_name = "TOKENS", value_parser = quantity::tokens)]
+    pub context: Option<u32>,
+    /// Memory of the cards, such as 24GiB or 24GB (decimal) [default: that of this machine's cards, else its main memory]
+    #[arg(long, value_name = "BYTES", value_parser = quantity::bytes)]
+    pub memory: Option<u64>,
+    /// Compute on the processor: everything lies in main memory
+    #[arg(long)]
+    pub cpu: bool,
+    /// Only these types of the cache, such as f16,q8_0,q8_0/q4_0 (K/V) [default: all that the engine has, K and V alike]
+    #[arg(long, value_name = "K[/V],..", value_delimiter = ',')]
+    pub kv: Vec<String>,
+    /// The engine [default: llama.cpp for GGUF files, vllm for folders]
+    #[arg(long, value_enum)]
+    pub engine: Option<FitEngine>,
+    /// Print as JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Arguments of `pick`.
 #[derive(Debug, Args)]
 pub struct PickArgs {
@@ -507,6 +552,8 @@ pub enum Schema {
     Case,
     /// The output of `run --pilot --json`
     Pilot,
+    /// The output of `fit --json`
+    Fit,
     /// The output of `pick --json`
     Pick,
     /// The output of `compare --json`

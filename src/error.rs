@@ -10,7 +10,7 @@ pub const EXIT_OK: u8 = 0;
 pub const EXIT_RUNTIME: u8 = 1;
 /// The command line or the suite is wrong; nothing was started.
 pub const EXIT_USAGE: u8 = 2;
-/// A filter selected no trial, cell or run.
+/// A filter selected no trial, cell or run, or nothing fits.
 pub const EXIT_NOTHING_SELECTED: u8 = 4;
 /// A bug in kneepoint itself: a panic. As `EX_SOFTWARE` of `sysexits.h`, and not Rust's 101, which is
 /// [`EXIT_ENGINE_START`] here.

@@ -14,6 +14,7 @@ mod dry_run;
 mod earlier;
 mod estimate;
 mod expected;
+mod fit;
 mod history;
 mod list;
 mod mistakes;
@@ -70,6 +71,7 @@ pub fn dispatch(cli: Cli) -> Result<u8> {
         Command::Run(args) => run::run(args, global),
         Command::Resume(args) => run::resume(args, global),
         Command::Report(args) => report::report(args, global),
+        Command::Fit(args) => fit::fit(args, global),
         Command::Pick(args) => pick::pick(args, global),
         Command::Compare(args) => compare::compare(args, global),
         Command::Route(args) => route::route(args, global),

@@ -25,6 +25,7 @@ fn text_of(of: Schema) -> Result<String> {
         Schema::History => text::<super::history::History>(),
         Schema::Trends => text::<super::history::Trends>(),
         Schema::Pilot => text::<super::pilot::Pilot>(),
+        Schema::Fit => text::<super::fit::FitTable>(),
         Schema::Pick => text::<crate::judge::analysis::pick::Pick>(),
         Schema::Compare => text::<crate::judge::analysis::compare::Comparison>(),
         Schema::Route => text::<crate::judge::analysis::route::Route>(),

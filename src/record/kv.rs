@@ -9,6 +9,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::blocks::BlockType;
+
 /// llama.cpp allocates cells in multiples of this.
 pub const CELL_PADDING: u64 = 256;
 
@@ -29,8 +31,12 @@ fn is_zero(bytes: &u64) -> bool {
     *bytes == 0
 }
 
+fn is_none(heads: &u32) -> bool {
+    *heads == 0
+}
+
 /// Layers that are alike.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KvGroup {
     /// How many.
     pub layers: u32,
@@ -38,9 +44,36 @@ pub struct KvGroup {
     pub k_values: u32,
     /// Values of V for each token and layer; 0 where K and V are kept as one (multi-head latent attention).
     pub v_values: u32,
+    /// Heads of K; 0 where that was not written down. Only cache types with bytes before each row need it.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub k_heads: u32,
     /// Tokens that the layers look back; `None`: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<u32>,
+}
+
+impl KvGroup {
+    /// K of one layer: a row for each cell and head.
+    fn k_bytes(&self, cells: u64, name: &str) -> Result<u64, KvError> {
+        if !has_row_head(name) {
+            return Ok(cells.saturating_mul(row_bytes(self.k_values, name)?));
+        }
+        if self.k_heads == 0 || !self.k_values.is_multiple_of(self.k_heads) {
+            return Err(KvError::Missing("how many heads of K it has"));
+        }
+        let rows = cells.saturating_mul(u64::from(self.k_heads));
+        rows_bytes(rows, self.k_values / self.k_heads, name)
+    }
+
+    /// V of one layer. ik_llama.cpp allocates it as one row.
+    fn v_bytes(&self, cells: u64, name: &str) -> Result<u64, KvError> {
+        if self.v_values == 0 {
+            return Ok(0);
+        }
+        let head = BlockType::named(name).map_or(0, |kind| kind.row);
+        let row = row_bytes(self.v_values, name)? - head;
+        Ok(cells.saturating_mul(row).saturating_add(head))
+    }
 }
 
 /// What a server's command line says about its cache.
@@ -63,6 +96,28 @@ impl<'a> KvUse<'a> {
     pub const fn new(context: u32, k: &'a str, v: &'a str) -> Self {
         Self { context, k, v, ubatch: DEFAULT_UBATCH, full_window: false }
     }
+
+    /// Cells of a layer that looks back over a window, or over everything.
+    pub fn cells(&self, window: Option<u32>) -> u64 {
+        let cells = u64::from(self.context).next_multiple_of(CELL_PADDING);
+        match window.filter(|_| !self.full_window) {
+            Some(window) => {
+                cells.min(u64::from(window).saturating_add(self.ubatch)).next_multiple_of(CELL_PADDING)
+            }
+            None => cells,
+        }
+    }
+}
+
+/// A pool of pages that requests share, as vLLM and SGLang have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pool {
+    /// Tokens of a page.
+    pub page: u64,
+    /// Bytes of a value.
+    pub value_bytes: u64,
+    /// Tokens that are computed at once, where layers with a window keep no more than they need.
+    pub batch: Option<u64>,
 }
 
 /// Bytes of a KV cache.
@@ -111,36 +166,55 @@ pub enum KvError {
     },
 }
 
-/// Values in a block and its bytes, by cache type (ggml's block layouts: scales and packed values together).
-const BLOCKS: &[(&str, u64, u64)] = &[
-    ("f32", 1, 4),
-    ("f16", 1, 2),
-    ("bf16", 1, 2),
-    ("q8_0", 32, 34),
-    ("q5_1", 32, 24),
-    ("q5_0", 32, 22),
-    ("q4_1", 32, 20),
-    ("q4_0", 32, 18),
-    ("iq4_nl", 32, 18),
-];
-
 /// Bytes of `values` values in a cache type.
 ///
 /// # Errors
 /// For an unknown type, or when the values do not fill whole blocks.
 pub fn row_bytes(values: u32, name: &str) -> Result<u64, KvError> {
-    let block = BLOCKS.iter().find(|(known, ..)| *known == name);
-    let &(_, size, bytes) = block.ok_or_else(|| KvError::Type(name.to_owned()))?;
-    if !u64::from(values).is_multiple_of(size) {
+    rows_bytes(1, values, name)
+}
+
+/// Bytes of so many rows of `values` values each.
+fn rows_bytes(rows: u64, values: u32, name: &str) -> Result<u64, KvError> {
+    let kind = BlockType::named(name).ok_or_else(|| KvError::Type(name.to_owned()))?;
+    if !u64::from(values).is_multiple_of(kind.values) {
         return Err(KvError::Row { values, name: name.to_owned() });
     }
-    Ok(u64::from(values) / size * bytes)
+    // Saturating: a damaged file must not make the sum wrap.
+    Ok(kind.rows(rows, u64::from(values)).unwrap_or(u64::MAX))
+}
+
+/// Whether the type puts bytes of its own before each row, so that rows must be known one by one.
+fn has_row_head(name: &str) -> bool {
+    BlockType::named(name).is_some_and(|kind| kind.row > 0)
 }
 
 impl KvShape {
     /// Whether K and V are kept as one: how engines store that differs.
     pub fn is_latent(&self) -> bool {
         self.groups.iter().any(|group| group.v_values == 0)
+    }
+
+    /// Bytes that a request of this length takes of a pool of pages.
+    ///
+    /// Formula: for each layer whole pages x (K + V) x bytes of a value. vLLM's manager of several kinds of layers keeps
+    /// for a window at most window - 1 + one batch tokens, and one page more (`SlidingWindowSpec`); a pool without one
+    /// (`batch` `None`) keeps everything.
+    pub fn paged_bytes(&self, context: u32, pool: Pool) -> u64 {
+        let pages = |tokens: u64| tokens.div_ceil(pool.page.max(1));
+        let layer = |group: &KvGroup| {
+            let all = pages(context.into());
+            let pages = match (group.window, pool.batch) {
+                (Some(window), Some(batch)) => {
+                    all.min(pages(u64::from(window).saturating_sub(1).saturating_add(batch)) + 1)
+                }
+                _ => all,
+            };
+            let values = u64::from(group.k_values).saturating_add(group.v_values.into());
+            let token = values.saturating_mul(pool.value_bytes).saturating_mul(group.layers.into());
+            pages.saturating_mul(pool.page).saturating_mul(token)
+        };
+        self.groups.iter().fold(self.state_bytes, |sum, group| sum.saturating_add(layer(group)))
     }
 
     /// Bytes of the cache of one slot.
@@ -151,20 +225,12 @@ impl KvShape {
     /// # Errors
     /// For a cache type whose blocks are not known, or that the rows do not fill.
     pub fn bytes(&self, usage: KvUse<'_>) -> Result<KvBytes, KvError> {
-        let cells = u64::from(usage.context).next_multiple_of(CELL_PADDING);
         let mut bytes = KvBytes { k: 0, v: 0, state: self.state_bytes };
         for group in &self.groups {
-            let cells = match group.window.filter(|_| !usage.full_window) {
-                Some(window) => {
-                    cells.min(u64::from(window).saturating_add(usage.ubatch)).next_multiple_of(CELL_PADDING)
-                }
-                None => cells,
-            };
-            // Saturating: a damaged file must not make the sum wrap.
-            let rows = u64::from(group.layers).saturating_mul(cells);
-            let add = |sum: u64, row: u64| sum.saturating_add(rows.saturating_mul(row));
-            bytes.k = add(bytes.k, row_bytes(group.k_values, usage.k)?);
-            bytes.v = add(bytes.v, row_bytes(group.v_values, usage.v)?);
+            let cells = usage.cells(group.window);
+            let layers = u64::from(group.layers);
+            bytes.k = bytes.k.saturating_add(layers.saturating_mul(group.k_bytes(cells, usage.k)?));
+            bytes.v = bytes.v.saturating_add(layers.saturating_mul(group.v_bytes(cells, usage.v)?));
         }
         Ok(bytes)
     }

@@ -3,6 +3,7 @@
 //! Nothing here measures or judges, and nothing but the journal does I/O.
 
 mod arm;
+pub mod blocks;
 mod case;
 mod decision;
 mod distributions;

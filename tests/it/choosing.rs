@@ -144,7 +144,7 @@ fn a_slower_run_fails_only_when_asked_to() {
 fn the_kv_formula_gives_what_the_published_servers_logged() {
     // SmolLM2-135M: 30 layers, 3 KV heads of 64 values. The log rounds to hundredths of a MiB.
     let shape = KvShape {
-        groups: vec![KvGroup { layers: 30, k_values: 192, v_values: 192, window: None }],
+        groups: vec![KvGroup { layers: 30, k_values: 192, v_values: 192, ..KvGroup::default() }],
         ..KvShape::default()
     };
     let rounding = (0.005 * 1024.0 * 1024.0_f64).ceil() as u64;

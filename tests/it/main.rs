@@ -12,6 +12,7 @@ mod conversations;
 mod docs;
 mod engines;
 mod fault;
+mod fit;
 mod fuzz_seeds;
 mod journal_damage;
 mod judging;

@@ -390,7 +390,7 @@ mod tests {
 
     /// A model of 47 layers whose cache takes 2 KiB a token, layer and side in f16.
     fn model(layers: u32) -> ModelInfo {
-        let group = KvGroup { layers, k_values: 1024, v_values: 1024, window: None };
+        let group = KvGroup { layers, k_values: 1024, v_values: 1024, ..KvGroup::default() };
         ModelInfo {
             name: "m".into(),
             weights: "Q4_K_M".into(),

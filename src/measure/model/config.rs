@@ -75,6 +75,10 @@ fn metadata(config: &Keys<'_>) -> Metadata {
     let heads = config.number(&["num_attention_heads", "n_head"]);
     let width = config.number(&["head_dim"]);
     let kinds = config.texts("layer_types");
+    // Compressed K and V: one row for all heads, and beside it what carries the position.
+    let rank = config.number(&["kv_lora_rank"]);
+    let latent = rank.and_then(|rank| rank.checked_add(config.number(&["qk_rope_head_dim"])?));
+    let kv_heads = config.number(&["num_key_value_heads", "num_kv_heads"]);
     let context = config.number(&["max_position_embeddings", "n_positions", "max_seq_len", "n_ctx"]);
     Metadata {
         name: config.text("_name_or_path"),
@@ -84,8 +88,8 @@ fn metadata(config: &Keys<'_>) -> Metadata {
         block_count: layers,
         embedding_length: config.number(&["hidden_size", "n_embd", "d_model"]),
         head_count: heads.into_iter().collect(),
-        head_count_kv: config.number(&["num_key_value_heads", "num_kv_heads"]).into_iter().collect(),
-        key_length: width,
+        head_count_kv: latent.map(|_| 1).or(kv_heads).into_iter().collect(),
+        key_length: latent.or(width),
         value_length: config.number(&["v_head_dim"]).or(width),
         // Llama 4's windows are chunks, and cached as windows are.
         sliding_window: config
@@ -93,7 +97,10 @@ fn metadata(config: &Keys<'_>) -> Metadata {
             .filter(|_| config.slides()),
         sliding_window_pattern: slides(config, layers, &kinds),
         shared_kv_layers: config.number(&["num_kv_shared_layers"]),
-        kv_lora_rank: config.number(&["kv_lora_rank"]),
+        kv_lora_rank: rank,
+        key_length_mla: latent.and(config.number(&["qk_nope_head_dim"])),
+        value_length_mla: latent.and(config.number(&["v_head_dim"])),
+        indexer_key_length: config.number(&["index_head_dim"]),
         has_unknown_state: is_recurrent(config, &kinds),
         ..Metadata::default()
     }
@@ -233,7 +240,7 @@ mod tests {
     use crate::record::kv::{KvError, KvGroup, KvShape, KvUse};
 
     fn group(layers: u32, values: u32, window: Option<u32>) -> KvGroup {
-        KvGroup { layers, k_values: values, v_values: values, window }
+        KvGroup { layers, k_values: values, v_values: values, k_heads: values / 64, window }
     }
 
     fn shape(text: &str) -> Result<KvShape, KvError> {

@@ -1,6 +1,8 @@
 //! Where models and engine binaries come from: paths, a Hub, pinned packages, derived quants.
 
+mod compute;
 pub mod config;
+mod contents;
 mod derive;
 mod fetch;
 pub(crate) mod folder;
@@ -8,19 +10,26 @@ pub mod gguf;
 mod hub;
 pub mod kv;
 mod located;
+mod offers;
 pub mod packages;
 mod parts;
+mod placement;
 mod quant_name;
 mod rope;
+mod safetensors;
 mod sources;
 mod split_name;
 mod store;
 mod trained;
 mod witness;
 
+pub use compute::{ComputeUse, compute_bytes, is_checked};
+pub use contents::{Contents, KindShare, LayerBytes};
 pub use derive::DERIVABLE;
 pub use hub::{DEFAULT_ENDPOINT, Hub, HubError, Reference};
 pub use located::{EngineFiles, Location, ModelFile};
+pub use offers::{Form, Offered, Offering, Unread, offering};
+pub use placement::{Demand, Fit, longest_context};
 pub(crate) use sources::unhashed_bytes;
 pub use sources::{
     file_witness, kv_shape, local_weights, locate_server, locate_weights, server, server_witness, weights,

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::record::TrainedContext;
 
 impl TrainedContext {
-    pub(super) fn of(metadata: &Metadata) -> Option<Self> {
+    pub(crate) fn of(metadata: &Metadata) -> Option<Self> {
         let tokens = metadata.context_length.filter(|&tokens| tokens > 0)?;
         Some(Self { tokens, scaled: metadata.scaled_context.filter(|&scaled| scaled > tokens) })
     }

@@ -157,7 +157,7 @@ fn model(weights: &str, derived: bool) -> ModelInfo {
         bytes: 98_765_432,
         // 30 layers of 3 KV heads of 64 values: 11,520 bytes a token and side in f16, as `launch` has it.
         kv: Some(KvShape {
-            groups: vec![KvGroup { layers: 30, k_values: 192, v_values: 192, window: None }],
+            groups: vec![KvGroup { layers: 30, k_values: 192, v_values: 192, ..KvGroup::default() }],
             state_bytes: 0,
         }),
         kv_unknown: None,

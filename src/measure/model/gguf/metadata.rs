@@ -56,6 +56,10 @@ pub struct Metadata {
     pub leading_dense: Option<u64>,
     /// Width of the feed-forward network: one number for all layers, or one a layer.
     pub feed_forward: Vec<u64>,
+    /// Width of the feed-forward network of one expert: one number for all layers, or one a layer.
+    pub expert_feed_forward: Vec<u64>,
+    /// Experts that each token goes through.
+    pub experts_used: Option<u64>,
     /// Whether it has recurrent layers of whose state nothing more is known (`config.json` alone).
     pub has_unknown_state: bool,
     /// Width of the state of recurrent layers.
@@ -80,6 +84,8 @@ pub struct Metadata {
     pub split_no: Option<u64>,
     /// Files that the model is split into.
     pub split_count: Option<u64>,
+    /// `general.alignment`: tensors begin at multiples of it (bytes).
+    pub alignment: Option<u64>,
     /// The chat template.
     pub chat_template: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Metadata of a GGUF file: header and key-value pairs, never tensors.
+//! The header of a GGUF file: key-value pairs and what tensors there are, never their values.
 //!
 //! Format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>, versions 2 and 3, little-endian.
 //! A file may be hostile: every count and length is bounded before anything is read for it.
@@ -12,22 +12,40 @@ use crate::error::{Context, Error, Result};
 mod metadata;
 mod parse;
 mod quants;
+mod source;
+mod tensors;
 
 pub use metadata::Metadata;
-pub use parse::{GgufError, parse};
+pub use parse::{Arrays, GgufError, Header, parse, parse_header};
 pub use quants::{is_standard_quant, quant_name};
+pub use source::{Source, Spans, Stream};
+pub use tensors::{Tensor, Tensors};
 
 /// Reads a file's metadata.
 ///
 /// # Errors
 /// When the file cannot be opened or is no readable GGUF file; the source is a [`GgufError`].
 pub fn read(path: &Path) -> Result<Metadata> {
+    parse(open(path)?).map_err(|source| unreadable(path, source))
+}
+
+/// Reads a file's metadata and what tensors it has.
+///
+/// # Errors
+/// When the file cannot be opened or is no readable GGUF file; the source is a [`GgufError`].
+pub fn read_header(path: &Path) -> Result<Header> {
+    parse_header(Stream(open(path)?), &Arrays::new()).map_err(|source| unreadable(path, source))
+}
+
+fn open(path: &Path) -> Result<BufReader<File>> {
     let file = File::open(path).context(|| format!("cannot open {}", path.display()))?;
-    parse(BufReader::with_capacity(1 << 16, file)).map_err(|source| {
-        Error::runtime(format!("{} is no readable GGUF file", path.display()))
-            .hint("a download may have been cut off: compare its size and SHA-256 with the publisher's")
-            .with_source(source)
-    })
+    Ok(BufReader::with_capacity(1 << 16, file))
+}
+
+fn unreadable(path: &Path, source: GgufError) -> Error {
+    Error::runtime(format!("{} is no readable GGUF file", path.display()))
+        .hint("a download may have been cut off: compare its size and SHA-256 with the publisher's")
+        .with_source(source)
 }
 
 /// Checks that the suite's name for the weights is what the file says.

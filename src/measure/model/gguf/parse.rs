@@ -1,9 +1,11 @@
-//! Reading the header and the key-value pairs.
+//! Reading the header: the key-value pairs, and what tensors there are.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use super::metadata::Metadata;
+use super::source::{Source, Stream};
+use super::tensors::{Tensor, Tensors};
 use crate::measure::model::rope;
 
 /// Key-value pairs that a file may have.
@@ -16,6 +18,14 @@ const MAX_TEXT: u64 = 4 << 20;
 const MAX_ELEMENTS: u64 = 1 << 24;
 /// Elements of an array that is kept (figures of each layer).
 const MAX_KEPT: u64 = 4096;
+/// Texts in an array that is worth knowing the length of.
+const LONG: u64 = 1024;
+/// Tensors that a file may have.
+const MAX_TENSORS: u64 = 1 << 20;
+/// Dimensions of a tensor (ggml has four).
+const MAX_DIMENSIONS: u32 = 8;
+/// Where tensors begin, in multiples of bytes, when the file does not say.
+const ALIGNMENT: u64 = 32;
 /// Arrays within arrays.
 const MAX_DEPTH: u8 = 4;
 /// Bytes of all metadata together (large vocabularies take tens of megabytes).
@@ -56,27 +66,41 @@ pub enum GgufError {
 /// # Errors
 /// When it is no GGUF file, is damaged, or ends too early.
 pub fn parse(reader: impl Read) -> Result<Metadata, GgufError> {
-    let mut reader = Reader(reader.take(MAX_BYTES));
-    if reader.bytes::<4>()? != *b"GGUF" {
-        return Err(GgufError::NotGguf);
-    }
-    let version = reader.u32()?;
-    if !(2..=3).contains(&version) {
-        return Err(GgufError::Version(version));
-    }
-    let _tensors = reader.u64()?;
-    let pairs = reader.count("the number of keys", MAX_PAIRS)?;
-    let mut kept = BTreeMap::new();
-    for _ in 0..pairs {
-        let length = reader.count("the length of a key", MAX_KEY)?;
-        let key = reader.text(length)?;
-        let kind = reader.u32()?;
-        let value = reader.value(kind, is_wanted(&key), 0)?;
-        if let Some(value) = value {
-            kept.insert(key, value);
-        }
-    }
-    Ok(from_pairs(kept))
+    let known = Arrays::new();
+    let mut reader = Reader::new(Stream(reader), &known);
+    reader.start()?;
+    reader.metadata()
+}
+
+/// What a file says before its tensors' values begin.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Header {
+    /// The key-value pairs.
+    pub metadata: Metadata,
+    /// The tensors.
+    pub tensors: Tensors,
+    /// Long arrays of texts that were read or passed over.
+    pub arrays: Arrays,
+}
+
+/// Long arrays of texts by their key: how many texts, and how many bytes they take.
+///
+/// Quants of one model have the same vocabulary. Where it is known from one file, it can be passed over in the next
+/// instead of being fetched; whoever does so checks that the header ends where the file's size says.
+pub type Arrays = BTreeMap<String, (u64, u64)>;
+
+/// Reads metadata and tensors from the start of a GGUF file, passing over the arrays that are known.
+///
+/// # Errors
+/// When it is no GGUF file, is damaged, or ends too early.
+pub fn parse_header(source: impl Source, known: &Arrays) -> Result<Header, GgufError> {
+    let mut reader = Reader::new(source, known);
+    let count = reader.start()?;
+    let metadata = reader.metadata()?;
+    let infos = (0..count).map(|_| reader.tensor()).collect::<Result<Vec<_>, _>>()?;
+    let alignment = metadata.alignment.unwrap_or(ALIGNMENT).max(1);
+    let start = reader.at.checked_next_multiple_of(alignment).unwrap_or(u64::MAX);
+    Ok(Header { metadata, tensors: Tensors::new(start, infos), arrays: reader.arrays })
 }
 
 /// Keys that [`Metadata`] holds; the architecture in front of some is not known yet.
@@ -88,6 +112,7 @@ fn is_wanted(key: &str) -> bool {
         "tokenizer.chat_template",
         "split.no",
         "split.count",
+        "general.alignment",
     ];
     const ENDS: &[&str] = &[
         ".context_length",
@@ -115,6 +140,8 @@ fn is_wanted(key: &str) -> bool {
         ".full_attention_interval",
         ".leading_dense_block_count",
         ".feed_forward_length",
+        ".expert_feed_forward_length",
+        ".expert_used_count",
         ".ssm.state_size",
         ".ssm.inner_size",
         ".ssm.group_count",
@@ -135,12 +162,74 @@ enum Kept {
     Real(f64),
 }
 
-struct Reader<R>(io::Take<R>);
+struct Reader<'a, S> {
+    source: S,
+    /// Bytes that were read or passed over.
+    at: u64,
+    known: &'a Arrays,
+    arrays: Arrays,
+}
 
-impl<R: Read> Reader<R> {
+impl<'a, S: Source> Reader<'a, S> {
+    fn new(source: S, known: &'a Arrays) -> Self {
+        Self { source, at: 0, known, arrays: Arrays::new() }
+    }
+
+    /// Reads up to the first key; returns how many tensors there are.
+    fn start(&mut self) -> Result<u64, GgufError> {
+        if self.bytes::<4>()? != *b"GGUF" {
+            return Err(GgufError::NotGguf);
+        }
+        let version = self.u32()?;
+        if !(2..=3).contains(&version) {
+            return Err(GgufError::Version(version));
+        }
+        self.count("the number of tensors", MAX_TENSORS)
+    }
+
+    fn metadata(&mut self) -> Result<Metadata, GgufError> {
+        let pairs = self.count("the number of keys", MAX_PAIRS)?;
+        let mut kept = BTreeMap::new();
+        for _ in 0..pairs {
+            let length = self.count("the length of a key", MAX_KEY)?;
+            let key = self.text(length)?;
+            let kind = self.u32()?;
+            let value = match kind {
+                ARRAY => self.array(is_wanted(&key), 0, Some(&key))?,
+                _ => self.value(kind, is_wanted(&key), 0)?,
+            };
+            if let Some(value) = value {
+                kept.insert(key, value);
+            }
+        }
+        Ok(from_pairs(kept))
+    }
+
+    fn tensor(&mut self) -> Result<Tensor, GgufError> {
+        let length = self.count("the length of a tensor's name", MAX_KEY)?;
+        let name = self.text(length)?;
+        let dimensions = self.u32()?;
+        if dimensions > MAX_DIMENSIONS {
+            let (what, limit) = ("the number of a tensor's dimensions", MAX_DIMENSIONS.into());
+            return Err(GgufError::TooLarge { what, value: dimensions.into(), limit });
+        }
+        let shape = (0..dimensions).map(|_| self.u64()).collect::<Result<Vec<_>, _>>()?;
+        Ok(Tensor { name, shape, number: self.u32()?, offset: self.u64()? })
+    }
+
+    /// Notes that so many bytes more are wanted.
+    fn advance(&mut self, length: u64) -> Result<(), GgufError> {
+        self.at = self.at.saturating_add(length);
+        if self.at > MAX_BYTES {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+        Ok(())
+    }
+
     fn bytes<const N: usize>(&mut self) -> Result<[u8; N], GgufError> {
         let mut bytes = [0; N];
-        self.0.read_exact(&mut bytes)?;
+        self.advance(N as u64)?;
+        self.source.take(&mut bytes)?;
         Ok(bytes)
     }
 
@@ -162,27 +251,27 @@ impl<R: Read> Reader<R> {
 
     /// Memory grows with what is really there, not with what the file promises.
     fn text(&mut self, length: u64) -> Result<String, GgufError> {
+        const PIECE: u64 = 1 << 16;
+        self.advance(length)?;
         let mut bytes = Vec::new();
-        let read = (&mut self.0).take(length).read_to_end(&mut bytes)?;
-        if read as u64 != length {
-            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        while (bytes.len() as u64) < length {
+            let from = bytes.len();
+            bytes.resize(from + (length - from as u64).min(PIECE) as usize, 0);
+            self.source.take(&mut bytes[from..])?;
         }
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     fn skip(&mut self, length: u64) -> Result<(), GgufError> {
-        let skipped = io::copy(&mut (&mut self.0).take(length), &mut io::sink())?;
-        if skipped != length {
-            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
-        }
-        Ok(())
+        self.advance(length)?;
+        Ok(self.source.skip(length)?)
     }
 
     /// Reads a value; keeps it when it is wanted and of a kind that can be kept.
     fn value(&mut self, kind: u32, wanted: bool, depth: u8) -> Result<Option<Kept>, GgufError> {
         match kind {
             STRING => self.string(wanted),
-            ARRAY => self.array(wanted, depth),
+            ARRAY => self.array(wanted, depth, None),
             FLOAT32 => Ok(Some(Kept::Real(f32::from_le_bytes(self.bytes()?).into())).filter(|_| wanted)),
             FLOAT64 => Ok(Some(Kept::Real(f64::from_le_bytes(self.bytes()?))).filter(|_| wanted)),
             _ => Ok(self.number(kind)?.filter(|_| wanted).map(|n| Kept::Numbers(vec![n]))),
@@ -199,27 +288,54 @@ impl<R: Read> Reader<R> {
         Ok(None)
     }
 
-    fn array(&mut self, wanted: bool, depth: u8) -> Result<Option<Kept>, GgufError> {
+    /// `key` is that of an array that stands in no other.
+    fn array(&mut self, wanted: bool, depth: u8, key: Option<&str>) -> Result<Option<Kept>, GgufError> {
         if depth >= MAX_DEPTH {
             return Err(GgufError::Nested);
         }
         let kind = self.u32()?;
         let length = self.count("the length of an array", MAX_ELEMENTS)?;
-        let mut numbers = Vec::new();
-        for _ in 0..length {
-            match kind {
-                STRING | ARRAY => {
-                    self.value(kind, false, depth + 1)?;
-                }
-                _ => {
-                    let number = self.number(kind)?;
-                    if wanted && length <= MAX_KEPT {
-                        numbers.extend(number);
-                    }
-                }
+        match (kind, key) {
+            (STRING, Some(key)) => self.texts(key, length).map(|()| None),
+            (STRING | ARRAY, _) => {
+                (0..length).try_for_each(|_| self.value(kind, false, depth + 1).map(drop))?;
+                Ok(None)
+            }
+            _ if wanted && length <= MAX_KEPT => self.numbers(kind, length),
+            _ => {
+                let size = size_of_number(kind).ok_or(GgufError::Type(kind))?;
+                self.skip(length * size)?;
+                Ok(None)
             }
         }
+    }
+
+    fn numbers(&mut self, kind: u32, length: u64) -> Result<Option<Kept>, GgufError> {
+        let mut numbers = Vec::new();
+        for _ in 0..length {
+            numbers.extend(self.number(kind)?);
+        }
         Ok((!numbers.is_empty()).then_some(Kept::Numbers(numbers)))
+    }
+
+    /// Passes over an array of texts, at once where its length is known.
+    fn texts(&mut self, key: &str, length: u64) -> Result<(), GgufError> {
+        let known = self.known.get(key).filter(|(count, _)| *count == length);
+        let bytes = match known {
+            Some(&(_, bytes)) => {
+                self.skip(bytes)?;
+                bytes
+            }
+            None => {
+                let from = self.at;
+                (0..length).try_for_each(|_| self.string(false).map(drop))?;
+                self.at - from
+            }
+        };
+        if length >= LONG {
+            self.arrays.insert(key.to_owned(), (length, bytes));
+        }
+        Ok(())
     }
 
     /// A number or truth value; `None` for one that is no natural number.
@@ -254,6 +370,17 @@ pub(super) const ARRAY: u32 = 9;
 const FLOAT32: u32 = 6;
 /// The format's number for a real number of 64 bits.
 const FLOAT64: u32 = 12;
+
+/// Bytes of a number or truth value of the format.
+const fn size_of_number(kind: u32) -> Option<u64> {
+    match kind {
+        0 | 1 | 7 => Some(1),
+        2 | 3 => Some(2),
+        4 | 5 | FLOAT32 => Some(4),
+        10 | 11 | FLOAT64 => Some(8),
+        _ => None,
+    }
+}
 
 /// What the kept pairs say of the model.
 fn from_pairs(mut pairs: BTreeMap<String, Kept>) -> Metadata {
@@ -309,6 +436,8 @@ fn from_pairs(mut pairs: BTreeMap<String, Kept>) -> Metadata {
         indexer_types: all("attention.indexer.types"),
         leading_dense: one("leading_dense_block_count"),
         feed_forward: all("feed_forward_length"),
+        expert_feed_forward: all("expert_feed_forward_length"),
+        experts_used: one("expert_used_count"),
         has_unknown_state: false,
         state_size: one("ssm.state_size"),
         state_inner_size: one("ssm.inner_size"),
@@ -321,6 +450,7 @@ fn from_pairs(mut pairs: BTreeMap<String, Kept>) -> Metadata {
         file_type: whole("general.file_type"),
         split_no: whole("split.no"),
         split_count: whole("split.count"),
+        alignment: whole("general.alignment"),
         architecture,
         chat_template,
     }

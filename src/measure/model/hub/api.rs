@@ -201,6 +201,17 @@ pub(super) struct Resume {
     pub etag: Option<String>,
 }
 
+/// Which bytes of a file are asked for.
+#[derive(Debug, Clone, Copy)]
+enum Wanted<'a> {
+    /// All of them.
+    Whole,
+    /// From where a download broke off.
+    Rest(&'a Resume),
+    /// From one offset to another, which is not wanted any more.
+    Span(u64, u64),
+}
+
 /// Asks a Hub.
 pub(super) struct Api<'a> {
     hub: &'a Hub,
@@ -236,7 +247,7 @@ impl<'a> Api<'a> {
             path.extend(["revision", &reference.revision]);
         }
         url.set_query(Some("blobs=true"));
-        let mut response = self.get(url, None).await?;
+        let mut response = self.get(url, Wanted::Whole).await?;
         if !response.status().is_success() {
             return Err(refusal(response.status()));
         }
@@ -258,8 +269,49 @@ impl<'a> Api<'a> {
         path: &str,
         from: Option<&Resume>,
     ) -> Result<Response, HubError> {
-        let place = reference.repo.split('/').chain(["resolve", commit]).chain(path.split('/'));
-        self.get(self.url(place)?, from).await
+        self.get(self.place(reference, commit, path)?, from.map_or(Wanted::Whole, Wanted::Rest)).await
+    }
+
+    /// The bytes of a file of a commit from one offset up to another; what a server without ranges sends before them
+    /// is thrown away.
+    pub(super) async fn span(
+        &self,
+        reference: &Reference,
+        commit: &str,
+        path: &str,
+        span: (u64, u64),
+    ) -> Result<Vec<u8>, HubError> {
+        let (from, to) = span;
+        let mut response = self.get(self.place(reference, commit, path)?, Wanted::Span(from, to)).await?;
+        let mut before = match response.status() {
+            StatusCode::PARTIAL_CONTENT => 0,
+            StatusCode::OK => from,
+            status => return Err(refusal(status)),
+        };
+        let wanted = usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX);
+        let mut bytes = Vec::new();
+        while bytes.len() < wanted {
+            let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error))? else {
+                break;
+            };
+            let skipped = before.min(chunk.len() as u64);
+            before -= skipped;
+            let rest = &chunk[skipped as usize..];
+            bytes.extend_from_slice(&rest[..rest.len().min(wanted - bytes.len())]);
+        }
+        if bytes.len() < wanted {
+            let why = format!("it stopped at {} of {wanted} bytes", bytes.len());
+            return Err(HubError::Unreachable { host: self.host(), why });
+        }
+        Ok(bytes)
+    }
+
+    fn place(&self, reference: &Reference, commit: &str, path: &str) -> Result<Url, HubError> {
+        self.url(reference.repo.split('/').chain(["resolve", commit]).chain(path.split('/')))
+    }
+
+    fn host(&self) -> String {
+        self.endpoint.host_str().unwrap_or("the hub").to_owned()
     }
 
     fn url<'s>(&self, segments: impl Iterator<Item = &'s str>) -> Result<Url, HubError> {
@@ -272,9 +324,9 @@ impl<'a> Api<'a> {
     }
 
     /// Follows redirects by itself: files lie on other hosts, and the token is for the endpoint alone.
-    async fn get(&self, mut url: Url, from: Option<&Resume>) -> Result<Response, HubError> {
+    async fn get(&self, mut url: Url, wanted: Wanted<'_>) -> Result<Response, HubError> {
         for _ in 0..MAX_HOPS {
-            let request = self.client.get(url.clone()).headers(self.headers(&url, from)?);
+            let request = self.client.get(url.clone()).headers(self.headers(&url, wanted)?);
             let response = request.send().await.map_err(|error| self.unreachable(&error))?;
             if !response.status().is_redirection() || response.status() == StatusCode::NOT_MODIFIED {
                 return Ok(response);
@@ -292,7 +344,7 @@ impl<'a> Api<'a> {
         Err(HubError::Address(format!("the hub redirects more than {MAX_HOPS} times")))
     }
 
-    fn headers(&self, url: &Url, from: Option<&Resume>) -> Result<HeaderMap, HubError> {
+    fn headers(&self, url: &Url, wanted: Wanted<'_>) -> Result<HeaderMap, HubError> {
         let value = |text: &str| {
             HeaderValue::from_str(text).map_err(|_| HubError::Address("a header cannot be sent".to_owned()))
         };
@@ -305,7 +357,10 @@ impl<'a> Api<'a> {
             bearer.set_sensitive(true);
             headers.insert(AUTHORIZATION, bearer);
         }
-        if let Some(from) = from {
+        if let Wanted::Span(from, to) = wanted {
+            headers.insert(RANGE, value(&format!("bytes={from}-{}", to.saturating_sub(1)))?);
+        }
+        if let Wanted::Rest(from) = wanted {
             headers.insert(RANGE, value(&format!("bytes={}-", from.offset))?);
             // A weak tag may not be used for ranges (RFC 9110, 13.1.5).
             if let Some(etag) = from.etag.as_deref().filter(|etag| !etag.starts_with("W/")) {
@@ -321,7 +376,7 @@ impl<'a> Api<'a> {
             || if error.is_timeout() { "no answer in time" } else { "the connection broke" }.to_owned(),
             chain,
         );
-        HubError::Unreachable { host: self.endpoint.host_str().unwrap_or("the hub").to_owned(), why }
+        HubError::Unreachable { host: self.host(), why }
     }
 }
 

@@ -107,6 +107,20 @@ pub(super) fn choose<'a>(
     }
 }
 
+/// Every model that a reference without a quant offers: each GGUF file, else the whole repository. What cannot be chosen
+/// says why.
+pub(super) fn all<'a>(listing: &'a Listing, selector: Option<&str>) -> Vec<Result<Chosen<'a>, ChoiceError>> {
+    if selector.is_some() {
+        return vec![choose(listing, selector, "")];
+    }
+    let models: Vec<&str> =
+        listing.files.iter().map(|file| file.path.as_str()).filter(|path| is_model(path)).collect();
+    match models.as_slice() {
+        [] => vec![whole(listing)],
+        models => models.iter().map(|path| with_parts(listing, path)).collect(),
+    }
+}
+
 /// Whether a quant is the wanted one, however it is written (`fp16`, `q4_k_m`).
 fn same(own: &str, wanted: &str) -> bool {
     own.eq_ignore_ascii_case(wanted) || quant_name::in_name(wanted).is_some_and(|wanted| wanted == own)

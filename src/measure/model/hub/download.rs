@@ -18,7 +18,7 @@ use crate::error::{Context, Error, Result};
 use crate::measure::model::store::{Step, Store, file_name, sha256_of, sync_dir};
 
 /// Attempts in a row that may bring nothing.
-const FRUITLESS: u32 = 4;
+pub(super) const FRUITLESS: u32 = 4;
 
 /// A file that is not all here.
 #[derive(Debug)]

@@ -19,10 +19,12 @@ use crate::error::{Context, Error, Result};
 mod api;
 mod choose;
 mod download;
+mod headers;
 pub(super) mod place;
 mod reference;
 
 pub use api::HubError;
+pub(super) use headers::{Remote, RemoteForm, look};
 pub use place::{DEFAULT_ENDPOINT, Hub};
 pub use reference::Reference;
 

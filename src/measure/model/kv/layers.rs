@@ -83,7 +83,8 @@ impl<'a> Model<'a> {
         } else {
             values(kv_heads, width(metadata.value_length, metadata.value_length_swa)?)?
         };
-        Ok(Some(KvGroup { layers: 1, k_values, v_values, window }))
+        let k_heads = u32::try_from(kv_heads).map_err(|_| KvError::Senseless("number of heads"))?;
+        Ok(Some(KvGroup { layers: 1, k_values, v_values, k_heads, window }))
     }
 
     /// Whether only the compressed K and V are kept, as one. Files from before that was possible hold the ranks, too,
@@ -106,8 +107,9 @@ impl<'a> Model<'a> {
         let Some(width) = self.metadata.indexer_key_length.filter(|width| *width > 0) else {
             return Ok(None);
         };
-        let group =
-            |v_values| Ok(Some(KvGroup { layers: 1, k_values: values(1, width)?, v_values, window: None }));
+        let group = |v_values| {
+            Ok(Some(KvGroup { layers: 1, k_values: values(1, width)?, v_values, k_heads: 1, window: None }))
+        };
         match self.architecture {
             "deepseek32" => group(0),
             "glm-dsa" if self.has_own_indexer(layer) => group(0),

@@ -148,7 +148,7 @@ fn layers_without_kv_heads_take_nothing() {
     let mut hybrid = qwen();
     hybrid.head_count_kv = (0..24).map(|layer| if layer % 4 == 3 { 2 } else { 0 }).collect();
     let shape = KvShape::of(&hybrid).unwrap();
-    assert_eq!(shape.groups, [KvGroup { layers: 6, k_values: 128, v_values: 128, window: None }]);
+    assert_eq!(shape.groups, [KvGroup { layers: 6, k_values: 128, v_values: 128, k_heads: 2, window: None }]);
 }
 
 /// A model of equal layers of 8 KV heads of 128.
@@ -311,6 +311,123 @@ fn latent_attention_keeps_one_compressed_row_and_an_indexer_its_keys() {
     assert_eq!(bytes(&few, 4096, "f16", "f16").total(), 4096 * (78 * 576 + 3 * 128) * 2);
     let minimax = Metadata { leading_dense: Some(3), ..indexed(plain("minimax-m3", 60)) };
     assert_eq!(bytes(&minimax, 256, "f16", "f16").total(), 256 * 2 * (60 * 2 * 1024 + 57 * 2 * 128));
+}
+
+/// Models whose header and log were published together, and what the log said (K and V together, state; MiB).
+///
+/// The rows of docs/choosing.md, section "Families".
+#[test]
+fn what_published_logs_say_is_the_formula() {
+    let qwen35 = |layers, inner| Metadata {
+        architecture: Some("qwen35".into()),
+        block_count: Some(layers),
+        embedding_length: Some(5120),
+        head_count: vec![24],
+        head_count_kv: vec![4],
+        key_length: Some(256),
+        value_length: Some(256),
+        full_attention_interval: Some(4),
+        state_size: Some(128),
+        state_inner_size: Some(inner),
+        state_groups: Some(16),
+        conv_kernel: Some(4),
+        ..Metadata::default()
+    };
+    let qwen35moe =
+        Metadata { architecture: Some("qwen35moe".into()), head_count_kv: vec![2], ..qwen35(40, 4096) };
+    let gpt_oss = Metadata {
+        architecture: Some("gpt-oss".into()),
+        block_count: Some(24),
+        embedding_length: Some(2880),
+        head_count: vec![64],
+        head_count_kv: vec![8],
+        key_length: Some(64),
+        value_length: Some(64),
+        sliding_window: Some(128),
+        ..Metadata::default()
+    };
+    let lfm2 = Metadata {
+        architecture: Some("lfm2".into()),
+        block_count: Some(16),
+        embedding_length: Some(2048),
+        head_count: vec![32],
+        head_count_kv: vec![0, 0, 8, 0, 0, 8, 0, 0, 8, 0, 8, 0, 8, 0, 8, 0],
+        short_conv: Some(3),
+        ..Metadata::default()
+    };
+    let deepseek = Metadata {
+        architecture: Some("deepseek2".into()),
+        block_count: Some(61),
+        embedding_length: Some(7168),
+        head_count: vec![128],
+        head_count_kv: vec![1],
+        key_length: Some(576),
+        value_length: Some(512),
+        kv_lora_rank: Some(512),
+        key_length_mla: Some(192),
+        value_length_mla: Some(128),
+        ..Metadata::default()
+    };
+    for (name, metadata, context, k, kv_mib, state_mib) in [
+        ("Qwen3.5 27B", qwen35(64, 6144), 24_576, "f16", 1536.00, 149.62),
+        ("Qwen3.5 9B", qwen35(32, 4096), 8192, "f16", 256.00, 50.25),
+        ("Qwen3.5 35B-A3B", qwen35moe, 256, "f16", 5.00, 251.25 / 4.0),
+        ("LFM2 1.2B", lfm2, 4096, "f16", 48.00, 0.16),
+        ("gpt-oss 20B", gpt_oss, 131_072, "f16", 3072.00 + 18.00, 0.0),
+        ("DeepSeek R1", deepseek, 32_768, "q8_0", 1166.62, 0.0),
+    ] {
+        let bytes = bytes(&metadata, context, k, k);
+        let (kv, state) = ((bytes.k + bytes.v) as f64 / MIB, bytes.state as f64 / MIB);
+        assert!((kv - kv_mib).abs() <= 0.006 && (state - state_mib).abs() <= 0.006, "{name}: {kv}, {state}");
+    }
+}
+
+/// Gemma 4 E2B: 35 layers, of which the last 20 use the cache of others; every fifth sees everything, with wider heads.
+#[test]
+fn layers_that_share_a_cache_take_it_once() {
+    let gemma4 = Metadata {
+        architecture: Some("gemma4".into()),
+        block_count: Some(35),
+        embedding_length: Some(1536),
+        head_count: vec![8],
+        head_count_kv: vec![1],
+        key_length: Some(512),
+        value_length: Some(512),
+        key_length_swa: Some(256),
+        value_length_swa: Some(256),
+        sliding_window: Some(512),
+        sliding_window_pattern: (0..35).map(|layer| u64::from(layer % 5 != 4)).collect(),
+        shared_kv_layers: Some(20),
+        ..Metadata::default()
+    };
+    let shape = KvShape::of(&gemma4).unwrap();
+    let full = KvUse { full_window: true, ..KvUse::new(2048, "f16", "f16") };
+    // The log of 2048 tokens with full-size windows: 12 MiB for 3 layers, 24 MiB for 12.
+    assert_eq!(shape.bytes(full).unwrap().total(), 36 << 20);
+}
+
+#[test]
+fn types_with_a_head_before_each_row_count_it_for_every_head_of_k() {
+    let shape = KvShape::of(&qwen()).unwrap();
+    let bytes = shape.bytes(KvUse::new(1024, "q8_KV", "q8_KV")).unwrap();
+    assert_eq!(bytes.k, 24 * 1024 * 2 * (64 + 8), "a row for each head and cell");
+    assert_eq!(bytes.v, 24 * (1024 * 128 + 8), "one row");
+    assert_eq!(shape.bytes(KvUse::new(1024, "q6_0", "q6_0")).unwrap().k, 24 * 1024 * (128 / 32 * 26));
+    let unknown = KvShape { groups: vec![KvGroup { k_heads: 0, ..shape.groups[0] }], ..shape };
+    assert!(matches!(unknown.bytes(KvUse::new(1024, "q8_KV", "f16")), Err(KvError::Missing(_))));
+}
+
+#[test]
+fn pages_hold_whole_requests() {
+    let pool = Pool { page: 16, value_bytes: 2, batch: Some(8192) };
+    let shape = KvShape::of(&qwen()).unwrap();
+    assert_eq!(shape.paged_bytes(1000, pool), 1008 * 24 * 256 * 2);
+    let windowed = KvShape::of(&gemma_like()).unwrap();
+    let kept = (511 + 8192_u64).div_ceil(16) + 1;
+    assert_eq!(windowed.paged_bytes(131_072, pool), (4 * 131_072 + 22 * kept * 16) * 512 * 2);
+    assert_eq!(windowed.paged_bytes(1024, pool), 26 * 1024 * 512 * 2);
+    let whole = Pool { page: 1, batch: None, ..pool };
+    assert_eq!(windowed.paged_bytes(131_072, whole), 26 * 131_072 * 512 * 2);
 }
 
 proptest! {

@@ -1,0 +1,121 @@
+//! What to mind of the table, and what would make it fit.
+
+use super::caches::Caches;
+use super::data::{FitTable, Fits, Row};
+use crate::judge::analysis::summary::MemoryKind;
+use crate::judge::analysis::words::{bytes, percent, thousands};
+use crate::measure::model::{Form, Offering};
+
+/// Every note, the most important first.
+pub(super) fn notes(table: &FitTable, offering: &Offering, caches: &Caches) -> Vec<String> {
+    let mut notes: Vec<String> = nearest_miss(table).into_iter().collect();
+    if let Some(why) = &table.kv_not_known {
+        notes.push(format!(
+            "the KV cache is not known ({why}): totals lack it; start the server once to see what it takes"
+        ));
+    }
+    notes.extend(table.quants.iter().filter_map(|quant| {
+        let mostly = quant.mostly.as_ref()?;
+        let share = quant.made_of.iter().find(|kind| kind.name == *mostly)?.share;
+        let (label, share) = (&quant.weights, percent(share));
+        Some(format!("{label} is that by name only: {share} of its weights are {mostly}"))
+    }));
+    if let Some(trained) = table.trained_context.filter(|trained| u64::from(table.context) > *trained) {
+        let (context, trained) = (thousands(table.context.into()), thousands(trained));
+        notes.push(format!(
+            "the model was made for {trained} tokens: at {context} every setting answers worse"
+        ));
+    }
+    notes.extend(prediction(offering));
+    notes.extend(table.unread.iter().map(|unread| format!("{} was left out: {}", unread.file, unread.why)));
+    notes.push(scope(table, offering, caches));
+    notes
+}
+
+/// The setting that lacks the least, and what would make it fit.
+fn nearest_miss(table: &FitTable) -> Option<String> {
+    if table.rows.iter().any(|row| row.fits == Fits::Yes) {
+        return None;
+    }
+    let possible = |row: &&Row| row.kv_not_known.is_none() || table.kv_not_known.is_some();
+    let nearest = table.rows.iter().filter(possible).min_by_key(|row| row.total_bytes)?;
+    let short = bytes(nearest.total_bytes.saturating_sub(table.memory.bytes));
+    let nothing = if table.rows.iter().all(|row| row.fits == Fits::No) {
+        "nothing fits"
+    } else {
+        "nothing fits as a whole"
+    };
+    let (weights, k, v) = (&nearest.weights, &nearest.k, &nearest.v);
+    let cache = if k == v { k.clone() } else { format!("{k}/{v}") };
+    let mut ways = vec![format!("--memory {}", mebibytes(nearest.total_bytes))];
+    if let Some(context) = nearest.longest_context {
+        ways.push(format!("--context {context}"));
+    }
+    ways.extend(bits(table, nearest).map(|bits| format!("weights of {bits:.1} bits or fewer")));
+    Some(format!(
+        "{nothing}: nearest is {weights} with {cache} K/V, {short} too much; it would fit with {}",
+        ways.join(", or ")
+    ))
+}
+
+/// A number of whole MiB that is no less.
+fn mebibytes(bytes: u64) -> String {
+    format!("{}MiB", bytes.div_ceil(1 << 20))
+}
+
+/// Bits of a weight with which the rest would fit beside the weights.
+fn bits(table: &FitTable, row: &Row) -> Option<f64> {
+    let rest = row.total_bytes.saturating_sub(row.weights_bytes);
+    let left = table.memory.bytes.checked_sub(rest).filter(|left| *left > 0)?;
+    let bits = table.quants.iter().find(|quant| quant.file == row.file)?.bits_per_weight?;
+    let bits = (bits * left as f64 / row.weights_bytes as f64 * 10.0).floor() / 10.0;
+    (bits >= 1.0).then_some(bits)
+}
+
+/// Layers that only predict further tokens.
+fn prediction(offering: &Offering) -> Option<String> {
+    let offered = offering.offered.first().filter(|offered| offered.form == Form::File)?;
+    let count = offered.metadata.nextn_layers.filter(|count| *count > 0)? as usize;
+    let layers = &offered.contents.layers;
+    let last: u64 = layers.iter().rev().take(count).map(|layer| layer.all).sum();
+    let what = if count == 1 {
+        "its last layer predicts".to_owned()
+    } else {
+        format!("its last {count} layers predict")
+    };
+    Some(format!(
+        "{what} further tokens ({} in {}): they are counted among the weights, and have no cache unless they draft",
+        bytes(last),
+        offered.label
+    ))
+}
+
+/// What the figures are of.
+fn scope(table: &FitTable, offering: &Offering, caches: &Caches) -> String {
+    if caches.is_paged() {
+        let weights = "weights and the cache of one request";
+        return format!(
+            "totals are {weights}: what {} computes in is measured when it starts, and its pool takes the rest of the memory that it may use",
+            caches.name()
+        );
+    }
+    let mut text = format!(
+        "totals are {}'s buffers for one slot, batches of 512 and flash attention; the process and a card's driver take more",
+        caches.name()
+    );
+    if !table.compute_checked {
+        text += "; for this architecture the compute buffers are an estimate";
+    }
+    if table.memory.kind != MemoryKind::Main
+        && let Some(input) = offering.offered.first().map(|offered| offered.contents.main_bytes())
+    {
+        text += &format!(
+            "; the table of the vocabulary ({} in {}) lies in main memory",
+            bytes(input),
+            table.quants[0].weights
+        );
+    } else if offering.offered.iter().any(|offered| offered.contents.repacked_bytes > 0) {
+        text += "; weights include what is kept twice, in another order, for processors with AVX2";
+    }
+    text
+}

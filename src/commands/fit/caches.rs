@@ -1,0 +1,133 @@
+//! Cache types of an engine, and the bytes that a model's cache takes in them.
+
+use crate::cli::{FitArgs, FitEngine};
+use crate::error::{Error, Result, nearest};
+use crate::measure::model::{Form, Offering};
+use crate::record::kv::{KvError, KvShape, KvUse, Pool};
+
+/// What the engines of the llama family have, from the largest to the smallest.
+const LLAMA: &[&str] = &["f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"];
+const IK_LLAMA: &[&str] = &["f16", "bf16", "q8_0", "q8_KV", "q6_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"];
+const VLLM: &[&str] = &["auto", "fp8"];
+const SGLANG: &[&str] = &["auto", "fp8_e5m2"];
+
+/// Tokens of a page: vLLM's default, and SGLang's.
+const VLLM_PAGE: u64 = 16;
+const SGLANG_PAGE: u64 = 1;
+/// vLLM's `--max-num-batched-tokens` on cards with much memory; less on others.
+const VLLM_BATCH: u64 = 8192;
+
+/// The engine, and the types that are asked about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Caches {
+    pub engine: FitEngine,
+    /// K and V.
+    pub types: Vec<(String, String)>,
+}
+
+impl Caches {
+    /// What is asked for.
+    ///
+    /// # Errors
+    /// For an engine that does not read such weights, or a type that it does not have.
+    pub(super) fn of(args: &FitArgs, offering: &Offering) -> Result<Self> {
+        let form = offering.offered.first().map_or(Form::File, |offered| offered.form);
+        let engine = args.engine.unwrap_or(match form {
+            Form::File => FitEngine::LlamaCpp,
+            Form::Folder => FitEngine::Vllm,
+        });
+        let caches = Self { engine, types: Vec::new() };
+        match (form, caches.is_paged()) {
+            (Form::File, true) => Err(Error::usage(format!(
+                "what {} takes of a GGUF file is not known here",
+                caches.name()
+            ))
+            .hint("name the folder or repository with config.json and safetensors, or `--engine llama.cpp`")),
+            (Form::Folder, false) => Err(Error::usage(format!(
+                "{} reads GGUF files, and {} is a folder",
+                caches.name(),
+                args.model
+            ))
+            .hint("name a GGUF file or repository, or an engine that reads folders: vllm, sglang")),
+            _ => Ok(Self { types: caches.asked(&args.kv)?, ..caches }),
+        }
+    }
+
+    fn asked(&self, kv: &[String]) -> Result<Vec<(String, String)>> {
+        if kv.is_empty() {
+            return Ok(self.known().iter().map(|&name| (name.to_owned(), name.to_owned())).collect());
+        }
+        kv.iter()
+            .map(|text| {
+                let (k, v) = text.split_once('/').unwrap_or((text, text));
+                Ok((self.checked(k)?, self.checked(v)?))
+            })
+            .collect()
+    }
+
+    fn checked(&self, name: &str) -> Result<String> {
+        let known = self.known();
+        if known.contains(&name) {
+            return Ok(name.to_owned());
+        }
+        let error = Error::usage(format!("{} has no cache type `{name}`", self.name()));
+        Err(match nearest(name, known.iter().copied()) {
+            Some(near) => error.hint(format!("did you mean `{near}`?")),
+            None => error,
+        }
+        .hint(format!("it has {}", known.join(", "))))
+    }
+
+    fn known(&self) -> &'static [&'static str] {
+        match self.engine {
+            FitEngine::LlamaCpp => LLAMA,
+            FitEngine::IkLlama => IK_LLAMA,
+            FitEngine::Vllm => VLLM,
+            FitEngine::Sglang => SGLANG,
+        }
+    }
+
+    /// Whether requests share a pool of pages.
+    pub(super) const fn is_paged(&self) -> bool {
+        matches!(self.engine, FitEngine::Vllm | FitEngine::Sglang)
+    }
+
+    /// Whether logits are kept for every token of a batch.
+    pub(super) const fn keeps_all_logits(&self) -> bool {
+        matches!(self.engine, FitEngine::IkLlama)
+    }
+
+    /// Whether layers with a window keep the whole context: ik_llama.cpp does unless `--swa-compress` says otherwise.
+    pub(super) const fn keeps_whole_windows(&self) -> bool {
+        matches!(self.engine, FitEngine::IkLlama)
+    }
+
+    pub(super) const fn name(&self) -> &'static str {
+        match self.engine {
+            FitEngine::LlamaCpp => "llama.cpp",
+            FitEngine::IkLlama => "ik_llama.cpp",
+            FitEngine::Vllm => "vLLM",
+            FitEngine::Sglang => "SGLang",
+        }
+    }
+
+    /// Bytes of the cache for one request of a length. `label` says how the weights are stored: `auto` follows it.
+    ///
+    /// # Errors
+    /// For a type that the model's rows do not fill.
+    pub(super) fn bytes(&self, shape: &KvShape, usage: KvUse<'_>, label: &str) -> Result<u64, KvError> {
+        if !self.is_paged() {
+            return shape.bytes(usage).map(|bytes| bytes.total());
+        }
+        let value_bytes = match usage.k {
+            "auto" if label == "F32" => 4,
+            "auto" => 2,
+            _ => 1,
+        };
+        let pool = match self.engine {
+            FitEngine::Sglang => Pool { page: SGLANG_PAGE, value_bytes, batch: None },
+            _ => Pool { page: VLLM_PAGE, value_bytes, batch: Some(VLLM_BATCH) },
+        };
+        Ok(shape.paged_bytes(usage.context, pool))
+    }
+}
