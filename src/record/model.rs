@@ -29,6 +29,28 @@ pub struct ModelInfo {
     /// The longest context that it was made for, where its file says so; runs before it was kept have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trained: Option<TrainedContext>,
+    /// The type that most of its weights have, where `weights` promises another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mostly: Option<Mostly>,
+}
+
+/// What weights are, where their label says otherwise: a quant's own type needs rows of whole blocks, and quantisers take
+/// another type where a model has none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Mostly {
+    /// The type that most have, such as `iq4_nl`.
+    pub kind: String,
+    /// How many have it.
+    pub weights: u64,
+    /// How many there are.
+    pub of: u64,
+}
+
+impl Mostly {
+    /// Share of the weights that have the type (0 to 1).
+    pub fn share(&self) -> f64 {
+        self.weights as f64 / self.of.max(1) as f64
+    }
 }
 
 /// The longest context that a model was made for, as its file or `config.json` says.

@@ -151,6 +151,18 @@ fn an_unknown_architecture_has_weights_and_no_cache() {
 }
 
 #[test]
+fn a_plain_file_of_an_unknown_architecture_is_not_taken_for_a_plain_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let shape = tiny_gguf::Shape { architecture: "newmodel", ..TINY };
+    tiny_gguf::write(shape, &folder.path().join("new-F16.gguf"));
+    let table = data(&fit(folder.path(), &["new-F16.gguf", "--memory", "1GiB", "--json"]).output().unwrap());
+    assert_eq!(table["kv_not_known"], "no rule names the architecture `newmodel`");
+    assert!(
+        table["rows"][0].get("kv_bytes").is_none() && table["rows"][0]["weights_bytes"].as_u64().unwrap() > 0
+    );
+}
+
+#[test]
 fn a_folder_is_counted_in_pages() {
     let folder = tempfile::tempdir().unwrap();
     let config = r#"{"model_type": "qwen2", "hidden_size": 896, "num_attention_heads": 14, "num_hidden_layers": 24,
@@ -287,6 +299,52 @@ fn a_repository_is_read_by_its_headers_alone() {
         .env("HF_ENDPOINT", &address)
         .output();
     assert_eq!(data(&one.unwrap())["quants"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn all_parts_of_a_split_model_are_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = large(folder.path());
+    let name = |part| format!("F16/m-F16-0000{part}-of-00002.gguf");
+    let files = vec![(name(1), file.clone()), (name(2), file.clone())];
+    let (_hub, address) = start(Hub { files, ..Hub::default() });
+    let run = |model: &str| {
+        let args = [model, "--memory", "1GiB", "--cpu", "--json"];
+        fit(folder.path(), &args).env("HF_ENDPOINT", &address).output().unwrap()
+    };
+    let table = data(&run("hf:owner/repo"));
+    assert_eq!(table["quants"][0]["file_bytes"], 2 * file.len() as u64);
+    assert!(table["quants"][0]["weights_bytes"].as_u64().unwrap() > 19 * file.len() as u64 / 10, "{table}");
+    let (_hub, address) = start(Hub { files: vec![(name(1), file)], ..Hub::default() });
+    let out = fit(folder.path(), &["hf:owner/repo", "--memory", "1GiB"])
+        .env("HF_ENDPOINT", &address)
+        .output()
+        .unwrap();
+    assert!(stderr(&out).contains("lacks part 2"), "{}", stderr(&out));
+}
+
+#[test]
+fn a_repository_without_gguf_files_is_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = r#"{"model_type": "deepseek_v3", "num_hidden_layers": 61, "num_attention_heads": 128, "num_key_value_heads": 128,
+        "hidden_size": 7168, "kv_lora_rank": 512, "qk_rope_head_dim": 64, "qk_nope_head_dim": 128, "v_head_dim": 128,
+        "max_position_embeddings": 163840, "quantization_config": {"quant_method": "fp8"}, "torch_dtype": "bfloat16"}"#;
+    let head = r#"{"w":{"dtype":"F8_E4M3","shape":[512,1024],"data_offsets":[0,524288]}}"#;
+    let weights = [&(head.len() as u64).to_le_bytes(), head.as_bytes(), &vec![0; 1 << 19]].concat();
+    let cut = weights[..weights.len() - 1].to_vec();
+    let files =
+        |weights| vec![("config.json".to_owned(), config.into()), ("model.safetensors".to_owned(), weights)];
+    let run = |weights| {
+        let (_hub, address) = start(Hub { files: files(weights), ..Hub::default() });
+        let args = ["hf:owner/repo", "--memory", "1TiB", "--context", "16k", "--json"];
+        fit(folder.path(), &args).env("HF_ENDPOINT", &address).output().unwrap()
+    };
+    let table = data(&run(weights));
+    assert_eq!((&table["engine"], &table["quants"][0]["weights"]), (&json!("vLLM"), &json!("fp8")));
+    assert_eq!(table["quants"][0]["bits_per_weight"], 8.0);
+    assert_eq!(table["rows"][0]["kv_bytes"], 61 * 16_384 * 576 * 2, "compressed K and V, as one");
+    let error = stderr(&run(cut));
+    assert!(error.contains("it ends at") && error.contains("cut off"), "{error}");
 }
 
 #[test]

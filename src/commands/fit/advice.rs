@@ -5,6 +5,7 @@ use super::data::{FitTable, Fits, Row};
 use crate::judge::analysis::summary::MemoryKind;
 use crate::judge::analysis::words::{bytes, percent, thousands};
 use crate::measure::model::{Form, Offering};
+use crate::record::kv::{KvShape, KvUse};
 
 /// Every note, the most important first.
 pub(super) fn notes(table: &FitTable, offering: &Offering, caches: &Caches) -> Vec<String> {
@@ -26,7 +27,7 @@ pub(super) fn notes(table: &FitTable, offering: &Offering, caches: &Caches) -> V
             "the model was made for {trained} tokens: at {context} every setting answers worse"
         ));
     }
-    notes.extend(prediction(offering));
+    notes.extend(prediction(table, offering));
     notes.extend(table.unread.iter().map(|unread| format!("{} was left out: {}", unread.file, unread.why)));
     notes.push(scope(table, offering, caches));
     notes
@@ -73,7 +74,7 @@ fn bits(table: &FitTable, row: &Row) -> Option<f64> {
 }
 
 /// Layers that only predict further tokens.
-fn prediction(offering: &Offering) -> Option<String> {
+fn prediction(table: &FitTable, offering: &Offering) -> Option<String> {
     let offered = offering.offered.first().filter(|offered| offered.form == Form::File)?;
     let count = offered.metadata.nextn_layers.filter(|count| *count > 0)? as usize;
     let layers = &offered.contents.layers;
@@ -83,8 +84,13 @@ fn prediction(offering: &Offering) -> Option<String> {
     } else {
         format!("its last {count} layers predict")
     };
+    let kv = KvUse::new(table.context, "f16", "f16");
+    let shape = KvShape::of_prediction(&offered.metadata).ok().flatten();
+    let drafting = shape
+        .and_then(|shape| shape.bytes(kv).ok())
+        .map_or_else(String::new, |cache| format!(", then {} in f16", bytes(cache.total())));
     Some(format!(
-        "{what} further tokens ({} in {}): they are counted among the weights, and have no cache unless they draft",
+        "{what} further tokens ({} in {}): they are counted among the weights, and have no cache unless they draft{drafting}",
         bytes(last),
         offered.label
     ))

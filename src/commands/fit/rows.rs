@@ -5,6 +5,7 @@ use super::caches::Caches;
 use super::data::{FitTable, Fits, Memory, Quant, Row, TensorKind, Unreadable};
 use crate::cli::FitArgs;
 use crate::judge::analysis::summary::MemoryKind;
+use crate::measure::model::kv::is_known;
 use crate::measure::model::{
     ComputeUse, Contents, Demand, Fit, Form, Offered, Offering, compute_bytes, is_checked, longest_context,
 };
@@ -66,7 +67,7 @@ fn quant(offered: &Offered) -> Quant {
         weights_bytes: contents.bytes,
         bits_per_weight: contents.bits_per_weight(),
         made_of: kinds.collect(),
-        mostly: contents.is_rather(&offered.label).map(|kind| kind.name.clone()),
+        mostly: contents.is_rather(&offered.label).map(|mostly| mostly.kind),
     }
 }
 
@@ -89,6 +90,13 @@ struct Needed {
 impl<'a> Sized<'a> {
     fn new(offered: &'a Offered, caches: &'a Caches, memory: &'a Memory, longest: u32) -> Self {
         let shape = KvShape::of(&offered.metadata).map_err(|error| error.to_string());
+        let shape = match (offered.form, offered.metadata.architecture.as_deref()) {
+            (Form::File, Some(name)) if !is_known(name) => {
+                shape.and(Err(format!("no rule names the architecture `{name}`")))
+            }
+            (Form::File, None) => Err("the file names no architecture".to_owned()),
+            _ => shape,
+        };
         Self { offered, contents: &offered.contents, shape, caches, memory, longest }
     }
 

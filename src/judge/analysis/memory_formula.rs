@@ -401,6 +401,7 @@ mod tests {
             kv: Some(KvShape { groups: vec![group], state_bytes: 0 }),
             kv_unknown: None,
             trained: None,
+            mostly: None,
         }
     }
 

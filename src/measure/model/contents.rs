@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::gguf::{Header, Tensor};
+use crate::record::Mostly;
+use crate::record::blocks::BlockType;
 
 /// Types of tensors that llama.cpp's processor backend (AVX2) keeps a second time, in another order.
 const REPACKED: &[&str] = &["q4_0", "q4_K", "iq4_nl", "mxfp4"];
@@ -73,8 +75,13 @@ impl Contents {
             }
         }
         contents.layers = layers.into_values().collect();
-        contents.kinds.sort_by(|a, b| b.values.cmp(&a.values).then_with(|| a.name.cmp(&b.name)));
+        contents.sort_kinds();
         contents
+    }
+
+    /// Puts the type that most values have first.
+    pub(super) fn sort_kinds(&mut self) {
+        self.kinds.sort_by(|a, b| b.values.cmp(&a.values).then_with(|| a.name.cmp(&b.name)));
     }
 
     fn add(&mut self, tensor: &Tensor, bytes: u64, layers: &mut BTreeMap<u64, LayerBytes>) {
@@ -121,12 +128,16 @@ impl Contents {
     ///
     /// A quant's own type needs rows of whole blocks; where a model has none, quantisers take another type, and keep the
     /// label. Labels of a publisher's own mixes promise nothing.
-    pub fn is_rather(&self, label: &str) -> Option<&KindShare> {
+    pub fn is_rather(&self, label: &str) -> Option<Mostly> {
         let most = self.kinds.first()?;
         let promised = promised(label)?;
-        let total: u64 = self.kinds.iter().map(|kind| kind.values).sum();
-        let share = self.kinds.iter().find(|kind| kind.name == promised).map_or(0, |kind| kind.values);
-        (share.saturating_mul(2) < total && most.name != promised).then_some(most)
+        let of = self.kinds.iter().fold(0_u64, |sum, kind| sum.saturating_add(kind.values));
+        let own = self.kinds.iter().find(|kind| kind.name == promised).map_or(0, |kind| kind.values);
+        (own.saturating_mul(2) < of && most.name != promised).then(|| Mostly {
+            kind: most.name.clone(),
+            weights: most.values,
+            of,
+        })
     }
 
     /// Bytes of the weights on a card, with every layer there: the table of the input stays in main memory, and is copied
@@ -144,7 +155,6 @@ impl Contents {
 
 /// The type that most weights of a label should have.
 fn promised(label: &str) -> Option<&'static str> {
-    use crate::record::blocks::BlockType;
     let upper = label.to_ascii_uppercase();
     let mix = MIXES.iter().find(|(start, _)| upper.starts_with(start)).map(|&(_, kind)| kind);
     mix.or_else(|| BlockType::named(&label.to_ascii_lowercase()).map(|kind| kind.name))
@@ -202,7 +212,7 @@ mod tests {
             tensor("blk.0.attn_q.weight", &[576, 576], 20),
             tensor("blk.0.attn_v.weight", &[1536, 64], 10),
         ]);
-        assert_eq!(found.is_rather("Q2_K").map(|kind| kind.name.as_str()), Some("iq4_nl"));
+        assert_eq!(found.is_rather("Q2_K").map(|mostly| mostly.kind).as_deref(), Some("iq4_nl"));
         assert_eq!(found.is_rather("UD-Q2_K_XL"), None, "a publisher's own mix");
         assert_eq!(found.is_rather("IQ4_NL"), None);
         assert_eq!(contents(Vec::new()).is_rather("Q2_K"), None);

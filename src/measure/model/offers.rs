@@ -7,9 +7,11 @@ use super::folder::{self, Found};
 use super::gguf::{self, Header, Metadata};
 use super::hub::{self, Reference, Remote, RemoteForm};
 use super::located::size_of;
+use super::safetensors::Stored;
 use super::store::{self, Store};
 use super::{config, packages, parts, quant_name, safetensors};
-use crate::error::{Context, Error, Result, chain};
+use crate::error::{Error, Result, chain};
+use crate::record::Mostly;
 
 /// What introduces a model of a Hub.
 const HUB: &str = "hf:";
@@ -91,10 +93,9 @@ fn of_remote(remote: Remote) -> Result<Offered, Unread> {
     let Remote { name, bytes, form } = remote;
     let offered = form.and_then(|form| match form {
         RemoteForm::Gguf(parts) => of_headers(&name, &parts),
-        RemoteForm::Folder(config, weights) => {
+        RemoteForm::Folder(config, tensors) => {
             let config = config::parse(&config).map_err(|error| chain(&error))?;
-            let contents = Contents { bytes: weights, ..Contents::default() };
-            Ok(of_config(&name, bytes, config, contents))
+            Ok(of_config(&name, bytes, config, stored(tensors)))
         }
     });
     offered.map_err(|why| Unread { file: name, why })
@@ -154,6 +155,13 @@ fn headers(path: &Path) -> Result<Vec<(Header, u64)>> {
     Ok(all)
 }
 
+/// The type that most weights of a file on this machine have, where the label promises another one; `None` also where
+/// that cannot be told.
+pub fn mostly(path: &Path, label: &str) -> Option<Mostly> {
+    let parts = if path.is_dir() { return None } else { headers(path).ok()? };
+    Contents::of_parts(&parts).is_rather(label)
+}
+
 fn of_headers(name: &str, parts: &[(Header, u64)]) -> Result<Offered, String> {
     for (number, (header, size)) in (1..).zip(parts) {
         let end = header.tensors.end();
@@ -184,7 +192,11 @@ fn of_folder(path: &Path) -> Result<Offered, Unread> {
             .into_iter()
             .filter(|file| file.extension().is_some_and(|end| end == "safetensors"))
             .collect();
-        Ok(of_config(&name, sizes.iter().sum(), config, stored(&weights)?))
+        let mut tensors = Vec::new();
+        for file in &weights {
+            tensors.extend(safetensors::read(file)?);
+        }
+        Ok(of_config(&name, sizes.iter().sum(), config, stored(tensors)))
     };
     read().map_err(|error| Unread { file: name.clone(), why: chain(&error) })
 }
@@ -200,17 +212,15 @@ fn of_config(name: &str, bytes: u64, config: config::Config, contents: Contents)
     }
 }
 
-fn stored(files: &[PathBuf]) -> Result<Contents> {
+fn stored(tensors: Vec<Stored>) -> Contents {
     let mut contents = Contents::default();
-    for file in files {
-        let tensors = safetensors::read(file).context(|| format!("cannot use {}", file.display()))?;
-        for tensor in tensors {
-            contents.bytes = contents.bytes.saturating_add(tensor.bytes);
-            contents.add_kind(&tensor.kind, tensor.values, tensor.bytes);
-        }
+    for tensor in tensors {
+        contents.bytes = contents.bytes.saturating_add(tensor.bytes);
+        contents.add_kind(&tensor.kind, tensor.values, tensor.bytes);
     }
-    contents.kinds.sort_by(|a, b| b.values.cmp(&a.values).then_with(|| a.name.cmp(&b.name)));
+    contents.sort_kinds();
     let plain = contents.kinds.iter().all(|kind| PLAIN.contains(&kind.name.as_str()));
-    contents.values = plain.then(|| contents.kinds.iter().map(|kind| kind.values).sum());
-    Ok(contents)
+    let values = || contents.kinds.iter().fold(0_u64, |sum, kind| sum.saturating_add(kind.values));
+    contents.values = plain.then(values);
+    contents
 }

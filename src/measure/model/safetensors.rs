@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, chain};
 
 /// Bytes that a header may have: the format's own limit.
 const MAX_HEADER: u64 = 100 << 20;
@@ -31,34 +31,40 @@ struct Entry {
     data_offsets: (u64, u64),
 }
 
-/// Reads which tensors a file holds.
-///
-/// # Errors
-/// When it cannot be read, is no such file, or ends before its last tensor does.
-pub(super) fn read(path: &Path) -> Result<Vec<Stored>> {
-    let failed = || format!("cannot read {}", path.display());
-    let mut file = File::open(path).context(failed)?;
-    let size = file.metadata().context(failed)?.len();
-    let mut length = [0; 8];
-    file.read_exact(&mut length)
-        .map_err(|error| damaged(path, "it is shorter than its header").with_source(error))?;
-    let length = u64::from_le_bytes(length);
-    if length > MAX_HEADER || length.saturating_add(8) > size {
-        return Err(damaged(path, "its header is longer than the file"));
-    }
-    let mut header = vec![0; length as usize];
-    file.read_exact(&mut header).context(failed)?;
-    let (tensors, end) =
-        parse(&header).map_err(|error| damaged(path, "its header is no JSON").with_source(error))?;
-    let end = end.saturating_add(length).saturating_add(8);
-    if end > size {
-        return Err(damaged(path, &format!("it ends at {size} of {end} bytes")));
-    }
-    Ok(tensors)
+/// Why a file's header is of no use.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum HeaderError {
+    /// There is no room for a header.
+    #[error("its header is longer than the file")]
+    Long,
+    /// The header is no JSON of that form.
+    #[error("its header is no JSON")]
+    Json(#[from] serde_json::Error),
+    /// Values are missing.
+    #[error("it ends at {size} of {end} bytes")]
+    Cut {
+        /// Bytes that are there.
+        size: u64,
+        /// Bytes that there should be.
+        end: u64,
+    },
 }
 
-/// The tensors of a header, and where the last one ends behind it.
-fn parse(header: &[u8]) -> serde_json::Result<(Vec<Stored>, u64)> {
+/// Bytes of the header behind the first eight, which are given, of a file of a size (bytes).
+///
+/// # Errors
+/// When the file is too short for it.
+pub(super) fn header_length(start: [u8; 8], size: u64) -> Result<u64, HeaderError> {
+    let length = u64::from_le_bytes(start);
+    let fits = length <= MAX_HEADER && length.saturating_add(8) <= size;
+    if fits { Ok(length) } else { Err(HeaderError::Long) }
+}
+
+/// The tensors that a header names, in a file of a size (bytes).
+///
+/// # Errors
+/// When it is no JSON of that form, or the file ends before its last tensor does.
+pub(super) fn tensors(header: &[u8], size: u64) -> Result<Vec<Stored>, HeaderError> {
     let entries: Map<String, Value> = serde_json::from_slice(header)?;
     let mut end = 0;
     let mut tensors = Vec::new();
@@ -69,11 +75,28 @@ fn parse(header: &[u8]) -> serde_json::Result<(Vec<Stored>, u64)> {
         let values = entry.shape.iter().fold(1_u64, |product, size| product.saturating_mul(*size));
         tensors.push(Stored { kind: entry.dtype, values, bytes: to.saturating_sub(from) });
     }
-    Ok((tensors, end))
+    let end = end.saturating_add(header.len() as u64).saturating_add(8);
+    if end > size { Err(HeaderError::Cut { size, end }) } else { Ok(tensors) }
 }
 
-fn damaged(path: &Path, why: &str) -> Error {
-    Error::runtime(format!("{} is no whole safetensors file: {why}", path.display()))
+/// Reads which tensors a file holds.
+///
+/// # Errors
+/// When it cannot be read, is no such file, or ends before its last tensor does.
+pub(super) fn read(path: &Path) -> Result<Vec<Stored>> {
+    let failed = || format!("cannot read {}", path.display());
+    let mut file = File::open(path).context(failed)?;
+    let size = file.metadata().context(failed)?.len();
+    let mut start = [0; 8];
+    file.read_exact(&mut start).map_err(|_| damaged(path, HeaderError::Long))?;
+    let length = header_length(start, size).map_err(|error| damaged(path, error))?;
+    let mut header = vec![0; length as usize];
+    file.read_exact(&mut header).context(failed)?;
+    tensors(&header, size).map_err(|error| damaged(path, error))
+}
+
+fn damaged(path: &Path, why: HeaderError) -> Error {
+    Error::runtime(format!("{} is no whole safetensors file: {}", path.display(), chain(&why)))
         .hint("a download may have been cut off: fetch it again")
 }
 

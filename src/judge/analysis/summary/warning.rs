@@ -134,6 +134,8 @@ pub enum WarningCode {
     KldListsShort,
     /// Weights are not the publisher's.
     DerivedWeights,
+    /// Most weights have another type than their label promises.
+    LabelMisleads,
     /// Speculation changes greedy replies beyond the noise.
     SpeculationNotLossless,
     /// A server sends other tool calls when it streams.
@@ -199,6 +201,7 @@ impl WarningCode {
             | Self::AttachedServer
             | Self::ServerNote
             | Self::DerivedWeights
+            | Self::LabelMisleads
             | Self::FewVisits
             | Self::FinishReasonContradicts
             | Self::Other => Severity::Info,

@@ -43,6 +43,7 @@ fn findings(run: &Run<'_>, summary: &Summary) -> Result<Vec<Finding>> {
     findings.extend(servers::beyond_trained(run));
     findings.extend(quality::short_lists(summary));
     findings.extend(servers::derived(summary));
+    findings.extend(servers::misleading_labels(summary));
     findings.extend(quality::not_lossless(run, summary));
     findings.extend(servers::streams(run));
     findings.extend(replies::findings(run));

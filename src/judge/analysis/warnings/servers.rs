@@ -70,6 +70,17 @@ pub(super) fn derived(summary: &Summary) -> Vec<Finding> {
     models.map(finding).collect()
 }
 
+/// Weights that are another type than their label says, such as a `Q2_K` of a model whose rows are no multiple of 256.
+pub(super) fn misleading_labels(summary: &Summary) -> Vec<Finding> {
+    let finding = |model: &ModelInfo| {
+        let mostly = model.mostly.as_ref()?;
+        let about = format!("the {} weights of {}", model.weights, model.name);
+        let finding = Finding::new(WarningCode::LabelMisleads).about(about).detail(&mostly.kind);
+        Some(finding.figure("share", mostly.share(), Unit::Share))
+    };
+    summary.models.iter().filter_map(finding).collect()
+}
+
 /// Tool calls that a server sends otherwise when it streams: it, not the model, makes some of them wrong.
 pub(super) fn streams(run: &Run<'_>) -> Vec<Finding> {
     let mut checked: BTreeMap<(&str, u32), (u32, u32)> = BTreeMap::new();
@@ -86,4 +97,37 @@ pub(super) fn streams(run: &Run<'_>) -> Vec<Finding> {
             .figure("cases", all, Unit::Cases)
     };
     checked.into_iter().filter(|(_, (different, _))| *different > 0).map(finding).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sentence;
+    use super::*;
+    use crate::judge::analysis::testing;
+    use crate::record::Mostly;
+
+    #[test]
+    fn a_label_that_misleads_is_named() {
+        let mut summary = testing::summary();
+        let mostly = Mostly { kind: "iq4_nl".into(), weights: 59, of: 100 };
+        let model = |mostly| ModelInfo {
+            name: "m".into(),
+            weights: "Q2_K".into(),
+            origin: "made up".into(),
+            derived: false,
+            sha256: String::new(),
+            bytes: 1,
+            kv: None,
+            kv_unknown: None,
+            trained: None,
+            mostly,
+        };
+        summary.models = vec![model(None), model(Some(mostly))];
+        let found = misleading_labels(&summary);
+        assert_eq!(found.len(), 1);
+        assert_eq!(
+            sentence(&found[0]),
+            "the Q2_K weights of m are that by name only: 59% of them are iq4_nl"
+        );
+    }
 }

@@ -86,6 +86,9 @@ pub(crate) fn sentence(finding: &Finding) -> String {
             "the lists behind the KLD at {context} tokens hold {} of the reference's probability: the true divergence is larger than shown; a larger top_k of coherence/kld shows more of it",
             share("listed")
         ),
+        Code::LabelMisleads => {
+            format!("{subject} are that by name only: {} of them are {detail}", share("share"))
+        }
         Code::DerivedWeights => format!("{subject} are not the publisher's: {detail}"),
         Code::SpeculationNotLossless => format!(
             "the speculation of {setting} is not lossless at {context} tokens: {} of {} greedy replies part from the reference's, \

@@ -191,6 +191,55 @@ pub(super) mod tests {
         assert_eq!(layers, [(3, 256, 128, Some(1024)), (1, 256, 128, None)]);
     }
 
+    /// A file with a vocabulary of `texts` tokens and one tensor of 64 x 32 values in `q8_0`.
+    fn with_vocabulary(texts: u64, file_type: u32) -> Vec<u8> {
+        let mut out = b"GGUF\x03\0\0\0".to_vec();
+        out.extend(1_u64.to_le_bytes());
+        out.extend(2_u64.to_le_bytes());
+        text(&mut out, "tokenizer.ggml.tokens");
+        out.extend(ARRAY.to_le_bytes());
+        out.extend(STRING.to_le_bytes());
+        out.extend(texts.to_le_bytes());
+        (0..texts).for_each(|number| text(&mut out, &number.to_string()));
+        text(&mut out, "general.file_type");
+        out.extend(4_u32.to_le_bytes());
+        out.extend(file_type.to_le_bytes());
+        text(&mut out, "blk.0.attn_q.weight");
+        out.extend(2_u32.to_le_bytes());
+        out.extend(64_u64.to_le_bytes());
+        out.extend(32_u64.to_le_bytes());
+        out.extend(8_u32.to_le_bytes());
+        out.extend(0_u64.to_le_bytes());
+        out.resize(out.len().next_multiple_of(32), 0);
+        out.extend([7; 32 * 2 * 34]);
+        out
+    }
+
+    #[test]
+    fn a_vocabulary_that_is_known_is_passed_over() {
+        let file = with_vocabulary(5000, 7);
+        let whole = parse_header(Stream(&file[..]), &Arrays::new()).unwrap();
+        assert_eq!(whole.tensors.all[0].bytes(), Some(32 * 2 * 34));
+        assert!(whole.tensors.ends_at(file.len() as u64));
+        assert_eq!(whole.arrays["tokenizer.ggml.tokens"].0, 5000);
+        // Another file: its beginning and its end are enough.
+        let other = with_vocabulary(5000, 2);
+        let mut spans = Spans::default();
+        spans.add(0, other[..200].to_vec());
+        assert!(parse_header(&mut spans, &whole.arrays).is_err());
+        let lacking = spans.lacking().unwrap();
+        assert!(lacking > 40_000, "{lacking}");
+        spans.add(lacking, other[lacking as usize..].to_vec());
+        let passed = parse_header(&mut spans, &whole.arrays).unwrap();
+        assert_eq!(passed.metadata.weights(), Some("Q4_0"));
+        assert_eq!(passed.tensors, whole.tensors);
+        // A vocabulary of another length of text is noticed by where the file ends, or not even read.
+        let mut longer = whole.arrays.clone();
+        longer.get_mut("tokenizer.ggml.tokens").unwrap().1 += 1;
+        let wrong = parse_header(Stream(&file[..]), &longer);
+        assert!(wrong.is_err() || !wrong.unwrap().tensors.ends_at(file.len() as u64));
+    }
+
     #[test]
     fn every_truncation_is_an_error() {
         let whole = small(3);

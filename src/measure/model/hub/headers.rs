@@ -11,6 +11,7 @@ use super::{folder, is_here, listing, wait};
 use crate::error::{Error, Result, chain};
 use crate::measure::model::folder::CONFIG;
 use crate::measure::model::gguf::{self, Arrays, GgufError, Header, Spans};
+use crate::measure::model::safetensors::{self, Stored};
 use crate::measure::model::store::{Step, Store};
 
 /// Bytes of a header that are asked for first; each further part is twice as long.
@@ -36,8 +37,8 @@ pub(in crate::measure::model) struct Remote {
 pub(in crate::measure::model) enum RemoteForm {
     /// The headers of a GGUF file's parts, each with the size of the part (bytes).
     Gguf(Vec<(Header, u64)>),
-    /// A `config.json`, and the bytes of the weights beside it.
-    Folder(Vec<u8>, u64),
+    /// A `config.json`, and the tensors beside it.
+    Folder(Vec<u8>, Vec<Stored>),
 }
 
 /// The commit and every model that a reference offers.
@@ -170,8 +171,6 @@ impl Fetcher<'_> {
     async fn folder(&self, chosen: &Chosen<'_>, offline: bool) -> Result<RemoteForm, ReadError> {
         let config = chosen.files.iter().find(|file| file.path == CONFIG);
         let config = config.ok_or_else(|| ReadError::File(format!("it has no {CONFIG}")))?;
-        let weights = chosen.files.iter().filter(|file| file.path.ends_with(".safetensors"));
-        let weights = weights.map(|file| file.size).sum();
         let bytes = match (is_here(config, self.here), offline) {
             (true, _) => {
                 std::fs::read(self.here.join(CONFIG)).map_err(|error| ReadError::File(error.to_string()))?
@@ -179,7 +178,33 @@ impl Fetcher<'_> {
             (false, true) => return Err(not_here()),
             (false, false) => self.span(config, (0, config.size.min(MAX_CONFIG))).await?,
         };
-        Ok(RemoteForm::Folder(bytes, weights))
+        let mut tensors = Vec::new();
+        for file in chosen.files.iter().filter(|file| file.path.ends_with(".safetensors")) {
+            tensors.extend(self.tensors(file, offline).await?);
+        }
+        Ok(RemoteForm::Folder(bytes, tensors))
+    }
+
+    /// The tensors of a safetensors file.
+    async fn tensors(&self, file: &RepoFile, offline: bool) -> Result<Vec<Stored>, ReadError> {
+        let broken =
+            |error: safetensors::HeaderError| ReadError::File(format!("{}: {}", file.path, chain(&error)));
+        if is_here(file, self.here) {
+            return safetensors::read(&self.here.join(&file.path))
+                .map_err(|error| ReadError::File(chain(&error)));
+        }
+        if offline {
+            return Err(not_here());
+        }
+        let start = self.span(file, (0, FIRST.min(file.size))).await?;
+        let first = start.first_chunk::<8>().ok_or(safetensors::HeaderError::Long).map_err(broken)?;
+        let end = 8 + safetensors::header_length(*first, file.size).map_err(broken)?;
+        let held = start.len() as u64;
+        let mut header = start;
+        if held < end {
+            header.extend(self.span(file, (held, end)).await?);
+        }
+        safetensors::tensors(&header[8..end as usize], file.size).map_err(broken)
     }
 
     /// Bytes of a file, asked for again where that may help.

@@ -32,6 +32,27 @@ pub(super) fn shape(metadata: &Metadata) -> Result<KvShape, KvError> {
     Ok(shape)
 }
 
+/// The cache of the layers that only predict further tokens, when they draft; `None` for a model without any.
+pub(super) fn prediction(metadata: &Metadata) -> Result<Option<KvShape>, KvError> {
+    let model = Model::of(metadata)?;
+    let all = metadata.block_count.unwrap_or_default();
+    let Some(count) = metadata.nextn_layers.filter(|count| (1..all).contains(count)) else {
+        return Ok(None);
+    };
+    let mut shape = KvShape::default();
+    for layer in all - count..all {
+        model.attention(layer as usize, None)?.into_iter().for_each(|group| shape.add(group));
+    }
+    Ok(Some(shape))
+}
+
+/// Whether an architecture has a rule here.
+pub(super) fn names(architecture: &str) -> bool {
+    let windowed = WINDOWED.iter().any(|family| family.name == architecture);
+    let recurrent = RECURRENT.iter().any(|(name, _)| *name == architecture);
+    windowed || recurrent || UNWINDOWED.contains(&architecture)
+}
+
 /// A model's metadata, and how many of its layers have a cache of their own.
 struct Model<'a> {
     metadata: &'a Metadata,

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::super::gguf::Metadata;
+use super::is_known;
 use crate::record::kv::*;
 
 const MIB: f64 = 1024.0 * 1024.0;
@@ -380,6 +381,36 @@ fn what_published_logs_say_is_the_formula() {
         let (kv, state) = ((bytes.k + bytes.v) as f64 / MIB, bytes.state as f64 / MIB);
         assert!((kv - kv_mib).abs() <= 0.006 && (state - state_mib).abs() <= 0.006, "{name}: {kv}, {state}");
     }
+}
+
+/// Qwen3.5 27B with a layer for prediction, 262,144 tokens: 16,384 MiB and, while it drafts, 1,024 MiB (a user's log).
+#[test]
+fn layers_that_predict_keep_k_and_v_when_they_draft() {
+    let metadata = Metadata {
+        head_count_kv: vec![4],
+        key_length: Some(256),
+        value_length: Some(256),
+        full_attention_interval: Some(4),
+        state_size: Some(128),
+        state_inner_size: Some(6144),
+        nextn_layers: Some(1),
+        ..plain("qwen35", 65)
+    };
+    let at = |shape: KvShape| {
+        let bytes = shape.bytes(KvUse::new(262_144, "f16", "f16")).unwrap();
+        (bytes.k + bytes.v) >> 20
+    };
+    assert_eq!(at(KvShape::of(&metadata).unwrap()), 16_384);
+    assert_eq!(at(KvShape::of_prediction(&metadata).unwrap().unwrap()), 1024);
+    assert_eq!(KvShape::of_prediction(&qwen()), Ok(None));
+}
+
+#[test]
+fn what_no_rule_names_is_not_known() {
+    for known in ["llama", "qwen3", "gemma3", "qwen35moe", "deepseek2", "glm-dsa", "mamba2"] {
+        assert!(is_known(known), "{known}");
+    }
+    assert!(!is_known("newmodel") && !is_known(""));
 }
 
 /// Gemma 4 E2B: 35 layers, of which the last 20 use the cache of others; every fifth sees everything, with wider heads.
