@@ -4,12 +4,15 @@
 //! at once. Read off the logs of build 10068 with flash attention (`sched_reserve: .. compute buffer size`), see the table
 //! in docs/choosing.md: per token of the batch, in values of 4 bytes,
 //!
-//! - a dense feed-forward network: its three widths and four embeddings (three where the cache is quantised);
+//! - a dense feed-forward network: its three widths and four embeddings (three where the cache is quantised or some layers
+//!   are recurrent);
 //! - experts: the same with the width of the experts in use, or, where that is more, two embeddings for each expert in
 //!   use, their width once and three embeddings;
-//! - attention: two rows of Q, one of K, three embeddings.
+//! - attention: two rows of Q, one of K, three embeddings;
+//! - a state space: three times what goes in (both halves of its width, both parts of each group's state), two
+//!   embeddings.
 //!
-//! On a card two embeddings less: the inputs lie in main memory. Beside them there is a mask of 2 bytes for each token of
+//! Embeddings that each layer has of its own come on top. On a card two embeddings less: the inputs lie in main memory. Beside them there is a mask of 2 bytes for each token of
 //! the batch and each cell, one for layers that see everything and one for those with a window. The logits are those of
 //! the slots alone; older builds and ik_llama.cpp keep them for the whole batch.
 
@@ -24,7 +27,19 @@ const VALUE: u64 = 4;
 const MASK: u64 = 2;
 
 /// Architectures whose rule was held against a server's log; of others it is an estimate.
-const CHECKED: &[&str] = &["llama", "qwen2", "gemma3", "qwen3moe", "gpt-oss", "deepseek2"];
+const CHECKED: &[&str] = &[
+    "deepseek2",
+    "gemma3",
+    "gemma4",
+    "gpt-oss",
+    "jamba",
+    "lfm2",
+    "llama",
+    "mamba2",
+    "qwen2",
+    "qwen35",
+    "qwen3moe",
+];
 
 /// How the server computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +92,12 @@ struct Widths {
     experts: Option<(u64, u64)>,
     q: u64,
     k: u64,
+    /// What goes into a state space.
+    state: u64,
+    /// Whether some layers are recurrent.
+    is_recurrent: bool,
+    /// Embeddings of all layers.
+    per_layer: u64,
 }
 
 impl Widths {
@@ -94,6 +115,12 @@ impl Widths {
             experts,
             q: heads.saturating_mul(width),
             k: most(&metadata.head_count_kv).unwrap_or(heads).saturating_mul(width),
+            state: state_input(metadata),
+            is_recurrent: metadata.state_inner_size.or(metadata.short_conv).is_some(),
+            per_layer: metadata
+                .per_layer_input
+                .unwrap_or_default()
+                .saturating_mul(metadata.block_count.unwrap_or_default()),
         })
     }
 
@@ -102,17 +129,28 @@ impl Widths {
             parts.iter().fold(0_u64, |sum, (times, width)| sum.saturating_add(times.saturating_mul(*width)))
         };
         let quantised = !["f32", "f16", "bf16"].contains(&usage.kv.k) && self.experts.is_none();
-        let network = sum(&[(3, self.network), (4 - u64::from(quantised), self.embedding)]);
+        let fewer = u64::from(quantised || self.is_recurrent);
+        let network = sum(&[(3, self.network), (4 - fewer, self.embedding)]);
         let experts = self.experts.map_or(0, |(used, width)| {
             let width = used.saturating_mul(width);
             let gates = sum(&[(3, width), (4, self.embedding)]);
             gates.max(sum(&[(used.saturating_mul(2), self.embedding), (1, width), (3, self.embedding)]))
         });
         let attention = sum(&[(2, self.q), (1, self.k), (3, self.embedding)]);
-        let widest = network.max(experts).max(attention);
-        let inputs = if usage.on_card { 2 - u64::from(quantised) } else { 0 };
-        widest.saturating_sub(inputs.saturating_mul(self.embedding))
+        let state = if self.state > 0 { sum(&[(3, self.state), (2, self.embedding)]) } else { 0 };
+        let widest = network.max(experts).max(attention).max(state);
+        let inputs = if usage.on_card { 2 - fewer } else { 0 };
+        widest.saturating_sub(inputs.saturating_mul(self.embedding)).saturating_add(self.per_layer)
     }
+}
+
+/// Values of a token that a state space takes in; 0 for a model without one.
+fn state_input(metadata: &Metadata) -> u64 {
+    let (Some(inner), Some(state)) = (metadata.state_inner_size, metadata.state_size) else {
+        return 0;
+    };
+    let groups = metadata.state_groups.unwrap_or_default();
+    inner.saturating_add(groups.saturating_mul(state)).saturating_mul(2)
 }
 
 #[cfg(test)]
@@ -168,6 +206,27 @@ mod tests {
             value_length_mla: Some(128),
             ..experts(dense("deepseek2", 2048, 10_944, (16, 1), 576), 6, 1408)
         };
+        let state = |metadata: Metadata, inner, size, groups| Metadata {
+            state_inner_size: Some(inner),
+            state_size: Some(size),
+            state_groups: Some(groups),
+            conv_kernel: Some(4),
+            ..metadata
+        };
+        let qwen35 = Metadata {
+            block_count: Some(8),
+            ..state(dense("qwen35", 5120, 17_408, (24, 4), 256), 6144, 128, 16)
+        };
+        let lfm2 = Metadata { short_conv: Some(3), ..dense("lfm2", 2048, 8192, (32, 8), 64) };
+        let gemma4 = Metadata {
+            block_count: Some(6),
+            sliding_window: Some(512),
+            sliding_window_pattern: vec![1, 1, 1, 1, 0, 1],
+            key_length_swa: Some(256),
+            value_length_swa: Some(256),
+            per_layer_input: Some(256),
+            ..dense("gemma4", 1536, 6144, (8, 1), 512)
+        };
         let at = |context, k| KvUse::new(context, k, k);
         for (name, metadata, kv, logged) in [
             ("SmolLM2", &smollm2, at(512, "f16"), 14.01),
@@ -187,12 +246,26 @@ mod tests {
             ("Qwen3 30B-A3B", &qwen3moe, at(4096, "f16"), 92.01),
             ("Qwen3 30B-A3B", &qwen3moe, at(16_384, "f16"), 104.01),
             ("DeepSeek V2 Lite", &deepseek, at(4096, "f16"), 84.13),
+            ("Qwen3.5 27B", &qwen35, at(16_384, "f16"), 148.02),
+            ("LFM2 1.2B", &lfm2, at(16_384, "f16"), 76.03),
+            ("Gemma 4 E2B with 6 layers", &gemma4, at(16_384, "f16"), 68.02),
         ] {
             let predicted = predicted(metadata, kv, false);
             assert!((predicted - logged).abs() < 1.0, "{name} {kv:?}: {predicted:.2}, the log says {logged}");
         }
-        let far = predicted(&gpt_oss, at(16_384, "f16"), false);
-        assert!((far - 109.14).abs() < 3.0, "gpt-oss 20B: {far:.2}, the log says 109.14");
+        let mamba2 = state(dense("mamba2", 2560, 0, (1, 1), 64), 5120, 128, 8);
+        let jamba = Metadata {
+            head_count_kv: vec![0, 1],
+            ..state(dense("jamba", 2560, 8192, (20, 1), 128), 5120, 16, 0)
+        };
+        for (name, metadata, kv, logged) in [
+            ("gpt-oss 20B", &gpt_oss, at(16_384, "f16"), 109.14),
+            ("Mamba 2 2.7B", &mamba2, at(16_384, "f16"), 79.90),
+            ("Jamba 3B", &jamba, at(4096, "f16"), 69.44),
+        ] {
+            let predicted = predicted(metadata, kv, false);
+            assert!((predicted - logged).abs() < 5.0, "{name}: {predicted:.2}, the log says {logged}");
+        }
     }
 
     /// `Vulkan0 compute buffer size` of the same build on an H200 (reports/hardware-h200): bytes, rounded by the log.

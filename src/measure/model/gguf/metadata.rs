@@ -58,6 +58,8 @@ pub struct Metadata {
     pub feed_forward: Vec<u64>,
     /// Width of the feed-forward network of one expert: one number for all layers, or one a layer.
     pub expert_feed_forward: Vec<u64>,
+    /// Width of a token's embedding of its own in each layer (Gemma 3n, Gemma 4).
+    pub per_layer_input: Option<u64>,
     /// Experts that each token goes through.
     pub experts_used: Option<u64>,
     /// Whether it has recurrent layers of whose state nothing more is known (`config.json` alone).
