@@ -27,19 +27,8 @@ const VALUE: u64 = 4;
 const MASK: u64 = 2;
 
 /// Architectures whose rule was held against a server's log; of others it is an estimate.
-const CHECKED: &[&str] = &[
-    "deepseek2",
-    "gemma3",
-    "gemma4",
-    "gpt-oss",
-    "jamba",
-    "lfm2",
-    "llama",
-    "mamba2",
-    "qwen2",
-    "qwen35",
-    "qwen3moe",
-];
+const CHECKED: &[&str] =
+    &["gemma3", "gemma4", "gpt-oss", "jamba", "lfm2", "llama", "mamba2", "qwen2", "qwen35", "qwen3moe"];
 
 /// How the server computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
