@@ -64,7 +64,7 @@ fn of(suite: &Suite, earlier: &Earlier) -> Option<ExpectedVerdicts> {
     };
     let cells: Vec<ExpectedVerdict> =
         expected(&journal).ok()?.into_iter().filter(planned).map(|cell| row(suite, cell)).collect();
-    (!cells.is_empty()).then(|| ExpectedVerdicts { run: journal.header.run, cells })
+    (!cells.is_empty()).then_some(ExpectedVerdicts { run: journal.header.run, cells })
 }
 
 fn row(suite: &Suite, cell: Expected) -> ExpectedVerdict {

@@ -2,7 +2,7 @@
 //!
 //! llama.cpp's `/completion` is made to say the text that follows, token by token, by a grammar that allows nothing else,
 //! and lists for every token what was probable before the grammar: one decode step a position, read through the very KV
-//! cache that is measured, and one request for all that follow on another. The first request prefills the prefix with
+//! cache that is measured, and one request for several that follow on another. The first request prefills the prefix with
 //! the cache off, so nothing that was served before takes part; between two bands of positions the text in between is
 //! added in one go, to the same cache. What a server does not list that way (it takes no such grammar, or accepted a
 //! drafted token without computing its probability) is asked for alone: one token after `tokens[..t]`.
@@ -15,15 +15,15 @@ use serde_json::Value;
 
 use super::exchange::{Exchange, Failure};
 use super::http::{Answer, Http};
+use super::listed::log_probability;
 use super::wire::token_by_token;
 use super::writer::RequestWriter;
 use crate::console::shown;
 use crate::record::{Measurement, PackedDistributions, Reply, Source, metric};
 
-/// A log-probability may exceed 0 by this much through rounding in the server.
-const ROUNDING: f64 = 1e-3;
-/// Most tokens listed in one reply, those of all its positions together.
-const MOST_LISTED: usize = 1 << 14;
+/// Positions in one request. llama-server (build 10068) keeps what it lists until the reply is whole: 256 positions took 67 MiB more
+/// of SmolLM2's server, which would stand in the setting's memory.
+const MOST_POSITIONS: usize = 8;
 /// Room for one listed token in a reply (bytes): id, text and bytes, escaped, and log-probability.
 const ENTRY_BYTES: usize = 256;
 
@@ -101,8 +101,7 @@ impl Walk<'_> {
     /// Asks for the positions, which are ascending.
     pub(super) async fn collect(&self, lengths: &[usize]) -> Result<Exchange, Failure> {
         let mut positions: Vec<Position> = Vec::with_capacity(lengths.len());
-        let most = (MOST_LISTED / self.top_k).max(1);
-        for band in lengths.chunk_by(|a, b| a + 1 == *b).flat_map(|band| band.chunks(most)) {
+        for band in lengths.chunk_by(|a, b| a + 1 == *b).flat_map(|band| band.chunks(MOST_POSITIONS)) {
             let follows = positions.last().is_some() && lengths.contains(&(band[0] - 1));
             let mut served = self.band(band, positions.is_empty()).await?;
             if let Some(first) = served.first_mut() {
@@ -298,14 +297,6 @@ pub(super) fn sort(top: &mut [(u32, f32)]) {
 fn entry(value: &Value) -> Option<(u32, f32)> {
     let id = value.get("id")?.as_u64()?.try_into().ok()?;
     Some((id, log_probability(value)?))
-}
-
-/// The natural-log probability of an entry; `None` where it has none.
-pub(super) fn log_probability(entry: &Value) -> Option<f32> {
-    let logprob = entry.get("logprob")?.as_f64()?;
-    // Below the range of f32 is as improbable as f32 can say.
-    let logprob = logprob.max(f64::from(f32::MIN));
-    (logprob <= ROUNDING).then_some(logprob as f32)
 }
 
 /// Figures of the walk; `seen` are the tokens that the server had processed at its end.

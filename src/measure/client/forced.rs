@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::chat;
-use super::distributions::log_probability;
 use super::exchange::{Failure, Limits};
 use super::http::Answer;
+use super::listed::log_probability;
 use crate::console::shown;
 use crate::record::{Forced, ForcedToken, Measurement};
 

@@ -18,6 +18,7 @@ mod forced;
 mod forced_steps;
 mod http;
 mod key;
+mod listed;
 pub mod prompt_logprobs;
 mod refusals;
 pub mod reply;

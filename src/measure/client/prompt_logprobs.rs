@@ -8,9 +8,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::distributions::{log_probability, sort};
+use super::distributions::sort;
 use super::exchange::{Exchange, Failure};
 use super::http::{Answer, Http};
+use super::listed::log_probability;
 use super::writer::RequestWriter;
 use crate::console::shown;
 use crate::record::{Measurement, PackedDistributions, ReadPath, Reply, Source, metric};

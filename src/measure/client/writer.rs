@@ -8,9 +8,10 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 
 use super::exchange::Failure;
+use super::listed::FORCED_TOP;
 use super::wire::body::{in_one_piece, template_body};
 use super::wire::conversation::Conversation;
-use super::wire::format::{ChatRequest, FORCED_TOP, ForcedText, Quirks, WireFormat};
+use super::wire::format::{ChatRequest, ForcedText, Quirks, WireFormat};
 use crate::record::suite::Sampling;
 use crate::record::{Message, Tool, short_hash};
 

@@ -71,7 +71,7 @@ impl Capability {
             Self::Attach => "only servers that kneepoint starts",
             Self::Tokenise => "prompts are counted by a request; `coherence/greedy_divergence` is unscored",
             Self::Timings => "prefill and decode rates are the client's",
-            Self::TokenLogprobs => "nothing yet needs them alone",
+            Self::TokenLogprobs => "`score = probability` is refused",
             Self::PromptLogprobs => "`coherence/kld` is unscored",
             Self::Tools => "the arms `native` and `constrained` are unscored",
             Self::CacheState => "no prefill rate: it would count what was not computed",

@@ -202,6 +202,7 @@ async fn completion(State(server): Shared, body: Bytes) -> Result<Response, Refu
     server.check_context(prompt.len() as u64)?;
     prompt.truncate(seen(prompt.len() as u64, fault) as usize);
     let cached = server.reuse(&prompt, request.cache_prompt);
+    server.keep(&allowed);
     let speech = Speech {
         request: number,
         tokens: tokens::filler(request.n_predict.min(server.script.context)),
@@ -378,6 +379,11 @@ impl Server {
             true => common.min((prompt.len() as u64).saturating_sub(1)),
             false => 0,
         }
+    }
+
+    /// What was said stands in the cache behind the prompt.
+    fn keep(&self, said: &[u32]) {
+        self.slot().extend(said);
     }
 }
 

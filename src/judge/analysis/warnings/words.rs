@@ -40,7 +40,7 @@ pub(crate) fn sentence(finding: &Finding) -> String {
         ),
         Code::PrefillPath => format!(
             "at {context} tokens probabilities were read on the prefill path, as part of a prompt, not by decode steps: what a \
-             KV type does that is not read there does not show, and `pick` does not count it"
+             KV type does that is not read there does not show, and kneepoint pick does not count it"
         ),
         Code::NothingToLose => format!(
             "the reference's quality at {context} tokens is {}, no more than the margin of {}: a setting that gets nothing \

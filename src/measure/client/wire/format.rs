@@ -12,10 +12,6 @@ use crate::measure::client::reply;
 use crate::record::suite::Sampling;
 use crate::record::{Message, Tool};
 
-/// Most probable tokens listed beside a forced answer: enough for every digit and the letters that matter behind it, and
-/// what OpenAI's interface allows.
-pub(in crate::measure::client) const FORCED_TOP: u32 = 20;
-
 /// What a server was found to want otherwise than most of its kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Quirks {

@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 
 use super::body::{in_one_piece, merged, said};
 use super::conversation::Conversation;
-use super::format::{ChatRequest, FORCED_TOP, ForcedText, WireFormat};
+use super::format::{ChatRequest, ForcedText, WireFormat};
 use crate::measure::client::exchange::Failure;
 use crate::measure::client::http::query;
+use crate::measure::client::listed::FORCED_TOP;
 use crate::record::suite::Sampling;
 
 /// llama-server's names.

@@ -8,8 +8,7 @@ use std::fmt::Debug;
 
 use serde_json::{Value, json};
 
-use super::format::FORCED_TOP;
-use crate::measure::client::distributions::log_probability;
+use crate::measure::client::listed::{FORCED_TOP, log_probability};
 
 /// A question for what follows a prompt.
 #[derive(Debug, Clone)]

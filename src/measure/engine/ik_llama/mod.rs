@@ -58,7 +58,10 @@ static CARD: EngineCard = EngineCard {
     endpoints: llama_family::ENDPOINTS,
     properties: &["/props"],
     limits: &[
-        (Capability::PromptLogprobs, Support::Partly("one position a request, each from the server's cache")),
+        (
+            Capability::PromptLogprobs,
+            Support::Partly("by decode steps over the server's cache, not all at once"),
+        ),
         (Capability::Effective, Support::Partly("its log names no type of speculation")),
     ],
     refusals: llama_family::REFUSALS,

@@ -77,7 +77,7 @@ static CARD: EngineCard = EngineCard {
     limits: &[
         (
             Capability::PromptLogprobs,
-            Support::Partly("one position a request, each from the server's cache"),
+            Support::Partly("by decode steps over the server's cache, not all at once"),
         ),
         (
             Capability::Effective,

@@ -61,7 +61,7 @@ static CARD: EngineCard = EngineCard {
         (Capability::Timings, Support::No("its chat replies hold no times")),
         (
             Capability::TokenLogprobs,
-            Support::No("it lists them at `/generate`, which kneepoint does not read yet"),
+            Support::Partly("a request a token, on the prefill path (by its replies; not run)"),
         ),
         (
             Capability::PromptLogprobs,
