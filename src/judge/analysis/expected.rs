@@ -9,6 +9,9 @@ use crate::error::Result;
 use crate::record::EvidenceUnit;
 use crate::record::journal::Journal;
 
+/// Draws of the intervals that a verdict may rest on: it is only a forecast.
+const DRAWS: u32 = 1000;
+
 /// What the verdict of a cell is expected to take.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Expected {
@@ -36,7 +39,8 @@ pub fn expected(journal: &Journal) -> Result<Vec<Expected>> {
 }
 
 fn expected_with(journal: &Journal, tasks: &dyn Tasks) -> Result<Vec<Expected>> {
-    let run = Run::new(journal, tasks)?;
+    let mut run = Run::new(journal, tasks)?;
+    run.resampling.draws = run.resampling.draws.min(DRAWS);
     let mut all = Vec::new();
     for &context in &run.suite.contexts {
         let level = Level::new(&run, context);

@@ -143,6 +143,8 @@ impl<'a> Runner<'a> {
                 return Ok(Ending::Interrupted);
             }
         }
+        // The servers of the load phase have the machine to themselves.
+        self.let_go().await?;
         self.load_phase(plan).await?;
         if self.interrupt.requested() {
             return Ok(Ending::Interrupted);
