@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::earlier::{self, Earlier};
 use crate::judge::analysis::expected::{Expected, expected};
+use crate::judge::analysis::power;
 use crate::judge::report::{about, plain};
 use crate::measure::runner::Prepared;
 use crate::record::EvidenceUnit;
@@ -82,15 +83,15 @@ fn row(suite: &Suite, cell: Expected) -> ExpectedVerdict {
 
 /// Units of a cell that sees all of its cases.
 fn planned(suite: &Suite, context: u32, unit: EvidenceUnit) -> u32 {
-    let here = judged(suite).filter(|task| task.contexts.contains(&context));
-    let units = |task: &TaskSpec| match unit {
-        EvidenceUnit::Texts => task.samples / task.questions.max(1),
-        EvidenceUnit::Pairs => task.samples * task.arms.len().max(1) as u32,
+    let units = match unit {
+        EvidenceUnit::Texts => {
+            power::texts(suite).iter().find(|row| row.context == context).map(|row| row.texts)
+        }
+        EvidenceUnit::Pairs => {
+            power::rows(suite).iter().find(|row| row.context == context).map(|row| row.pairs)
+        }
     };
-    match unit {
-        EvidenceUnit::Texts => here.map(units).min().unwrap_or(0),
-        EvidenceUnit::Pairs => here.map(units).sum(),
-    }
+    units.unwrap_or_default()
 }
 
 /// The tasks that a verdict rests on.
