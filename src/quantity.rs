@@ -77,6 +77,21 @@ pub fn price(text: &str) -> Result<f64, String> {
     price.ok_or_else(|| format!("`{text}` is no price: write 2.5"))
 }
 
+/// Seconds: `90s`, `20min` (or `20m`), `2h`, `1.5d`. A number without a unit is refused.
+///
+/// # Errors
+/// A message for anything else, and for 0.
+pub fn seconds(text: &str) -> Result<f64, String> {
+    const UNITS: &[(&str, f64)] =
+        &[("s", 1.0), ("sec", 1.0), ("m", 60.0), ("min", 60.0), ("h", 3600.0), ("d", 86400.0)];
+    let number = text.trim();
+    if amount(text, &[("", 1.0)]).is_some() {
+        return Err(format!("`{number}` has no unit: write {number}min, {number}h or {number}s"));
+    }
+    let seconds = amount(text, UNITS).filter(|seconds| *seconds > 0.0);
+    seconds.ok_or_else(|| format!("`{number}` is no time: write 20min, 2h or 90s"))
+}
+
 /// A number that is not negative, with one of the units behind it.
 fn amount(text: &str, units: &[(&str, f64)]) -> Option<f64> {
     let text = text.trim();

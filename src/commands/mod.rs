@@ -7,6 +7,7 @@ use crate::console;
 use crate::error::{self, EXIT_OK, Error, Result};
 
 mod cases;
+mod choose;
 mod compare;
 mod docs;
 mod doctor;
@@ -30,6 +31,8 @@ mod run;
 mod runs;
 mod schema;
 mod score;
+mod search;
+mod session;
 mod setup;
 mod validate;
 
@@ -72,6 +75,7 @@ pub fn dispatch(cli: Cli) -> Result<u8> {
         Command::Resume(args) => run::resume(args, global),
         Command::Report(args) => report::report(args, global),
         Command::Fit(args) => fit::fit(args, global),
+        Command::Choose(args) => choose::choose(args, global),
         Command::Pick(args) => pick::pick(args, global),
         Command::Compare(args) => compare::compare(args, global),
         Command::Route(args) => route::route(args, global),

@@ -23,6 +23,7 @@ const EVERY_VARIABLE: &str = "KNEEPOINT_STATUS_SECONDS";
 /// The bar of a run.
 pub(super) struct Display {
     bar: ProgressBar,
+    quiet: bool,
     verbose: bool,
     failed: usize,
     status: Arc<Mutex<Status>>,
@@ -38,12 +39,24 @@ impl Display {
         let bar = ProgressBar::with_draw_target(None, target);
         let status = Arc::new(Mutex::new(Status::default()));
         let reporter = (!terminal && !global.quiet).then(|| Reporter::start(&status, every()));
-        Self { bar, verbose: global.verbose > 0, failed: 0, status, _reporter: reporter }
+        Self { bar, quiet: global.quiet, verbose: global.verbose > 0, failed: 0, status, _reporter: reporter }
     }
 
     /// What is left of the run, as far as that is known before it goes on.
     pub(super) fn expect(&mut self, eta: Eta) {
         self.status().eta = Some(eta);
+    }
+
+    /// Says something that everybody should see but who asked for quiet.
+    pub(super) fn tell(&self, text: &str) {
+        if self.quiet {
+            return;
+        }
+        if self.bar.is_hidden() {
+            console::note(text);
+        } else {
+            self.bar.println(clean(text));
+        }
     }
 
     /// Takes the bar away; no line follows.
@@ -345,6 +358,7 @@ mod tests {
             setting: setting.into(),
             context: 512,
             replicate: None,
+            untried: false,
             reason: StopReason::Settled,
             because: String::new(),
         };

@@ -32,6 +32,16 @@ pub(super) fn report(args: &ReportArgs, global: &Global) -> Result<u8> {
     Ok(exit_code(&summary, tell_gates(&summary)))
 }
 
+/// Writes the report's files of a run beside its journal.
+///
+/// # Errors
+/// When the journal does not hold together, or a file cannot be written.
+pub(super) fn remake(journal: &Journal, folder: &Path, runs_dir: &Path) -> Result<()> {
+    let mut summary = analysis::summarise(journal)?;
+    summary.night_before = night_before::of(journal, folder, runs_dir);
+    write(journal, &summary, folder, None).map(|_| ())
+}
+
 /// What the gates say of a run that was measured before. While it is not finished none of them is final.
 fn exit_code(summary: &Summary, gates: Gates) -> u8 {
     match gates {

@@ -1,57 +1,82 @@
 //! `run` and `resume`.
 
-use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::output::{look, print, print_json, print_styled};
 use super::progress::Display;
-use super::setup::{prepare, runtime};
-use super::{night_before, report, runs};
+use super::session::Session;
+use super::setup::prepare;
+use super::{dry_run, runs};
 use crate::cli::{Global, ResumeArgs, RunArgs};
-use crate::error::{Context, EXIT_GATE_FAILED, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, Error, Result};
-use crate::judge::analysis;
+use crate::error::{Context, Error, Result};
 use crate::measure::model::{Silent, Store};
 use crate::measure::runner;
-use crate::measure::runner::{Ending, Eta, Event, Interrupt, Prepared, Runner, Subscriber, Terms};
+use crate::measure::runner::Prepared;
 use crate::record::filter::Filter;
-use crate::record::journal::loadtest::{LoadtestServer, LoadtestStep, LoadtestTrial};
-use crate::record::journal::{FORMAT, Header, Journal, JournalWriter, LaunchRecord, Record};
+use crate::record::journal::{FORMAT, Header, Journal, JournalWriter};
 use crate::record::plan::Plan;
 use crate::record::secrets::{self, Secrets};
-use crate::record::suite::{Arrivals, Suite};
-use crate::record::{EngineInfo, FileInfo, ModelInfo, Outcome, Selection, Trial, TrialKey, journal, plan};
-use crate::{console, files, suite, task};
+use crate::record::suite::Suite;
+use crate::record::{EngineInfo, FileInfo, ModelInfo, journal, plan};
+use crate::{files, suite, task};
 
 pub(super) fn run(args: &RunArgs, global: &Global) -> Result<u8> {
     let suite = suite::load(&args.suite, &args.overrides())?;
     let filter = Filter::parse(&args.filters)?;
     let plan = plan::plan(&suite, &filter)?;
     if args.dry_run {
-        return super::dry_run::dry_run(&suite, &plan, args, global);
+        return dry_run::dry_run(&suite, &plan, args, global);
     }
+    let text = std::fs::read_to_string(&args.suite).context(|| "cannot copy the suite".into())?;
+    let sets = args.overrides().into_iter();
+    let values = sets.map(|set| set.split_once('=').map_or(String::new(), value_as_toml)).collect();
+    let start =
+        Start { suite, text, values, repeat: words_of(args), filters: args.filters.clone(), json: args.json };
     let display = Display::new(global);
-    let new = runs::prepare(&global.runs_dir, &suite)?;
-    let prepared = prepare(&suite, &display)?;
-    for warning in runner::beyond_trained(&suite, &Store::open(&Silent)?) {
-        tracing::warn!("{}", warning.text);
-    }
-    let own = std::fs::read_to_string(&args.suite).context(|| "cannot copy the suite".into())?;
-    let sets =
-        args.overrides().into_iter().map(|set| set.split_once('=').map_or(String::new(), value_as_toml));
-    let secrets = Secrets::of(&suite).and_in_toml(sets.chain([own.clone()]));
-    let written = secrets.masked_suite(&suite)?;
-    if secrets::is_masked(&written) {
-        tracing::warn!(
-            "the suite's server arguments hold a key: it is not written down, so this run cannot be resumed; give \
-             servers their keys by environment variables, such as HF_TOKEN or LLAMA_API_KEY"
-        );
-    }
-    let header = header_of(args, &written, &secrets, &prepared, new.name())?;
-    write_suites(&own, &written, &secrets, new.hidden())?;
-    let (folder, writer) = new.begin(&header)?;
-    let journal = Journal::new(header);
-    let session = Session { folder, suite, secrets, journal, writer, retry_failed: false, json: args.json };
+    let (session, prepared) = start.begin(&display, global)?;
     session.go_on(&plan, &prepared, display, global)
+}
+
+/// What a new run starts from.
+pub(super) struct Start {
+    pub(super) suite: Suite,
+    /// The suite as it was written.
+    pub(super) text: String,
+    /// Values that were set beside it, as TOML.
+    pub(super) values: Vec<String>,
+    /// The words of the command that repeats it.
+    pub(super) repeat: Vec<String>,
+    pub(super) filters: Vec<String>,
+    pub(super) json: bool,
+}
+
+impl Start {
+    /// Fetches what is needed and begins the run's folder and journal.
+    ///
+    /// # Errors
+    /// When something that the suite needs cannot be had, or the folder cannot be written.
+    pub(super) fn begin(self, display: &Display, global: &Global) -> Result<(Session, Prepared)> {
+        let Self { suite, text, values, repeat, filters, json } = self;
+        let new = runs::prepare(&global.runs_dir, &suite)?;
+        let prepared = prepare(&suite, display)?;
+        for warning in runner::beyond_trained(&suite, &Store::open(&Silent)?) {
+            tracing::warn!("{}", warning.text);
+        }
+        let secrets = Secrets::of(&suite).and_in_toml(values.into_iter().chain([text.clone()]));
+        let written = secrets.masked_suite(&suite)?;
+        if secrets::is_masked(&written) {
+            tracing::warn!(
+                "the suite's server arguments hold a key: it is not written down, so this run cannot be resumed; give \
+                 servers their keys by environment variables, such as HF_TOKEN or LLAMA_API_KEY"
+            );
+        }
+        let repeat = repeat_command(&repeat, &secrets);
+        let header = header_of((repeat, filters), &written, &secrets, &prepared, new.name())?;
+        write_suites(&text, &written, &secrets, new.hidden())?;
+        let (folder, writer) = new.begin(&header)?;
+        let journal = Journal::new(header);
+        let session = Session { folder, suite, secrets, journal, writer, retry_failed: false, json };
+        Ok((session, prepared))
+    }
 }
 
 /// The suite beside the journal, as resolved and as the user wrote it.
@@ -67,6 +92,23 @@ fn value_as_toml((_, value): (&str, &str)) -> String {
 }
 
 pub(super) fn resume(args: &ResumeArgs, global: &Global) -> Result<u8> {
+    let Resumed { session, plan, prepared, display } = reopen(args, global)?;
+    session.go_on(&plan, &prepared, display, global)
+}
+
+/// A run that goes on.
+pub(super) struct Resumed {
+    pub(super) session: Session,
+    pub(super) plan: Plan,
+    pub(super) prepared: Prepared,
+    pub(super) display: Display,
+}
+
+/// Opens a run to go on with it.
+///
+/// # Errors
+/// When it cannot be resumed, with the reason.
+pub(super) fn reopen(args: &ResumeArgs, global: &Global) -> Result<Resumed> {
     let folder = runs::find(&global.runs_dir, &args.run)?;
     let (writer, journal) = JournalWriter::open(&folder)?;
     let header = &journal.header;
@@ -86,7 +128,7 @@ pub(super) fn resume(args: &ResumeArgs, global: &Global) -> Result<u8> {
     check_same(header, &prepared, &secrets)?;
     let retry_failed = args.retry_failed;
     let session = Session { folder, suite, secrets, journal, writer, retry_failed, json: args.json };
-    session.go_on(&plan, &prepared, display, global)
+    Ok(Resumed { session, plan, prepared, display })
 }
 
 /// A run goes on only by the header that it was started with.
@@ -164,13 +206,15 @@ fn as_kept(header: &Header, prepared: &Prepared, secrets: &Secrets) -> Result<Se
     Ok(SetUp { engines, models: secrets.masked(&prepared.model_infos)?, files })
 }
 
+/// The first line of the journal; `asked` are the command that repeats the run, and its filters.
 fn header_of(
-    args: &RunArgs,
+    asked: (String, Vec<String>),
     suite: &Suite,
     secrets: &Secrets,
     prepared: &Prepared,
     run: String,
 ) -> Result<Header> {
+    let (repeat, filters) = asked;
     let engines = secrets.masked(&vec![prepared.engine_info.clone()])?;
     let models = secrets.masked(&prepared.model_infos)?;
     let files = secrets.masked(&prepared.file_infos)?;
@@ -180,199 +224,24 @@ fn header_of(
         started: crate::clock::now(),
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         git_hash: option_env!("KNEEPOINT_GIT_HASH").map(str::to_owned),
-        fingerprint: journal::fingerprint(suite, &args.filters, task::version_of, &engines, &models, &files),
+        fingerprint: journal::fingerprint(suite, &filters, task::version_of, &engines, &models, &files),
         suite: suite.clone(),
-        repeat: repeat_command(args, secrets),
+        repeat,
         machine: crate::measure::probe::machine::measured(),
         engines,
         models,
         files,
-        filters: args.filters.clone(),
+        filters,
     })
 }
 
-fn repeat_command(args: &RunArgs, secrets: &Secrets) -> String {
+fn words_of(args: &RunArgs) -> Vec<String> {
     let mut words = vec!["kneepoint".to_owned(), "run".to_owned(), args.suite.display().to_string()];
     words.extend(args.overrides().into_iter().flat_map(|set| ["--set".to_owned(), set]));
     words.extend(args.filters.iter().flat_map(|filter| ["--filter".to_owned(), filter.clone()]));
+    words
+}
+
+fn repeat_command(words: &[String], secrets: &Secrets) -> String {
     words.iter().map(|word| crate::record::shell_word(&secrets.text(word))).collect::<Vec<_>>().join(" ")
-}
-
-/// One session of a run: from what the journal holds to its end or an interruption.
-struct Session {
-    folder: PathBuf,
-    /// As it is run; the journal's has no keys in it.
-    suite: Suite,
-    secrets: Secrets,
-    journal: Journal,
-    writer: JournalWriter,
-    retry_failed: bool,
-    json: bool,
-}
-
-impl Session {
-    fn go_on(
-        mut self,
-        plan: &Plan,
-        prepared: &Prepared,
-        mut display: Display,
-        global: &Global,
-    ) -> Result<u8> {
-        let suite = self.suite.clone();
-        let folder = self.folder.clone();
-        crate::clock::begin_session(self.journal.next_session());
-        let place = self.writer.place()?;
-        let estimator = super::estimate::estimator(&suite, prepared, &global.runs_dir, Some(&self.journal));
-        let retry = |trial: &&Trial| self.retry_failed && matches!(trial.outcome, Outcome::Failed { .. });
-        let done: HashSet<TrialKey> =
-            self.journal.trials.iter().filter(|trial| !retry(trial)).map(|trial| trial.key.clone()).collect();
-        let selection = Selection::of(&suite, &self.journal.trials);
-        let settled =
-            |key: &TrialKey| done.contains(key) || self.journal.is_stopped(key) || selection.skips(key);
-        display.expect(Eta::new(&suite, plan, &estimator, settled));
-        let mut recorder = Recorder { writer: &mut self.writer, secrets: &self.secrets };
-        let ending = runtime()?.block_on(async {
-            let interrupt = Interrupt::listen()?;
-            let mut runner = Runner::new(
-                &suite,
-                prepared,
-                folder.clone(),
-                &self.journal,
-                Terms {
-                    retry_failed: self.retry_failed,
-                    stop_rule: &analysis::stopping::Sequential,
-                    interrupt: interrupt.clone(),
-                },
-                vec![&mut recorder, &mut display],
-            )?;
-            tokio::select! {
-                ending = runner.run(plan) => ending,
-                // Dropping the runner kills its server.
-                () = interrupt.asked(2) => Ok(Ending::Interrupted),
-                gone = runner::gone(place.clone()) => Err(gone),
-            }
-        });
-        display.finish();
-        // Where the folder is gone, nothing goes on.
-        let resumable = place.check().is_ok();
-        if resumable {
-            self.secrets.clean_folder(&self.folder.join("engine"));
-        }
-        let ending =
-            ending.map_err(|error| if resumable { error.hint(self.resume_hint(global)) } else { error })?;
-        let code = self.report(plan, ending, global)?;
-        Ok(code)
-    }
-
-    fn resume_hint(&self, global: &Global) -> String {
-        let name = self.folder.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-        let mut command = format!("kneepoint resume {name}");
-        if global.runs_dir != Path::new("runs") {
-            command.push_str(&format!(" --runs-dir {}", global.runs_dir.display()));
-        }
-        format!("`{command}` goes on where this run stopped")
-    }
-
-    /// The report of what there is, also after an interruption.
-    fn report(&self, plan: &Plan, ending: Ending, global: &Global) -> Result<u8> {
-        let journal = journal::load(&self.folder)?;
-        let mut summary = analysis::summarise(&journal)?;
-        summary.night_before = night_before::of(&journal, &self.folder, &global.runs_dir);
-        let paths = report::write(&journal, &summary, &self.folder, None)?;
-        let report = paths.first().cloned().unwrap_or_default();
-        if self.json {
-            print_json(&summary)?;
-        } else {
-            print_styled(&crate::judge::report::table(&summary, look()))?;
-            print(&format!("\nreport: {}\n", report.display()))?;
-        }
-        if ending == Ending::Interrupted {
-            console::note(&format!("interrupted\n\nhint: {}", self.resume_hint(global)));
-            return Ok(EXIT_INTERRUPTED);
-        }
-        let kept = report::tell_gates(&summary) != report::Gates::Failed;
-        let selection = Selection::of(&journal.header.suite, &journal.trials);
-        let planned = plan.keys().filter(|key| !journal.is_stopped(key) && !selection.skips(key)).count();
-        let done = summary.done as usize;
-        let unloaded = unloaded(plan, &journal);
-        if done < planned || !summary.failures.is_empty() || unloaded > 0 {
-            let failed = summary.failures.len();
-            let under_load = match unloaded {
-                0 => String::new(),
-                steps => format!(" and {steps} steps under load were broken off or left out"),
-            };
-            let report = report.display();
-            console::note(&format!(
-                "incomplete: {failed} of {planned} trials failed{under_load}; see {report}\n\n\
-                 hint: {} (with --retry-failed: tries the failed ones again)",
-                self.resume_hint(global)
-            ));
-            // A failed gate is the graver news.
-            return Ok(if kept { EXIT_INCOMPLETE } else { EXIT_GATE_FAILED });
-        }
-        Ok(if kept { EXIT_OK } else { EXIT_GATE_FAILED })
-    }
-}
-
-/// Planned steps of the load phase that show nothing.
-fn unloaded(plan: &Plan, journal: &Journal) -> usize {
-    let Some(load) = &journal.header.suite.load else { return 0 };
-    let shown = |setting: &str, arrivals: Arrivals| {
-        let mut steps = journal.load.steps.iter();
-        steps.any(|step| step.setting == setting && step.arrivals == arrivals && step.broke.is_none())
-    };
-    let settings = plan.load.iter().map(|visit| visit.cell.setting.label.as_str());
-    let missing = |setting| load.steps().into_iter().filter(|step| !shown(setting, *step)).count();
-    settings.map(missing).sum()
-}
-
-/// Writes every event that belongs into the journal, before anybody else sees the next one.
-struct Recorder<'a> {
-    writer: &'a mut JournalWriter,
-    secrets: &'a Secrets,
-}
-
-impl Recorder<'_> {
-    fn launch(&self, launch: &LaunchRecord) -> Result<LaunchRecord> {
-        let masked = self.secrets.masked(launch)?;
-        Ok(LaunchRecord { setting: launch.setting.clone(), ..masked })
-    }
-
-    /// Replies stay as they are; errors quote logs.
-    fn trial(&self, trial: &Trial) -> Trial {
-        let mut trial = trial.clone();
-        match &mut trial.outcome {
-            Outcome::Failed { error: words, .. } | Outcome::Unscored { reason: words } => {
-                *words = self.secrets.text(words);
-            }
-            Outcome::Scored(_) => {}
-        }
-        trial
-    }
-}
-
-impl Subscriber for Recorder<'_> {
-    fn on(&mut self, event: &Event<'_>) -> Result<()> {
-        match event {
-            Event::Case(case) => self.writer.append(&Record::Case(Box::new((*case).clone()))),
-            Event::Launched(launch) => self.writer.append(&Record::Launch(Box::new(self.launch(launch)?))),
-            Event::Trial(trial) => self.writer.append(&Record::Trial(Box::new(self.trial(trial)))),
-            Event::Stopped { decision, .. } => {
-                self.writer.append(&Record::Decision(Box::new((*decision).clone())))
-            }
-            Event::LoadtestServer(server) => {
-                let server = LoadtestServer { launch: self.launch(&server.launch)?, ..(*server).clone() };
-                self.writer.append(&Record::LoadtestServer(Box::new(server)))
-            }
-            Event::LoadtestStep(step) => {
-                let broke = step.broke.as_ref().map(|reason| self.secrets.text(reason));
-                self.writer.append(&Record::LoadtestStep(Box::new(LoadtestStep { broke, ..(*step).clone() })))
-            }
-            Event::LoadtestTrial(asked) => {
-                let asked = LoadtestTrial { trial: self.trial(&asked.trial), ..(*asked).clone() };
-                self.writer.append(&Record::LoadtestTrial(Box::new(asked)))
-            }
-            _ => Ok(()),
-        }
-    }
 }

@@ -26,6 +26,7 @@ fn text_of(of: Schema) -> Result<String> {
         Schema::Trends => text::<super::history::Trends>(),
         Schema::Pilot => text::<super::pilot::Pilot>(),
         Schema::Fit => text::<super::fit::FitTable>(),
+        Schema::Choose => text::<super::choose::Choice>(),
         Schema::Pick => text::<crate::judge::analysis::pick::Pick>(),
         Schema::Compare => text::<crate::judge::analysis::compare::Comparison>(),
         Schema::Route => text::<crate::judge::analysis::route::Route>(),

@@ -17,6 +17,9 @@ pub struct Decision {
     /// Only this visit of the cell (1: the reference's second one); absent: all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicate: Option<u32>,
+    /// Whether not even its first round is wanted: it was given up before it was tried.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub untried: bool,
     /// Why.
     pub reason: StopReason,
     /// The figures behind it, in words.
@@ -26,7 +29,12 @@ pub struct Decision {
 impl Decision {
     /// Whether a planned trial is not wanted any more because of it.
     pub fn stops(&self, key: &TrialKey) -> bool {
-        key.round > self.after_round && self.covers(&key.setting, key.context, key.replicate)
+        key.round >= self.rounds() && self.covers(&key.setting, key.context, key.replicate)
+    }
+
+    /// How many rounds it was part of.
+    pub const fn rounds(&self) -> u32 {
+        if self.untried { 0 } else { self.after_round.saturating_add(1) }
     }
 
     /// Whether it is about this visit of a cell.
@@ -91,6 +99,9 @@ pub enum StopReason {
     Undecidable,
     /// Another setting is better, and no worse on speed and memory.
     Dominated,
+    /// It would not be chosen: one that is shown to be good enough is better in what was asked for, or what keeps more than it
+    /// is worse already.
+    NotNeeded,
     /// The budget is spent.
     Budget,
     /// It is the reference, and no other cell of its context length goes on.

@@ -120,6 +120,9 @@ impl Checker {
         };
         // What no single key can say: how large all of it is together.
         suite.check().map_err(|reason| Error::usage(format!("suite is not valid: {reason}")))?;
+        if let Some(stopping) = &raw.stopping {
+            self.fits_best(stopping, &suite)?;
+        }
         Ok(suite)
     }
 

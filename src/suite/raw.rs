@@ -352,8 +352,15 @@ pub struct RawTask {
 #[serde(deny_unknown_fields, default)]
 pub struct RawStopping {
     /// `sequential`: a cell stops when its verdict is settled. `racing`: also when another setting is better and
-    /// no worse on speed and memory. Default: only the budget stops.
+    /// no worse on speed and memory. `best`: settings are visited one after the other, the most promising first, until
+    /// the best one that is no worse is shown (one context length, scores by probability). Default: only the budget stops.
     pub rule: Option<StoppingRule>,
+    /// For `best`: what to be the best in (decode, ttft, memory or energy); default: decode.
+    #[schemars(with = "Option<Objective>")]
+    pub goal: Option<Spanned<Objective>>,
+    /// For `best`: memory that a setting may take, such as `"24GiB"`; default: any.
+    #[schemars(with = "Option<Limit>")]
+    pub memory: Option<Spanned<Limit>>,
     /// No round is begun that would take prompt and output tokens of all trials together beyond this.
     #[schemars(with = "Option<Budget>")]
     pub budget_tokens: Option<Spanned<Budget>>,

@@ -17,6 +17,18 @@ const SGLANG_PAGE: u64 = 1;
 /// vLLM's `--max-num-batched-tokens` on cards with much memory; less on others.
 const VLLM_BATCH: u64 = 8192;
 
+fn form_of(offering: &Offering) -> Form {
+    offering.offered.first().map_or(Form::File, |offered| offered.form)
+}
+
+/// The engine that is asked about: the named one, else the usual one for such weights.
+pub(super) fn engine_of(args: &FitArgs, offering: &Offering) -> FitEngine {
+    args.engine.unwrap_or(match form_of(offering) {
+        Form::File => FitEngine::LlamaCpp,
+        Form::Folder => FitEngine::Vllm,
+    })
+}
+
 /// The engine, and the types that are asked about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Caches {
@@ -31,11 +43,8 @@ impl Caches {
     /// # Errors
     /// For an engine that does not read such weights, or a type that it does not have.
     pub(super) fn of(args: &FitArgs, offering: &Offering) -> Result<Self> {
-        let form = offering.offered.first().map_or(Form::File, |offered| offered.form);
-        let engine = args.engine.unwrap_or(match form {
-            Form::File => FitEngine::LlamaCpp,
-            Form::Folder => FitEngine::Vllm,
-        });
+        let form = form_of(offering);
+        let engine = engine_of(args, offering);
         let caches = Self { engine, types: Vec::new() };
         match (form, caches.is_paged()) {
             (Form::File, true) => Err(Error::usage(format!(

@@ -35,6 +35,7 @@ mod quality;
 mod replies;
 pub mod route;
 mod run;
+pub mod search;
 mod speculation;
 mod speed;
 pub mod stopping;

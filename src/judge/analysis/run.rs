@@ -8,7 +8,7 @@ use super::{Resampling, Tasks};
 use crate::error::Result;
 use crate::record::journal::{Journal, LaunchRecord};
 use crate::record::suite::{Setting, Suite, TaskSpec};
-use crate::record::{Arm, Selection, TrainedContext, Trial, TrialKey};
+use crate::record::{Arm, Decision, Selection, TrainedContext, Trial, TrialKey};
 use crate::task::Weight;
 
 /// A journal with what every part of the analysis looks up in it.
@@ -98,29 +98,29 @@ impl<'a> Run<'a> {
 
     /// Trials that stopping early made needless.
     pub(crate) fn saved(&self) -> u32 {
-        let after = |setting: &str, context: u32, replicate: u32| {
+        let rounds = |setting: &str, context: u32, replicate: u32| {
             let decisions = self.journal.decisions.iter();
             let about = decisions.filter(|decision| decision.covers(setting, context, replicate));
-            about.map(|decision| decision.after_round).min()
+            about.map(Decision::rounds).min()
         };
         let labels = self.suite.settings.iter().map(|setting| (setting.label.as_str(), 0));
         let visits = labels.chain([(self.suite.reference().label.as_str(), 1)]);
         let of = |(setting, replicate): (&str, u32)| -> u32 {
             let contexts = self.suite.contexts.iter();
             let saved = contexts.map(|&context| {
-                let after = after(setting, context, replicate);
+                let rounds = rounds(setting, context, replicate);
                 let here = self.suite.tasks.iter().filter(|task| task.contexts.contains(&context));
-                here.map(|task| self.saved_of(task, (setting, context, replicate), after)).sum::<u32>()
+                here.map(|task| self.saved_of(task, (setting, context, replicate), rounds)).sum::<u32>()
             });
             saved.sum()
         };
         visits.map(of).sum()
     }
 
-    /// Trials of a task in a visit that were not asked: those behind the round after which the visit stopped, and those
-    /// whose cases the reference did not choose.
-    fn saved_of(&self, task: &TaskSpec, visit: (&str, u32, u32), after: Option<u32>) -> u32 {
-        if after.is_none() && task.window.is_none() {
+    /// Trials of a task in a visit that were not asked: those behind the rounds that it was part of, and those whose cases the
+    /// reference did not choose.
+    fn saved_of(&self, task: &TaskSpec, visit: (&str, u32, u32), rounds: Option<u32>) -> u32 {
+        if rounds.is_none() && task.window.is_none() {
             return 0;
         }
         let (setting, context, replicate) = visit;
@@ -137,7 +137,7 @@ impl<'a> Run<'a> {
                 arm,
                 index,
             };
-            after.is_some_and(|after| round > after)
+            rounds.is_some_and(|rounds| round >= rounds)
                 || (task.window.is_some() && self.selection.skips(&key()))
         };
         let saved =

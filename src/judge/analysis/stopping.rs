@@ -107,20 +107,27 @@ impl EarlyStopping<'_, '_> {
 
     fn stop(&mut self, setting: &str, context: u32, reason: StopReason, because: String) {
         let (after_round, setting) = (self.after_round, setting.to_owned());
-        self.decisions.push(Decision { after_round, setting, context, replicate: None, reason, because });
+        self.decisions.push(Decision {
+            after_round,
+            setting,
+            context,
+            replicate: None,
+            untried: false,
+            reason,
+            because,
+        });
     }
 
     fn judge_level(&mut self, context: u32) -> Result<()> {
         let level = Level::new(self.run, context);
         let mut cells = cells::of_level(self.run, &level, &Comparison::default())?;
         quality::judge(&mut cells, &level);
-        // However the other cells' p-values turn out, Holm multiplies by no more than their number.
         let family = self.run.suite.settings.len() as f64 - 1.0;
         for cell in &cells {
             if self.stopped(&cell.summary.setting, context) {
                 continue;
             }
-            match self.settled(cell, family) {
+            match settled(self.run.suite, cell, family) {
                 Some(because) => self.stop(&cell.summary.setting, context, StopReason::Settled, because),
                 None => self.look_ahead(&level, cell),
             }
@@ -147,6 +154,7 @@ impl EarlyStopping<'_, '_> {
                 setting: reference.clone(),
                 context: level.context,
                 replicate: Some(1),
+                untried: false,
                 reason: StopReason::Settled,
                 because: format!(
                     "the reference differs from itself by at most {} on {} pairs, the margin is {}",
@@ -155,32 +163,6 @@ impl EarlyStopping<'_, '_> {
                     points(suite.margin)
                 ),
             });
-        }
-    }
-
-    /// Why the verdict of a cell cannot change any more.
-    fn settled(&self, cell: &Measured, family: f64) -> Option<String> {
-        let difference = cell.difference.as_ref()?;
-        let Estimate { value, low: Some(low), high: Some(high), n } = difference.estimate else {
-            return None;
-        };
-        let pairs = thousands(u64::from(n));
-        match cell.summary.verdict {
-            Verdict::NoWorse => Some(format!(
-                "no worse: a difference of {} [{}, {}] points on {pairs} pairs, the margin is {}",
-                signed(value),
-                signed(low),
-                signed(high),
-                points(self.run.suite.margin)
-            )),
-            Verdict::Worse if difference.p_value * family <= 1.0 - self.run.suite.confidence => {
-                Some(format!(
-                    "worse: {} points on {pairs} pairs, E = {:.0}",
-                    signed(value),
-                    1.0 / difference.p_value
-                ))
-            }
-            _ => None,
         }
     }
 
@@ -308,6 +290,31 @@ impl EarlyStopping<'_, '_> {
     }
 }
 
+/// Why the verdict of a cell cannot change any more, however the other cells' p-values turn out: Holm multiplies by no more
+/// than `family`.
+pub(super) fn settled(suite: &Suite, cell: &Measured, family: f64) -> Option<String> {
+    let difference = cell.difference.as_ref()?;
+    let Estimate { value, low: Some(low), high: Some(high), n } = difference.estimate else {
+        return None;
+    };
+    let pairs = thousands(u64::from(n));
+    match cell.summary.verdict {
+        Verdict::NoWorse => Some(format!(
+            "no worse: a difference of {} [{}, {}] points on {pairs} pairs, the margin is {}",
+            signed(value),
+            signed(low),
+            signed(high),
+            points(suite.margin)
+        )),
+        Verdict::Worse if difference.p_value * family <= 1.0 - suite.confidence => Some(format!(
+            "worse: {} points on {pairs} pairs, E = {:.0}",
+            signed(value),
+            1.0 / difference.p_value
+        )),
+        _ => None,
+    }
+}
+
 /// The least difference that the confidence sequence leaves, when it is above zero.
 fn lead(ahead: &Evidence, confidence: f64) -> Option<f64> {
     let (low, _) = ahead.confidence_sequence(confidence)?;
@@ -347,7 +354,7 @@ fn tokens_of(trial: &Trial) -> f64 {
 
 /// Time that servers were up: from each launch to the end of its last trial (s). By the monotonic clock where both have
 /// one of the same session, else by the wall clock.
-fn server_s(journal: &Journal) -> f64 {
+pub(super) fn server_s(journal: &Journal) -> f64 {
     let launches: BTreeMap<u32, &LaunchRecord> =
         journal.launches.iter().map(|launch| (launch.id, launch)).collect();
     let mut up: BTreeMap<u32, f64> = BTreeMap::new();
@@ -390,6 +397,11 @@ pub(crate) fn summary(suite: &Suite, decisions: &[Decision], saved: u32) -> Opti
              worse on speed and memory"
                 .to_owned(),
         ),
+        Some(StoppingRule::Best) => rules.push(format!(
+            "settings are visited one after the other, the most promising first, until the best in {} that is no worse is shown; \
+             what would not be chosen is not tried",
+            stopping.goal.unwrap_or(Objective::Decode).name()
+        )),
         None => {}
     }
     rules.extend(stopping.budget_tokens.map(|n| format!("no round goes beyond {} tokens", thousands(n))));

@@ -210,6 +210,7 @@ const fn stop_reason(reason: StopReason) -> &'static str {
         StopReason::Settled => "settled",
         StopReason::Undecidable => "cannot be decided",
         StopReason::Dominated => "dominated",
+        StopReason::NotNeeded => "not needed",
         StopReason::Budget => "budget",
         StopReason::NothingLeft => "nothing left to compare",
     }

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::record::Objective;
+
 /// When cells are stopped before they have seen all cases; decided between rounds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Stopping {
@@ -12,6 +14,12 @@ pub struct Stopping {
     pub budget_tokens: Option<u64>,
     /// Time that servers are up, loading included (s).
     pub budget_s: Option<f64>,
+    /// For [`StoppingRule::Best`]: what to be the best in; `None`: decoding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goal: Option<Objective>,
+    /// For [`StoppingRule::Best`]: memory that a setting may take (bytes).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
 }
 
 /// What stops a single cell.
@@ -22,6 +30,8 @@ pub enum StoppingRule {
     Sequential,
     /// Its verdict is settled, or another setting is better and no worse on speed and memory.
     Racing,
+    /// Visit by visit, the most promising setting first, until the best one that is no worse than the reference is shown.
+    Best,
 }
 
 /// What a gate looks at.

@@ -6,8 +6,12 @@ use super::super::checker::Checker;
 use super::super::raw::{RawGate, RawStopping};
 use super::super::scalar::Limit;
 use crate::error::Result;
+use crate::record::Objective;
 use crate::record::filter::Filter;
-use crate::record::suite::{Gate, GateMetric, Setting, Stopping, TaskSpec, bounds};
+use crate::record::suite::{Gate, GateMetric, Setting, Stopping, StoppingRule, Suite, TaskSpec, bounds};
+
+/// What a setting can be the best in.
+const GOALS: &[Objective] = &[Objective::Decode, Objective::Ttft, Objective::Memory, Objective::Energy];
 
 impl Checker {
     pub(super) fn stopping(&self, raw: &Spanned<RawStopping>) -> Result<Stopping> {
@@ -15,17 +19,60 @@ impl Checker {
         if stopping.rule.is_none() && stopping.budget_tokens.is_none() && stopping.budget_s.is_none() {
             return Err(self
                 .error(raw.span(), "[stopping] says nothing", "this table")
-                .hint("give it rule = \"sequential\" or \"racing\", budget_tokens or budget_s"));
+                .hint("give it rule = \"sequential\", \"racing\" or \"best\", budget_tokens or budget_s"));
         }
         if let Some(tokens) = stopping.budget_tokens.as_ref().filter(|tokens| tokens.get_ref().0 == 0) {
             return Err(self.error(tokens.span(), "budget_tokens is 0", "leave it out for no budget"));
         }
+        self.of_best_alone(stopping)?;
         let budget_s = stopping.budget_s.as_ref();
         Ok(Stopping {
             rule: stopping.rule,
+            goal: stopping.goal.as_ref().map(|goal| *goal.get_ref()),
+            memory_bytes: stopping.memory.as_ref().map(|limit| limit.get_ref().value as u64),
             budget_tokens: stopping.budget_tokens.as_ref().map(|tokens| tokens.get_ref().0),
             budget_s: budget_s.map(|s| self.within_f64(s, 1.0, 31_536_000.0, "budget_s")).transpose()?,
         })
+    }
+
+    /// What only the rule `best` looks at.
+    fn of_best_alone(&self, stopping: &RawStopping) -> Result<()> {
+        let best = stopping.rule == Some(StoppingRule::Best);
+        let named = stopping.goal.as_ref().map(Spanned::span).or(stopping.memory.as_ref().map(Spanned::span));
+        if let Some(span) = named.filter(|_| !best) {
+            return Err(self
+                .error(span, "only the rule `best` looks for the best setting", "without that rule")
+                .hint("write rule = \"best\", or leave this out"));
+        }
+        if let Some(goal) = stopping.goal.as_ref().filter(|goal| !GOALS.contains(goal.get_ref())) {
+            let message = format!("{} is nothing to be the best in", goal.get_ref().name());
+            return Err(self.error(goal.span(), message, "write decode, ttft, memory or energy"));
+        }
+        if let Some(limit) = stopping.memory.as_ref().filter(|limit| !limit.get_ref().is_memory) {
+            return Err(self.error(limit.span(), "an amount of memory has a unit", "write \"24GiB\""));
+        }
+        if best && stopping.budget_tokens.is_some() {
+            return Err(self
+                .error(0..0, "the rule `best` has no budget of tokens", "")
+                .hint("give it budget_s"));
+        }
+        Ok(())
+    }
+
+    /// The rule `best` looks for one setting for one context length, by the probability of answers.
+    pub(super) fn fits_best(&self, raw: &Spanned<RawStopping>, suite: &Suite) -> Result<()> {
+        if raw.get_ref().rule != Some(StoppingRule::Best) {
+            return Ok(());
+        }
+        let what = match () {
+            () if suite.contexts.len() != 1 => "one context length",
+            () if !suite.scores_by_probability() => "tasks with score = \"probability\"",
+            () if suite.load.is_some() => "no [load]",
+            () if suite.engine.url.is_some() => "servers that it starts itself",
+            () => return Ok(()),
+        };
+        let message = format!("the rule `best` needs {what}");
+        Err(self.error(raw.span(), message, "this table").hint("rule = \"racing\" does without"))
     }
 
     pub(super) fn gate(

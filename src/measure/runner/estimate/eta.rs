@@ -107,7 +107,7 @@ impl Eta {
     /// A cell was stopped: its later rounds are not run.
     pub fn stopped(&mut self, decision: &Decision) {
         let wanted = |setting: &str, context: u32, round: u32, replicate: u32| {
-            round <= decision.after_round || !decision.covers(setting, context, replicate)
+            round < decision.rounds() || !decision.covers(setting, context, replicate)
         };
         for (kind, tally) in &mut self.kinds {
             tally
@@ -311,6 +311,7 @@ mod tests {
             setting: setting.to_owned(),
             context,
             replicate: None,
+            untried: false,
             reason: StopReason::Settled,
             because: String::new(),
         };

@@ -1,0 +1,125 @@
+//! The answer: the setting, the command to serve it with, what it costs, and what was given up on.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::error::Result;
+use crate::judge::analysis::pick;
+use crate::judge::analysis::pick::{Goal, MinQuality, Pick, PickRequest};
+use crate::judge::report;
+use crate::judge::report::plain;
+use crate::measure::engine;
+use crate::record::journal::Journal;
+use crate::record::{Decision, Objective, StopReason};
+
+/// Version of the JSON form of [`Choice`].
+const SCHEMA_VERSION: u32 = 1;
+
+/// What `choose --json` prints.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(in crate::commands) struct Choice {
+    /// Version of this form.
+    pub schema_version: u32,
+    /// Whether the search came to its end: nothing that was left out could be better.
+    pub complete: bool,
+    /// Whether the setting is shown to be no worse than the reference, or is the reference.
+    pub shown: bool,
+    /// The answer, as `pick` gives it.
+    pub pick: Pick,
+    /// What was not shown to be no worse, and why it was given up on.
+    pub given_up: Vec<GivenUp>,
+    /// What to know of the choice of candidates and questions.
+    pub notes: Vec<String>,
+}
+
+/// A setting that was given up on.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(in crate::commands) struct GivenUp {
+    /// Setting label.
+    pub setting: String,
+    /// Whether it was visited at all.
+    pub tried: bool,
+    /// Why.
+    pub because: String,
+}
+
+/// The answer that a journal gives, complete or not.
+///
+/// # Errors
+/// When nothing can be picked, not even the reference.
+pub(in crate::commands) fn of(journal: &Journal, complete: bool, notes: Vec<String>) -> Result<Choice> {
+    let request = request(journal);
+    let strict = pick::pick(journal, &request, &engine::to_serve);
+    // Without any setting that is shown, the reference itself is refused nothing; only a run that was cut off has none.
+    let (pick, shown) = match strict {
+        Ok(pick) => (pick, true),
+        Err(_) => {
+            let lenient = PickRequest { strict: false, ..request };
+            (pick::pick(journal, &lenient, &engine::to_serve)?, false)
+        }
+    };
+    let chosen = pick.setting.clone();
+    let reference = journal.header.suite.reference().label.clone();
+    let left_out = |decision: &&Decision| {
+        decision.setting != chosen && decision.setting != reference && !is_good(decision)
+    };
+    let given_up = journal.decisions.iter().filter(left_out).map(|decision| GivenUp {
+        setting: decision.setting.clone(),
+        tried: !decision.untried,
+        because: decision.because.clone(),
+    });
+    Ok(Choice { schema_version: SCHEMA_VERSION, complete, shown, given_up: given_up.collect(), pick, notes })
+}
+
+/// Whether it was settled as no worse.
+fn is_good(decision: &Decision) -> bool {
+    decision.reason == StopReason::Settled && decision.because.starts_with("no worse")
+}
+
+fn request(journal: &Journal) -> PickRequest {
+    let suite = &journal.header.suite;
+    let stopping = suite.stopping;
+    let goal = match stopping.and_then(|stopping| stopping.goal) {
+        Some(Objective::Memory) => Goal::Memory,
+        Some(Objective::Ttft) => Goal::Ttft,
+        Some(Objective::Energy) => Goal::Energy,
+        _ => Goal::Decode,
+    };
+    PickRequest {
+        memory: stopping.and_then(|stopping| stopping.memory_bytes),
+        min_quality: MinQuality::WithinMargin,
+        goal,
+        strict: true,
+        ..PickRequest::new(suite.contexts.first().copied().unwrap_or_default())
+    }
+}
+
+impl Choice {
+    /// The answer in words.
+    ///
+    /// # Errors
+    /// When the template of the pick fails.
+    pub(in crate::commands) fn text(&self) -> Result<String> {
+        let mut text = String::new();
+        if !self.complete {
+            text.push_str("**The search is not over: this is the best so far.**\n\n");
+        } else if !self.shown {
+            text.push_str(
+                "**No setting is shown to keep the quality: this one only looks as if it did.**\n\n",
+            );
+        }
+        text.push_str(&report::pick(&self.pick)?);
+        if !self.given_up.is_empty() {
+            text.push_str("\n## Given up on\n\n");
+            for GivenUp { setting, tried, because } in &self.given_up {
+                let tried = if *tried { "" } else { " (not tried)" };
+                text.push_str(&format!("- `{}`{tried}: {}\n", plain(setting), plain(because)));
+            }
+        }
+        if !self.notes.is_empty() {
+            text.push_str("\n## How it was chosen\n\n");
+            self.notes.iter().for_each(|note| text.push_str(&format!("- {}\n", plain(note))));
+        }
+        Ok(text)
+    }
+}
