@@ -40,7 +40,7 @@ pub use hash::{hex, short_hash};
 pub use machine::{FileInfo, GpuCard, Machine};
 pub use measurement::{Measurement, Source};
 pub use message::{Message, Role, Tool, ToolCall, ToolChoice, prefill};
-pub use model::{ModelInfo, Mostly, TrainedContext};
+pub use model::{ModelInfo, Mostly, Tokenizer, TrainedContext};
 pub use objective::{Direction, Objective};
 pub use outcome::{Outcome, Part, Score, Stage};
 pub use reply::{Distribution, FinishReason, PackedDistributions, Packing, Reply};

@@ -402,6 +402,7 @@ mod tests {
             kv_unknown: None,
             trained: None,
             mostly: None,
+            tokenizer: None,
         }
     }
 

@@ -163,6 +163,7 @@ fn model(weights: &str, derived: bool) -> ModelInfo {
         kv_unknown: None,
         trained: None,
         mostly: None,
+        tokenizer: None,
     }
 }
 

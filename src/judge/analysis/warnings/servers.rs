@@ -121,6 +121,7 @@ mod tests {
             kv_unknown: None,
             trained: None,
             mostly,
+            tokenizer: None,
         };
         summary.models = vec![model(None), model(Some(mostly))];
         let found = misleading_labels(&summary);
