@@ -58,6 +58,9 @@ pub enum Command {
     Pick(PickArgs),
     /// Compare two runs, case by case
     Compare(CompareArgs),
+    /// Export a run's reference, for a machine on which it does not fit
+    #[command(name = "reference")]
+    ReferencePack(ReferencePackArgs),
     /// Say whether routing between a fast and a smart setting would beat every single one
     Route(RouteArgs),
     /// Score replies again: a run's, or any made elsewhere; no server is needed
@@ -196,6 +199,31 @@ impl CasesArgs {
     pub fn overrides(&self) -> Vec<String> {
         overrides(self.model.as_deref(), &self.sets)
     }
+}
+
+/// Arguments of `reference`.
+#[derive(Debug, Args)]
+pub struct ReferencePackArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub action: ReferenceAction,
+}
+
+/// What to do with a reference.
+#[derive(Debug, Subcommand)]
+pub enum ReferenceAction {
+    /// Write the reference of a run as one file: its cases, replies and scores of both visits
+    Export {
+        /// Run folder, a unique prefix of its name, `latest`, or `latest~1` for the one before
+        #[arg(default_value = "latest")]
+        run: String,
+        /// The file; default: the name of the run with .pack, here
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// Print what is in it as JSON on stdout
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// Arguments of `resume`.
@@ -560,6 +588,8 @@ pub enum Schema {
     Compare,
     /// The output of `route --json`
     Route,
+    /// The output of `reference export --json`
+    Reference,
     /// The output of `history --json`
     History,
     /// The output of `history trend --json`

@@ -24,6 +24,7 @@ mod output;
 mod pick;
 mod pilot;
 mod progress;
+mod reference;
 mod report;
 mod route;
 mod run;
@@ -75,6 +76,7 @@ pub fn dispatch(cli: Cli) -> Result<u8> {
         Command::Pick(args) => pick::pick(args, global),
         Command::Compare(args) => compare::compare(args, global),
         Command::Route(args) => route::route(args, global),
+        Command::ReferencePack(args) => reference::reference(args, global),
         Command::History(args) => history::history(args, global),
         Command::Score(args) => score::score(args, global),
         Command::Cases(args) => cases::cases(args, global),

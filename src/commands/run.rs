@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::output::{look, print, print_json, print_styled};
 use super::progress::Display;
 use super::setup::{prepare, runtime};
-use super::{night_before, report, runs};
+use super::{night_before, reference, report, runs};
 use crate::cli::{Global, ResumeArgs, RunArgs};
 use crate::error::{Context, EXIT_GATE_FAILED, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, Error, Result};
 use crate::judge::analysis;
@@ -23,15 +23,17 @@ use crate::record::{EngineInfo, FileInfo, ModelInfo, Outcome, Selection, Trial, 
 use crate::{console, files, suite, task};
 
 pub(super) fn run(args: &RunArgs, global: &Global) -> Result<u8> {
-    let suite = suite::load(&args.suite, &args.overrides())?;
+    let mut suite = suite::load(&args.suite, &args.overrides())?;
     let filter = Filter::parse(&args.filters)?;
     let plan = plan::plan(&suite, &filter)?;
     if args.dry_run {
         return super::dry_run::dry_run(&suite, &plan, args, global);
     }
+    let taken = reference::taken(&mut suite, &args.filters)?;
     let display = Display::new(global);
     let new = runs::prepare(&global.runs_dir, &suite)?;
     let prepared = prepare(&suite, &display)?;
+    reference::same_tokenizer(&suite, &prepared)?;
     for warning in runner::beyond_trained(&suite, &Store::open(&Silent)?) {
         tracing::warn!("{}", warning.text);
     }
@@ -48,8 +50,11 @@ pub(super) fn run(args: &RunArgs, global: &Global) -> Result<u8> {
     }
     let header = header_of(args, &written, &secrets, &prepared, new.name())?;
     write_suites(&own, &written, &secrets, new.hidden())?;
-    let (folder, writer) = new.begin(&header)?;
-    let journal = Journal::new(header);
+    let (folder, writer) = new.begin(&header, taken.as_ref())?;
+    let journal = match taken {
+        Some(taken) => Journal { header, ..taken },
+        None => Journal::new(header),
+    };
     let session = Session { folder, suite, secrets, journal, writer, retry_failed: false, json: args.json };
     session.go_on(&plan, &prepared, display, global)
 }
@@ -68,7 +73,12 @@ fn value_as_toml((_, value): (&str, &str)) -> String {
 
 pub(super) fn resume(args: &ResumeArgs, global: &Global) -> Result<u8> {
     let folder = runs::find(&global.runs_dir, &args.run)?;
-    let (writer, journal) = JournalWriter::open(&folder)?;
+    let (writer, mut journal) = JournalWriter::open(&folder)?;
+    reference::is_all_there(&journal)?;
+    if journal.header.suite.pack.is_some() {
+        // The cases are made nowhere else.
+        journal.cases = journal::load(&folder)?.cases;
+    }
     let header = &journal.header;
     if secrets::is_masked(&header.suite) {
         return Err(Error::usage(
@@ -84,6 +94,7 @@ pub(super) fn resume(args: &ResumeArgs, global: &Global) -> Result<u8> {
     unchanged(&journal)?;
     let prepared = prepare(&suite, &display)?;
     check_same(header, &prepared, &secrets)?;
+    reference::same_tokenizer(&suite, &prepared)?;
     let retry_failed = args.retry_failed;
     let session = Session { folder, suite, secrets, journal, writer, retry_failed, json: args.json };
     session.go_on(&plan, &prepared, display, global)
@@ -292,8 +303,10 @@ impl Session {
         }
         let kept = report::tell_gates(&summary) != report::Gates::Failed;
         let selection = Selection::of(&journal.header.suite, &journal.trials);
-        let planned = plan.keys().filter(|key| !journal.is_stopped(key) && !selection.skips(key)).count();
-        let done = summary.done as usize;
+        let planned: HashSet<&TrialKey> =
+            plan.keys().filter(|key| !journal.is_stopped(key) && !selection.skips(key)).collect();
+        let done = journal.trials.iter().filter(|trial| planned.contains(&trial.key)).count();
+        let planned = planned.len();
         let unloaded = unloaded(plan, &journal);
         if done < planned || !summary.failures.is_empty() || unloaded > 0 {
             let failed = summary.failures.len();

@@ -28,6 +28,7 @@ fn text_of(of: Schema) -> Result<String> {
         Schema::Fit => text::<super::fit::FitTable>(),
         Schema::Pick => text::<crate::judge::analysis::pick::Pick>(),
         Schema::Compare => text::<crate::judge::analysis::compare::Comparison>(),
+        Schema::Reference => text::<super::reference::Exported>(),
         Schema::Route => text::<crate::judge::analysis::route::Route>(),
     }
 }

@@ -20,6 +20,7 @@ pub mod metric;
 mod model;
 mod objective;
 mod outcome;
+pub mod packed;
 pub mod plan;
 mod reply;
 pub mod secrets;

@@ -21,6 +21,7 @@ mod manners;
 mod memory;
 mod nights;
 mod old_journals;
+mod pack;
 mod prefix_cache;
 mod prompt_logprobs;
 mod quickstart;
