@@ -84,7 +84,7 @@ fn settings_are_compared_with_a_pack_as_with_the_reference_itself() {
     assert_eq!((&ours["done"], &ours["planned"]), (&18.into(), &18.into()));
     // Its speed and memory are compared with nothing.
     let reference = cell(&ours, "Q8_0 kv=f16 (pack)");
-    assert!(reference["kld"].is_object() && packed["kld"]["mean"]["value"] != 0.0, "{reference}");
+    assert!(reference["kld"].is_object() && packed["kld"].is_object(), "{reference}");
     for figure in ["decode_tps", "ttft_s", "prefill_tps", "command"] {
         assert!(reference[figure].is_null(), "{figure}: {reference}");
     }
@@ -92,7 +92,7 @@ fn settings_are_compared_with_a_pack_as_with_the_reference_itself() {
     for figure in ["ttft_ratio", "decode_ratio", "prefill_ratio", "energy_ratio"] {
         assert!(packed[figure].is_null(), "{figure}: {packed}");
     }
-    assert!(packed["decode_tps"].is_object());
+    assert!(packed["memory"]["peak_bytes"].is_number(), "{packed}");
     let warnings = ours["warnings"].to_string();
     assert!(
         warnings.contains("reference-from-pack") && !warnings.contains("reference-other-build"),

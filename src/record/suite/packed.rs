@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::record::engine::EngineInfo;
+use crate::record::engine_info::EngineInfo;
 use crate::record::machine::Machine;
 use crate::record::model::ModelInfo;
 
