@@ -16,6 +16,7 @@ mod estimate;
 mod expected;
 mod fit;
 mod history;
+mod kld_base;
 mod list;
 mod mistakes;
 mod mock;
@@ -76,6 +77,7 @@ pub fn dispatch(cli: Cli) -> Result<u8> {
         Command::Pick(args) => pick::pick(args, global),
         Command::Compare(args) => compare::compare(args, global),
         Command::Route(args) => route::route(args, global),
+        Command::KldBase(args) => kld_base::kld_base(args, global),
         Command::ReferencePack(args) => reference::reference(args, global),
         Command::History(args) => history::history(args, global),
         Command::Score(args) => score::score(args, global),

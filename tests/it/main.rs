@@ -16,6 +16,7 @@ mod fit;
 mod fuzz_seeds;
 mod journal_damage;
 mod judging;
+mod kld_base;
 mod load;
 mod manners;
 mod memory;
