@@ -60,6 +60,12 @@ pub enum Command {
     Pick(PickArgs),
     /// Compare two runs, case by case
     Compare(CompareArgs),
+    /// Export a run's reference, for a machine on which it does not fit
+    #[command(name = "reference")]
+    ReferencePack(ReferencePackArgs),
+    /// Lay a served setting beside a base file of llama-perplexity, over HTTP on the same tokens
+    #[command(name = "kld-base")]
+    KldBase(KldBaseArgs),
     /// Say whether routing between a fast and a smart setting would beat every single one
     Route(RouteArgs),
     /// Score replies again: a run's, or any made elsewhere; no server is needed
@@ -198,6 +204,56 @@ impl CasesArgs {
     pub fn overrides(&self) -> Vec<String> {
         overrides(self.model.as_deref(), &self.sets)
     }
+}
+
+/// Arguments of `kld-base`.
+#[derive(Debug, Args)]
+pub struct KldBaseArgs {
+    /// What `llama-perplexity --kl-divergence-base FILE` wrote
+    pub file: PathBuf,
+    /// Address of the llama-server, such as http://127.0.0.1:8080
+    #[arg(long)]
+    pub url: String,
+    /// What the server calls the model, where it has several
+    #[arg(long, value_name = "NAME")]
+    pub served_model: Option<String>,
+    /// Environment variable that holds the server's key
+    #[arg(long, value_name = "NAME")]
+    pub api_key_env: Option<String>,
+    /// Most probable tokens that the server lists at each position: more take longer and leave less out
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(2..=262_144))]
+    pub top_k: u32,
+    /// Compare only the first chunks; default: all
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub chunks: Option<u32>,
+    /// Print the figures as JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `reference`.
+#[derive(Debug, Args)]
+pub struct ReferencePackArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub action: ReferenceAction,
+}
+
+/// What to do with a reference.
+#[derive(Debug, Subcommand)]
+pub enum ReferenceAction {
+    /// Write the reference of a run as one file: its cases, replies and scores of both visits
+    Export {
+        /// Run folder, a unique prefix of its name, `latest`, or `latest~1` for the one before
+        #[arg(default_value = "latest")]
+        run: String,
+        /// The file; default: the name of the run with .pack, here
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// Print what is in it as JSON on stdout
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// Arguments of `resume`.
@@ -642,6 +698,10 @@ pub enum Schema {
     Compare,
     /// The output of `route --json`
     Route,
+    /// The output of `reference export --json`
+    Reference,
+    /// The output of `kld-base --json`
+    KldBase,
     /// The output of `history --json`
     History,
     /// The output of `history trend --json`

@@ -96,7 +96,7 @@ fn alike_task(spec: &TaskSpec) -> TaskSpec {
 /// Looks how fast the reference is, when no earlier run says it; what goes wrong leaves the rule of thumb, and is said.
 pub(super) fn probed(estimator: &mut Estimator, suite: &Suite, prepared: &Prepared) -> Option<String> {
     let reference = suite.reference();
-    if prepared.attached.is_some() || estimator.knows(reference) {
+    if prepared.attached.is_some() || suite.pack.is_some() || estimator.knows(reference) {
         return None;
     }
     let probed = setup::runtime().and_then(|runtime| {

@@ -17,6 +17,7 @@ mod estimate;
 mod expected;
 mod fit;
 mod history;
+mod kld_base;
 mod list;
 mod mistakes;
 mod mock;
@@ -25,6 +26,7 @@ mod output;
 mod pick;
 mod pilot;
 mod progress;
+mod reference;
 mod report;
 mod route;
 mod run;
@@ -79,6 +81,8 @@ pub fn dispatch(cli: Cli) -> Result<u8> {
         Command::Pick(args) => pick::pick(args, global),
         Command::Compare(args) => compare::compare(args, global),
         Command::Route(args) => route::route(args, global),
+        Command::KldBase(args) => kld_base::kld_base(args, global),
+        Command::ReferencePack(args) => reference::reference(args, global),
         Command::History(args) => history::history(args, global),
         Command::Score(args) => score::score(args, global),
         Command::Cases(args) => cases::cases(args, global),

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::progress::Display;
 use super::session::Session;
 use super::setup::prepare;
-use super::{dry_run, runs};
+use super::{dry_run, reference, runs};
 use crate::cli::{Global, ResumeArgs, RunArgs};
 use crate::error::{Context, Error, Result};
 use crate::measure::model::{Silent, Store};
@@ -55,9 +55,11 @@ impl Start {
     /// # Errors
     /// When something that the suite needs cannot be had, or the folder cannot be written.
     pub(super) fn begin(self, display: &Display, global: &Global) -> Result<(Session, Prepared)> {
-        let Self { suite, text, values, repeat, filters, json } = self;
+        let Self { mut suite, text, values, repeat, filters, json } = self;
+        let taken = reference::taken(&mut suite, &filters)?;
         let new = runs::prepare(&global.runs_dir, &suite)?;
         let prepared = prepare(&suite, display)?;
+        reference::same_tokenizer(&suite, &prepared)?;
         for warning in runner::beyond_trained(&suite, &Store::open(&Silent)?) {
             tracing::warn!("{}", warning.text);
         }
@@ -72,8 +74,11 @@ impl Start {
         let repeat = repeat_command(&repeat, &secrets);
         let header = header_of((repeat, filters), &written, &secrets, &prepared, new.name())?;
         write_suites(&text, &written, &secrets, new.hidden())?;
-        let (folder, writer) = new.begin(&header)?;
-        let journal = Journal::new(header);
+        let (folder, writer) = new.begin(&header, taken.as_ref())?;
+        let journal = match taken {
+            Some(taken) => Journal { header, ..taken },
+            None => Journal::new(header),
+        };
         let session = Session { folder, suite, secrets, journal, writer, retry_failed: false, json };
         Ok((session, prepared))
     }
@@ -110,7 +115,12 @@ pub(super) struct Resumed {
 /// When it cannot be resumed, with the reason.
 pub(super) fn reopen(args: &ResumeArgs, global: &Global) -> Result<Resumed> {
     let folder = runs::find(&global.runs_dir, &args.run)?;
-    let (writer, journal) = JournalWriter::open(&folder)?;
+    let (writer, mut journal) = JournalWriter::open(&folder)?;
+    reference::is_all_there(&journal)?;
+    if journal.header.suite.pack.is_some() {
+        // The cases are made nowhere else.
+        journal.cases = journal::load(&folder)?.cases;
+    }
     let header = &journal.header;
     if secrets::is_masked(&header.suite) {
         return Err(Error::usage(
@@ -126,6 +136,7 @@ pub(super) fn reopen(args: &ResumeArgs, global: &Global) -> Result<Resumed> {
     unchanged(&journal)?;
     let prepared = prepare(&suite, &display)?;
     check_same(header, &prepared, &secrets)?;
+    reference::same_tokenizer(&suite, &prepared)?;
     let retry_failed = args.retry_failed;
     let session = Session { folder, suite, secrets, journal, writer, retry_failed, json: args.json };
     Ok(Resumed { session, plan, prepared, display })

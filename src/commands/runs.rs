@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Error, Result};
 use crate::record::journal;
-use crate::record::journal::{Header, JournalWriter};
+use crate::record::journal::{Header, Journal, JournalWriter};
 use crate::record::suite::Suite;
 
 /// What the name of a folder begins with while its run is prepared.
@@ -73,10 +73,16 @@ impl NewRun {
         &self.hidden
     }
 
-    /// The run begins: its folder appears under its own name, with the journal's header on disk.
-    pub(super) fn begin(mut self, header: &Header) -> Result<(PathBuf, JournalWriter)> {
+    /// The run begins: its folder appears under its own name, with the journal's header on disk and what it takes from
+    /// elsewhere.
+    pub(super) fn begin(
+        mut self,
+        header: &Header,
+        taken: Option<&Journal>,
+    ) -> Result<(PathBuf, JournalWriter)> {
         let mut writer = self.writer.take().ok_or_else(|| Error::runtime("the run has begun already"))?;
-        let begun = writer.begin(header).and_then(|()| {
+        let records = taken.into_iter().flat_map(Journal::records);
+        let begun = writer.begin(header).and_then(|()| writer.append_all(records)).and_then(|()| {
             std::fs::rename(&self.hidden, &self.folder)
                 .context(|| format!("cannot create {}", self.folder.display()))
         });

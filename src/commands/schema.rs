@@ -29,6 +29,8 @@ fn text_of(of: Schema) -> Result<String> {
         Schema::Choose => text::<super::choose::Choice>(),
         Schema::Pick => text::<crate::judge::analysis::pick::Pick>(),
         Schema::Compare => text::<crate::judge::analysis::compare::Comparison>(),
+        Schema::Reference => text::<super::reference::Exported>(),
+        Schema::KldBase => text::<super::kld_base::KldBase>(),
         Schema::Route => text::<crate::judge::analysis::route::Route>(),
     }
 }

@@ -160,8 +160,10 @@ impl Session {
         }
         let kept = report::tell_gates(&summary) != report::Gates::Failed;
         let selection = Selection::of(&journal.header.suite, &journal.trials);
-        let planned = plan.keys().filter(|key| !journal.is_stopped(key) && !selection.skips(key)).count();
-        let done = summary.done as usize;
+        let planned: HashSet<&TrialKey> =
+            plan.keys().filter(|key| !journal.is_stopped(key) && !selection.skips(key)).collect();
+        let done = journal.trials.iter().filter(|trial| planned.contains(&trial.key)).count();
+        let planned = planned.len();
         let unloaded = unloaded(plan, &journal);
         if done < planned || !summary.failures.is_empty() || unloaded > 0 {
             let failed = summary.failures.len();

@@ -6,6 +6,7 @@
 pub mod answers;
 pub mod bfcl;
 mod format;
+pub mod kld_base;
 mod lines;
 pub mod own;
 pub mod qa;

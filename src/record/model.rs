@@ -32,6 +32,46 @@ pub struct ModelInfo {
     /// The type that most of its weights have, where `weights` promises another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mostly: Option<Mostly>,
+    /// Its tokenizer, as its file describes it; runs before it was kept, and files that do not say, have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokenizer: Option<Tokenizer>,
+}
+
+/// A model's tokenizer, as its file describes it: two that are equal make the same tokens of a text.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Tokenizer {
+    /// The kind, such as `gpt2`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// How texts are cut before they are tokenised, such as `smollm`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pre: Option<String>,
+    /// Tokens in the vocabulary.
+    pub tokens: u64,
+    /// SHA-256 of the vocabulary and its merges.
+    pub sha256: String,
+}
+
+impl Tokenizer {
+    /// What two tokenizers differ in, in words; `None` where they are the same. `whose`: whom this one and the other belong
+    /// to.
+    pub fn difference(&self, other: &Self, whose: [&str; 2]) -> Option<String> {
+        let [own, others] = whose;
+        let shown = |name: &Option<String>| name.clone().unwrap_or_else(|| "none".to_owned());
+        let named = [("kind", &self.kind, &other.kind), ("pre-tokenizer", &self.pre, &other.pre)];
+        if let Some((what, a, b)) = named.into_iter().find(|(_, a, b)| a != b) {
+            return Some(format!("the {what} is `{}` {own} and `{}` {others}", shown(a), shown(b)));
+        }
+        if self.tokens != other.tokens {
+            return Some(format!(
+                "the vocabulary has {} tokens {own} and {} {others}",
+                self.tokens, other.tokens
+            ));
+        }
+        (self.sha256 != other.sha256).then(|| {
+            format!("both have {} tokens, but not the same ones or not the same merges", self.tokens)
+        })
+    }
 }
 
 /// What weights are, where their label says otherwise: a quant's own type needs rows of whole blocks, and quantisers take

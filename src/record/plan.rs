@@ -100,7 +100,7 @@ fn load_of(suite: &Suite, filter: &Filter) -> Vec<Visit> {
         return Vec::new();
     };
     let reference = suite.reference();
-    let chosen = suite.settings.iter().filter(|setting| filter.passes_setting(setting, reference));
+    let chosen = suite.measured().filter(|setting| filter.passes_setting(setting, reference));
     chosen
         .map(|setting| Visit {
             cell: Cell { setting: setting.clone(), context: load.context },
@@ -115,8 +115,9 @@ fn load_of(suite: &Suite, filter: &Filter) -> Vec<Visit> {
 
 fn round_of(suite: &Suite, filter: &Filter, round: u32) -> Vec<Visit> {
     let reference = suite.reference();
-    let chosen = suite.settings.iter().filter(|setting| filter.passes_setting(setting, reference));
-    let second_visit = std::iter::once((reference, 1));
+    let chosen = suite.measured().filter(|setting| filter.passes_setting(setting, reference));
+    // One that comes from a pack was visited elsewhere.
+    let second_visit = suite.pack.is_none().then_some((reference, 1));
     let mut visits = Vec::new();
     for (setting, replicate) in chosen.map(|setting| (setting, 0)).chain(second_visit) {
         for &context in &suite.contexts {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 
 use super::checker::{Checker, folder_of};
-use super::raw::{RawEngine, RawSampling, RawSuite, RawTask};
+use super::raw::{RawEngine, RawSampling, RawSetting, RawSuite, RawTask};
 use super::resolve::Resolver;
 use super::scalar::Tokens;
 use crate::error::{Context, Error, Result, nearest};
@@ -71,24 +71,35 @@ impl Checker {
         let raw: RawSuite = toml::from_str(&self.text).map_err(|error| self.syntax(&error))?;
         let name = self.name(&raw.name)?;
         let rounds = self.inside(&raw.rounds, &bounds::ROUNDS, "rounds")?;
-        let margin =
-            self.inside(&raw.margin, &bounds::MARGIN, "margin (a share: 0.02 is 2 percentage points)")?;
+        let pack = raw.reference.get_ref().from.as_ref().map(|from| self.pack(&raw, from)).transpose()?;
+        let margin = match &pack {
+            Some(pack) if is_unplaced(&raw.margin) => pack.suite().margin,
+            _ => {
+                self.inside(&raw.margin, &bounds::MARGIN, "margin (a share: 0.02 is 2 percentage points)")?
+            }
+        };
         let confidence = self.inside(&raw.confidence, &bounds::CONFIDENCE, "confidence")?;
         let draws = self.inside(&raw.draws, &bounds::DRAWS, "draws")?;
         let contexts = self.contexts(&raw.contexts)?;
         let (engine_spec, engine) = self.engine(&raw.engine)?;
-        let models = match engine_spec.url {
+        let mut models = match engine_spec.url {
             Some(_) => {
                 self.no_matrix(&raw)?;
                 self.attached_models(&raw.models)?
             }
             None => self.models(&raw.models)?,
         };
-        let settings = self.settings(&raw, engine, &models)?;
+        let mut settings = self.settings(&raw, engine, &models)?;
         if engine_spec.url.is_some() {
             self.one_setting(&raw, &settings)?;
         }
-        let tasks = self.tasks(&raw.tasks, &contexts)?;
+        let tasks = match &pack {
+            Some(pack) if raw.tasks.is_empty() => pack.tasks(&contexts),
+            _ => self.tasks(&raw.tasks, &contexts)?,
+        };
+        if let Some(pack) = &pack {
+            pack.take_place(&mut settings, &mut models);
+        }
         self.check_scores(&raw, &tasks, engine)?;
         let stopping = raw.stopping.as_ref().map(|stopping| self.stopping(stopping)).transpose()?;
         let load = raw.load.as_ref().map(|load| self.load(load, &tasks, &contexts)).transpose()?;
@@ -99,7 +110,7 @@ impl Checker {
             .collect::<Result<_>>()?;
         let mut objectives = raw.objectives;
         objectives.dedup();
-        let suite = Suite {
+        let mut suite = Suite {
             name,
             description: raw.description,
             seed: raw.seed,
@@ -112,12 +123,16 @@ impl Checker {
             engine: engine_spec,
             models,
             settings,
+            pack: None,
             tasks,
             sampling: self.sampling(&raw.sampling)?,
             stopping,
             load,
             gates,
         };
+        if let Some(pack) = pack {
+            pack.belong_to(self, &mut suite)?;
+        }
         // What no single key can say: how large all of it is together.
         suite.check().map_err(|reason| Error::usage(format!("suite is not valid: {reason}")))?;
         if let Some(stopping) = &raw.stopping {
@@ -194,9 +209,16 @@ impl Checker {
     fn settings(&self, raw: &RawSuite, engine: &dyn Engine, models: &[ModelSpec]) -> Result<Vec<Setting>> {
         let attached = raw.engine.url.is_some();
         let resolver = Resolver { checker: self, engine, models, attached, raw_reference: None };
-        let reference = resolver.setting(&raw.reference)?;
+        let packed = raw.reference.get_ref().from.is_some();
+        let others = raw.matrix.iter().len() + raw.settings.len();
+        // Beside a pack, what a matrix leaves out is the usual, and without other settings that is the one to compare.
+        let usual = packed.then(|| Spanned::new(raw.reference.span(), RawSetting::default()));
+        let reference = resolver.setting(usual.as_ref().unwrap_or(&raw.reference))?;
         let resolver = Resolver { raw_reference: Some(&reference), ..resolver };
-        let mut settings = vec![reference.clone()];
+        let mut settings = Vec::new();
+        if !packed || others == 0 {
+            settings.push(reference.clone());
+        }
         if let Some(matrix) = &raw.matrix {
             settings.extend(resolver.matrix(matrix)?);
         }
@@ -367,9 +389,15 @@ fn unknown_field_hint(message: &str) -> Option<String> {
     }
 }
 
+/// Whether the suite does not say it.
+fn is_unplaced<T>(value: &Spanned<T>) -> bool {
+    value.span().is_empty()
+}
+
 mod attach;
 mod judging;
 mod models;
+mod packed;
 mod scoring;
 mod serving;
 #[cfg(test)]

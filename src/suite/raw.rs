@@ -33,7 +33,7 @@ pub struct RawSuite {
     #[serde(default = "default_rounds")]
     #[schemars(with = "u32")]
     pub rounds: Spanned<u32>,
-    /// Non-inferiority margin, in points of the 0..1 scale of scores.
+    /// Non-inferiority margin, in points of the 0..1 scale of scores. Default: 0.02, or that of the reference's pack.
     #[serde(default = "default_margin")]
     #[schemars(with = "f64")]
     pub margin: Spanned<f64>,
@@ -60,7 +60,7 @@ pub struct RawSuite {
     /// Models.
     #[serde(default, rename = "model")]
     pub models: Vec<RawModel>,
-    /// The setting that the others are compared with; it runs twice (A/A).
+    /// The setting that the others are compared with; it runs twice (A/A), or comes from a pack (`from`).
     #[schemars(with = "RawSetting")]
     pub reference: Spanned<RawSetting>,
     /// Settings as the product of lists.
@@ -70,7 +70,7 @@ pub struct RawSuite {
     #[serde(default, rename = "setting")]
     #[schemars(with = "Vec<RawSetting>")]
     pub settings: Vec<Spanned<RawSetting>>,
-    /// Tasks.
+    /// Tasks; beside a reference that comes from a pack, default: all that it holds.
     #[serde(default, rename = "task")]
     pub tasks: Vec<RawTask>,
     /// Stopping early; default: every cell sees every case.
@@ -235,6 +235,10 @@ pub struct RawModel {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawSetting {
+    /// Only of `[reference]`, and nothing beside it: a pack (`kneepoint reference export RUN`) whose reference the settings are
+    /// compared with, instead of one that is served here. Relative to the suite's folder.
+    #[schemars(with = "Option<PathBuf>")]
+    pub from: Option<Spanned<PathBuf>>,
     /// Model name.
     #[schemars(with = "Option<String>")]
     pub model: Option<Spanned<String>>,

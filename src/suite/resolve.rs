@@ -32,6 +32,7 @@ impl Resolver<'_> {
     }
 
     fn one(&self, raw: &RawSetting, span: Range<usize>) -> Result<Setting> {
+        self.checker.not_from_a_pack(raw)?;
         let model = self.model(raw.model.as_ref())?;
         let weights = match &raw.weights {
             None => model.weights.clone(),
@@ -209,6 +210,7 @@ impl Resolver<'_> {
 
     fn product(&self, lists: &RawMatrix) -> Vec<RawSetting> {
         let base = self.raw_reference.map(|reference| RawSetting {
+            from: None,
             model: Some(Spanned::new(0..0, reference.model.clone())),
             weights: Some(Spanned::new(0..0, reference.weights.clone())),
             k: Some(Spanned::new(0..0, reference.k.clone())),
@@ -275,6 +277,7 @@ impl Resolver<'_> {
 
     fn pattern(&self, raw: &Spanned<RawSetting>) -> Result<Pattern> {
         let setting = raw.get_ref();
+        self.checker.not_from_a_pack(setting)?;
         let text = |word: &Option<Spanned<String>>| word.as_ref().map(|word| word.get_ref().clone());
         let kv = setting.kv.as_ref().map(|kv| self.both(kv)).transpose()?;
         let pattern = Pattern {

@@ -41,8 +41,24 @@ fn the_table_of_engines_is_current() {
 #[test]
 fn the_schemas_are_current() {
     for name in [
-        "suite", "journal", "summary", "plan", "list", "doctor", "validate", "score", "case", "pilot", "fit",
-        "pick", "compare", "route", "history", "trends",
+        "suite",
+        "journal",
+        "summary",
+        "plan",
+        "list",
+        "doctor",
+        "validate",
+        "score",
+        "case",
+        "pilot",
+        "fit",
+        "pick",
+        "compare",
+        "route",
+        "history",
+        "trends",
+        "reference",
+        "kld-base",
     ] {
         assert_current(&format!("docs/schema/{name}.schema.json"), &stdout(&["schema", name]));
     }

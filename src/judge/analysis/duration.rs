@@ -10,7 +10,9 @@ use crate::record::{Source, metric};
 pub(super) fn duration_s(journal: &Journal) -> f64 {
     let mut wall = Span::default();
     let mut sessions: BTreeMap<u32, Span> = BTreeMap::new();
-    for trial in &journal.trials {
+    // What comes from a pack took its time elsewhere.
+    let suite = &journal.header.suite;
+    for trial in journal.trials.iter().filter(|trial| !suite.is_packed(&trial.key.setting)) {
         let total_s = trial.measured(metric::TOTAL_S, Source::Client).unwrap_or_default();
         if let Some(tick) = trial.tick {
             sessions.entry(tick.session).or_default().add(tick.at_s, total_s);

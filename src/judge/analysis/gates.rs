@@ -34,7 +34,10 @@ pub(super) fn check(
         // The suite was checked when it was loaded; a term that cannot be read selects nothing.
         let Ok(filter) = Filter::parse(&gate.cells) else { continue };
         let here = summary.cells.iter().filter(|cell| filter.keeps_cell(&cell.setting, cell.context));
-        for cell in here.filter(|cell| applies(gate, cell)) {
+        let elsewhere = |cell: &CellSummary| summary.pack.is_some() && cell.setting == summary.reference;
+        for cell in
+            here.filter(|cell| applies(gate, cell) && !(is_of_machine(gate.metric) && elsewhere(cell)))
+        {
             let judged = result(gate, cell, summary, right);
             results.push(doubted(gate, cell, judged, doubts));
         }
@@ -54,6 +57,18 @@ fn doubted(gate: &Gate, cell: &CellSummary, judged: GateResult, doubts: &Doubts)
     let status = if gate.strict { GateStatus::Failed } else { GateStatus::Open };
     let because = format!("undecided, as its speed is doubtful: {doubt}; it was {}", judged.because);
     GateResult { status, because, ..judged }
+}
+
+/// Whether it limits what a reference from a pack says nothing of.
+fn is_of_machine(metric: GateMetric) -> bool {
+    match metric {
+        GateMetric::Decode
+        | GateMetric::Prefill
+        | GateMetric::Ttft
+        | GateMetric::Energy
+        | GateMetric::Memory => true,
+        GateMetric::Quality | GateMetric::Difference | GateMetric::Kld | GateMetric::Failed => false,
+    }
 }
 
 /// The reference is not compared with itself.

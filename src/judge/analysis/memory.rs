@@ -8,6 +8,10 @@ use crate::record::{Effective, Measurement, Placement, metric};
 
 /// The largest of the peaks of the cell's trials, and the buffers that the engine reported.
 pub(crate) fn measure(run: &Run<'_>, visit: VisitKey<'_>) -> Result<MemorySummary> {
+    if run.suite.is_packed(visit.setting) {
+        // That of another machine.
+        return Ok(MemorySummary::default());
+    }
     let peak = |column| -> Result<Option<u64>> {
         Ok(run.frame.largest(visit, column)?.filter(|bytes| *bytes >= 0.0).map(|bytes| bytes as u64))
     };

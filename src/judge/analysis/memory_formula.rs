@@ -264,7 +264,7 @@ impl<'a> MemoryFormula<'a> {
 
 /// The formula against the measured cells, for every setting whose model's cache is known.
 pub(crate) fn fits(run: &Run<'_>, cells: &[CellSummary]) -> Vec<MemoryFit> {
-    run.suite.settings.iter().filter_map(|setting| fit(run, setting, cells)).collect()
+    run.suite.measured().filter_map(|setting| fit(run, setting, cells)).collect()
 }
 
 fn fit(run: &Run<'_>, setting: &Setting, cells: &[CellSummary]) -> Option<MemoryFit> {
@@ -402,6 +402,7 @@ mod tests {
             kv_unknown: None,
             trained: None,
             mostly: None,
+            tokenizer: None,
         }
     }
 

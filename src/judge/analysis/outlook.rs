@@ -119,10 +119,13 @@ pub(super) fn fill_in(run: &Run<'_>, level: &Level<'_>, cells: &mut [Measured]) 
 /// Time that servers worked for a cell's pairs (s): on its own trials, and on the reference's. `None` where a trial has no
 /// time.
 pub(super) fn busy_s(run: &Run<'_>, setting: &str, context: u32) -> Option<f64> {
-    let reference = run.suite.reference().label.as_str();
+    // One that comes from a pack costs nothing more.
+    let reference = Some(run.suite.reference().label.as_str()).filter(|_| run.suite.pack.is_none());
     let ours = |trial: &&Trial| {
         let key = &trial.key;
-        key.context == context && key.replicate == 0 && (key.setting == setting || key.setting == reference)
+        key.context == context
+            && key.replicate == 0
+            && (key.setting == setting || Some(key.setting.as_str()) == reference)
     };
     let trials = run.journal.trials.iter().filter(ours);
     trials.map(|trial| trial.measured(metric::TOTAL_S, Source::Client)).sum()

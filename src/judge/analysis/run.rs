@@ -92,8 +92,15 @@ impl<'a> Run<'a> {
     }
 
     pub(crate) fn planned_in_all(&self) -> u32 {
-        let visits = self.suite.settings.len() as u32 + 1;
-        self.suite.contexts.iter().map(|&context| visits * self.planned(context)).sum()
+        let visits = self.visits_of_cells().len() as u32;
+        let measured: u32 = self.suite.contexts.iter().map(|&context| visits * self.planned(context)).sum();
+        measured + self.suite.pack.as_ref().map_or(0, |pack| pack.trials)
+    }
+
+    /// Settings and replicates that every context length is visited for.
+    fn visits_of_cells(&self) -> Vec<(&'a str, u32)> {
+        let again = self.suite.pack.is_none().then(|| (self.suite.reference().label.as_str(), 1));
+        self.suite.measured().map(|setting| (setting.label.as_str(), 0)).chain(again).collect()
     }
 
     /// Trials that stopping early made needless.
@@ -103,8 +110,6 @@ impl<'a> Run<'a> {
             let about = decisions.filter(|decision| decision.covers(setting, context, replicate));
             about.map(Decision::rounds).min()
         };
-        let labels = self.suite.settings.iter().map(|setting| (setting.label.as_str(), 0));
-        let visits = labels.chain([(self.suite.reference().label.as_str(), 1)]);
         let of = |(setting, replicate): (&str, u32)| -> u32 {
             let contexts = self.suite.contexts.iter();
             let saved = contexts.map(|&context| {
@@ -114,7 +119,7 @@ impl<'a> Run<'a> {
             });
             saved.sum()
         };
-        visits.map(of).sum()
+        self.visits_of_cells().into_iter().map(of).sum()
     }
 
     /// Trials of a task in a visit that were not asked: those behind the rounds that it was part of, and those whose cases the

@@ -144,7 +144,7 @@ impl EarlyStopping<'_, '_> {
     fn judge_floor(&mut self, level: &Level<'_>) {
         let suite = self.run.suite;
         let reference = &suite.reference().label;
-        if self.visit_stopped(reference, level.context, 1) {
+        if self.run.suite.pack.is_some() || self.visit_stopped(reference, level.context, 1) {
             return;
         }
         let below = |(most, _): &(f64, usize)| *most < suite.margin;
@@ -205,7 +205,8 @@ impl EarlyStopping<'_, '_> {
 
     /// Tokens, and time that servers were up (s).
     fn used(&self) -> (f64, f64) {
-        (self.run.journal.trials.iter().map(tokens_of).sum(), server_s(self.run.journal))
+        let here = |trial: &&Trial| !self.run.suite.is_packed(&trial.key.setting);
+        (self.run.journal.trials.iter().filter(here).map(tokens_of).sum(), server_s(self.run.journal))
     }
 
     /// Drops every cell that another one beats on quality and meets on everything else that is measured.
@@ -251,7 +252,7 @@ impl EarlyStopping<'_, '_> {
         };
         let because = format!("{because}: another round would go beyond the budget");
         for (setting, context) in self.cells() {
-            if !self.stopped(&setting, context) {
+            if !self.stopped(&setting, context) && !self.run.suite.is_packed(&setting) {
                 self.stop(&setting, context, StopReason::Budget, because.clone());
             }
         }
@@ -259,6 +260,9 @@ impl EarlyStopping<'_, '_> {
 
     /// The reference runs for the others' sake.
     fn release_reference(&mut self) {
+        if self.run.suite.pack.is_some() {
+            return;
+        }
         let reference = self.run.suite.reference().label.clone();
         for &context in &self.run.suite.contexts {
             let mut others =
@@ -358,7 +362,8 @@ pub(super) fn server_s(journal: &Journal) -> f64 {
     let launches: BTreeMap<u32, &LaunchRecord> =
         journal.launches.iter().map(|launch| (launch.id, launch)).collect();
     let mut up: BTreeMap<u32, f64> = BTreeMap::new();
-    for trial in &journal.trials {
+    let suite = &journal.header.suite;
+    for trial in journal.trials.iter().filter(|trial| !suite.is_packed(&trial.key.setting)) {
         let Some(since) = launches.get(&trial.launch).and_then(|launch| since_launch_s(launch, trial)) else {
             continue;
         };

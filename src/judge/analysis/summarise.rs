@@ -54,6 +54,7 @@ pub fn summarise_with(journal: &Journal, tasks: &dyn Tasks) -> Result<Summary> {
         engines: header.engines.clone(),
         models: header.models.clone(),
         reference: run.suite.reference().label.clone(),
+        pack: run.suite.pack.clone(),
         margin: run.suite.margin,
         score: if run.suite.scores_by_probability() { Scoring::Probability } else { Scoring::Match },
         busy_s: duration::busy_s(journal),

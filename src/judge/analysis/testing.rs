@@ -173,6 +173,7 @@ pub(crate) fn header(suite: Suite) -> Header {
 /// A run in which nothing was measured.
 pub(crate) fn summary() -> Summary {
     Summary {
+        pack: None,
         schema_version: SUMMARY_SCHEMA_VERSION,
         tool_version: "0.1.0".into(),
         suite: "test".into(),

@@ -20,6 +20,7 @@ mod safetensors;
 mod sources;
 mod split_name;
 mod store;
+mod tokenizer;
 mod trained;
 mod witness;
 
@@ -35,5 +36,6 @@ pub use sources::{
     file_witness, kv_shape, local_weights, locate_server, locate_weights, server, server_witness, weights,
 };
 pub use store::{Progress, Silent, Store};
+pub use tokenizer::tokenizer;
 pub use trained::trained_context;
 pub use witness::Witness;

@@ -218,6 +218,7 @@ fn record_of(attachment: &Attachment, visit: &Visit, id: u32) -> LaunchRecord {
         deviations: Vec::new(),
         failure: None,
         log: String::new(),
+        pack: None,
         attached: Some(AttachedServer {
             url: attachment.base.clone(),
             model: label(&attachment.model).to_owned(),

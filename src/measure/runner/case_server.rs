@@ -40,13 +40,20 @@ impl CaseServer {
     /// one, which [`CaseServer::close`] removes.
     ///
     /// # Errors
-    /// When the server does not come up, runs something else than asked, or the user asked to stop.
+    /// When the server does not come up, runs something else than asked, or the user asked to stop; also where the reference
+    /// comes from a pack.
     pub async fn open(
         suite: &Suite,
         prepared: &Prepared,
         context: u32,
         interrupt: &Interrupt,
     ) -> Result<Self> {
+        if suite.pack.is_some() {
+            return Err(Error::usage(
+                "the suite's reference comes from a pack: it is not served here, and its cases are made",
+            )
+            .hint("ask the suite that the pack was made with"));
+        }
         let folder = std::env::temp_dir().join(format!("kneepoint-{}", std::process::id()));
         std::fs::create_dir_all(folder.join("engine"))
             .context(|| format!("cannot create {}", folder.display()))?;

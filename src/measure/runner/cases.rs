@@ -6,6 +6,8 @@ use std::path::Path;
 
 use super::case_file::{CaseFile, Place};
 use super::interrupt::Interrupt;
+use super::packed;
+use super::packed::PackedList;
 use super::server::RunningServer;
 use crate::error::{Context, Error, Kind, Result};
 use crate::measure::client::Client;
@@ -29,6 +31,8 @@ pub(super) struct CaseBook {
     lists: HashMap<ListKey, Vec<Place>>,
     spool: CaseFile,
     journalled: HashMap<(ListKey, u32), String>,
+    /// Where the cases of the reference's pack lie; empty where it is served here.
+    packed: HashMap<PackedList, Vec<Place>>,
     interrupt: Interrupt,
 }
 
@@ -38,12 +42,14 @@ impl CaseBook {
     pub(super) fn new(suite: &Suite, journal: &Journal, folder: &Path, interrupt: Interrupt) -> Result<Self> {
         let models: HashMap<_, _> =
             suite.settings.iter().map(|setting| (setting.label.clone(), setting.model.clone())).collect();
+        let mut spool = CaseFile::create(folder)?;
         let mut book = Self {
+            packed: packed::lists(suite, journal, &mut spool)?,
             seed: suite.seed,
             specs: suite.tasks.iter().map(|spec| (spec.name.clone(), spec.clone())).collect(),
             models,
             lists: HashMap::new(),
-            spool: CaseFile::create(folder)?,
+            spool,
             journalled: HashMap::new(),
             interrupt,
         };
@@ -63,7 +69,11 @@ impl CaseBook {
     pub(super) async fn ready(&mut self, key: &TrialKey, server: &RunningServer) -> Result<()> {
         let list_key = self.list_key(key);
         if !self.lists.contains_key(&list_key) {
-            let places = self.make(key, &list_key, server.client().clone()).await?;
+            let of_pack = self.packed.get(&(key.task.clone(), key.arm, key.context)).cloned();
+            let places = match of_pack {
+                Some(places) => self.checked(places, server).await?,
+                None => self.make(key, &list_key, server.client().clone()).await?,
+            };
             self.lists.insert(list_key, places);
         }
         Ok(())
@@ -77,6 +87,14 @@ impl CaseBook {
             Error::runtime(format!("{} made fewer cases than asked: no case {}", key.task, key.index))
         })?;
         self.spool.read(place)
+    }
+
+    /// The pack's cases, if the server sees the first of them as the pack's did.
+    async fn checked(&mut self, places: Vec<Place>, server: &RunningServer) -> Result<Vec<Place>> {
+        if let Some(first) = places.first() {
+            packed::same_tokens(&self.spool.read(*first)?, server.client()).await?;
+        }
+        Ok(places)
     }
 
     /// Makes the cases of a list and puts them on disk; where they lie.

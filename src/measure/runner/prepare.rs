@@ -15,7 +15,7 @@ use crate::record::{EngineInfo, FileInfo, ModelInfo};
 /// Model and quant of every file that the suite's settings need, drafts among them, each once.
 fn needed(suite: &Suite) -> Vec<(&str, &str)> {
     let mut needed = Vec::new();
-    for setting in &suite.settings {
+    for setting in suite.measured() {
         let draft = setting.draft.as_ref().map(|draft| (draft.model.as_str(), draft.weights.as_str()));
         for file in std::iter::once((setting.model.as_str(), setting.weights.as_str())).chain(draft) {
             if !needed.contains(&file) {
@@ -65,6 +65,7 @@ pub async fn prepare(suite: &Suite, store: &Store<'_>) -> Result<Prepared> {
             // Not to know is no reason not to run it.
             trained: model::trained_context(&file.path).ok().flatten(),
             mostly: model::mostly(&file.path, quant),
+            tokenizer: model::tokenizer(&file.path),
         });
         witnesses.push(file.witness.called(format!("the file of {name} {quant}")));
         weights.insert((name.to_owned(), quant.to_owned()), file.path);
@@ -103,7 +104,7 @@ fn other_files(suite: &Suite) -> Vec<PathBuf> {
         };
         suite.contexts.iter().flat_map(of_context).collect::<Vec<_>>()
     });
-    let arguments = suite.settings.iter().flat_map(|setting| &setting.extra_args).chain(&suite.engine.args);
+    let arguments = suite.measured().flat_map(|setting| &setting.extra_args).chain(&suite.engine.args);
     let mut flag = "";
     let of_arguments = arguments.filter_map(|argument| {
         let value = match argument.split_once('=') {

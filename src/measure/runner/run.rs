@@ -16,6 +16,7 @@ use super::early_stopping::EarlyStopping;
 use super::event::{Event, Subscriber};
 use super::interrupt::Interrupt;
 use super::loadtest::done::LoadtestDone;
+use super::packed;
 use super::prepared::Prepared;
 use super::server::{LaunchOutcome, RunningServer};
 use super::start;
@@ -319,6 +320,7 @@ impl<'a> Runner<'a> {
         if matches!(up, LaunchOutcome::Interrupted) {
             return Ok(up);
         }
+        packed::same_template(self.suite, &record)?;
         match &record.failure {
             Some(failure) => self.last_launch_failure = Some(failure.clone()),
             None => self.launches_up += 1,

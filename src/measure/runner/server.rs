@@ -160,6 +160,7 @@ pub(super) async fn launch(
         deviations: Vec::new(),
         failure: None,
         log: log.clone(),
+        pack: None,
         attached: None,
     };
     // Without the reference nothing can be compared; that another setting cannot run is a result.

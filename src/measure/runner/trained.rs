@@ -13,7 +13,7 @@ use crate::record::{TrainedContext, Warning};
 pub fn beyond_trained(suite: &Suite, store: &Store<'_>) -> Vec<Warning> {
     let Some(engine) = engine::find(&suite.engine.name) else { return Vec::new() };
     let mut warnings: Vec<Warning> = Vec::new();
-    for setting in suite.settings.iter().filter(|setting| !suite.scales_positions(setting)) {
+    for setting in suite.measured().filter(|setting| !suite.scales_positions(setting)) {
         let Some(trained) = trained(suite, setting, store) else { continue };
         let warning = warning(suite, setting, trained, engine);
         warnings.extend(warning.filter(|warning| !warnings.contains(warning)));

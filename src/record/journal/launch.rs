@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Tick;
+use crate::record::suite::PackedReference;
 use crate::record::{Argv, Effective};
 
 /// A server process that was started for a visit of a cell.
@@ -45,12 +46,33 @@ pub struct LaunchRecord {
     /// The server that ran already, where none was started: then `argv` and `log` are empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attached: Option<AttachedServer>,
+    /// Where it ran, when its trials come from a pack: then nothing of it was measured in this run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pack: Option<PackedServer>,
 }
 
 impl LaunchRecord {
-    /// The command that started the server; `None` for one that ran already.
+    /// The command that started the server; `None` for one that ran already, or elsewhere.
     pub fn command(&self) -> Option<String> {
-        self.attached.is_none().then(|| self.argv.shell())
+        (self.attached.is_none() && self.pack.is_none()).then(|| self.argv.shell())
+    }
+}
+
+/// A server that answered elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PackedServer {
+    /// The run that the pack was made of.
+    pub run: String,
+    /// The machine of that run, in words.
+    pub machine: String,
+    /// The engine and its build, in words.
+    pub engine: String,
+}
+
+impl PackedServer {
+    /// A server of the run that a pack was made of.
+    pub fn of(pack: &PackedReference) -> Self {
+        Self { run: pack.run.clone(), machine: pack.machine_words(), engine: pack.engine_words() }
     }
 }
 

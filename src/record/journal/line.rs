@@ -5,7 +5,7 @@
 //! finds every change of up to 32 neighbouring bits and every two flipped bits of a line. It is no signature: whoever
 //! wants to, can make another one. Journals of before 2026-11 have none.
 
-use super::records::Record;
+use serde::Serialize;
 
 /// Between the record's last but one byte and the digits.
 const OPEN: &[u8] = br#","crc32":""#;
@@ -24,7 +24,7 @@ pub(super) enum Seal {
 }
 
 /// A record as a line with its checksum and the line break.
-pub(super) fn seal(record: &Record) -> serde_json::Result<Vec<u8>> {
+pub(super) fn seal(record: &impl Serialize) -> serde_json::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(record)?;
     let sum = crc32fast::hash(&line);
     line.pop();

@@ -3,6 +3,7 @@
 use super::header::Header;
 use super::launch::LaunchRecord;
 use super::loadtest::LoadtestJournal;
+use super::records::Record;
 use crate::record::{Case, Decision, Trial, TrialKey};
 
 /// A whole journal in memory.
@@ -41,6 +42,14 @@ impl Journal {
     /// Whether a planned trial is not wanted any more, because its cell was stopped before its round.
     pub fn is_stopped(&self, key: &TrialKey) -> bool {
         self.decisions.iter().any(|decision| decision.stops(key))
+    }
+
+    /// Cases, servers and trials as records, in an order in which they can be read again.
+    pub fn records(&self) -> impl Iterator<Item = Record> {
+        let cases = self.cases.iter().map(|case| Record::Case(Box::new(case.clone())));
+        let launches = self.launches.iter().map(|launch| Record::Launch(Box::new(launch.clone())));
+        let trials = self.trials.iter().map(|trial| Record::Trial(Box::new(trial.clone())));
+        cases.chain(launches).chain(trials)
     }
 
     /// Keys of the trials that have an outcome.

@@ -99,14 +99,29 @@ impl JournalWriter {
         Ok((Self { file, path }, journal))
     }
 
+    /// Writes records that belong together, and waits until all of them are on disk.
+    ///
+    /// # Errors
+    /// As [`JournalWriter::append`].
+    pub fn append_all(&mut self, records: impl IntoIterator<Item = Record>) -> Result<()> {
+        let mut lines = Vec::new();
+        for record in records {
+            lines.extend(line::seal(&record).context(|| "cannot write a record as JSON".into())?);
+        }
+        self.write(&lines)
+    }
+
     /// Writes one record with its checksum and waits until it is on disk.
     ///
     /// # Errors
     /// When the disk is full or gone.
     pub fn append(&mut self, record: &Record) -> Result<()> {
-        let line = line::seal(record).context(|| "cannot write a record as JSON".into())?;
+        self.write(&line::seal(record).context(|| "cannot write a record as JSON".into())?)
+    }
+
+    fn write(&mut self, lines: &[u8]) -> Result<()> {
         self.file
-            .write_all(&line)
+            .write_all(lines)
             .and_then(|()| self.file.sync_data())
             .context(|| "cannot append to the journal".into())
             .map_err(|error| {

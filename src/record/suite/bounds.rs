@@ -97,6 +97,7 @@ impl Suite {
         count("objectives", self.objectives.len())?;
         self.check_engine()?;
         self.check_settings()?;
+        self.check_pack()?;
         some("tasks", self.tasks.len())?;
         self.tasks.iter().try_for_each(|task| task.check(&self.contexts))?;
         unlike("tasks", self.tasks.iter().map(|task| &task.name))?;
@@ -144,6 +145,19 @@ impl Suite {
             }
         }
         Ok(())
+    }
+
+    fn check_pack(&self) -> Result<(), String> {
+        let Some(pack) = &self.pack else { return Ok(()) };
+        texts(
+            "a text of the pack",
+            [&pack.run, &pack.started, &pack.setting, &pack.sha256].map(String::as_str),
+        )?;
+        count("engines of the pack", pack.engines.len())?;
+        match self.settings.len() {
+            1 => Err("its reference comes from a pack, and it has no other setting".to_owned()),
+            _ => Ok(()),
+        }
     }
 
     fn check_stopping(&self) -> Result<(), String> {

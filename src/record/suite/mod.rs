@@ -2,12 +2,14 @@
 
 pub(crate) mod bounds;
 mod judging;
+mod packed;
 mod parts;
 mod resolved;
 mod serving;
 mod setting;
 
 pub use judging::{Gate, GateMetric, Stopping, StoppingRule};
+pub use packed::PackedReference;
 pub use parts::{EngineSpec, ModelSpec, QuantFile, Relaunch, Sampling, TaskSpec, TextSource, Window};
 pub use resolved::Suite;
 pub use serving::{Arrivals, LoadLimits, LoadQuality, LoadSpec};

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::judging::{Gate, Stopping};
+use super::packed::PackedReference;
 use super::parts::{EngineSpec, ModelSpec, Sampling, TaskSpec};
 use super::serving::LoadSpec;
 use super::setting::Setting;
@@ -38,6 +39,9 @@ pub struct Suite {
     pub models: Vec<ModelSpec>,
     /// Every setting, the reference first.
     pub settings: Vec<Setting>,
+    /// Where the reference's trials come from, when it is not measured in the run itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pack: Option<PackedReference>,
     /// Tasks in order.
     pub tasks: Vec<TaskSpec>,
     /// Sampling parameters, every one sent with every request.
@@ -57,6 +61,17 @@ impl Suite {
     /// The setting that the others are compared with.
     pub fn reference(&self) -> &Setting {
         &self.settings[0]
+    }
+
+    /// Returns whether a setting is the reference and comes from a pack: no server is started for it, and its trials say
+    /// nothing of this machine.
+    pub fn is_packed(&self, label: &str) -> bool {
+        self.pack.is_some() && self.reference().label == label
+    }
+
+    /// The settings that servers are started for.
+    pub fn measured(&self) -> impl Iterator<Item = &Setting> {
+        self.settings.iter().skip(usize::from(self.pack.is_some()))
     }
 
     /// Whether the suite itself says how a setting's positions are scaled, so that the context named in the model's

@@ -163,6 +163,7 @@ fn model(weights: &str, derived: bool) -> ModelInfo {
         kv_unknown: None,
         trained: None,
         mostly: None,
+        tokenizer: None,
     }
 }
 
@@ -198,6 +199,7 @@ fn suite() -> Suite {
         file: None,
     };
     Suite {
+        pack: None,
         name: "made-up".into(),
         description: "A run that never happened.".into(),
         seed: 7,
@@ -321,6 +323,7 @@ fn launch(
     let args = ["-m", "tiny.gguf", "-c", &context.to_string(), "-ctk", truth.kv, "-ctv", truth.kv];
     let void = truth.weights == "Q2_K" && context == 2048;
     LaunchRecord {
+        pack: None,
         id,
         setting: setting.label.clone(),
         context,

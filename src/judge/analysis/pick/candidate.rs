@@ -108,6 +108,8 @@ struct Level {
 pub(super) struct Candidate<'a> {
     pub(super) setting: &'a Setting,
     pub(super) is_reference: bool,
+    /// It was measured on another machine.
+    pub(super) is_elsewhere: bool,
     void: Option<String>,
     /// Trials that broke, of all.
     broken: (u32, u32),
@@ -199,7 +201,7 @@ impl Candidate<'_> {
         let fits = request.memory.is_none_or(|limit| self.memory().is_some_and(|bytes| bytes <= limit));
         let counts =
             !self.unread_cache || matches!(request.min_quality, MinQuality::Score(score) if score <= 0.0);
-        self.void.is_none() && counts && good && fast && fits
+        self.void.is_none() && !self.is_elsewhere && counts && good && fast && fits
     }
 
     /// Why the estimates do not meet the requirements.
@@ -353,6 +355,9 @@ pub(super) fn all<'a>(run: &Run<'a>, basis: &Basis, request: &PickRequest) -> Re
     let reference = candidates.iter().find(|c| c.is_reference).and_then(Candidate::quality);
     for candidate in &mut candidates {
         candidate.refused = candidate.refusals(reference, request, run.suite.margin);
+        if candidate.is_elsewhere {
+            candidate.refused = vec!["it comes from a pack and was not served here".to_owned()];
+        }
     }
     Ok(candidates)
 }
@@ -445,6 +450,7 @@ fn candidate<'a>(
         setting,
         unread_cache: level.prefill_path && other_cache && run.suite.scores_by_probability(),
         is_reference: setting == run.suite.reference(),
+        is_elsewhere: run.suite.is_packed(&setting.label),
         void: level.void,
         broken: (level.failed, level.trials),
         difference: level.difference,

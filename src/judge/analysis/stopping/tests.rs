@@ -350,6 +350,7 @@ fn a_budget_of_server_time_goes_by_the_monotonic_clock() {
         deviations: Vec::new(),
         failure: None,
         log: String::new(),
+        pack: None,
         attached: None,
     };
     let key = TrialKey {

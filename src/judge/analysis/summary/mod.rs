@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::record::suite::PackedReference;
 use crate::record::{EngineInfo, Machine, ModelInfo, Objective, Scoring, SelectedCases};
 
 mod absence;
@@ -83,6 +84,9 @@ pub struct Summary {
     pub models: Vec<ModelInfo>,
     /// Label of the reference setting.
     pub reference: String,
+    /// Where the reference was measured, when it comes from a pack: then nothing is said of its speed and memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pack: Option<PackedReference>,
     /// Non-inferiority margin (points of the 0..1 scale).
     pub margin: f64,
     /// How answers are scored.

@@ -116,6 +116,10 @@ pub enum WarningCode {
     ServerFailed,
     /// The server ran already.
     AttachedServer,
+    /// The reference's trials come from a pack.
+    ReferenceFromPack,
+    /// The reference of a pack was served by another engine or build.
+    ReferenceOtherBuild,
     /// What an attached server does not take or tell.
     ServerNote,
     /// Trials of a setting broke.
@@ -200,6 +204,7 @@ impl WarningCode {
             Self::NoiseFloor
             | Self::AttachedServer
             | Self::ServerNote
+            | Self::ReferenceFromPack
             | Self::DerivedWeights
             | Self::LabelMisleads
             | Self::FewVisits

@@ -37,6 +37,7 @@ fn findings(run: &Run<'_>, summary: &Summary) -> Result<Vec<Finding>> {
     findings.extend(quality::prefill_path(summary));
     findings.extend(servers::launches(run));
     findings.extend(servers::attached(run));
+    findings.extend(servers::from_a_pack(run));
     findings.extend(quality::broken(summary));
     findings.extend(quality::not_comparable(summary));
     findings.extend(quality::truncated(summary));

@@ -33,6 +33,24 @@ pub(super) fn attached(run: &Run<'_>) -> Vec<Finding> {
     findings
 }
 
+/// That the reference was measured elsewhere, and with which other build.
+pub(super) fn from_a_pack(run: &Run<'_>) -> Vec<Finding> {
+    let Some(pack) = &run.suite.pack else { return Vec::new() };
+    let (machine, theirs) = (pack.machine_words(), pack.engine_words());
+    let elsewhere =
+        Finding::new(WarningCode::ReferenceFromPack).about(&pack.run).detail(format!("{machine}, {theirs}"));
+    let ours: Vec<String> = run
+        .journal
+        .header
+        .engines
+        .iter()
+        .map(|engine| format!("{} {}", engine.name, engine.version))
+        .collect();
+    let ours = ours.join(", ");
+    let other = Finding::new(WarningCode::ReferenceOtherBuild).about(theirs.as_str()).detail(&ours);
+    std::iter::once(elsewhere).chain((ours != theirs).then_some(other)).collect()
+}
+
 /// Contexts beyond the one that the model was trained for: nothing there speaks of a quant alone.
 pub(super) fn beyond_trained(run: &Run<'_>) -> Vec<Finding> {
     let header = &run.journal.header;
@@ -121,6 +139,7 @@ mod tests {
             kv_unknown: None,
             trained: None,
             mostly,
+            tokenizer: None,
         };
         summary.models = vec![model(None), model(Some(mostly))];
         let found = misleading_labels(&summary);

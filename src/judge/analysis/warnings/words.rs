@@ -62,6 +62,12 @@ pub(crate) fn sentence(finding: &Finding) -> String {
         Code::AttachedServer => format!(
             "the server at {subject} was running already: its settings are not kneepoint's, and other requests may have met it"
         ),
+        Code::ReferenceFromPack => format!(
+            "the reference was not measured here but in {subject} ({detail}): its quality is compared, its speed and memory are not"
+        ),
+        Code::ReferenceOtherBuild => format!(
+            "the reference was served by {subject}, the settings by {detail}: what the two do differently is part of every difference"
+        ),
         Code::ServerNote => format!("server: {detail}"),
         Code::TrialsBroke | Code::ReferenceBroke | Code::NothingScored => format!(
             "{} of {} trials of {cell} broke; {}",

@@ -8,6 +8,7 @@ use std::io::BufReader;
 use std::path::Path;
 
 use crate::error::{Context, Error, Result};
+use crate::record::Tokenizer;
 
 mod metadata;
 mod parse;
@@ -16,7 +17,7 @@ mod source;
 mod tensors;
 
 pub use metadata::Metadata;
-pub use parse::{Arrays, GgufError, Header, parse, parse_header};
+pub use parse::{Arrays, GgufError, Header, parse, parse_header, parse_tokenizer};
 pub use quants::{is_standard_quant, quant_name};
 pub use source::{Source, Spans, Stream};
 pub use tensors::{Tensor, Tensors};
@@ -35,6 +36,14 @@ pub fn read(path: &Path) -> Result<Metadata> {
 /// When the file cannot be opened or is no readable GGUF file; the source is a [`GgufError`].
 pub fn read_header(path: &Path) -> Result<Header> {
     parse_header(Stream(open(path)?), &Arrays::new()).map_err(|source| unreadable(path, source))
+}
+
+/// Reads the tokenizer of a file; `None` where it has none.
+///
+/// # Errors
+/// When the file cannot be opened or is no readable GGUF file; the source is a [`GgufError`].
+pub fn read_tokenizer(path: &Path) -> Result<Option<Tokenizer>> {
+    parse_tokenizer(open(path)?).map_err(|source| unreadable(path, source))
 }
 
 fn open(path: &Path) -> Result<BufReader<File>> {
@@ -238,6 +247,23 @@ pub(super) mod tests {
         longer.get_mut("tokenizer.ggml.tokens").unwrap().1 += 1;
         let wrong = parse_header(Stream(&file[..]), &longer);
         assert!(wrong.is_err() || !wrong.unwrap().tensors.ends_at(file.len() as u64));
+    }
+
+    #[test]
+    fn tokenizers_are_told_apart_by_every_token() {
+        let of = |bytes: &[u8]| parse_tokenizer(bytes).unwrap().unwrap();
+        let whole = with_vocabulary(5000, 7);
+        let own = of(&whole);
+        assert_eq!((own.tokens, own.sha256.len()), (5000, 64));
+        assert_eq!(of(&with_vocabulary(5000, 2)), own, "the quant does not matter");
+        let at = whole.windows(4).position(|four| four == b"4321").unwrap();
+        let mut other = whole.clone();
+        other[at] = b'x';
+        let said = of(&other).difference(&own, ["here", "there"]).unwrap();
+        assert!(said.contains("5000 tokens, but not the same"), "{said}");
+        let said = of(&with_vocabulary(4999, 7)).difference(&own, ["here", "there"]).unwrap();
+        assert_eq!(said, "the vocabulary has 4999 tokens here and 5000 there");
+        assert_eq!(parse_tokenizer(&Builder::default().bytes()[..]).unwrap(), None);
     }
 
     #[test]

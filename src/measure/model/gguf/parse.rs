@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 
+use sha2::{Digest, Sha256};
+
 use super::metadata::Metadata;
 use super::source::{Source, Stream};
 use super::tensors::{Tensor, Tensors};
 use crate::measure::model::rope;
+use crate::record::{Tokenizer, hex};
 
 /// Key-value pairs that a file may have.
 const MAX_PAIRS: u64 = 65_536;
@@ -169,11 +172,32 @@ struct Reader<'a, S> {
     at: u64,
     known: &'a Arrays,
     arrays: Arrays,
+    /// Takes the vocabulary in, where somebody wants to know it.
+    tokenizer: Option<&'a mut Tokenizer>,
+}
+
+/// Arrays whose texts make a vocabulary.
+const VOCABULARY: &[&str] = &["tokenizer.ggml.tokens", "tokenizer.ggml.merges"];
+/// Names of the tokenizer's parts.
+const TOKENIZER_NAMES: &[&str] = &["tokenizer.ggml.model", "tokenizer.ggml.pre"];
+
+/// Reads the tokenizer from the start of a GGUF file; `None` where it has none.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_tokenizer(reader: impl Read) -> Result<Option<Tokenizer>, GgufError> {
+    let known = Arrays::new();
+    let mut tokenizer = Tokenizer::default();
+    let mut reader = Reader::new(Stream(reader), &known);
+    reader.tokenizer = Some(&mut tokenizer);
+    reader.start()?;
+    reader.metadata()?;
+    Ok(Some(tokenizer).filter(|tokenizer| tokenizer.tokens > 0))
 }
 
 impl<'a, S: Source> Reader<'a, S> {
     fn new(source: S, known: &'a Arrays) -> Self {
-        Self { source, at: 0, known, arrays: Arrays::new() }
+        Self { source, at: 0, known, arrays: Arrays::new(), tokenizer: None }
     }
 
     /// Reads up to the first key; returns how many tensors there are.
@@ -195,6 +219,11 @@ impl<'a, S: Source> Reader<'a, S> {
             let length = self.count("the length of a key", MAX_KEY)?;
             let key = self.text(length)?;
             let kind = self.u32()?;
+            if let (Some(_), STRING, true) = (&self.tokenizer, kind, TOKENIZER_NAMES.contains(&key.as_str()))
+            {
+                self.tokenizer_name(&key)?;
+                continue;
+            }
             let value = match kind {
                 ARRAY => self.array(is_wanted(&key), 0, Some(&key))?,
                 _ => self.value(kind, is_wanted(&key), 0)?,
@@ -250,8 +279,12 @@ impl<'a, S: Source> Reader<'a, S> {
         Ok(value)
     }
 
-    /// Memory grows with what is really there, not with what the file promises.
     fn text(&mut self, length: u64) -> Result<String, GgufError> {
+        Ok(String::from_utf8_lossy(&self.raw(length)?).into_owned())
+    }
+
+    /// Memory grows with what is really there, not with what the file promises.
+    fn raw(&mut self, length: u64) -> Result<Vec<u8>, GgufError> {
         const PIECE: u64 = 1 << 16;
         self.advance(length)?;
         let mut bytes = Vec::new();
@@ -260,7 +293,7 @@ impl<'a, S: Source> Reader<'a, S> {
             bytes.resize(from + (length - from as u64).min(PIECE) as usize, 0);
             self.source.take(&mut bytes[from..])?;
         }
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        Ok(bytes)
     }
 
     fn skip(&mut self, length: u64) -> Result<(), GgufError> {
@@ -319,8 +352,46 @@ impl<'a, S: Source> Reader<'a, S> {
         Ok((!numbers.is_empty()).then_some(Kept::Numbers(numbers)))
     }
 
+    fn tokenizer_name(&mut self, key: &str) -> Result<(), GgufError> {
+        let length = self.count("the length of a text", MAX_TEXT)?;
+        let name = Some(self.text(length)?);
+        if let Some(tokenizer) = &mut self.tokenizer {
+            match key.ends_with("pre") {
+                true => tokenizer.pre = name,
+                false => tokenizer.kind = name,
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the texts of an array of the vocabulary in, each behind its length.
+    fn vocabulary_texts(&mut self, key: &str, length: u64) -> Result<(), GgufError> {
+        let mut hash = Sha256::new();
+        if let Some(tokenizer) = &self.tokenizer {
+            hash.update(tokenizer.sha256.as_bytes());
+        }
+        hash.update(key.as_bytes());
+        hash.update(length.to_le_bytes());
+        for _ in 0..length {
+            let bytes = self.count("the length of a text", MAX_TEXT)?;
+            let text = self.raw(bytes)?;
+            hash.update(bytes.to_le_bytes());
+            hash.update(&text);
+        }
+        if let Some(tokenizer) = &mut self.tokenizer {
+            tokenizer.sha256 = hex(&hash.finalize());
+            if key == VOCABULARY[0] {
+                tokenizer.tokens = length;
+            }
+        }
+        Ok(())
+    }
+
     /// Passes over an array of texts, at once where its length is known.
     fn texts(&mut self, key: &str, length: u64) -> Result<(), GgufError> {
+        if self.tokenizer.is_some() && VOCABULARY.contains(&key) {
+            return self.vocabulary_texts(key, length);
+        }
         let known = self.known.get(key).filter(|(count, _)| *count == length);
         let bytes = match known {
             Some(&(_, bytes)) => {
