@@ -6,10 +6,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::import::Matching;
 use crate::judge::analysis::compare::Threshold;
-use crate::judge::analysis::pick::{Goal, MinQuality};
 use crate::measure::mock::MockArgs;
 use crate::quantity;
 use crate::record::Arm;
+
+mod pick;
+
+pub use pick::{PickArgs, ServeForms};
 
 /// What a faster, smaller setting of a local LLM costs in quality
 ///
@@ -378,58 +381,6 @@ pub struct FitArgs {
     /// Print as JSON on stdout
     #[arg(long)]
     pub json: bool,
-}
-
-/// Arguments of `pick`.
-#[derive(Debug, Args)]
-pub struct PickArgs {
-    /// Run folder, a unique prefix of its name, `latest`, or `latest~1` for the one before
-    #[arg(default_value = "latest")]
-    pub run: String,
-    /// Context length that it is for, in tokens, such as 32k (k is 1024)
-    #[arg(long, value_name = "TOKENS", value_parser = quantity::tokens)]
-    pub context: u32,
-    /// Memory that there is, such as 24GiB or 24GB (decimal)
-    #[arg(long, value_name = "BYTES", value_parser = quantity::bytes)]
-    pub memory: Option<u64>,
-    /// The least quality: a share of the reference's, such as 98%, or a score, such as 0.8; 0 for any
-    /// [default: within the suite's margin of the reference]
-    #[arg(long, value_name = "SHARE|SCORE", value_parser = min_quality)]
-    pub min_quality: Option<MinQuality>,
-    /// The least decode rate, in tokens/s
-    #[arg(long, value_name = "RATE")]
-    pub min_decode: Option<f64>,
-    /// What to be the best in
-    #[arg(long, value_enum, default_value_t)]
-    pub objective: Goal,
-    /// Weights of tasks in the quality, by name; others have 1
-    #[arg(long, value_name = "TASK=WEIGHT,..", value_delimiter = ',', value_parser = task_weight)]
-    pub task_weights: Vec<(String, f64)>,
-    /// Answer for a context length that was not measured, from the nearest ones; memory by formula
-    #[arg(long)]
-    pub extrapolate: bool,
-    /// Require what is required of the whole interval, not of the estimate
-    #[arg(long)]
-    pub strict: bool,
-    /// Print as JSON on stdout
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `98%` or `0.8`.
-fn min_quality(text: &str) -> Result<MinQuality, String> {
-    let value = quantity::share(text)?;
-    match text.trim().ends_with('%') {
-        true => Ok(MinQuality::OfReference(value)),
-        false if value <= 1.0 => Ok(MinQuality::Score(value)),
-        false => Err("write a share such as 98%, or a score from 0 to 1".into()),
-    }
-}
-
-/// `TASK=WEIGHT`.
-fn task_weight(text: &str) -> Result<(String, f64), String> {
-    let (task, weight) = text.split_once('=').ok_or("write weights as TASK=2,OTHER=0.5")?;
-    Ok((task.trim().to_owned(), quantity::share(weight)?))
 }
 
 /// Arguments of `compare`.

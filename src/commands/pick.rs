@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::output::{print, print_json};
 use super::runs;
-use crate::cli::{Global, PickArgs};
+use crate::cli::{Global, PickArgs, ServeForms};
 use crate::error::Result;
 use crate::judge::analysis::pick;
 use crate::judge::analysis::pick::{MinQuality, PickRequest};
@@ -14,7 +14,11 @@ use crate::measure::engine;
 pub(super) fn pick(args: &PickArgs, global: &Global) -> Result<u8> {
     let folder = runs::find(&global.runs_dir, &args.run)?;
     let picked = pick::pick(&super::output::open(&folder)?, &request(args), &engine::to_serve)?;
-    if args.json { print_json(&picked) } else { print(&report::pick(&picked)?) }
+    if args.json {
+        print_json(&picked)
+    } else {
+        print(&report::pick(&picked, &ServeForms::all_of(&args.serve))?)
+    }
 }
 
 fn request(args: &PickArgs) -> PickRequest {

@@ -34,7 +34,7 @@ mod warning;
 pub use arm::{Arm, Mode};
 pub use case::{ANY_OBJECT, Band, Case, Prompt};
 pub use decision::{Decision, EvidenceUnit, OpenCell, Outlook, StopReason};
-pub use engine::{Argv, Build, Effective, EngineInfo, Placement, shell_word};
+pub use engine::{Argv, Build, Effective, EngineInfo, Placement, Stretch, shell_text, shell_word, stretches};
 pub use forced::{Forced, ForcedForm, ForcedPart, ForcedToken, ReadPath, Scoring};
 pub use hash::{hex, short_hash};
 pub use machine::{FileInfo, GpuCard, Machine};

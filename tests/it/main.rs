@@ -37,6 +37,7 @@ mod requests;
 mod resume;
 mod run_faults;
 mod score;
+mod serving;
 mod structure;
 mod supervise;
 mod trained_context;

@@ -8,6 +8,7 @@ use kneepoint::judge::analysis::pick::{Goal, MinQuality, Pick, PickRequest, Warn
 use kneepoint::judge::analysis::route::{Feature, PolicyKind, Route, route_with};
 use kneepoint::judge::analysis::{compare, route};
 use kneepoint::judge::report;
+use kneepoint::judge::serving::ServeForm;
 use kneepoint::measure::engine;
 use kneepoint::record::journal::Journal;
 use kneepoint::record::{Measurement, Outcome, Score, Source, Stage, Trial, metric};
@@ -35,7 +36,7 @@ fn refused<'p>(pick: &'p Pick, setting: &str) -> &'p [String] {
 #[test]
 fn the_fastest_setting_that_keeps_the_quality_is_picked() {
     let pick = pick(&PickRequest::new(2048)).unwrap();
-    insta::assert_snapshot!(report::pick(&pick).unwrap());
+    insta::assert_snapshot!(report::pick(&pick, &[ServeForm::Shell]).unwrap());
     // q4_0 caches lose a quarter and more, whatever their speed.
     let quickest = pick.candidates.iter().find(|row| row.setting.contains("Q4_1 kv=q4_0")).unwrap();
     assert!(quickest.better_looking && quickest.refused[0].contains("below the reference's"));
@@ -92,7 +93,7 @@ fn a_context_that_was_not_measured_takes_a_flag() {
     assert!(between.command.as_deref().unwrap().contains("-c 1024"));
 
     let beyond = pick(&PickRequest { extrapolate: true, ..PickRequest::new(8192) }).unwrap();
-    insta::assert_snapshot!(report::pick(&beyond).unwrap());
+    insta::assert_snapshot!(report::pick(&beyond, &[ServeForm::Shell]).unwrap());
     assert_eq!(beyond.based_on, [2048]);
     // By the metadata: 30 layers x 2 x 192 values x 2 bytes for each of 8192 tokens.
     assert_eq!(beyond.memory.kv_bytes, Some(30 * 2 * 192 * 2 * 8192));

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::request::Goal;
 use super::warning::Warning;
 use crate::judge::analysis::summary::{Estimate, MemoryKind, MemoryPrediction};
+use crate::judge::serving::ServeText;
 
 /// Version of the JSON form of [`Pick`].
 pub const PICK_SCHEMA_VERSION: u32 = 1;
@@ -37,6 +38,9 @@ pub struct Pick {
     /// The command line to serve it with, for a shell: an ordinary port, and nothing that is there only to measure.
     #[serde(default)]
     pub serve_command: Option<String>,
+    /// The same in every form in which people keep it; empty where there is no command.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub serve: Vec<ServeText>,
     /// The command line of its server as it was measured, for a shell.
     pub command: Option<String>,
     /// Share of bootstrap draws in which it is the best that meets the requirements (0..1); `None` without

@@ -11,6 +11,7 @@ use super::memory_formula::MemoryFormula;
 use super::run::Run;
 use super::{Registry, Tasks};
 use crate::error::{Error, Kind, Result};
+use crate::judge::serving;
 use crate::record::Objective;
 use crate::record::journal::Journal;
 
@@ -57,7 +58,6 @@ pub fn pick_with(
     let best = &candidates[choice.best];
     let mut notes = choice.notes.clone();
     let commands = command::of(journal, best.setting, &basis, request.context, to_serve, &mut notes);
-    let (serve_command, command) = commands.unzip();
     Ok(Pick {
         schema_version: PICK_SCHEMA_VERSION,
         run: journal.header.run.clone(),
@@ -69,8 +69,9 @@ pub fn pick_with(
         requirements: requirements(request, run.suite.margin),
         warnings: warning::all(&run, &basis, request, best)?,
         setting: best.label().to_owned(),
-        serve_command,
-        command,
+        serve_command: commands.as_ref().map(|commands| commands.serving.argv.shell()),
+        serve: commands.as_ref().map(|commands| serving::forms(&commands.serving)).unwrap_or_default(),
+        command: commands.map(|commands| commands.measured),
         frequency: choice.frequency(choice.best),
         runner_up: choice.runner_up(&candidates),
         candidates: choice.rows(&candidates),
