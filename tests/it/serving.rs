@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -67,12 +68,12 @@ impl Ran {
     }
 }
 
-/// A server that ends with the test.
+/// A server that ends with the test, with the shell that started it: they are a group of processes of their own.
 struct Server(Child);
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.0.kill();
+        let _ = Command::new("kill").args(["-KILL", "--", &format!("-{}", self.0.id())]).status();
         let _ = self.0.wait();
     }
 }
@@ -80,7 +81,7 @@ impl Drop for Server {
 /// Starts a server and has it answer a request.
 fn answers(form: &str, command: &mut Command, port: u16) {
     let log = tempfile::NamedTempFile::new().unwrap();
-    let child = command.stdout(Stdio::null()).stderr(log.reopen().unwrap()).spawn();
+    let child = command.process_group(0).stdout(Stdio::null()).stderr(log.reopen().unwrap()).spawn();
     let mut server = Server(child.unwrap_or_else(|error| panic!("{form}: {error}: {command:?}")));
     for _ in 0..240 {
         if ask(port, "GET /health HTTP/1.1", "").is_some_and(|reply| reply.starts_with("HTTP/1.1 200")) {
@@ -210,11 +211,7 @@ fn every_printed_form_serves_the_setting() {
     assert_eq!(text("shell"), pick["serve_command"].as_str().unwrap());
     let line = |port: u16| text("shell").replace("--port 8080", &format!("--port {port}"));
     let port = free_port().unwrap();
-    answers(
-        "shell",
-        Command::new("sh").args(["-c", &format!("{} & wait", line(port))]).current_dir("/"),
-        port,
-    );
+    answers("shell", Command::new("sh").args(["-c", &line(port)]).current_dir("/"), port);
     let mut words = shell_words(&line(port));
     let env: Vec<(String, String)> = {
         let variables =
