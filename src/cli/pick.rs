@@ -14,8 +14,12 @@ pub struct PickArgs {
     #[arg(default_value = "latest")]
     pub run: String,
     /// Context length that it is for, in tokens, such as 32k (k is 1024)
-    #[arg(long, value_name = "TOKENS", value_parser = quantity::tokens)]
-    pub context: u32,
+    #[arg(long, value_name = "TOKENS", value_parser = quantity::tokens, required_unless_present = "longest")]
+    pub context: Option<u32>,
+    /// Ask for the longest context length at which a setting meets the requirements; beyond the measured ones with
+    /// --extrapolate
+    #[arg(long, conflicts_with = "context")]
+    pub longest: bool,
     /// Memory that there is, such as 24GiB or 24GB (decimal)
     #[arg(long, value_name = "BYTES", value_parser = quantity::bytes)]
     pub memory: Option<u64>,
@@ -23,9 +27,18 @@ pub struct PickArgs {
     /// [default: within the suite's margin of the reference]
     #[arg(long, value_name = "SHARE|SCORE", value_parser = min_quality)]
     pub min_quality: Option<MinQuality>,
-    /// The least decode rate, in tokens/s
-    #[arg(long, value_name = "RATE")]
+    /// The least decode rate, such as 30t/s
+    #[arg(long, visible_alias = "at-least", value_name = "RATE", value_parser = quantity::rate)]
     pub min_decode: Option<f64>,
+    /// The least rate at which prompts are read, such as 500t/s
+    #[arg(long, value_name = "RATE", value_parser = quantity::rate)]
+    pub min_prefill: Option<f64>,
+    /// The longest time to the first token, such as 2s or 800ms
+    #[arg(long, value_name = "TIME", value_parser = quantity::seconds)]
+    pub ttft_under: Option<f64>,
+    /// Say what a byte buys: better weights, or a better KV cache?
+    #[arg(long)]
+    pub bytes: bool,
     /// What to be the best in
     #[arg(long, value_enum, default_value_t)]
     pub objective: Goal,

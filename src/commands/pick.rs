@@ -23,10 +23,14 @@ pub(super) fn pick(args: &PickArgs, global: &Global) -> Result<u8> {
 
 fn request(args: &PickArgs) -> PickRequest {
     PickRequest {
-        context: args.context,
+        context: args.context.unwrap_or_default(),
+        longest: args.longest,
         memory: args.memory,
         min_quality: args.min_quality.unwrap_or(MinQuality::WithinMargin),
         min_decode: args.min_decode,
+        min_prefill: args.min_prefill,
+        max_ttft: args.ttft_under,
+        bytes: args.bytes,
         goal: args.objective,
         task_weights: args.task_weights.iter().cloned().collect::<BTreeMap<_, _>>(),
         extrapolate: args.extrapolate,

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::bytes::Bytes;
+use super::longest::Longest;
 use super::request::Goal;
 use super::warning::Warning;
 use crate::judge::analysis::summary::{Estimate, MemoryKind, MemoryPrediction};
@@ -22,8 +24,14 @@ pub struct Pick {
     pub suite: String,
     /// Label of the reference setting.
     pub reference: String,
-    /// Context length asked for (tokens).
+    /// Context length asked for, or found to be the longest (tokens).
     pub context: u32,
+    /// What stands beyond it, where the longest was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longest: Option<Longest>,
+    /// What a byte buys in weights and in KV cache, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<Bytes>,
     /// Measured context lengths that the answer rests on (tokens): `context` itself, or its neighbours.
     pub based_on: Vec<u32>,
     /// What to be the best in.

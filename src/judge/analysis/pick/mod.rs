@@ -16,17 +16,21 @@ use crate::record::Objective;
 use crate::record::journal::Journal;
 
 mod answer;
+mod bytes;
 mod candidate;
 mod choose;
 mod command;
 mod levels;
+mod longest;
 mod request;
 mod warning;
 mod weighted;
 
 pub use answer::{CandidateRow, PICK_SCHEMA_VERSION, Pick, RunnerUp};
+pub use bytes::{ByteStep, Bytes, EqualPair, Part};
 use candidate::Candidate;
 pub use command::ToServe;
+pub use longest::Longest;
 pub use request::{Goal, MinQuality, PickRequest};
 pub use warning::{Warning, WarningCode};
 
@@ -51,6 +55,11 @@ pub fn pick_with(
 ) -> Result<Pick> {
     let run = Run::new(journal, tasks)?;
     weighted::check_names(&run, &request.task_weights)?;
+    let (found, longest) = match request.longest {
+        true => longest::find(&run, request).map(|(found, longest)| (found, Some(longest)))?,
+        false => (request.clone(), None),
+    };
+    let request = &found;
     let basis = levels::Basis::of(&run, request)?;
     quality_can_be_judged(&run, &basis, request)?;
     let candidates = candidate::all(&run, &basis, request)?;
@@ -64,6 +73,8 @@ pub fn pick_with(
         suite: run.suite.name.clone(),
         reference: run.suite.reference().label.clone(),
         context: request.context,
+        longest,
+        bytes: request.bytes.then(|| bytes::compare(&run, &candidates, request.context)).transpose()?,
         based_on: basis.contexts(),
         goal: request.goal,
         requirements: requirements(request, run.suite.margin),
@@ -107,6 +118,12 @@ fn requirements(request: &PickRequest, margin: f64) -> Vec<String> {
     }
     if let Some(rate) = request.min_decode {
         lines.push(format!("at least {rate} tokens/s of decoding"));
+    }
+    if let Some(rate) = request.min_prefill {
+        lines.push(format!("at least {rate} tokens/s of reading prompts"));
+    }
+    if let Some(seconds) = request.max_ttft {
+        lines.push(format!("a first token within {seconds} s"));
     }
     let weights: Vec<String> =
         request.task_weights.iter().map(|(task, weight)| format!("{task} weighing {weight}")).collect();
