@@ -190,7 +190,9 @@ impl Checker {
     /// The reference, then the matrix, then the explicit ones; the same setting counts once.
     fn settings(&self, raw: &RawSuite, engine: &dyn Engine, models: &[ModelSpec]) -> Result<Vec<Setting>> {
         let attached = raw.engine.url.is_some();
-        let resolver = Resolver { checker: self, engine, models, attached, raw_reference: None };
+        let named = raw.engine.binary.is_some();
+        let asks_binary = !attached && (named || crate::measure::model::is_on_path(engine));
+        let resolver = Resolver { checker: self, engine, models, attached, asks_binary, raw_reference: None };
         let reference = resolver.setting(&raw.reference)?;
         let resolver = Resolver { raw_reference: Some(&reference), ..resolver };
         let mut settings = vec![reference.clone()];

@@ -13,6 +13,7 @@ mod docs;
 mod engines;
 mod fault;
 mod fit;
+mod found_types;
 mod fuzz_seeds;
 mod journal_damage;
 mod judging;
