@@ -45,7 +45,7 @@ pub(super) fn write(serving: &Serving) -> ServeText {
 fn command(serving: &Serving) -> String {
     let program = serving.argv.program.to_string_lossy().into_owned();
     let mut words = Vec::new();
-    let bound = serving.argv.env.iter().filter(|pair| needs_env(pair));
+    let bound = serving.argv.env.iter().filter(needs_env);
     let bound: Vec<String> = bound.map(|(name, value)| word(&format!("{name}={value}"))).collect();
     if !bound.is_empty() {
         words.push("env".to_owned());

@@ -191,7 +191,7 @@ fn answer(steps: &[ByteStep], pairs: &[EqualPair]) -> String {
             "For about the same memory ({}) the better {what} buys more: {better} is {} above {worse}{}",
             words::bytes(pair.memory_bytes[0]),
             words::points(pair.difference.value.abs()),
-            interval(&pair.difference),
+            interval(&towards(pair.difference)),
         );
     }
     match (best(Part::Kv), best(Part::Weights)) {
@@ -215,9 +215,22 @@ fn answer(steps: &[ByteStep], pairs: &[EqualPair]) -> String {
     }
 }
 
+/// The difference as that of the better one.
+fn towards(difference: Estimate) -> Estimate {
+    match difference.value < 0.0 {
+        true => Estimate {
+            value: -difference.value,
+            low: difference.high.map(|high| -high),
+            high: difference.low.map(|low| -low),
+            ..difference
+        },
+        false => difference,
+    }
+}
+
 fn shown(step: &ByteStep) -> String {
     format!(
-        "{} saves {} for {:+.1} points{} ({:+.1} a GiB)",
+        "{} saves {} for {:+.1} points{}, {:+.1} a GiB",
         step.setting,
         words::bytes(step.saved_bytes.unsigned_abs()),
         step.difference.value * 100.0,
@@ -228,7 +241,7 @@ fn shown(step: &ByteStep) -> String {
 
 fn interval(estimate: &Estimate) -> String {
     match (estimate.low, estimate.high) {
-        (Some(low), Some(high)) => format!(" [{:+.1}, {:+.1}]", low * 100.0, high * 100.0),
+        (Some(low), Some(high)) => format!(" (interval {:+.1} to {:+.1})", low * 100.0, high * 100.0),
         _ => " (without an interval)".to_owned(),
     }
 }
@@ -283,7 +296,9 @@ mod tests {
         };
         let said = answer(&[weights], &[pair]);
         assert!(
-            said.contains("the better KV cache buys more: Q4_K_M kv=f16 is 10.0 points above Q8_0 kv=q4_0"),
+            said.contains(
+                "the better KV cache buys more: Q4_K_M kv=f16 is 10 points above Q8_0 kv=q4_0 (interval +5.0 to +15.0)"
+            ),
             "{said}"
         );
     }

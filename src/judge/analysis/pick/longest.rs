@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::candidate::{self, Candidate};
 use super::levels::{self, Basis};
 use super::request::PickRequest;
+use super::warning;
 use crate::error::{Error, Kind, Result};
 use crate::judge::analysis::memory_formula::MemoryFormula;
 use crate::judge::analysis::run::Run;
@@ -36,11 +37,17 @@ pub(super) fn find(run: &Run<'_>, request: &PickRequest) -> Result<(PickRequest,
     let mut shorter = Vec::new();
     for context in levels::measured(run).into_iter().rev() {
         let at = PickRequest { context, ..request.clone() };
-        let candidates = candidate::all(run, &Basis::Measured(context), &at)?;
-        let fitting: Vec<&Candidate<'_>> = candidates.iter().filter(|one| one.refused.is_empty()).collect();
+        let basis = Basis::Measured(context);
+        let candidates = candidate::all(run, &basis, &at)?;
+        let blind = warning::quality_can_be_judged(run, &basis, &at).err();
+        let fitting: Vec<&Candidate<'_>> = match blind {
+            Some(_) => Vec::new(),
+            None => candidates.iter().filter(|one| one.refused.is_empty()).collect(),
+        };
         if fitting.is_empty() {
             longest.next = Some(context);
-            longest.stopped_by = reasons(&candidates);
+            longest.stopped_by =
+                blind.map_or_else(|| reasons(&candidates), |error| error.hints()[..1].to_vec());
             shorter.push(format!(
                 "{} tokens: {}",
                 words::thousands(context.into()),

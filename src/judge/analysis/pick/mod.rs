@@ -61,7 +61,7 @@ pub fn pick_with(
     };
     let request = &found;
     let basis = levels::Basis::of(&run, request)?;
-    quality_can_be_judged(&run, &basis, request)?;
+    warning::quality_can_be_judged(&run, &basis, request)?;
     let candidates = candidate::all(&run, &basis, request)?;
     let choice = choose::choose(&candidates, &run, request).ok_or_else(|| nothing(&candidates, request))?;
     let best = &candidates[choice.best];
@@ -89,19 +89,6 @@ pub fn pick_with(
         memory: MemoryFormula::of(&run, best.setting)?.at(request.context),
         notes,
     })
-}
-
-/// Refuses to weigh qualities where there are none: beside a reference that gets nothing right everything is as good.
-fn quality_can_be_judged(run: &Run<'_>, basis: &levels::Basis, request: &PickRequest) -> Result<()> {
-    let tasks = warning::Tasks::of(run, basis, request)?;
-    if !warning::asks_for_quality(request) || !tasks.all_score_zero() {
-        return Ok(());
-    }
-    let message = format!("no quality can be compared at {} tokens", request.context);
-    Err(Error::new(Kind::NothingSelected, message)
-        .hint(tasks.nothing_right())
-        .hint("use tasks that the reference can do (`kneepoint run SUITE --pilot` finds them)")
-        .hint("or pick without regard to quality: --min-quality 0"))
 }
 
 /// What is required, in words.
