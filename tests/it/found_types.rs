@@ -10,7 +10,8 @@ use kneepoint::measure::model::packages::SERVER;
 use kneepoint::measure::model::{Silent, Store};
 use serde_json::Value;
 
-/// A server that has `tbq3_0`: `q8_0` by another name, in its arguments as in its log.
+/// A server that has `tbq3_0`: `q8_0` by another name, in its arguments as in its log. As ik_llama.cpp's, it prints its help
+/// and ends with 1.
 fn fork(folder: &Path) -> PathBuf {
     let server = Store::open(&Silent).unwrap().fetch(&SERVER).unwrap();
     let path = folder.join("llama-server");
@@ -20,7 +21,7 @@ real='{}'
 export LD_LIBRARY_PATH='{}'
 case "$1" in
   --version) exec "$real" --version ;;
-  --help) "$real" --help | sed 's/allowed values: f32,/allowed values: tbq3_0,\n                                        f32,/'; exit ;;
+  --help) "$real" --help | sed 's/allowed values: f32,/allowed values: tbq3_0,\n                                        f32,/'; exit 1 ;;
 esac
 args=()
 for arg in "$@"; do

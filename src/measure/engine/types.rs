@@ -8,7 +8,8 @@ use crate::error::{Error, Result, nearest};
 use crate::record::Build;
 use crate::record::suite::Setting;
 
-/// Checks that a binary has the types of every setting, before anything is fetched for them.
+/// Checks that a binary has the types of every setting, before anything is fetched for them. (An option that has no flag is
+/// no mistake: its cells are unsupported, and the run goes on.)
 ///
 /// # Errors
 /// A usage error that names the setting, the nearest type and all that there are.
