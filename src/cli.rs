@@ -6,10 +6,15 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::import::Matching;
 use crate::judge::analysis::compare::Threshold;
-use crate::judge::analysis::pick::{Goal, MinQuality};
 use crate::measure::mock::MockArgs;
 use crate::quantity;
 use crate::record::Arm;
+
+mod choose;
+mod pick;
+
+pub use choose::{Best, ChooseArgs, Purpose};
+pub use pick::{PickArgs, ServeForms};
 
 /// What a faster, smaller setting of a local LLM costs in quality
 ///
@@ -436,136 +441,6 @@ pub struct FitArgs {
     /// Print as JSON on stdout
     #[arg(long)]
     pub json: bool,
-}
-
-/// What a model is chosen for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum Purpose {
-    /// Long conversations: recall, and what was said before
-    #[default]
-    Chat,
-    /// Tool calls: recall, the choice of a tool, exact arguments
-    Tools,
-    /// Answers from documents: recall among many facts and among look-alikes
-    Rag,
-    /// Code: identifiers copied exactly, and not taken for others
-    Code,
-}
-
-/// What a chosen setting is the best in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum Best {
-    /// The highest decode rate
-    #[default]
-    Decode,
-    /// The shortest time to the first token
-    Ttft,
-    /// The least memory
-    Memory,
-    /// The least energy for a request
-    Energy,
-}
-
-/// Arguments of `choose`.
-#[derive(Debug, Args)]
-pub struct ChooseArgs {
-    /// hf:OWNER/REPO[@REVISION][:QUANT or FILE], a GGUF file, a folder, a pattern, or a package's name
-    pub model: String,
-    /// Context length that it is for, in tokens, such as 32k (k is 1024) [default: 32k, or what the model was made for if
-    /// that is less]
-    #[arg(long, value_name = "TOKENS", value_parser = quantity::tokens)]
-    pub context: Option<u32>,
-    /// Memory that there is, such as 24GiB or 24GB (decimal) [default: that of this machine's cards, else its main memory]
-    #[arg(long, value_name = "BYTES", value_parser = quantity::bytes)]
-    pub memory: Option<u64>,
-    /// Time that servers may be up, such as 20min or 2h; downloads are not counted
-    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = quantity::seconds)]
-    pub budget: f64,
-    /// The share of the reference's quality to be kept
-    #[arg(long, value_name = "SHARE", default_value = "95%", value_parser = quantity::share)]
-    pub keep: f64,
-    /// What the model is for: which questions it is asked
-    #[arg(long = "for", value_enum, default_value_t)]
-    pub purpose: Purpose,
-    /// What to be the best in
-    #[arg(long, value_enum, default_value_t)]
-    pub objective: Best,
-    /// The weights that the others are compared with [default: the finest that fit, files of 16 bits apart]
-    #[arg(long, value_name = "QUANT")]
-    pub reference: Option<String>,
-    /// Only these weights beside the reference's, such as Q4_K_M,Q3_K_M [default: up to three sizes]
-    #[arg(long, value_name = "QUANT,..", value_delimiter = ',')]
-    pub weights: Option<Vec<String>>,
-    /// Only these types of the cache beside the reference's, such as q8_0,q8_0/q4_0 (K/V)
-    #[arg(long, value_name = "K[/V],..", value_delimiter = ',')]
-    pub kv: Option<Vec<String>>,
-    /// Compute on the processor: everything lies in main memory
-    #[arg(long)]
-    pub cpu: bool,
-    /// The engine [default: llama.cpp for GGUF files, vllm for folders]
-    #[arg(long, value_enum)]
-    pub engine: Option<FitEngine>,
-    /// The server's binary [default: the one on PATH, else the pinned package]
-    #[arg(long, value_name = "FILE")]
-    pub binary: Option<PathBuf>,
-    /// Show what would be compared and fetched, and stop
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Print as JSON on stdout
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Arguments of `pick`.
-#[derive(Debug, Args)]
-pub struct PickArgs {
-    /// Run folder, a unique prefix of its name, `latest`, or `latest~1` for the one before
-    #[arg(default_value = "latest")]
-    pub run: String,
-    /// Context length that it is for, in tokens, such as 32k (k is 1024)
-    #[arg(long, value_name = "TOKENS", value_parser = quantity::tokens)]
-    pub context: u32,
-    /// Memory that there is, such as 24GiB or 24GB (decimal)
-    #[arg(long, value_name = "BYTES", value_parser = quantity::bytes)]
-    pub memory: Option<u64>,
-    /// The least quality: a share of the reference's, such as 98%, or a score, such as 0.8; 0 for any
-    /// [default: within the suite's margin of the reference]
-    #[arg(long, value_name = "SHARE|SCORE", value_parser = min_quality)]
-    pub min_quality: Option<MinQuality>,
-    /// The least decode rate, in tokens/s
-    #[arg(long, value_name = "RATE")]
-    pub min_decode: Option<f64>,
-    /// What to be the best in
-    #[arg(long, value_enum, default_value_t)]
-    pub objective: Goal,
-    /// Weights of tasks in the quality, by name; others have 1
-    #[arg(long, value_name = "TASK=WEIGHT,..", value_delimiter = ',', value_parser = task_weight)]
-    pub task_weights: Vec<(String, f64)>,
-    /// Answer for a context length that was not measured, from the nearest ones; memory by formula
-    #[arg(long)]
-    pub extrapolate: bool,
-    /// Require what is required of the whole interval, not of the estimate
-    #[arg(long)]
-    pub strict: bool,
-    /// Print as JSON on stdout
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `98%` or `0.8`.
-fn min_quality(text: &str) -> Result<MinQuality, String> {
-    let value = quantity::share(text)?;
-    match text.trim().ends_with('%') {
-        true => Ok(MinQuality::OfReference(value)),
-        false if value <= 1.0 => Ok(MinQuality::Score(value)),
-        false => Err("write a share such as 98%, or a score from 0 to 1".into()),
-    }
-}
-
-/// `TASK=WEIGHT`.
-fn task_weight(text: &str) -> Result<(String, f64), String> {
-    let (task, weight) = text.split_once('=').ok_or("write weights as TASK=2,OTHER=0.5")?;
-    Ok((task.trim().to_owned(), quantity::share(weight)?))
 }
 
 /// Arguments of `compare`.

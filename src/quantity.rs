@@ -68,6 +68,38 @@ pub fn change(text: &str) -> Result<f64, String> {
     }
 }
 
+/// A rate (tokens/s): `30t/s`, `30 tok/s`, `30tps`, `30 tokens/s`, or a plain number.
+///
+/// # Errors
+/// A message for anything else, and for 0.
+pub fn rate(text: &str) -> Result<f64, String> {
+    const UNITS: &[(&str, f64)] = &[
+        ("", 1.0),
+        ("t/s", 1.0),
+        ("tk/s", 1.0),
+        ("tok/s", 1.0),
+        ("token/s", 1.0),
+        ("tokens/s", 1.0),
+        ("tps", 1.0),
+    ];
+    let rate = amount(text, UNITS).filter(|rate| *rate > 0.0);
+    rate.ok_or_else(|| format!("`{text}` is no rate: write 30t/s, 30tok/s or 30tps"))
+}
+
+/// A time (s): `2s`, `800ms`, `1.5min`. A number without a unit is refused.
+///
+/// # Errors
+/// A message for anything else, and for 0.
+pub fn seconds(text: &str) -> Result<f64, String> {
+    const UNITS: &[(&str, f64)] = &[("ms", 1e-3), ("s", 1.0), ("sec", 1.0), ("min", 60.0), ("m", 60.0)];
+    if amount(text, &[("", 1.0)]).is_some() {
+        let number = text.trim();
+        return Err(format!("`{number}` has no unit: write {number}s or {number}ms"));
+    }
+    let seconds = amount(text, UNITS).filter(|seconds| *seconds > 0.0);
+    seconds.ok_or_else(|| format!("`{text}` is no time: write 2s, 800ms or 1.5min"))
+}
+
 /// A price: a positive number.
 ///
 /// # Errors
@@ -77,11 +109,11 @@ pub fn price(text: &str) -> Result<f64, String> {
     price.ok_or_else(|| format!("`{text}` is no price: write 2.5"))
 }
 
-/// Seconds: `90s`, `20min` (or `20m`), `2h`, `1.5d`. A number without a unit is refused.
+/// A budget of time (s): `90s`, `20min` (or `20m`), `2h`, `1.5d`. A number without a unit is refused.
 ///
 /// # Errors
 /// A message for anything else, and for 0.
-pub fn seconds(text: &str) -> Result<f64, String> {
+pub fn budget(text: &str) -> Result<f64, String> {
     const UNITS: &[(&str, f64)] =
         &[("s", 1.0), ("sec", 1.0), ("m", 60.0), ("min", 60.0), ("h", 3600.0), ("d", 86400.0)];
     let number = text.trim();
@@ -114,6 +146,22 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn rates_and_times_are_read_as_people_write_them() {
+        for text in ["30t/s", "30 tok/s", "30tps", "30 Tokens/s", "30"] {
+            assert_eq!(rate(text), Ok(30.0), "{text}");
+        }
+        for bad in ["0", "-1", "30s", "fast", ""] {
+            assert!(rate(bad).unwrap_err().contains("30t/s"), "{bad}");
+        }
+        assert_eq!((seconds("2s"), seconds("800ms"), seconds("1.5 min")), (Ok(2.0), Ok(0.8), Ok(90.0)));
+        assert!(
+            seconds("2").unwrap_err().contains("2s or 2ms")
+                && seconds("0s").is_err()
+                && seconds("2x").is_err()
+        );
+    }
 
     #[test]
     fn amounts_are_read_with_their_units() {

@@ -46,7 +46,7 @@ impl Session {
     ) -> Result<u8> {
         let ending = self.measure(plan, prepared, &mut display, global)?;
         if self.searches() && !self.json {
-            return super::choose::conclude(&self, ending, Vec::new(), global);
+            return super::choose::conclude(&self, ending, super::choose::Said::default(), global);
         }
         self.report(plan, ending, global)
     }

@@ -2,4 +2,5 @@
 
 pub mod analysis;
 pub mod report;
+pub mod serving;
 pub mod stats;

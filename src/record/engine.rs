@@ -57,15 +57,52 @@ impl Argv {
     }
 }
 
-/// A word for a POSIX shell, quoted where it must be.
+/// A stretch of a word of a [portable](Argv::portable) command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stretch<'a> {
+    /// The user's home folder with the slash behind it, written `~/`.
+    Home,
+    /// Text that stands for itself.
+    Text(&'a str),
+}
+
+/// Tells the home folder in a word from what stands for itself: at its beginning, and at the beginning of a text within JSON.
+pub fn stretches(word: &str) -> Vec<Stretch<'_>> {
+    let mut found = Vec::new();
+    let mut rest = word;
+    if let Some(more) = rest.strip_prefix("~/") {
+        found.push(Stretch::Home);
+        rest = more;
+    }
+    while let Some(at) = rest.find("\"~/") {
+        let (text, more) = rest.split_at(at + 1);
+        found.extend([Stretch::Text(text), Stretch::Home]);
+        rest = &more[2..];
+    }
+    if !rest.is_empty() || found.is_empty() {
+        found.push(Stretch::Text(rest));
+    }
+    found
+}
+
+/// A word for a POSIX shell, quoted where it must be; the shell puts the home folder in.
 pub fn shell_word(word: &str) -> String {
+    let written = stretches(word).into_iter().enumerate().map(|(at, stretch)| match stretch {
+        // A leading `~/` must stay bare: only then is it expanded.
+        Stretch::Home if at == 0 => "~/".to_owned(),
+        Stretch::Home => "\"$HOME\"/".to_owned(),
+        Stretch::Text(text) => shell_text(text),
+    });
+    written.collect()
+}
+
+/// A text for a POSIX shell, quoted where it must be.
+pub fn shell_text(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
-    // A leading `~/` must stay bare: the shell expands it.
-    let (home, rest) = word.strip_prefix("~/").map_or(("", word), |rest| ("~/", rest));
-    if !word.is_empty() && rest.chars().all(plain) {
-        word.to_owned()
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
     } else {
-        format!("{home}'{}'", rest.replace('\'', r"'\''"))
+        format!("'{}'", text.replace('\'', r"'\''"))
     }
 }
 
@@ -143,6 +180,10 @@ pub struct Effective {
     /// Of the model buffers, the bytes on graphics cards; `None` where all of them are in main memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_gpu_bytes: Option<u64>,
+    /// What computes on the graphics cards, as the server names their buffers, without the card's number: `CUDA`, `ROCm`,
+    /// `Vulkan`, `SYCL`, `Metal`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_backend: Option<String>,
     /// Of the model buffers, the bytes that are the file itself, mapped into memory: they are there as far as they were
     /// read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -203,6 +244,8 @@ mod tests {
             (shell_word("~/m.gguf"), shell_word("~"), shell_word("")),
             ("~/m.gguf".into(), "'~'".into(), "''".into())
         );
+        // A shell expands no `~` within quotes.
+        assert_eq!(shell_word(r#"{"model":"~/d raft"}"#), r#"'{"model":"'"$HOME"/'d raft"}'"#);
     }
 
     #[test]

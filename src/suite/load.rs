@@ -208,7 +208,9 @@ impl Checker {
     /// The reference, then the matrix, then the explicit ones; the same setting counts once.
     fn settings(&self, raw: &RawSuite, engine: &dyn Engine, models: &[ModelSpec]) -> Result<Vec<Setting>> {
         let attached = raw.engine.url.is_some();
-        let resolver = Resolver { checker: self, engine, models, attached, raw_reference: None };
+        let named = raw.engine.binary.is_some();
+        let asks_binary = !attached && (named || crate::measure::model::is_on_path(engine));
+        let resolver = Resolver { checker: self, engine, models, attached, asks_binary, raw_reference: None };
         let packed = raw.reference.get_ref().from.is_some();
         let others = raw.matrix.iter().len() + raw.settings.len();
         // Beside a pack, what a matrix leaves out is the usual, and without other settings that is the one to compare.

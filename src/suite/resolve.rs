@@ -9,7 +9,7 @@ use super::checker::Checker;
 use super::raw::{RawMatrix, RawSetting};
 use super::scalar::Scalar;
 use crate::error::Result;
-use crate::measure::engine::{Engine, ServerOption};
+use crate::measure::engine::{Engine, ServerOption, may_be_type, with_known_types};
 use crate::record::suite::{DraftModel, FlashAttention, ModelSpec, Setting, UNKNOWN};
 
 /// In a matrix: every quant that the model offers.
@@ -22,6 +22,8 @@ pub(super) struct Resolver<'a> {
     pub(super) models: &'a [ModelSpec],
     /// Whether the server runs already: what the suite does not name is whatever it runs.
     pub(super) attached: bool,
+    /// Whether the server's binary is here, so that its help will tell which types it has.
+    pub(super) asks_binary: bool,
     /// What a matrix leaves out is taken from here.
     pub(super) raw_reference: Option<&'a Setting>,
 }
@@ -63,7 +65,7 @@ impl Resolver<'_> {
         if self.attached {
             return Ok(setting);
         }
-        match self.engine.validate(&setting) {
+        match self.engine.validate(&with_known_types(self.engine.card(), &setting)) {
             Ok(()) => Ok(setting),
             Err(reason) => {
                 Err(self.checker.error(span, format!("impossible setting: {reason}"), "this setting"))
@@ -167,7 +169,9 @@ impl Resolver<'_> {
     }
 
     fn of_engine(&self, word: &Spanned<String>, what: &str, known: &[&str]) -> Result<String> {
-        if known.contains(&word.get_ref().as_str()) {
+        let listed = known.contains(&word.get_ref().as_str());
+        // What is not known here may be a fork's: the binary is asked before anything is fetched.
+        if listed || (self.asks_binary && may_be_type(word.get_ref())) {
             return Ok(word.get_ref().clone());
         }
         let what = format!("{what} of {}", self.engine.name());

@@ -122,6 +122,40 @@ fn the_command_to_serve_with_is_none_to_measure_with() {
 }
 
 #[test]
+fn questions_are_asked_the_other_way_round_in_the_words_of_users() {
+    let run = published();
+    let asked = |more: &[&str]| -> Output {
+        let always = ["pick", run.to_str().unwrap(), "--min-quality", "0"];
+        kneepoint(&[&always[..], more].concat())
+    };
+    let json = |more: &[&str]| -> serde_json::Value {
+        serde_json::from_slice(&asked(&[more, &["--json"]].concat()).stdout).unwrap()
+    };
+    let longest = json(&["--longest", "--at-least", "1 tok/s", "--ttft-under", "10min"]);
+    assert_eq!(
+        (longest["context"].as_u64(), longest["longest"]["measured"].as_u64()),
+        (Some(1024), Some(1024))
+    );
+    assert!(longest["requirements"].to_string().contains("at least 1 tokens/s"), "{longest}");
+    let text = String::from_utf8(asked(&["--context", "1k", "--bytes"]).stdout).unwrap();
+    assert!(text.contains("## What a byte buys") && text.contains("| weights | `Q2_K kv=f16` |"), "{text}");
+    for (bad, said) in [
+        (vec!["--at-least", "fast", "--context", "1k"], "30t/s"),
+        (vec!["--ttft-under", "2", "--context", "1k"], "2s or 2ms"),
+        (vec!["--longest", "--context", "1k"], "cannot be used with"),
+        (vec![], "--context <TOKENS>"),
+    ] {
+        let out = asked(&bad);
+        assert_eq!(out.status.code(), Some(2), "{bad:?}");
+        assert!(
+            String::from_utf8_lossy(&out.stderr).contains(said),
+            "{bad:?}: {}",
+            String::from_utf8_lossy(&out.stderr)
+        );
+    }
+}
+
+#[test]
 fn a_slower_run_fails_only_when_asked_to() {
     let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut slower = quick();

@@ -8,6 +8,7 @@ use crate::judge::analysis::pick;
 use crate::judge::analysis::pick::{Goal, MinQuality, Pick, PickRequest};
 use crate::judge::report;
 use crate::judge::report::plain;
+use crate::judge::serving::ServeForm;
 use crate::measure::engine;
 use crate::record::journal::Journal;
 use crate::record::{Decision, Objective, StopReason};
@@ -99,7 +100,7 @@ impl Choice {
     ///
     /// # Errors
     /// When the template of the pick fails.
-    pub(in crate::commands) fn text(&self) -> Result<String> {
+    pub(in crate::commands) fn text(&self, forms: &[ServeForm]) -> Result<String> {
         let mut text = String::new();
         if !self.complete {
             text.push_str("**The search is not over: this is the best so far.**\n\n");
@@ -108,7 +109,7 @@ impl Choice {
                 "**No setting is shown to keep the quality: this one only looks as if it did.**\n\n",
             );
         }
-        text.push_str(&report::pick(&self.pick)?);
+        text.push_str(&report::pick(&self.pick, forms)?);
         if !self.given_up.is_empty() {
             text.push_str("\n## Given up on\n\n");
             for GivenUp { setting, tried, because } in &self.given_up {

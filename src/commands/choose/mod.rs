@@ -8,11 +8,12 @@ use super::run::Start;
 use super::session::Session;
 use super::setup::{prepare, runtime};
 use super::{fit, report};
-use crate::cli::{ChooseArgs, FitArgs, FitEngine, Global};
+use crate::cli::{ChooseArgs, FitArgs, FitEngine, Global, ServeForms};
 use crate::console;
 use crate::error::{EXIT_INTERRUPTED, EXIT_OK, Error, Kind, Result};
 use crate::judge::analysis::words::bytes;
 use crate::judge::report::about;
+use crate::judge::serving::ServeForm;
 use crate::measure::runner::Ending;
 use crate::record::filter::Filter;
 use crate::record::journal::Journal;
@@ -80,7 +81,8 @@ pub(super) fn choose(args: &ChooseArgs, global: &Global) -> Result<u8> {
     let mut display = display;
     let ending = session.measure(&plan, &prepared, &mut display, global)?;
     let notes = candidates.notes.into_iter().chain(found.notes).collect();
-    conclude(&session, ending, notes, global)
+    let forms = ServeForms::all_of(&args.serve);
+    conclude(&session, ending, Said { notes, forms }, global)
 }
 
 fn checked(args: &ChooseArgs) -> Result<()> {
@@ -193,15 +195,29 @@ fn words() -> Vec<String> {
     std::iter::once("kneepoint".to_owned()).chain(std::env::args().skip(1)).collect()
 }
 
+/// What is said beside the answer, and how.
+pub(super) struct Said {
+    /// What to know of the choice of candidates and questions.
+    pub(super) notes: Vec<String>,
+    /// Forms of the command to serve with.
+    pub(super) forms: Vec<ServeForm>,
+}
+
+impl Default for Said {
+    fn default() -> Self {
+        Self { notes: Vec::new(), forms: vec![ServeForm::Shell] }
+    }
+}
+
 /// Reports, and answers.
-pub(super) fn conclude(session: &Session, ending: Ending, notes: Vec<String>, global: &Global) -> Result<u8> {
+pub(super) fn conclude(session: &Session, ending: Ending, said: Said, global: &Global) -> Result<u8> {
     let journal = journal::load(&session.folder)?;
     report::remake(&journal, &session.folder, &global.runs_dir)?;
-    let choice = answer::of(&journal, ending == Ending::Complete && !is_cut_short(&journal), notes)?;
+    let choice = answer::of(&journal, ending == Ending::Complete && !is_cut_short(&journal), said.notes)?;
     if session.json {
         print_json(&choice)?;
     } else {
-        print(&choice.text()?)?;
+        print(&choice.text(&said.forms)?)?;
     }
     if !global.quiet {
         console::note(&format!("run: {}", session.folder.display()));

@@ -84,7 +84,8 @@ impl Caches {
             Some(near) => error.hint(format!("did you mean `{near}`?")),
             None => error,
         }
-        .hint(format!("it has {}", known.join(", "))))
+        .hint(format!("it has {}", known.join(", ")))
+        .hint("a fork's own types run where its server lists them, and its log tells their memory; how large their blocks are is not known here"))
     }
 
     fn known(&self) -> &'static [&'static str] {

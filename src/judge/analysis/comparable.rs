@@ -8,6 +8,7 @@ use super::summary::{CellSummary, FrontStatus, Summary, Verdict};
 use super::testing::{ITEMS, OTHER, PLAYED, Play, REFERENCE, broke, right, unscored};
 use crate::error::Kind;
 use crate::judge::report;
+use crate::judge::serving::ServeForm;
 use crate::record::journal::Journal;
 use crate::record::{Argv, Measurement, ModelInfo, Outcome, Score, Source, TrainedContext, metric};
 
@@ -230,7 +231,7 @@ fn an_unfinished_run_says_so_before_its_pick() {
     assert_eq!(picked.warnings[0].code, WarningCode::RunIncomplete);
     assert!(picked.warnings[0].text.contains("2 of 171 planned trials"), "{:?}", picked.warnings);
     assert_eq!(picked.frequency, None, "two trials are no certainty");
-    let text = report::pick(&picked).unwrap();
+    let text = report::pick(&picked, &[ServeForm::Shell]).unwrap();
     assert!(text.starts_with("**Before you rely on this:**\n\n- the run is not finished"), "{text}");
     assert!(!text.contains("100% of the bootstrap draws"), "{text}");
 }

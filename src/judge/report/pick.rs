@@ -10,6 +10,7 @@ use super::view::CheckRow;
 use crate::error::Result;
 use crate::judge::analysis::pick::{CandidateRow, Goal, Pick};
 use crate::judge::analysis::summary::MemoryKind;
+use crate::judge::serving::{ServeForm, ServeText};
 
 const TEMPLATE: &str = include_str!("templates/pick.md.j2");
 
@@ -26,13 +27,25 @@ struct View<'a> {
     /// The refused ones, those first that look better than the pick.
     refused: Vec<&'a CandidateRow>,
     checks: Vec<CheckRow<'a>>,
+    /// The other forms of the command that are asked for.
+    forms: Vec<FormRow<'a>>,
+    /// Whether the command for a shell is asked for.
+    shell: bool,
 }
 
-/// Returns the setting to use, its command, how sure that is, and why not another one.
+/// A form of the command as the template shows it.
+#[derive(Serialize)]
+struct FormRow<'a> {
+    name: &'static str,
+    language: &'static str,
+    written: &'a ServeText,
+}
+
+/// Returns the setting to use, its command in the forms that are asked for, how sure that is, and why not another one.
 ///
 /// # Errors
 /// When the template fails.
-pub fn pick(pick: &Pick) -> Result<String> {
+pub fn pick(pick: &Pick, forms: &[ServeForm]) -> Result<String> {
     let kinds: BTreeSet<&str> =
         pick.candidates.iter().filter_map(|row| row.memory_kind).map(MemoryKind::name).collect();
     let mut refused: Vec<&CandidateRow> =
@@ -45,8 +58,22 @@ pub fn pick(pick: &Pick) -> Result<String> {
         several_memories: kinds.len() > 1,
         refused,
         checks: pick.memory.checks.iter().map(CheckRow::of).collect(),
+        forms: form_rows(pick, forms),
+        shell: forms.contains(&ServeForm::Shell),
     };
     built_in("pick.md", TEMPLATE, view)
+}
+
+/// The forms that are asked for, in the order asked; the line for a shell has its own place.
+fn form_rows<'a>(pick: &'a Pick, forms: &[ServeForm]) -> Vec<FormRow<'a>> {
+    let asked = forms.iter().filter(|form| **form != ServeForm::Shell);
+    let written = asked.filter_map(|form| pick.serve.iter().find(|written| written.form == *form));
+    let row = |written: &'a ServeText| FormRow {
+        name: written.form.title(),
+        language: written.form.language(),
+        written,
+    };
+    written.map(row).collect()
 }
 
 fn memory_head(pick: &Pick, kinds: usize) -> &'static str {

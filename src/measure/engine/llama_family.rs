@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::types::allowed_values;
 use super::{figures, option};
 use crate::measure::client::Endpoints;
 use crate::record::suite::{Cell, FlashAttention};
@@ -105,4 +106,27 @@ fn same_types(asked: &str, running: &str) -> bool {
         names
     };
     sorted(asked) == sorted(running)
+}
+
+/// What computes on the cards: the name of the first buffer of weights that lies on one (`load_tensors: CUDA0 model buffer
+/// size = ..`), without the card's number.
+pub(super) fn gpu_backend(log: &str) -> Option<String> {
+    let devices = log.lines().filter(|line| line.contains("buffer size =")).filter_map(|line| {
+        let (_, rest) = line.split_once("load_tensors:")?;
+        rest.split_whitespace().next()
+    });
+    let is_main = |device: &str| device.starts_with("CPU") || device.ends_with("_Host") || device == "AMX";
+    let named = |device: &str| device.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned();
+    devices.filter(|device| !is_main(device)).map(named).next()
+}
+
+/// Types of the KV cache that the help lists for K or for V, each once; none where it lists none.
+pub(super) fn cache_types_of(help: &str) -> Vec<String> {
+    let mut types = allowed_values(help, "--cache-type-k");
+    for name in allowed_values(help, "--cache-type-v") {
+        if !types.contains(&name) {
+            types.push(name);
+        }
+    }
+    types
 }

@@ -18,6 +18,7 @@ pub mod sglang;
 pub mod supervise;
 pub mod tabbyapi;
 mod table;
+mod types;
 pub mod vllm;
 
 pub use crate::measure::client::Endpoints;
@@ -25,5 +26,6 @@ pub use capability::{Capability, Support};
 pub use card::{EngineCard, Introspection, ModelForm, check_form};
 pub use definition::Engine;
 pub use launch::{Launch, SERVING_PORT, serving};
-pub use option::{OptionKind, ServerOption};
+pub use option::{OptionKind, ServerOption, may_be_type};
 pub use table::{ENGINES, find, to_serve};
+pub use types::{check_types, with_known_types};

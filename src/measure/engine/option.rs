@@ -52,6 +52,8 @@ pub enum OptionKind {
     },
     /// One of these words.
     Words(&'static [&'static str]),
+    /// A type of KV cache: one of these, or another that the binary's help lists.
+    CacheType(&'static [&'static str]),
     /// Any text that is not empty and holds no control characters.
     Text,
     /// `true` or `false`.
@@ -216,6 +218,9 @@ impl OptionKind {
             Self::IntOr { min, max, words } => format!("{} or {}", range(*min, *max), words.join(", ")),
             Self::Number { min, max } => format!("a number from {min} to {max}"),
             Self::Words(words) => format!("one of {}", words.join(", ")),
+            Self::CacheType(words) => {
+                format!("one of {}, or another that the binary lists", words.join(", "))
+            }
             Self::Text => "a text".to_owned(),
             Self::Switch => "true or false".to_owned(),
         }
@@ -230,11 +235,25 @@ impl OptionKind {
                 value.parse().is_ok_and(|number: f64| (*min..=*max).contains(&number))
             }
             Self::Words(words) => words.contains(&value),
+            Self::CacheType(words) => words.contains(&value) || may_be_type(value),
             Self::Text => !value.is_empty() && !value.contains(char::is_control),
             Self::Switch => matches!(value, "true" | "false"),
         };
         if fits { Ok(()) } else { Err(self.describe()) }
     }
+}
+
+/// Longest name of a type (characters).
+const LONGEST_TYPE: usize = 40;
+
+/// Returns whether a text may be the name of a type of caches or speculation: it becomes a word of a command line, and of
+/// labels.
+#[must_use]
+pub fn may_be_type(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_.+-".contains(c);
+    name.len() <= LONGEST_TYPE
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.chars().all(plain)
 }
 
 /// A bound that nobody would reach is not worth a word.

@@ -33,7 +33,8 @@ pub use offers::{Form, Offered, Offering, Unread, mostly, offering};
 pub use placement::{Demand, Fit, longest_context};
 pub(crate) use sources::unhashed_bytes;
 pub use sources::{
-    file_witness, kv_shape, local_weights, locate_server, locate_weights, server, server_witness, weights,
+    file_witness, is_on_path, kv_shape, local_weights, locate_server, locate_weights, server, server_witness,
+    weights,
 };
 pub use store::{Progress, Silent, Store};
 pub use tokenizer::tokenizer;

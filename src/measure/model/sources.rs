@@ -271,6 +271,11 @@ fn packaged_server(engine: &dyn Engine) -> Result<&'static packages::Package> {
     })
 }
 
+/// Whether a server of the engine is found on `PATH`.
+pub fn is_on_path(engine: &dyn Engine) -> bool {
+    installed_server(engine, None).is_ok_and(|found| found.is_some())
+}
+
 fn installed_server(engine: &dyn Engine, named: Option<&Path>) -> Result<Option<EngineFiles>> {
     let path = env::var_os("PATH").unwrap_or_default();
     let (binary, origin) = match named {

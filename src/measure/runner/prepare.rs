@@ -37,6 +37,7 @@ pub async fn prepare(suite: &Suite, store: &Store<'_>) -> Result<Prepared> {
     }
     let files = model::server(engine, suite.engine.binary.as_deref(), store)?;
     let build = engine::supervise::ask(engine, &files.binary, files.library_path.as_deref()).await?;
+    engine::check_types(engine, &build, &suite.settings)?;
     let binary = model::server_witness(&files, store)?;
     let binary_sha256 = Some(binary.sha256.clone());
     let mut witnesses = vec![binary];
@@ -200,17 +201,18 @@ pub fn preparations(suite: &Suite, store: &Store<'_>) -> Result<Preparations> {
     Ok(needed)
 }
 
-/// Asks the server's binary, where it is here already, whether it is one of the suite's engine.
+/// Asks the server's binary, where it is here already, whether it is one of the suite's engine and has its types.
 ///
 /// # Errors
-/// When it is not, or does not run.
+/// When it is not or has not, or does not run.
 pub async fn check_engine(suite: &Suite, store: &Store<'_>) -> Result<()> {
     let engine = engine_of(suite)?;
     let binary = suite.engine.binary.as_deref();
     let started = suite.engine.url.is_none();
     if started && matches!(model::locate_server(engine, binary, store)?, Location::Present(_)) {
         let files = model::server(engine, binary, store)?;
-        engine::supervise::ask(engine, &files.binary, files.library_path.as_deref()).await?;
+        let build = engine::supervise::ask(engine, &files.binary, files.library_path.as_deref()).await?;
+        engine::check_types(engine, &build, &suite.settings)?;
     }
     Ok(())
 }

@@ -4,13 +4,14 @@ use std::sync::LazyLock;
 
 use kneepoint::error::{Kind, Result};
 use kneepoint::judge::analysis::compare::{Comparison, compare_with};
-use kneepoint::judge::analysis::pick::{Goal, MinQuality, Pick, PickRequest, WarningCode, pick_with};
+use kneepoint::judge::analysis::pick::{Goal, MinQuality, Part, Pick, PickRequest, WarningCode, pick_with};
 use kneepoint::judge::analysis::route::{Feature, PolicyKind, Route, route_with};
 use kneepoint::judge::analysis::{compare, route};
 use kneepoint::judge::report;
+use kneepoint::judge::serving::ServeForm;
 use kneepoint::measure::engine;
 use kneepoint::record::journal::Journal;
-use kneepoint::record::{Measurement, Outcome, Score, Source, Stage, Trial, metric};
+use kneepoint::record::{Measurement, Outcome, Score, Source, Stage, TrainedContext, Trial, metric};
 
 use super::journal::{MadeUp, chance, journal};
 
@@ -35,7 +36,7 @@ fn refused<'p>(pick: &'p Pick, setting: &str) -> &'p [String] {
 #[test]
 fn the_fastest_setting_that_keeps_the_quality_is_picked() {
     let pick = pick(&PickRequest::new(2048)).unwrap();
-    insta::assert_snapshot!(report::pick(&pick).unwrap());
+    insta::assert_snapshot!(report::pick(&pick, &[ServeForm::Shell]).unwrap());
     // q4_0 caches lose a quarter and more, whatever their speed.
     let quickest = pick.candidates.iter().find(|row| row.setting.contains("Q4_1 kv=q4_0")).unwrap();
     assert!(quickest.better_looking && quickest.refused[0].contains("below the reference's"));
@@ -92,7 +93,7 @@ fn a_context_that_was_not_measured_takes_a_flag() {
     assert!(between.command.as_deref().unwrap().contains("-c 1024"));
 
     let beyond = pick(&PickRequest { extrapolate: true, ..PickRequest::new(8192) }).unwrap();
-    insta::assert_snapshot!(report::pick(&beyond).unwrap());
+    insta::assert_snapshot!(report::pick(&beyond, &[ServeForm::Shell]).unwrap());
     assert_eq!(beyond.based_on, [2048]);
     // By the metadata: 30 layers x 2 x 192 values x 2 bytes for each of 8192 tokens.
     assert_eq!(beyond.memory.kv_bytes, Some(30 * 2 * 192 * 2 * 8192));
@@ -100,6 +101,91 @@ fn a_context_that_was_not_measured_takes_a_flag() {
     let measured = pick(&PickRequest::new(2048)).unwrap();
     assert_eq!(measured.setting, beyond.setting);
     assert!((ttft(&beyond) / ttft(&measured) - 4.0).abs() < 1e-9, "four times the prompt");
+}
+
+#[test]
+fn the_longest_context_is_found_with_what_stops_the_next() {
+    let asked = |change: &dyn Fn(&mut PickRequest)| {
+        let mut request = PickRequest { longest: true, ..PickRequest::new(0) };
+        change(&mut request);
+        request
+    };
+    let plain = pick(&asked(&|_| {})).unwrap();
+    let beyond = plain.longest.unwrap();
+    assert_eq!((plain.context, beyond.measured, beyond.next), (2048, 2048, None));
+    assert!(beyond.stopped_by[0].contains("--extrapolate"), "{beyond:?}");
+
+    // A prompt of four times the length takes four times as long.
+    let soonest = PLAIN.candidates.iter().filter_map(|row| Some(row.ttft_s?.value)).fold(f64::MAX, f64::min);
+    let quick = asked(&|r| {
+        r.max_ttft = Some(soonest * 2.0);
+        r.min_quality = MinQuality::Score(0.0);
+    });
+    let quick = pick(&quick).unwrap();
+    let beyond = quick.longest.as_ref().unwrap();
+    assert_eq!((quick.context, beyond.measured, beyond.next), (512, 512, Some(2048)));
+    assert!(beyond.stopped_by.iter().any(|line| line.contains("its first token comes after")), "{beyond:?}");
+    let text = report::pick(&quick, &[ServeForm::Shell]).unwrap();
+    assert!(
+        text.contains("It is the longest context") && text.contains("What stops 2,048 tokens:"),
+        "{text}"
+    );
+    let never = pick(&asked(&|r| r.max_ttft = Some(1e-6))).unwrap_err();
+    assert_eq!((never.kind(), never.hints().len()), (Kind::NothingSelected, 2));
+}
+
+#[test]
+fn beyond_what_was_measured_the_memory_formula_goes_up_to_the_trained_context() {
+    let longest = |memory: Option<u64>, trained: Option<u64>| {
+        let mut journal = journal();
+        for model in &mut journal.header.models {
+            model.trained = trained.map(|tokens| TrainedContext { tokens, scaled: None });
+        }
+        let request = PickRequest { longest: true, extrapolate: true, memory, ..PickRequest::new(0) };
+        pick_with(&journal, &MadeUp, &request, &engine::to_serve).unwrap()
+    };
+    let unknown = longest(None, None);
+    assert_eq!(unknown.context, 2048);
+    assert!(unknown.longest.unwrap().stopped_by[0].contains("is not known"));
+    let free = longest(None, Some(8192));
+    assert_eq!((free.context, free.based_on.as_slice()), (8192, &[2048][..]));
+    assert!(free.longest.unwrap().stopped_by[0].contains("made for 8,192 tokens"));
+
+    let smallest =
+        free.candidates.iter().filter(|row| row.refused.is_empty()).filter_map(|row| row.memory_bytes).min();
+    let limit = smallest.unwrap() - (20 << 20);
+    let limited = longest(Some(limit), Some(8192));
+    let beyond = limited.longest.clone().unwrap();
+    assert!(limited.context > 2048 && limited.context < 8192 && limited.context % 256 == 0, "{limited:?}");
+    assert_eq!(beyond.next, Some(limited.context + 256));
+    assert!(beyond.stopped_by[0].contains("by formula it needs"), "{beyond:?}");
+    assert!(limited.memory.total_bytes.unwrap() <= limit);
+}
+
+#[test]
+fn what_a_byte_buys_is_told_for_weights_and_cache() {
+    let bytes = pick(&PickRequest { bytes: true, ..PickRequest::new(512) }).unwrap().bytes.unwrap();
+    let of = |setting: &str| bytes.steps.iter().find(|step| step.setting == setting).unwrap();
+    assert_eq!((of("Q8_0 kv=q8_0").part, of(FAST).part), (Part::Kv, Part::Weights));
+    assert!(bytes.steps.iter().all(|step| !step.setting.contains("spec=") && step.setting != REFERENCE));
+    let costs: Vec<f64> = bytes.steps.iter().filter_map(|step| step.per_gib).collect();
+    assert!(costs.windows(2).all(|pair| pair[0] >= pair[1]), "the cheapest first: {costs:?}");
+    assert!(bytes.steps.iter().all(|step| step.difference.low.is_some()), "each with its interval");
+    assert!(bytes.answer.contains("GiB"), "{}", bytes.answer);
+}
+
+#[test]
+fn rates_are_required_of_prompts_too() {
+    let rates = PLAIN.candidates.iter().find(|row| row.refused.is_empty()).unwrap();
+    let most = rates.decode_tps.unwrap().value * 10.0;
+    let error = pick(&PickRequest { min_decode: Some(most), ..PickRequest::new(512) }).unwrap_err();
+    assert!(error.hints().iter().any(|hint| hint.contains("it decodes")), "{:?}", error.hints());
+    let error = pick(&PickRequest { min_prefill: Some(1e9), ..PickRequest::new(512) }).unwrap_err();
+    assert!(
+        error.hints().iter().any(|hint| hint.contains("it reads") || hint.contains("prefill rate")),
+        "{:?}",
+        error.hints()
+    );
 }
 
 #[test]

@@ -3,9 +3,12 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::bytes::Bytes;
+use super::longest::Longest;
 use super::request::Goal;
 use super::warning::Warning;
 use crate::judge::analysis::summary::{Estimate, MemoryKind, MemoryPrediction};
+use crate::judge::serving::ServeText;
 
 /// Version of the JSON form of [`Pick`].
 pub const PICK_SCHEMA_VERSION: u32 = 1;
@@ -21,8 +24,14 @@ pub struct Pick {
     pub suite: String,
     /// Label of the reference setting.
     pub reference: String,
-    /// Context length asked for (tokens).
+    /// Context length asked for, or found to be the longest (tokens).
     pub context: u32,
+    /// What stands beyond it, where the longest was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longest: Option<Longest>,
+    /// What a byte buys in weights and in KV cache, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<Bytes>,
     /// Measured context lengths that the answer rests on (tokens): `context` itself, or its neighbours.
     pub based_on: Vec<u32>,
     /// What to be the best in.
@@ -37,6 +46,9 @@ pub struct Pick {
     /// The command line to serve it with, for a shell: an ordinary port, and nothing that is there only to measure.
     #[serde(default)]
     pub serve_command: Option<String>,
+    /// The same in every form in which people keep it; empty where there is no command.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub serve: Vec<ServeText>,
     /// The command line of its server as it was measured, for a shell.
     pub command: Option<String>,
     /// Share of bootstrap draws in which it is the best that meets the requirements (0..1); `None` without

@@ -198,6 +198,13 @@ impl Candidate<'_> {
         let fast = request
             .min_decode
             .is_none_or(|least| figure(self, Objective::Decode).is_some_and(|rate| rate >= least));
+        let reads = request
+            .min_prefill
+            .is_none_or(|least| figure(self, Objective::Prefill).is_some_and(|rate| rate >= least));
+        let prompt = request
+            .max_ttft
+            .is_none_or(|most| figure(self, Objective::Ttft).is_some_and(|seconds| seconds <= most));
+        let fast = fast && reads && prompt;
         let fits = request.memory.is_none_or(|limit| self.memory().is_some_and(|bytes| bytes <= limit));
         let counts =
             !self.unread_cache || matches!(request.min_quality, MinQuality::Score(score) if score <= 0.0);
@@ -213,6 +220,8 @@ impl Candidate<'_> {
         }
         reasons.extend(self.low_quality(reference, request, margin));
         reasons.extend(self.too_slow(request));
+        reasons.extend(self.reads_too_slowly(request));
+        reasons.extend(self.too_late(request));
         reasons.extend(self.too_large(request));
         reasons.extend(self.without_figure(request.goal));
         reasons
@@ -298,6 +307,30 @@ impl Candidate<'_> {
         (shown < least).then(|| {
             let low = rate.low.map_or(String::new(), |low| format!(" (from {low:.1})"));
             format!("it decodes {:.1} tokens/s{low}", rate.value)
+        })
+    }
+
+    fn reads_too_slowly(&self, request: &PickRequest) -> Option<String> {
+        let least = request.min_prefill?;
+        let Some(rate) = self.estimate(Objective::Prefill) else {
+            return Some("its prefill rate was not measured".into());
+        };
+        let shown = if request.strict { rate.low.unwrap_or_default() } else { rate.value };
+        (shown < least).then(|| {
+            let low = rate.low.map_or(String::new(), |low| format!(" (from {low:.1})"));
+            format!("it reads {:.1} tokens/s{low}", rate.value)
+        })
+    }
+
+    fn too_late(&self, request: &PickRequest) -> Option<String> {
+        let most = request.max_ttft?;
+        let Some(seconds) = self.estimate(Objective::Ttft) else {
+            return Some("its time to the first token was not measured".into());
+        };
+        let shown = if request.strict { seconds.high.unwrap_or(f64::INFINITY) } else { seconds.value };
+        (shown > most).then(|| {
+            let high = seconds.high.map_or(String::new(), |high| format!(" (up to {high:.2})"));
+            format!("its first token comes after {:.2} s{high}", seconds.value)
         })
     }
 

@@ -1,6 +1,7 @@
 //! The commands that start the picked setting's server: to serve with, and as it was measured.
 
 use super::levels::Basis;
+use crate::judge::serving::{self, Serving};
 use crate::record::Argv;
 use crate::record::journal::{Journal, LaunchRecord};
 use crate::record::suite::Setting;
@@ -12,6 +13,12 @@ pub type ToServe<'a> = &'a dyn Fn(&str, &Argv, usize) -> Argv;
 /// Flags of the engines' servers that take the context length.
 const CONTEXT_FLAGS: &[&str] = &["-c", "--ctx-size", "--max-model-len", "--context-length"];
 
+/// What serves a setting, and the command line that was measured.
+pub(super) struct Commands {
+    pub(super) serving: Serving,
+    pub(super) measured: String,
+}
+
 /// The command lines of a launch that came up, to serve with and as measured; at another context length with that put in
 /// its place.
 pub(super) fn of(
@@ -21,7 +28,7 @@ pub(super) fn of(
     context: u32,
     to_serve: ToServe<'_>,
     notes: &mut Vec<String>,
-) -> Option<(String, String)> {
+) -> Option<Commands> {
     let contexts = basis.contexts();
     let of_setting = |launch: &&LaunchRecord| {
         launch.setting == setting.label && contexts.contains(&launch.context) && launch.failure.is_none()
@@ -44,7 +51,10 @@ pub(super) fn of(
     let suite = &journal.header.suite;
     let users = suite.engine.args.len() + setting.extra_args.len();
     let own = argv.args.len().saturating_sub(users);
-    Some((to_serve(&suite.engine.name, &argv, own).shell(), argv.shell()))
+    let serve = to_serve(&suite.engine.name, &argv, own);
+    let serving = Serving::of(&journal.header, launch, setting, context, serve, users);
+    notes.extend(serving::about_files(&serving));
+    Some(Commands { serving, measured: argv.shell() })
 }
 
 /// The same command with another context length; `None` when it does not name the old one.

@@ -27,9 +27,7 @@ pub(super) enum Basis {
 impl Basis {
     pub(super) fn of(run: &Run<'_>, request: &PickRequest) -> Result<Self> {
         let asked = request.context;
-        let mut measured = run.suite.contexts.clone();
-        measured.retain(|&context| run.planned(context) > 0);
-        measured.sort_unstable();
+        let measured = measured(run);
         if measured.contains(&asked) {
             return Ok(Self::Measured(asked));
         }
@@ -86,6 +84,14 @@ impl Basis {
             )),
         }
     }
+}
+
+/// The context lengths that were measured (tokens), the shortest first.
+pub(super) fn measured(run: &Run<'_>) -> Vec<u32> {
+    let mut measured = run.suite.contexts.clone();
+    measured.retain(|&context| run.planned(context) > 0);
+    measured.sort_unstable();
+    measured
 }
 
 /// Every setting at one measured context length, judged.

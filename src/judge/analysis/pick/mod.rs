@@ -11,21 +11,26 @@ use super::memory_formula::MemoryFormula;
 use super::run::Run;
 use super::{Registry, Tasks};
 use crate::error::{Error, Kind, Result};
+use crate::judge::serving;
 use crate::record::Objective;
 use crate::record::journal::Journal;
 
 mod answer;
+mod bytes;
 mod candidate;
 mod choose;
 mod command;
 mod levels;
+mod longest;
 mod request;
 mod warning;
 mod weighted;
 
 pub use answer::{CandidateRow, PICK_SCHEMA_VERSION, Pick, RunnerUp};
+pub use bytes::{ByteStep, Bytes, EqualPair, Part};
 use candidate::Candidate;
 pub use command::ToServe;
+pub use longest::Longest;
 pub use request::{Goal, MinQuality, PickRequest};
 pub use warning::{Warning, WarningCode};
 
@@ -50,46 +55,40 @@ pub fn pick_with(
 ) -> Result<Pick> {
     let run = Run::new(journal, tasks)?;
     weighted::check_names(&run, &request.task_weights)?;
+    let (found, longest) = match request.longest {
+        true => longest::find(&run, request).map(|(found, longest)| (found, Some(longest)))?,
+        false => (request.clone(), None),
+    };
+    let request = &found;
     let basis = levels::Basis::of(&run, request)?;
-    quality_can_be_judged(&run, &basis, request)?;
+    warning::quality_can_be_judged(&run, &basis, request)?;
     let candidates = candidate::all(&run, &basis, request)?;
     let choice = choose::choose(&candidates, &run, request).ok_or_else(|| nothing(&candidates, request))?;
     let best = &candidates[choice.best];
     let mut notes = choice.notes.clone();
     let commands = command::of(journal, best.setting, &basis, request.context, to_serve, &mut notes);
-    let (serve_command, command) = commands.unzip();
     Ok(Pick {
         schema_version: PICK_SCHEMA_VERSION,
         run: journal.header.run.clone(),
         suite: run.suite.name.clone(),
         reference: run.suite.reference().label.clone(),
         context: request.context,
+        longest,
+        bytes: request.bytes.then(|| bytes::compare(&run, &candidates, request.context)).transpose()?,
         based_on: basis.contexts(),
         goal: request.goal,
         requirements: requirements(request, run.suite.margin),
         warnings: warning::all(&run, &basis, request, best)?,
         setting: best.label().to_owned(),
-        serve_command,
-        command,
+        serve_command: commands.as_ref().map(|commands| commands.serving.argv.shell()),
+        serve: commands.as_ref().map(|commands| serving::forms(&commands.serving)).unwrap_or_default(),
+        command: commands.map(|commands| commands.measured),
         frequency: choice.frequency(choice.best),
         runner_up: choice.runner_up(&candidates),
         candidates: choice.rows(&candidates),
         memory: MemoryFormula::of(&run, best.setting)?.at(request.context),
         notes,
     })
-}
-
-/// Refuses to weigh qualities where there are none: beside a reference that gets nothing right everything is as good.
-fn quality_can_be_judged(run: &Run<'_>, basis: &levels::Basis, request: &PickRequest) -> Result<()> {
-    let tasks = warning::Tasks::of(run, basis, request)?;
-    if !warning::asks_for_quality(request) || !tasks.all_score_zero() {
-        return Ok(());
-    }
-    let message = format!("no quality can be compared at {} tokens", request.context);
-    Err(Error::new(Kind::NothingSelected, message)
-        .hint(tasks.nothing_right())
-        .hint("use tasks that the reference can do (`kneepoint run SUITE --pilot` finds them)")
-        .hint("or pick without regard to quality: --min-quality 0"))
 }
 
 /// What is required, in words.
@@ -106,6 +105,12 @@ fn requirements(request: &PickRequest, margin: f64) -> Vec<String> {
     }
     if let Some(rate) = request.min_decode {
         lines.push(format!("at least {rate} tokens/s of decoding"));
+    }
+    if let Some(rate) = request.min_prefill {
+        lines.push(format!("at least {rate} tokens/s of reading prompts"));
+    }
+    if let Some(seconds) = request.max_ttft {
+        lines.push(format!("a first token within {seconds} s"));
     }
     let weights: Vec<String> =
         request.task_weights.iter().map(|(task, weight)| format!("{task} weighing {weight}")).collect();

@@ -49,16 +49,24 @@ pub enum MinQuality {
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PickRequest {
-    /// Context length (tokens).
+    /// Context length (tokens); of no account where the longest is asked for.
     pub context: u32,
+    /// Whether the longest context is asked for at which a setting meets the requirements.
+    pub longest: bool,
     /// Memory that there is (bytes).
     pub memory: Option<u64>,
     /// The least quality that will do.
     pub min_quality: MinQuality,
     /// The least decode rate that will do (tokens/s).
     pub min_decode: Option<f64>,
+    /// The least prefill rate that will do (tokens/s).
+    pub min_prefill: Option<f64>,
+    /// The longest time to the first token that will do (s).
+    pub max_ttft: Option<f64>,
     /// What to be the best in.
     pub goal: Goal,
+    /// Whether to say what a byte buys in weights and in KV cache.
+    pub bytes: bool,
     /// Weights of tasks in the quality, by name; others have 1.
     pub task_weights: BTreeMap<String, f64>,
     /// Whether a context length that was not measured may be answered from others.
@@ -72,9 +80,13 @@ impl PickRequest {
     pub fn new(context: u32) -> Self {
         Self {
             context,
+            longest: false,
             memory: None,
             min_quality: MinQuality::WithinMargin,
             min_decode: None,
+            min_prefill: None,
+            max_ttft: None,
+            bytes: false,
             goal: Goal::default(),
             task_weights: BTreeMap::new(),
             extrapolate: false,

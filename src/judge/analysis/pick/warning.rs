@@ -7,7 +7,7 @@ use super::candidate::Candidate;
 use super::levels::Basis;
 use super::request::{Goal, MinQuality, PickRequest};
 use super::weighted;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::judge::analysis::arm_suffix;
 use crate::judge::analysis::frame::VisitKey;
 use crate::judge::analysis::run::Run;
@@ -51,6 +51,19 @@ pub enum WarningCode {
     DoubtfulEnergy,
     /// The run itself doubts a figure of memory that the answer rests on.
     DoubtfulMemory,
+}
+
+/// Refuses to weigh qualities where there are none: beside a reference that gets nothing right everything is as good.
+pub(super) fn quality_can_be_judged(run: &Run<'_>, basis: &Basis, request: &PickRequest) -> Result<()> {
+    let tasks = Tasks::of(run, basis, request)?;
+    if !asks_for_quality(request) || !tasks.all_score_zero() {
+        return Ok(());
+    }
+    let message = format!("no quality can be compared at {} tokens", request.context);
+    Err(Error::new(Kind::NothingSelected, message)
+        .hint(tasks.nothing_right())
+        .hint("use tasks that the reference can do (`kneepoint run SUITE --pilot` finds them)")
+        .hint("or pick without regard to quality: --min-quality 0"))
 }
 
 /// Everything that weakens the pick, the gravest first.

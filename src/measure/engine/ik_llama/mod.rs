@@ -100,7 +100,7 @@ impl Engine for IkLlama {
             version: arguments::version_of(version),
             flags,
             speculation: speculation_of(help),
-            cache_types: Vec::new(),
+            cache_types: llama_family::cache_types_of(help),
             flash_attention_value: help.contains("(auto|on|off"),
         }
     }

@@ -126,14 +126,14 @@ pub(super) static OPTIONS: &[ServerOption] = &[
     shared::YARN_BETA_FAST,
     flag(
         "draft_k",
-        OptionKind::Words(CACHE_TYPES),
+        OptionKind::CacheType(CACHE_TYPES),
         &["-ctkd", "--cache-type-k-draft"],
         "type of the draft model's K cache",
     )
     .only(Only::Draft),
     flag(
         "draft_v",
-        OptionKind::Words(CACHE_TYPES),
+        OptionKind::CacheType(CACHE_TYPES),
         &["-ctvd", "--cache-type-v-draft"],
         "type of the draft model's V cache",
     )

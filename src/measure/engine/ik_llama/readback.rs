@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::measure::engine::arguments::{count_after, word_after};
+use crate::measure::engine::llama_family;
 use crate::record::{Effective, short_hash};
 
 /// Reads the log and the properties; whatever is not found stays `None`.
@@ -41,6 +42,7 @@ pub(super) fn effective(log: &str, props: &Value) -> Effective {
         compute_gpu_bytes: on_cards(main, "compute buffer size ="),
         model_gpu_bytes: on_cards(main, " buffer size ="),
         kv_gpu_bytes: on_cards(main, "KV buffer size ="),
+        gpu_backend: llama_family::gpu_backend(main),
         options: options(main),
         draft_model_bytes: total_of(draft, "llm_load_tensors:", "buffer size ="),
         draft_kv_bytes: draft_cache.map(|cache| cache.k.1 + cache.v.map_or(0, |v| v.1)),

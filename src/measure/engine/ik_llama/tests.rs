@@ -252,4 +252,5 @@ llama_init_from_model:  CUDA_Host compute buffer size =     5.00 MiB
     assert_eq!((mib(effective.model_bytes), mib(effective.model_gpu_bytes)), (Some(400), Some(300)));
     assert_eq!((mib(effective.compute_bytes), mib(effective.compute_gpu_bytes)), (Some(55), Some(50)));
     assert_eq!(mib(effective.kv_gpu_bytes), Some(48));
+    assert_eq!(effective.gpu_backend.as_deref(), Some("CUDA"));
 }

@@ -123,7 +123,7 @@ impl Engine for LlamaCpp {
             version: arguments::version_of(version),
             flags: flags(help),
             speculation: speculation_of(help),
-            cache_types: Vec::new(),
+            cache_types: llama_family::cache_types_of(help),
             flash_attention_value: help
                 .lines()
                 .any(|line| flags_of(line).any(|flag| flag == "--flash-attn") && line.contains("on|off")),
@@ -139,7 +139,7 @@ impl Engine for LlamaCpp {
                 .filter(|&&name| name != "off" && name != "draft-dspark")
                 .map(|&name| name.to_owned())
                 .collect(),
-            cache_types: Vec::new(),
+            cache_types: options::CACHE_TYPES.iter().map(|&name| name.to_owned()).collect(),
             flash_attention_value: true,
         }
     }

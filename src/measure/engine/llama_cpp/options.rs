@@ -110,13 +110,13 @@ pub(super) static OPTIONS: &[ServerOption] = &[
     ),
     draft(
         "draft_k",
-        OptionKind::Words(CACHE_TYPES),
+        OptionKind::CacheType(CACHE_TYPES),
         &["--spec-draft-type-k", "-ctkd", "--cache-type-k-draft"],
         "type of the draft model's K cache",
     ),
     draft(
         "draft_v",
-        OptionKind::Words(CACHE_TYPES),
+        OptionKind::CacheType(CACHE_TYPES),
         &["--spec-draft-type-v", "-ctvd", "--cache-type-v-draft"],
         "type of the draft model's V cache",
     ),

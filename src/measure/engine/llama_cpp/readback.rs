@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use crate::measure::engine::llama_family;
 use crate::record::{Effective, short_hash};
 
 /// Reads the log and the properties; whatever is not found stays `None`.
@@ -35,6 +36,7 @@ pub(super) fn effective(log: &str, props: &Value) -> Effective {
         model_bytes: total(sizes(main, "model buffer size =")),
         compute_gpu_bytes: total(gpu_sizes(main, "compute buffer size =")),
         model_gpu_bytes: total(gpu_sizes(main, "model buffer size =")),
+        gpu_backend: llama_family::gpu_backend(main),
         model_mapped_bytes: total(mapped_sizes(main)),
         options: options(log, main),
         draft_model_bytes: total(sizes(draft, "model buffer size =")),

@@ -281,6 +281,7 @@ llama_memory_recurrent: size =    9.00 MiB (     1 cells,  48 layers,  1 seqs  0
     let effective = LlamaCpp.effective(log, &serde_json::Value::Null);
     assert_eq!((mib(effective.state_bytes), mib(effective.kv_bytes())), (Some(9), Some(57)));
     assert_eq!(mib(effective.kv_gpu_bytes), Some(38));
+    assert_eq!(effective.gpu_backend.as_deref(), Some("CUDA"));
     assert_eq!((mib(effective.model_gpu_bytes), mib(effective.model_mapped_bytes)), (Some(300), Some(100)));
     assert_eq!(effective.k.as_deref(), Some("f16"), "a state has no type of K");
     let kept_back = log.replace("CUDA0 KV", "  CPU KV").replace("CUDA0 RS", "  CPU RS");

@@ -27,9 +27,11 @@ pub async fn ask(engine: &dyn Engine, binary: &Path, library_path: Option<&Path>
     let program = &questions.program;
     let version = match questions.version.as_slice() {
         [] => String::new(),
-        words => output(program, library_path, words, questions.limit).await?,
+        words => output(program, library_path, words, questions.limit, |_| false).await?,
     };
-    let help = output(program, library_path, &questions.help, questions.limit).await?;
+    // ik_llama.cpp prints its help and ends with 1, as after a mistake.
+    let is_help = |text: &str| text.contains(MODEL_FLAG);
+    let help = output(program, library_path, &questions.help, questions.limit, is_help).await?;
     // One that says nothing of itself may be a launcher of somebody's own.
     if !help.trim().is_empty() && !help.contains(MODEL_FLAG) {
         let message =
@@ -64,11 +66,13 @@ fn of_another(engine: &dyn Engine, binary: &Path, help: &str) -> Error {
     }
 }
 
+/// What a program prints; one that ends with a failure must have printed what is `good`.
 async fn output(
     binary: &Path,
     library_path: Option<&Path>,
     args: &[String],
     limit: Duration,
+    good: impl Fn(&str) -> bool,
 ) -> Result<String> {
     let arg = args.join(" ");
     let mut command = Command::new(binary);
@@ -82,7 +86,7 @@ async fn output(
         .map_err(|source| cannot_run(binary, source))?;
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&text).into_owned();
-    if output.status.success() {
+    if output.status.success() || (output.status.code().is_some() && good(&text)) {
         return Ok(text);
     }
     let tail = printable_tail(&text, TAIL_LINES);

@@ -120,7 +120,9 @@ impl File {
         match option.kind {
             _ if LISTS.contains(&option.name) => self.plain(key, format!("[{value}]")),
             OptionKind::Int { .. } | OptionKind::Number { .. } | OptionKind::Switch => self.plain(key, value),
-            OptionKind::IntOr { .. } | OptionKind::Words(_) | OptionKind::Text => self.text(key, value),
+            OptionKind::IntOr { .. } | OptionKind::Words(_) | OptionKind::CacheType(_) | OptionKind::Text => {
+                self.text(key, value)
+            }
         }
     }
 }

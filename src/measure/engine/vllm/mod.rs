@@ -237,7 +237,9 @@ fn typed(kind: OptionKind, value: &str) -> Value {
             value.parse::<f64>().map_or_else(|_| json!(value), |number| json!(number))
         }
         OptionKind::Switch => json!(value == "true"),
-        OptionKind::IntOr { .. } | OptionKind::Words(_) | OptionKind::Text => json!(value),
+        OptionKind::IntOr { .. } | OptionKind::Words(_) | OptionKind::CacheType(_) | OptionKind::Text => {
+            json!(value)
+        }
     }
 }
 

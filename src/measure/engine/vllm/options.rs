@@ -178,7 +178,7 @@ pub(super) static OPTIONS: &[ServerOption] = &[
         .only(Only::Draft),
     parameter(
         "draft_kv",
-        OptionKind::Words(CACHE_TYPES),
+        OptionKind::CacheType(CACHE_TYPES),
         "kv_cache_dtype",
         "type of the draft model's KV cache",
     )
