@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod attach;
+mod choose;
 mod choosing;
 mod cli;
 mod client_faults;

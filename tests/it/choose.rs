@@ -1,0 +1,101 @@
+//! `kneepoint choose`: from a model to a setting, in one command.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+use crate::common::{KNEEPOINT, tiny_gguf};
+
+fn choose(folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(KNEEPOINT);
+    command.arg("choose").args(args).current_dir(folder).env("NO_COLOR", "1").stdin(Stdio::null());
+    command
+}
+
+fn stdout(out: &Output) -> String {
+    String::from_utf8(out.stdout.clone()).unwrap()
+}
+
+fn stderr(out: &Output) -> String {
+    String::from_utf8(out.stderr.clone()).unwrap()
+}
+
+/// The whole way on the real server: one command, no file, a verdict, and a run that the other commands read.
+#[test]
+fn a_model_alone_leads_to_a_setting_with_a_verdict() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = ["smollm2-135m-instruct", "--context", "512", "--kv", "q8_0", "--objective", "memory"];
+    let out =
+        choose(folder.path(), &model).args(["--budget", "1h", "--keep", "90%", "--json"]).output().unwrap();
+    assert!(out.status.success(), "{}", stderr(&out));
+    let choice: Value = serde_json::from_str(&stdout(&out)).unwrap();
+    let said = stderr(&out);
+    assert_eq!(choice["complete"], true, "{said}");
+    assert_eq!(choice["shown"], true, "{said}");
+    let pick = &choice["pick"];
+    assert_eq!(pick["setting"], "Q4_1 kv=q8_0", "{said}");
+    assert!(pick["serve_command"].as_str().unwrap().contains("-ctk q8_0 -ctv q8_0"));
+    assert!(said.contains("Q4_1 kv=q8_0 ends: no worse"), "{said}");
+    assert!(
+        said.contains("coherence/state_ledger is not asked"),
+        "what the model cannot do is named: {said}"
+    );
+    // An ordinary run with an ordinary suite.
+    let run = std::fs::read_dir(folder.path().join("runs")).unwrap().next().unwrap().unwrap().path();
+    for name in ["suite.toml", "report.md", "journal.jsonl", "trials.parquet"] {
+        assert!(run.join(name).exists(), "{name}");
+    }
+    let kneepoint = |args: &[&str]| {
+        let out = Command::new(KNEEPOINT).args(args).current_dir(folder.path()).output().unwrap();
+        assert!(out.status.success(), "{args:?}: {}", stderr(&out));
+        stdout(&out)
+    };
+    kneepoint(&["validate", run.join("suite.toml").to_str().unwrap()]);
+    assert!(
+        kneepoint(&["pick", "latest", "--context", "512", "--objective", "memory"])
+            .contains("# `Q4_1 kv=q8_0`")
+    );
+    let again = kneepoint(&["resume"]);
+    assert!(again.contains("# `Q4_1 kv=q8_0`") && !again.contains("not finished"), "{again}");
+}
+
+#[test]
+fn a_plan_is_shown_without_a_server_and_names_what_it_would_fetch() {
+    let folder = tempfile::tempdir().unwrap();
+    let shape = |layers| tiny_gguf::Shape {
+        architecture: "qwen2",
+        layers,
+        embedding: 128,
+        heads: 2,
+        kv_heads: 2,
+        head_width: 64,
+        window: None,
+    };
+    tiny_gguf::write(shape(4), &folder.path().join("tiny-F16.gguf"));
+    let args = ["tiny-F16.gguf", "--context", "4096", "--memory", "1GiB", "--dry-run"];
+    let out = choose(folder.path(), &args).output().unwrap();
+    assert!(out.status.success(), "{}", stderr(&out));
+    let plan = stdout(&out);
+    assert!(plan.contains("reference: F16 with a cache in f16"), "{plan}");
+    assert!(plan.contains("cache: q8_0, q8_0/q4_0, q4_0"), "{plan}");
+    assert!(plan.contains("rule = \"best\"") && plan.contains("margin = 0.0500"), "{plan}");
+    let out = choose(folder.path(), &["tiny-F16.gguf", "--memory", "1MiB", "--dry-run"]).output().unwrap();
+    assert_eq!(out.status.code(), Some(4));
+    assert!(stderr(&out).contains("nothing fits as a whole into 1.00 MiB"), "{}", stderr(&out));
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_before_anything_is_fetched() {
+    let folder = tempfile::tempdir().unwrap();
+    for (args, expected) in [
+        (vec!["nowhere.gguf"], "there is no model nowhere.gguf"),
+        (vec!["nowhere.gguf", "--budget", "20"], "`20` has no unit"),
+        (vec!["nowhere.gguf", "--keep", "30%"], "leaves nothing to choose"),
+        (vec!["nowhere.gguf", "--for", "poems"], "possible values: chat, tools, rag, code"),
+    ] {
+        let out = choose(folder.path(), &args).output().unwrap();
+        assert_eq!(out.status.code(), Some(2), "{args:?}: {}", stderr(&out));
+        assert!(stderr(&out).contains(expected), "{args:?}: {}", stderr(&out));
+    }
+}
