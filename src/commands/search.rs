@@ -43,7 +43,10 @@ impl Session {
             let step = search::next(&self.journal, plan)?;
             for decision in &step.decisions {
                 self.writer.append(&Record::Decision(Box::new(decision.clone())))?;
-                display.tell(&ended(decision));
+                // That of its second visits alone says nothing new.
+                if decision.replicate.is_none() {
+                    display.tell(&ended(decision));
+                }
             }
             self.journal.decisions.extend(step.decisions.iter().cloned());
             let Some(next) = step.next.clone() else { return Ok(Ending::Complete) };

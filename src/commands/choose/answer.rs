@@ -11,7 +11,7 @@ use crate::judge::report::plain;
 use crate::judge::serving::ServeForm;
 use crate::measure::engine;
 use crate::record::journal::Journal;
-use crate::record::{Decision, Objective, StopReason};
+use crate::record::{Decision, Objective};
 
 /// Version of the JSON form of [`Choice`].
 const SCHEMA_VERSION: u32 = 1;
@@ -59,22 +59,19 @@ pub(in crate::commands) fn of(journal: &Journal, complete: bool, notes: Vec<Stri
             (pick::pick(journal, &lenient, &engine::to_serve)?, false)
         }
     };
-    let chosen = pick.setting.clone();
-    let reference = journal.header.suite.reference().label.clone();
-    let left_out = |decision: &&Decision| {
-        decision.setting != chosen && decision.setting != reference && !is_good(decision)
+    let reference = &journal.header.suite.reference().label;
+    let would_do = |setting: &str| {
+        let mut rows = pick.candidates.iter();
+        rows.any(|row| row.setting == setting && row.refused.is_empty())
     };
+    let left_out = |decision: &&Decision| decision.setting != *reference && !would_do(&decision.setting);
     let given_up = journal.decisions.iter().filter(left_out).map(|decision| GivenUp {
         setting: decision.setting.clone(),
         tried: !decision.untried,
         because: decision.because.clone(),
     });
-    Ok(Choice { schema_version: SCHEMA_VERSION, complete, shown, given_up: given_up.collect(), pick, notes })
-}
-
-/// Whether it was settled as no worse.
-fn is_good(decision: &Decision) -> bool {
-    decision.reason == StopReason::Settled && decision.because.starts_with("no worse")
+    let given_up = given_up.collect();
+    Ok(Choice { schema_version: SCHEMA_VERSION, complete, shown, given_up, pick, notes })
 }
 
 fn request(journal: &Journal) -> PickRequest {

@@ -213,18 +213,19 @@ impl Default for Said {
 pub(super) fn conclude(session: &Session, ending: Ending, said: Said, global: &Global) -> Result<u8> {
     let journal = journal::load(&session.folder)?;
     report::remake(&journal, &session.folder, &global.runs_dir)?;
-    let choice = answer::of(&journal, ending == Ending::Complete && !is_cut_short(&journal), said.notes)?;
-    if session.json {
-        print_json(&choice)?;
-    } else {
-        print(&choice.text(&said.forms)?)?;
+    let complete = ending == Ending::Complete && !is_cut_short(&journal);
+    let answered = answer::of(&journal, complete, said.notes).and_then(|choice| {
+        if session.json { print_json(&choice) } else { print(&choice.text(&said.forms)?) }
+    });
+    if ending == Ending::Interrupted {
+        // One that was stopped before its reference was done has no answer yet.
+        let so_far = if answered.is_ok() { "" } else { ": nothing can be said yet" };
+        console::note(&format!("interrupted{so_far}\n\nhint: {}", session.resume_hint(global)));
+        return Ok(EXIT_INTERRUPTED);
     }
+    answered?;
     if !global.quiet {
         console::note(&format!("run: {}", session.folder.display()));
-    }
-    if ending == Ending::Interrupted {
-        console::note(&format!("interrupted\n\nhint: {}", session.resume_hint(global)));
-        return Ok(EXIT_INTERRUPTED);
     }
     Ok(EXIT_OK)
 }
