@@ -8,6 +8,7 @@ use crate::error::{self, EXIT_OK, Error, Result};
 
 mod cases;
 mod choose;
+mod chosen;
 mod compare;
 mod docs;
 mod doctor;

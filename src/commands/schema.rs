@@ -26,7 +26,7 @@ fn text_of(of: Schema) -> Result<String> {
         Schema::Trends => text::<super::history::Trends>(),
         Schema::Pilot => text::<super::pilot::Pilot>(),
         Schema::Fit => text::<super::fit::FitTable>(),
-        Schema::Choose => text::<super::choose::Choice>(),
+        Schema::Choose => text::<super::chosen::Choice>(),
         Schema::Pick => text::<crate::judge::analysis::pick::Pick>(),
         Schema::Compare => text::<crate::judge::analysis::compare::Comparison>(),
         Schema::Reference => text::<super::reference::Exported>(),

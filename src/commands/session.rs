@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+use super::chosen::Said;
 use super::output::{look, print, print_json, print_styled};
 use super::progress::Display;
 use super::setup::runtime;
-use super::{night_before, report};
+use super::{chosen, night_before, report};
 use crate::cli::Global;
 use crate::console;
 use crate::error::{EXIT_GATE_FAILED, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, Result};
@@ -46,7 +47,7 @@ impl Session {
     ) -> Result<u8> {
         let ending = self.measure(plan, prepared, &mut display, global)?;
         if self.searches() && !self.json {
-            return super::choose::conclude(&self, ending, super::choose::Said::default(), global);
+            return self.conclude(ending, Said::default(), global);
         }
         self.report(plan, ending, global)
     }
@@ -130,6 +131,27 @@ impl Session {
             () = interrupt.asked(2) => Ok(Ending::Interrupted),
             gone = runner::gone(place.clone()) => Err(gone),
         }
+    }
+
+    /// Reports, and answers.
+    pub(super) fn conclude(&self, ending: Ending, said: Said, global: &Global) -> Result<u8> {
+        let journal = journal::load(&self.folder)?;
+        report::remake(&journal, &self.folder, &global.runs_dir)?;
+        let complete = ending == Ending::Complete && !is_cut_short(&journal);
+        let answered = chosen::of(&journal, complete, said.notes).and_then(|choice| {
+            if self.json { print_json(&choice) } else { print(&choice.text(&said.forms)?) }
+        });
+        if ending == Ending::Interrupted {
+            // One that was stopped before its reference was done has no answer yet.
+            let so_far = if answered.is_ok() { "" } else { ": nothing can be said yet" };
+            console::note(&format!("interrupted{so_far}\n\nhint: {}", self.resume_hint(global)));
+            return Ok(EXIT_INTERRUPTED);
+        }
+        answered?;
+        if !global.quiet {
+            console::note(&format!("run: {}", self.folder.display()));
+        }
+        Ok(EXIT_OK)
     }
 
     pub(super) fn resume_hint(&self, global: &Global) -> String {
@@ -245,4 +267,9 @@ impl Subscriber for Recorder<'_> {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether the budget ended before the search did.
+fn is_cut_short(journal: &Journal) -> bool {
+    journal.decisions.iter().any(|decision| decision.reason == crate::record::StopReason::Budget)
 }

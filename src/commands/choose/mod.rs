@@ -2,32 +2,26 @@
 //! tries the questions, and a search ([`search`](crate::judge::analysis::search)) visits one setting after the other until the best
 //! is shown. What it leaves is an ordinary run with an ordinary suite.
 
-use super::output::{print, print_json};
+use super::chosen::Said;
+use super::fit;
+use super::output::print;
 use super::progress::Display;
 use super::run::Start;
-use super::session::Session;
 use super::setup::{prepare, runtime};
-use super::{fit, report};
 use crate::cli::{ChooseArgs, FitArgs, FitEngine, Global, ServeForms};
-use crate::console;
-use crate::error::{EXIT_INTERRUPTED, EXIT_OK, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::judge::analysis::words::bytes;
 use crate::judge::report::about;
-use crate::judge::serving::ServeForm;
-use crate::measure::runner::Ending;
 use crate::record::filter::Filter;
-use crate::record::journal::Journal;
+use crate::record::plan;
 use crate::record::suite::Suite;
-use crate::record::{journal, plan};
 use crate::suite;
 
-mod answer;
 mod candidates;
 mod pilot;
 mod questions;
 mod suite_text;
 
-pub(super) use answer::Choice;
 use candidates::Candidates;
 use pilot::Found;
 use questions::Question;
@@ -82,7 +76,7 @@ pub(super) fn choose(args: &ChooseArgs, global: &Global) -> Result<u8> {
     let ending = session.measure(&plan, &prepared, &mut display, global)?;
     let notes = candidates.notes.into_iter().chain(found.notes).collect();
     let forms = ServeForms::all_of(&args.serve);
-    conclude(&session, ending, Said { notes, forms }, global)
+    session.conclude(ending, Said { notes, forms }, global)
 }
 
 fn checked(args: &ChooseArgs) -> Result<()> {
@@ -193,44 +187,4 @@ fn within_budget(candidates: &mut Candidates, found: &Found, budget_s: f64) -> R
 fn words() -> Vec<String> {
     // The command line itself: what it was given is what repeats it.
     std::iter::once("kneepoint".to_owned()).chain(std::env::args().skip(1)).collect()
-}
-
-/// What is said beside the answer, and how.
-pub(super) struct Said {
-    /// What to know of the choice of candidates and questions.
-    pub(super) notes: Vec<String>,
-    /// Forms of the command to serve with.
-    pub(super) forms: Vec<ServeForm>,
-}
-
-impl Default for Said {
-    fn default() -> Self {
-        Self { notes: Vec::new(), forms: vec![ServeForm::Shell] }
-    }
-}
-
-/// Reports, and answers.
-pub(super) fn conclude(session: &Session, ending: Ending, said: Said, global: &Global) -> Result<u8> {
-    let journal = journal::load(&session.folder)?;
-    report::remake(&journal, &session.folder, &global.runs_dir)?;
-    let complete = ending == Ending::Complete && !is_cut_short(&journal);
-    let answered = answer::of(&journal, complete, said.notes).and_then(|choice| {
-        if session.json { print_json(&choice) } else { print(&choice.text(&said.forms)?) }
-    });
-    if ending == Ending::Interrupted {
-        // One that was stopped before its reference was done has no answer yet.
-        let so_far = if answered.is_ok() { "" } else { ": nothing can be said yet" };
-        console::note(&format!("interrupted{so_far}\n\nhint: {}", session.resume_hint(global)));
-        return Ok(EXIT_INTERRUPTED);
-    }
-    answered?;
-    if !global.quiet {
-        console::note(&format!("run: {}", session.folder.display()));
-    }
-    Ok(EXIT_OK)
-}
-
-/// Whether the budget ended before the search did.
-fn is_cut_short(journal: &Journal) -> bool {
-    journal.decisions.iter().any(|decision| decision.reason == crate::record::StopReason::Budget)
 }

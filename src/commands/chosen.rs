@@ -92,6 +92,20 @@ fn request(journal: &Journal) -> PickRequest {
     }
 }
 
+/// What is said beside the answer, and how.
+pub(super) struct Said {
+    /// What to know of the choice of candidates and questions.
+    pub(super) notes: Vec<String>,
+    /// Forms of the command to serve with.
+    pub(super) forms: Vec<ServeForm>,
+}
+
+impl Default for Said {
+    fn default() -> Self {
+        Self { notes: Vec::new(), forms: vec![ServeForm::Shell] }
+    }
+}
+
 impl Choice {
     /// The answer in words.
     ///
