@@ -213,7 +213,11 @@ fn a_server_that_cuts_prompts_silently_voids_the_cell() {
     let server = Mock::start("--like openai --context 300 --cut-prompts --decode-ms 1 --prefill-ms 0.01");
     let dir = tempfile::tempdir().unwrap();
     let out = kneepoint(dir.path(), &suite(&format!("name = \"openai\"\nurl = \"{}\"", server.url)), None);
-    let summary = summary(&out);
+    assert_eq!(out.status.code(), Some(101), "{}", said(&out));
+    assert!(said(&out).contains("the reference does not run at 1024 tokens"), "{}", said(&out));
+    let written = files(&dir.path().join("runs")).into_iter().find(|path| path.ends_with("summary.json"));
+    let summary: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(written.expect("a report all the same")).unwrap()).unwrap();
     let void = summary["cells"][0]["void"].as_str().unwrap_or_else(|| panic!("{}", summary["cells"][0]));
     assert!(void.contains("the server read 300"), "{void}");
 }
@@ -293,6 +297,30 @@ fn vllms_interface_is_spoken() {
         let lists = exchange.reply.distributions.unwrap().unpack().unwrap();
         assert_eq!(lists.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4]);
     });
+}
+
+/// Each request that forbids the cache has a salt of its own, whatever was asked before in its case; the count of a cold one is
+/// left out, as vLLM does; and its tokenizer takes the whole chat.
+#[test]
+fn what_vllm_keeps_in_its_prefix_cache_is_measured() {
+    let server = Mock::start("--like vllm --reply 1234567 --decode-ms 1 --prefill-ms 0.02");
+    let dir = tempfile::tempdir().unwrap();
+    let text = suite(&format!("name = \"vllm\"\nurl = \"{}\"", server.url));
+    let (head, _) = text.split_once("[[task]]").unwrap();
+    let text =
+        format!("{head}[[task]]\nname = \"serving/prefix_cache\"\nsamples = 7\n").replace("[1024]", "[2048]");
+    let out = kneepoint(dir.path(), &text, None);
+    assert_eq!(out.status.code(), Some(0), "{}", said(&out));
+    let summary = summary(&out);
+    let rows = summary["prefix_cache"].as_array().unwrap();
+    assert_eq!(rows.len(), 7);
+    for row in rows {
+        assert_eq!((&row["cases"], &row["compared"]), (&1.into(), &1.into()), "{row}");
+        let share = |name: &str| row[name]["value"].as_f64().unwrap_or_else(|| panic!("{name}: {row}"));
+        assert!((share("possible") - share("reused")).abs() < 0.1, "{row}");
+    }
+    assert_eq!(row(&summary, "serving/prefix_cache")["quality"]["value"], 1.0);
+    assert!(summary["cells"][0]["prefill_tps"]["value"].as_f64().unwrap() > 0.0, "{}", summary["cells"][0]);
 }
 
 #[test]

@@ -14,6 +14,8 @@ use crate::record::{Message, Tool};
 const REPLY_TOKENS: u32 = 4;
 /// A text of more than two tokens in any vocabulary.
 const TEXT: &str = "The river keeps over the stones.";
+/// Times that it is repeated in a prompt that is longer than a block of any server's cache.
+const REPEATED: usize = 30;
 /// Share of a context that is filled to see that the server reads all of it.
 const FILLED: f64 = 0.9;
 /// Words that are counted to know what a word costs.
@@ -78,20 +80,19 @@ pub async fn probe(client: Client) -> Result<(Client, Abilities)> {
         }
     };
     let prompt = exchange.last.pointer("/usage/prompt_tokens").and_then(Value::as_u64);
-    let cached = ["/usage/prompt_tokens_details/cached_tokens", "/timings/cache_n"];
-    let says_cached = cached.iter().any(|place| exchange.last.pointer(place).is_some_and(Value::is_number));
     let streamed = exchange.timeline.is_some();
     let tokenizer = tokenizer(&mut client).await;
     let counting = counting(&mut client, prompt).await;
     let probabilities = probabilities(&client).await;
     let tools = tools(&client).await;
+    let cache_state = cache_state(&client, &exchange.last).await;
     let remarks = remarks(&client);
     let abilities = Abilities {
         tokenizer,
         counting,
         streaming: streamed.then_some(()).ok_or_else(|| "its replies come in one piece".to_owned()),
         usage: prompt.map(drop).ok_or_else(|| "no `usage` came with the stream".to_owned()),
-        cache_state: says_cached.then_some(()).ok_or_else(|| "no `cached_tokens` in its `usage`".to_owned()),
+        cache_state,
         probabilities,
         tools,
         remarks,
@@ -152,6 +153,29 @@ async fn counting(client: &mut Client, usage: Option<u64>) -> Result<(), String>
     }
     client.writer.quirks.count_by_usage = true;
     client.count_chat(greeting_messages(), &[]).await.map(drop).map_err(|error| chain(&error))
+}
+
+/// Whether the server counts what comes from its cache. vLLM and SGLang leave a count of zero out: a prompt that was just
+/// read must be asked again to see one. Two prefills of a few hundred tokens.
+async fn cache_state(client: &Client, first: &Value) -> Result<(), String> {
+    let counted = |last: &Value| {
+        let places = ["/usage/prompt_tokens_details/cached_tokens", "/timings/cache_n"];
+        places.iter().any(|place| last.pointer(place).is_some_and(Value::is_number))
+    };
+    if counted(first) {
+        return Ok(());
+    }
+    let messages = [Message::user(TEXT.repeat(REPEATED))];
+    let talk = client.conversation();
+    for reuse_cache in [false, true] {
+        let conversation = Conversation { reuse_cache, ..Conversation::of(&messages) };
+        let asked = talk.chat(&conversation, &Sampling::default(), 1).await;
+        let last = asked.map_err(|failure| failure.message)?.last;
+        if counted(&last) {
+            return Ok(());
+        }
+    }
+    Err("no `cached_tokens` in its `usage`, not even of a prompt that it had just read".to_owned())
 }
 
 async fn probabilities(client: &Client) -> Result<(), String> {

@@ -1,18 +1,19 @@
 //! What a recorded answer to a chat amounts to.
 
+use super::cache_report::CacheReport;
 use super::exchange::{Exchange, Failure, Limits};
 use super::http::Answer;
-use super::reply::{self, Decoded};
+use super::reply::{self, Broken, Decoded};
 use super::sse;
 use super::timeline::{Counts, Timeline, TokenEvent};
 use crate::console::shown;
 use crate::record::{FinishReason, Measurement, Source, metric};
 
 /// Decodes and measures a recorded answer.
-pub(super) fn exchange(answer: &Answer, limits: &Limits) -> Result<Exchange, Failure> {
+pub(super) fn exchange(answer: &Answer, limits: &Limits, cache: &CacheReport) -> Result<Exchange, Failure> {
     match answer.media_type.as_str() {
-        "text/event-stream" => streamed(answer, limits),
-        "application/json" => whole(answer),
+        "text/event-stream" => streamed(answer, limits, cache),
+        "application/json" => whole(answer, cache),
         other => Err(Failure::stream(format!(
             "the reply is `{}`, not an event stream: {}",
             shown(other),
@@ -21,11 +22,13 @@ pub(super) fn exchange(answer: &Answer, limits: &Limits) -> Result<Exchange, Fai
     }
 }
 
-fn streamed(answer: &Answer, limits: &Limits) -> Result<Exchange, Failure> {
+fn streamed(answer: &Answer, limits: &Limits, cache: &CacheReport) -> Result<Exchange, Failure> {
     let bounds = sse::Bounds { line: limits.max_line_bytes, event: limits.max_line_bytes };
     let events =
         sse::decode(answer.recording.bytes(), bounds).map_err(|error| Failure::stream(error.to_string()))?;
-    let decoded = reply::from_events(&events).map_err(Failure::stream)?;
+    let mut decoded = reply::from_events(&events).map_err(no_reply)?;
+    cache.complete(&mut decoded.last);
+    decoded.counts = reply::counts(&decoded.last);
     let arrived = decoded.token_events.iter().filter_map(|event| {
         let at = answer.recording.arrival(events[event.index].end)?;
         Some(TokenEvent { at_s: at.as_secs_f64(), tokens: event.tokens })
@@ -56,9 +59,14 @@ fn shown_tokens(decoded: &Decoded) -> Option<u64> {
     }
 }
 
+fn no_reply(broken: Broken) -> Failure {
+    if broken.refused { Failure::request(broken.message) } else { Failure::stream(broken.message) }
+}
+
 /// A server that ignores `stream` answers all the same; there is just little to measure.
-fn whole(answer: &Answer) -> Result<Exchange, Failure> {
-    let Decoded { reply, last, .. } = reply::from_whole(answer.recording.bytes()).map_err(Failure::stream)?;
+fn whole(answer: &Answer, cache: &CacheReport) -> Result<Exchange, Failure> {
+    let Decoded { reply, mut last, .. } = reply::from_whole(answer.recording.bytes()).map_err(no_reply)?;
+    cache.complete(&mut last);
     let unknown = [
         metric::TTFT_S,
         metric::PREFILL_TPS,
@@ -110,10 +118,13 @@ mod tests {
     fn a_role_or_an_empty_delta_is_not_the_first_token() {
         let (empty, one, two) = (token(""), token("a"), token("b"));
         let chunks = [(100, ROLE), (150, &empty), (200, &one), (300, &two), (400, END)];
-        let exchange = exchange(&answer("text/event-stream", &chunks), &Limits::default()).unwrap();
+        let exchange =
+            exchange(&answer("text/event-stream", &chunks), &Limits::default(), &CacheReport::default())
+                .unwrap();
         assert_eq!(exchange.reply.content, "ab");
         assert_eq!(measured(&exchange, metric::TTFT_S), Some(0.2));
-        assert_eq!(measured(&exchange, metric::PREFILL_TPS), Some(50.0));
+        // Two events are a step of 0.1 s.
+        assert_eq!(measured(&exchange, metric::PREFILL_TPS).map(f64::round), Some(100.0));
         assert_eq!(exchange.last["usage"]["prompt_tokens"], 10);
     }
 
@@ -124,7 +135,9 @@ mod tests {
             let mut chunks = vec![(100, ROLE)];
             chunks.extend((2..).map(|i| 100 * i).zip(tokens.iter().map(String::as_str)));
             chunks.push((700, end));
-            let exchange = exchange(&answer("text/event-stream", &chunks), &Limits::default()).unwrap();
+            let exchange =
+                exchange(&answer("text/event-stream", &chunks), &Limits::default(), &CacheReport::default())
+                    .unwrap();
             measured(&exchange, metric::DECODE_TPS).map(f64::round)
         };
         let counted = |output: u32, finish: &str| {
@@ -154,12 +167,14 @@ mod tests {
         events.push((1102, counted("{}", "\"tool_calls\"", 51)));
         events.push((1103, "data: [DONE]\n\n".to_owned()));
         let chunks: Vec<(u64, &str)> = events.iter().map(|(at, text)| (*at, text.as_str())).collect();
-        let exchange = exchange(&answer("text/event-stream", &chunks), &Limits::default()).unwrap();
+        let exchange =
+            exchange(&answer("text/event-stream", &chunks), &Limits::default(), &CacheReport::default())
+                .unwrap();
         assert_eq!(measured(&exchange, metric::TTFT_S), Some(0.12));
         let rate = measured(&exchange, metric::DECODE_TPS).unwrap();
         assert!((rate - 50.0).abs() < 0.1, "{rate}");
         assert!((measured(&exchange, metric::ITL_P50_S).unwrap() - 0.02).abs() < 1e-9);
-        assert!((measured(&exchange, metric::PREFILL_TPS).unwrap() - 10.0 / 0.12).abs() < 1e-9);
+        assert!((measured(&exchange, metric::PREFILL_TPS).unwrap() - 10.0 / 0.1).abs() < 1e-6);
     }
 
     /// Some servers count only with the last event, which may hold nothing else and name no reason for the end.
@@ -169,7 +184,9 @@ mod tests {
         let end = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"\"}],\"usage\":{\"prompt_tokens\":10,\
                    \"completion_tokens\":2}}\n\ndata: [DONE]\n\n";
         let chunks = [(100, ROLE), (200, &*one), (300, &*two), (900, end)];
-        let exchange = exchange(&answer("text/event-stream", &chunks), &Limits::default()).unwrap();
+        let exchange =
+            exchange(&answer("text/event-stream", &chunks), &Limits::default(), &CacheReport::default())
+                .unwrap();
         assert_eq!(exchange.timeline.as_ref().map(|timeline| timeline.events.len()), Some(2));
         assert!((measured(&exchange, metric::ITL_MAX_S).unwrap() - 0.1).abs() < 1e-9);
     }
@@ -179,7 +196,9 @@ mod tests {
         let (one, two) = (token("a"), token("b"));
         let (head, tail) = one.split_at(20);
         let chunks = [(100, ROLE), (200, head), (350, tail), (500, &two), (600, END)];
-        let exchange = exchange(&answer("text/event-stream", &chunks), &Limits::default()).unwrap();
+        let exchange =
+            exchange(&answer("text/event-stream", &chunks), &Limits::default(), &CacheReport::default())
+                .unwrap();
         assert_eq!(measured(&exchange, metric::TTFT_S), Some(0.35));
         assert!((measured(&exchange, metric::ITL_MAX_S).unwrap() - 0.15).abs() < 1e-9);
     }
@@ -187,21 +206,63 @@ mod tests {
     #[test]
     fn a_whole_reply_is_read_but_not_timed() {
         let body = include_str!("../../../tests/fixtures/llama-server/chat_tools_required.json");
-        let exchange = exchange(&answer("application/json", &[(5, body)]), &Limits::default()).unwrap();
+        let exchange =
+            exchange(&answer("application/json", &[(5, body)]), &Limits::default(), &CacheReport::default())
+                .unwrap();
         assert_eq!(exchange.reply.finish_reason, Some(FinishReason::Length));
         assert_eq!(measured(&exchange, metric::TTFT_S), None);
         assert_eq!(measured(&exchange, metric::TOTAL_S), Some(1.0));
         assert_eq!(exchange.last["timings"]["predicted_n"].as_u64(), Some(120));
     }
 
+    /// Real replies of SGLang 0.5.17 (null) and vLLM 0.23.0 (left out) to a cold prompt and to the same again.
+    #[test]
+    fn a_cold_reply_has_a_prefill_rate_once_the_server_has_counted() {
+        for (cold, warm, cached) in [
+            (
+                include_str!("../../../tests/fixtures/sglang/chat_cold.sse"),
+                include_str!("../../../tests/fixtures/sglang/chat_warm.sse"),
+                32,
+            ),
+            (
+                include_str!("../../../tests/fixtures/vllm-0.23/chat_cold.sse"),
+                include_str!("../../../tests/fixtures/vllm-0.23/chat_warm.sse"),
+                32,
+            ),
+        ] {
+            let report = CacheReport::default();
+            let read = |reply: &str| {
+                let events: Vec<&str> = reply.split_inclusive("\n\n").collect();
+                let chunks: Vec<(u64, &str)> = (0..).map(|i| 100 + 10 * i).zip(events).collect();
+                exchange(&answer("text/event-stream", &chunks), &Limits::default(), &report).unwrap()
+            };
+            assert_eq!(measured(&read(cold), metric::PREFILL_TPS), None, "nobody knows whether it counts");
+            let counted = read(warm);
+            assert_eq!(counted.timeline.as_ref().unwrap().counts.cached, Some(cached));
+            assert_eq!(measured(&counted, metric::PREFILL_TPS), None, "it was not cold");
+            let cold = read(cold);
+            assert_eq!(cold.last["usage"]["prompt_tokens_details"]["cached_tokens"], 0);
+            let (prompt, ttft) =
+                (cold.timeline.as_ref().unwrap().counts.prompt.unwrap(), measured(&cold, metric::TTFT_S));
+            let rate = measured(&cold, metric::PREFILL_TPS).unwrap();
+            // Events are 10 ms apart: one step.
+            assert!((rate - prompt as f64 / (ttft.unwrap() - 0.01)).abs() < 1e-6, "{rate}");
+        }
+    }
+
     #[test]
     fn other_media_and_long_lines_fail_the_stream() {
-        let html = exchange(&answer("text/html", &[(1, "<html>\x1b[2J")]), &Limits::default());
+        let html = exchange(
+            &answer("text/html", &[(1, "<html>\x1b[2J")]),
+            &Limits::default(),
+            &CacheReport::default(),
+        );
         let failure = html.unwrap_err();
         assert_eq!(failure.stage, Stage::Stream);
         assert_eq!(failure.message, "the reply is `text/html`, not an event stream: <html>\\u{1b}[2J");
         let limits = Limits { max_line_bytes: 40, ..Limits::default() };
-        let long = exchange(&answer("text/event-stream", &[(1, ROLE)]), &limits).unwrap_err();
+        let long = exchange(&answer("text/event-stream", &[(1, ROLE)]), &limits, &CacheReport::default())
+            .unwrap_err();
         assert!(long.message.contains("longer than 40 bytes"), "{long}");
     }
 }

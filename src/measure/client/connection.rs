@@ -7,6 +7,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::Value;
 
+use super::cache_report::CacheReport;
 use super::counts::Counts;
 use super::endpoints::Endpoints;
 use super::exchange::{Exchange, Failure, Limits};
@@ -31,6 +32,8 @@ pub struct Client {
     pub(super) writer: RequestWriter,
     /// What was counted before; clones share it.
     pub(super) counts: Counts,
+    /// Whether it counts what comes from its cache; clones share it.
+    pub(super) cache_report: CacheReport,
     /// Whether the server refused to be told an answer by its tokens; clones share it.
     refuses_tokens: Arc<AtomicBool>,
 }
@@ -48,6 +51,7 @@ impl Client {
             endpoints,
             writer: RequestWriter::new(&wire::LlamaCpp),
             counts: Counts::default(),
+            cache_report: CacheReport::default(),
             refuses_tokens: Arc::default(),
         })
     }
@@ -68,6 +72,13 @@ impl Client {
     #[must_use]
     pub fn with_key(self, key: ApiKey) -> Self {
         Self { http: self.http.with_key(key), ..self }
+    }
+
+    /// The same for a server that was told to count what comes from its cache: a reply without a count took nothing from it.
+    #[must_use]
+    pub fn expecting_cache_counts(self) -> Self {
+        self.cache_report.expect();
+        self
     }
 
     /// The same for one conversation: where the server takes a salt for its prefix cache, all requests of this client
@@ -118,7 +129,7 @@ impl Client {
         let body = self.writer.chat(conversation, sampling, max_tokens)?;
         self.open_connection().await;
         let answer = self.http.post(self.endpoints.chat, &body).await?;
-        exchange(&self.http, &answer, max_tokens)
+        self.exchange(&answer, max_tokens)
     }
 
     /// As [`Client::chat`] for one of many requests at the same time. Opening the connection is in its time, as it is
@@ -139,8 +150,8 @@ impl Client {
             ignore_end(&mut body);
         }
         let answer = self.http.post(self.endpoints.chat, &body).await?;
-        let http = self.http.clone();
-        let decoded = tokio::task::spawn_blocking(move || exchange(&http, &answer, max_tokens)).await;
+        let client = self.clone();
+        let decoded = tokio::task::spawn_blocking(move || client.exchange(&answer, max_tokens)).await;
         decoded.unwrap_or_else(|_| Err(Failure::stream("decoding the reply panicked")))
     }
 
@@ -156,7 +167,7 @@ impl Client {
     ) -> Result<Exchange, Failure> {
         let body = self.writer.whole(conversation, sampling, max_tokens)?;
         let answer = self.http.post(self.endpoints.chat, &body).await?;
-        exchange(&self.http, &answer, max_tokens)
+        self.exchange(&answer, max_tokens)
     }
 
     /// How probable the model finds `form` as what the reply says next: it is forced, in one request where the server tells
@@ -299,13 +310,13 @@ impl Client {
         prompt.map(str::to_owned).ok_or_else(|| unexpected(path, "a prompt"))
     }
 
-    /// The tokens of the prompt that the server makes of a conversation.
+    /// The tokens of the prompt that the server makes of a conversation: from its tokenizer where that takes a whole chat,
+    /// else from its template and its tokenizer.
     ///
     /// # Errors
     /// As [`Client::apply_template`] and [`Client::tokenize`].
     pub async fn prompt_tokens(&self, messages: &[Message], tools: &[Tool]) -> Result<Vec<u32>> {
-        let prompt = self.apply_template(messages, tools).await?;
-        self.tokenize(&prompt, true).await
+        self.chat_tokens(messages, tools).await
     }
 
     /// The JSON document at a path such as `/props`, of the client's model where the server has several.
@@ -329,6 +340,16 @@ impl Client {
         Ok(String::from_utf8_lossy(answer.recording.bytes()).into_owned())
     }
 
+    /// The paths of the server's interface.
+    pub fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
+    }
+
+    /// Whether a cold request is one that the server is told to answer without its cache.
+    pub fn forbids_cache(&self) -> bool {
+        self.writer.wire.forbids_cache()
+    }
+
     /// Opens the connection of the timed request that follows. Where the path for it is a list of models, which may be
     /// long, only its head is asked for.
     async fn open_connection(&self) {
@@ -341,6 +362,15 @@ impl Client {
         let ready = self.http.get(self.endpoints.health);
         let ready = tokio::time::timeout(Duration::from_secs(2), ready).await;
         matches!(ready, Ok(Ok(_)))
+    }
+
+    /// What an answer to a chat amounts to, without the key, and no longer than its budget could have made it.
+    fn exchange(&self, answer: &Answer, max_tokens: u32) -> Result<Exchange, Failure> {
+        let exchange = chat::exchange(answer, self.http.limits(), &self.cache_report);
+        let mut exchange = exchange.map_err(|failure| self.http.without_key(failure))?;
+        self.http.hide_key_in(&mut exchange.reply);
+        budget::keep_within(&mut exchange.reply, max_tokens);
+        Ok(exchange)
     }
 
     pub(super) async fn post_json(&self, path: &str, body: &Value) -> Result<Value> {
@@ -376,12 +406,4 @@ fn grown(conversation: &Conversation<'_>, said: &str) -> Vec<Message> {
 /// The same conversation with other messages, over the cache of the request before.
 fn went_on<'a>(conversation: &Conversation<'a>, messages: &'a [Message]) -> Conversation<'a> {
     Conversation { messages, reuse_cache: true, ..*conversation }
-}
-
-/// What an answer to a chat amounts to, without the key, and no longer than its budget could have made it.
-fn exchange(http: &Http, answer: &Answer, max_tokens: u32) -> Result<Exchange, Failure> {
-    let mut exchange = chat::exchange(answer, http.limits()).map_err(|failure| http.without_key(failure))?;
-    http.hide_key_in(&mut exchange.reply);
-    budget::keep_within(&mut exchange.reply, max_tokens);
-    Ok(exchange)
 }

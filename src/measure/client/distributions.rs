@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::exchange::{Exchange, Failure};
 use super::http::{Answer, Http};
-use super::listed::log_probability;
+use super::listed::{log_probability, sort};
 use super::wire::token_by_token;
 use super::writer::RequestWriter;
 use crate::console::shown;
@@ -287,11 +287,6 @@ fn top_list(listed: &[Value], top_k: usize) -> Result<Vec<(u32, f32)>, String> {
     sort(&mut top);
     top.truncate(top_k);
     Ok(top)
-}
-
-/// Most probable first; equally probable ones by id, so that every run has them in the same order.
-pub(super) fn sort(top: &mut [(u32, f32)]) {
-    top.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
 }
 
 fn entry(value: &Value) -> Option<(u32, f32)> {

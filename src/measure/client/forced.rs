@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::cache_report::CacheReport;
 use super::chat;
 use super::exchange::{Failure, Limits};
 use super::http::Answer;
@@ -53,7 +54,7 @@ impl ToldToken {
 /// Reads the answer to a request that could be answered with `form` alone. `whole`: all of it must be there, else one token
 /// is enough.
 pub(super) fn read(answer: &Answer, form: &str, whole: bool, limits: &Limits) -> Result<Told, Failure> {
-    let exchange = chat::exchange(answer, limits)?;
+    let exchange = chat::exchange(answer, limits, &CacheReport::default())?;
     let listed = exchange.last.pointer("/choices/0/logprobs/content").and_then(Value::as_array);
     let listed = listed.filter(|listed| !listed.is_empty()).ok_or_else(|| {
         Failure::unsupported("this server lists no probabilities beside a forced answer (`logprobs`)")
@@ -72,7 +73,7 @@ pub(super) fn refused(failure: Failure) -> Failure {
 
 /// Reads how probable it is that a reply ends where it is: from the list of its next token.
 pub(super) fn read_end(answer: &Answer, limits: &Limits) -> Result<Told, Failure> {
-    let exchange = chat::exchange(answer, limits)?;
+    let exchange = chat::exchange(answer, limits, &CacheReport::default())?;
     let next = exchange.last.pointer("/choices/0/logprobs/content/0");
     Ok(Told {
         tokens: Vec::new(),

@@ -55,8 +55,9 @@ impl Client {
     ) -> Result<Next, Failure> {
         let step = Step { model: self.writer.model.as_deref(), tokens, token, salt: self.writer.salt(true) };
         let answer = self.http.post(format.path(), &format.body(&step)).await.map_err(refused)?;
-        let last: Value = serde_json::from_slice(answer.recording.bytes())
+        let mut last: Value = serde_json::from_slice(answer.recording.bytes())
             .map_err(|error| Failure::stream(format!("the reply is no completion ({error})")))?;
+        self.cache_report.complete(&mut last);
         let next = format.read(&last, token).map_err(Failure::unsupported)?;
         let total = Measurement::new(metric::TOTAL_S, Source::Client, answer.total.as_secs_f64());
         exchange.measurements.push(vec![total]);

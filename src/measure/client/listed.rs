@@ -16,3 +16,8 @@ pub(super) fn log_probability(entry: &Value) -> Option<f32> {
     let logprob = logprob.max(f64::from(f32::MIN));
     (logprob <= ROUNDING).then_some(logprob as f32)
 }
+
+/// Most probable first; equally probable ones by id, so that every run has them in the same order.
+pub(super) fn sort(top: &mut [(u32, f32)]) {
+    top.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+}

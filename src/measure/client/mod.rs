@@ -6,6 +6,7 @@
 pub mod abilities;
 mod address;
 mod budget;
+mod cache_report;
 mod chat;
 mod connection;
 mod counting;

@@ -109,10 +109,15 @@ impl Speech<'_> {
         }
     }
 
-    /// `usage` after `count` tokens. A server with nothing but OpenAI's interface keeps its cache to itself.
+    /// `usage` after `count` tokens. A server with nothing but OpenAI's interface keeps its cache to itself,
+    /// and vLLM does not count what is zero.
     pub(super) fn usage(&self, script: &Script, count: u64) -> Usage {
         let prompt = self.cached + self.processed;
-        let tells_cache = script.like != Likeness::Openai;
+        let tells_cache = match script.like {
+            Likeness::LlamaServer => true,
+            Likeness::Vllm => self.cached > 0,
+            Likeness::Openai => false,
+        };
         Usage {
             completion_tokens: count,
             prompt_tokens: prompt,

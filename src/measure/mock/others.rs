@@ -93,7 +93,6 @@ pub(super) async fn completions(State(server): Shared, body: Bytes) -> Result<Re
             "prompt_tokens": request.prompt.len(),
             "completion_tokens": 1,
             "total_tokens": request.prompt.len() + 1,
-            "prompt_tokens_details": { "cached_tokens": 0 },
         },
     })))
 }

@@ -126,7 +126,10 @@ impl Turns {
                 response_schema: response_schema.as_ref(),
                 reuse_cache: ask.reuse_cache,
             };
-            let asked = client.chat(&conversation, sampling, case.max_tokens).await;
+            // A later request that is to be cold must not share the conversation's cache.
+            let apart = (!ask.reuse_cache && !self.replies.is_empty()).then(|| client.conversation());
+            let asker = apart.as_ref().unwrap_or(client);
+            let asked = asker.chat(&conversation, sampling, case.max_tokens).await;
             let exchange = asked.map_err(|failure| self.in_turn(failure, self.replies.len()))?;
             self.push(exchange, engine);
             if let (Some(watch), Some(reply), Some(figures)) =

@@ -45,7 +45,7 @@ impl PrefixTracker {
             cached_tokens: count(figures, metric::CACHED_TOKENS),
             shared_tokens: asked.as_ref().zip(self.held.as_ref()).map(|(asked, held)| common(asked, held)),
             ttft_s: figure(figures, metric::TTFT_S, Source::Client),
-            cold: !reused,
+            cold: !reused && client.forbids_cache(),
         };
         self.held = asked;
         if let (Some(held), Ok(written)) = (&mut self.held, client.tokenize(&reply.text(), false).await) {

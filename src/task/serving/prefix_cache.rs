@@ -134,6 +134,8 @@ impl Task for PrefixCache {
 const UNKNOWN: &str = "the engine does not say what came from its cache";
 const NEVER_COLD: &str =
     "the server took from its cache although it was told not to: nothing cold to compare with";
+const NO_WAY: &str =
+    "this interface has no way to ask for a reply without the cache: nothing cold to compare with";
 const NOT_SHOWN: &str =
     "the server does not show its prompts as tokens: what a cache could give is not known";
 
@@ -141,7 +143,7 @@ fn judge(target: &Target, warm: &Reply, cold: &Reply) -> Result<Outcome, &'stati
     let (served, beside) = (warm.served.unwrap_or_default(), cold.served.unwrap_or_default());
     let cached = served.cached_tokens.ok_or(UNKNOWN)?;
     if beside.cached_tokens.ok_or(UNKNOWN)? > 0 {
-        return Err(NEVER_COLD);
+        return Err(if beside.cold { NEVER_COLD } else { NO_WAY });
     }
     let possible = served.possible_tokens().ok_or(NOT_SHOWN)?;
     let right = |reply: &Reply| reply.answer().contains(&target.answer);
@@ -534,7 +536,10 @@ mod tests {
         };
         let cold = served(Some(0), 2.0);
         assert_eq!(reason(judged(served(None, 0.5), cold, ["a", "a"])), UNKNOWN);
-        assert_eq!(reason(judged(served(Some(9), 0.5), served(Some(9), 0.5), ["a", "a"])), NEVER_COLD);
+        let warm_again = served(Some(9), 0.5);
+        assert_eq!(reason(judged(served(Some(9), 0.5), warm_again, ["a", "a"])), NO_WAY);
+        let told = Served { cold: true, ..warm_again };
+        assert_eq!(reason(judged(served(Some(9), 0.5), told, ["a", "a"])), NEVER_COLD);
         let hidden = Served { shared_tokens: None, ..served(Some(9), 0.5) };
         assert_eq!(reason(judged(hidden, cold, ["a", "a"])), NOT_SHOWN);
     }

@@ -2,6 +2,7 @@
 //! unknown fields are ignored, fields of a wrong type count as missing.
 
 use serde_json::Value;
+use thiserror::Error;
 
 use self::calls::Calls;
 use super::drafts::DraftCounter;
@@ -28,6 +29,27 @@ pub struct Decoded {
     pub last: Value,
 }
 
+/// Why there is no reply.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{message}")]
+pub struct Broken {
+    /// What is wrong, safe to show.
+    pub message: String,
+    /// The server refused the request: nothing was generated.
+    pub refused: bool,
+}
+
+impl Broken {
+    fn of(message: String) -> Self {
+        Self { message, refused: false }
+    }
+
+    /// Behind so many tokens: what comes behind one is no refusal.
+    fn after(self, tokens: usize) -> Self {
+        Self { refused: self.refused && tokens == 0, ..self }
+    }
+}
+
 /// An event that carries tokens: text of the reply, or a count of tokens that grew although their text is kept back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tokens {
@@ -42,7 +64,7 @@ pub struct Tokens {
 /// # Errors
 /// Says what is wrong when an event is not JSON, the server reports an error in the stream, or the stream
 /// ended before it was finished.
-pub fn from_events(events: &[Event]) -> Result<Decoded, String> {
+pub fn from_events(events: &[Event]) -> Result<Decoded, Broken> {
     let mut assembly = Assembly::default();
     let mut token_events = Vec::new();
     let mut drafts = DraftCounter::default();
@@ -53,7 +75,7 @@ pub fn from_events(events: &[Event]) -> Result<Decoded, String> {
             done = true;
             break;
         }
-        let value = parse(index, event)?;
+        let value = parse(index, event).map_err(|broken| broken.after(token_events.len()))?;
         let carries = assembly.add(&value);
         let tokens = counts(&value).output;
         let counted = running.grows(tokens, carries);
@@ -66,10 +88,10 @@ pub fn from_events(events: &[Event]) -> Result<Decoded, String> {
         }
     }
     if !done && assembly.finish_reason.is_none() {
-        return Err(format!(
+        return Err(Broken::of(format!(
             "the stream ended unfinished after {} events (no finish_reason, no [DONE])",
             events.len()
-        ));
+        )));
     }
     let mut decoded = assembly.decoded(token_events);
     decoded.reply.drafts = drafts.finish();
@@ -99,14 +121,14 @@ impl RunningCount {
 ///
 /// # Errors
 /// Says what is wrong when the body is no chat completion.
-pub fn from_whole(body: &[u8]) -> Result<Decoded, String> {
+pub fn from_whole(body: &[u8]) -> Result<Decoded, Broken> {
     let value: Value = serde_json::from_slice(body).map_err(|error| {
         let text = shown(&String::from_utf8_lossy(body));
-        format!("the reply is not JSON ({error}): {text}")
+        Broken::of(format!("the reply is not JSON ({error}): {text}"))
     })?;
     refuse_error(&value)?;
     if choice(&value).and_then(|choice| choice.get("message")).is_none() {
-        return Err(format!("the reply holds no message: {}", shown(&value.to_string())));
+        return Err(Broken::of(format!("the reply holds no message: {}", shown(&value.to_string()))));
     }
     let mut assembly = Assembly::default();
     assembly.add(&value);
@@ -120,25 +142,37 @@ pub(super) fn token_ids(value: &Value) -> Option<Vec<u32>> {
     tokens.iter().map(|token| token.get("id").unwrap_or(token).as_u64()?.try_into().ok()).collect()
 }
 
-fn parse(index: usize, event: &Event) -> Result<Value, String> {
+fn parse(index: usize, event: &Event) -> Result<Value, Broken> {
     let number = index + 1;
     let value: Value = serde_json::from_str(&event.data).map_err(|error| {
-        format!("event {number} of the stream is not JSON ({error}): {}", shown(&event.data))
+        Broken::of(format!("event {number} of the stream is not JSON ({error}): {}", shown(&event.data)))
     })?;
     refuse_error(&value)?;
     if event.name.as_deref() == Some("error") {
-        return Err(format!("the server broke off with an error: {}", shown(&event.data)));
+        return Err(Broken::of(format!("the server broke off with an error: {}", shown(&event.data))));
     }
     Ok(value)
 }
 
-fn refuse_error(value: &Value) -> Result<(), String> {
-    match value.get("error") {
-        None | Some(Value::Null) => Ok(()),
-        Some(error) => {
-            let words = server_words(value).unwrap_or_else(|| shown(&error.to_string()));
-            Err(format!("the server broke off with an error: {words}"))
+fn refuse_error(value: &Value) -> Result<(), Broken> {
+    let Some(error) = value.get("error").filter(|error| !error.is_null()) else { return Ok(()) };
+    let words = server_words(value).unwrap_or_else(|| shown(&error.to_string()));
+    Err(match refusal(error) {
+        Some(status) => {
+            Broken { message: format!("HTTP {status} (within HTTP 200): {words}"), refused: true }
         }
+        None => Broken::of(format!("the server broke off with an error: {words}")),
+    })
+}
+
+/// The status of an error that blames the request. vLLM has answered 200 and begun its stream by the time that it makes the
+/// grammar of a schema (0.23.0).
+fn refusal(error: &Value) -> Option<u64> {
+    let code = error.get("code").and_then(Value::as_u64);
+    let kind = error.get("type").and_then(Value::as_str).unwrap_or_default();
+    match code {
+        Some(code) => (400..500).contains(&code).then_some(code),
+        None => ["BadRequestError", "invalid_request_error"].contains(&kind).then_some(400),
     }
 }
 
@@ -162,7 +196,7 @@ fn has_other_choices(value: &Value) -> bool {
 }
 
 /// What one event (or a whole reply) counts, from OpenAI's `usage` or llama.cpp's `timings`.
-fn counts(value: &Value) -> Counts {
+pub(super) fn counts(value: &Value) -> Counts {
     let number = |path: &str| value.pointer(path).and_then(Value::as_u64);
     let cached = number("/usage/prompt_tokens_details/cached_tokens").or(number("/timings/cache_n"));
     let processed = number("/timings/prompt_n");

@@ -9,7 +9,7 @@ macro_rules! fixture {
     };
 }
 
-fn stream(bytes: &[u8]) -> Result<Decoded, String> {
+fn stream(bytes: &[u8]) -> Result<Decoded, Broken> {
     let bounds = Bounds { line: 1 << 20, event: 1 << 20 };
     from_events(&decode(bytes, bounds).unwrap())
 }
@@ -262,7 +262,7 @@ fn an_empty_reason_is_no_end() {
         let event = format!(
             "data: {{\"choices\":[{{\"delta\":{{\"content\":\"a\"}},\"finish_reason\":{empty}}}]}}\n\n"
         );
-        let cut = stream(event.as_bytes()).unwrap_err();
+        let cut = stream(event.as_bytes()).unwrap_err().message;
         assert!(cut.contains("ended unfinished after 1 events"), "{empty}: {cut}");
         let ended = stream(format!("{event}data: [DONE]\n\n").as_bytes()).unwrap();
         assert_eq!((ended.reply.finish_reason, ended.reply.content.as_str()), (None, "a"), "{empty}");
@@ -308,18 +308,30 @@ fn a_usage_chunk_without_choices_is_no_token() {
 #[test]
 fn broken_streams_say_why() {
     let cut = b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
-    assert!(stream(cut).unwrap_err().contains("ended unfinished after 1 events"));
-    assert!(stream(b"").unwrap_err().contains("after 0 events"));
-    let malformed = stream(b"data: {\"choices\":[\x1b\n\n").unwrap_err();
+    assert!(stream(cut).unwrap_err().message.contains("ended unfinished after 1 events"));
+    assert!(stream(b"").unwrap_err().message.contains("after 0 events"));
+    let malformed = stream(b"data: {\"choices\":[\x1b\n\n").unwrap_err().message;
     assert!(malformed.starts_with("event 1 of the stream is not JSON"), "{malformed}");
     assert!(malformed.ends_with("{\"choices\":[\\u{1b}"), "{malformed}");
     let error = stream(b"data: {\"error\":{\"message\":\"slot lost\",\"type\":\"server_error\"}}\n\n");
-    assert_eq!(error.unwrap_err(), "the server broke off with an error: slot lost (server_error)");
-    let named = stream(b"event: error\ndata: {\"code\":1}\n\n").unwrap_err();
+    assert_eq!(error.unwrap_err().message, "the server broke off with an error: slot lost (server_error)");
+    let refused = stream(
+        b"data: {\"error\":{\"message\":\"Grammar error: Unimplemented keys\",\"type\":\"BadRequestError\",\"code\":400}}\n\n",
+    );
+    assert_eq!(
+        refused.unwrap_err(),
+        Broken {
+            message: "HTTP 400 (within HTTP 200): Grammar error: Unimplemented keys (BadRequestError)".into(),
+            refused: true
+        }
+    );
+    let late = b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: {\"error\":{\"message\":\"m\",\"code\":400}}\n\n";
+    assert!(!stream(late).unwrap_err().refused, "something was generated");
+    let named = stream(b"event: error\ndata: {\"code\":1}\n\n").unwrap_err().message;
     assert!(named.contains("broke off with an error"), "{named}");
-    assert!(from_whole(b"<html>").unwrap_err().contains("not JSON"));
-    assert!(from_whole(b"{}").unwrap_err().contains("no message"));
-    assert!(from_whole(b"{\"error\":\"x\"}").unwrap_err().ends_with("an error: x"));
+    assert!(from_whole(b"<html>").unwrap_err().message.contains("not JSON"));
+    assert!(from_whole(b"{}").unwrap_err().message.contains("no message"));
+    assert!(from_whole(b"{\"error\":\"x\"}").unwrap_err().message.ends_with("an error: x"));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use serde_json::{Value, json};
 
 use super::conversation::Conversation;
+use super::prompt_lists::{PromptLists, PromptLogprobs};
 use super::step::StepFormat;
 use crate::measure::client::exchange::Failure;
 use crate::measure::client::reply;
@@ -73,6 +74,11 @@ pub trait WireFormat: Debug + Sync {
         None
     }
 
+    /// Returns how the server lists the probabilities of a prompt's own tokens, where it has an endpoint for that.
+    fn prompt_lists(&self) -> &'static dyn PromptLists {
+        &PromptLogprobs
+    }
+
     /// Returns the names of a suite's sampling parameters that the server cannot be sent: its own values hold.
     fn not_sent(&self) -> &'static [&'static str] {
         &[]
@@ -81,6 +87,11 @@ pub trait WireFormat: Debug + Sync {
     /// Returns whether requests take a salt for the prefix cache.
     fn takes_salt(&self) -> bool {
         false
+    }
+
+    /// Returns whether a request can forbid that anything comes from a cache: by a switch, or by a salt of its own.
+    fn forbids_cache(&self) -> bool {
+        self.takes_salt()
     }
 
     /// Returns whether a timed request's connection is opened with `HEAD`: where the path for it is a list of models,

@@ -30,6 +30,11 @@ impl WireFormat for LlamaCpp {
         Ok(body)
     }
 
+    /// `cache_prompt`.
+    fn forbids_cache(&self) -> bool {
+        true
+    }
+
     /// A llama-server that is a router of several models (and llama-swap in its place) wants the model's name in a query,
     /// others do not look at it.
     fn path_of_model<'p>(&self, path: &'p str, model: &str) -> Cow<'p, str> {

@@ -5,6 +5,7 @@ pub mod conversation;
 pub mod format;
 mod llama_cpp;
 mod openai;
+pub mod prompt_lists;
 pub mod step;
 mod vllm;
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::body::{merged, said, template_body};
 use super::format::{ChatRequest, WireFormat};
+use super::prompt_lists::{GenerateLists, PromptLists};
 use super::step::{Completions, Generate, StepFormat};
 use crate::measure::client::exchange::Failure;
 use crate::record::{Message, Tool, prefill};
@@ -68,6 +69,10 @@ impl WireFormat for Sglang {
 
     fn steps(&self) -> Option<&'static dyn StepFormat> {
         Some(&Generate)
+    }
+
+    fn prompt_lists(&self) -> &'static dyn PromptLists {
+        &GenerateLists
     }
 }
 
