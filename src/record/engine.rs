@@ -188,6 +188,9 @@ pub struct Effective {
     /// read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_mapped_bytes: Option<u64>,
+    /// Values of options that the server says it renamed, old and new.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub renamed: BTreeMap<String, String>,
     /// Options that the server names, by their names in suites.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub options: BTreeMap<String, String>,
@@ -221,6 +224,12 @@ impl Effective {
             kv_pool_tokens: None,
             ..self
         }
+    }
+
+    /// Bytes that a token takes of the pool, which holds the KV caches of all requests.
+    pub fn pool_token_bytes(&self) -> Option<f64> {
+        let tokens = self.kv_pool_tokens.filter(|tokens| *tokens > 0)?;
+        Some(self.kv_pool_bytes? as f64 / tokens as f64)
     }
 
     /// K, V and states together (bytes), as far as the server says.

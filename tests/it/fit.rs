@@ -401,7 +401,7 @@ async fn reported(binary: &Path, model: &Path, context: u32, k: &str, v: &str, f
         args: args.map(str::to_owned).to_vec(),
         env: vec![("LD_LIBRARY_PATH".to_owned(), libraries)],
     };
-    let launcher = Launcher { reexec: Some(KNEEPOINT.into()), start_timeout: Duration::from_secs(120) };
+    let launcher = Launcher { reexec: Some(KNEEPOINT.into()), ..Launcher::new(Duration::from_secs(120)) };
     let server = launcher.start(&argv, port, "/health", &folder.join("server.log")).await.unwrap();
     let effective = LlamaCpp.effective(&server.read_log().unwrap(), &Value::Null);
     server.stop().await.unwrap();

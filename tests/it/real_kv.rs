@@ -94,7 +94,7 @@ impl Real {
             Argv { program: self.binary.clone(), args, env: vec![("LD_LIBRARY_PATH".to_owned(), libraries)] };
         let launcher = Launcher {
             reexec: Some(env!("CARGO_BIN_EXE_kneepoint").into()),
-            start_timeout: Duration::from_secs(120),
+            ..Launcher::new(Duration::from_secs(120))
         };
         let log = self.folder.path().join("server.log");
         let server = launcher.start(&argv, port, "/health", &log).await.unwrap();

@@ -95,7 +95,7 @@ async fn the_real_server_runs_what_it_was_asked_for() {
     let model = smollm2("Q4_1").path;
     let launcher = Launcher {
         reexec: Some(env!("CARGO_BIN_EXE_kneepoint").into()),
-        start_timeout: Duration::from_secs(120),
+        ..Launcher::new(Duration::from_secs(120))
     };
     for cell in [cell("f16", "f16", "off"), cell("q8_0", "q4_0", "ngram-simple"), drafting()] {
         let port = free_port().unwrap();

@@ -58,7 +58,7 @@ async fn a_real_vllm_runs_what_it_was_asked_for() {
     );
     let launcher = Launcher {
         reexec: Some(env!("CARGO_BIN_EXE_kneepoint").into()),
-        start_timeout: Duration::from_secs(1500),
+        ..Launcher::new(Duration::from_secs(1500))
     };
     let options = [
         ("enforce_eager", "true"),

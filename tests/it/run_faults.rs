@@ -102,6 +102,32 @@ fn a_silent_change_of_a_setting_voids_the_cell() {
     assert!(report.contains("void"), "{report}");
 }
 
+/// Without a reference nothing can be compared: nobody waits an hour for that.
+#[test]
+fn a_reference_that_does_not_run_as_asked_ends_the_run() {
+    let bench = MockBench::new("");
+    let binary = bench.dir.path().join("llama-server");
+    let script = std::fs::read_to_string(&binary).unwrap();
+    let says = "llama_kv_cache: size =   90.00 MiB (  512 cells,  30 layers,  1/1 seqs), \
+                K (q4_0):   45.00 MiB, V (q4_0):   45.00 MiB";
+    std::fs::write(&binary, script.replace("while [", &format!("echo '0.00.1 I {says}'\nwhile ["))).unwrap();
+    let out = bench.command(&["run", "suite.toml"]).output().unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(101), "{said}");
+    assert!(said.contains("the reference does not run at 512 tokens"), "{said}");
+    assert!(said.contains("asked for f16, the server runs q4_0"), "{said}");
+    let report = std::fs::read_to_string(bench.run_folder().join("report.md")).unwrap();
+    assert!(report.contains("void") && report.contains("incomplete"), "{report}");
+    // Nothing is tried again without need, and nothing else is measured.
+    let journal = std::fs::read_to_string(bench.run_folder().join("journal.jsonl")).unwrap();
+    assert_eq!(journal.lines().filter(|line| line.starts_with("{\"launch\"")).count(), 1, "{journal}");
+    let run = bench.run_folder();
+    let again = bench.command(&["resume", run.to_str().unwrap()]).output().unwrap();
+    assert_eq!(again.status.code(), Some(101));
+    let after = std::fs::read_to_string(run.join("journal.jsonl")).unwrap();
+    assert_eq!(after.lines().filter(|line| line.starts_with("{\"launch\"")).count(), 1);
+}
+
 /// Coverage is a figure: what the server cannot compile is counted, and no trial fails for it.
 #[test]
 fn a_schema_that_the_server_refuses_is_a_score_of_its_own() {

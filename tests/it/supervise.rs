@@ -12,7 +12,7 @@ use kneepoint::measure::probe::sampler::Sampler;
 use kneepoint::record::{Argv, metric};
 
 fn launcher(start_timeout: Duration) -> Launcher {
-    Launcher { reexec: Some(KNEEPOINT.into()), start_timeout }
+    Launcher { reexec: Some(KNEEPOINT.into()), ..Launcher::new(start_timeout) }
 }
 
 fn shell(script: &str) -> Argv {

@@ -1,5 +1,6 @@
 //! What the engines' command lines and help texts have in common.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::card::EngineCard;
@@ -73,6 +74,29 @@ pub(super) fn argparse_choices(help: &str, flag: &str) -> Vec<String> {
     let list = found.and_then(|(_, value)| value.strip_prefix('{')?.split('}').next());
     let words = list.into_iter().flat_map(|list| list.split(','));
     words.filter(|word| !word.is_empty() && *word != "None").map(str::to_owned).collect()
+}
+
+/// What the help of a Python program says of a flag, on one line; empty when it does not name it.
+pub(super) fn argparse_description(help: &str, flag: &str) -> String {
+    let defines = |line: &&str| argparse_line(line).any(|(name, _)| name == flag);
+    let mut lines = help.lines().skip_while(|line| !defines(line));
+    let own = lines.next().unwrap_or_default().trim_start();
+    let beside = own.split_once("  ").map_or("", |(_, beside)| beside);
+    let more = lines.take_while(|line| line.starts_with("   "));
+    std::iter::once(beside).chain(more).map(str::trim).collect::<Vec<_>>().join(" ").trim().to_owned()
+}
+
+/// Values that a log says were renamed, old and new: `The tool_call_parser 'qwen25' is deprecated. Please use 'qwen' instead.`
+pub(super) fn renames(log: &str) -> BTreeMap<String, String> {
+    let quoted = |text: &str| text.split('\'').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+    let renamed = |line: &str| {
+        let said = line.contains("is deprecated") && line.contains("use '");
+        match quoted(line).as_slice() {
+            [old, new] if said => Some((old.clone(), new.clone())),
+            _ => None,
+        }
+    };
+    log.lines().filter_map(renamed).collect()
 }
 
 /// Flags of a line, each with what it takes. Definitions are indented by two, descriptions by more.

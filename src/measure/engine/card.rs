@@ -45,6 +45,11 @@ pub struct EngineCard {
     pub config_file: Option<&'static str>,
     /// Arguments that are there only to measure, each with its value: a command to serve with does without them.
     pub measuring_arguments: &'static [&'static [&'static str]],
+    /// The flag that makes it count what of a prompt came from its cache, and the one that forbids it, where it must be told:
+    /// such servers leave a count of zero out of a reply.
+    pub cache_report: Option<(&'static str, &'static str)>,
+    /// How long it may take to end after SIGTERM, before it is killed.
+    pub grace: Duration,
     /// Where it puts weights and caches.
     pub placement: Placement,
     /// Words of its log by which it refuses a setting, beside those that all servers use (lower case).
@@ -74,6 +79,8 @@ impl EngineCard {
         properties: &[],
         config_file: None,
         measuring_arguments: &[],
+        cache_report: None,
+        grace: Duration::from_secs(3),
         placement: Placement::Unknown,
         refusals: &[],
         limits: &[],
@@ -91,6 +98,15 @@ impl EngineCard {
     pub fn supports(&self, capability: Capability) -> Support {
         let limit = self.limits.iter().find(|(limited, _)| *limited == capability);
         limit.map_or(Support::Yes, |(_, support)| *support)
+    }
+
+    /// Returns whether a server with these arguments counts what comes from its cache; of several flags the last holds.
+    #[must_use]
+    pub fn counts_cached(&self, args: &[String]) -> bool {
+        self.cache_report.is_some_and(|(on, off)| {
+            let last = args.iter().rev().find(|arg| *arg == on || *arg == off);
+            last.is_some_and(|flag| flag == on)
+        })
     }
 
     /// Returns the summary as lists show it: an engine that was never run here says so.

@@ -93,7 +93,7 @@ pub(super) fn deviations(cell: &Cell, effective: &Effective) -> Vec<String> {
     if running.get("batch").is_some_and(|batch| *batch == cell.context.to_string()) {
         running.remove("batch");
     }
-    lines.extend(option::deviations(setting, &running));
+    lines.extend(option::deviations(setting, &running, &effective.renamed));
     lines
 }
 

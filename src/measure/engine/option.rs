@@ -104,6 +104,8 @@ impl OptionKind {
     pub const COUNT: Self = Self::Int { min: 1, max: 1 << 30 };
     /// A number of things, or none.
     pub const COUNT_OR_NONE: Self = Self::Int { min: 0, max: 1 << 30 };
+    /// A size (bytes).
+    pub const BYTES: Self = Self::Int { min: 1, max: i64::MAX };
     /// A number of threads.
     pub const THREADS: Self = Self::Int { min: 1, max: 4096 };
     /// A share or a probability (0..=1).
@@ -293,10 +295,17 @@ pub fn speculation<'a>(
 }
 
 /// What the server runs otherwise than a setting's options ask, one line each. What it does not say is no deviation,
-/// and `auto` asks for nothing.
-pub fn deviations(setting: &Setting, running: &BTreeMap<String, String>) -> Vec<String> {
+/// `auto` asks for nothing, and a value that the server says it renamed is the same.
+pub fn deviations(
+    setting: &Setting,
+    running: &BTreeMap<String, String>,
+    renamed: &BTreeMap<String, String>,
+) -> Vec<String> {
     let differs = |(name, asked): (&String, &String)| {
         let got = running.get(name).filter(|got| asked != "auto" && !same_value(asked, got))?;
+        if renamed.get(asked) == Some(got) {
+            return None;
+        }
         Some(format!("option {name}: asked for {asked}, the server runs {got}"))
     };
     setting.options.iter().filter_map(differs).collect()

@@ -35,14 +35,17 @@ const LISTED: usize = 12;
 pub(super) async fn prepare(suite: &Suite, engine: &'static dyn Engine, url: &str) -> Result<Prepared> {
     let base = client::base_of(url).to_owned();
     let key = suite.engine.api_key_env.as_deref().map(ApiKey::from_env).transpose()?;
-    let mut attachment = Attachment { base, model: String::new(), routes: 0, key };
+    let mut attachment =
+        Attachment { base, model: String::new(), routes: 0, key, effective: Effective::default() };
     let client = attachment.client(suite, engine)?;
     let listed = client.get_json(MODELS).await.map_err(|error| no_answer(&attachment.base, &error))?;
     attachment.model = model(&suite.engine, &ids(&listed))?;
     attachment.routes = routes(&listed);
     let effective = attachment.read_back(engine, &attachment.client(suite, engine)?).await;
     let named = format!("model {}", label(&attachment.model));
-    let version = effective.build.map_or_else(|| named.clone(), |build| format!("{build}, {named}"));
+    let build = effective.build.as_ref();
+    let version = build.map_or_else(|| named.clone(), |build| format!("{build}, {named}"));
+    attachment.effective = effective;
     let origin = format!("attached at {}", attachment.base);
     Ok(Prepared {
         engine,
@@ -127,13 +130,17 @@ impl Attachment {
         })
     }
 
-    /// What the server says that it runs; there is no log to read.
+    /// What the server says that it runs. There is no log to read; metrics hold some of what would stand there.
     async fn read_back(&self, engine: &dyn Engine, client: &Client) -> Effective {
         let mut props = server::properties(engine, client).await;
         if let Some(models) = props.get_mut("data").and_then(Value::as_array_mut) {
             models.retain(|entry| entry.get("id").and_then(Value::as_str) == Some(self.model.as_str()));
         }
-        engine.effective("", &props)
+        let metrics = match client.endpoints().metrics {
+            Some(path) => client.get_text(path).await.unwrap_or_default(),
+            None => String::new(),
+        };
+        engine.effective(&metrics, &props)
     }
 
     /// The process to look at, or why its memory is not known.

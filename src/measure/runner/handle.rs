@@ -1,7 +1,7 @@
 //! The server behind the client: one that kneepoint started, or one that ran already.
 
 use crate::error::Result;
-use crate::measure::engine::supervise::Server;
+use crate::measure::engine::supervise::{Broken, Server};
 
 /// A running server.
 pub(super) enum ServerHandle {
@@ -21,15 +21,13 @@ impl ServerHandle {
     }
 
     /// What became of a server that does not answer, as a verb.
-    pub(super) fn broken(&mut self) -> &'static str {
+    pub(super) async fn broken(&mut self) -> &'static str {
         match self {
-            Self::Started(server) => {
-                if server.is_alive() {
-                    "hangs"
-                } else {
-                    "died"
-                }
-            }
+            Self::Started(server) => match server.broken().await {
+                Broken::Died => "died",
+                Broken::ClosedItsPort => "crashed (nothing listens on its port, and its process goes on)",
+                Broken::Hangs => "hangs",
+            },
             Self::Attached => "does not answer any more",
         }
     }

@@ -7,8 +7,8 @@ use crate::error::{Error, Result};
 use crate::measure::client::ApiKey;
 use crate::measure::engine::Engine;
 use crate::measure::model::{EngineFiles, Witness};
-use crate::record::suite::Setting;
-use crate::record::{Build, EngineInfo, FileInfo, ModelInfo};
+use crate::record::suite::{Setting, UNKNOWN};
+use crate::record::{Build, Effective, EngineInfo, FileInfo, ModelInfo};
 
 /// The engine and the model files of a suite, ready to be started.
 pub struct Prepared {
@@ -69,4 +69,34 @@ pub struct Attachment {
     /// Models that it passes requests on to, each with a server of its own; 0: it serves its model itself.
     pub(super) routes: usize,
     pub(super) key: Option<ApiKey>,
+    /// What it said that it runs when it was asked first.
+    pub(super) effective: Effective,
 }
+
+impl Attachment {
+    /// Puts the types that the server runs where the suite left them open (`auto`, or nothing said).
+    pub fn name_what_runs(&self, setting: &mut Setting) {
+        let runs = &self.effective;
+        for (named, running) in [
+            (&mut setting.k, &runs.k),
+            (&mut setting.v, &runs.v),
+            (&mut setting.weights, &runs.weights),
+            (&mut setting.speculation, &runs.speculation),
+        ] {
+            let open = *named == UNKNOWN || *named == AUTO;
+            if let Some(running) = running.as_deref().filter(|running| open && *running != AUTO) {
+                *named = if running == "none" { "off".to_owned() } else { in_one_word(running) };
+            }
+        }
+    }
+}
+
+/// `Q4_K - Medium`, as llama-server names a file's type, as `Q4_K_M`.
+fn in_one_word(name: &str) -> String {
+    let sizes = [(" - Small", "_S"), (" - Medium", "_M"), (" - Large", "_L")];
+    let short = sizes.iter().fold(name.to_owned(), |name, (long, short)| name.replace(long, short));
+    short.split_whitespace().collect::<Vec<_>>().join("-")
+}
+
+/// What says that the server chooses.
+const AUTO: &str = "auto";

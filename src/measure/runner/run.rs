@@ -16,6 +16,7 @@ use super::early_stopping::EarlyStopping;
 use super::event::{Event, Subscriber};
 use super::interrupt::Interrupt;
 use super::loadtest::done::LoadtestDone;
+use super::lost_reference::LostReference;
 use super::packed;
 use super::prepared::Prepared;
 use super::server::{LaunchOutcome, RunningServer};
@@ -60,6 +61,8 @@ pub struct Runner<'a> {
     pub(super) witnesses: Vec<Witness>,
     /// Trials since these were last looked at.
     pub(super) in_doubt: Vec<TrialKey>,
+    /// Where the reference does not run.
+    lost: LostReference,
     /// The server of the last visit, where it may serve the next one, too.
     kept: Option<Kept>,
 }
@@ -106,6 +109,7 @@ impl<'a> Runner<'a> {
             load_done: LoadtestDone::of(journal, terms.retry_failed),
             witnesses: prepared.witnesses.clone(),
             in_doubt: Vec::new(),
+            lost: LostReference::of(journal, suite, terms.retry_failed),
             kept: None,
         })
     }
@@ -128,6 +132,9 @@ impl<'a> Runner<'a> {
         let done = plan.keys().filter(settled).count();
         self.emit(&Event::Started { total, done })?;
         for visit in &plan.visits {
+            if self.lost.at(visit.cell.context) {
+                continue;
+            }
             self.decide_before(visit.round, plan)?;
             let wanted = |key: &&TrialKey| !self.done.contains(*key) && !self.pace.is_stopped(key);
             let wanted = visit.trials.iter().filter(wanted).cloned();
@@ -144,12 +151,20 @@ impl<'a> Runner<'a> {
                 return Ok(Ending::Interrupted);
             }
         }
+        if self.lost.everywhere(&self.suite.contexts) {
+            return self.came_up().and(self.lost.error().map_or(Ok(Ending::Complete), Err));
+        }
         // The servers of the load phase have the machine to themselves.
         self.let_go().await?;
         self.load_phase(plan).await?;
         if self.interrupt.requested() {
             return Ok(Ending::Interrupted);
         }
+        self.came_up().and(self.lost.error().map_or(Ok(Ending::Complete), Err))
+    }
+
+    /// Whether any server came up, where one was started.
+    fn came_up(&self) -> Result<()> {
         match &self.last_launch_failure {
             Some(failure) if self.launches_up == 0 => Err(Error::new(
                 Kind::EngineStart,
@@ -157,7 +172,7 @@ impl<'a> Runner<'a> {
             )
             .hint("`kneepoint run SUITE --dry-run` prints the exact commands, to be tried by hand")
             .hint("`kneepoint resume --retry-failed` tries again")),
-            _ => Ok(Ending::Complete),
+            _ => Ok(()),
         }
     }
 
@@ -217,7 +232,11 @@ impl<'a> Runner<'a> {
                         *server
                     }
                     LaunchOutcome::Interrupted => break,
-                    LaunchOutcome::Refused(outcome) => return self.settle(&keys[position..], &outcome),
+                    LaunchOutcome::Refused(outcome) => {
+                        self.settle(&keys[position..], &outcome)?;
+                        let said = self.lost.note(self.suite, visit, &outcome);
+                        return said.map_or(Ok(()), |said| self.emit(&Event::Note(&said)));
+                    }
                 },
             };
             let trial = match self.trial(&mut server, key).await {

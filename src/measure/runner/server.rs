@@ -179,8 +179,12 @@ pub(super) async fn launch(
         config.write()?;
     }
     record.argv = argv.clone().portable();
-    let client = client_of(suite, prepared.engine, &format!("http://127.0.0.1:{port}"))?;
-    let launcher = Launcher::new(Duration::from_secs_f64(suite.engine.start_timeout_s));
+    let mut client = client_of(suite, prepared.engine, &format!("http://127.0.0.1:{port}"))?;
+    if prepared.engine.card().counts_cached(&argv.args) {
+        client = client.expecting_cache_counts();
+    }
+    let start_timeout = Duration::from_secs_f64(suite.engine.start_timeout_s);
+    let launcher = Launcher { grace: prepared.engine.card().grace, ..Launcher::new(start_timeout) };
     let health = prepared.engine.endpoints().health;
     let log_path = folder.join(&log);
     let started = tokio::select! {
@@ -476,7 +480,7 @@ impl RunningServer {
         if self.server.is_alive() && answers {
             return Outcome::Failed { stage, error };
         }
-        let state = self.server.broken();
+        let state = self.server.broken().await;
         let tail = self.server.log_tail(LOG_TAIL_LINES);
         Outcome::Failed { stage: Stage::Server, error: format!("the server {state}: {error}\n{tail}") }
     }

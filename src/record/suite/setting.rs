@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub const UNKNOWN: &str = "unknown";
 
 /// How the names of options begin that mean nothing without speculation, whatever the engine.
-const OF_SPECULATION: &[&str] = &["draft_", "ngram_", "prompt_lookup_", "spec_", "suffix_"];
+const OF_SPECULATION: &[&str] = &["draft_", "ngram_", "prompt_lookup_", "spec_", "suffix_", "rejection_"];
 
 /// Whether an option (by its name in suites) means nothing without speculation.
 pub fn is_of_speculation_alone(option: &str) -> bool {

@@ -1,9 +1,9 @@
 //! SGLang: `sglang serve`, or `python -m sglang.launch_server` when the binary is a Python.
 //!
-//! Written from its documentation (server arguments, native API, OpenAI API; 2026) and not yet run against a server:
-//! command lines are tested against documented flags, decoders against documented replies.
+//! Run on an H100 and an H200 with version 0.5.17; command lines are tested against its help, decoders against its replies.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -26,13 +26,15 @@ mod readback;
 pub struct Sglang;
 
 /// Types of `--kv-cache-dtype`.
-const CACHE_TYPES: &[&str] = &["auto", "bf16", "bfloat16", "fp8_e5m2", "fp8_e4m3", "fp4_e2m1"];
+const CACHE_TYPES: &[&str] =
+    &["auto", "bf16", "bfloat16", "fp8_e5m2", "fp8_e4m3", "mxfp8", "nvfp4", "fp4_mx_block16", "fp4_e2m1"];
 
 /// Algorithms of `--speculative-algorithm`.
-const SPECULATION_TYPES: &[&str] = &["off", "EAGLE", "EAGLE3", "NEXTN", "STANDALONE", "NGRAM"];
+const SPECULATION_TYPES: &[&str] =
+    &["off", "EAGLE", "EAGLE3", "NEXTN", "STANDALONE", "NGRAM", "DFLASH", "DSPARK"];
 
 /// Algorithms that need a second model; NEXTN has its heads in the model.
-const NEED_DRAFT_MODEL: &[&str] = &["EAGLE", "EAGLE3", "STANDALONE"];
+const NEED_DRAFT_MODEL: &[&str] = &["EAGLE", "EAGLE3", "STANDALONE", "DFLASH", "DSPARK"];
 
 /// What kneepoint knows of it without asking.
 static CARD: EngineCard = EngineCard {
@@ -50,6 +52,7 @@ static CARD: EngineCard = EngineCard {
     endpoints: Endpoints {
         // `/health_generate` makes a token for each question, beside the measured ones.
         health: "/health",
+        prompt_logprobs: Some("/generate"),
         tokenize: Some("/tokenize"),
         props: Some("/server_info"),
         metrics: Some("/metrics"),
@@ -63,10 +66,7 @@ static CARD: EngineCard = EngineCard {
             Capability::TokenLogprobs,
             Support::Partly("a request a token, on the prefill path (by its replies; not run)"),
         ),
-        (
-            Capability::PromptLogprobs,
-            Support::No("it lists them at `/generate`, which kneepoint does not read yet"),
-        ),
+        (Capability::PromptLogprobs, Support::Partly("on the prefill path")),
         (Capability::Tools, Support::Partly("needs the option tool_call_parser")),
         (Capability::Memory, Support::Partly("weights and the pool of the KV cache")),
         (
@@ -76,6 +76,9 @@ static CARD: EngineCard = EngineCard {
     ],
     refusals: &["notimplementederror: "],
     measuring_arguments: &[&["--enable-cache-report"], &["--enable-metrics"], &["--sampling-defaults", "openai"]],
+    // It takes five seconds and more to bring its workers down (0.5.17).
+    grace: Duration::from_secs(30),
+    cache_report: Some(("--enable-cache-report", "")),
     beyond_trained: "SGLang refuses to start unless json_model_override_args scales the positions",
     placement: Placement::Cards,
     ..EngineCard::PLAIN
@@ -107,12 +110,7 @@ impl Engine for Sglang {
             ),
             false => (words(&["version"]), words(&["serve", "--help"])),
         };
-        Introspection {
-            version,
-            help,
-            limit: std::time::Duration::from_secs(240),
-            ..Introspection::of(binary)
-        }
+        Introspection { version, help, limit: Duration::from_secs(240), ..Introspection::of(binary) }
     }
 
     fn build(&self, version: &str, help: &str) -> Build {
@@ -121,7 +119,7 @@ impl Engine for Sglang {
         Build {
             version,
             flags: arguments::argparse_flags(help),
-            speculation: arguments::argparse_choices(help, "--speculative-algorithm"),
+            speculation: algorithms(help),
             cache_types: arguments::argparse_choices(help, "--kv-cache-dtype"),
             flash_attention_value: false,
         }
@@ -137,8 +135,8 @@ impl Engine for Sglang {
         measurements(last)
     }
 
-    fn effective(&self, _: &str, props: &Value) -> Effective {
-        readback::effective(props)
+    fn effective(&self, log: &str, props: &Value) -> Effective {
+        readback::effective(log, props)
     }
 
     fn deviations(&self, cell: &Cell, effective: &Effective) -> Vec<String> {
@@ -181,6 +179,20 @@ fn arguments(cell: &Cell, launch: &Launch<'_>) -> Result<Vec<String>> {
     args.extend(launch.extra_args.iter().cloned());
     args.extend(setting.extra_args.iter().cloned());
     Ok(args.into())
+}
+
+/// Algorithms of speculation that the help lists, as choices or (0.5.17) in words: `Builtins: EAGLE, .., DSPARK. Or any name`.
+fn algorithms(help: &str) -> Vec<String> {
+    let flag = "--speculative-algorithm";
+    let choices = arguments::argparse_choices(help, flag);
+    if !choices.is_empty() {
+        return choices;
+    }
+    let described = arguments::argparse_description(help, flag);
+    let Some((_, list)) = described.split_once("Builtins: ") else { return Vec::new() };
+    let list = list.split('.').next().unwrap_or_default();
+    let names = list.split(',').map(str::trim).filter(|name| option::may_be_type(name));
+    names.map(str::to_owned).collect()
 }
 
 /// What would otherwise be chosen by the server or by the model's folder, where this build has the choice.

@@ -1,21 +1,21 @@
-//! What a running SGLang says of itself: `/server_info` (formerly `/get_server_info`).
+//! What a running SGLang says of itself: `/server_info` (formerly `/get_server_info`), and its log.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::measure::engine::arguments::gibibytes;
+use crate::measure::engine::arguments::{self, gibibytes, gibibytes_after, word_after};
 use crate::measure::engine::option;
 use crate::record::Effective;
 use crate::record::suite::Cell;
 
 /// Reads the arguments in force and the memory of the first worker; whatever is not found stays `None`.
-pub(super) fn effective(info: &Value) -> Effective {
+pub(super) fn effective(log: &str, info: &Value) -> Effective {
     let text = |key: &str| info.get(key)?.as_str().map(str::to_owned);
     let count = |key: &str| info.get(key)?.as_u64();
     let state = info.pointer("/internal_states/0/memory_usage");
     let memory = |key: &str| gibibytes(state?.get(key)?.as_f64()?);
-    let kv = text("kv_cache_dtype");
+    let kv = allocated(log).map(str::to_owned).or_else(|| text("kv_cache_dtype"));
     Effective {
         build: text("version"),
         k: kv.clone(),
@@ -29,10 +29,28 @@ pub(super) fn effective(info: &Value) -> Effective {
         weights: text("quantization").or_else(|| text("dtype")),
         model_bytes: memory("weight"),
         options: options(info),
-        kv_pool_bytes: memory("kvcache"),
+        renamed: arguments::renames(log),
+        kv_pool_bytes: memory("kvcache").or_else(|| pool(log)),
         kv_pool_tokens: count("max_total_num_tokens"),
         ..Effective::default()
     }
+}
+
+/// The type that a cache was allocated with, where that is one of those that suites name: `auto` says nothing.
+fn allocated(log: &str) -> Option<&'static str> {
+    match word_after(log, "KV Cache is allocated. dtype: torch.")? {
+        "bfloat16" => Some("bfloat16"),
+        "float16" => Some("float16"),
+        "float8_e4m3fn" => Some("fp8_e4m3"),
+        "float8_e5m2" => Some("fp8_e5m2"),
+        _ => None,
+    }
+}
+
+/// `KV Cache is allocated. dtype: torch.bfloat16, #tokens: 65536, K size: 0.70 GB, V size: 0.70 GB`, in GiB.
+fn pool(log: &str) -> Option<u64> {
+    let (_, line) = log.split_once("KV Cache is allocated.")?;
+    Some(gibibytes_after(line, "K size: ")?.saturating_add(gibibytes_after(line, "V size: ")?))
 }
 
 /// Options whose name among the server's arguments is another one than in suites.
@@ -108,7 +126,10 @@ pub(super) fn deviations(cell: &Cell, effective: &Effective) -> Vec<String> {
     {
         differs("speculation", &setting.speculation, running);
     }
-    lines.extend(option::deviations(setting, &effective.options));
+    // Seen with 0.5.17; a server that is attached to has no log to say so.
+    let mut renamed = effective.renamed.clone();
+    renamed.entry("qwen25".to_owned()).or_insert_with(|| "qwen".to_owned());
+    lines.extend(option::deviations(setting, &effective.options, &renamed));
     lines
 }
 

@@ -63,8 +63,14 @@ fn every_option_is_documented() {
             assert!(build.first_of(flags).is_some(), "{}: {flags:?}", option.name);
         }
     }
-    assert_eq!(build.cache_types.len(), CACHE_TYPES.len());
-    assert_eq!(build.speculation.len(), SPECULATION_TYPES.len() - 1);
+    // Later builds have more.
+    assert!(
+        build.cache_types.len() >= 6 && build.cache_types.iter().all(|name| CACHE_TYPES.contains(&&**name))
+    );
+    assert!(
+        build.speculation.len() >= 5
+            && build.speculation.iter().all(|name| SPECULATION_TYPES.contains(&&**name))
+    );
 }
 
 #[test]
@@ -173,4 +179,61 @@ fn figures_of_chats_and_of_generate() {
         (value(&new, metric::DRAFT_TOKENS), value(&new, metric::DRAFT_ACCEPTED)),
         (Some(2.0), Some(1.0))
     );
+}
+
+/// Flags of the help of 0.5.17 that hold lists, `/server_info` and the log's first lines of it, from an H100.
+const HELP: &str = include_str!("../../../../tests/fixtures/sglang/help_0.5.17.txt");
+const INFO_FP8: &str = include_str!("../../../../tests/fixtures/sglang/server_info_0.5.17_fp8_e4m3.json");
+const LOG: &str = include_str!("../../../../tests/fixtures/sglang/server_log_0.5.17.txt");
+
+#[test]
+fn types_come_from_the_help_of_0_5_17() {
+    let build = Sglang.build("0.5.17", HELP);
+    let caches =
+        ["auto", "fp8_e5m2", "fp8_e4m3", "mxfp8", "bf16", "bfloat16", "nvfp4", "fp4_mx_block16", "fp4_e2m1"];
+    assert_eq!(build.cache_types, caches);
+    let algorithms = ["EAGLE", "EAGLE3", "NEXTN", "STANDALONE", "NGRAM", "DFLASH", "DSPARK"];
+    assert_eq!(build.speculation, algorithms);
+    for name in caches {
+        assert!(CACHE_TYPES.contains(&name), "{name}");
+    }
+    for name in algorithms {
+        assert!(SPECULATION_TYPES.contains(&name), "{name}");
+    }
+}
+
+#[test]
+fn a_parser_that_the_server_renamed_is_no_deviation() {
+    let info: Value = serde_json::from_str(INFO_FP8).unwrap();
+    let asked = |parser| {
+        Sglang.deviations(
+            &cell("fp8_e4m3", "off", &[("tool_call_parser", parser)]),
+            &Sglang.effective("", &info),
+        )
+    };
+    assert_eq!(asked("qwen25"), Vec::<String>::new(), "attached: nothing says so");
+    assert_eq!(asked("hermes"), ["option tool_call_parser: asked for hermes, the server runs qwen"]);
+    let told = Sglang.effective(LOG, &json!({ "tool_call_parser": "qwen" }));
+    assert_eq!(told.renamed, [("qwen25".to_owned(), "qwen".to_owned())].into());
+    // Whatever else it renames, it says so.
+    let log = "[2026-11-28] The reasoning_parser 'old' is deprecated. Please use 'new' instead.\n";
+    let told = Sglang.effective(log, &json!({ "reasoning_parser": "new" }));
+    assert_eq!(
+        Sglang.deviations(&cell("auto", "off", &[("reasoning_parser", "old")]), &told),
+        Vec::<String>::new()
+    );
+}
+
+#[test]
+fn the_pool_and_the_type_of_its_cache_are_read() {
+    let info: Value = serde_json::from_str(INFO_FP8).unwrap();
+    let attached = Sglang.effective("", &info);
+    assert_eq!((attached.k.as_deref(), attached.kv_pool_tokens), (Some("fp8_e4m3"), Some(65_536)));
+    assert_eq!((attached.kv_pool_bytes, attached.pool_token_bytes()), (Some(402_653_184), Some(6144.0)));
+    let by_log = Sglang.effective(LOG, &json!({ "kv_cache_dtype": "auto", "max_total_num_tokens": 65_536 }));
+    assert_eq!(by_log.k.as_deref(), Some("bfloat16"), "`auto` says nothing");
+    // Two decimals of a GiB, twice.
+    assert_eq!(by_log.kv_pool_bytes, Some(2 * 751_619_277));
+    assert_eq!(Sglang.deviations(&cell("auto", "off", &[]), &by_log), Vec::<String>::new());
+    assert_eq!(Sglang.deviations(&cell("bf16", "off", &[]), &by_log), Vec::<String>::new());
 }

@@ -24,8 +24,10 @@ use crate::error::{Context, Error, Result};
 use crate::measure::processes::WATCH_SERVER;
 use crate::record::Argv;
 
-/// How long a server may take to end after SIGTERM.
+/// How long a server may take to end after SIGTERM, unless the launcher says otherwise.
 const GRACE: Duration = Duration::from_secs(3);
+/// How long a server that closed its port may take to end.
+const ENDING: Duration = Duration::from_secs(15);
 /// How long a killed server may take to end: the watcher's own limit, and a little.
 const KILLED: Duration = Duration::from_secs(25);
 /// How long a killed server may take to be reaped when we cannot wait asynchronously.
@@ -45,6 +47,8 @@ pub struct Launcher {
     pub reexec: Option<PathBuf>,
     /// How long a server may take until it is ready.
     pub start_timeout: Duration,
+    /// How long it may take to end after SIGTERM.
+    pub grace: Duration,
 }
 
 impl Launcher {
@@ -54,7 +58,7 @@ impl Launcher {
         let reexec = Some(PathBuf::from(watcher::MYSELF));
         #[cfg(not(target_os = "linux"))]
         let reexec = None;
-        Self { reexec, start_timeout }
+        Self { reexec, start_timeout, grace: GRACE }
     }
 
     /// Starts a server and returns when `health` on `port` answers 200.
@@ -65,6 +69,7 @@ impl Launcher {
     pub async fn start(&self, argv: &Argv, port: u16, health: &str, log: &Path) -> Result<Server> {
         let started = Instant::now();
         let mut server = self.spawn(argv, log)?;
+        (server.port, server.grace) = (port, self.grace);
         tokio::select! {
             status = server.child.wait() => {
                 let end = server.reap(status);
@@ -146,8 +151,10 @@ pub struct Server {
     child: Box<dyn ChildWrapper>,
     hold: Hold,
     pid: u32,
+    port: u16,
     log: PathBuf,
     load: Duration,
+    grace: Duration,
     /// How it ended, once that is known.
     end: Option<End>,
 }
@@ -160,6 +167,17 @@ enum Hold {
     /// By a watcher, and by the mark where that was killed.
     #[cfg(target_os = "linux")]
     Watched { line: Line, mark: String },
+}
+
+/// What became of a server that answered no request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Broken {
+    /// Its process is gone.
+    Died,
+    /// Its process is there, but nothing listens any more.
+    ClosedItsPort,
+    /// It listens.
+    Hangs,
 }
 
 /// How a server ended.
@@ -194,7 +212,8 @@ impl End {
 impl Server {
     fn of(child: Box<dyn ChildWrapper>, log: &Path, hold: Hold) -> Self {
         let pid = child.id().unwrap_or_default();
-        Self { child, hold, pid, log: log.to_owned(), load: Duration::ZERO, end: None }
+        let log = log.to_owned();
+        Self { child, hold, pid, port: 0, log, load: Duration::ZERO, grace: GRACE, end: None }
     }
 
     /// Its process id, which is also the id of its process group.
@@ -215,6 +234,23 @@ impl Server {
     /// Whether it still runs.
     pub fn is_alive(&mut self) -> bool {
         self.exit().is_none()
+    }
+
+    /// What became of a server that answered no request. One that has closed its port is given time to end: Python servers
+    /// write diagnostics for seconds after a crash.
+    pub async fn broken(&mut self) -> Broken {
+        let began = Instant::now();
+        loop {
+            if !self.is_alive() {
+                return Broken::Died;
+            }
+            let open = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
+            match timeout(PROBE, open).await {
+                Ok(Err(_)) if began.elapsed() < ENDING => sleep(POLL).await,
+                Ok(Err(_)) => return Broken::ClosedItsPort,
+                _ => return Broken::Hangs,
+            }
+        }
     }
 
     /// How it ended, in words; `None` while it runs.
@@ -246,13 +282,13 @@ impl Server {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Ends it: SIGTERM to all of its processes, three seconds of grace, then SIGKILL.
+    /// Ends it: SIGTERM to all of its processes, the launcher's [grace](Launcher::grace), then SIGKILL.
     ///
     /// # Errors
     /// When the process cannot be reaped.
     pub async fn stop(mut self) -> Result<()> {
         self.ask_to_end();
-        let mut waited = timeout(GRACE, self.child.wait()).await;
+        let mut waited = timeout(self.grace, self.child.wait()).await;
         if waited.is_err() {
             tracing::warn!(pid = self.pid, "the server ignored SIGTERM: killing it");
             self.kill();

@@ -76,6 +76,6 @@ pub(super) fn deviations(cell: &Cell, effective: &Effective) -> Vec<String> {
     {
         differs("speculation", &setting.speculation, running);
     }
-    lines.extend(option::deviations(setting, &effective.options));
+    lines.extend(option::deviations(setting, &effective.options, &effective.renamed));
     lines
 }

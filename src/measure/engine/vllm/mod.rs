@@ -4,6 +4,8 @@
 //! barely depends on the context; what a context needs of the pool is its bytes over its tokens. Flash attention is
 //! no switch here: which kernels compute attention is the option `attention_backend`.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
 use super::arguments::{self, Args};
@@ -100,6 +102,8 @@ static CARD: EngineCard = EngineCard {
         &["--enable-per-request-metrics"],
         &["--per-request-spec-decode-metrics", "summary"],
     ],
+    grace: Duration::from_secs(30),
+    cache_report: Some(("--enable-prompt-tokens-details", "--no-enable-prompt-tokens-details")),
     beyond_trained: "vLLM refuses to start unless hf_overrides scales the positions",
     placement: Placement::Cards,
     ..EngineCard::PLAIN
@@ -128,7 +132,7 @@ impl Engine for Vllm {
         // It imports half of Python before it answers.
         Introspection {
             help: words(&["serve", "--help=all"]),
-            limit: std::time::Duration::from_secs(600),
+            limit: Duration::from_secs(600),
             ..Introspection::of(binary)
         }
     }

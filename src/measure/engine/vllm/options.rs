@@ -84,8 +84,20 @@ pub(super) static OPTIONS: &[ServerOption] = &[
         "a layer whose KV cache is not quantised",
     ),
     flag(
+        "mamba_cache_dtype",
+        OptionKind::Words(&["auto", "float32", "float16", "bfloat16"]),
+        &["--mamba-cache-dtype"],
+        "type of the states of recurrent layers",
+    ),
+    flag(
+        "mamba_ssm_cache_dtype",
+        OptionKind::Words(&["auto", "float32", "float16", "bfloat16"]),
+        &["--mamba-ssm-cache-dtype"],
+        "the same for their SSM states alone",
+    ),
+    flag(
         "kv_cache_memory_bytes",
-        OptionKind::COUNT,
+        OptionKind::BYTES,
         &["--kv-cache-memory-bytes"],
         "size of the KV cache (bytes), on a GPU",
     ),
@@ -174,6 +186,18 @@ pub(super) static OPTIONS: &[ServerOption] = &[
         "tokens drafted for each that matched",
     )
     .only(SUFFIX),
+    parameter(
+        "draft_sample_method",
+        OptionKind::Words(&["greedy", "probabilistic"]),
+        "draft_sample_method",
+        "how drafted tokens are chosen",
+    ),
+    parameter(
+        "rejection_sample_method",
+        OptionKind::Text,
+        "rejection_sample_method",
+        "how drafted tokens are accepted; `synthetic` measures speed alone, its text is not the model's",
+    ),
     parameter("draft_quantization", OptionKind::Text, "quantization", "how the draft model is quantised")
         .only(Only::Draft),
     parameter(

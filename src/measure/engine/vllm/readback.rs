@@ -1,10 +1,11 @@
-//! What a running vLLM says of itself: its log and `/v1/models`.
+//! What a running vLLM says of itself: its log and `/v1/models`; a server that is attached to has no log, and is asked for
+//! `/metrics` in its place.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::measure::engine::arguments::{count_after, gibibytes_after, word_after};
+use crate::measure::engine::arguments::{count_after, gibibytes_after, renames, word_after};
 use crate::measure::engine::option;
 use crate::record::Effective;
 use crate::record::suite::Cell;
@@ -13,7 +14,8 @@ use crate::record::suite::Cell;
 pub(super) fn effective(log: &str, props: &Value) -> Effective {
     let config = log.lines().find(|line| line.contains("LLM engine (v")).unwrap_or_default();
     let told = |key: &str| word_after(config, key).filter(|word| *word != "None").map(str::to_owned);
-    let kv = told(" kv_cache_dtype=");
+    let cache = CacheConfig::of(log);
+    let kv = told(" kv_cache_dtype=").or_else(|| cache.text("cache_dtype"));
     Effective {
         build: word_after(config, "LLM engine (v").map(str::to_owned),
         k: kv.clone(),
@@ -23,10 +25,45 @@ pub(super) fn effective(log: &str, props: &Value) -> Effective {
         weights: told(" quantization=").or_else(|| told(" dtype=torch.")),
         model_bytes: gibibytes_after(log, "Model loading took "),
         options: options(log, config),
-        kv_pool_bytes: gibibytes_after(log, "Available KV cache memory: ")
-            .or_else(|| gibibytes_after(log, "Explicitly set (")),
-        kv_pool_tokens: count_after(log, "KV cache size: "),
+        renamed: renames(log),
+        kv_pool_bytes: pool(log).or_else(|| cache.count("kv_cache_memory_bytes")),
+        kv_pool_tokens: count_after(log, "KV cache size: ").or_else(|| cache.tokens()),
         ..Effective::default()
+    }
+}
+
+/// Bytes of the pool: to the byte where an option sets them, else as the log rounds them.
+fn pool(log: &str) -> Option<u64> {
+    count_after(log, "'kv_cache_memory_bytes': ")
+        .or_else(|| gibibytes_after(log, "Available KV cache memory: "))
+        .or_else(|| gibibytes_after(log, "Explicitly set ("))
+        // `Initial free memory 74.54 GiB, reserved 1.0 GiB memory for KV Cache as specified ..`
+        .or_else(|| gibibytes_after(log, " GiB, reserved "))
+}
+
+/// The labels of the metric `vllm:cache_config_info`.
+struct CacheConfig<'a>(&'a str);
+
+impl<'a> CacheConfig<'a> {
+    fn of(metrics: &'a str) -> Self {
+        Self(metrics.lines().find(|line| line.starts_with("vllm:cache_config_info{")).unwrap_or_default())
+    }
+
+    fn text(&self, label: &str) -> Option<String> {
+        let marker = format!("{label}=\"");
+        // `block_size` is the end of other names, too.
+        let begins = |(at, _): &(usize, &str)| self.0[..*at].ends_with(['{', ',']);
+        let (at, found) = self.0.match_indices(&marker).find(begins)?;
+        let value = self.0[at + found.len()..].split('"').next()?;
+        (value != "None").then(|| value.to_owned())
+    }
+
+    fn count(&self, label: &str) -> Option<u64> {
+        self.text(label)?.parse().ok()
+    }
+
+    fn tokens(&self) -> Option<u64> {
+        self.count("num_gpu_blocks")?.checked_mul(self.count("block_size")?)
     }
 }
 
@@ -45,6 +82,7 @@ fn speculation(config: &str) -> Option<String> {
 
 /// What the log says of options, by their names in suites.
 fn options(log: &str, config: &str) -> BTreeMap<String, String> {
+    let cache = CacheConfig::of(log);
     let word = |key: &str| word_after(config, key).filter(|word| *word != "None");
     let truth = |key: &str| word(key).map(str::to_ascii_lowercase);
     let text = |key: &str| word(key).map(str::to_owned);
@@ -55,7 +93,11 @@ fn options(log: &str, config: &str) -> BTreeMap<String, String> {
         ("tensor_parallel", text(" tensor_parallel_size=")),
         ("pipeline_parallel", text(" pipeline_parallel_size=")),
         ("enforce_eager", truth(" enforce_eager=")),
-        ("prefix_caching", truth(" enable_prefix_caching=")),
+        (
+            "prefix_caching",
+            truth(" enable_prefix_caching=")
+                .or_else(|| Some(cache.text("enable_prefix_caching")?.to_ascii_lowercase())),
+        ),
         ("chunked_prefill", truth(" enable_chunked_prefill=")),
         ("seed", text(" seed=")),
         ("spec_tokens", text("num_spec_tokens=")),
@@ -66,9 +108,9 @@ fn options(log: &str, config: &str) -> BTreeMap<String, String> {
     .collect()
 }
 
-/// `] Using FLASH_ATTN attention backend ..`
+/// `] Using FLASH_ATTN attention backend ..`; of several the last: TurboQuant names the one of its prefill first.
 fn backend(log: &str) -> Option<String> {
-    let line = log.lines().find(|line| line.contains("] Using ") && line.contains(" attention backend"))?;
+    let line = log.lines().rfind(|line| line.contains("] Using ") && line.contains(" attention backend"))?;
     let (_, rest) = line.split_once("] Using ")?;
     let name = rest.split_whitespace().next()?.trim_start_matches("AttentionBackendEnum.");
     let plain =
@@ -104,7 +146,7 @@ pub(super) fn deviations(cell: &Cell, effective: &Effective) -> Vec<String> {
             running.remove("dtype");
         }
     }
-    lines.extend(option::deviations(setting, &running));
+    lines.extend(option::deviations(setting, &running, &effective.renamed));
     lines
 }
 

@@ -249,3 +249,40 @@ fn a_refusal_is_told_from_other_failures() {
     assert_eq!(Vllm.refusal(LOG), None);
     assert_eq!(Vllm.refusal("ERROR torch.OutOfMemoryError: CUDA out of memory"), None);
 }
+
+/// Lines of 0.23.0 on an H100, whose pool an option sets.
+const TURBOQUANT: &str = include_str!("../../../../tests/fixtures/vllm-0.23/server_log_turboquant_k8v4.txt");
+/// A line of its `/metrics`, another KV type.
+const METRICS: &str = include_str!("../../../../tests/fixtures/vllm-0.23/metrics_cache_config.txt");
+
+#[test]
+fn a_pool_that_an_option_sets_is_read_to_the_byte() {
+    let effective = Vllm.effective(TURBOQUANT, &Value::Null);
+    assert_eq!(effective.k.as_deref(), Some("turboquant_k8v4"));
+    assert_eq!((effective.kv_pool_bytes, effective.kv_pool_tokens), (Some(1 << 30), Some(177_536)));
+    assert_eq!(effective.pool_token_bytes().map(f64::round), Some(6048.0));
+    assert_eq!(effective.options["attention_backend"], "TURBOQUANT", "not the one of its prefill");
+    let rounded = TURBOQUANT.replace("'kv_cache_memory_bytes': 1073741824, ", "");
+    assert_eq!(Vllm.effective(&rounded, &Value::Null).kv_pool_bytes, Some(1 << 30));
+    let sized = cell("turboquant_k8v4", "off", &[("kv_cache_memory_bytes", "8589934592")]);
+    let option = Vllm.card().options.iter().find(|option| option.name == "kv_cache_memory_bytes").unwrap();
+    assert!(option.check(&sized.setting.options["kv_cache_memory_bytes"]).is_ok(), "more than 2^30");
+    assert!(option.check("0").is_err());
+}
+
+#[test]
+fn a_server_that_runs_already_tells_its_cache_by_its_metrics() {
+    let effective = Vllm.effective(METRICS, &Value::Null);
+    assert_eq!(effective.k.as_deref(), Some("auto"));
+    assert_eq!((effective.kv_pool_bytes, effective.kv_pool_tokens), (Some(2 << 30), Some(93_200)));
+    assert_eq!(effective.options["prefix_caching"], "true");
+    let off = METRICS.replace("enable_prefix_caching=\"True\"", "enable_prefix_caching=\"False\"");
+    let off = Vllm.effective(&off, &Value::Null);
+    assert_eq!(
+        Vllm.deviations(&cell("fp8", "off", &[("prefix_caching", "true")]), &off),
+        [
+            "KV cache type: asked for fp8, the server runs auto",
+            "option prefix_caching: asked for true, the server runs false"
+        ]
+    );
+}
