@@ -22,9 +22,9 @@ use crate::{files, suite, task};
 pub(super) fn run(args: &RunArgs, global: &Global) -> Result<u8> {
     let suite = suite::load(&args.suite, &args.overrides())?;
     let filter = Filter::parse(&args.filters)?;
-    let plan = plan::plan(&suite, &filter)?;
+    let planned = plan::plan(&suite, &filter)?;
     if args.dry_run {
-        return dry_run::dry_run(&suite, &plan, args, global);
+        return dry_run::dry_run(&suite, &planned, args, global);
     }
     let text = std::fs::read_to_string(&args.suite).context(|| "cannot copy the suite".into())?;
     let sets = args.overrides().into_iter();
@@ -33,6 +33,8 @@ pub(super) fn run(args: &RunArgs, global: &Global) -> Result<u8> {
         Start { suite, text, values, repeat: words_of(args), filters: args.filters.clone(), json: args.json };
     let display = Display::new(global);
     let (session, prepared) = start.begin(&display, global)?;
+    // A running server gave its setting another name.
+    let plan = if prepared.attached.is_some() { plan::plan(&session.suite, &filter)? } else { planned };
     session.go_on(&plan, &prepared, display, global)
 }
 
@@ -59,6 +61,7 @@ impl Start {
         let taken = reference::taken(&mut suite, &filters)?;
         let new = runs::prepare(&global.runs_dir, &suite)?;
         let prepared = prepare(&suite, display)?;
+        name_what_runs(&mut suite, &prepared);
         reference::same_tokenizer(&suite, &prepared)?;
         for warning in runner::beyond_trained(&suite, &Store::open(&Silent)?) {
             tracing::warn!("{}", warning.text);
@@ -81,6 +84,16 @@ impl Start {
         };
         let session = Session { folder, suite, secrets, journal, writer, retry_failed: false, json };
         Ok((session, prepared))
+    }
+}
+
+/// The setting of a server that runs already is called what it runs, not what the suite left open.
+fn name_what_runs(suite: &mut Suite, prepared: &Prepared) {
+    let Some(attached) = &prepared.attached else { return };
+    let several = suite.models.len() > 1;
+    for setting in &mut suite.settings {
+        attached.name_what_runs(setting);
+        setting.label = setting.label_of(several);
     }
 }
 

@@ -45,11 +45,23 @@ impl Session {
         mut display: Display,
         global: &Global,
     ) -> Result<u8> {
-        let ending = self.measure(plan, prepared, &mut display, global)?;
+        let measured = self.measure(plan, prepared, &mut display, global);
+        let ending = measured.inspect_err(|_| self.show_what_there_is(global))?;
         if self.searches() && !self.json {
             return self.conclude(ending, Said::default(), global);
         }
         self.report(plan, ending, global)
+    }
+
+    /// A run that ends in an error has a report of what was measured until then.
+    fn show_what_there_is(&self, global: &Global) {
+        let shown = journal::load(&self.folder).and_then(|journal| match journal.trials.is_empty() {
+            true => Ok(()),
+            false => report::remake(&journal, &self.folder, &global.runs_dir),
+        });
+        if let Err(error) = shown {
+            tracing::debug!("no report of what was measured: {}", crate::error::chain(&error));
+        }
     }
 
     fn searches(&self) -> bool {

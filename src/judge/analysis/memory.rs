@@ -2,7 +2,7 @@
 
 use super::frame::{self, VisitKey};
 use super::run::Run;
-use super::summary::{MemoryKind, MemorySummary};
+use super::summary::{MemoryKind, MemorySummary, PoolSummary};
 use crate::error::Result;
 use crate::record::{Effective, Measurement, Placement, metric};
 
@@ -38,22 +38,42 @@ pub(crate) fn measure(run: &Run<'_>, visit: VisitKey<'_>) -> Result<MemorySummar
         (peak_bytes.is_none() && !trials.is_empty()).then(|| why_absent(&place, measurements())).flatten();
     let kind = kind.filter(|_| peak_bytes.is_some());
     let parts = Parts { kind, launches: &launches };
+    let pool = launches.iter().find_map(|effective| pool_of(effective));
+    let model_bytes = parts.part(&|e| e.model_gpu_bytes, &|e| e.model_bytes);
+    let kv_bytes = parts.largest(&Effective::kv_bytes).or_else(|| Some(pool?.at(visit.context)));
+    let weights = model_bytes.or_else(|| file_of(run, visit.setting));
+    let needed = pool.and(weights).zip(kv_bytes).map(|(weights, kv)| weights.saturating_add(kv));
     Ok(MemorySummary {
-        peak_bytes,
-        peak_kind: kind,
-        peak_absent,
+        peak_bytes: needed.or(peak_bytes),
+        peak_kind: needed.map_or(kind, |_| Some(MemoryKind::Pooled)),
+        peak_absent: peak_absent.filter(|_| needed.is_none()),
         peak_vram_bytes,
         peak_vram_device_bytes,
         peak_rss_bytes,
         peak_pss_bytes,
         peak_anon_bytes: peak(frame::ANON)?,
         peak_file_bytes: peak(frame::FILE)?,
-        kv_bytes: parts.largest(&Effective::kv_bytes),
+        kv_bytes,
         compute_bytes: parts.part(&|e| e.compute_gpu_bytes, &|e| e.compute_bytes),
-        model_bytes: parts.part(&|e| e.model_gpu_bytes, &|e| e.model_bytes),
+        model_bytes,
+        pool,
         kv_gpu_bytes: parts.largest(&|effective| effective.kv_gpu_bytes),
         model_mapped_bytes: parts.largest(&|effective| effective.model_mapped_bytes),
     })
+}
+
+fn pool_of(effective: &Effective) -> Option<PoolSummary> {
+    let token_bytes = effective.pool_token_bytes()?;
+    Some(PoolSummary { bytes: effective.kv_pool_bytes?, tokens: effective.kv_pool_tokens?, token_bytes })
+}
+
+/// Size of the setting's weights on disk (bytes), where the run has the file.
+fn file_of(run: &Run<'_>, label: &str) -> Option<u64> {
+    let setting = run.suite.settings.iter().find(|setting| setting.label == label)?;
+    let models = &run.journal.header.models;
+    let model =
+        models.iter().find(|model| model.name == setting.model && model.weights == setting.weights)?;
+    Some(model.bytes).filter(|bytes| *bytes > 0)
 }
 
 /// What several sizes of an engine's buffers come to.
@@ -78,7 +98,7 @@ impl Parts<'_> {
             Some(MemoryKind::Main) => {
                 self.largest(&|e| Some(all(e)?.saturating_sub(on_cards(e).unwrap_or_default())))
             }
-            None => self.largest(all),
+            Some(MemoryKind::Pooled) | None => self.largest(all),
         }
     }
 }
@@ -167,8 +187,34 @@ fn why_absent<'m>(place: &Place, measurements: impl Iterator<Item = &'m Measurem
 
 #[cfg(test)]
 mod tests {
+    use super::super::summarise;
+    use super::super::testing::{OTHER, Play, REFERENCE, right};
     use super::*;
     use crate::record::Source;
+
+    /// vLLM's 1 GiB for 177,536 tokens and 1.18 GiB of weights, whatever its process holds.
+    #[test]
+    fn a_server_with_a_pool_is_charged_for_what_a_request_needs() {
+        let mut journal = Play::new("").reference().other(right).journal;
+        let launch = serde_json::json!({
+            "id": 0, "setting": REFERENCE, "context": 512, "round": 0, "replicate": 0, "started": "2026-01-01T00:00:00Z",
+            "argv": { "program": "vllm", "args": [], "env": [] }, "deviations": [], "failure": null, "log": "", "load_s": 1.0,
+            "effective": { "kv_pool_bytes": 1_u64 << 30, "kv_pool_tokens": 177_536, "model_bytes": 1_267_014_000_u64 },
+        });
+        journal.launches.push(serde_json::from_value(launch).unwrap());
+        let summary = summarise(&journal).unwrap();
+        let of =
+            |setting: &str| summary.cells.iter().find(|cell| cell.setting == setting).unwrap().memory.clone();
+        let pooled = of(REFERENCE);
+        let pool = pooled.pool.unwrap();
+        assert_eq!((pool.bytes, pool.tokens, pool.token_bytes.round()), (1 << 30, 177_536, 6048.0));
+        // 512 tokens of 6,048.02 bytes.
+        assert_eq!(pooled.kv_bytes, Some(3_096_588));
+        assert_eq!((pooled.peak_kind, pooled.peak_bytes), (Some(MemoryKind::Pooled), Some(1_270_110_588)));
+        assert_eq!(pooled.peak_rss_bytes, Some(500_000_000), "what was measured stays");
+        let other = of(OTHER);
+        assert_eq!((other.peak_kind, other.pool), (Some(MemoryKind::Main), None));
+    }
 
     fn on_gpu(value: Result<f64, &'static str>) -> Measurement {
         match value {

@@ -195,6 +195,10 @@ impl<'a> MemoryFormula<'a> {
             let exact = self.kv_formula(context).ok().filter(|formula| agree(reported, *formula));
             return Some(exact.unwrap_or(reported));
         }
+        if let Some(pool) = self.points.iter().find_map(|point| point.measured.pool) {
+            notes.push("KV cache: what a token takes of the server's pool, times the tokens; what the server computes in is not counted".into());
+            return Some(pool.at(context));
+        }
         match self.kv_formula(context) {
             Ok(formula) => self.kv_corrected(context, formula, notes),
             Err(reason) => self.kv_line(context, &format!("not by the model's metadata ({reason})"), notes),

@@ -82,6 +82,7 @@ fn memory_head(pick: &Pick, kinds: usize) -> &'static str {
         Some(MemoryKind::Gpu) => "GPU memory",
         Some(MemoryKind::Cards) => "memory in use on the cards",
         Some(MemoryKind::Main) => "main memory",
+        Some(MemoryKind::Pooled) => "weights and cache",
         None => "memory",
     }
 }

@@ -266,6 +266,7 @@ pub(super) fn memory_head<'a>(cells: impl Iterator<Item = &'a CellSummary>) -> &
         [MemoryKind::Gpu] => "GPU memory",
         [MemoryKind::Cards] => "memory in use on the cards",
         [MemoryKind::Main] => "main memory",
+        [MemoryKind::Pooled] => "weights and cache",
         _ => "memory",
     }
 }

@@ -24,6 +24,7 @@ const fn peaks_of(kind: MemoryKind) -> &'static [&'static str] {
         MemoryKind::Gpu => &[metric::PEAK_VRAM_BYTES],
         MemoryKind::Cards => &[metric::PEAK_VRAM_DEVICE_BYTES],
         MemoryKind::Main => &[metric::PEAK_PSS_BYTES, metric::PEAK_RSS_BYTES],
+        MemoryKind::Pooled => &[],
     }
 }
 
@@ -167,9 +168,13 @@ fn ratio(a: &[Timed], b: &[Timed], resampling: Resampling, purpose: &str) -> Opt
 /// The ratio of the largest peaks, where both are of one kind of memory. Its interval is the hull over all pairs of server processes, widened by
 /// what two starts of one server differ by: there are too few of them for a bootstrap.
 fn peak_ratio(runs: &Pair<'_>, setting: &str, context: u32) -> Option<Ratio> {
+    let kind = kind(runs, setting, context)?;
+    if kind == MemoryKind::Pooled {
+        return needed_ratio(runs, setting, context);
+    }
     let of = |name: &&str| (peaks(&runs.a, setting, context, name), peaks(&runs.b, setting, context, name));
     let in_both = |(a, b): &(Vec<f64>, Vec<f64>)| !a.is_empty() && !b.is_empty();
-    let (a, b) = peaks_of(kind(runs, setting, context)?).iter().map(of).find(in_both)?;
+    let (a, b) = peaks_of(kind).iter().map(of).find(in_both)?;
     let least = |peaks: &[f64]| peaks.iter().copied().min_by(f64::total_cmp);
     let most = |peaks: &[f64]| peaks.iter().copied().max_by(f64::total_cmp);
     let (low_a, high_a, low_b, high_b) = (least(&a)?, most(&a)?, least(&b)?, most(&b)?);
@@ -180,6 +185,18 @@ fn peak_ratio(runs: &Pair<'_>, setting: &str, context: u32) -> Option<Ratio> {
         n: a.len().min(b.len()) as u32,
     };
     (low_a > 0.0).then_some(Ratio { a: high_a, b: high_b, ratio })
+}
+
+/// The ratio of what weights and cache need, which does not vary from start to start.
+fn needed_ratio(runs: &Pair<'_>, setting: &str, context: u32) -> Option<Ratio> {
+    let needed = |run: &Run<'_>| {
+        let measured = memory::measure(run, VisitKey { setting, context, replicate: 0 }).ok()?;
+        measured.peak_bytes.filter(|bytes| *bytes > 0).map(|bytes| bytes as f64)
+    };
+    let (a, b) = (needed(&runs.a)?, needed(&runs.b)?);
+    let value = b / a;
+    let ratio = Estimate { value, low: Some(value), high: Some(value), n: 1 };
+    Some(Ratio { a, b, ratio })
 }
 
 /// Peak of each server process (bytes), by one name of measurement.

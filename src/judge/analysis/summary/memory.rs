@@ -13,6 +13,9 @@ pub enum MemoryKind {
     Cards,
     /// Main memory.
     Main,
+    /// Weights and the KV cache of one request at the context length: the server takes a pool for all requests at its start,
+    /// so what it holds says nothing of what a setting needs.
+    Pooled,
 }
 
 impl MemoryKind {
@@ -22,6 +25,7 @@ impl MemoryKind {
             Self::Gpu => "gpu",
             Self::Cards => "cards",
             Self::Main => "main",
+            Self::Pooled => "pooled",
         }
     }
 
@@ -31,7 +35,28 @@ impl MemoryKind {
             Self::Gpu => "GPU memory of the server",
             Self::Cards => "memory in use on its cards, by whomever",
             Self::Main => "main memory",
+            Self::Pooled => {
+                "weights and cache of one request at the context length (the server's pool is larger)"
+            }
         }
+    }
+}
+
+/// The pool of a server that takes the KV caches of all requests at its start.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PoolSummary {
+    /// Its size (bytes).
+    pub bytes: u64,
+    /// Tokens that fit into it.
+    pub tokens: u64,
+    /// What a token takes of it (bytes), K and V and all layers together.
+    pub token_bytes: f64,
+}
+
+impl PoolSummary {
+    /// What a request of this length (tokens) takes of it (bytes).
+    pub(crate) fn at(&self, context: u32) -> u64 {
+        (self.token_bytes * f64::from(context)).round() as u64
     }
 }
 
@@ -40,7 +65,8 @@ impl MemoryKind {
 pub struct MemorySummary {
     /// The objective `memory`: where the server works on a GPU, its peak GPU memory, or what was in use on its cards
     /// where its part is not known; else its peak proportional set size, else its peak resident set size. One kind
-    /// never stands in for another.
+    /// never stands in for another. Of a server with a [pool](Self::pool) it is its weights and what a request of the context
+    /// length takes of the pool.
     pub peak_bytes: Option<u64>,
     /// Which memory `peak_bytes` is of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -62,12 +88,16 @@ pub struct MemorySummary {
     /// Peak GPU memory in use on the server's cards, by whomever.
     #[serde(default)]
     pub peak_vram_device_bytes: Option<u64>,
-    /// KV cache with the states of recurrent layers, as the engine reports it, wherever it is.
+    /// KV cache with the states of recurrent layers, as the engine reports it, wherever it is; of a pool what a request of the
+    /// context length takes.
     pub kv_bytes: Option<u64>,
     /// Compute buffers, as the engine reports them: those in the memory that `peak_bytes` is of.
     pub compute_bytes: Option<u64>,
     /// Model buffers, as the engine reports them: those in the memory that `peak_bytes` is of.
     pub model_bytes: Option<u64>,
+    /// The pool of KV caches that the server took at its start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolSummary>,
     /// Of `kv_bytes`, what is on graphics cards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kv_gpu_bytes: Option<u64>,

@@ -32,7 +32,7 @@ pub use judging::{
 };
 pub use loadtest::{LoadQualityRow, LoadRow, LoadServerRow, LoadSummary, Percentiles};
 pub(crate) use memory::agree;
-pub use memory::{MemoryCheck, MemoryFit, MemoryKind, MemoryPrediction, MemorySummary};
+pub use memory::{MemoryCheck, MemoryFit, MemoryKind, MemoryPrediction, MemorySummary, PoolSummary};
 pub use serving::{
     AcceptanceHalf, DraftFigures, DraftMemory, DraftPositionRate, DraftStretch, LosslessFinding,
     Losslessness, PrefixCacheRow, SpeculationRow, SpeculationTask, SpeculationVerdict,
