@@ -8,22 +8,42 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 /// How long is measured, beside the time to get the memory.
-const LENGTH: Duration = Duration::from_millis(250);
+const LENGTH: Duration = Duration::from_millis(60);
 /// Copies at the least, whatever they take, and at the most.
 const COPIES: std::ops::Range<usize> = 3..64;
-/// Bytes copied by all processors together; more than most caches hold.
-const TOGETHER: usize = 256 << 20;
+/// Bytes copied by all processors together: twice what the last cache holds, within these bounds.
+const TOGETHER: std::ops::RangeInclusive<usize> = (32 << 20)..=(256 << 20);
 /// Bytes copied by one processor.
 const EACH: std::ops::RangeInclusive<usize> = (4 << 20)..=(64 << 20);
 
 /// Bytes a second that all processors together move when they copy, read and written bytes both counted (as STREAM's
-/// Copy does; <https://www.cs.virginia.edu/stream/ref.html>). The median of several copies; takes about 0.3 s.
+/// Copy does; <https://www.cs.virginia.edu/stream/ref.html>). The median of several copies; takes about 0.1 s.
 /// On machines with caches of hundreds of megabytes part of it is the caches' speed. `None` where the memory or the
 /// threads for it are not granted (`ulimit -v`, a container's limits).
 pub fn copy_bytes_per_s() -> Option<f64> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let each = (TOGETHER / threads).clamp(*EACH.start(), *EACH.end());
+    let together = last_cache_bytes().map_or(*TOGETHER.end(), |bytes| bytes.saturating_mul(2));
+    let together = together.clamp(*TOGETHER.start(), *TOGETHER.end());
+    let each = (together / threads).clamp(*EACH.start(), *EACH.end());
     measure(threads, each, LENGTH)
+}
+
+/// Size of the last cache of the first processor (bytes), as Linux tells it (`266240K`).
+fn last_cache_bytes() -> Option<usize> {
+    let size = |index: u32| {
+        let path = format!("/sys/devices/system/cpu/cpu0/cache/index{index}/size");
+        cache_bytes(&std::fs::read_to_string(path).ok()?)
+    };
+    (0..8).filter_map(size).max()
+}
+
+fn cache_bytes(text: &str) -> Option<usize> {
+    let text = text.trim();
+    let (number, unit) = match text.strip_suffix('K') {
+        Some(number) => (number, 1 << 10),
+        None => (text.strip_suffix('M')?, 1 << 20),
+    };
+    number.parse::<usize>().ok()?.checked_mul(unit)
 }
 
 fn measure(threads: usize, each: usize, length: Duration) -> Option<f64> {
@@ -116,6 +136,15 @@ mod tests {
     fn memory_that_is_not_granted_is_no_figure_and_no_end() {
         assert_eq!(measure(2, usize::MAX / 2, Duration::ZERO), None);
         assert_eq!(measure(1, usize::MAX, Duration::ZERO), None);
+    }
+
+    #[test]
+    fn sizes_of_caches_are_read() {
+        assert_eq!(cache_bytes("266240K\n"), Some(260 << 20));
+        assert_eq!(cache_bytes("32M"), Some(32 << 20));
+        for odd in ["", "K", "32", "-1K", "99999999999999999999K"] {
+            assert_eq!(cache_bytes(odd), None, "{odd}");
+        }
     }
 
     #[test]
