@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::earlier::{self, Earlier};
 use crate::judge::analysis::expected::{Expected, expected};
-use crate::judge::analysis::power;
-use crate::judge::report::{about, plain};
+use crate::judge::analysis::{power, verdict_takes};
+use crate::judge::report::plain;
 use crate::measure::runner::Prepared;
 use crate::record::EvidenceUnit;
 use crate::record::journal;
@@ -116,18 +116,11 @@ pub(super) fn text(expected: Option<&ExpectedVerdicts>) -> String {
 
 fn line(cell: &ExpectedVerdict) -> String {
     let ExpectedVerdict { setting, context, unit, needed, planned, busy_s, found } = cell;
-    let unit = unit.name();
-    let takes = match needed {
-        None => "no number of cases is expected to decide it".to_owned(),
-        Some(needed) => {
-            let time =
-                busy_s.map_or(String::new(), |busy_s| format!(", {} of the servers' time", about(busy_s)));
-            let short = if needed > planned { format!("; {planned} are planned") } else { String::new() };
-            format!("about {needed} {unit}{time}{short}")
-        }
-    };
+    let takes = verdict_takes(*unit, *needed, busy_s.filter(|_| needed.is_some()));
+    let short = needed.is_some_and(|needed| needed > *planned);
+    let short = if short { format!("; {planned} are planned") } else { String::new() };
     let found = found.map_or(String::new(), |found| format!(" ({found})"));
-    format!("  {} at {context}: {takes}{found}\n", plain(setting))
+    format!("  {} at {context}: {takes}{short}{found}\n", plain(setting))
 }
 
 #[cfg(test)]
@@ -150,7 +143,7 @@ mod tests {
             line(&cell(Some(40), None, None)),
             "  Q4_1 kv=q8_0 at 512: about 40 texts; 15 are planned\n"
         );
-        assert!(line(&cell(None, Some(1.0), None)).contains("no number of cases"));
+        assert!(line(&cell(None, Some(1.0), None)).contains(": more than 100,000 texts\n"));
         assert_eq!(text(None), "");
     }
 }

@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::cli::Global;
 use crate::console::{self, clean};
 use crate::error::Result;
+use crate::judge::analysis::open_verdict;
 use crate::judge::report::{about, plain};
 use crate::measure::model::Progress;
 use crate::measure::runner::{Eta, Event, Subscriber};
@@ -120,14 +121,9 @@ fn every() -> Duration {
     seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or(EVERY)
 }
 
-/// What a verdict would take, if what comes is like what came.
+/// How far an open cell is, and what its verdict takes yet.
 fn outlook_in_words(outlook: &Outlook) -> String {
-    let Outlook { unit, seen, needed, further_s } = *outlook;
-    let time = further_s.map_or(String::new(), |further| format!(", {} more", about(further)));
-    match needed {
-        Some(needed) => format!("{seen} of about {needed} {} seen{time}", unit.name()),
-        None => format!("{seen} {} seen, and no number of them is expected to decide it", unit.name()),
-    }
+    format!("{} {} seen, {}", outlook.seen, outlook.unit.name(), open_verdict(outlook))
 }
 
 /// How far a run is.
@@ -366,6 +362,9 @@ mod tests {
         assert_eq!(status.open_cells(), ", 1 verdict open, the last in about 40 s");
         status.stopped(&stop("b"), 0);
         assert_eq!(status.open_cells(), "");
-        assert_eq!(outlook_in_words(&outlook), "5 of about 9 texts seen, 40 s more");
+        assert_eq!(
+            outlook_in_words(&outlook),
+            "5 texts seen, about 9 texts would be needed, 40 s more of the servers' time"
+        );
     }
 }

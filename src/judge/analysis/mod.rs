@@ -57,6 +57,7 @@ pub(crate) mod testing;
 
 pub use effective::RULER_LINE;
 pub use frame::trials_parquet;
+pub(crate) use outlook::{takes as verdict_takes, words as open_verdict};
 pub use summarise::{summarise, summarise_with};
 
 /// What tasks call a reply whose tool call stands in the text instead of the calls.

@@ -131,18 +131,27 @@ pub(super) fn busy_s(run: &Run<'_>, setting: &str, context: u32) -> Option<f64> 
     trials.map(|trial| trial.measured(metric::TOTAL_S, Source::Client)).sum()
 }
 
-/// Returns the outlook in words.
-pub(super) fn words(outlook: &Outlook) -> String {
-    let unit = outlook.unit.name();
-    match outlook.needed {
-        None => format!("more than {} {unit} would be needed", thousands(MOST as u64)),
-        Some(needed) => {
-            let time = outlook
-                .further_s
-                .map_or(String::new(), |further| format!(", {} more of the servers' time", about(further)));
-            format!("about {} {unit} would be needed{time}", thousands(u64::from(needed)))
-        }
+/// Returns what the verdict of an open cell takes yet: `about 9 texts would be needed, 40 s more of the servers' time`.
+pub(crate) fn words(outlook: &Outlook) -> String {
+    let Outlook { unit, needed, further_s, .. } = *outlook;
+    format!("{} would be needed{}", units(unit, needed), servers_time(further_s, " more"))
+}
+
+/// Returns what a verdict takes in all: `about 9 texts, 40 s of the servers' time`.
+pub(crate) fn takes(unit: EvidenceUnit, needed: Option<u32>, busy_s: Option<f64>) -> String {
+    format!("{}{}", units(unit, needed), servers_time(busy_s, ""))
+}
+
+fn units(unit: EvidenceUnit, needed: Option<u32>) -> String {
+    let unit = unit.name();
+    match needed {
+        None => format!("more than {} {unit}", thousands(MOST as u64)),
+        Some(needed) => format!("about {} {unit}", thousands(u64::from(needed))),
     }
+}
+
+fn servers_time(seconds: Option<f64>, more: &str) -> String {
+    seconds.map_or(String::new(), |seconds| format!(", {}{more} of the servers' time", about(seconds)))
 }
 
 #[cfg(test)]
@@ -151,6 +160,20 @@ mod tests {
     use crate::judge::stats::{Differences, StudentUnits};
 
     const RULE: Rule = Rule { margin: 0.05, floor: Some(0.0), room: 1.0, level: 0.05, anytime: true };
+
+    #[test]
+    fn what_a_verdict_takes_reads_alike_whoever_says_it() {
+        let outlook =
+            Outlook { unit: EvidenceUnit::Texts, seen: 5, needed: Some(1200), further_s: Some(40.0) };
+        assert_eq!(words(&outlook), "about 1,200 texts would be needed, 40 s more of the servers' time");
+        assert_eq!(
+            takes(EvidenceUnit::Texts, Some(1200), Some(40.0)),
+            "about 1,200 texts, 40 s of the servers' time"
+        );
+        let never = Outlook { unit: EvidenceUnit::Pairs, needed: None, further_s: None, ..outlook };
+        assert_eq!(words(&never), "more than 100,000 pairs would be needed");
+        assert_eq!(takes(EvidenceUnit::Pairs, None, None), "more than 100,000 pairs");
+    }
 
     fn open(evidence: Evidence) -> Open<'static> {
         Open { evidence, rule: &RULE, confidence: 0.95, family: 1.0, credit: 0.0 }

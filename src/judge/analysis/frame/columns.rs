@@ -42,7 +42,7 @@ pub(crate) const CPU_ENERGY: &str = "cpu_energy_j";
 pub(crate) const THROTTLED: &str = "gpu_throttled";
 /// Other processes on the cards.
 pub(crate) const GPU_OTHERS: &str = "gpu_other_processes";
-/// Energy of cards and packages beyond the idle cards (J).
+/// Energy of cards and packages beyond the idle cards (J); requests whose answer was forced have none.
 pub(crate) const ENERGY: &str = "energy_j";
 /// Stolen share of CPU time.
 pub(crate) const STEAL: &str = "steal_ratio";

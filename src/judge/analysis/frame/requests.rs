@@ -27,6 +27,8 @@ pub(super) struct Request {
     /// Length of the prompt (tokens), as the case was made; 0 when nobody made it.
     pub(super) prompt_tokens: u32,
     pub(super) chat: bool,
+    /// Whether its answer is forced: such a request costs what no other does.
+    pub(super) forced: bool,
     pub(super) weight: Option<Weight>,
 }
 
@@ -86,6 +88,7 @@ fn requests<'a>(found: impl Iterator<Item = Found<'a>>, tasks: &dyn Tasks) -> Ve
             cluster: case.map_or(id, |case| &case.cluster).into(),
             prompt_tokens: case.map_or(0, |case| case.prompt_tokens),
             chat: case.is_some_and(|case| matches!(case.prompt, Prompt::Chat { .. })),
+            forced: case.is_some_and(|case| !case.forced.is_empty()),
             weight,
         });
     }

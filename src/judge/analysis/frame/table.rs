@@ -83,11 +83,11 @@ pub(super) fn table(
         flag(COUNTED, rows, |row| request(row).chat && counts(row)),
         figure(JUDGED, rows, judged),
     ];
-    columns.extend(figures(journal, rows));
+    columns.extend(figures(journal, rows, requests));
     DataFrame::new(rows.len(), columns).context(|| "cannot make a table of the trials".into())
 }
 
-fn figures(journal: &Journal, rows: &[Row<'_>]) -> Vec<Column> {
+fn figures(journal: &Journal, rows: &[Row<'_>], requests: &[Request]) -> Vec<Column> {
     let taken = measured(journal);
     let mut columns = Vec::new();
     for of in metric::FIGURES {
@@ -101,7 +101,11 @@ fn figures(journal: &Journal, rows: &[Row<'_>]) -> Vec<Column> {
     }
     if taken.iter().any(|(name, _)| [metric::GPU_ENERGY_J, metric::CPU_ENERGY_J].contains(name)) {
         let idle_w = journal.header.machine.idle_gpu_w.unwrap_or_default();
-        columns.push(figure(ENERGY, rows, |row| net_energy(row.trial, idle_w)));
+        // A forced answer is no reply: like its speed, its energy is in no figure.
+        let free = |row: &&Row<'_>| !requests[row.request as usize].forced;
+        columns.push(figure(ENERGY, rows, |row| {
+            Some(row).filter(free).and_then(|row| net_energy(row.trial, idle_w))
+        }));
         columns.push(figure(QUALITY, rows, |row| row.trial.outcome.score()?.quality));
     }
     columns

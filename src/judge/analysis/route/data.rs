@@ -1,6 +1,6 @@
 //! The cases that routing is judged on: what each setting scored and took.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::features::{Feature, family};
 use super::request::RouteRequest;
@@ -182,6 +182,8 @@ fn fastest<'a>(answers: &Answers<'a>, smart: &str) -> Option<&'a str> {
 fn answers<'a>(run: &Run<'a>) -> Answers<'a> {
     let journal: &'a crate::record::journal::Journal = run.journal;
     let idle_w = journal.header.machine.idle_gpu_w.unwrap_or_default();
+    let forced: HashSet<&str> =
+        journal.cases.iter().filter(|case| !case.forced.is_empty()).map(|case| case.id.as_str()).collect();
     let mut trials: BTreeMap<&'a str, HashMap<&'a str, Vec<Tried>>> = BTreeMap::new();
     for trial in journal.trials.iter().filter(|trial| trial.key.replicate == 0) {
         let void = run.void.contains_key(&(trial.key.setting.as_str(), trial.key.context));
@@ -189,7 +191,8 @@ fn answers<'a>(run: &Run<'a>) -> Answers<'a> {
             continue;
         }
         let case = run.case_of(trial);
-        if let Some(tried) = tried(trial, idle_w).filter(|_| !case.is_empty()) {
+        if let Some(mut tried) = tried(trial, idle_w).filter(|_| !case.is_empty()) {
+            tried.energy_j = tried.energy_j.filter(|_| !forced.contains(case));
             let of_setting = trials.entry(&trial.key.setting).or_default();
             of_setting.entry(case).or_default().push(tried);
         }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Estimate, FrontStatus, KldSummary, MemorySummary, Verdict};
 use crate::record::{Effective, Outlook};
 
-/// Energy of a cell's chat requests (J).
+/// Energy of a cell's chat requests (J), those apart whose answer was forced.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EnergySummary {
     /// Median over requests, prefill included; the objective `energy`.

@@ -1,6 +1,6 @@
 //! What has no figure, and why.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::quality::task_name;
 use crate::judge::analysis::pareto;
@@ -21,6 +21,7 @@ pub(crate) fn not_measured(run: &Run<'_>, summary: &Summary) -> Vec<Absence> {
         }
     }
     absences.extend(absent(run));
+    absences.extend(forced_energy(run));
     absences.extend(unscored(summary));
     absences
 }
@@ -55,6 +56,28 @@ fn words(code: AbsenceCode, reason: &str, trials: u32) -> String {
 /// Whether energy was looked for, found or not.
 fn knows_energy(trial: &Trial) -> bool {
     trial.measurements.iter().any(|m| m.name == metric::CPU_ENERGY_J || m.name == metric::GPU_ENERGY_J)
+}
+
+/// Energy of forced answers: measured, and in no figure.
+fn forced_energy(run: &Run<'_>) -> Option<Absence> {
+    let cases = run.journal.cases.iter().filter(|case| !case.forced.is_empty());
+    let forced: HashSet<&str> = cases.map(|case| case.id.as_str()).collect();
+    let counted = |measured: &Measurement| {
+        measured.value.is_some()
+            && [metric::CPU_ENERGY_J, metric::GPU_ENERGY_J].contains(&measured.name.as_ref())
+    };
+    let kept_apart =
+        |trial: &&Trial| forced.contains(trial.case.as_str()) && trial.measurements.iter().any(counted);
+    let trials = run.journal.trials.iter().filter(kept_apart).count() as u32;
+    let of = |trials| {
+        absence(
+            AbsenceCode::MeasurementAbsent,
+            "energy of a request",
+            Some("the answer was forced"),
+            Some(trials),
+        )
+    };
+    (trials > 0).then(|| of(trials))
 }
 
 /// Measurements that no source of a trial had, by name and reason.
