@@ -55,6 +55,8 @@ pub enum Command {
     Resume(ResumeArgs),
     /// Make the report of a run again, from its journal alone
     Report(ReportArgs),
+    /// Make a static site of runs, without the names of people and machines
+    Publish(PublishArgs),
     /// Manage the runs folder: list, show, trend, export, prune
     History(HistoryArgs),
     /// Say which quants and caches of a model fit into a memory, before anything is downloaded
@@ -290,6 +292,10 @@ pub enum Format {
     Heatmap,
     /// The gates as JUnit XML
     Junit,
+    /// The whole report as one page
+    Html,
+    /// A block of text for model cards and threads, no wider than 80 columns
+    Card,
 }
 
 /// Arguments of `report`.
@@ -310,6 +316,17 @@ pub struct ReportArgs {
     /// A minijinja template to use for the Markdown instead of the built-in one
     #[arg(long, value_name = "FILE")]
     pub template: Option<PathBuf>,
+}
+
+/// Arguments of `publish`.
+#[derive(Debug, Args)]
+pub struct PublishArgs {
+    /// Run folders, unique prefixes of their names, or `latest`
+    #[arg(required = true)]
+    pub runs: Vec<String>,
+    /// Folder of the site; what lies there stays, pages of the same names are replaced
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
 }
 
 /// Arguments of `history`.
@@ -334,6 +351,8 @@ pub enum HistoryAction {
     Trend(SuiteRunsArgs),
     /// Print every endpoint of every run as one table
     Export(ExportArgs),
+    /// Write the course of every endpoint as a page
+    Page(PageArgs),
     /// Delete old runs, after asking
     Prune(PruneArgs),
 }
@@ -358,6 +377,17 @@ pub struct ShowArgs {
     /// Print as JSON on stdout
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `history page`.
+#[derive(Debug, Args)]
+pub struct PageArgs {
+    /// Only runs of this suite
+    #[arg(long, value_name = "NAME")]
+    pub suite: Option<String>,
+    /// The file
+    #[arg(long, value_name = "FILE", default_value = "history.html")]
+    pub to: PathBuf,
 }
 
 /// Forms of an export.
@@ -463,6 +493,9 @@ pub struct CompareArgs {
     /// Price of the second run's machine for an hour, in the same currency
     #[arg(long, value_name = "PRICE", value_parser = quantity::price)]
     pub price_b: Option<f64>,
+    /// Write the comparison as a page into this file, too
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
     /// Print as JSON on stdout
     #[arg(long)]
     pub json: bool,

@@ -17,16 +17,19 @@ mod earlier;
 mod estimate;
 mod expected;
 mod fit;
+mod github;
 mod history;
 mod kld_base;
 mod list;
 mod mistakes;
 mod mock;
 mod night_before;
+mod notify;
 mod output;
 mod pick;
 mod pilot;
 mod progress;
+mod publish;
 mod reference;
 mod report;
 mod route;
@@ -77,6 +80,7 @@ pub fn dispatch(cli: Cli) -> Result<u8> {
         Command::Run(args) => run::run(args, global),
         Command::Resume(args) => run::resume(args, global),
         Command::Report(args) => report::report(args, global),
+        Command::Publish(args) => publish::publish(args, global),
         Command::Fit(args) => fit::fit(args, global),
         Command::Choose(args) => choose::choose(args, global),
         Command::Pick(args) => pick::pick(args, global),

@@ -20,7 +20,10 @@ pub(super) fn report(args: &ReportArgs, global: &Global) -> Result<u8> {
     let format = if args.json { Some(Format::Json) } else { args.format };
     match format {
         Some(format) => {
-            print(&one(&summary, format, template.as_deref())?)?;
+            print(&match format {
+                Format::Html => report::report_page(&summary, &journal)?,
+                format => one(&summary, format, template.as_deref())?,
+            })?;
         }
         None => {
             let out = args.out.clone().unwrap_or(folder);
@@ -29,7 +32,9 @@ pub(super) fn report(args: &ReportArgs, global: &Global) -> Result<u8> {
             }
         }
     }
-    Ok(exit_code(&summary, tell_gates(&summary)))
+    let gates = tell_gates(&summary);
+    super::github::tell(&summary);
+    Ok(exit_code(&summary, gates))
 }
 
 /// Writes the report's files of a run beside its journal.
@@ -96,6 +101,8 @@ fn one(summary: &Summary, format: Format, template: Option<&str>) -> Result<Stri
         Format::Svg => report::FRONT_FILE,
         Format::Heatmap => report::HEATMAP_FILE,
         Format::Junit => report::JUNIT_FILE,
+        Format::Html => report::PAGE_FILE,
+        Format::Card => return report::card(summary),
     };
     let file = report::render_with(summary, template)?.into_iter().find(|(file, _)| file == name);
     let (_, bytes) = file.ok_or_else(|| Error::runtime(format!("the report has no {name}")))?;
@@ -111,6 +118,7 @@ pub(super) fn write(
 ) -> Result<Vec<PathBuf>> {
     std::fs::create_dir_all(folder).context(|| format!("cannot create {}", folder.display()))?;
     let mut written = report::render_with(summary, template)?;
+    written.push((report::PAGE_FILE.into(), report::report_page(summary, journal)?.into_bytes()));
     written.push((report::TRIALS_FILE.into(), analysis::trials_parquet(journal)?));
     files::write_all(folder, &written)
 }

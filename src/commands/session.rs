@@ -7,10 +7,10 @@ use super::chosen::Said;
 use super::output::{look, print, print_json, print_styled};
 use super::progress::Display;
 use super::setup::runtime;
-use super::{chosen, night_before, report};
+use super::{chosen, github, night_before, notify, report};
 use crate::cli::Global;
 use crate::console;
-use crate::error::{EXIT_GATE_FAILED, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, Result};
+use crate::error::{EXIT_GATE_FAILED, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, Error, Result};
 use crate::judge::analysis;
 use crate::measure::runner;
 use crate::measure::runner::{Ending, Eta, Event, Interrupt, Prepared, Runner, Subscriber, Terms};
@@ -46,18 +46,23 @@ impl Session {
         global: &Global,
     ) -> Result<u8> {
         let measured = self.measure(plan, prepared, &mut display, global);
-        let ending = measured.inspect_err(|_| self.show_what_there_is(global))?;
+        let ending = measured.inspect_err(|error| self.show_what_there_is(error, global))?;
         if self.searches() && !self.json {
             return self.conclude(ending, Said::default(), global);
         }
         self.report(plan, ending, global)
     }
 
-    /// A run that ends in an error has a report of what was measured until then.
-    fn show_what_there_is(&self, global: &Global) {
-        let shown = journal::load(&self.folder).and_then(|journal| match journal.trials.is_empty() {
-            true => Ok(()),
-            false => report::remake(&journal, &self.folder, &global.runs_dir),
+    /// A run that ends in an error has a report of what was measured until then, and whoever waits for it is told.
+    fn show_what_there_is(&self, error: &Error, global: &Global) {
+        let problem = crate::error::chain(error);
+        let shown = journal::load(&self.folder).and_then(|journal| {
+            if !journal.trials.is_empty() {
+                report::remake(&journal, &self.folder, &global.runs_dir)?;
+            }
+            let summary = analysis::summarise(&journal)?;
+            notify::tell(self.suite.notify.as_ref(), &summary, Some(&problem));
+            Ok(())
         });
         if let Err(error) = shown {
             tracing::debug!("no report of what was measured: {}", crate::error::chain(&error));
@@ -193,12 +198,15 @@ impl Session {
             return Ok(EXIT_INTERRUPTED);
         }
         let kept = report::tell_gates(&summary) != report::Gates::Failed;
+        github::tell(&summary);
         let selection = Selection::of(&journal.header.suite, &journal.trials);
         let planned: HashSet<&TrialKey> =
             plan.keys().filter(|key| !journal.is_stopped(key) && !selection.skips(key)).collect();
         let done = journal.trials.iter().filter(|trial| planned.contains(&trial.key)).count();
         let planned = planned.len();
         let unloaded = unloaded(plan, &journal);
+        let missing = (done < planned).then(|| format!("{done} of {planned} trials"));
+        notify::tell(self.suite.notify.as_ref(), &summary, missing.as_deref());
         if done < planned || !summary.failures.is_empty() || unloaded > 0 {
             let failed = summary.failures.len();
             let under_load = match unloaded {

@@ -32,6 +32,9 @@ pub struct ModelInfo {
     /// The type that most of its weights have, where `weights` promises another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mostly: Option<Mostly>,
+    /// Values in all of its tensors; runs before it was kept, and files that do not say, have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<u64>,
     /// Its tokenizer, as its file describes it; runs before it was kept, and files that do not say, have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokenizer: Option<Tokenizer>,

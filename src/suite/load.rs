@@ -129,6 +129,7 @@ impl Checker {
             stopping,
             load,
             gates,
+            notify: raw.notify.as_ref().map(|notify| self.notify(notify)).transpose()?,
         };
         if let Some(pack) = pack {
             pack.belong_to(self, &mut suite)?;

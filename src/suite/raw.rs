@@ -8,7 +8,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::scalar::{Budget, Limit, Scalar, Tokens};
-use crate::record::suite::{FlashAttention, GateMetric, Relaunch, Sampling, StoppingRule};
+use crate::record::suite::{FlashAttention, GateMetric, NotifyWhen, Relaunch, Sampling, StoppingRule};
 use crate::record::{Arm, Mode, Objective, Scoring};
 
 pub mod loadtest;
@@ -83,6 +83,9 @@ pub struct RawSuite {
     #[serde(default, rename = "gate")]
     #[schemars(with = "Vec<RawGate>")]
     pub gates: Vec<Spanned<RawGate>>,
+    /// Whom to tell when a run has ended; default: nobody.
+    #[schemars(with = "Option<RawNotify>")]
+    pub notify: Option<Spanned<RawNotify>>,
 }
 
 fn default_seed() -> u64 {
@@ -371,6 +374,29 @@ pub struct RawStopping {
     /// No round is begun that would take the time that servers are up beyond this (s).
     #[schemars(with = "Option<f64>")]
     pub budget_s: Option<Spanned<f64>>,
+}
+
+/// `[notify]`: a command, a webhook, or both.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawNotify {
+    /// `problem` (a gate failed, something got worse since the run before, the run is not whole) or `always`.
+    #[serde(default)]
+    pub when: NotifyWhen,
+    /// Program and arguments; five lines come on its standard input.
+    #[serde(default)]
+    pub command: Vec<String>,
+    /// Name of the environment variable that holds the webhook's address.
+    #[schemars(with = "Option<String>")]
+    pub webhook_env: Option<Spanned<String>>,
+    /// Longest time for either (s).
+    #[serde(default = "default_notify_timeout")]
+    #[schemars(with = "f64")]
+    pub timeout_s: Spanned<f64>,
+}
+
+fn default_notify_timeout() -> Spanned<f64> {
+    unplaced(20.0)
 }
 
 /// `[[gate]]`: at least one of `min`, `max` and `no_worse_than_reference`.

@@ -6,6 +6,7 @@ use super::output::{plain_table, print, print_json};
 use super::{night_before, runs};
 use crate::cli::{ExportFormat, Global, HistoryAction, HistoryArgs};
 use crate::error::Result;
+use crate::files;
 use crate::judge::analysis::history::{LEVEL, Trend, TrendChange, trends};
 use crate::judge::analysis::summary::{GateStatus, Summary};
 use crate::judge::report;
@@ -47,6 +48,11 @@ pub(super) fn history(args: &HistoryArgs, global: &Global) -> Result<u8> {
                 ExportFormat::Csv => print(&String::from_utf8_lossy(&report::trends_csv(&trends))),
                 ExportFormat::Json => print_json(&Trends { schema_version: 1, level: LEVEL, trends }),
             }
+        }
+        Some(HistoryAction::Page(page)) => {
+            let trends = trends(&summaries(page.suite.as_deref(), &global.runs_dir)?);
+            files::write(&page.to, report::history_page(&trends)?.as_bytes())?;
+            print(&format!("{}\n", page.to.display()))
         }
         Some(HistoryAction::Prune(args)) => prune::prune(args, global),
     }

@@ -5,7 +5,7 @@ use super::kld::Comparison;
 use super::measured::Measured;
 use super::quality::Level;
 use super::run::Run;
-use super::summary::CellSummary;
+use super::summary::{CellSummary, WeightsSummary};
 use super::{declared, energy, memory, speed};
 use crate::error::Result;
 use crate::record::journal::LaunchRecord;
@@ -56,6 +56,16 @@ fn on_the_prefill_path(trial: &Trial) -> bool {
     listed || reply.forced.iter().any(|forced| !forced.path.is_decode())
 }
 
+/// The file of the setting's weights, as the run knows it.
+fn weights(run: &Run<'_>, label: &str) -> Option<WeightsSummary> {
+    let setting = run.suite.settings.iter().find(|setting| setting.label == label)?;
+    let mut models = run.journal.header.models.iter();
+    let file = models.find(|file| file.name == setting.model && file.weights == setting.weights)?;
+    let bits = file.parameters.filter(|values| *values > 0);
+    let bits = bits.map(|values| file.bytes as f64 * 8.0 / values as f64);
+    (file.bytes > 0).then_some(WeightsSummary { bytes: file.bytes, bits })
+}
+
 /// The cell as the servers describe it, without figures.
 fn blank(run: &Run<'_>, setting: &str, context: u32) -> CellSummary {
     let mut launches = run.launches(setting, context);
@@ -67,6 +77,7 @@ fn blank(run: &Run<'_>, setting: &str, context: u32) -> CellSummary {
         planned: run.planned(context),
         command: first.and_then(LaunchRecord::command),
         effective: ready.map(|launch| launch.effective.clone()),
+        weights: weights(run, setting),
         ..CellSummary::unmeasured(setting, context)
     }
 }

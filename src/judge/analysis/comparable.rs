@@ -284,6 +284,7 @@ fn a_context_beyond_the_trained_one_is_named_before_the_pick() {
         kv_unknown: None,
         trained: Some(TrainedContext { tokens, scaled: None }),
         mostly: None,
+        parameters: None,
         tokenizer: None,
     };
     play.journal.header.models = vec![model(512)];

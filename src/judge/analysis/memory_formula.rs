@@ -406,6 +406,7 @@ mod tests {
             kv_unknown: None,
             trained: None,
             mostly: None,
+            parameters: None,
             tokenizer: None,
         }
     }

@@ -7,8 +7,8 @@ use super::csv::{Field, with_interval};
 use super::filters::{self, Figure};
 use super::text;
 use crate::judge::analysis::summary::{CellSummary, Estimate, FrontStatus, MemoryKind};
-use crate::record::Direction;
 use crate::record::metric::{self, Over, Unit};
+use crate::record::{Direction, Effective};
 
 /// A figure of a cell.
 #[derive(Clone, Copy)]
@@ -57,6 +57,8 @@ enum Format {
     Words(fn(&CellSummary) -> String),
     /// A peak of memory, whose kind the head says where all cells have the same.
     Peak,
+    /// A time: in the unit of the head, or each with its own where there is none.
+    Time,
 }
 
 /// How much of a figure the terminal has room for.
@@ -77,6 +79,42 @@ const COLUMNS: &[Column] = &[
     whole("unscored", "", |cell| Some(cell.unscored.into())),
     whole("failed", "", |cell| Some(cell.failed.into())),
     whole("truncated", "", |cell| Some(cell.truncated.into())),
+    text("verdict", |cell| text::verdict(cell.verdict).to_owned()).shown(
+        "verdict",
+        "",
+        Format::Words(verdict),
+        Terminal::Value,
+    ),
+    whole("file", "bytes", |cell| cell.weights.map(|weights| weights.bytes)).shown(
+        "file",
+        "GiB",
+        Format::Figure(filters::GIB),
+        Terminal::Nothing,
+    ),
+    number("bits_per_weight", "", |cell| cell.weights?.bits).shown(
+        "bits a weight",
+        "",
+        Format::Figure(filters::RATE),
+        Terminal::Nothing,
+    ),
+    text("kv_types", |cell| cell.effective.as_ref().map(kv_types).unwrap_or_default()).shown(
+        "KV",
+        "",
+        Format::Words(|cell| cell.effective.as_ref().map(kv_types).unwrap_or_default()),
+        Terminal::Nothing,
+    ),
+    whole("peak", "bytes", |cell| cell.memory.peak_bytes)
+        .shown("memory", "", Format::Peak, Terminal::Value)
+        .better(Direction::Down),
+    estimate("prefill", "tps", |cell| cell.prefill_tps)
+        .shown("prefill", "tokens/s", Format::Figure(filters::RATE), Terminal::Nothing)
+        .better(Direction::Up),
+    estimate("decode", "tps", |cell| cell.decode_tps)
+        .shown("decode", "tokens/s", Format::Figure(filters::RATE), Terminal::Value)
+        .better(Direction::Up),
+    estimate("ttft", "s", |cell| cell.ttft_s)
+        .shown("TTFT", "ms", Format::Time, Terminal::Value)
+        .better(Direction::Down),
     counted("quality", |cell| cell.quality)
         .shown("quality", "", Format::Noted(filters::SCORE, text::broke), Terminal::Value)
         .better(Direction::Up),
@@ -88,12 +126,6 @@ const COLUMNS: &[Column] = &[
     ),
     number("mde", "", |cell| cell.mde),
     number("p_holm", "", |cell| cell.p_holm),
-    text("verdict", |cell| text::verdict(cell.verdict).to_owned()).shown(
-        "verdict",
-        "",
-        Format::Words(verdict),
-        Terminal::Value,
-    ),
     estimate("kld_mean", "nat", |cell| cell.kld.as_ref().map(|kld| kld.mean))
         .shown("KLD", "nat", Format::Figure(filters::NAT), Terminal::Value)
         .better(Direction::Down),
@@ -104,23 +136,11 @@ const COLUMNS: &[Column] = &[
     number("top1_agreement", "", |cell| cell.kld.as_ref().map(|kld| kld.top1_agreement)),
     number("perplexity", "", |cell| cell.kld.as_ref().map(|kld| kld.perplexity)),
     number("kld_unlisted", "", |cell| cell.kld.as_ref().and_then(|kld| kld.unlisted)),
-    estimate("ttft", "s", |cell| cell.ttft_s)
-        .shown("TTFT", "", Format::Figure(filters::SECONDS), Terminal::Value)
-        .better(Direction::Down),
-    estimate("prefill", "tps", |cell| cell.prefill_tps)
-        .shown("prefill", "tokens/s", Format::Figure(filters::RATE), Terminal::Nothing)
-        .better(Direction::Up),
-    estimate("decode", "tps", |cell| cell.decode_tps)
-        .shown("decode", "tokens/s", Format::Figure(filters::RATE), Terminal::Value)
-        .better(Direction::Up),
     number("engine_decode", "tps", |cell| cell.engine_decode_tps.map(|rate| rate.value)),
     number("itl_p50", "s", |cell| cell.itl_p50_s),
     number("itl_p95", "s", |cell| cell.itl_p95_s),
     number("itl_max", "s", |cell| cell.itl_max_s),
     number("draft_acceptance", "", |cell| cell.draft_acceptance),
-    whole("peak", "bytes", |cell| cell.memory.peak_bytes)
-        .shown("memory", "", Format::Peak, Terminal::Value)
-        .better(Direction::Down),
     whole("peak_rss", "bytes", |cell| cell.memory.peak_rss_bytes),
     whole("peak_pss", "bytes", |cell| cell.memory.peak_pss_bytes),
     whole("peak_anon", "bytes", |cell| cell.memory.peak_anon_bytes),
@@ -152,6 +172,9 @@ const COLUMNS: &[Column] = &[
     estimate("energy_ratio", "", |cell| cell.energy_ratio),
     text("peak_kind", |cell| cell.memory.peak_kind.map_or("", MemoryKind::name).to_owned()),
 ];
+
+/// Columns that tables with room have whatever is known.
+const ALWAYS: &[&str] = &["verdict", "quality", "difference", "decode", "peak", "front"];
 
 /// Returns every column of these cells: those of [`COLUMNS`], and behind them the declared figures that a cell has.
 pub(super) fn of(cells: &[CellSummary]) -> Vec<Column> {
@@ -194,6 +217,15 @@ const fn written(unit: Unit) -> (Figure, &'static str) {
         Unit::Joules => (filters::RATE, "J"),
         Unit::Share => (filters::SHARE, ""),
         Unit::Count => (filters::RATE, ""),
+    }
+}
+
+/// Types of the cache as the server says, K and V apart where they differ; empty where it does not say.
+fn kv_types(effective: &Effective) -> String {
+    match (effective.k.as_deref(), effective.v.as_deref()) {
+        (Some(k), Some(v)) if k == v => k.to_owned(),
+        (Some(k), Some(v)) => format!("{k}/{v}"),
+        (one, other) => one.or(other).unwrap_or_default().to_owned(),
     }
 }
 
@@ -285,6 +317,14 @@ impl Column {
         }
     }
 
+    /// Whether it has something for a cell.
+    fn says_something(&self, cell: &CellSummary) -> bool {
+        match self.take {
+            Take::Text(take) => !take(cell).is_empty(),
+            _ => self.number(cell).is_some(),
+        }
+    }
+
     /// Whether it says something in words.
     pub(super) const fn is_words(&self) -> bool {
         matches!(self.take, Take::Text(_))
@@ -300,6 +340,10 @@ pub(super) struct Shape {
     all: Vec<Column>,
     /// Which memory the peaks are of.
     memory: &'static str,
+    /// Whether peaks are in GiB, not in MiB.
+    in_gib: bool,
+    /// Names of the columns that a cell has something for.
+    filled: Vec<&'static str>,
     /// Numbers come first, words behind them; with values that have no room for their intervals.
     is_narrow: bool,
 }
@@ -307,7 +351,15 @@ pub(super) struct Shape {
 impl Shape {
     /// A table with intervals and units in its heads.
     pub(super) fn wide(cells: &[CellSummary]) -> Self {
-        Self { all: of(cells), memory: text::memory_head(cells.iter()), is_narrow: false }
+        Self::over(of(cells), cells)
+    }
+
+    fn over(all: Vec<Column>, cells: &[CellSummary]) -> Self {
+        let has = |column: &&Column| cells.iter().any(|cell| column.says_something(cell));
+        let filled = all.iter().filter(has).map(|column| column.name).collect();
+        let largest = cells.iter().filter_map(|cell| cell.memory.peak_bytes).max();
+        let in_gib = largest.is_some_and(|bytes| bytes >= 4 << 30);
+        Self { all, memory: text::memory_head(cells.iter()), in_gib, filled, is_narrow: false }
     }
 
     /// A table for a terminal.
@@ -319,7 +371,12 @@ impl Shape {
     pub(super) fn columns(&self) -> Vec<&Column> {
         let shown = |column: &&Column| {
             let in_terminal = |shown: &Shown| shown.terminal != Terminal::Nothing;
-            column.shown.as_ref().is_some_and(|shown| !self.is_narrow || in_terminal(shown))
+            let has_room = |shown: &Shown| match self.is_narrow {
+                true => in_terminal(shown),
+                // What nothing is known of takes no room; the report says elsewhere why.
+                false => ALWAYS.contains(&column.name) || self.filled.contains(&column.name),
+            };
+            column.shown.as_ref().is_some_and(has_room)
         };
         let mut columns: Vec<&Column> = self.all.iter().filter(shown).collect();
         if self.is_narrow {
@@ -333,8 +390,20 @@ impl Shape {
         let Some(shown) = &column.shown else {
             return Head { name: column.name, unit: "", better: None, is_words: column.is_words() };
         };
-        let name = if matches!(shown.format, Format::Peak) { self.memory } else { shown.head };
-        Head { name, unit: shown.unit, better: shown.better, is_words: column.is_words() }
+        let (name, unit) = match shown.format {
+            Format::Peak => (self.memory, if self.in_gib { "GiB" } else { "MiB" }),
+            _ => (shown.head, shown.unit),
+        };
+        Head { name, unit, better: shown.better, is_words: column.is_words() }
+    }
+
+    /// How peaks are written.
+    const fn of_peaks(&self) -> Figure {
+        match (self.is_narrow, self.in_gib) {
+            (true, _) => filters::BYTES,
+            (false, true) => filters::GIB,
+            (false, false) => filters::MIB,
+        }
     }
 
     /// Returns a cell's value.
@@ -348,7 +417,9 @@ impl Shape {
             Format::Figure(figure) => (Some(figure), String::new()),
             Format::Noted(figure, note) => (Some(figure), note(cell)),
             Format::Words(words) => (None, words(cell)),
-            Format::Peak => (Some(filters::BYTES), text::peak_kind(cell, self.memory)),
+            Format::Peak => (Some(self.of_peaks()), text::peak_kind(cell, self.memory)),
+            Format::Time if self.is_narrow => (Some(filters::SECONDS), String::new()),
+            Format::Time => (Some(filters::MILLISECONDS), String::new()),
         };
         ColumnValue { number, figure, words }
     }
@@ -412,9 +483,9 @@ mod tests {
         assert_eq!(ttft.csv_names(), ["ttft_s", "ttft_low_s", "ttft_high_s"]);
         let cells = [cell];
         let (wide, narrow) = (Shape::wide(&cells), Shape::narrow(&cells));
-        let head = Head { name: "TTFT", unit: "", better: Some(Direction::Down), is_words: false };
+        let head = Head { name: "TTFT", unit: "ms", better: Some(Direction::Down), is_words: false };
         assert_eq!(wide.head(ttft), head);
-        assert_eq!(wide.value(ttft, &cells[0]).plain(), "500 ms [250 ms, 750 ms]");
+        assert_eq!(wide.value(ttft, &cells[0]).plain(), "500 [250, 750]", "one unit a column");
         assert_eq!(narrow.value(ttft, &cells[0]).plain(), "500 ms");
         let words: Vec<&str> = narrow.columns().iter().rev().take(2).map(|column| column.name).collect();
         assert_eq!(words, ["front", "verdict"], "words stand behind the numbers");
@@ -449,15 +520,26 @@ mod tests {
         cell.figures =
             [("reply_bytes", reply), ("replies", replies)].map(|(n, of)| (n.to_owned(), of)).into();
         let cells = [cell];
-        let wide = Shape { all: with_declared(&cells, FIGURES), ..Shape::wide(&cells) };
-        let narrow = Shape { is_narrow: true, all: wide.all.clone(), ..Shape::wide(&cells) };
+        let wide = Shape::over(with_declared(&cells, FIGURES), &cells);
+        let narrow = Shape { is_narrow: true, ..Shape::over(wide.all.clone(), &cells) };
         let [.., reply, replies] = wide.all.as_slice() else { panic!() };
         assert_eq!(reply.csv_names(), ["reply_bytes", "reply_low_bytes", "reply_high_bytes", "reply_n"]);
         assert_eq!((reply.csv_fields(&cells[0]).len(), replies.csv_names()), (4, vec!["replies".to_owned()]));
         assert_eq!((wide.head(reply).name, wide.head(reply).better), ("reply", Some(Direction::Down)));
         assert_eq!(wide.value(reply, &cells[0]).plain(), "2.00 KiB [1.00 KiB, 4.00 KiB]");
         assert_eq!(narrow.value(reply, &cells[0]).plain(), "2.00 KiB");
-        assert_eq!(wide.columns().len(), narrow.columns().len() + 2, "prefill and replies need room");
+        let names = |shape: &Shape| shape.columns().iter().map(|column| column.name).collect::<Vec<_>>();
+        let always = ["verdict", "peak", "decode", "quality", "difference", "front"];
+        assert_eq!(
+            names(&wide),
+            [&always[..], &["reply", "replies"]].concat(),
+            "what nobody has takes no room"
+        );
+        assert!(
+            names(&narrow).contains(&"reply") && !names(&narrow).contains(&"replies"),
+            "{:?}",
+            names(&narrow)
+        );
         assert_eq!(with_declared(&[testing::cell("q8_0", 512)], FIGURES).len(), COLUMNS.len());
     }
 }

@@ -3,6 +3,9 @@
 /// The report itself.
 pub const REPORT_FILE: &str = "report.md";
 
+/// The report as one self-contained page; made from the summary and the journal.
+pub const PAGE_FILE: &str = "report.html";
+
 /// File name of the picture that the Markdown report shows.
 pub const FRONT_FILE: &str = "front.svg";
 

@@ -44,6 +44,16 @@ pub(super) const MARKDOWN: Markup = Markup {
     ours: str::to_owned,
 };
 
+/// HTML: text of elements and of attributes in double quotes.
+pub(super) const HTML: Markup = Markup {
+    name: "kneepoint-html",
+    text: text::xml,
+    whole: text::xml_whole,
+    code: |name| format!("<code>{}</code>", text::xml(name)),
+    fenced: |code, _| format!("<pre>{}</pre>", text::xml(code)),
+    ours: text::xml_whole,
+};
+
 /// Gives an environment the filters, and escapes for the format whatever comes out of none of them.
 pub(super) fn install(environment: &mut Environment<'_>, markup: &'static Markup) {
     environment.set_auto_escape_callback(|_| AutoEscape::Custom(markup.name.into()));
@@ -65,6 +75,7 @@ pub(super) fn install(environment: &mut Environment<'_>, markup: &'static Markup
     for figure in FIGURES {
         environment.add_filter(figure.name, move |value: Value| ours(&figure.of(taken(&value))));
     }
+    environment.add_filter("solid", |value: Value| safe(value.to_string().replace(' ', "\u{a0}")));
     environment.add_filter("figure", move |value: Value, name: String| {
         let figure = FIGURES.iter().find(|figure| figure.name == name);
         let figure = figure.ok_or_else(|| minijinja::Error::new(ErrorKind::UnknownFilter, name))?;
@@ -115,6 +126,13 @@ pub(super) const POINTS: Figure = Figure::new("points", text::signed_points);
 pub(super) const RATE: Figure = Figure::new("rate", text::significant);
 /// A score (0..1).
 pub(super) const SCORE: Figure = Figure::new("score", text::score);
+/// A size in GiB, for a head that says so.
+pub(super) const GIB: Figure = Figure::new("gib", |bytes| text::significant(bytes / f64::from(1 << 30)));
+/// A size in MiB, for a head that says so.
+pub(super) const MIB: Figure = Figure::new("mib", |bytes| text::significant(bytes / f64::from(1 << 20)));
+/// A time in milliseconds, for a head that says so.
+pub(super) const MILLISECONDS: Figure =
+    Figure::new("milliseconds", |seconds| text::significant(seconds * 1000.0));
 /// A time in seconds, or milliseconds.
 pub(super) const SECONDS: Figure = Figure::new("seconds", text::seconds);
 
@@ -132,7 +150,10 @@ pub(super) const IN_NAT: Figure = Figure::new("in_nat", |change| format!("{} nat
 /// Every figure that templates write.
 const FIGURES: &[Figure] = &[
     BYTES,
+    GIB,
     LEAD,
+    MIB,
+    MILLISECONDS,
     NAT,
     POINTS,
     RATE,

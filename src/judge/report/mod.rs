@@ -4,6 +4,7 @@
 use crate::error::Result;
 use crate::judge::analysis::summary::{Estimate, Summary};
 
+mod card;
 mod columns;
 mod compare;
 mod csv;
@@ -11,6 +12,7 @@ mod effective;
 mod exports;
 mod files;
 mod filters;
+mod html;
 mod junit;
 mod markdown;
 mod pick;
@@ -20,9 +22,13 @@ mod terminal;
 mod text;
 mod view;
 
+pub use card::card;
 pub use compare::comparison;
 pub use exports::{cells_csv, effective_csv, json, load_csv, schema, tasks_csv, trends_csv};
-pub use files::{CELLS_FILE, FRONT_FILE, HEATMAP_FILE, JUNIT_FILE, REPORT_FILE, SUMMARY_FILE, TRIALS_FILE};
+pub use files::{
+    CELLS_FILE, FRONT_FILE, HEATMAP_FILE, JUNIT_FILE, PAGE_FILE, REPORT_FILE, SUMMARY_FILE, TRIALS_FILE,
+};
+pub use html::{SiteRun, history_page, page_of, report_page, site_page};
 pub use junit::junit;
 pub use markdown::render_markdown;
 pub use pick::pick;

@@ -216,12 +216,20 @@ pub(crate) fn fenced(text: &str, language: &str) -> String {
 
 /// Text for XML.
 pub(crate) fn xml(text: &str) -> String {
-    plain(text)
-        .replace('&', "&amp;")
+    xml_escaped(&plain(text))
+}
+
+fn xml_escaped(line: &str) -> String {
+    line.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
         .replace('"', "&quot;")
         .replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}")
+}
+
+/// As [`xml`], however long; for our own sentences.
+pub(crate) fn xml_whole(text: &str) -> String {
+    xml_escaped(&plain_whole(text))
 }
 
 /// A difference of bytes, such as `−6.00 MiB`.

@@ -259,7 +259,7 @@ fn parse_base(base_url: &str) -> Result<Url> {
     Ok(url)
 }
 
-fn build(url: &Url) -> reqwest::Result<reqwest::Client> {
+pub(super) fn build(url: &Url) -> reqwest::Result<reqwest::Client> {
     // reqwest wants a provider even where no TLS is spoken; a second installation is refused, harmlessly.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = reqwest::Client::builder()

@@ -25,6 +25,7 @@ mod refusals;
 pub mod reply;
 pub mod sse;
 pub mod timeline;
+mod webhook;
 pub mod wire;
 mod writer;
 
@@ -35,5 +36,6 @@ pub use exchange::{Exchange, Failure, Limits};
 pub use forced::ForcedExchange;
 pub use key::ApiKey;
 pub(crate) use refusals::is_unsupported;
+pub use webhook::post_once;
 pub use wire::conversation::Conversation;
 pub use wire::format::WireFormat;

@@ -162,6 +162,14 @@ pub fn mostly(path: &Path, label: &str) -> Option<Mostly> {
     Contents::of_parts(&parts).is_rather(label)
 }
 
+/// Values in all tensors of a file or folder on this machine; `None` where they cannot be told.
+pub fn parameters(path: &Path) -> Option<u64> {
+    if path.is_dir() {
+        return of_folder(path).ok()?.contents.values;
+    }
+    Contents::of_parts(&headers(path).ok()?).values
+}
+
 fn of_headers(name: &str, parts: &[(Header, u64)]) -> Result<Offered, String> {
     for (number, (header, size)) in (1..).zip(parts) {
         let end = header.tensors.end();

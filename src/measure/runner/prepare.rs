@@ -66,6 +66,7 @@ pub async fn prepare(suite: &Suite, store: &Store<'_>) -> Result<Prepared> {
             // Not to know is no reason not to run it.
             trained: model::trained_context(&file.path).ok().flatten(),
             mostly: model::mostly(&file.path, quant),
+            parameters: model::parameters(&file.path),
             tokenizer: model::tokenizer(&file.path),
         });
         witnesses.push(file.witness.called(format!("the file of {name} {quant}")));

@@ -11,6 +11,8 @@ use crate::record::filter::Filter;
 pub(crate) const ROUNDS: RangeInclusive<u32> = 1..=100;
 /// Non-inferiority margin (points of the 0..1 scale).
 pub(crate) const MARGIN: RangeInclusive<f64> = 0.0..=0.5;
+/// Longest time to tell somebody how a run ended (s).
+pub(crate) const NOTIFY_S: RangeInclusive<f64> = 0.1..=3600.0;
 /// Confidence of intervals.
 pub(crate) const CONFIDENCE: RangeInclusive<f64> = 0.5..=0.999;
 /// Bootstrap draws.

@@ -2,6 +2,7 @@
 
 pub(crate) mod bounds;
 mod judging;
+mod notify;
 mod packed;
 mod parts;
 mod resolved;
@@ -9,6 +10,7 @@ mod serving;
 mod setting;
 
 pub use judging::{Gate, GateMetric, Stopping, StoppingRule};
+pub use notify::{Notify, NotifyWhen};
 pub use packed::PackedReference;
 pub use parts::{EngineSpec, ModelSpec, QuantFile, Relaunch, Sampling, TaskSpec, TextSource, Window};
 pub use resolved::Suite;

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::judging::{Gate, Stopping};
+use super::notify::Notify;
 use super::packed::PackedReference;
 use super::parts::{EngineSpec, ModelSpec, Sampling, TaskSpec};
 use super::serving::LoadSpec;
@@ -55,6 +56,9 @@ pub struct Suite {
     /// Limits that a run must keep.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<Gate>,
+    /// Whom to tell when it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify: Option<Notify>,
 }
 
 impl Suite {
@@ -98,10 +102,10 @@ impl Suite {
     }
 
     /// Hash of everything that makes trials comparable: the whole resolved suite but its description and what
-    /// only judges them (gates, limits of the goodput).
+    /// only judges them (gates, limits of the goodput) or tells of them.
     pub fn fingerprint(&self) -> String {
         let load = self.load.clone().map(|load| LoadSpec { limits: None, ..load });
-        let bare = Self { description: String::new(), gates: Vec::new(), load, ..self.clone() };
+        let bare = Self { description: String::new(), gates: Vec::new(), notify: None, load, ..self.clone() };
         short_hash(&serde_json::to_vec(&bare).unwrap_or_default())
     }
 }

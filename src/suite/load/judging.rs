@@ -3,12 +3,14 @@
 use toml::Spanned;
 
 use super::super::checker::Checker;
-use super::super::raw::{RawGate, RawStopping};
+use super::super::raw::{RawGate, RawNotify, RawStopping};
 use super::super::scalar::Limit;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::record::Objective;
 use crate::record::filter::Filter;
-use crate::record::suite::{Gate, GateMetric, Setting, Stopping, StoppingRule, Suite, TaskSpec, bounds};
+use crate::record::suite::{
+    Gate, GateMetric, Notify, Setting, Stopping, StoppingRule, Suite, TaskSpec, bounds,
+};
 
 /// What a setting can be the best in.
 const GOALS: &[Objective] = &[Objective::Decode, Objective::Ttft, Objective::Memory, Objective::Energy];
@@ -73,6 +75,31 @@ impl Checker {
         };
         let message = format!("the rule `best` needs {what}");
         Err(self.error(raw.span(), message, "this table").hint("rule = \"racing\" does without"))
+    }
+
+    /// Whom to tell: somebody at least, and no secret in the suite itself.
+    pub(super) fn notify(&self, raw: &Spanned<RawNotify>) -> Result<Notify> {
+        let notify = raw.get_ref();
+        if notify.command.is_empty() && notify.webhook_env.is_none() {
+            return Err(self
+                .error(raw.span(), "[notify] tells nobody", "this table")
+                .hint("give it command = [\"PROGRAM\", ..], or webhook_env = \"NAME\" of a variable with the address"));
+        }
+        if let Some(name) = &notify.webhook_env {
+            let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            if name.get_ref().is_empty() || !name.get_ref().chars().all(plain) {
+                // Not shown: it may be the address itself.
+                return Err(Error::usage("notify.webhook_env is not the name of an environment variable")
+                    .hint("name the variable that holds the address: addresses of webhooks are secrets"));
+            }
+        }
+        let timeout_s = self.inside(&notify.timeout_s, &bounds::NOTIFY_S, "notify.timeout_s")?;
+        Ok(Notify {
+            when: notify.when,
+            command: notify.command.clone(),
+            webhook_env: notify.webhook_env.as_ref().map(|name| name.get_ref().clone()),
+            timeout_s,
+        })
     }
 
     pub(super) fn gate(

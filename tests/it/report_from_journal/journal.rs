@@ -163,6 +163,7 @@ fn model(weights: &str, derived: bool) -> ModelInfo {
         kv_unknown: None,
         trained: None,
         mostly: None,
+        parameters: None,
         tokenizer: None,
     }
 }
@@ -240,6 +241,7 @@ fn suite() -> Suite {
         stopping: None,
         load: None,
         gates: Vec::new(),
+        notify: None,
     }
 }
 

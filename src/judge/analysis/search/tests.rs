@@ -58,6 +58,7 @@ fn model(weights: &str, bytes: u64) -> crate::record::ModelInfo {
         kv: None,
         trained: None,
         mostly: None,
+        parameters: None,
         tokenizer: None,
     }
 }

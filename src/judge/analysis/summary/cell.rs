@@ -25,6 +25,16 @@ pub struct EnergySummary {
     pub idle_w: Option<f64>,
 }
 
+/// The weights that a setting serves.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct WeightsSummary {
+    /// Size of the file (bytes).
+    pub bytes: u64,
+    /// Bits for each of the model's values; `None` where nobody counted these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bits: Option<f64>,
+}
+
 /// Speed of a cell on prompts of about one length (medians).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SpeedRow {
@@ -123,6 +133,9 @@ pub struct CellSummary {
     pub itl_max_s: Option<f64>,
     /// Accepted share of drafted tokens (0..1); `None` without speculation.
     pub draft_acceptance: Option<f64>,
+    /// The weights, where their file is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<WeightsSummary>,
     /// Peak memory.
     pub memory: MemorySummary,
     /// Energy, where this machine measures it.
@@ -175,6 +188,7 @@ impl CellSummary {
             itl_p95_s: None,
             itl_max_s: None,
             draft_acceptance: None,
+            weights: None,
             memory: MemorySummary::default(),
             energy: None,
             figures: BTreeMap::new(),

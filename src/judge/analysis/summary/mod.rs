@@ -20,7 +20,7 @@ mod warning;
 mod worded;
 
 pub use absence::{Absence, AbsenceCode};
-pub use cell::{CellSummary, EnergySummary, SpeedRow};
+pub use cell::{CellSummary, EnergySummary, SpeedRow, WeightsSummary};
 pub use distributions::{
     AcceptanceRow, DivergenceExample, DivergenceRow, DivergenceVerdict, FigureRow, KldBand, KldSummary,
     SurvivalPoint,

@@ -139,6 +139,7 @@ mod tests {
             kv_unknown: None,
             trained: None,
             mostly,
+            parameters: None,
             tokenizer: None,
         };
         summary.models = vec![model(None), model(Some(mostly))];

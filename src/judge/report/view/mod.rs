@@ -12,11 +12,13 @@ use crate::judge::analysis::summary::{
     CellSummary, ConversationRow, EffectiveLength, KldBand, PrefixCacheRow, Summary,
 };
 
+mod answer;
 mod drafts;
 mod grid;
 mod memory;
 mod tasks;
 
+pub(super) use answer::{Answer, answers};
 use drafts::DraftPositions;
 pub(super) use memory::CheckRow;
 use memory::MemoryRow;
@@ -30,6 +32,7 @@ const LISTED_FAILURES: usize = 50;
 pub(super) struct View<'a> {
     summary: &'a Summary,
     suite: &'a str,
+    answers: Vec<Answer<'a>>,
     /// Names of the pictures that the run has.
     figure: Option<&'static str>,
     heatmap: Option<&'static str>,
@@ -83,6 +86,7 @@ impl<'a> View<'a> {
         Self {
             summary,
             suite: &summary.suite,
+            answers: answers(summary),
             figure: front(summary).is_some().then_some(FRONT_FILE),
             heatmap: heatmap(summary).is_some().then_some(HEATMAP_FILE),
             load_curve: load_curve(summary).is_some().then_some(LOAD_FILE),

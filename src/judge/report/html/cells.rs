@@ -1,0 +1,226 @@
+//! What stands behind a cell: its tasks beside the reference's, its kinds of error, where in the text it fails, and replies
+//! that differ from the reference's.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+
+use super::body::escaped;
+use crate::judge::analysis::summary::{CellSummary, DepthRow, Summary, TaskRow};
+use crate::record::journal::Journal;
+use crate::record::{Arm, Case, Outcome, Prompt, Trial};
+
+/// Replies that are shown of a cell.
+const SHOWN: usize = 6;
+/// Characters of a reply that are shown, and of either end of a prompt.
+const REPLY_CHARS: usize = 900;
+const PROMPT_CHARS: usize = 220;
+
+/// The part of the page about a cell.
+#[derive(Serialize)]
+pub(super) struct CellPart<'a> {
+    id: usize,
+    cell: &'a CellSummary,
+    is_reference: bool,
+    tasks: Vec<TaskPart<'a>>,
+    depths: Vec<&'a DepthRow>,
+    replies: Vec<ReplyPart>,
+    /// Replies of the cell that differ from the reference's, all in all.
+    differing: usize,
+}
+
+/// A task of a cell beside the reference's.
+#[derive(Serialize)]
+pub(super) struct TaskPart<'a> {
+    row: &'a TaskRow,
+    reference: Option<&'a TaskRow>,
+}
+
+/// A reply beside the reference's to the same case. Texts are escaped already.
+#[derive(Serialize)]
+pub(super) struct ReplyPart {
+    task: String,
+    prompt: String,
+    /// What both begin with.
+    shared: String,
+    /// What each goes on with; empty where it ended.
+    reference: String,
+    setting: String,
+    reference_outcome: String,
+    setting_outcome: String,
+}
+
+type Key<'a> = (&'a str, Option<Arm>, u32, u32);
+
+/// Returns the parts of all cells, in their order.
+pub(super) fn parts<'a>(summary: &'a Summary, journal: &'a Journal) -> Vec<CellPart<'a>> {
+    let cases: HashMap<&str, &Case> = journal.cases.iter().map(|case| (case.id.as_str(), case)).collect();
+    let of = |setting: &str| -> HashMap<Key<'a>, &'a Trial> {
+        let trials =
+            journal.trials.iter().filter(|trial| trial.key.setting == setting && trial.key.replicate == 0);
+        trials.map(|trial| (key(trial), trial)).collect()
+    };
+    let reference = of(&summary.reference);
+    let part = |(id, cell): (usize, &'a CellSummary)| {
+        let is_reference = cell.setting == summary.reference;
+        let own = of(&cell.setting);
+        let (replies, differing) = match is_reference {
+            true => (Vec::new(), 0),
+            false => replies(cell.context, &own, &reference, &cases),
+        };
+        CellPart {
+            id,
+            cell,
+            is_reference,
+            tasks: tasks(summary, cell),
+            depths: summary
+                .depths
+                .iter()
+                .filter(|row| (row.setting.as_str(), row.context) == (cell.setting.as_str(), cell.context))
+                .collect(),
+            replies,
+            differing,
+        }
+    };
+    summary.cells.iter().enumerate().map(part).collect()
+}
+
+fn key(trial: &Trial) -> Key<'_> {
+    (&trial.key.task, trial.key.arm, trial.key.context, trial.key.index)
+}
+
+fn tasks<'a>(summary: &'a Summary, cell: &CellSummary) -> Vec<TaskPart<'a>> {
+    let of = |setting: &str| {
+        let rows = summary.tasks.iter().filter(move |row| row.context == cell.context);
+        rows.filter(|row| row.setting == setting).collect::<Vec<_>>()
+    };
+    let reference = of(&summary.reference);
+    let twin = |row: &TaskRow| {
+        let alike = |other: &&&TaskRow| (&other.task, other.arm) == (&row.task, row.arm);
+        reference.iter().find(alike).copied()
+    };
+    of(&cell.setting).into_iter().map(|row| TaskPart { row, reference: twin(row) }).collect()
+}
+
+/// Replies that differ, those whose score differs first; and how many there are.
+fn replies(
+    context: u32,
+    own: &HashMap<Key<'_>, &Trial>,
+    reference: &HashMap<Key<'_>, &Trial>,
+    cases: &HashMap<&str, &Case>,
+) -> (Vec<ReplyPart>, usize) {
+    let mut pairs: Vec<(&Trial, &Trial)> = own
+        .iter()
+        .filter(|(key, _)| key.2 == context)
+        .filter_map(|(key, trial)| Some((*trial, *reference.get(key)?)))
+        .filter(|(own, theirs)| own.case == theirs.case && differ(own, theirs))
+        .collect();
+    pairs.sort_by_key(|(own, theirs)| {
+        let lost = match (own.outcome.judged(), theirs.outcome.judged()) {
+            (Some(own), Some(theirs)) if own < theirs => 0,
+            (Some(own), Some(theirs)) if own > theirs => 1,
+            _ => 2,
+        };
+        (lost, &own.key.task, own.key.index)
+    });
+    let count = pairs.len();
+    let shown = pairs.into_iter().take(SHOWN);
+    let part = |(own, theirs): (&Trial, &Trial)| {
+        let case = cases.get(own.case.as_str()).copied();
+        let (shared, setting, reference) = parted(&said(own), &said(theirs));
+        ReplyPart {
+            task: own
+                .key
+                .arm
+                .map_or(own.key.task.clone(), |arm| format!("{} ({})", own.key.task, arm.name())),
+            prompt: case.map(prompt).unwrap_or_default(),
+            shared: escaped(&shared),
+            reference: escaped(&reference),
+            setting: escaped(&setting),
+            reference_outcome: outcome(&theirs.outcome),
+            setting_outcome: outcome(&own.outcome),
+        }
+    };
+    (shown.map(part).collect(), count)
+}
+
+fn differ(own: &Trial, theirs: &Trial) -> bool {
+    let text = |trial: &Trial| trial.reply.as_ref().map(|_| said(trial));
+    match (text(own), text(theirs)) {
+        (Some(own), Some(theirs)) => own != theirs && !(own.is_empty() && theirs.is_empty()),
+        _ => false,
+    }
+}
+
+/// What a reply says, its calls as they were made.
+fn said(trial: &Trial) -> String {
+    let Some(reply) = &trial.reply else { return String::new() };
+    let mut said = reply.text().into_owned();
+    for call in &reply.tool_calls {
+        if !said.is_empty() {
+            said.push('\n');
+        }
+        said.push_str(&format!("{}({})", call.name, call.arguments));
+    }
+    said
+}
+
+/// What two texts begin with, and what each goes on with, each cut to what is shown.
+fn parted(own: &str, theirs: &str) -> (String, String, String) {
+    let same = own.chars().zip(theirs.chars()).take_while(|(a, b)| a == b).count();
+    let shared: String = own.chars().take(same).collect();
+    let from = same.saturating_sub(REPLY_CHARS / 2);
+    let shared: String = match from {
+        0 => shared,
+        _ => format!("… {}", shared.chars().skip(from).collect::<String>()),
+    };
+    let rest = |text: &str| cut(&text.chars().skip(same).collect::<String>());
+    (shared, rest(own), rest(theirs))
+}
+
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(REPLY_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// The two ends of a prompt.
+fn prompt(case: &Case) -> String {
+    let Prompt::Chat { messages, .. } = &case.prompt else { return String::new() };
+    let whole: Vec<&str> = messages.iter().map(|message| message.content.as_str()).collect();
+    let whole = whole.join("\n");
+    let count = whole.chars().count();
+    if count <= 2 * PROMPT_CHARS {
+        return escaped(&whole);
+    }
+    let head: String = whole.chars().take(PROMPT_CHARS).collect();
+    let tail: String = whole.chars().skip(count - PROMPT_CHARS).collect();
+    escaped(&format!("{head}\n… ({} characters) …\n{tail}", count - 2 * PROMPT_CHARS))
+}
+
+fn outcome(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Scored(score) => {
+            let quality = score.quality.map_or("–".to_owned(), |quality| format!("{quality:.2}"));
+            score.label.as_ref().map_or(quality.clone(), |label| format!("{quality}: {label}"))
+        }
+        Outcome::Unscored { reason } => reason.clone(),
+        Outcome::Failed { error, .. } => error.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_part_at_their_first_differing_character() {
+        let (shared, own, theirs) = parted("größer als 7", "größer als 9!");
+        assert_eq!((shared.as_str(), own.as_str(), theirs.as_str()), ("größer als ", "7", "9!"));
+        let long = "a".repeat(5000);
+        let (shared, own, theirs) = parted(&format!("{long}x{long}"), &long);
+        assert!(shared.starts_with("… a") && shared.len() < REPLY_CHARS, "{}", shared.len());
+        assert!(own.starts_with('x') && own.ends_with('…') && theirs.is_empty());
+    }
+}

@@ -1,0 +1,212 @@
+//! Pages in a real browser: Debian's Chromium, driven through its WebDriver. They need the packages `chromium` and
+//! `chromium-driver`, so they run when asked for: `.ci/run` does.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::common::{MOCK_SUITE, MockBench};
+use kneepoint::measure::engine::supervise::free_port;
+
+const KNEEPOINT: &str = env!("CARGO_BIN_EXE_kneepoint");
+
+/// A browser without a window, and the driver that it ends with.
+struct Browser {
+    driver: Child,
+    port: u16,
+    session: String,
+    _profile: tempfile::TempDir,
+}
+
+impl Browser {
+    fn open(width: u32, dark: bool) -> Self {
+        let port = free_port().unwrap();
+        let mut driver = Command::new("chromedriver")
+            .arg(format!("--port={port}"))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("chromedriver is needed: Debian's packages `chromium` and `chromium-driver` have it");
+        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+        let is_up = |line: &std::io::Result<String>| {
+            line.as_ref().is_ok_and(|line| line.contains("started successfully"))
+        };
+        assert!(lines.any(|line| is_up(&line)), "the driver ended");
+        let profile = tempfile::tempdir().unwrap();
+        let mut browser = Self { driver, port, session: String::new(), _profile: profile };
+        let scheme = if dark { 0 } else { 1 };
+        let mut arguments: Vec<String> = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        arguments.push(format!("--window-size={width},1400"));
+        arguments.push(format!("--blink-settings=preferredColorScheme={scheme}"));
+        arguments.push(format!("--user-data-dir={}", browser._profile.path().display()));
+        let wanted = json!({ "capabilities": { "alwaysMatch": {
+            "browserName": "chrome", "goog:chromeOptions": { "args": arguments }, "goog:loggingPrefs": { "browser": "ALL" } } } });
+        let made = browser.ask("POST", "/session", &wanted);
+        browser.session =
+            made["sessionId"].as_str().unwrap_or_else(|| panic!("no session: {made}")).to_owned();
+        browser
+    }
+
+    fn ask(&self, method: &str, path: &str, body: &Value) -> Value {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let body = if method == "POST" { body.to_string() } else { String::new() };
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).unwrap();
+        let (_, body) = reply.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{reply}"));
+        let value: Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {reply}"));
+        assert!(value["value"]["error"].is_null(), "{path}: {value}");
+        value["value"].clone()
+    }
+
+    fn of_session(&self, path: &str, body: &Value) -> Value {
+        self.ask("POST", &format!("/session/{}{path}", self.session), body)
+    }
+
+    fn go(&self, page: &Path) {
+        self.of_session("/url", &json!({ "url": format!("file://{}", page.display()) }));
+    }
+
+    fn run(&self, script: &str) -> Value {
+        self.of_session("/execute/sync", &json!({ "script": script, "args": [] }))
+    }
+
+    /// What the browser complained of: a script that broke, or something that the policy forbade.
+    fn complaints(&self) -> Vec<Value> {
+        let log = self.of_session("/se/log", &json!({ "type": "browser" }));
+        log.as_array().unwrap().iter().filter(|entry| entry["level"] == "SEVERE").cloned().collect()
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        if !self.session.is_empty() && !std::thread::panicking() {
+            self.ask("DELETE", &format!("/session/{}", self.session), &Value::Null);
+        }
+        let _ = self.driver.kill();
+        let _ = self.driver.wait();
+    }
+}
+
+fn page_of(run: &Path, out: &Path) -> std::path::PathBuf {
+    let made = Command::new(KNEEPOINT)
+        .args(["report", run.to_str().unwrap(), "--out", out.to_str().unwrap()])
+        .output()
+        .unwrap();
+    assert!(out.join("report.html").exists(), "{}", String::from_utf8_lossy(&made.stderr));
+    out.join("report.html")
+}
+
+#[test]
+#[ignore = "needs chromium and chromium-driver; .ci/run runs it"]
+fn a_published_report_sorts_draws_and_opens() {
+    let out = tempfile::tempdir().unwrap();
+    let published = Path::new(env!("CARGO_MANIFEST_DIR")).join("reports/quickstart");
+    let page = page_of(&published, out.path());
+    let browser = Browser::open(1200, false);
+    browser.go(&page);
+    assert_eq!(browser.run("return document.title"), "quickstart");
+    // The plot: a point a setting, other axes on demand, dominated ones hidden.
+    let points = "return document.querySelectorAll('#plot .point').length";
+    assert_eq!(browser.run(points), 6);
+    let axis = "return document.querySelector('#plot svg').getAttribute('aria-label')";
+    assert!(browser.run(axis).as_str().unwrap().starts_with("quality"));
+    browser.run("const y = document.getElementById('y'); y.value = [...y.options].find((o) => o.text.startsWith('KLD')).value; y.dispatchEvent(new Event('change'))");
+    assert!(browser.run(axis).as_str().unwrap().starts_with("KLD (nat)"));
+    browser.run("document.getElementById('hide').click()");
+    assert!(browser.run(points).as_u64().unwrap() <= 6);
+    // The pick of a context and a goal leads to its cell.
+    browser.run(
+        "const g = document.getElementById('goal'); g.value = 'memory'; g.dispatchEvent(new Event('change'))",
+    );
+    assert!(
+        browser.run("return document.getElementById('picked').textContent").as_str().unwrap().contains("MiB")
+    );
+    browser.run("document.querySelector('#picked a').click()");
+    assert_eq!(browser.run("return document.querySelector(location.hash).open"), true);
+    // A table sorts by a column, up and down, and says so.
+    browser.run("window.t = document.querySelectorAll('.report table')[0]; window.h = [...t.tHead.rows[0].cells].findIndex((c) => c.textContent.startsWith('decode')); t.tHead.rows[0].cells[h].querySelector('button').click()");
+    let column = "return [...t.tBodies[0].rows].map((row) => parseFloat(row.cells[h].textContent))";
+    let up: Vec<f64> = serde_json::from_value(browser.run(column)).unwrap();
+    assert!(up.len() == 6 && up.is_sorted(), "{up:?}");
+    browser.run("t.tHead.rows[0].cells[h].querySelector('button').click()");
+    let down: Vec<f64> = serde_json::from_value(browser.run(column)).unwrap();
+    assert!(down.iter().rev().is_sorted(), "{down:?}");
+    assert_eq!(browser.run("return t.tHead.rows[0].cells[h].getAttribute('aria-sort')"), "descending");
+    // A setting's name leads to what stands behind it.
+    assert!(
+        browser
+            .run("return document.querySelectorAll('.report td a[href^=\"#cell-\"]').length")
+            .as_u64()
+            .unwrap()
+            >= 12
+    );
+    assert_eq!(browser.run("return performance.getEntriesByType('resource').filter((e) => !e.name.startsWith('data:')).length"), 0);
+    assert_eq!(browser.complaints(), Vec::<Value>::new());
+}
+
+#[test]
+#[ignore = "needs chromium and chromium-driver; .ci/run runs it"]
+fn a_page_fits_a_phone_in_the_dark() {
+    let out = tempfile::tempdir().unwrap();
+    let page = page_of(&Path::new(env!("CARGO_MANIFEST_DIR")).join("reports/quickstart"), out.path());
+    let browser = Browser::open(390, true);
+    browser.go(&page);
+    let overflow =
+        browser.run("return document.documentElement.scrollWidth - document.documentElement.clientWidth");
+    assert!(overflow.as_i64().unwrap() <= 0, "the page is wider than the phone by {overflow}");
+    let dark = browser.run("return getComputedStyle(document.body).backgroundColor");
+    assert_eq!(dark, "rgb(20, 24, 28)");
+    // Text of the plot is as large as it says: 12 px is 12 px.
+    let scale = browser.run("const s = document.querySelector('#plot svg'); return s.getBoundingClientRect().width / s.viewBox.baseVal.width");
+    assert!(scale.as_f64().unwrap() * 12.0 >= 9.0, "{scale}");
+    assert_eq!(browser.complaints(), Vec::<Value>::new());
+}
+
+#[test]
+#[ignore = "needs chromium and chromium-driver; .ci/run runs it"]
+fn hostile_replies_and_names_run_nothing() {
+    let hostile = "<img/src=x/onerror=document.title='pwned'><script>document.title='pwned'</script>";
+    let bench = MockBench::new(&format!("--reply {hostile}"));
+    let suite = bench.dir.path().join("suite.toml");
+    let text = std::fs::read_to_string(&suite).unwrap();
+    assert!(text.contains("name = ") && !MOCK_SUITE.is_empty());
+    let described = text.replacen("name = ", &format!("description = '''{hostile}'''\nname = "), 1);
+    std::fs::write(&suite, described).unwrap();
+    bench.command(&["run", "suite.toml", "--json"]).output().unwrap();
+    let out = tempfile::tempdir().unwrap();
+    let page = page_of(&bench.run_folder(), out.path());
+    let written = std::fs::read_to_string(&page).unwrap();
+    assert!(written.contains("onerror=document.title"), "the reply is shown, as text");
+    let browser = Browser::open(1200, false);
+    browser.go(&page);
+    browser.run("document.querySelectorAll('details').forEach((part) => { part.open = true; })");
+    std::thread::sleep(Duration::from_millis(300));
+    assert_ne!(browser.run("return document.title"), "pwned");
+    assert_eq!(
+        browser.run("return document.querySelectorAll('main img:not([src^=\"data:\"]), main script').length"),
+        0
+    );
+    assert_eq!(browser.run("return performance.getEntriesByType('resource').filter((e) => !e.name.startsWith('data:')).length"), 0);
+    assert_eq!(browser.complaints(), Vec::<Value>::new());
+}
