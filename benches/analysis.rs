@@ -166,6 +166,7 @@ fn journal(size: Size) -> Result<Journal> {
         models: Vec::new(),
         files: Vec::new(),
         filters: Vec::new(),
+        choice_notes: None,
     };
     let mut journal = Journal::new(header);
     let suite = journal.header.suite.clone();

@@ -4,14 +4,15 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::error::Result;
-use crate::judge::analysis::pick;
 use crate::judge::analysis::pick::{Goal, MinQuality, Pick, PickRequest};
+use crate::judge::analysis::{pick, search};
 use crate::judge::report;
-use crate::judge::report::plain;
+use crate::judge::report::{about, plain};
 use crate::judge::serving::ServeForm;
 use crate::measure::engine;
-use crate::record::journal::Journal;
-use crate::record::{Decision, Objective};
+use crate::record::filter::Filter;
+use crate::record::journal::{Header, Journal};
+use crate::record::{Decision, Objective, plan};
 
 /// Version of the JSON form of [`Choice`].
 const SCHEMA_VERSION: u32 = 1;
@@ -27,6 +28,11 @@ pub(in crate::commands) struct Choice {
     pub shown: bool,
     /// The answer, as `pick` gives it.
     pub pick: Pick,
+    /// Settings on which nothing is decided yet, products of what may still be shown apart: one of them may turn out better.
+    pub open: Vec<String>,
+    /// Time that these would keep servers busy (s), if one more visit decides each; `None` where nothing is open, or nothing
+    /// was timed.
+    pub open_s: Option<f64>,
     /// What was not shown to be no worse, and why it was given up on.
     pub given_up: Vec<GivenUp>,
     /// What to know of the choice of candidates and questions.
@@ -48,7 +54,7 @@ pub(in crate::commands) struct GivenUp {
 ///
 /// # Errors
 /// When nothing can be picked, not even the reference.
-pub(in crate::commands) fn of(journal: &Journal, complete: bool, notes: Vec<String>) -> Result<Choice> {
+pub(in crate::commands) fn of(journal: &Journal, complete: bool) -> Result<Choice> {
     let request = request(journal);
     let strict = pick::pick(journal, &request, &engine::to_serve);
     // Without any setting that is shown, the reference itself is refused nothing; only a run that was cut off has none.
@@ -71,7 +77,17 @@ pub(in crate::commands) fn of(journal: &Journal, complete: bool, notes: Vec<Stri
         because: decision.because.clone(),
     });
     let given_up = given_up.collect();
-    Ok(Choice { schema_version: SCHEMA_VERSION, complete, shown, given_up, pick, notes })
+    let (open, open_s) = if complete { (Vec::new(), None) } else { still_open(journal)? };
+    let notes = journal.header.choice_notes.clone().unwrap_or_default();
+    Ok(Choice { schema_version: SCHEMA_VERSION, complete, shown, open, open_s, given_up, pick, notes })
+}
+
+/// What the search would go on with, and how long that may take (s).
+fn still_open(journal: &Journal) -> Result<(Vec<String>, Option<f64>)> {
+    let Header { suite, filters, .. } = &journal.header;
+    let step = search::next(journal, &plan::plan(suite, &Filter::parse(filters)?)?)?;
+    let time = step.expected_s.filter(|_| !step.open.is_empty());
+    Ok((step.open, time))
 }
 
 fn request(journal: &Journal) -> PickRequest {
@@ -92,21 +108,25 @@ fn request(journal: &Journal) -> PickRequest {
     }
 }
 
-/// What is said beside the answer, and how.
-pub(super) struct Said {
-    /// What to know of the choice of candidates and questions.
-    pub(super) notes: Vec<String>,
-    /// Forms of the command to serve with.
-    pub(super) forms: Vec<ServeForm>,
-}
-
-impl Default for Said {
-    fn default() -> Self {
-        Self { notes: Vec::new(), forms: vec![ServeForm::Shell] }
-    }
-}
-
 impl Choice {
+    /// How sure an answer is that came before the end, and what may still change it.
+    fn so_far(&self) -> String {
+        let standing = match (self.shown, self.pick.setting == self.pick.reference) {
+            (true, true) => "It is the reference itself: no other setting is shown to keep the quality yet.",
+            (true, false) => "It is shown to keep the quality.",
+            (false, _) => "That it keeps the quality is not shown yet.",
+        };
+        if self.open.is_empty() {
+            return standing.to_owned();
+        }
+        let names: Vec<String> = self.open.iter().map(|label| format!("`{}`", plain(label))).collect();
+        let time = self.open_s.map_or(String::new(), |seconds| format!(", about {}", about(seconds)));
+        format!(
+            "{standing} Open still: {}{time}. How often the draws pick it, below, says nothing of those.",
+            names.join(", ")
+        )
+    }
+
     /// The answer in words.
     ///
     /// # Errors
@@ -114,7 +134,10 @@ impl Choice {
     pub(in crate::commands) fn text(&self, forms: &[ServeForm]) -> Result<String> {
         let mut text = String::new();
         if !self.complete {
-            text.push_str("**The search is not over: this is the best so far.**\n\n");
+            text.push_str(&format!(
+                "**The search is not over: this is the best so far.** {}\n\n",
+                self.so_far()
+            ));
         } else if !self.shown {
             text.push_str(
                 "**No setting is shown to keep the quality: this one only looks as if it did.**\n\n",

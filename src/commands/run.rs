@@ -29,8 +29,15 @@ pub(super) fn run(args: &RunArgs, global: &Global) -> Result<u8> {
     let text = std::fs::read_to_string(&args.suite).context(|| "cannot copy the suite".into())?;
     let sets = args.overrides().into_iter();
     let values = sets.map(|set| set.split_once('=').map_or(String::new(), value_as_toml)).collect();
-    let start =
-        Start { suite, text, values, repeat: words_of(args), filters: args.filters.clone(), json: args.json };
+    let start = Start {
+        suite,
+        text,
+        values,
+        repeat: words_of(args),
+        filters: args.filters.clone(),
+        choice_notes: None,
+        json: args.json,
+    };
     let display = Display::new(global);
     let (session, prepared) = start.begin(&display, global)?;
     // A running server gave its setting another name.
@@ -48,6 +55,8 @@ pub(super) struct Start {
     /// The words of the command that repeats it.
     pub(super) repeat: Vec<String>,
     pub(super) filters: Vec<String>,
+    /// What `choose` has to say of its candidates and questions.
+    pub(super) choice_notes: Option<Vec<String>>,
     pub(super) json: bool,
 }
 
@@ -57,7 +66,7 @@ impl Start {
     /// # Errors
     /// When something that the suite needs cannot be had, or the folder cannot be written.
     pub(super) fn begin(self, display: &Display, global: &Global) -> Result<(Session, Prepared)> {
-        let Self { mut suite, text, values, repeat, filters, json } = self;
+        let Self { mut suite, text, values, repeat, filters, choice_notes, json } = self;
         let taken = reference::taken(&mut suite, &filters)?;
         let new = runs::prepare(&global.runs_dir, &suite)?;
         let prepared = prepare(&suite, display)?;
@@ -76,6 +85,7 @@ impl Start {
         }
         let repeat = repeat_command(&repeat, &secrets);
         let header = header_of((repeat, filters), &written, &secrets, &prepared, new.name())?;
+        let header = Header { choice_notes: secrets.masked(&choice_notes)?, ..header };
         write_suites(&text, &written, &secrets, new.hidden())?;
         let (folder, writer) = new.begin(&header, taken.as_ref())?;
         let journal = match taken {
@@ -256,6 +266,7 @@ fn header_of(
         models,
         files,
         filters,
+        choice_notes: None,
     })
 }
 

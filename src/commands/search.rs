@@ -92,7 +92,7 @@ fn ended(decision: &Decision) -> String {
 
 fn coming(step: &Step, next: &NextVisit) -> String {
     let again = if next.replicate > 0 { " a second time, for the noise" } else { "" };
-    let open = match step.open {
+    let open = match step.open.len() {
         0 => "what fits together is tried now".to_owned(),
         1 => "1 setting is open".to_owned(),
         more => format!("{more} settings are open"),

@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use super::chosen::Said;
 use super::output::{look, print, print_json, print_styled};
 use super::progress::Display;
 use super::setup::runtime;
@@ -12,6 +11,7 @@ use crate::cli::Global;
 use crate::console;
 use crate::error::{EXIT_GATE_FAILED, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, Error, Result};
 use crate::judge::analysis;
+use crate::judge::serving::ServeForm;
 use crate::measure::runner;
 use crate::measure::runner::{Ending, Eta, Event, Interrupt, Prepared, Runner, Subscriber, Terms};
 use crate::record::journal::loadtest::{LoadtestServer, LoadtestStep, LoadtestTrial};
@@ -47,8 +47,9 @@ impl Session {
     ) -> Result<u8> {
         let measured = self.measure(plan, prepared, &mut display, global);
         let ending = measured.inspect_err(|error| self.show_what_there_is(error, global))?;
-        if self.searches() && !self.json {
-            return self.conclude(ending, Said::default(), global);
+        let chosen = self.journal.header.choice_notes.is_some();
+        if self.searches() && (chosen || !self.json) {
+            return self.conclude(ending, &[ServeForm::Shell], global);
         }
         self.report(plan, ending, global)
     }
@@ -151,13 +152,12 @@ impl Session {
     }
 
     /// Reports, and answers.
-    pub(super) fn conclude(&self, ending: Ending, said: Said, global: &Global) -> Result<u8> {
+    pub(super) fn conclude(&self, ending: Ending, forms: &[ServeForm], global: &Global) -> Result<u8> {
         let journal = journal::load(&self.folder)?;
         report::remake(&journal, &self.folder, &global.runs_dir)?;
         let complete = ending == Ending::Complete && !is_cut_short(&journal);
-        let answered = chosen::of(&journal, complete, said.notes).and_then(|choice| {
-            if self.json { print_json(&choice) } else { print(&choice.text(&said.forms)?) }
-        });
+        let answered = chosen::of(&journal, complete)
+            .and_then(|choice| if self.json { print_json(&choice) } else { print(&choice.text(forms)?) });
         if ending == Ending::Interrupted {
             // One that was stopped before its reference was done has no answer yet.
             let so_far = if answered.is_ok() { "" } else { ": nothing can be said yet" };

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::common::{KNEEPOINT, tiny_gguf};
@@ -21,43 +24,70 @@ fn stderr(out: &Output) -> String {
     String::from_utf8(out.stderr.clone()).unwrap()
 }
 
-/// The whole way on the real server: one command, no file, a verdict, and a run that the other commands read.
+/// Starts a search and interrupts it as by Ctrl-C, once a setting beside the reference has begun to answer.
+fn interrupted(mut command: Command, folder: &Path, setting: &str) -> Output {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let of_setting = format!("{{\"trial\":{{\"key\":{{\"setting\":\"{setting}\"");
+    let has_begun = || {
+        let runs = std::fs::read_dir(folder.join("runs")).into_iter().flatten().flatten();
+        let journals = runs.filter_map(|run| std::fs::read_to_string(run.path().join("journal.jsonl")).ok());
+        journals.into_iter().any(|text| text.contains(&of_setting))
+    };
+    while !has_begun() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+/// The whole way on the real server: one command, no file, an answer at any time, a verdict, and a run that the other commands read.
 #[test]
 fn a_model_alone_leads_to_a_setting_with_a_verdict() {
+    const NOT_ASKED: &str = "coherence/state_ledger is not asked";
     let folder = tempfile::tempdir().unwrap();
     let model = ["smollm2-135m-instruct", "--context", "512", "--kv", "q8_0", "--objective", "memory"];
-    let out =
-        choose(folder.path(), &model).args(["--budget", "1h", "--keep", "90%", "--json"]).output().unwrap();
-    assert!(out.status.success(), "{}", stderr(&out));
-    let choice: Value = serde_json::from_str(&stdout(&out)).unwrap();
+    let mut command = choose(folder.path(), &model);
+    command.args(["--budget", "1h", "--keep", "90%", "--json"]);
+    let out = interrupted(command, folder.path(), "Q4_1 kv=q8_0");
     let said = stderr(&out);
+    assert_eq!(out.status.code(), Some(130), "{said}");
+    assert!(said.contains(NOT_ASKED), "what the model cannot do is named: {said}");
+    assert!(said.contains("`kneepoint resume"), "{said}");
+    let choice: Value = serde_json::from_str(&stdout(&out)).unwrap();
+    assert_eq!(choice["complete"], false, "{choice}");
+    assert_eq!(choice["pick"]["setting"], "Q4_1 kv=f16", "the best so far is the reference: {choice}");
+    assert_eq!(choice["open"], serde_json::json!(["Q4_1 kv=q8_0"]), "{choice}");
+    assert!(choice["open_s"].as_f64().unwrap() > 0.0, "{choice}");
+    let notes = choice["notes"].clone();
+    assert!(notes.to_string().contains(NOT_ASKED), "{notes}");
+
+    // It goes on where it stopped, and forgets nothing that it had said.
+    let kneepoint = |args: &[&str]| {
+        let out = Command::new(KNEEPOINT).args(args).current_dir(folder.path()).output().unwrap();
+        assert!(out.status.success(), "{args:?}: {}", stderr(&out));
+        (stdout(&out), stderr(&out))
+    };
+    let (text, said) = kneepoint(&["resume", "--json"]);
+    let choice: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(choice["notes"], notes);
+    assert_eq!(choice["open"], serde_json::json!([]), "{choice}");
     assert_eq!(choice["complete"], true, "{said}");
     assert_eq!(choice["shown"], true, "{said}");
     let pick = &choice["pick"];
     assert_eq!(pick["setting"], "Q4_1 kv=q8_0", "{said}");
     assert!(pick["serve_command"].as_str().unwrap().contains("-ctk q8_0 -ctv q8_0"));
     assert!(said.contains("Q4_1 kv=q8_0 ends: no worse"), "{said}");
-    assert!(
-        said.contains("coherence/state_ledger is not asked"),
-        "what the model cannot do is named: {said}"
-    );
     // An ordinary run with an ordinary suite.
     let run = std::fs::read_dir(folder.path().join("runs")).unwrap().next().unwrap().unwrap().path();
     for name in ["suite.toml", "report.md", "journal.jsonl", "trials.parquet"] {
         assert!(run.join(name).exists(), "{name}");
     }
-    let kneepoint = |args: &[&str]| {
-        let out = Command::new(KNEEPOINT).args(args).current_dir(folder.path()).output().unwrap();
-        assert!(out.status.success(), "{args:?}: {}", stderr(&out));
-        stdout(&out)
-    };
     kneepoint(&["validate", run.join("suite.toml").to_str().unwrap()]);
-    assert!(
-        kneepoint(&["pick", "latest", "--context", "512", "--objective", "memory"])
-            .contains("# `Q4_1 kv=q8_0`")
-    );
-    let again = kneepoint(&["resume"]);
+    let (picked, _) = kneepoint(&["pick", "latest", "--context", "512", "--objective", "memory"]);
+    assert!(picked.contains("# `Q4_1 kv=q8_0`"), "{picked}");
+    let (again, _) = kneepoint(&["resume"]);
     assert!(again.contains("# `Q4_1 kv=q8_0`") && !again.contains("not finished"), "{again}");
+    assert!(again.contains("## How it was chosen") && again.contains(NOT_ASKED), "{again}");
 }
 
 #[test]

@@ -2,7 +2,6 @@
 //! tries the questions, and a search ([`search`](crate::judge::analysis::search)) visits one setting after the other until the best
 //! is shown. What it leaves is an ordinary run with an ordinary suite.
 
-use super::chosen::Said;
 use super::fit;
 use super::output::print;
 use super::progress::Display;
@@ -69,14 +68,20 @@ pub(super) fn choose(args: &ChooseArgs, global: &Global) -> Result<u8> {
     let text = text.write();
     let suite = parsed(&text)?;
     let plan = plan::plan(&suite, &Filter::parse(&[])?)?;
-    let start =
-        Start { suite, text, values: Vec::new(), repeat: words(), filters: Vec::new(), json: args.json };
+    let notes = candidates.notes.into_iter().chain(found.notes).collect();
+    let start = Start {
+        suite,
+        text,
+        values: Vec::new(),
+        repeat: words(),
+        filters: Vec::new(),
+        choice_notes: Some(notes),
+        json: args.json,
+    };
     let (mut session, prepared) = start.begin(&display, global)?;
     let mut display = display;
     let ending = session.measure(&plan, &prepared, &mut display, global)?;
-    let notes = candidates.notes.into_iter().chain(found.notes).collect();
-    let forms = ServeForms::all_of(&args.serve);
-    session.conclude(ending, Said { notes, forms }, global)
+    session.conclude(ending, &ServeForms::all_of(&args.serve), global)
 }
 
 fn checked(args: &ChooseArgs) -> Result<()> {

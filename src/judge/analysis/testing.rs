@@ -167,6 +167,7 @@ pub(crate) fn header(suite: Suite) -> Header {
         models: Vec::new(),
         files: Vec::new(),
         filters: Vec::new(),
+        choice_notes: None,
     }
 }
 

@@ -44,6 +44,8 @@ impl Rules {
         count("models", header.models.len())?;
         header.models.iter().try_for_each(model)?;
         count("filters", header.filters.len())?;
+        count("notes on the choice", header.choice_notes.as_ref().map_or(0, Vec::len))?;
+        texts("a note on the choice", header.choice_notes.iter().flatten().map(String::as_str))?;
         let planned = Planned::new(&header.suite, &header.filters).map_err(|error| error.to_string())?;
         let (contexts, rounds) = (header.suite.contexts.clone(), header.suite.rounds);
         Ok(Self { planned, contexts, rounds, cases: HashMap::new() })

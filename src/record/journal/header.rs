@@ -41,4 +41,7 @@ pub struct Header {
     /// Filters that the run was started with; part of the plan.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub filters: Vec<String>,
+    /// What `choose` has to say of its candidates and questions, if it began the run: what was left out, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub choice_notes: Option<Vec<String>>,
 }

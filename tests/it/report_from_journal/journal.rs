@@ -117,6 +117,7 @@ pub(crate) fn journal() -> Journal {
         repeat: "kneepoint run suites/made-up.toml".into(),
         files: Vec::new(),
         filters: Vec::new(),
+        choice_notes: None,
         machine: Machine {
             os: "Linux 6.1".into(),
             cpu: "Made-up CPU at 2.5 GHz".into(),

@@ -55,7 +55,7 @@ pub struct Step {
     /// The next visit; `None`: the search is over.
     pub next: Option<NextVisit>,
     /// Settings that may still be visited, the products that cannot be foreseen apart.
-    pub open: u32,
+    pub open: Vec<String>,
     /// Time that these would keep servers busy if one more visit decides each (s); `None` before the first.
     pub expected_s: Option<f64>,
 }
@@ -85,8 +85,9 @@ fn next_with(journal: &Journal, plan: &Plan, tasks: &dyn Tasks) -> Result<Step> 
     } else if next.is_none() {
         search.end_all(StopReason::NotNeeded, "");
     }
-    let open = search.candidates.iter().filter(|c| c.is_live() && c.is_single()).count() as u32;
-    let expected_s = search.visit_s().map(|visit_s| visit_s * f64::from(open.max(1)));
+    let open = search.candidates.iter().filter(|candidate| candidate.is_live() && candidate.is_single());
+    let open: Vec<String> = open.map(|candidate| candidate.label().to_owned()).collect();
+    let expected_s = search.visit_s().map(|visit_s| visit_s * open.len().max(1) as f64);
     Ok(Step { decisions: search.decisions, next: next.filter(|_| over_budget.is_none()), open, expected_s })
 }
 
