@@ -12,7 +12,7 @@ use serde_json::Value;
 
 /// A server that has `tbq3_0`: `q8_0` by another name, in its arguments as in its log. As ik_llama.cpp's, it prints its help
 /// and ends with 1.
-fn fork(folder: &Path) -> PathBuf {
+pub(crate) fn fork(folder: &Path) -> PathBuf {
     let server = Store::open(&Silent).unwrap().fetch(&SERVER).unwrap();
     let path = folder.join("llama-server");
     let script = format!(

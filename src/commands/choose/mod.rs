@@ -3,6 +3,7 @@
 //! is shown. What it leaves is an ordinary run with an ordinary suite.
 
 use super::fit;
+use super::fit::AskedTypes;
 use super::output::print;
 use super::progress::Display;
 use super::run::Start;
@@ -100,12 +101,13 @@ fn fit_args(args: &ChooseArgs) -> FitArgs {
         cpu: args.cpu,
         kv: Vec::new(),
         engine: args.engine,
+        binary: args.binary.clone(),
         json: false,
     }
 }
 
 /// Types of the cache, the reference's first.
-fn cache_types(args: &ChooseArgs, engine: FitEngine) -> Vec<String> {
+fn cache_types(args: &ChooseArgs, engine: FitEngine) -> AskedTypes {
     let usual = match engine {
         FitEngine::LlamaCpp => LLAMA_CACHES,
         FitEngine::IkLlama => IK_LLAMA_CACHES,
@@ -117,7 +119,7 @@ fn cache_types(args: &ChooseArgs, engine: FitEngine) -> Vec<String> {
         types.truncate(1);
         types.extend(named.iter().cloned());
     }
-    types
+    AskedTypes { types, named: args.kv.is_some() }
 }
 
 /// The suite, as `run` would read it.

@@ -31,6 +31,7 @@ fn table(quants: &[(&str, f64)], memory_gib: f64) -> FitTable {
                 weights_bytes: bytes(*bits),
                 kv_bytes: Some(kv),
                 kv_not_known: None,
+                measured: false,
                 compute_bytes: None,
                 total_bytes: total,
                 fits: if total <= memory { Fits::Yes } else { Fits::No },
@@ -52,6 +53,7 @@ fn table(quants: &[(&str, f64)], memory_gib: f64) -> FitTable {
         engine: "llama.cpp",
         memory: fit::Memory { bytes: memory, kind: MemoryKind::Gpu, source: "--memory".into() },
         kv_not_known: None,
+        kv_measured: None,
         compute_checked: true,
         rows: rows.collect(),
         quants: quants
