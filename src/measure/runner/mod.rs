@@ -33,7 +33,7 @@ pub use estimate::{Basis, Estimator, Eta, Observed, Speed, probe};
 pub use event::{Event, Subscriber};
 pub use interrupt::{Interrupt, end_at_once};
 pub use lookout::gone;
-pub use prepare::{Preparations, check_engine, megabytes, preparations, prepare};
+pub use prepare::{Preparations, check_engine, is_server_here, megabytes, preparations, prepare};
 pub use prepared::{Attachment, Prepared};
 pub use run::{Ending, Runner, Terms};
 pub use server::{ConfigFile, ServerCommand, command};
