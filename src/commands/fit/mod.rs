@@ -20,12 +20,12 @@ mod table;
 
 use caches::Caches;
 use measured::Measured;
-use server::Server;
 
 pub(super) use caches::AskedTypes;
 pub(super) use data::{FitTable, Fits, Quant, Row};
 #[cfg(test)]
 pub(super) use data::{Memory, TensorKind};
+pub(super) use server::Server;
 
 pub(super) fn fit(args: &FitArgs, global: &Global) -> Result<u8> {
     let asked = |_| AskedTypes { types: args.kv.clone(), named: !args.kv.is_empty() };

@@ -11,7 +11,7 @@ use crate::measure::{engine, model};
 use crate::record::Build;
 
 /// The server of an engine, wherever it may be.
-pub(super) struct Server<'a> {
+pub(in crate::commands) struct Server<'a> {
     /// The engine.
     pub engine: &'static dyn Engine,
     binary: Option<&'a Path>,
@@ -19,7 +19,7 @@ pub(super) struct Server<'a> {
 }
 
 /// A server that is here.
-pub(super) struct Here {
+pub(in crate::commands) struct Here {
     pub files: EngineFiles,
     pub build: Build,
 }
@@ -29,7 +29,11 @@ impl<'a> Server<'a> {
     ///
     /// # Errors
     /// When there is no such engine.
-    pub(super) fn of(engine: FitEngine, binary: Option<&'a Path>, store: &'a Store<'a>) -> Result<Self> {
+    pub(in crate::commands) fn of(
+        engine: FitEngine,
+        binary: Option<&'a Path>,
+        store: &'a Store<'a>,
+    ) -> Result<Self> {
         let name = engine_name(engine);
         let engine = engine::find(name).ok_or_else(|| Error::usage(format!("unknown engine {name}")))?;
         Ok(Self { engine, binary, store })
@@ -54,7 +58,7 @@ impl<'a> Server<'a> {
     ///
     /// # Errors
     /// When the binary that was named is not there, or one does not run or is another engine's.
-    pub(super) fn ask(&self) -> Result<Option<Here>> {
+    pub(in crate::commands) fn ask(&self) -> Result<Option<Here>> {
         let located = model::locate_server(self.engine, self.binary, self.store);
         match (located, self.binary) {
             (Ok(Location::Present(_)), _) => {}
