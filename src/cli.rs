@@ -468,6 +468,9 @@ pub struct FitArgs {
     /// The engine [default: llama.cpp for GGUF files, vllm for folders]
     #[arg(long, value_enum)]
     pub engine: Option<FitEngine>,
+    /// The server's binary, for what no rule covers [default: the one on PATH, else the pinned package if it is here]
+    #[arg(long, value_name = "FILE")]
+    pub binary: Option<PathBuf>,
     /// Print as JSON on stdout
     #[arg(long)]
     pub json: bool,

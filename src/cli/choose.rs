@@ -68,6 +68,10 @@ pub struct ChooseArgs {
     /// Only these types of the cache beside the reference's, such as q8_0,q8_0/q4_0 (K/V)
     #[arg(long, value_name = "K[/V],..", value_delimiter = ',')]
     pub kv: Option<Vec<String>>,
+    /// Only these types of speculation beside none, of those that need no second model, such as ngram-simple; `off` for none
+    /// [default: an n-gram type of the server's, if decoding is to be fast]
+    #[arg(long, value_name = "TYPE,..", value_delimiter = ',')]
+    pub speculation: Option<Vec<String>>,
     /// Compute on the processor: everything lies in main memory
     #[arg(long)]
     pub cpu: bool,

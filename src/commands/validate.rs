@@ -4,8 +4,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::output::{print, print_json};
+use super::setup::runtime;
 use crate::cli::ValidateArgs;
-use crate::error::{Error, Result, chain};
+use crate::error::{Error, Kind, Result, chain};
 use crate::judge::analysis::gates;
 use crate::judge::analysis::gates::UndecidableGate;
 use crate::measure::model::{Silent, Store};
@@ -117,10 +118,26 @@ type Checked = (Suite, usize, Vec<Warning>, Vec<UndecidableGate>);
 fn checked(args: &ValidateArgs) -> Result<Checked> {
     let suite = suite::load(&args.suite, &args.overrides())?;
     let plan = plan(&suite, &Filter::default())?;
-    let mut warnings = runner::beyond_trained(&suite, &Store::open(&Silent)?);
+    let store = Store::open(&Silent)?;
+    let mut warnings = runner::beyond_trained(&suite, &store);
+    warnings.extend(ask_server(&suite, &store)?);
     let undecidable = gates::undecidable(&suite, &plan);
     warnings.extend(gate_warnings(&undecidable));
     Ok((suite, plan.trials(), warnings, undecidable))
+}
+
+/// Holds types and flags against the server's binary, where that is here; one that does not run is no fault of the suite.
+fn ask_server(suite: &Suite, store: &Store<'_>) -> Result<Option<Warning>> {
+    if !runner::is_server_here(suite, store) {
+        return Ok(None);
+    }
+    match runtime()?.block_on(runner::check_engine(suite, store)) {
+        Err(error) if error.kind() == Kind::EngineStart => Ok(Some(
+            Warning::new("server-not-asked", format!("types and flags were not checked: {}", chain(&error)))
+                .hint("`kneepoint doctor` says what was found on this machine"),
+        )),
+        asked => asked.map(|()| None),
+    }
 }
 
 /// What is to be said of gates that cannot pass.

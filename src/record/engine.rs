@@ -114,6 +114,9 @@ pub struct Build {
     /// Long and short flags that its help names, sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<String>,
+    /// Of these flags, those that are followed by a value, sorted; none where its help does not tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<String>,
     /// Speculation types that its help names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub speculation: Vec<String>,
@@ -129,6 +132,11 @@ impl Build {
     /// Whether the help names this flag.
     pub fn has(&self, flag: &str) -> bool {
         self.flags.binary_search_by(|known| known.as_str().cmp(flag)).is_ok()
+    }
+
+    /// Whether this flag is followed by a value, by the help.
+    pub fn takes_value(&self, flag: &str) -> bool {
+        self.values.binary_search_by(|known| known.as_str().cmp(flag)).is_ok()
     }
 
     /// The first of these flags that the help names.

@@ -110,6 +110,15 @@ fn a_plan_is_shown_without_a_server_and_names_what_it_would_fetch() {
     assert!(plan.contains("reference: F16 with a cache in f16"), "{plan}");
     assert!(plan.contains("cache: q8_0, q8_0/q4_0, q4_0"), "{plan}");
     assert!(plan.contains("rule = \"best\"") && plan.contains("margin = 0.0500"), "{plan}");
+    // Drafts from the text join where decoding is to be fast, alone and with every cache.
+    let drafts = |plan: &str| plan.matches("speculation = \"ngram-simple\"").count();
+    assert!(plan.contains("speculation: ngram-simple\n") && drafts(&plan) == 4, "{plan}");
+    let other = |more: &[&str]| choose(folder.path(), &[&args[..], more].concat()).output().unwrap();
+    assert_eq!(drafts(&stdout(&other(&["--objective", "memory"]))), 0);
+    assert_eq!(drafts(&stdout(&other(&["--speculation", "off"]))), 0);
+    let out = other(&["--speculation", "ngram-smpile"]);
+    assert_eq!(out.status.code(), Some(2));
+    assert!(stderr(&out).contains("did you mean `ngram-simple`?"), "{}", stderr(&out));
     let out = choose(folder.path(), &["tiny-F16.gguf", "--memory", "1MiB", "--dry-run"]).output().unwrap();
     assert_eq!(out.status.code(), Some(4));
     assert!(stderr(&out).contains("nothing fits as a whole into 1.00 MiB"), "{}", stderr(&out));

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 /// A server that has `tbq3_0`: `q8_0` by another name, in its arguments as in its log. As ik_llama.cpp's, it prints its help
 /// and ends with 1.
-fn fork(folder: &Path) -> PathBuf {
+pub(crate) fn fork(folder: &Path) -> PathBuf {
     let server = Store::open(&Silent).unwrap().fetch(&SERVER).unwrap();
     let path = folder.join("llama-server");
     let script = format!(
@@ -118,4 +118,72 @@ fn a_type_that_the_binary_does_not_list_is_refused_before_anything_is_fetched() 
     }
     let runs = fs::read_dir(folder.path().join("runs")).map(Iterator::count).unwrap_or_default();
     assert_eq!(runs, 0);
+}
+
+/// A suite for the packaged server, or another one, with this setting.
+fn suite(folder: &Path, engine: &str, setting: &str) -> PathBuf {
+    let path = folder.join("flags.toml");
+    let text = format!(
+        "name = \"flags\"\ncontexts = [512]\n{engine}[[model]]\nname = \"SmolLM2\"\npackage = \"smollm2-135m-instruct\"\n\
+         [reference]\n[[setting]]\n{setting}\n[[task]]\nname = \"serving/speed\"\nsamples = 1\n"
+    );
+    fs::write(&path, text).unwrap();
+    path
+}
+
+fn kneepoint(folder: &Path, args: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kneepoint"));
+    let out = command.current_dir(folder).args(args).env("NO_COLOR", "1").env_remove("KNEEPOINT_RUNS_DIR");
+    let out = out.output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (out.status.code(), text(&out.stdout), text(&out.stderr))
+}
+
+#[test]
+fn a_flag_that_the_real_server_has_not_is_refused_before_anything_starts() {
+    Store::open(&Silent).unwrap().fetch(&SERVER).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    suite(folder.path(), "", "extra_args = [\"--no-mmpa\"]");
+    for command in
+        [&["validate", "flags.toml"][..], &["run", "flags.toml"], &["run", "flags.toml", "--dry-run"]]
+    {
+        let (code, _, said) = kneepoint(folder.path(), command);
+        assert_eq!(code, Some(2), "{command:?}: {said}");
+        assert!(
+            said.contains("has no flag `--no-mmpa`") && said.contains("did you mean `--no-mmap`?"),
+            "{said}"
+        );
+        assert!(said.contains("it stands in extra_args of the setting Q4_1"), "{said}");
+    }
+    assert_eq!(fs::read_dir(folder.path().join("runs")).map(Iterator::count).unwrap_or_default(), 0);
+    let fine = "extra_args = [\"--no-mmap\", \"--rope_freq_scale\", \"-1.5\", \"-ub\", \"128\", \"--no-warmup\", \"-r\", \"--x\"]";
+    suite(folder.path(), "[engine]\nargs = [\"-t\", \"2\", \"--no-perf\"]\n", fine);
+    let (code, _, said) = kneepoint(folder.path(), &["validate", "flags.toml"]);
+    assert_eq!(code, Some(0), "{said}");
+    suite(folder.path(), "", "extra_args = [\"--ctx-size=512\"]");
+    let (code, _, said) = kneepoint(folder.path(), &["validate", "flags.toml"]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("write it as two: \"--ctx-size\", \"VALUE\""), "{said}");
+}
+
+#[test]
+fn validate_asks_a_binary_that_is_here_for_its_types() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = format!("[engine]\nbinary = \"{}\"\n", fork(folder.path()).display());
+    suite(folder.path(), &engine, "kv = \"tbq3_0\"");
+    assert_eq!(kneepoint(folder.path(), &["validate", "flags.toml"]).0, Some(0));
+    suite(folder.path(), &engine, "kv = \"tbq4_0\"");
+    let (code, _, said) = kneepoint(folder.path(), &["validate", "flags.toml"]);
+    assert!(code == Some(2) && said.contains("did you mean `tbq3_0`?"), "{said}");
+    suite(folder.path(), &engine, "speculation = \"ngram-sample\"");
+    let (code, _, said) = kneepoint(folder.path(), &["validate", "flags.toml"]);
+    assert!(code == Some(2) && said.contains("did you mean `ngram-simple`?"), "{said}");
+    // One that is not here, or does not run, is no fault of the suite.
+    suite(folder.path(), "[engine]\nbinary = \"nowhere/llama-server\"\n", "kv = \"tbq4_0\"");
+    assert_eq!(kneepoint(folder.path(), &["validate", "flags.toml"]).0, Some(0));
+    fs::write(folder.path().join("broken"), "#!/bin/sh\nexit 3\n").unwrap();
+    fs::set_permissions(folder.path().join("broken"), fs::Permissions::from_mode(0o755)).unwrap();
+    suite(folder.path(), "[engine]\nbinary = \"broken\"\n", "kv = \"q8_0\"");
+    let (code, text, said) = kneepoint(folder.path(), &["validate", "flags.toml"]);
+    assert!(code == Some(0) && text.contains("types and flags were not checked"), "{text}{said}");
 }

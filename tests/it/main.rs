@@ -15,6 +15,7 @@ mod docs;
 mod engines;
 mod fault;
 mod fit;
+mod fit_measured;
 mod found_types;
 mod fuzz_seeds;
 mod journal_damage;

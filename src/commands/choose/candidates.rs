@@ -28,6 +28,8 @@ pub(super) struct Candidates {
     pub weights: Vec<String>,
     /// Other types of K and V, the most promising first.
     pub caches: Vec<(String, String)>,
+    /// Types of speculation beside none.
+    pub speculation: Vec<String>,
     /// Bytes to download, by weights.
     pub downloads: Vec<(String, u64)>,
     /// What was left out, and why.
@@ -35,11 +37,11 @@ pub(super) struct Candidates {
 }
 
 impl Candidates {
-    /// Chooses among what fits.
+    /// Chooses among what fits; `speculation` joins as it is, since it changes no memory.
     ///
     /// # Errors
     /// When nothing fits as a whole, or a name is not offered.
-    pub(super) fn of(args: &ChooseArgs, table: &FitTable) -> Result<Self> {
+    pub(super) fn of(args: &ChooseArgs, table: &FitTable, speculation: Vec<String>) -> Result<Self> {
         let mut notes = Vec::new();
         let quants = distinct(&table.quants, &mut notes);
         let caches = cache_types(table);
@@ -64,7 +66,7 @@ impl Candidates {
                 "types of the cache are left out: it is {share} of the memory (--kv asks for them)"
             ));
         }
-        if weights.is_empty() && others.is_empty() {
+        if weights.is_empty() && others.is_empty() && speculation.is_empty() {
             return Err(Error::new(Kind::NothingSelected, format!("there is nothing to choose from: {} is all that {} offers here", reference.weights, table.model))
                 .hint("name a repository or folder with several quants, or types of the cache (--kv q8_0,q8_0/q4_0)"));
         }
@@ -77,6 +79,7 @@ impl Candidates {
             reference: (reference.weights.clone(), cache.0, cache.1),
             weights,
             caches: others,
+            speculation,
             downloads,
             notes,
         })
@@ -84,16 +87,19 @@ impl Candidates {
 
     /// Settings that differ from the reference in one thing.
     pub(super) fn singles(&self) -> usize {
-        self.weights.len() + self.caches.len()
+        self.weights.len() + self.caches.len() + self.speculation.len()
     }
 
-    /// Keeps the most promising so many of those, weights and caches in turn.
+    /// Keeps the most promising so many of those, weights and caches in turn, and then speculation.
     pub(super) fn keep(&mut self, most: usize) {
         let caches = self.caches.len().min(most.div_ceil(2).max(most.saturating_sub(self.weights.len())));
         let weights = self.weights.len().min(most - caches);
         let left_out = self.weights.split_off(weights);
+        let speculation = self.speculation.len().min(most - caches - weights);
         let caches = self.caches.split_off(caches);
-        let names: Vec<String> = left_out.into_iter().chain(caches.iter().map(words)).collect();
+        let speculation = self.speculation.split_off(speculation);
+        let names: Vec<String> =
+            left_out.into_iter().chain(caches.iter().map(words)).chain(speculation).collect();
         if !names.is_empty() {
             self.notes.push(format!("left out, for the budget: {}", names.join(", ")));
         }

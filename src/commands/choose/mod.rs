@@ -3,6 +3,7 @@
 //! is shown. What it leaves is an ordinary run with an ordinary suite.
 
 use super::fit;
+use super::fit::AskedTypes;
 use super::output::print;
 use super::progress::Display;
 use super::run::Start;
@@ -11,6 +12,7 @@ use crate::cli::{ChooseArgs, FitArgs, FitEngine, Global, ServeForms};
 use crate::error::{Error, Kind, Result};
 use crate::judge::analysis::words::bytes;
 use crate::judge::report::about;
+use crate::measure::model::Store;
 use crate::record::filter::Filter;
 use crate::record::plan;
 use crate::record::suite::Suite;
@@ -19,6 +21,7 @@ use crate::suite;
 mod candidates;
 mod pilot;
 mod questions;
+mod speculation;
 mod suite_text;
 
 use candidates::Candidates;
@@ -36,7 +39,10 @@ pub(super) fn choose(args: &ChooseArgs, global: &Global) -> Result<u8> {
     checked(args)?;
     let display = Display::new(global);
     let table = fit::look(&fit_args(args), &display, |engine| cache_types(args, engine))?;
-    let mut candidates = Candidates::of(args, &table)?;
+    let engine = engine_of(&table);
+    let store = Store::open(&display)?;
+    let server = fit::Server::of(engine, args.binary.as_deref(), &store)?;
+    let mut candidates = Candidates::of(args, &table, speculation::of(args, engine, &server)?)?;
     let every: Vec<Question> =
         questions::of(args.purpose).iter().flat_map(|ladder| ladder.iter().copied()).collect();
     let draft = Text {
@@ -100,12 +106,23 @@ fn fit_args(args: &ChooseArgs) -> FitArgs {
         cpu: args.cpu,
         kv: Vec::new(),
         engine: args.engine,
+        binary: args.binary.clone(),
         json: false,
     }
 }
 
+/// The engine that the table is about.
+fn engine_of(table: &fit::FitTable) -> FitEngine {
+    match table.engine {
+        "ik_llama.cpp" => FitEngine::IkLlama,
+        "vLLM" => FitEngine::Vllm,
+        "SGLang" => FitEngine::Sglang,
+        _ => FitEngine::LlamaCpp,
+    }
+}
+
 /// Types of the cache, the reference's first.
-fn cache_types(args: &ChooseArgs, engine: FitEngine) -> Vec<String> {
+fn cache_types(args: &ChooseArgs, engine: FitEngine) -> AskedTypes {
     let usual = match engine {
         FitEngine::LlamaCpp => LLAMA_CACHES,
         FitEngine::IkLlama => IK_LLAMA_CACHES,
@@ -117,7 +134,7 @@ fn cache_types(args: &ChooseArgs, engine: FitEngine) -> Vec<String> {
         types.truncate(1);
         types.extend(named.iter().cloned());
     }
-    types
+    AskedTypes { types, named: args.kv.is_some() }
 }
 
 /// The suite, as `run` would read it.
@@ -140,6 +157,9 @@ fn planned(candidates: &Candidates, table: &fit::FitTable) -> String {
     if !candidates.caches.is_empty() {
         let caches: Vec<String> = candidates.caches.iter().map(|(k, v)| cache(k, v)).collect();
         lines.push(format!("  cache: {}", caches.join(", ")));
+    }
+    if !candidates.speculation.is_empty() {
+        lines.push(format!("  speculation: {}", candidates.speculation.join(", ")));
     }
     let total: u64 = candidates.downloads.iter().map(|(_, bytes)| bytes).sum();
     lines.push(format!("  files: {} of {}", candidates.downloads.len(), bytes(total)));

@@ -126,18 +126,31 @@ impl Text<'_> {
             "\n# It runs twice: its distance from itself is the noise floor.\n[reference]\n{}{options}",
             setting(weights, k, v)
         );
-        let mut add = |weights: &str, k: &str, v: &str| {
-            text.push_str(&format!("\n[[setting]]\n{}{options}", setting(weights, k, v)));
+        let mut add = |weights: &str, (k, v): (&str, &str), speculation: &str| {
+            let types = setting(weights, k, v);
+            let drafts = match speculation {
+                "" => String::new(),
+                name => format!("speculation = {}\n", quoted(name)),
+            };
+            text.push_str(&format!("\n[[setting]]\n{types}{drafts}{options}"));
         };
-        for (other_k, other_v) in &self.candidates.caches {
-            add(weights, other_k, other_v);
-        }
-        for other in &self.candidates.weights {
-            add(other, k, v);
-        }
-        for other in &self.candidates.weights {
-            for (other_k, other_v) in &self.candidates.caches {
-                add(other, other_k, other_v);
+        // The reference's own parts first, so that what differs in one thing stands before products.
+        let all_weights = || std::iter::once(weights).chain(&self.candidates.weights);
+        let others = self.candidates.caches.iter().map(|(k, v)| (k.as_str(), v.as_str()));
+        let caches: Vec<(&str, &str)> = std::iter::once((k.as_str(), v.as_str())).chain(others).collect();
+        let speculation =
+            || std::iter::once("").chain(self.candidates.speculation.iter().map(String::as_str));
+        for parts in 1..=3 {
+            for drafts in speculation() {
+                for own in all_weights() {
+                    for cache in &caches {
+                        let differs =
+                            [!drafts.is_empty(), own != weights, *cache != (k.as_str(), v.as_str())];
+                        if differs.into_iter().filter(|differs| *differs).count() == parts {
+                            add(own, *cache, drafts);
+                        }
+                    }
+                }
             }
         }
         text

@@ -1,19 +1,29 @@
 //! What to mind of the table, and what would make it fit.
 
 use super::caches::Caches;
-use super::data::{FitTable, Fits, Row};
+use super::data::{FitTable, Fits, KvMeasured, LaunchedType, Row};
+use super::measured::Measured;
 use crate::judge::analysis::summary::MemoryKind;
 use crate::judge::analysis::words::{bytes, percent, thousands};
 use crate::measure::model::{Form, Offering};
 use crate::record::kv::{KvShape, KvUse};
 
 /// Every note, the most important first.
-pub(super) fn notes(table: &FitTable, offering: &Offering, caches: &Caches) -> Vec<String> {
+pub(super) fn notes(
+    table: &FitTable,
+    offering: &Offering,
+    caches: &Caches,
+    measured: &Measured,
+) -> Vec<String> {
     let mut notes: Vec<String> = nearest_miss(table).into_iter().collect();
-    if let Some(why) = &table.kv_not_known {
-        notes.push(format!(
-            "the KV cache is not known ({why}): totals lack it; start the server once to see what it takes"
-        ));
+    notes.extend(table.kv_measured.as_ref().map(by_launch));
+    let do_what = measured.why_not.as_deref().unwrap_or("start the server once to see what it takes");
+    match (&table.kv_not_known, &measured.why_not) {
+        (Some(why), _) => notes.push(format!("the KV cache is not known ({why}): totals lack it; {do_what}")),
+        (None, Some(why)) => {
+            notes.push(format!("types whose values' bytes are not known here were not measured: {why}"))
+        }
+        (None, None) => {}
     }
     notes.extend(table.quants.iter().filter_map(|quant| {
         let mostly = quant.mostly.as_ref()?;
@@ -31,6 +41,19 @@ pub(super) fn notes(table: &FitTable, offering: &Offering, caches: &Caches) -> V
     notes.extend(table.unread.iter().map(|unread| format!("{} was left out: {}", unread.file, unread.why)));
     notes.push(scope(table, offering, caches));
     notes
+}
+
+/// That figures are measured, and how.
+fn by_launch(source: &KvMeasured) -> String {
+    let KvMeasured { file, server, contexts, launched, because } = source;
+    let lengths: Vec<String> = contexts.iter().map(|tokens| thousands((*tokens).into())).collect();
+    let pair = |LaunchedType { k, v }: &LaunchedType| if k == v { k.clone() } else { format!("{k}/{v}") };
+    let types: Vec<String> = launched.iter().map(pair).collect();
+    format!(
+        "{because}: the KV cache and what is computed in were measured by a short launch of the server ({server}) with {file} at {} tokens, on the processor, with the cache in {}; other lengths are on the line through these, other types follow from the bytes of their values",
+        lengths.join(" and "),
+        types.join(", ")
+    )
 }
 
 /// The setting that lacks the least, and what would make it fit.
@@ -109,7 +132,7 @@ fn scope(table: &FitTable, offering: &Offering, caches: &Caches) -> String {
         "totals are {}'s buffers for one slot, batches of 512 and flash attention; the process and a card's driver take more",
         caches.name()
     );
-    if !table.compute_checked {
+    if !table.compute_checked && table.kv_measured.is_none() {
         text += "; for this architecture the compute buffers are an estimate";
     }
     if table.memory.kind != MemoryKind::Main

@@ -29,23 +29,49 @@ pub(super) fn engine_of(args: &FitArgs, offering: &Offering) -> FitEngine {
     })
 }
 
+/// Types that an engine is known to have.
+const fn known(engine: FitEngine) -> &'static [&'static str] {
+    match engine {
+        FitEngine::LlamaCpp => LLAMA,
+        FitEngine::IkLlama => IK_LLAMA,
+        FitEngine::Vllm => VLLM,
+        FitEngine::Sglang => SGLANG,
+    }
+}
+
 /// The engine, and the types that are asked about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Caches {
     pub engine: FitEngine,
     /// K and V.
     pub types: Vec<(String, String)>,
+    /// Whether these were named.
+    pub named: bool,
+}
+
+/// Types of the cache that are asked about, as `K/V` or one name for both.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::commands) struct AskedTypes {
+    /// None: all that the engine is known to have.
+    pub types: Vec<String>,
+    /// Whether the user named them: then the server is asked whether it has them.
+    pub named: bool,
 }
 
 impl Caches {
-    /// What is asked for.
+    /// What is asked for; `listed` are the types that the server's own help lists, where that was asked.
     ///
     /// # Errors
     /// For an engine that does not read such weights, or a type that it does not have.
-    pub(super) fn of(args: &FitArgs, offering: &Offering) -> Result<Self> {
+    pub(super) fn of(
+        args: &FitArgs,
+        offering: &Offering,
+        asked: &AskedTypes,
+        listed: &[String],
+    ) -> Result<Self> {
         let form = form_of(offering);
         let engine = engine_of(args, offering);
-        let caches = Self { engine, types: Vec::new() };
+        let caches = Self { engine, types: Vec::new(), named: asked.named };
         match (form, caches.is_paged()) {
             (Form::File, true) => Err(Error::usage(format!(
                 "what {} takes of a GGUF file is not known here",
@@ -58,43 +84,47 @@ impl Caches {
                 args.model
             ))
             .hint("name a GGUF file or repository, or an engine that reads folders: vllm, sglang")),
-            _ => Ok(Self { types: caches.asked(&args.kv)?, ..caches }),
+            _ => Ok(Self { types: caches.pairs(&asked.types, listed)?, ..caches }),
         }
     }
 
-    fn asked(&self, kv: &[String]) -> Result<Vec<(String, String)>> {
-        if kv.is_empty() {
-            return Ok(self.known().iter().map(|&name| (name.to_owned(), name.to_owned())).collect());
+    fn pairs(&self, asked: &[String], listed: &[String]) -> Result<Vec<(String, String)>> {
+        if asked.is_empty() {
+            return Ok(known(self.engine).iter().map(|&name| (name.to_owned(), name.to_owned())).collect());
         }
-        kv.iter()
+        asked
+            .iter()
             .map(|text| {
                 let (k, v) = text.split_once('/').unwrap_or((text, text));
-                Ok((self.checked(k)?, self.checked(v)?))
+                Ok((self.checked(k, listed)?, self.checked(v, listed)?))
             })
             .collect()
     }
 
-    fn checked(&self, name: &str) -> Result<String> {
-        let known = self.known();
-        if known.contains(&name) {
+    fn checked(&self, name: &str, listed: &[String]) -> Result<String> {
+        let has: Vec<&str> = match listed {
+            [] => known(self.engine).to_vec(),
+            listed => listed.iter().map(String::as_str).collect(),
+        };
+        if has.contains(&name) {
             return Ok(name.to_owned());
         }
-        let error = Error::usage(format!("{} has no cache type `{name}`", self.name()));
-        Err(match nearest(name, known.iter().copied()) {
+        let whose = if listed.is_empty() {
+            self.name().to_owned()
+        } else {
+            format!("this server of {}", self.name())
+        };
+        let error = Error::usage(format!("{whose} has no cache type `{name}`"));
+        let error = match nearest(name, has.iter().copied()) {
             Some(near) => error.hint(format!("did you mean `{near}`?")),
             None => error,
-        }
-        .hint(format!("it has {}", known.join(", ")))
-        .hint("a fork's own types run where its server lists them, and its log tells their memory; how large their blocks are is not known here"))
-    }
-
-    fn known(&self) -> &'static [&'static str] {
-        match self.engine {
-            FitEngine::LlamaCpp => LLAMA,
-            FitEngine::IkLlama => IK_LLAMA,
-            FitEngine::Vllm => VLLM,
-            FitEngine::Sglang => SGLANG,
-        }
+        };
+        Err(match listed {
+            [] => error.hint(format!("it is known to have {}", has.join(", "))).hint(
+                "a fork's own types are those that its server lists: put it on PATH, or name it with --binary",
+            ),
+            _ => error.hint(format!("its help lists {}", has.join(", "))),
+        })
     }
 
     /// Whether requests share a pool of pages.

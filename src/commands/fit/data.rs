@@ -32,6 +32,9 @@ pub(in crate::commands) struct FitTable {
     /// Why the KV cache is not known; then totals lack it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kv_not_known: Option<String>,
+    /// Where the KV cache comes from, where no rule covers it and a server was started shortly.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kv_measured: Option<KvMeasured>,
     /// Whether the rule for what the engine computes in was held against its log for this architecture.
     pub compute_checked: bool,
     /// Each quant.
@@ -43,6 +46,30 @@ pub(in crate::commands) struct FitTable {
     pub unread: Vec<Unreadable>,
     /// What to mind, and what would make it fit.
     pub notes: Vec<String>,
+}
+
+/// A short launch: what the KV cache takes was read off its log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub(in crate::commands) struct KvMeasured {
+    /// The file that it was started with.
+    pub file: String,
+    /// What the server's binary says of itself.
+    pub server: String,
+    /// Context lengths (tokens); other lengths are on the line through what it took at these.
+    pub contexts: Vec<u32>,
+    /// Types that it was started with; what others take follows from the bytes of their values.
+    pub launched: Vec<LaunchedType>,
+    /// What no rule covers.
+    pub because: String,
+}
+
+/// Types of the cache that a server was started with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub(in crate::commands) struct LaunchedType {
+    /// Type of K.
+    pub k: String,
+    /// Type of V.
+    pub v: String,
 }
 
 /// The memory that there is.
@@ -107,6 +134,9 @@ pub(in crate::commands) struct Row {
     /// Why this cache type cannot be used, or its size is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kv_not_known: Option<String>,
+    /// Whether cache and compute buffers are those of a short launch, not of a rule.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub measured: bool,
     /// What the engine computes in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compute_bytes: Option<u64>,

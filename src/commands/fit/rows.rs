@@ -3,9 +3,10 @@
 use super::advice;
 use super::caches::Caches;
 use super::data::{FitTable, Fits, Memory, Quant, Row, TensorKind, Unreadable};
+use super::measured::Measured;
+use super::shape::shape;
 use crate::cli::FitArgs;
 use crate::judge::analysis::summary::MemoryKind;
-use crate::measure::model::kv::is_known;
 use crate::measure::model::{
     ComputeUse, Contents, Demand, Fit, Form, Offered, Offering, compute_bytes, is_checked, longest_context,
 };
@@ -18,13 +19,19 @@ const USUAL_CONTEXT: u32 = 32 << 10;
 const ANY_CONTEXT: u32 = 16 << 20;
 
 /// The whole answer.
-pub(super) fn table(args: &FitArgs, offering: &Offering, caches: &Caches, memory: Memory) -> FitTable {
+pub(super) fn table(
+    args: &FitArgs,
+    offering: &Offering,
+    caches: &Caches,
+    memory: Memory,
+    measured: &Measured,
+) -> FitTable {
     let model = offering.offered.first().map(|offered| offered.metadata.clone()).unwrap_or_default();
     let trained = TrainedContext::of(&model).map(TrainedContext::longest);
     let longest = trained.and_then(|tokens| u32::try_from(tokens).ok()).unwrap_or(ANY_CONTEXT);
     let context = args.context.unwrap_or(USUAL_CONTEXT.min(longest));
-    let quants: Vec<Sized> =
-        offering.offered.iter().map(|offered| Sized::new(offered, caches, &memory, longest)).collect();
+    let sized = |offered| Sized { longest, ..Sized::new(offered, caches, &memory, measured) };
+    let quants: Vec<Sized> = offering.offered.iter().map(sized).collect();
     let rows =
         quants.iter().flat_map(|quant| caches.types.iter().map(|(k, v)| quant.row(context, k, v))).collect();
     let mut table = FitTable {
@@ -37,7 +44,11 @@ pub(super) fn table(args: &FitArgs, offering: &Offering, caches: &Caches, memory
         trained_context: trained,
         context,
         engine: caches.name(),
-        kv_not_known: quants.first().and_then(|quant| quant.shape.as_ref().err().cloned()),
+        kv_not_known: quants
+            .first()
+            .filter(|_| measured.source.is_none())
+            .and_then(|quant| quant.shape.as_ref().err().cloned()),
+        kv_measured: measured.source.clone(),
         memory,
         quants: offering.offered.iter().map(quant).collect(),
         rows,
@@ -48,7 +59,7 @@ pub(super) fn table(args: &FitArgs, offering: &Offering, caches: &Caches, memory
             .collect(),
         notes: Vec::new(),
     };
-    table.notes = advice::notes(&table, offering, caches);
+    table.notes = advice::notes(&table, offering, caches, measured);
     table
 }
 
@@ -78,6 +89,7 @@ struct Sized<'a> {
     shape: Result<KvShape, String>,
     caches: &'a Caches,
     memory: &'a Memory,
+    measured: &'a Measured,
     longest: u32,
 }
 
@@ -85,19 +97,13 @@ struct Sized<'a> {
 struct Needed {
     kv: Result<u64, String>,
     compute: Option<u64>,
+    measured: bool,
 }
 
 impl<'a> Sized<'a> {
-    fn new(offered: &'a Offered, caches: &'a Caches, memory: &'a Memory, longest: u32) -> Self {
-        let shape = KvShape::of(&offered.metadata).map_err(|error| error.to_string());
-        let shape = match (offered.form, offered.metadata.architecture.as_deref()) {
-            (Form::File, Some(name)) if !is_known(name) => {
-                shape.and(Err(format!("no rule names the architecture `{name}`")))
-            }
-            (Form::File, None) => Err("the file names no architecture".to_owned()),
-            _ => shape,
-        };
-        Self { offered, contents: &offered.contents, shape, caches, memory, longest }
+    fn new(offered: &'a Offered, caches: &'a Caches, memory: &'a Memory, measured: &'a Measured) -> Self {
+        let shape = shape(offered);
+        Self { offered, contents: &offered.contents, shape, caches, memory, measured, longest: ANY_CONTEXT }
     }
 
     fn on_card(&self) -> bool {
@@ -121,7 +127,25 @@ impl<'a> Sized<'a> {
             ComputeUse { kv, slots: 1, on_card: self.on_card(), all_logits: self.caches.keeps_all_logits() };
         let vocabulary = self.contents.vocabulary;
         let compute = || compute_bytes(&self.offered.metadata, vocabulary, self.shape.as_ref().ok(), usage);
-        Needed { kv: bytes, compute: (self.offered.form == Form::File).then(compute).flatten() }
+        let compute = (self.offered.form == Form::File).then(compute).flatten();
+        match bytes {
+            Ok(bytes) => Needed { kv: Ok(bytes), compute, measured: false },
+            Err(why) => self.by_launch(kv).unwrap_or(Needed { kv: Err(why), compute, measured: false }),
+        }
+    }
+
+    /// What a short launch showed, where there was one.
+    fn by_launch(&self, kv: KvUse<'_>) -> Option<Needed> {
+        // The results of one slot lie beside what is computed in.
+        let results = self.contents.vocabulary.saturating_mul(4);
+        Some(match self.measured.at(kv.context, kv.k, kv.v)? {
+            Ok(taken) => Needed {
+                kv: Ok(taken.kv),
+                compute: Some(taken.compute.saturating_add(results)),
+                measured: true,
+            },
+            Err(why) => Needed { kv: Err(why), compute: None, measured: false },
+        })
     }
 
     fn fit(&self, demand: Demand) -> Fit {
@@ -139,7 +163,7 @@ impl<'a> Sized<'a> {
     fn row(&self, context: u32, k: &str, v: &str) -> Row {
         let needed = self.needed(context, k, v);
         let demand = self.demand(&needed);
-        let refused = self.shape.is_ok() && needed.kv.is_err();
+        let refused = (self.shape.is_ok() || self.measured.source.is_some()) && needed.kv.is_err();
         let longest = needed.kv.is_ok().then(|| {
             longest_context(self.longest, |context| {
                 self.demand(&self.needed(context, k, v)).total() <= self.memory.bytes
@@ -153,6 +177,7 @@ impl<'a> Sized<'a> {
             weights_bytes: demand.weights,
             kv_bytes: needed.kv.as_ref().ok().copied(),
             kv_not_known: needed.kv.err(),
+            measured: needed.measured,
             compute_bytes: needed.compute,
             total_bytes: demand.total(),
             fits: Fits::No,

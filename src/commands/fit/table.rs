@@ -92,8 +92,8 @@ fn rows(table: &FitTable) -> String {
 
 /// Whether two cache types take the same.
 fn is_alike(a: &Row, b: &Row) -> bool {
-    (&a.file, a.kv_bytes, a.total_bytes, &a.kv_not_known)
-        == (&b.file, b.kv_bytes, b.total_bytes, &b.kv_not_known)
+    (&a.file, a.kv_bytes, a.total_bytes, a.measured, &a.kv_not_known)
+        == (&b.file, b.kv_bytes, b.total_bytes, b.measured, &b.kv_not_known)
 }
 
 /// One line for cache types that take the same.
@@ -104,13 +104,14 @@ fn row(table: &FitTable, same: &[Row]) -> Vec<String> {
         .iter()
         .map(|row| if row.k == row.v { row.k.clone() } else { format!("{}/{}", row.k, row.v) })
         .collect();
+    let measured = if first.measured { " (measured)" } else { "" };
     let known = |figure: Option<u64>, or: &str| figure.map_or_else(|| or.to_owned(), bytes);
     vec![
         quant.map_or_else(|| first.weights.clone(), label),
         caches.join(" "),
         bytes(first.weights_bytes),
-        known(first.kv_bytes, "not known"),
-        known(first.compute_bytes, "not known"),
+        known(first.kv_bytes, "not known") + measured,
+        known(first.compute_bytes, "not known") + measured,
         bytes(first.total_bytes),
         fits(table, first),
         first.longest_context.map_or_else(|| NONE.to_owned(), |tokens| thousands(tokens.into())),

@@ -68,6 +68,16 @@ pub(super) fn argparse_flags(help: &str) -> Vec<String> {
     flags
 }
 
+/// The flags among them that are followed by a value, sorted; of several names the last alone may show it.
+pub(super) fn argparse_values(help: &str) -> Vec<String> {
+    let takes = |line: &&str| argparse_line(line).any(|(_, value)| !value.is_empty());
+    let named = help.lines().filter(takes).flat_map(argparse_line);
+    let mut flags: Vec<String> = named.map(|(flag, _)| flag.to_owned()).collect();
+    flags.sort();
+    flags.dedup();
+    flags
+}
+
 /// The words that the help of a Python program lists for a flag: `--flag {a,b,None}`; empty when it lists none.
 pub(super) fn argparse_choices(help: &str, flag: &str) -> Vec<String> {
     let found = help.lines().flat_map(argparse_line).find(|(name, _)| *name == flag);

@@ -33,6 +33,8 @@ pub struct EngineCard {
     pub draft_types: &'static [&'static str],
     /// Options that a setting may name, in the order in which they go onto the command line.
     pub options: &'static [ServerOption],
+    /// How it reads its arguments.
+    pub flag_style: FlagStyle,
     /// What form of weights it reads.
     pub model_form: ModelForm,
     /// How requests to it are written.
@@ -73,6 +75,7 @@ impl EngineCard {
         speculation_types: &["off"],
         draft_types: &[],
         options: &[],
+        flag_style: FlagStyle::Unjudged,
         model_form: ModelForm::File,
         wire: &wire::OpenAi,
         endpoints: Endpoints::OPENAI,
@@ -115,6 +118,17 @@ impl EngineCard {
         let remark = if self.experimental { " (experimental: never run here)" } else { "" };
         format!("{}{remark}", self.summary)
     }
+}
+
+/// How a server reads its arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FlagStyle {
+    /// Its help does not name every flag that it takes, or it takes none: nothing is checked.
+    Unjudged,
+    /// A flag is written out, its value is a word of its own, and underscores stand for dashes (llama.cpp's `arg.cpp`).
+    Apart,
+    /// Python's `argparse`: beginnings will do, values may follow behind `=`, parts of them behind a dot (vLLM).
+    Argparse,
 }
 
 /// What form of weights a server reads.

@@ -7,6 +7,7 @@ mod capability;
 mod card;
 mod definition;
 mod figures;
+mod flags;
 pub mod ik_llama;
 mod launch;
 pub mod llama_cpp;
@@ -23,8 +24,9 @@ pub mod vllm;
 
 pub use crate::measure::client::Endpoints;
 pub use capability::{Capability, Support};
-pub use card::{EngineCard, Introspection, ModelForm, check_form};
+pub use card::{EngineCard, FlagStyle, Introspection, ModelForm, check_form};
 pub use definition::Engine;
+pub use flags::check_flags;
 pub use launch::{Launch, SERVING_PORT, serving};
 pub use option::{OptionKind, ServerOption, may_be_type};
 pub use table::{ENGINES, find, to_serve};

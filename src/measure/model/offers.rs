@@ -36,6 +36,8 @@ pub struct Offered {
     pub label: String,
     /// The file (the first of several parts), or the folder.
     pub file: String,
+    /// Where it lies on this machine; `None`: it would have to be downloaded.
+    pub path: Option<PathBuf>,
     /// Bytes of all its files.
     pub file_bytes: u64,
     /// What it is.
@@ -86,7 +88,11 @@ fn of_hub(model: &str, store: &Store<'_>) -> Result<Offering> {
     let reference = Reference::parse(model).map_err(Error::usage)?;
     let (commit, remotes) = hub::look(&reference, store)?;
     let origin = format!("{reference} (commit {})", &commit[..commit.len().min(12)]);
-    Ok(sorted(origin, remotes.into_iter().map(of_remote)))
+    let here = |offered: Offered| {
+        let path = hub::local(&reference.without_selector(), &offered.label, store);
+        Offered { path, ..offered }
+    };
+    Ok(sorted(origin, remotes.into_iter().map(|remote| of_remote(remote).map(here))))
 }
 
 fn of_remote(remote: Remote) -> Result<Offered, Unread> {
@@ -142,7 +148,8 @@ fn of_file(path: &Path) -> Result<Offered, Unread> {
     let name = store::file_name(path);
     let unread = |why: String| Unread { file: path.display().to_string(), why };
     let parts = headers(path).map_err(|error| unread(chain(&error)))?;
-    of_headers(&name, &parts).map_err(unread)
+    let offered = of_headers(&name, &parts).map_err(unread)?;
+    Ok(Offered { path: Some(path.to_owned()), ..offered })
 }
 
 /// The headers of a file's parts, each with the part's size.
@@ -183,6 +190,7 @@ fn of_headers(name: &str, parts: &[(Header, u64)]) -> Result<Offered, String> {
     Ok(Offered {
         label: quant_name::in_path(name).or(said).unwrap_or_else(|| "unnamed".to_owned()),
         file: name.to_owned(),
+        path: None,
         file_bytes: parts.iter().map(|(_, size)| size).sum(),
         form: Form::File,
         contents: Contents::of_parts(parts),
@@ -204,7 +212,8 @@ fn of_folder(path: &Path) -> Result<Offered, Unread> {
         for file in &weights {
             tensors.extend(safetensors::read(file)?);
         }
-        Ok(of_config(&name, sizes.iter().sum(), config, stored(tensors)))
+        let offered = of_config(&name, sizes.iter().sum(), config, stored(tensors));
+        Ok(Offered { path: Some(path.to_owned()), ..offered })
     };
     read().map_err(|error| Unread { file: name.clone(), why: chain(&error) })
 }
@@ -213,6 +222,7 @@ fn of_config(name: &str, bytes: u64, config: config::Config, contents: Contents)
     Offered {
         label: config.weights.unwrap_or_else(|| "unnamed".to_owned()),
         file: name.to_owned(),
+        path: None,
         file_bytes: bytes,
         form: Form::Folder,
         metadata: config.metadata,

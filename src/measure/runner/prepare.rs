@@ -10,7 +10,7 @@ use crate::measure::engine::Engine;
 use crate::measure::model::{Location, Store};
 use crate::measure::{engine, model};
 use crate::record::suite::{ModelSpec, Suite};
-use crate::record::{EngineInfo, FileInfo, ModelInfo};
+use crate::record::{Build, EngineInfo, FileInfo, ModelInfo};
 
 /// Model and quant of every file that the suite's settings need, drafts among them, each once.
 fn needed(suite: &Suite) -> Vec<(&str, &str)> {
@@ -37,7 +37,7 @@ pub async fn prepare(suite: &Suite, store: &Store<'_>) -> Result<Prepared> {
     }
     let files = model::server(engine, suite.engine.binary.as_deref(), store)?;
     let build = engine::supervise::ask(engine, &files.binary, files.library_path.as_deref()).await?;
-    engine::check_types(engine, &build, &suite.settings)?;
+    check_build(engine, &build, suite)?;
     let binary = model::server_witness(&files, store)?;
     let binary_sha256 = Some(binary.sha256.clone());
     let mut witnesses = vec![binary];
@@ -202,7 +202,8 @@ pub fn preparations(suite: &Suite, store: &Store<'_>) -> Result<Preparations> {
     Ok(needed)
 }
 
-/// Asks the server's binary, where it is here already, whether it is one of the suite's engine and has its types.
+/// Asks the server's binary, where it is here already, whether it is one of the suite's engine and has its types
+/// and flags.
 ///
 /// # Errors
 /// When it is not or has not, or does not run.
@@ -213,9 +214,22 @@ pub async fn check_engine(suite: &Suite, store: &Store<'_>) -> Result<()> {
     if started && matches!(model::locate_server(engine, binary, store)?, Location::Present(_)) {
         let files = model::server(engine, binary, store)?;
         let build = engine::supervise::ask(engine, &files.binary, files.library_path.as_deref()).await?;
-        engine::check_types(engine, &build, &suite.settings)?;
+        check_build(engine, &build, suite)?;
     }
     Ok(())
+}
+
+/// Whether a server's binary is here already, so that it can be asked.
+pub fn is_server_here(suite: &Suite, store: &Store<'_>) -> bool {
+    let located = engine_of(suite)
+        .and_then(|engine| model::locate_server(engine, suite.engine.binary.as_deref(), store));
+    suite.engine.url.is_none() && matches!(located, Ok(Location::Present(_)))
+}
+
+/// Types and flags that a suite names, against those of the build.
+fn check_build(engine: &dyn Engine, build: &Build, suite: &Suite) -> Result<()> {
+    engine::check_types(engine, build, &suite.settings)?;
+    engine::check_flags(engine, build, suite)
 }
 
 fn engine_of(suite: &Suite) -> Result<&'static dyn Engine> {

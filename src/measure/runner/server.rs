@@ -238,7 +238,7 @@ fn unsupported(mut record: LaunchRecord, why: String) -> (LaunchRecord, LaunchOu
 }
 
 /// What the log of a server that did not come up says of its setting, without control characters.
-fn refusal(engine: &dyn Engine, log: &Path) -> Option<String> {
+pub(super) fn refusal(engine: &dyn Engine, log: &Path) -> Option<String> {
     let bytes = std::fs::read(log).ok()?;
     let text = String::from_utf8_lossy(&bytes);
     let line = engine.refusal(&text)?;

@@ -31,6 +31,7 @@ fn table(quants: &[(&str, f64)], memory_gib: f64) -> FitTable {
                 weights_bytes: bytes(*bits),
                 kv_bytes: Some(kv),
                 kv_not_known: None,
+                measured: false,
                 compute_bytes: None,
                 total_bytes: total,
                 fits: if total <= memory { Fits::Yes } else { Fits::No },
@@ -52,6 +53,7 @@ fn table(quants: &[(&str, f64)], memory_gib: f64) -> FitTable {
         engine: "llama.cpp",
         memory: fit::Memory { bytes: memory, kind: MemoryKind::Gpu, source: "--memory".into() },
         kv_not_known: None,
+        kv_measured: None,
         compute_checked: true,
         rows: rows.collect(),
         quants: quants
@@ -89,13 +91,13 @@ const USUAL: &[(&str, f64)] = &[
 
 #[test]
 fn the_finest_that_fits_is_compared_with_three_smaller_sizes() {
-    let found = Candidates::of(&args(&[]), &table(USUAL, 24.0)).unwrap();
+    let found = Candidates::of(&args(&[]), &table(USUAL, 24.0), Vec::new()).unwrap();
     assert_eq!(found.reference, ("Q8_0".into(), "f16".into(), "f16".into()));
     assert_eq!(found.weights, ["Q4_K_M", "Q3_K_M", "Q6_K"]);
     assert_eq!(found.caches.len(), 3);
     assert_eq!(found.downloads.len(), 4);
     assert_eq!(found.notes, ["F16 is not the reference: twice the download (--reference names another)"]);
-    let tight = Candidates::of(&args(&[]), &table(USUAL, 10.0)).unwrap();
+    let tight = Candidates::of(&args(&[]), &table(USUAL, 10.0), Vec::new()).unwrap();
     assert_eq!(tight.reference.0, "Q5_K_M");
     assert_eq!(tight.weights, ["Q4_K_M", "Q3_K_M", "Q4_K_S"]);
     assert!(tight.notes[0].starts_with("Q6_K is not the reference: too large for 10"), "{:?}", tight.notes);
@@ -103,7 +105,8 @@ fn the_finest_that_fits_is_compared_with_three_smaller_sizes() {
 
 #[test]
 fn where_no_whole_cache_fits_the_reference_has_a_smaller_one() {
-    let found = Candidates::of(&args(&[]), &table(&[("Q4_K_M", 4.9), ("Q3_K_M", 3.9)], 7.0)).unwrap();
+    let found =
+        Candidates::of(&args(&[]), &table(&[("Q4_K_M", 4.9), ("Q3_K_M", 3.9)], 7.0), Vec::new()).unwrap();
     assert_eq!(found.reference, ("Q4_K_M".into(), "q8_0".into(), "q8_0".into()));
     assert!(found.notes[0].starts_with("the reference's cache is q8_0"), "{:?}", found.notes);
     assert!(!found.caches.contains(&("f16".into(), "f16".into())), "what does not fit is not tried");
@@ -111,7 +114,7 @@ fn where_no_whole_cache_fits_the_reference_has_a_smaller_one() {
 
 #[test]
 fn what_fits_nowhere_is_an_error_with_the_nearest_miss() {
-    let error = Candidates::of(&args(&[]), &table(USUAL, 2.0)).unwrap_err();
+    let error = Candidates::of(&args(&[]), &table(USUAL, 2.0), Vec::new()).unwrap_err();
     assert_eq!(error.kind(), Kind::NothingSelected);
     assert!(error.to_string().contains("nothing fits as a whole"), "{error}");
     assert_eq!(error.hints()[0], "nothing fits: nearest is Q2_K");
@@ -120,11 +123,13 @@ fn what_fits_nowhere_is_an_error_with_the_nearest_miss() {
 #[test]
 fn names_are_found_whatever_their_case_and_others_are_refused() {
     let table = table(USUAL, 24.0);
-    let found = Candidates::of(&args(&["--weights", "q4_k_m", "--reference", "q6_k"]), &table).unwrap();
+    let found =
+        Candidates::of(&args(&["--weights", "q4_k_m", "--reference", "q6_k"]), &table, Vec::new()).unwrap();
     assert_eq!((found.reference.0.as_str(), found.weights.as_slice()), ("Q6_K", &["Q4_K_M".to_owned()][..]));
-    let error = Candidates::of(&args(&["--weights", "Q4_K_L"]), &table).unwrap_err();
+    let error = Candidates::of(&args(&["--weights", "Q4_K_L"]), &table, Vec::new()).unwrap_err();
     assert!(error.hints()[0].contains("Q4_K_"), "{:?}", error.hints());
-    let error = Candidates::of(&args(&["--reference", "F16"]), &self::table(USUAL, 10.0)).unwrap_err();
+    let error =
+        Candidates::of(&args(&["--reference", "F16"]), &self::table(USUAL, 10.0), Vec::new()).unwrap_err();
     assert!(error.to_string().starts_with("F16 does not fit"), "{error}");
 }
 
@@ -133,18 +138,43 @@ fn two_names_of_one_file_are_one_setting() {
     let mut table = table(&[("Q8_0", 8.5), ("Q3_K_S", 5.1), ("Q2_K", 5.1)], 24.0);
     table.quants[2].made_of =
         vec![fit::TensorKind { name: "Q3_K_S".into(), bytes: table.quants[1].weights_bytes, share: 1.0 }];
-    let found = Candidates::of(&args(&[]), &table).unwrap();
+    let found = Candidates::of(&args(&[]), &table, Vec::new()).unwrap();
     assert_eq!(found.weights, ["Q3_K_S"]);
     assert_eq!(found.notes, ["Q2_K is left out: it is made of the same types as Q3_K_S"]);
 }
 
 #[test]
 fn a_small_budget_keeps_the_most_promising() {
-    let mut found = Candidates::of(&args(&[]), &table(USUAL, 24.0)).unwrap();
+    let mut found = Candidates::of(&args(&[]), &table(USUAL, 24.0), Vec::new()).unwrap();
     found.keep(3);
     assert_eq!((found.weights.len(), found.caches.len()), (1, 2));
     assert!(found.notes.last().unwrap().starts_with("left out, for the budget: Q3_K_M, Q6_K, q4_0"));
-    let mut one = Candidates::of(&args(&[]), &table(USUAL, 24.0)).unwrap();
+    let mut one = Candidates::of(&args(&[]), &table(USUAL, 24.0), Vec::new()).unwrap();
     one.keep(1);
     assert_eq!(one.singles(), 1);
+}
+
+#[test]
+fn speculation_joins_as_it_is_and_goes_first_when_time_is_short() {
+    let args = args(&[]);
+    let table = table(&[("Q8_0", 8.5), ("Q4_K_M", 4.85)], 24.0);
+    let mut candidates = Candidates::of(&args, &table, vec!["ngram-simple".to_owned()]).unwrap();
+    assert_eq!(candidates.speculation, ["ngram-simple"]);
+    assert_eq!(candidates.singles(), candidates.weights.len() + candidates.caches.len() + 1);
+    let all_but_one = candidates.singles() - 1;
+    candidates.keep(all_but_one);
+    assert!(candidates.speculation.is_empty());
+    assert_eq!(candidates.notes.last().unwrap(), "left out, for the budget: ngram-simple");
+    // Where nothing else can be chosen, it is what there is to choose.
+    let alone = Candidates::of(&args_of_one(), &table_of_one(), vec!["ngram-simple".to_owned()]).unwrap();
+    assert_eq!((alone.singles(), alone.weights.len()), (1, 0));
+}
+
+fn args_of_one() -> ChooseArgs {
+    args(&["--kv", "f16"])
+}
+
+fn table_of_one() -> FitTable {
+    let whole = table(&[("Q8_0", 8.5)], 24.0);
+    FitTable { rows: whole.rows.into_iter().filter(|row| row.k == "f16").collect(), ..whole }
 }

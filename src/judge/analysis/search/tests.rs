@@ -121,7 +121,10 @@ fn visit(journal: &mut Journal, plan: &Plan, next: &NextVisit, truth: Truth) {
 
 /// Searches to the end: the settings that were visited, in order, and the journal.
 fn searched(stopping: &str, truth: Truth) -> (Vec<String>, Journal) {
-    let mut journal = journal(stopping);
+    searched_in(journal(stopping), truth)
+}
+
+fn searched_in(mut journal: Journal, truth: Truth) -> (Vec<String>, Journal) {
     let plan = plan::plan(&journal.header.suite, &Filter::parse(&[]).unwrap()).unwrap();
     let mut visits = Vec::new();
     for _ in 0..200 {
@@ -223,4 +226,40 @@ fn a_visit_that_was_cut_off_comes_again_and_what_is_too_large_is_out() {
     let large = decided(&journal, "Q8_0 kv=q8_0");
     assert_eq!(large.reason, StopReason::NotNeeded);
     assert!(large.because.contains("920 B of the 900 B"), "{large:?}");
+}
+
+/// Weights, and drafts from the text.
+fn drafting() -> Journal {
+    let mut journal = journal("");
+    let text = format!(
+        "name = \"t\"\ncontexts = [512]\nrounds = {ROUNDS}\ndraws = 100\nmargin = 0.03\n[[model]]\nname = \"m\"\n\
+         package = \"smollm2-135m-instruct\"\nderive = [\"Q8_0\", \"Q4_0\", \"Q2_K\"]\n[reference]\nweights = \"Q8_0\"\n\
+         [[setting]]\nweights = \"Q8_0\"\nspeculation = \"ngram-simple\"\n[[setting]]\nweights = \"Q4_0\"\n\
+         [[setting]]\nweights = \"Q4_0\"\nspeculation = \"ngram-simple\"\n[stopping]\nrule = \"best\"\n\
+         [[task]]\nname = \"retrieval/niah_multikey_2\"\nsamples = {}\nquestions = {QUESTIONS}\nscore = \"probability\"\n",
+        5 * QUESTIONS * ROUNDS
+    );
+    journal.header.suite = crate::suite::parse(&text, Path::new("t.toml"), &[]).unwrap();
+    journal
+}
+
+#[test]
+fn drafts_are_a_part_like_others_where_they_help_and_are_given_up_where_they_do_not() {
+    fn faster(label: &str) -> (f64, f64, f64) {
+        let (loss, decode, memory) = usual(label);
+        (loss, if label.contains("ngram") { decode * 1.4 } else { decode }, memory)
+    }
+    fn slower(label: &str) -> (f64, f64, f64) {
+        let (loss, decode, memory) = usual(label);
+        // No worse would take long to show: it is needless before.
+        if label.contains("ngram") { (loss + 0.02, decode * 0.7, memory) } else { (loss, decode, memory) }
+    }
+    let (visits, journal) = searched_in(drafting(), faster);
+    let both = decided(&journal, "Q4_0 kv=f16 spec=ngram-simple");
+    assert_eq!(both.reason, StopReason::Settled, "{visits:#?}");
+    assert!(both.because.starts_with("no worse"), "{both:?}");
+    let (visits, journal) = searched_in(drafting(), slower);
+    let alone = decided(&journal, "Q8_0 kv=f16 spec=ngram-simple");
+    assert!(alone.because.contains("itself decodes faster"), "{visits:#?}\n{alone:?}");
+    assert!(decided(&journal, "Q4_0 kv=f16 spec=ngram-simple").untried, "a part of it is not shown");
 }

@@ -99,6 +99,7 @@ impl Engine for IkLlama {
         Build {
             version: arguments::version_of(version),
             flags,
+            values: Vec::new(),
             speculation: speculation_of(help),
             cache_types: llama_family::cache_types_of(help),
             flash_attention_value: help.contains("(auto|on|off"),

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::arguments::{self, Args};
 use super::capability::{Capability, Support};
-use super::card::EngineCard;
+use super::card::{EngineCard, FlagStyle};
 use super::definition::Engine;
 use super::launch::Launch;
 use super::llama_family::{self, PLAIN_CACHE_TYPES};
@@ -71,6 +71,7 @@ static CARD: EngineCard = EngineCard {
     speculation_types: SPECULATION_TYPES,
     draft_types: NEED_DRAFT_MODEL,
     options: options::OPTIONS,
+    flag_style: FlagStyle::Apart,
     wire: &wire::LlamaCpp,
     endpoints: llama_family::ENDPOINTS,
     properties: &["/props"],
@@ -122,6 +123,7 @@ impl Engine for LlamaCpp {
         Build {
             version: arguments::version_of(version),
             flags: flags(help),
+            values: values(help),
             speculation: speculation_of(help),
             cache_types: llama_family::cache_types_of(help),
             flash_attention_value: help
@@ -133,6 +135,7 @@ impl Engine for LlamaCpp {
     fn pinned_build(&self) -> Build {
         Build {
             version: "1 (571d0d5)".to_owned(),
+            values: Vec::new(),
             flags: PINNED_FLAGS.iter().map(|&flag| flag.to_owned()).collect(),
             speculation: SPECULATION_TYPES
                 .iter()
@@ -229,6 +232,22 @@ fn flags(help: &str) -> Vec<String> {
     flags.sort();
     flags.dedup();
     flags
+}
+
+/// The flags that are followed by a value, sorted.
+fn values(help: &str) -> Vec<String> {
+    let mut flags: Vec<String> =
+        help.lines().filter(|line| takes_value(line)).flat_map(flags_of).map(str::to_owned).collect();
+    flags.sort();
+    flags.dedup();
+    flags
+}
+
+/// Whether a line of `--help` names a value behind its flags: one space before it, where a description has more.
+fn takes_value(line: &str) -> bool {
+    let last = flags_of(line).last();
+    let rest = last.and_then(|flag| line.split_once(flag)).map_or("", |(_, rest)| rest);
+    rest.strip_prefix(' ').is_some_and(|value| value.starts_with(|c: char| !c.is_whitespace()))
 }
 
 /// The flags that a line of `--help` defines. Definitions start in the first column, descriptions do not.

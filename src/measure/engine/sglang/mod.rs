@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::arguments::{self, Args};
 use super::capability::{Capability, Support};
-use super::card::{EngineCard, Introspection, ModelForm, words};
+use super::card::{EngineCard, FlagStyle, Introspection, ModelForm, words};
 use super::definition::Engine;
 use super::launch::Launch;
 use super::{figures, option};
@@ -47,6 +47,7 @@ static CARD: EngineCard = EngineCard {
     speculation_types: SPECULATION_TYPES,
     draft_types: NEED_DRAFT_MODEL,
     options: options::OPTIONS,
+    flag_style: FlagStyle::Argparse,
     model_form: ModelForm::FolderOrFile,
     wire: &wire::Sglang,
     endpoints: Endpoints {
@@ -120,6 +121,7 @@ impl Engine for Sglang {
             version,
             flags: arguments::argparse_flags(help),
             speculation: algorithms(help),
+            values: arguments::argparse_values(help),
             cache_types: arguments::argparse_choices(help, "--kv-cache-dtype"),
             flash_attention_value: false,
         }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::arguments::{self, Args};
 use super::capability::{Capability, Support};
-use super::card::{EngineCard, Introspection, ModelForm, words};
+use super::card::{EngineCard, FlagStyle, Introspection, ModelForm, words};
 use super::definition::Engine;
 use super::figures;
 use super::launch::Launch;
@@ -70,6 +70,7 @@ static CARD: EngineCard = EngineCard {
     speculation_types: SPECULATION_TYPES,
     draft_types: NEED_DRAFT_MODEL,
     options: options::OPTIONS,
+    flag_style: FlagStyle::Argparse,
     model_form: ModelForm::FolderOrFile,
     wire: &wire::Vllm,
     endpoints: Endpoints {
@@ -141,6 +142,7 @@ impl Engine for Vllm {
         Build {
             version: arguments::bare_version_of(version),
             flags: arguments::argparse_flags(help),
+            values: arguments::argparse_values(help),
             speculation: arguments::argparse_choices(help, "--spec-method"),
             cache_types: arguments::argparse_choices(help, "--kv-cache-dtype"),
             flash_attention_value: false,
