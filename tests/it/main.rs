@@ -24,6 +24,7 @@ mod manners;
 mod memory;
 mod nights;
 mod old_journals;
+mod own_tokens;
 mod pack;
 mod prefix_cache;
 mod prompt_logprobs;

@@ -17,6 +17,7 @@ mod handle;
 mod interrupt;
 mod loadtest;
 mod lookout;
+mod own_tokens;
 mod packed;
 mod prefix_tracker;
 mod prepare;
