@@ -26,6 +26,7 @@ mod manners;
 mod memory;
 mod nights;
 mod old_journals;
+mod own_tokens;
 mod pack;
 mod prefix_cache;
 mod prompt_logprobs;

@@ -1,5 +1,6 @@
 //! Where models and engine binaries come from: paths, a Hub, pinned packages, derived quants.
 
+mod byte_pairs;
 mod compute;
 pub mod config;
 mod contents;
@@ -24,6 +25,7 @@ mod tokenizer;
 mod trained;
 mod witness;
 
+pub use byte_pairs::BytePairs;
 pub use compute::{ComputeUse, compute_bytes, is_checked};
 pub use contents::{Contents, KindShare, LayerBytes};
 pub use derive::DERIVABLE;

@@ -152,7 +152,7 @@ impl Attachment {
     }
 }
 
-/// One visit of a running server.
+/// One visit of a running server, which is not warm yet.
 ///
 /// # Errors
 /// When no thread for sampling can be started.
@@ -201,10 +201,6 @@ pub(super) async fn visit(
     let mut live =
         RunningServer::new(ServerHandle::Attached, found.client, prepared.engine, sampler, id, no_tools);
     live.counts_drafts = visit.cell.setting.speculates();
-    tokio::select! {
-        () = live.warm_up(&suite.sampling, prepared.gpu, visit.cell.context) => {}
-        () = interrupt.asked(1) => return Ok((record, LaunchOutcome::Interrupted)),
-    }
     Ok((record, LaunchOutcome::Ready(Box::new(live))))
 }
 

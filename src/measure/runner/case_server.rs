@@ -59,7 +59,7 @@ impl CaseServer {
             .context(|| format!("cannot create {}", folder.display()))?;
         let cell = Cell { setting: suite.reference().clone(), context };
         let visit = Visit { cell, round: 0, replicate: 0, slots: 1, served_at: None, trials: Vec::new() };
-        let (_, up) = start::start(suite, prepared, &visit, 0, &folder, interrupt).await?;
+        let (_, up) = start::start_warm(suite, prepared, &visit, 0, &folder, interrupt).await?;
         let setting = suite.reference().label.clone();
         match up {
             LaunchOutcome::Ready(live) => Ok(Self {
@@ -98,8 +98,7 @@ impl CaseServer {
         arm: Option<Arm>,
         emit: Emit<'_>,
     ) -> Result<()> {
-        let counter =
-            cases::Counter { client: self.live.client().clone(), interrupt: self.interrupt.clone() };
+        let counter = cases::Counter::of(self.live.client().clone(), self.interrupt.clone());
         cases::each_case(spec, seed, context, arm, counter, emit).await
     }
 

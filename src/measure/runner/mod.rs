@@ -18,6 +18,7 @@ mod interrupt;
 mod loadtest;
 mod lookout;
 mod lost_reference;
+mod own_tokens;
 mod packed;
 mod prefix_tracker;
 mod prepare;

@@ -96,7 +96,7 @@ impl<'a> Runner<'a> {
         Ok(Self {
             suite,
             prepared,
-            cases: CaseBook::new(suite, journal, &folder, terms.interrupt.clone())?,
+            cases: CaseBook::new((suite, prepared), journal, &folder, terms.interrupt.clone())?,
             folder,
             interrupt: terms.interrupt,
             subscribers,
@@ -222,9 +222,9 @@ impl<'a> Runner<'a> {
             }
             let mut server = match live.take() {
                 Some(server) => server,
-                None => match self.launch(visit, &mut record).await? {
+                None => match self.launch(visit, &keys[position..], &mut record).await? {
                     LaunchOutcome::Ready(server) => {
-                        self.make_cases(&keys[position..], &server).await?;
+                        self.warm_up_and_make_cases(visit, &keys[position..], &server).await?;
                         if self.interrupt.requested() {
                             live = Some(*server);
                             break;
@@ -306,6 +306,14 @@ impl<'a> Runner<'a> {
     /// Makes the cases of a visit before its first trial: a task that does not fit is found out at once, not after the
     /// trials of all others. What else goes wrong here is for the trials to say.
     async fn make_cases(&mut self, keys: &[TrialKey], server: &RunningServer) -> Result<()> {
+        let made = self.make_all(keys, server).await;
+        for note in self.cases.take_notes() {
+            self.emit(&Event::Note(&note))?;
+        }
+        made
+    }
+
+    async fn make_all(&mut self, keys: &[TrialKey], server: &RunningServer) -> Result<()> {
         let mut unfit: Vec<(&TrialKey, Error)> = Vec::new();
         for key in keys {
             if self.interrupt.requested() {
@@ -330,12 +338,42 @@ impl<'a> Runner<'a> {
         }
     }
 
-    async fn launch(&mut self, visit: &Visit, whole: &mut Option<LaunchRecord>) -> Result<LaunchOutcome> {
+    /// Warms the server of a visit up and makes its cases. On a graphics card the two go on beside each other, for nothing of either
+    /// is measured; on a processor they would keep the cores from each other, and a warm-up is one short request.
+    async fn warm_up_and_make_cases(
+        &mut self,
+        visit: &Visit,
+        keys: &[TrialKey],
+        server: &RunningServer,
+    ) -> Result<()> {
+        let (suite, prepared, interrupt) = (self.suite, self.prepared, self.interrupt.clone());
+        let warm = async {
+            tokio::select! {
+                () = server.warm_up(&suite.sampling, prepared.gpu, visit.served().context) => {}
+                // Who asked is noticed when the cases are made.
+                () = interrupt.asked(1) => {}
+            }
+        };
+        if prepared.gpu {
+            return tokio::join!(warm, self.make_cases(keys, server)).1;
+        }
+        warm.await;
+        self.make_cases(keys, server).await
+    }
+
+    /// Starts the server of a visit; while it loads, those cases are made that need no server.
+    async fn launch(
+        &mut self,
+        visit: &Visit,
+        keys: &[TrialKey],
+        whole: &mut Option<LaunchRecord>,
+    ) -> Result<LaunchOutcome> {
         self.check_files()?;
         let id = self.next_launch;
         self.next_launch += 1;
-        let (record, mut up) =
-            start::start(self.suite, self.prepared, visit, id, &self.folder, &self.interrupt).await?;
+        let starting = start::start(self.suite, self.prepared, visit, id, &self.folder, &self.interrupt);
+        let (started, ()) = tokio::join!(starting, self.cases.make_ahead(keys));
+        let (record, mut up) = started?;
         if matches!(up, LaunchOutcome::Interrupted) {
             return Ok(up);
         }

@@ -133,7 +133,7 @@ pub fn command(
     Ok(ServerCommand { argv, config: Some(ConfigFile { path, text }) })
 }
 
-/// Starts a server for a visit, reads back what it runs, and warms it up.
+/// Starts a server for a visit and reads back what it runs; it is not warm yet.
 pub(super) async fn launch(
     suite: &Suite,
     prepared: &Prepared,
@@ -219,14 +219,6 @@ pub(super) async fn launch(
     let mut live =
         RunningServer::new(ServerHandle::Started(server), client, prepared.engine, sampler, id, None);
     live.counts_drafts = visit.cell.setting.speculates();
-    let warmed = tokio::select! {
-        () = live.warm_up(&suite.sampling, prepared.gpu, visit.served().context) => true,
-        () = interrupt.asked(1) => false,
-    };
-    if !warmed {
-        live.stop().await?;
-        return Ok((record, LaunchOutcome::Interrupted));
-    }
     Ok((record, LaunchOutcome::Ready(Box::new(live))))
 }
 

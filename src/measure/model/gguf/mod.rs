@@ -15,12 +15,14 @@ mod parse;
 mod quants;
 mod source;
 mod tensors;
+mod vocabulary;
 
 pub use metadata::Metadata;
 pub use parse::{Arrays, GgufError, Header, parse, parse_header, parse_tokenizer};
 pub use quants::{is_standard_quant, quant_name};
 pub use source::{Source, Spans, Stream};
 pub use tensors::{Tensor, Tensors};
+pub use vocabulary::{Vocabulary, parse_vocabulary};
 
 /// Reads a file's metadata.
 ///
@@ -44,6 +46,14 @@ pub fn read_header(path: &Path) -> Result<Header> {
 /// When the file cannot be opened or is no readable GGUF file; the source is a [`GgufError`].
 pub fn read_tokenizer(path: &Path) -> Result<Option<Tokenizer>> {
     parse_tokenizer(open(path)?).map_err(|source| unreadable(path, source))
+}
+
+/// Reads the whole vocabulary of a file.
+///
+/// # Errors
+/// When the file cannot be opened or is no readable GGUF file; the source is a [`GgufError`].
+pub fn read_vocabulary(path: &Path) -> Result<Vocabulary> {
+    parse_vocabulary(open(path)?).map_err(|source| unreadable(path, source))
 }
 
 fn open(path: &Path) -> Result<BufReader<File>> {
@@ -267,6 +277,14 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_vocabulary_is_read_whole() {
+        let vocabulary = parse_vocabulary(&with_vocabulary(5000, 7)[..]).unwrap();
+        assert_eq!((vocabulary.tokens.len(), vocabulary.tokens[4321].as_str()), (5000, "4321"));
+        assert_eq!((vocabulary.kind.as_str(), vocabulary.begins), ("", None));
+        assert!(parse_vocabulary(&with_vocabulary(5000, 7)[..9000]).is_err());
+    }
+
+    #[test]
     fn every_truncation_is_an_error() {
         let whole = small(3);
         for length in 0..whole.len() {
@@ -313,9 +331,11 @@ pub(super) mod tests {
         #[test]
         fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
             let _ = parse(&bytes[..]);
+            let _ = parse_vocabulary(&bytes[..]);
             let mut framed = b"GGUF\x03\0\0\0".to_vec();
             framed.extend(&bytes);
             let _ = parse(&framed[..]);
+            let _ = parse_vocabulary(&framed[..]);
         }
 
         #[test]
@@ -324,6 +344,7 @@ pub(super) mod tests {
             let at = at % bytes.len();
             bytes[at] = byte;
             let _ = parse(&bytes[..]);
+            let _ = parse_vocabulary(&bytes[..]);
         }
     }
 }

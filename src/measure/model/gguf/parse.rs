@@ -166,7 +166,7 @@ enum Kept {
     Real(f64),
 }
 
-struct Reader<'a, S> {
+pub(super) struct Reader<'a, S> {
     source: S,
     /// Bytes that were read or passed over.
     at: u64,
@@ -196,12 +196,12 @@ pub fn parse_tokenizer(reader: impl Read) -> Result<Option<Tokenizer>, GgufError
 }
 
 impl<'a, S: Source> Reader<'a, S> {
-    fn new(source: S, known: &'a Arrays) -> Self {
+    pub(super) fn new(source: S, known: &'a Arrays) -> Self {
         Self { source, at: 0, known, arrays: Arrays::new(), tokenizer: None }
     }
 
     /// Reads up to the first key; returns how many tensors there are.
-    fn start(&mut self) -> Result<u64, GgufError> {
+    pub(super) fn start(&mut self) -> Result<u64, GgufError> {
         if self.bytes::<4>()? != *b"GGUF" {
             return Err(GgufError::NotGguf);
         }
@@ -212,13 +212,58 @@ impl<'a, S: Source> Reader<'a, S> {
         self.count("the number of tensors", MAX_TENSORS)
     }
 
+    /// How many keys follow.
+    pub(super) fn pairs(&mut self) -> Result<u64, GgufError> {
+        self.count("the number of keys", MAX_PAIRS)
+    }
+
+    /// The next key, and the type of its value.
+    pub(super) fn key(&mut self) -> Result<(String, u32), GgufError> {
+        let length = self.count("the length of a key", MAX_KEY)?;
+        Ok((self.text(length)?, self.u32()?))
+    }
+
+    /// A text as a whole.
+    pub(super) fn whole_text(&mut self) -> Result<String, GgufError> {
+        let length = self.count("the length of a text", MAX_TEXT)?;
+        self.text(length)
+    }
+
+    /// All texts of an array.
+    pub(super) fn whole_texts(&mut self) -> Result<Vec<String>, GgufError> {
+        match self.elements()? {
+            (STRING, length) => (0..length).map(|_| self.whole_text()).collect(),
+            (other, _) => Err(GgufError::Type(other)),
+        }
+    }
+
+    /// All numbers of an array.
+    pub(super) fn whole_numbers(&mut self) -> Result<Vec<u64>, GgufError> {
+        let (kind, length) = self.elements()?;
+        Ok((0..length)
+            .map(|_| self.number(kind))
+            .collect::<Result<Vec<_>, _>>()?
+            .into_iter()
+            .flatten()
+            .collect())
+    }
+
+    /// The type of an array's elements, and how many there are.
+    fn elements(&mut self) -> Result<(u32, u64), GgufError> {
+        let kind = self.u32()?;
+        Ok((kind, self.count("the length of an array", MAX_ELEMENTS)?))
+    }
+
+    /// Passes over a value.
+    pub(super) fn pass_over(&mut self, kind: u32) -> Result<(), GgufError> {
+        self.value(kind, false, 0).map(drop)
+    }
+
     fn metadata(&mut self) -> Result<Metadata, GgufError> {
-        let pairs = self.count("the number of keys", MAX_PAIRS)?;
+        let pairs = self.pairs()?;
         let mut kept = BTreeMap::new();
         for _ in 0..pairs {
-            let length = self.count("the length of a key", MAX_KEY)?;
-            let key = self.text(length)?;
-            let kind = self.u32()?;
+            let (key, kind) = self.key()?;
             if let (Some(_), STRING, true) = (&self.tokenizer, kind, TOKENIZER_NAMES.contains(&key.as_str()))
             {
                 self.tokenizer_name(&key)?;
@@ -327,8 +372,7 @@ impl<'a, S: Source> Reader<'a, S> {
         if depth >= MAX_DEPTH {
             return Err(GgufError::Nested);
         }
-        let kind = self.u32()?;
-        let length = self.count("the length of an array", MAX_ELEMENTS)?;
+        let (kind, length) = self.elements()?;
         match (kind, key) {
             (STRING, Some(key)) => self.texts(key, length).map(|()| None),
             (STRING | ARRAY, _) => {
@@ -353,8 +397,7 @@ impl<'a, S: Source> Reader<'a, S> {
     }
 
     fn tokenizer_name(&mut self, key: &str) -> Result<(), GgufError> {
-        let length = self.count("the length of a text", MAX_TEXT)?;
-        let name = Some(self.text(length)?);
+        let name = Some(self.whole_text()?);
         if let Some(tokenizer) = &mut self.tokenizer {
             match key.ends_with("pre") {
                 true => tokenizer.pre = name,
@@ -411,7 +454,7 @@ impl<'a, S: Source> Reader<'a, S> {
     }
 
     /// A number or truth value; `None` for one that is no natural number.
-    fn number(&mut self, kind: u32) -> Result<Option<u64>, GgufError> {
+    pub(super) fn number(&mut self, kind: u32) -> Result<Option<u64>, GgufError> {
         Ok(match kind {
             0 | 7 => Some(u64::from(self.bytes::<1>()?[0])),
             1 => u64::try_from(i8::from_le_bytes(self.bytes()?)).ok(),

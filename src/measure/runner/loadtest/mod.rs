@@ -188,7 +188,7 @@ impl Runner<'_> {
     async fn serve(&mut self, visit: &Visit, spec: &LoadSpec) -> Result<Served> {
         let id = self.next_launch;
         self.next_launch += 1;
-        let launched = start::start(self.suite, self.prepared, visit, id, &self.folder, &self.interrupt);
+        let launched = start::start_warm(self.suite, self.prepared, visit, id, &self.folder, &self.interrupt);
         let (launch, up) = launched.await?;
         let mut record = LoadtestServer { launch, slots: visit.slots, warm_up: None };
         let live = match up {
