@@ -210,7 +210,7 @@ fn hostile_replies_and_names_run_nothing() {
     let out = tempfile::tempdir().unwrap();
     let page = page_of(&bench.run_folder(), out.path());
     let written = std::fs::read_to_string(&page).unwrap();
-    assert!(written.contains("onerror=document.title"), "the reply is shown, as text");
+    assert!(written.contains("onerror=document.title"), "it is shown, as text");
     let browser = Browser::open(1200, false);
     browser.go(&page);
     browser.run("document.querySelectorAll('details').forEach((part) => { part.open = true; })");

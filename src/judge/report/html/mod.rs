@@ -38,6 +38,8 @@ struct Page<'a> {
     title: &'a str,
     /// Of what, in a line.
     subtitle: String,
+    /// What the suite is for.
+    description: &'a str,
     policy: String,
     style: &'static str,
     script: &'static str,
@@ -59,6 +61,7 @@ impl<'a> Page<'a> {
         Self {
             title,
             subtitle: String::new(),
+            description: "",
             policy: policy(),
             style: STYLE,
             script: SCRIPT,
@@ -84,6 +87,7 @@ pub fn report_page(summary: &Summary, journal: &Journal) -> Result<String> {
     let Body { html, headings } = body::of_report(&report, &pictures);
     rendered(&Page {
         subtitle: subtitle(summary),
+        description: &summary.description,
         data: data::json(summary)?,
         answers: answers(summary),
         verdict: &summary.verdict,
