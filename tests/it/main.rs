@@ -47,6 +47,7 @@ mod score;
 mod serving;
 mod structure;
 mod supervise;
+mod telling;
 mod trained_context;
 
 /// A file that nobody names here would never be run.
