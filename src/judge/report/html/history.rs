@@ -18,6 +18,12 @@ const WIDTH: f64 = 220.0;
 const HEIGHT: f64 = 44.0;
 const EDGE: f64 = 4.0;
 
+/// What the template shows. (Not `json!`: numbers of serde_json that keep every digit are maps to a template.)
+#[derive(Serialize)]
+struct Rows<'a> {
+    rows: Vec<Row<'a>>,
+}
+
 #[derive(Serialize)]
 struct Row<'a> {
     trend: &'a Trend,
@@ -46,7 +52,7 @@ pub fn history_page(trends: &[Trend]) -> Result<String> {
     rows.sort_by_key(|row| std::cmp::Reverse(latest(row)));
     let environment = environment()?;
     let template = environment.template_from_named_str("history.html", TEMPLATE).map_err(failed)?;
-    let body = template.render(Serde(serde_json::json!({ "rows": rows }))).map_err(failed)?;
+    let body = template.render(Serde(Rows { rows })).map_err(failed)?;
     rendered(&Page { body: &body, ..Page::plain("History") })
 }
 
@@ -153,6 +159,9 @@ mod tests {
         let page = history_page(&[trend(&[0.8, 0.8, 0.5, 0.5], vec![change])]).unwrap();
         assert!(page.contains("<code>kneepoint compare run-1 run-2</code>"), "{page}");
         assert!(page.contains("worse") && page.contains("engine"));
+        assert!(page.contains("<td>512</td>") && page.contains("<td>4</td>"), "{page}");
+        assert!(page.contains("0.80 → 0.50") && page.contains("<td>0.50 [0.40, 0.60]</td>"), "{page}");
+        assert!(!page.contains("private"), "numbers are numbers");
         assert!(page.contains("nightly&lt;b&gt;") && page.contains("Q4 &lt;i&gt;"));
         assert_eq!(page.matches("data:image/svg+xml").count(), 1);
     }

@@ -135,7 +135,7 @@
       picture.append(svg("text", { class: "tick", x: 64, y: up.place(b) + 4, "text-anchor": "end" }, shown(b)));
     }
     picture.append(svg("text", { class: "tick", x: right, y: 410, "text-anchor": "end" }, `${named(data.axes[x])}${data.axes[x].more ? "" : ", less is better"} \u2192`));
-    picture.append(svg("text", { class: "tick", x: 8, y: 14 }, `\u2191 ${named(data.axes[y])}${data.axes[y].more ? "" : ", less is better"}`));
+    picture.append(svg("text", { class: "tick", x: 70, y: 12 }, `\u2191 ${named(data.axes[y])}${data.axes[y].more ? "" : ", less is better"}`));
     const points = cells.map((cell) => ({ cell, left: across.place(figures(cell, x)[0]), top: up.place(figures(cell, y)[0]) }));
     const front = points.filter((point) => !points.some((other) => other !== point && other.left >= point.left && other.top <= point.top && (other.left > point.left || other.top < point.top)));
     front.sort((a, b) => a.left - b.left);

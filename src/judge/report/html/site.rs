@@ -25,6 +25,11 @@ pub struct SiteRun {
     pub compared: Option<(String, String)>,
 }
 
+#[derive(Serialize)]
+struct Site<'a> {
+    runs: &'a [SiteRun],
+}
+
 /// Renders the first page: a line a run, the latest first.
 ///
 /// # Errors
@@ -32,7 +37,7 @@ pub struct SiteRun {
 pub fn site_page(runs: &[SiteRun]) -> Result<String> {
     let environment = environment()?;
     let template = environment.template_from_named_str("site.html", TEMPLATE).map_err(failed)?;
-    let body = template.render(Serde(serde_json::json!({ "runs": runs }))).map_err(failed)?;
+    let body = template.render(Serde(Site { runs })).map_err(failed)?;
     rendered(&Page { body: &body, ..Page::plain("Runs") })
 }
 

@@ -4,6 +4,8 @@ use serde::Serialize;
 
 use crate::judge::analysis::summary::{CellSummary, Summary, Verdict};
 
+/// A setting whose requests are decoded faster than this, beside the reference's, is faster.
+const FASTER: f64 = 1.01;
 /// A setting with less memory than this share of the reference's has less: two starts differ by about as much.
 const LESS: f64 = 0.99;
 
@@ -68,7 +70,10 @@ fn answer<'a>(summary: &'a Summary, level: &'a [CellSummary]) -> Answer<'a> {
 
 /// Faster beyond what the requests' ratios vary by.
 fn is_faster(choice: &Choice<'_>) -> bool {
-    choice.cell.decode_ratio.is_some_and(|ratio| ratio.low.unwrap_or(ratio.value) > 1.0)
+    choice
+        .cell
+        .decode_ratio
+        .is_some_and(|ratio| ratio.value > FASTER && ratio.low.is_none_or(|low| low > 1.0))
 }
 
 fn memory_ratio(cell: &CellSummary, reference: &CellSummary) -> Option<f64> {
