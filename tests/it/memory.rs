@@ -225,7 +225,7 @@ fn a_card_that_reports_no_memory_of_its_own_still_has_all_its_other_figures() {
     let not_measured = summary["not_measured"].to_string();
     assert!(not_measured.contains("does not report its memory in use"), "{not_measured}");
     let report = report(card.dir.path());
-    assert!(report.contains("| GPU memory ↓ | front |") && report.contains("| 5.00 GiB |"), "{report}");
+    assert!(report.contains("| GPU memory (GiB) ↓ |") && report.contains("| 5.00 |"), "{report}");
 }
 
 #[test]
@@ -239,7 +239,7 @@ fn in_a_container_with_the_hosts_process_ids_the_cause_is_named_and_nothing_stan
     assert!(said.contains("ids that do not exist here") && said.contains("--pid=host"), "{said}");
     assert!(said.contains("by whomever"), "{said}");
     let report = report(card.dir.path());
-    assert!(report.contains("| memory in use on the cards ↓ | front |"), "{report}");
+    assert!(report.contains("| memory in use on the cards (GiB) ↓ |"), "{report}");
     let csv = kneepoint(card.dir.path(), &["report", "latest", "--format", "csv"], &[]);
     let csv = text(&csv.stdout);
     assert!(csv.lines().next().unwrap().ends_with("peak_kind") && csv.contains(",cards"), "{csv}");
