@@ -217,7 +217,8 @@ pub struct Effective {
 }
 
 impl Effective {
-    /// The same without what depends on the context length that the server was started for.
+    /// The same without what depends on the context length that the server was started for. A pool does not: it takes what
+    /// memory is left, whatever a request may ask for.
     #[must_use]
     pub fn without_memory(self) -> Self {
         Self {
@@ -228,8 +229,6 @@ impl Effective {
             compute_bytes: None,
             compute_gpu_bytes: None,
             draft_kv_bytes: None,
-            kv_pool_bytes: None,
-            kv_pool_tokens: None,
             ..self
         }
     }
@@ -253,6 +252,22 @@ impl Effective {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pool_is_what_it_is_at_every_context_length() {
+        let effective = Effective {
+            k_bytes: Some(1 << 20),
+            compute_bytes: Some(1 << 22),
+            model_bytes: Some(1 << 30),
+            kv_pool_bytes: Some(6 << 30),
+            kv_pool_tokens: Some(1 << 20),
+            ..Effective::default()
+        };
+        let elsewhere = effective.clone().without_memory();
+        assert_eq!((elsewhere.k_bytes, elsewhere.compute_bytes), (None, None));
+        assert_eq!(elsewhere.pool_token_bytes(), Some(6144.0));
+        assert_eq!((elsewhere.kv_pool_bytes, elsewhere.model_bytes), (Some(6 << 30), Some(1 << 30)));
+    }
 
     #[test]
     fn a_home_folder_stays_bare_where_the_rest_is_quoted() {

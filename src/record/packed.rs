@@ -102,6 +102,8 @@ fn without_machine(launch: &LaunchRecord) -> LaunchRecord {
         model_gpu_bytes: None,
         model_mapped_bytes: None,
         draft_model_bytes: None,
+        kv_pool_bytes: None,
+        kv_pool_tokens: None,
         ..effective
     };
     LaunchRecord { effective, load_s: None, tick: None, log: String::new(), ..launch.clone() }
