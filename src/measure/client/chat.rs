@@ -3,7 +3,7 @@
 use super::cache_report::CacheReport;
 use super::exchange::{Exchange, Failure, Limits};
 use super::http::Answer;
-use super::reply::{self, Broken, Decoded};
+use super::reply::{self, Decoded, NoReply};
 use super::sse;
 use super::timeline::{Counts, Timeline, TokenEvent};
 use crate::console::shown;
@@ -59,8 +59,8 @@ fn shown_tokens(decoded: &Decoded) -> Option<u64> {
     }
 }
 
-fn no_reply(broken: Broken) -> Failure {
-    if broken.refused { Failure::request(broken.message) } else { Failure::stream(broken.message) }
+fn no_reply(why: NoReply) -> Failure {
+    if why.refused { Failure::request(why.message) } else { Failure::stream(why.message) }
 }
 
 /// A server that ignores `stream` answers all the same; there is just little to measure.

@@ -32,14 +32,14 @@ pub struct Decoded {
 /// Why there is no reply.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{message}")]
-pub struct Broken {
+pub struct NoReply {
     /// What is wrong, safe to show.
     pub message: String,
     /// The server refused the request: nothing was generated.
     pub refused: bool,
 }
 
-impl Broken {
+impl NoReply {
     fn of(message: String) -> Self {
         Self { message, refused: false }
     }
@@ -64,7 +64,7 @@ pub struct Tokens {
 /// # Errors
 /// Says what is wrong when an event is not JSON, the server reports an error in the stream, or the stream
 /// ended before it was finished.
-pub fn from_events(events: &[Event]) -> Result<Decoded, Broken> {
+pub fn from_events(events: &[Event]) -> Result<Decoded, NoReply> {
     let mut assembly = Assembly::default();
     let mut token_events = Vec::new();
     let mut drafts = DraftCounter::default();
@@ -88,7 +88,7 @@ pub fn from_events(events: &[Event]) -> Result<Decoded, Broken> {
         }
     }
     if !done && assembly.finish_reason.is_none() {
-        return Err(Broken::of(format!(
+        return Err(NoReply::of(format!(
             "the stream ended unfinished after {} events (no finish_reason, no [DONE])",
             events.len()
         )));
@@ -121,14 +121,14 @@ impl RunningCount {
 ///
 /// # Errors
 /// Says what is wrong when the body is no chat completion.
-pub fn from_whole(body: &[u8]) -> Result<Decoded, Broken> {
+pub fn from_whole(body: &[u8]) -> Result<Decoded, NoReply> {
     let value: Value = serde_json::from_slice(body).map_err(|error| {
         let text = shown(&String::from_utf8_lossy(body));
-        Broken::of(format!("the reply is not JSON ({error}): {text}"))
+        NoReply::of(format!("the reply is not JSON ({error}): {text}"))
     })?;
     refuse_error(&value)?;
     if choice(&value).and_then(|choice| choice.get("message")).is_none() {
-        return Err(Broken::of(format!("the reply holds no message: {}", shown(&value.to_string()))));
+        return Err(NoReply::of(format!("the reply holds no message: {}", shown(&value.to_string()))));
     }
     let mut assembly = Assembly::default();
     assembly.add(&value);
@@ -142,26 +142,26 @@ pub(super) fn token_ids(value: &Value) -> Option<Vec<u32>> {
     tokens.iter().map(|token| token.get("id").unwrap_or(token).as_u64()?.try_into().ok()).collect()
 }
 
-fn parse(index: usize, event: &Event) -> Result<Value, Broken> {
+fn parse(index: usize, event: &Event) -> Result<Value, NoReply> {
     let number = index + 1;
     let value: Value = serde_json::from_str(&event.data).map_err(|error| {
-        Broken::of(format!("event {number} of the stream is not JSON ({error}): {}", shown(&event.data)))
+        NoReply::of(format!("event {number} of the stream is not JSON ({error}): {}", shown(&event.data)))
     })?;
     refuse_error(&value)?;
     if event.name.as_deref() == Some("error") {
-        return Err(Broken::of(format!("the server broke off with an error: {}", shown(&event.data))));
+        return Err(NoReply::of(format!("the server broke off with an error: {}", shown(&event.data))));
     }
     Ok(value)
 }
 
-fn refuse_error(value: &Value) -> Result<(), Broken> {
+fn refuse_error(value: &Value) -> Result<(), NoReply> {
     let Some(error) = value.get("error").filter(|error| !error.is_null()) else { return Ok(()) };
     let words = server_words(value).unwrap_or_else(|| shown(&error.to_string()));
     Err(match refusal(error) {
         Some(status) => {
-            Broken { message: format!("HTTP {status} (within HTTP 200): {words}"), refused: true }
+            NoReply { message: format!("HTTP {status} (within HTTP 200): {words}"), refused: true }
         }
-        None => Broken::of(format!("the server broke off with an error: {words}")),
+        None => NoReply::of(format!("the server broke off with an error: {words}")),
     })
 }
 

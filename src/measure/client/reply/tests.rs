@@ -9,7 +9,7 @@ macro_rules! fixture {
     };
 }
 
-fn stream(bytes: &[u8]) -> Result<Decoded, Broken> {
+fn stream(bytes: &[u8]) -> Result<Decoded, NoReply> {
     let bounds = Bounds { line: 1 << 20, event: 1 << 20 };
     from_events(&decode(bytes, bounds).unwrap())
 }
@@ -320,7 +320,7 @@ fn broken_streams_say_why() {
     );
     assert_eq!(
         refused.unwrap_err(),
-        Broken {
+        NoReply {
             message: "HTTP 400 (within HTTP 200): Grammar error: Unimplemented keys (BadRequestError)".into(),
             refused: true
         }
