@@ -24,21 +24,22 @@ pub(super) fn effective(log: &str, props: &Value) -> Effective {
         speculation: speculation(config),
         weights: told(" quantization=").or_else(|| told(" dtype=torch.")),
         model_bytes: gibibytes_after(log, "Model loading took "),
-        options: options(log, config),
+        options: options(log, config, &cache),
         renamed: renames(log),
-        kv_pool_bytes: pool(log).or_else(|| cache.count("kv_cache_memory_bytes")),
+        kv_pool_bytes: pool_bytes(log, &cache),
         kv_pool_tokens: count_after(log, "KV cache size: ").or_else(|| cache.tokens()),
         ..Effective::default()
     }
 }
 
-/// Bytes of the pool: to the byte where an option sets them, else as the log rounds them.
-fn pool(log: &str) -> Option<u64> {
+/// Bytes of the pool: to the byte where an option sets them, else as the log rounds them, else as the metrics say.
+fn pool_bytes(log: &str, cache: &CacheConfig<'_>) -> Option<u64> {
     count_after(log, "'kv_cache_memory_bytes': ")
         .or_else(|| gibibytes_after(log, "Available KV cache memory: "))
         .or_else(|| gibibytes_after(log, "Explicitly set ("))
         // `Initial free memory 74.54 GiB, reserved 1.0 GiB memory for KV Cache as specified ..`
         .or_else(|| gibibytes_after(log, " GiB, reserved "))
+        .or_else(|| cache.count("kv_cache_memory_bytes"))
 }
 
 /// The labels of the metric `vllm:cache_config_info`.
@@ -81,8 +82,7 @@ fn speculation(config: &str) -> Option<String> {
 }
 
 /// What the log says of options, by their names in suites.
-fn options(log: &str, config: &str) -> BTreeMap<String, String> {
-    let cache = CacheConfig::of(log);
+fn options(log: &str, config: &str, cache: &CacheConfig<'_>) -> BTreeMap<String, String> {
     let word = |key: &str| word_after(config, key).filter(|word| *word != "None");
     let truth = |key: &str| word(key).map(str::to_ascii_lowercase);
     let text = |key: &str| word(key).map(str::to_owned);
