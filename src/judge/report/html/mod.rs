@@ -47,7 +47,6 @@ struct Page<'a> {
     data: String,
     answers: Vec<Answer<'a>>,
     verdict: &'a str,
-    margin: f64,
     /// The Pareto plot as a picture, for readers without scripts.
     plot: Option<String>,
     headings: &'a [body::Heading],
@@ -68,7 +67,6 @@ impl<'a> Page<'a> {
             data: String::new(),
             answers: Vec::new(),
             verdict: "",
-            margin: 0.0,
             plot: None,
             headings: &[],
             body: "",
@@ -91,7 +89,6 @@ pub fn report_page(summary: &Summary, journal: &Journal) -> Result<String> {
         data: data::json(summary)?,
         answers: answers(summary),
         verdict: &summary.verdict,
-        margin: summary.margin,
         plot: front(summary).map(|picture| body::inline(&picture)),
         headings: &headings,
         body: &html,
