@@ -52,21 +52,40 @@ pub(super) struct ReplyPart {
 
 type Key<'a> = (&'a str, Option<Arm>, u32, u32);
 
+/// The trials of each setting, but those of the reference's second visit, by what they were asked.
+struct Trials<'a>(HashMap<&'a str, HashMap<Key<'a>, &'a Trial>>);
+
+impl<'a> Trials<'a> {
+    fn of(journal: &'a Journal) -> Self {
+        let mut grouped: HashMap<&str, HashMap<Key<'_>, &Trial>> = HashMap::new();
+        for trial in journal.trials.iter().filter(|trial| trial.key.replicate == 0) {
+            grouped.entry(&trial.key.setting).or_default().insert(key(trial), trial);
+        }
+        Self(grouped)
+    }
+
+    /// Pairs of trials of the same case at a context length, the setting's and the reference's.
+    fn pairs(&self, setting: &str, reference: &str, context: u32) -> Vec<(&'a Trial, &'a Trial)> {
+        let (Some(own), Some(theirs)) = (self.0.get(setting), self.0.get(reference)) else {
+            return Vec::new();
+        };
+        own.iter()
+            .filter(|(key, _)| key.2 == context)
+            .filter_map(|(key, trial)| Some((*trial, *theirs.get(key)?)))
+            .filter(|(own, theirs)| own.case == theirs.case)
+            .collect()
+    }
+}
+
 /// Returns the parts of all cells, in their order.
 pub(super) fn parts<'a>(summary: &'a Summary, journal: &'a Journal) -> Vec<CellPart<'a>> {
     let cases: HashMap<&str, &Case> = journal.cases.iter().map(|case| (case.id.as_str(), case)).collect();
-    let of = |setting: &str| -> HashMap<Key<'a>, &'a Trial> {
-        let trials =
-            journal.trials.iter().filter(|trial| trial.key.setting == setting && trial.key.replicate == 0);
-        trials.map(|trial| (key(trial), trial)).collect()
-    };
-    let reference = of(&summary.reference);
+    let trials = Trials::of(journal);
     let part = |(id, cell): (usize, &'a CellSummary)| {
         let is_reference = cell.setting == summary.reference;
-        let own = of(&cell.setting);
         let (replies, differing) = match is_reference {
             true => (Vec::new(), 0),
-            false => replies(cell.context, &own, &reference, &cases),
+            false => replies(trials.pairs(&cell.setting, &summary.reference, cell.context), &cases),
         };
         CellPart {
             id,
@@ -103,18 +122,8 @@ fn tasks<'a>(summary: &'a Summary, cell: &CellSummary) -> Vec<TaskPart<'a>> {
 }
 
 /// Replies that differ, those whose score differs first; and how many there are.
-fn replies(
-    context: u32,
-    own: &HashMap<Key<'_>, &Trial>,
-    reference: &HashMap<Key<'_>, &Trial>,
-    cases: &HashMap<&str, &Case>,
-) -> (Vec<ReplyPart>, usize) {
-    let mut pairs: Vec<(&Trial, &Trial)> = own
-        .iter()
-        .filter(|(key, _)| key.2 == context)
-        .filter_map(|(key, trial)| Some((*trial, *reference.get(key)?)))
-        .filter(|(own, theirs)| own.case == theirs.case && differ(own, theirs))
-        .collect();
+fn replies(mut pairs: Vec<(&Trial, &Trial)>, cases: &HashMap<&str, &Case>) -> (Vec<ReplyPart>, usize) {
+    pairs.retain(|(own, theirs)| differ(own, theirs));
     pairs.sort_by_key(|(own, theirs)| {
         let lost = match (own.outcome.judged(), theirs.outcome.judged()) {
             (Some(own), Some(theirs)) if own < theirs => 0,
