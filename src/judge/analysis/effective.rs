@@ -1,6 +1,7 @@
 //! Effective context length: how far a setting goes before its quality leaves the reference's, or falls below
 //! a fixed line.
 
+use super::gain::reference_of;
 use super::summary::{CellSummary, EffectiveLength, EffectivePoint, Summary, Verdict};
 
 /// RULER's fixed line (0..1): the mean score of Llama2-7B at 4K tokens (Hsieh et al. 2024, arXiv 2404.06654,
@@ -30,11 +31,9 @@ fn length(summary: &Summary, setting: &str) -> EffectiveLength {
     // The tolerance keeps a difference of exactly the margin, as 2 of 100 cases, from being lost to rounding.
     // Where the reference itself scores no more than that, anything would be within it.
     let keeps = |cell: &CellSummary| {
-        let reference = summary
-            .cells
-            .iter()
-            .find(|other| other.setting == summary.reference && other.context == cell.context);
-        let room = reference.and_then(|reference| reference.quality).map_or(1.0, |quality| quality.value);
+        let room = reference_of(summary, cell.context)
+            .and_then(|reference| reference.quality)
+            .map_or(1.0, |quality| quality.value);
         let within = |value: f64| value >= -summary.margin - 1e-9 && room > summary.margin;
         is_reference || cell.difference.is_some_and(|change| within(change.value))
     };

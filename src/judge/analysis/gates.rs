@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 
+use super::gain::reference_of;
 use super::summary::{CellSummary, Estimate, GateResult, GateStatus, Summary, Verdict};
 use crate::judge::stats::clopper_pearson;
 use crate::record::filter::Filter;
@@ -106,10 +107,7 @@ fn unfinished(gate: &Gate, cell: &CellSummary, summary: &Summary) -> Option<Stri
     }
     let compares = gate.no_worse_than_reference
         || matches!(gate.metric, GateMetric::Difference | GateMetric::Kld | GateMetric::Quality);
-    let reference = summary
-        .cells
-        .iter()
-        .filter(|other| compares && other.setting == summary.reference && other.context == cell.context);
+    let reference = reference_of(summary, cell.context).filter(|_| compares);
     let part = std::iter::once(cell)
         .chain(reference)
         .find(|cell| tried(cell) < cell.planned && !stopped(cell, summary))?;

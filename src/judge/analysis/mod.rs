@@ -18,6 +18,7 @@ mod energy;
 pub mod expected;
 mod figures;
 mod frame;
+pub(crate) mod gain;
 pub mod gates;
 pub mod history;
 mod interaction;

@@ -4,11 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::gain::{Gain, gain, reference_of};
 use super::quality::probability::texts_for_margin;
 use super::summary::{CellSummary, Estimate, Summary, Verdict};
 use super::words::{points, thousands};
 use crate::judge::stats::pairs_for_margin;
-use crate::record::Scoring;
+use crate::record::{Objective, Scoring};
 
 /// How a setting fared over all its context lengths.
 struct Judged<'a> {
@@ -295,60 +296,37 @@ fn resolution_of_texts(summary: &Summary, (mde, difference): (f64, Estimate), te
     )
 }
 
-/// How much better than the reference the setting is, as a sum of log ratios over the declared objectives.
+/// How much better than the reference the setting is, as a sum of log ratios over what it clearly gains or loses.
 fn benefit(summary: &Summary, judged: &Judged<'_>) -> f64 {
-    ratios(summary, judged).into_values().map(|ratio| ratio.gain.ln()).sum()
+    let gains = [Objective::Decode, Objective::Memory].map(|objective| gain_of(summary, judged, objective));
+    gains.iter().flatten().filter(|gain| gain.is_clear).map(|gain| gain.times.ln()).sum()
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Ratio {
-    /// Geometric mean over contexts of how many times better (above 1) it is.
-    gain: f64,
-    /// Whether the intervals of setting and reference are apart at every context length.
-    apart: bool,
-}
-
-/// By objective: decode and prefill as rates, memory as its inverse.
-fn ratios(summary: &Summary, judged: &Judged<'_>) -> BTreeMap<&'static str, Ratio> {
-    let mut ratios: BTreeMap<&'static str, (f64, u32, bool)> = BTreeMap::new();
-    let mut add = |name, gain: f64, apart: bool| {
-        if gain.is_finite() && gain > 0.0 {
-            let entry = ratios.entry(name).or_insert((0.0, 0, true));
-            *entry = (entry.0 + gain.ln(), entry.1 + 1, entry.2 && apart);
-        }
+/// The geometric mean of a setting's gains over its context lengths; clear where it is clear at every one of them.
+fn gain_of(summary: &Summary, judged: &Judged<'_>, objective: Objective) -> Option<Gain> {
+    let at = |cell: &&CellSummary| gain(cell, reference_of(summary, cell.context)?, objective);
+    let gains: Vec<Gain> = judged.cells.iter().filter_map(at).collect();
+    let mean = |of: fn(&Gain) -> f64| {
+        (gains.iter().map(|gain| of(gain).ln()).sum::<f64>() / gains.len() as f64).exp()
     };
-    for cell in &judged.cells {
-        let is_reference =
-            |other: &&CellSummary| other.setting == summary.reference && other.context == cell.context;
-        let Some(reference) = summary.cells.iter().find(is_reference) else {
-            continue;
-        };
-        if let Some(ratio) = cell.decode_ratio {
-            let apart = ratio.low.is_some_and(|low| low > 1.0) || ratio.high.is_some_and(|high| high < 1.0);
-            add("decode", ratio.value, apart);
-        }
-        let of_one_kind = cell.memory.peak_kind == reference.memory.peak_kind;
-        let peaks = cell.memory.peak_bytes.zip(reference.memory.peak_bytes).filter(|_| of_one_kind);
-        if let Some((ours, theirs)) = peaks {
-            let gain = theirs as f64 / ours as f64;
-            add("memory", gain, (gain - 1.0).abs() > 0.01);
-        }
-    }
-    let mean = |(ln, n, apart): (f64, u32, bool)| Ratio { gain: (ln / f64::from(n)).exp(), apart };
-    ratios.into_iter().map(|(name, sums)| (name, mean(sums))).collect()
+    let is_clear = gains.iter().all(|gain| gain.is_clear);
+    (!gains.is_empty()).then(|| Gain {
+        ratio: mean(|gain| gain.ratio),
+        times: mean(|gain| gain.times),
+        is_clear,
+    })
 }
 
 fn savings(summary: &Summary, judged: &Judged<'_>) -> String {
-    let ratios = ratios(summary, judged);
     let mut words = Vec::new();
-    match ratios.get("decode") {
-        Some(ratio) if ratio.apart => words.push(format!("it decodes {:.2} times as fast", ratio.gain)),
+    match gain_of(summary, judged, Objective::Decode) {
+        Some(gain) if gain.is_clear => words.push(format!("it decodes {:.2} times as fast", gain.ratio)),
         Some(_) => words.push("its decode rate cannot be told from the reference's".into()),
         None => {}
     }
-    if let Some(ratio) = ratios.get("memory") {
-        let share = (1.0 / ratio.gain - 1.0) * 100.0;
-        words.push(if !ratio.apart {
+    if let Some(gain) = gain_of(summary, judged, Objective::Memory) {
+        let share = (gain.ratio - 1.0) * 100.0;
+        words.push(if !gain.is_clear {
             "it needs as much memory".into()
         } else if share < 0.0 {
             format!("it needs {:.0}% less memory", -share)

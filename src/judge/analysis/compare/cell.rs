@@ -9,14 +9,11 @@ use crate::error::Result;
 use crate::judge::analysis::frame::{RequestKey, Timed, VisitKey};
 use crate::judge::analysis::quality::{Difference, paired_difference};
 use crate::judge::analysis::run::Run;
-use crate::judge::analysis::summary::{Estimate, MemoryKind};
+use crate::judge::analysis::summary::{Estimate, MemoryKind, START_NOISE};
 use crate::judge::analysis::{Resampling, frame, memory, speed};
 use crate::judge::stats::{ClusterSums, holm};
 use crate::quantile::median;
 use crate::record::{Arm, Source, Trial, metric};
-
-/// Peak memory of two starts of one server differs by about as much (relative).
-const MEMORY_NOISE: f64 = 0.01;
 
 /// Peaks that memory of a kind is compared by: the first that both runs have.
 const fn peaks_of(kind: MemoryKind) -> &'static [&'static str] {
@@ -180,8 +177,8 @@ fn peak_ratio(runs: &Pair<'_>, setting: &str, context: u32) -> Option<Ratio> {
     let (low_a, high_a, low_b, high_b) = (least(&a)?, most(&a)?, least(&b)?, most(&b)?);
     let ratio = Estimate {
         value: high_b / high_a,
-        low: Some(low_b / high_a * (1.0 - MEMORY_NOISE)),
-        high: Some(high_b / low_a * (1.0 + MEMORY_NOISE)),
+        low: Some(low_b / high_a * (1.0 - START_NOISE)),
+        high: Some(high_b / low_a * (1.0 + START_NOISE)),
         n: a.len().min(b.len()) as u32,
     };
     (low_a > 0.0).then_some(Ratio { a: high_a, b: high_b, ratio })

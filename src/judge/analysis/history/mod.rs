@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::LEAKED;
-use super::summary::{CellSummary, Estimate, Summary};
+use super::summary::{CellSummary, Estimate, START_NOISE, Summary};
 use crate::judge::stats::{Change, Course, Night, change_points, clopper_pearson, evidence_of_change, rng};
 
 mod set_up;
@@ -18,9 +18,6 @@ pub use set_up::machine_name;
 /// A suite whose levels all stay shows any change with at most this probability (0..1), however many series it has; where
 /// some change, at most this share of those that are marked did not (Benjamini and Hochberg 1995).
 pub const LEVEL: f64 = 0.05;
-
-/// Peak memory of two starts of one server differs by about as much (relative).
-const MEMORY_NOISE: f64 = 0.01;
 
 /// One endpoint over the runs of a suite on one machine, oldest first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -189,7 +186,7 @@ fn described(change: &Change, points: &[(&Summary, Estimate)]) -> TrendChange {
 
 fn night(metric: &str, figure: &Estimate) -> Night {
     let own = figure.high.zip(figure.low).map_or(0.0, |(high, low)| (high - low) / 2.0);
-    let half_width = if metric == "peak_bytes" { figure.value.abs() * MEMORY_NOISE } else { own };
+    let half_width = if metric == "peak_bytes" { figure.value.abs() * START_NOISE } else { own };
     Night { value: figure.value, half_width }
 }
 

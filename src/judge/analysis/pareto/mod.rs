@@ -16,7 +16,7 @@
 
 use super::draws::Draw;
 use super::measured::Measured;
-use super::summary::{CellSummary, Estimate, FrontStatus, FrontSummary, KneeShare, Verdict};
+use super::summary::{CellSummary, Estimate, FrontStatus, FrontSummary, KneeShare, START_NOISE, Verdict};
 use crate::judge::stats::{fill_rows, percentile_interval, threads_for};
 use crate::record::suite::Suite;
 use crate::record::{Direction, Objective};
@@ -25,9 +25,6 @@ mod shape;
 
 /// At least this share of draws on the front: on the front; at most the rest: dominated.
 const SURE: f64 = 0.95;
-
-/// Peak memory of two starts of one server differs by about as much (relative).
-const MEMORY_TOLERANCE: f64 = 0.01;
 
 /// Draws that the interval of the hypervolume comes from: each costs as much as a thousand fronts.
 const VOLUME_DRAWS: usize = 200;
@@ -309,7 +306,7 @@ fn dominates(a: &[Figure], b: &[Figure], objectives: &[Objective], margin: f64) 
             Direction::Down => b - a,
         };
         let tolerance = match objective {
-            Objective::Memory => MEMORY_TOLERANCE * a.drawn.max(b.drawn),
+            Objective::Memory => START_NOISE * a.drawn.max(b.drawn),
             _ => 0.0,
         };
         let uncertain = *objective == Objective::Quality && gain(a.smoothed, b.smoothed) < -margin;

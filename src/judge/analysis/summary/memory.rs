@@ -3,6 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// Peak memory of two starts of one server differs by about as much (share): what differs by less is the same.
+pub(crate) const START_NOISE: f64 = 0.01;
+
 /// Which memory a peak is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

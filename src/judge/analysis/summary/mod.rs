@@ -31,8 +31,8 @@ pub use judging::{
     NightBefore, StoppingSummary,
 };
 pub use loadtest::{LoadQualityRow, LoadRow, LoadServerRow, LoadSummary, Percentiles};
-pub(crate) use memory::agree;
 pub use memory::{MemoryCheck, MemoryFit, MemoryKind, MemoryPrediction, MemorySummary, PoolSummary};
+pub(crate) use memory::{START_NOISE, agree};
 pub use serving::{
     AcceptanceHalf, DraftFigures, DraftMemory, DraftPositionRate, DraftStretch, LosslessFinding,
     Losslessness, PrefixCacheRow, SpeculationRow, SpeculationTask, SpeculationVerdict,

@@ -91,14 +91,15 @@
     const output = by("picked");
     output.textContent = "";
     if (axis < 0) return;
-    const more = data.axes[axis].more;
-    const good = here().filter((cell) => cell.good && figures(cell, axis));
-    good.sort((a, b) => (more ? 1 : -1) * (figures(b, axis)[0] - figures(a, axis)[0]));
-    if (!good.length) { output.textContent = "nothing to choose from here"; return; }
+    const better = here().filter((cell) => cell.good && cell.gains[axis] !== null);
+    better.sort((a, b) => b.gains[axis] - a.gains[axis]);
+    const best = better[0] || here().find((cell) => cell.verdict === "reference" && figures(cell, axis));
+    if (!best) { output.textContent = "nothing to choose from here"; return; }
     const link = document.createElement("a");
-    link.href = `#cell-${good[0].id}`;
-    link.textContent = good[0].setting;
-    output.append(link, `: ${words(good[0], axis)}, ${good[0].verdict}`);
+    link.href = `#cell-${best.id}`;
+    link.textContent = best.setting;
+    const gain = better.length ? `, ${shown(best.gains[axis])} times as good as the reference` : "; nothing that is no worse is clearly better";
+    output.append(link, `: ${words(best, axis)}, ${best.verdict}${gain}`);
   };
 
   const scale = (cells, axis, from, to) => {

@@ -2,12 +2,9 @@
 
 use serde::Serialize;
 
+use crate::judge::analysis::gain::{Gain, gain, reference_of};
 use crate::judge::analysis::summary::{CellSummary, Summary, Verdict};
-
-/// A setting whose requests are decoded faster than this, beside the reference's, is faster.
-const FASTER: f64 = 1.01;
-/// A setting with less memory than this share of the reference's has less: two starts differ by about as much.
-const LESS: f64 = 0.99;
+use crate::record::Objective;
 
 /// The answer at a context length.
 #[derive(Serialize)]
@@ -41,46 +38,34 @@ pub(in crate::judge::report) fn answers(summary: &Summary) -> Vec<Answer<'_>> {
 }
 
 fn answer<'a>(summary: &'a Summary, level: &'a [CellSummary]) -> Answer<'a> {
-    let reference = level.iter().find(|cell| cell.setting == summary.reference);
+    let context = level.first().map_or(0, |cell| cell.context);
+    let reference = reference_of(summary, context);
     let named = |wanted: fn(&CellSummary) -> bool| -> Vec<&'a str> {
         let others = level.iter().filter(|cell| cell.setting != summary.reference && wanted(cell));
         others.map(|cell| cell.setting.as_str()).collect()
     };
     let good = || level.iter().filter(|cell| cell.verdict == Verdict::NoWorse && cell.void.is_none());
-    let beside = |cell: &'a CellSummary| Choice {
-        cell,
-        decode: cell.decode_ratio.map(|ratio| ratio.value),
-        memory: reference.and_then(|reference| memory_ratio(cell, reference)),
+    let ratio = |cell: &CellSummary, objective| Some(gain(cell, reference?, objective)?.ratio);
+    let best = |objective: Objective| -> Option<Choice<'a>> {
+        let gains = good().filter_map(|cell| Some((cell, worth(cell, reference?, objective)?)));
+        let (cell, _) = gains.max_by(|a, b| a.1.total_cmp(&b.1))?;
+        let (decode, memory) = (ratio(cell, Objective::Decode), ratio(cell, Objective::Memory));
+        Some(Choice { cell, decode, memory })
     };
-    let fastest = good().map(beside).filter(|choice| is_faster(choice));
-    let fastest =
-        fastest.max_by(|a, b| a.decode.unwrap_or_default().total_cmp(&b.decode.unwrap_or_default()));
-    let smallest = good().map(beside).filter(|choice| choice.memory.is_some_and(|ratio| ratio < LESS));
-    let smallest = smallest.min_by(|a, b| a.memory.unwrap_or(1.0).total_cmp(&b.memory.unwrap_or(1.0)));
     Answer {
-        context: level.first().map_or(0, |cell| cell.context),
+        context,
         reference: &summary.reference,
-        fastest,
-        smallest,
+        fastest: best(Objective::Decode),
+        smallest: best(Objective::Memory),
         no_worse: named(|cell| cell.verdict == Verdict::NoWorse && cell.void.is_none()),
         worse: named(|cell| cell.verdict == Verdict::Worse && cell.void.is_none()),
         open: named(|cell| cell.void.is_some() || !matches!(cell.verdict, Verdict::NoWorse | Verdict::Worse)),
     }
 }
 
-/// Faster beyond what the requests' ratios vary by.
-fn is_faster(choice: &Choice<'_>) -> bool {
-    choice
-        .cell
-        .decode_ratio
-        .is_some_and(|ratio| ratio.value > FASTER && ratio.low.is_none_or(|low| low > 1.0))
-}
-
-fn memory_ratio(cell: &CellSummary, reference: &CellSummary) -> Option<f64> {
-    let (own, other) = (&cell.memory, &reference.memory);
-    let alike = own.peak_kind == other.peak_kind;
-    let bytes = own.peak_bytes.zip(other.peak_bytes).filter(|(_, theirs)| alike && *theirs > 0)?;
-    Some(bytes.0 as f64 / bytes.1 as f64)
+/// How many times as good as the reference a cell is, where that is worth anything.
+fn worth(cell: &CellSummary, reference: &CellSummary, objective: Objective) -> Option<f64> {
+    gain(cell, reference, objective).filter(Gain::is_worth_it).map(|gain| gain.times)
 }
 
 #[cfg(test)]
@@ -92,7 +77,8 @@ mod tests {
     fn cell(setting: &str, verdict: Verdict, decode: f64, bytes: u64) -> CellSummary {
         let mut cell = testing::cell(setting, 512);
         cell.verdict = verdict;
-        cell.decode_ratio = Some(Estimate { value: decode, low: None, high: None, n: 9 });
+        let interval = (Some(decode * 0.95), Some(decode * 1.05));
+        cell.decode_ratio = Some(Estimate { value: decode, low: interval.0, high: interval.1, n: 9 });
         cell.memory.peak_bytes = Some(bytes);
         cell
     }
@@ -126,8 +112,9 @@ mod tests {
     fn nothing_that_saves_nothing_is_advised() {
         let mut summary = testing::summary();
         summary.reference = "ref".into();
+        let unsure = cell("b", Verdict::NoWorse, 1.03, 1000);
         summary.cells =
-            vec![cell("ref", Verdict::Reference, 1.0, 1000), cell("a", Verdict::NoWorse, 0.98, 995)];
+            vec![cell("ref", Verdict::Reference, 1.0, 1000), cell("a", Verdict::NoWorse, 0.98, 995), unsure];
         let answers = super::answers(&summary);
         assert!(answers[0].fastest.is_none() && answers[0].smallest.is_none());
         summary.cells.truncate(1);
