@@ -17,6 +17,12 @@ pub const CELL_PADDING: u64 = 256;
 /// llama.cpp's default for `--ubatch-size`: tokens that are computed at once.
 pub const DEFAULT_UBATCH: u64 = 512;
 
+/// The types of a cache in a word: `q8_0`, or `q8_0/q4_0` where V has another one than K.
+#[must_use]
+pub fn kv_types(k: &str, v: &str) -> String {
+    if k == v { k.to_owned() } else { format!("{k}/{v}") }
+}
+
 /// What a model's KV cache holds for each token, and beside that.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KvShape {

@@ -1,6 +1,7 @@
 //! Names of settings.
 
 use crate::measure::engine;
+use crate::record::kv::kv_types;
 use crate::record::suite::{FlashAttention, Setting, UNKNOWN};
 
 impl Setting {
@@ -14,10 +15,8 @@ impl Setting {
         }
         parts.push(self.weights.clone());
         let unknown = self.k == UNKNOWN && self.v == UNKNOWN;
-        if !unknown && self.k == self.v {
-            parts.push(format!("kv={}", self.k));
-        } else if !unknown {
-            parts.push(format!("kv={}/{}", self.k, self.v));
+        if !unknown {
+            parts.push(format!("kv={}", kv_types(&self.k, &self.v)));
         }
         if self.speculation != "off" && self.speculation != UNKNOWN {
             parts.push(format!("spec={}", self.speculation));

@@ -5,6 +5,7 @@ use crate::cli::ChooseArgs;
 use crate::error::{Error, Kind, Result, nearest};
 use crate::judge::analysis::summary::MemoryKind;
 use crate::judge::analysis::words::{bytes, percent};
+use crate::record::kv::kv_types;
 
 /// Weights beside the reference's, at most.
 const WEIGHTS: usize = 3;
@@ -107,7 +108,7 @@ impl Candidates {
 }
 
 fn words((k, v): &(String, String)) -> String {
-    if k == v { k.clone() } else { format!("{k}/{v}") }
+    kv_types(k, v)
 }
 
 /// The types of the table, in its order.

@@ -6,7 +6,7 @@ use super::measured::Measured;
 use crate::judge::analysis::summary::MemoryKind;
 use crate::judge::analysis::words::{bytes, percent, thousands};
 use crate::measure::model::{Form, Offering};
-use crate::record::kv::{KvShape, KvUse};
+use crate::record::kv::{KvShape, KvUse, kv_types};
 
 /// Every note, the most important first.
 pub(super) fn notes(
@@ -69,8 +69,7 @@ fn nearest_miss(table: &FitTable) -> Option<String> {
     } else {
         "nothing fits as a whole"
     };
-    let (weights, k, v) = (&nearest.weights, &nearest.k, &nearest.v);
-    let cache = if k == v { k.clone() } else { format!("{k}/{v}") };
+    let (weights, cache) = (&nearest.weights, kv_types(&nearest.k, &nearest.v));
     let mut ways = vec![format!("--memory {}", mebibytes(nearest.total_bytes))];
     if let Some(context) = nearest.longest_context {
         ways.push(format!("--context {context}"));

@@ -4,6 +4,7 @@ use super::data::{FitTable, Fits, Quant, Row};
 use crate::commands::output::plain_table;
 use crate::console::clean;
 use crate::judge::analysis::words::{bytes, percent, thousands};
+use crate::record::kv::kv_types;
 
 /// Types of tensors that are named at most.
 const KINDS: usize = 3;
@@ -100,10 +101,7 @@ fn is_alike(a: &Row, b: &Row) -> bool {
 fn row(table: &FitTable, same: &[Row]) -> Vec<String> {
     let first = &same[0];
     let quant = table.quants.iter().find(|quant| quant.file == first.file);
-    let caches: Vec<String> = same
-        .iter()
-        .map(|row| if row.k == row.v { row.k.clone() } else { format!("{}/{}", row.k, row.v) })
-        .collect();
+    let caches: Vec<String> = same.iter().map(|row| kv_types(&row.k, &row.v)).collect();
     let measured = if first.measured { " (measured)" } else { "" };
     let known = |figure: Option<u64>, or: &str| figure.map_or_else(|| or.to_owned(), bytes);
     vec![

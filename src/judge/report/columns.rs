@@ -7,8 +7,9 @@ use super::csv::{Field, with_interval};
 use super::filters::{self, Figure};
 use super::text;
 use crate::judge::analysis::summary::{CellSummary, Estimate, FrontStatus, MemoryKind};
+use crate::record::Direction;
+use crate::record::kv::kv_types;
 use crate::record::metric::{self, Over, Unit};
-use crate::record::{Direction, Effective};
 
 /// A figure of a cell.
 #[derive(Clone, Copy)]
@@ -97,12 +98,7 @@ const COLUMNS: &[Column] = &[
         Format::Figure(filters::RATE),
         Terminal::Nothing,
     ),
-    text("kv_types", |cell| cell.effective.as_ref().map(kv_types).unwrap_or_default()).shown(
-        "KV",
-        "",
-        Format::Words(|cell| cell.effective.as_ref().map(kv_types).unwrap_or_default()),
-        Terminal::Nothing,
-    ),
+    text("kv_types", kv_types_of).shown("KV", "", Format::Words(kv_types_of), Terminal::Nothing),
     whole("peak", "bytes", |cell| cell.memory.peak_bytes)
         .shown("memory", "", Format::Peak, Terminal::Value)
         .better(Direction::Down),
@@ -221,10 +217,10 @@ const fn written(unit: Unit) -> (Figure, &'static str) {
 }
 
 /// Types of the cache as the server says, K and V apart where they differ; empty where it does not say.
-fn kv_types(effective: &Effective) -> String {
+fn kv_types_of(cell: &CellSummary) -> String {
+    let Some(effective) = &cell.effective else { return String::new() };
     match (effective.k.as_deref(), effective.v.as_deref()) {
-        (Some(k), Some(v)) if k == v => k.to_owned(),
-        (Some(k), Some(v)) => format!("{k}/{v}"),
+        (Some(k), Some(v)) => kv_types(k, v),
         (one, other) => one.or(other).unwrap_or_default().to_owned(),
     }
 }
