@@ -90,8 +90,17 @@ fn a_workflow_sees_failed_gates_and_the_report() {
 #[test]
 fn published_runs_name_no_folder_of_this_machine() {
     let bench = MockBench::new("--decode-ms 0.1 --prefill-ms 0.01");
+    // A template in somebody's folder: it stands in the label, the suite and the command lines.
+    let template = bench.dir.path().join("people/jodoe/chat.jinja");
+    std::fs::create_dir_all(template.parent().unwrap()).unwrap();
+    std::fs::write(&template, "{{ messages }}").unwrap();
+    let suite = bench.dir.path().join("suite.toml");
+    let flag = format!("kv = \"q8_0\"\nextra_args = [\"--chat-template-file\", \"{}\"]", template.display());
+    let text = std::fs::read_to_string(&suite).unwrap().replace("kv = \"q8_0\"", &flag);
+    std::fs::write(&suite, text).unwrap();
     for _ in 0..2 {
-        assert!(bench.command(&["run", "suite.toml"]).output().unwrap().status.success());
+        let ran = bench.command(&["run", "suite.toml"]).output().unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     }
     let mut runs: Vec<String> = std::fs::read_dir(bench.dir.path().join("runs"))
         .unwrap()
@@ -102,13 +111,14 @@ fn published_runs_name_no_folder_of_this_machine() {
     let to = bench.dir.path().join("site");
     let mut args = vec!["publish", "--to", to.to_str().unwrap()];
     args.extend(runs.iter().map(String::as_str));
-    let out = bench.command(&args).output().unwrap();
+    let out = bench.command(&args).env("USER", "jodoe").output().unwrap();
     let said = String::from_utf8_lossy(&out.stdout);
     assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
     assert!(said.contains("taken out of what is published") && said.contains("folder: "), "{said}");
     let index = std::fs::read_to_string(to.join("index.html")).unwrap();
     assert!(runs.iter().all(|run| index.contains(&format!("href=\"{run}/report.html\""))), "{index}");
-    assert!(to.join(format!("{}--{}.html", runs[0], runs[1])).exists());
+    let compared = std::fs::read_to_string(to.join(format!("{}--{}.html", runs[0], runs[1]))).unwrap();
+    assert!(compared.contains("--chat-template-file …/chat.jinja"), "{compared}");
     let folder = bench.dir.path().to_string_lossy().into_owned();
     let mut looked_at = 0;
     for run in runs.iter().map(|run| to.join(run)).chain([to.clone()]) {
@@ -117,7 +127,8 @@ fn published_runs_name_no_folder_of_this_machine() {
         {
             looked_at += 1;
             let bytes = std::fs::read(&file).unwrap();
-            assert!(!String::from_utf8_lossy(&bytes).contains(&folder), "{}", file.display());
+            let text = String::from_utf8_lossy(&bytes);
+            assert!(!text.contains(&folder) && !text.contains("jodoe"), "{}", file.display());
         }
     }
     assert!(looked_at > 12, "{looked_at}");

@@ -13,7 +13,6 @@ use crate::judge::analysis::history::trends;
 use crate::judge::analysis::summary::Summary;
 use crate::judge::report;
 use crate::judge::report::SiteRun;
-use crate::record::Trial;
 use crate::record::journal::Journal;
 
 mod scrub;
@@ -58,13 +57,10 @@ pub(super) fn publish(args: &PublishArgs, global: &Global) -> Result<u8> {
 fn read(run: &str, global: &Global, scrubber: &mut Scrubber) -> Result<Published> {
     let folder = runs::find(&global.runs_dir, run)?;
     let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let mut journal = super::output::open(&folder)?;
+    let journal = super::output::open(&folder)?;
+    // Settings that differ by a folder alone are still told apart here.
     let summary = scrubber.scrubbed(&analysis::summarise(&journal)?, true)?;
-    let trials = std::mem::take(&mut journal.trials);
-    journal.trials =
-        trials.iter().map(|trial| scrubber.scrubbed::<Trial>(trial, true)).collect::<Result<_>>()?;
-    journal.cases = journal.cases.iter().map(|case| scrubber.scrubbed(case, false)).collect::<Result<_>>()?;
-    Ok(Published { name, journal, summary })
+    Ok(Published { name, journal: scrubber.all(&journal)?, summary })
 }
 
 fn write_run(run: &Published, folder: &Path) -> Result<()> {

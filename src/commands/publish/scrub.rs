@@ -7,6 +7,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::error::{Context, Result};
+use crate::record::journal::Journal;
+use crate::record::journal::loadtest::LoadtestJournal;
 
 /// Shortest name of a user or machine that is looked for: shorter ones are parts of other words.
 const SHORTEST: usize = 3;
@@ -52,6 +54,29 @@ impl Scrubber {
         let mut value = serde_json::to_value(of).context(|| "cannot look through a run".into())?;
         self.walk(&mut value, paths);
         serde_json::from_value(value).context(|| "cannot put a run together again".into())
+    }
+
+    /// A journal with names and folders taken out of all that it holds: whatever a page is made of comes from here.
+    pub(super) fn all(&mut self, journal: &Journal) -> Result<Journal> {
+        let Journal { header, cases, launches, trials, decisions, load, doubts } = journal;
+        Ok(Journal {
+            header: self.scrubbed(header, true)?,
+            // A case's text is no folder of ours.
+            cases: self.each(cases, false)?,
+            launches: self.each(launches, true)?,
+            trials: self.each(trials, true)?,
+            decisions: self.each(decisions, true)?,
+            load: LoadtestJournal {
+                servers: self.each(&load.servers, true)?,
+                steps: self.each(&load.steps, true)?,
+                trials: self.each(&load.trials, true)?,
+            },
+            doubts: self.each(doubts, true)?,
+        })
+    }
+
+    fn each<T: Serialize + DeserializeOwned>(&mut self, items: &[T], paths: bool) -> Result<Vec<T>> {
+        items.iter().map(|item| self.scrubbed(item, paths)).collect()
     }
 
     fn walk(&mut self, value: &mut Value, paths: bool) {
