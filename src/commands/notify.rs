@@ -1,10 +1,14 @@
 //! `[notify]`: telling somebody how a run ended. Whatever comes of it, the run ends as it would have.
 
-use std::io::Write;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Stdio;
+use std::time::Duration;
 
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+use tokio::time::timeout;
 
 use super::setup::runtime;
 use crate::console;
@@ -13,9 +17,6 @@ use crate::judge::analysis::summary::{GateStatus, Summary};
 use crate::judge::report;
 use crate::measure::client::post_once;
 use crate::record::suite::{Notify, NotifyWhen};
-
-/// How often an ended command is looked for.
-const POLL: Duration = Duration::from_millis(20);
 
 /// Tells as the suite says. `problem`: what kept the run from being whole.
 pub(super) fn tell(notify: Option<&Notify>, summary: &Summary, problem: Option<&str>) {
@@ -73,31 +74,37 @@ fn lines(summary: &Summary, problem: Option<&str>) -> Vec<String> {
 
 fn by_command(notify: &Notify, lines: &[String]) -> Result<()> {
     let Some((program, arguments)) = notify.command.split_first() else { return Ok(()) };
-    let failed = |why: String| Error::runtime(format!("`{}` {why}", report::plain(program)));
+    let text = lines.join("\n") + "\n";
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut child = command.spawn().map_err(|error| failed(format!("cannot be started: {error}")))?;
-    let text = lines.join("\n") + "\n";
-    if let Some(mut input) = child.stdin.take() {
-        // Who does not read has been told all the same.
-        let _ = input.write_all(text.as_bytes());
-    }
-    wait(&mut child, Duration::from_secs_f64(notify.timeout_s)).map_err(failed)
+    // In a group of its own, so that what it started ends with it.
+    command.process_group(0).kill_on_drop(true);
+    let told = runtime()?.block_on(run(command, &text, Duration::from_secs_f64(notify.timeout_s)));
+    told.map_err(|why| Error::runtime(format!("`{}` {why}", report::plain(program))))
 }
 
-fn wait(child: &mut Child, limit: Duration) -> Result<(), String> {
-    let began = Instant::now();
-    loop {
-        match child.try_wait() {
-            Ok(Some(status)) if status.success() => return Ok(()),
-            Ok(Some(status)) => return Err(format!("ended with {status}")),
-            Ok(None) if began.elapsed() < limit => std::thread::sleep(POLL),
-            Ok(None) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(format!("did not end within {} s", limit.as_secs_f64()));
+/// Runs a command with a text on its standard input, and ends it where it does not end by itself.
+async fn run(mut command: Command, text: &str, limit: Duration) -> Result<(), String> {
+    let mut child = command.spawn().map_err(|error| format!("cannot be started: {error}"))?;
+    let group = child.id();
+    let told = async {
+        if let Some(mut input) = child.stdin.take() {
+            // Who does not read has been told all the same.
+            let _ = input.write_all(text.as_bytes()).await;
+        }
+        child.wait().await
+    };
+    match timeout(limit, told).await {
+        Ok(Ok(status)) if status.success() => Ok(()),
+        Ok(Ok(status)) => Err(format!("ended with {status}")),
+        Ok(Err(error)) => Err(format!("cannot be waited for: {error}")),
+        Err(_) => {
+            if let Some(group) = group.and_then(|pid| i32::try_from(pid).ok()) {
+                // It may have ended in this moment.
+                let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
             }
-            Err(error) => return Err(format!("cannot be waited for: {error}")),
+            let _ = child.wait().await;
+            Err(format!("did not end within {} s and was killed", limit.as_secs_f64()))
         }
     }
 }

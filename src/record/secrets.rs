@@ -24,6 +24,8 @@ const ENDS: &[&str] =
 const WORDS: &[&str] = &["token", "password", "passwd", "secret"];
 /// Short forms: llama.cpp's of `--hf-token`.
 const SHORT: &[&str] = &["-hft"];
+/// How the value of the header `Authorization` begins.
+const SCHEMES: &[&str] = &["Bearer", "Basic", "Token", "bearer", "basic", "token"];
 /// A shorter value is masked where it stands and not searched for: it may be a word.
 const SHORTEST: usize = 6;
 
@@ -35,6 +37,50 @@ fn is_secret(name: &str) -> bool {
     let name = name.trim_start_matches('-').to_ascii_lowercase().replace('_', "-");
     let last = name.rsplit('-').next().unwrap_or_default();
     ENDS.iter().any(|end| name.ends_with(end)) || WORDS.contains(&last)
+}
+
+/// What in a command is a secret, in words that do not show it: the value of a flag, a variable or a header, or a part of an
+/// address. A variable in its place (`$NAME`), which a shell puts in, is none.
+pub fn secret_in_command(args: &[String]) -> Option<String> {
+    let words: Vec<&str> = args.iter().flat_map(|arg| arg.split_whitespace()).map(unquoted).collect();
+    (0..words.len()).find_map(|at| in_address(words[at]).or_else(|| in_words(&words[at..])))
+}
+
+fn in_words(words: &[&str]) -> Option<String> {
+    let (word, rest) = words.split_first()?;
+    let (name, value) = match (word.split_once('='), word.strip_suffix(':')) {
+        (Some((name, value)), _) => (name, Some(value)),
+        (None, Some(header)) => (header, rest.iter().copied().find(|word| !SCHEMES.contains(word))),
+        (None, None) if is_flag(word) => (*word, rest.first().copied()),
+        (None, None) => return None,
+    };
+    let secret = is_secret(name) || name.eq_ignore_ascii_case("authorization");
+    (secret && value.is_some_and(is_said)).then(|| format!("the value of `{name}`"))
+}
+
+/// A name and password in front of the host, or a key behind the path.
+fn in_address(word: &str) -> Option<String> {
+    let (_, rest) = word.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if let Some((login, _)) = authority.rsplit_once('@')
+        && login.split_once(':').is_some_and(|(_, password)| is_said(password))
+    {
+        return Some("the password in an address".to_owned());
+    }
+    let (_, query) = rest.split_once('?')?;
+    let fields = query.split('&').filter_map(|field| field.split_once('='));
+    let (name, _) = fields.into_iter().find(|(name, value)| is_secret(name) && is_said(value))?;
+    Some(format!("`{name}` in an address"))
+}
+
+/// Whether a value stands there itself, and not the name of a variable for it.
+fn is_said(value: &str) -> bool {
+    let value = unquoted(value);
+    !value.is_empty() && !value.starts_with('$')
+}
+
+fn unquoted(word: &str) -> &str {
+    word.trim_matches(['"', '\''])
 }
 
 /// A flag that stands for itself: `--name`, `-n`, not a negative number.
@@ -321,6 +367,30 @@ mod tests {
             vec![("HF_TOKEN".to_owned(), "x".to_owned()), ("OMP_NUM_THREADS".to_owned(), "2".to_owned())];
         assert_eq!(mask_env(&env)[0].1, MASK);
         assert_eq!(mask_env(&env)[1], env[1]);
+    }
+
+    #[test]
+    fn a_command_shows_its_secrets_and_not_where_they_come_from() {
+        for (given, found) in [
+            ("send --token abc", Some("the value of `--token`")),
+            ("send --password=abc", Some("the value of `--password`")),
+            ("send --api-key abc me@example.org", Some("the value of `--api-key`")),
+            ("curl https://me:abc@example.org/x", Some("the password in an address")),
+            ("curl https://example.org/x?room=1&token=abc", Some("`token` in an address")),
+            ("curl -H Authorization: Bearer abc", Some("the value of `Authorization`")),
+            ("curl -H 'X-API-Key: abc'", Some("the value of `X-API-Key`")),
+            ("env SEND_TOKEN=abc send", Some("the value of `SEND_TOKEN`")),
+            ("send --token $TOKEN hello", None),
+            ("send --token=\"${TOKEN}\" hello", None),
+            ("curl -H \"Authorization: Bearer $TOKEN\" https://$USER:$PASS@example.org", None),
+            ("mail -s kneepoint: me@example.org", None),
+            ("ssh://git@example.org/a https://example.org/a@b:c", None),
+            ("send --token-file t --max-tokens 5", None),
+        ] {
+            assert_eq!(secret_in_command(&args(given)).as_deref(), found, "{given}");
+            let by_shell = ["sh".to_owned(), "-c".to_owned(), given.to_owned()];
+            assert_eq!(secret_in_command(&by_shell).as_deref(), found, "sh -c {given}");
+        }
     }
 
     #[test]

@@ -27,6 +27,20 @@ fn a_command_gets_five_lines_and_its_end_changes_nothing() {
 }
 
 #[test]
+fn a_command_that_does_not_end_is_ended() {
+    let bench =
+        bench("command = [\"sh\", \"-c\", \"sleep 600 & echo $! > started.txt; wait\"]\ntimeout_s = 1\n");
+    let out = bench.command(&["run", "suite.toml"]).output().unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(0), "{said}");
+    assert!(said.contains("nobody was told: `sh` did not end within 1 s and was killed"), "{said}");
+    let started = std::fs::read_to_string(bench.dir.path().join("started.txt")).unwrap();
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", started.trim())).unwrap_or_default();
+    let is_over = stat.is_empty() || stat.contains(") Z ");
+    assert!(is_over, "what the command started goes on: {stat}");
+}
+
+#[test]
 fn a_webhook_gets_json_at_an_address_that_nobody_else_sees() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://127.0.0.1:{}/hook/s3cr3t-t0ken", listener.local_addr().unwrap().port());
@@ -64,11 +78,18 @@ fn a_table_that_tells_nobody_and_an_address_in_the_suite_are_refused() {
         ("", "tells nobody"),
         ("webhook_env = \"https://chat/s3cr3t\"\n", "not the name of an environment variable"),
         ("command = [\"true\"]\ntimeout_s = 0\n", "timeout_s"),
+        ("command = [\"send\", \"--token\", \"s3cr3t\"]\n", "holds a secret: the value of `--token`"),
+        (
+            "command = [\"curl\", \"https://me:s3cr3t@chat/x\"]\n",
+            "holds a secret: the password in an address",
+        ),
+        ("command = [\"send\", \"--api-key=s3cr3t\"]\n", "put the secret into an environment variable"),
     ] {
         let out = bench(more).command(&["validate", "suite.toml"]).output().unwrap();
         let said = String::from_utf8_lossy(&out.stderr);
         assert_eq!(out.status.code(), Some(2), "{said}");
         assert!(said.contains(expected), "{expected}: {said}");
+        assert!(!said.contains("s3cr3t"), "{said}");
     }
 }
 

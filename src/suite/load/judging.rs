@@ -8,6 +8,7 @@ use super::super::scalar::Limit;
 use crate::error::{Error, Result};
 use crate::record::Objective;
 use crate::record::filter::Filter;
+use crate::record::secrets::secret_in_command;
 use crate::record::suite::{
     Gate, GateMetric, Notify, Setting, Stopping, StoppingRule, Suite, TaskSpec, bounds,
 };
@@ -92,6 +93,12 @@ impl Checker {
                 return Err(Error::usage("notify.webhook_env is not the name of an environment variable")
                     .hint("name the variable that holds the address: addresses of webhooks are secrets"));
             }
+        }
+        if let Some(secret) = secret_in_command(&notify.command) {
+            // Not shown, and the suite's text beside it neither.
+            return Err(Error::usage(format!("notify.command holds a secret: {secret}"))
+                .hint("a suite is passed on, and journals hold it: put the secret into an environment variable")
+                .hint("the command is given the variables of kneepoint; a shell puts one in: [\"sh\", \"-c\", \"tell --token $NAME\"]"));
         }
         let timeout_s = self.inside(&notify.timeout_s, &bounds::NOTIFY_S, "notify.timeout_s")?;
         Ok(Notify {
