@@ -39,7 +39,7 @@ pub(super) fn choose(args: &ChooseArgs, global: &Global) -> Result<u8> {
     checked(args)?;
     let display = Display::new(global);
     let table = fit::look(&fit_args(args), &display, |engine| cache_types(args, engine))?;
-    let engine = engine_of(&table);
+    let engine = table.engine;
     let store = Store::open(&display)?;
     let server = fit::Server::of(engine, args.binary.as_deref(), &store)?;
     let mut candidates = Candidates::of(args, &table, speculation::of(args, engine, &server)?)?;
@@ -108,16 +108,6 @@ fn fit_args(args: &ChooseArgs) -> FitArgs {
         engine: args.engine,
         binary: args.binary.clone(),
         json: false,
-    }
-}
-
-/// The engine that the table is about.
-fn engine_of(table: &fit::FitTable) -> FitEngine {
-    match table.engine {
-        "ik_llama.cpp" => FitEngine::IkLlama,
-        "vLLM" => FitEngine::Vllm,
-        "SGLang" => FitEngine::Sglang,
-        _ => FitEngine::LlamaCpp,
     }
 }
 

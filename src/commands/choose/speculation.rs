@@ -19,7 +19,7 @@ const OFF: &str = "off";
 /// For a type that the build does not list, or that does not draft from the text alone.
 pub(super) fn of(args: &ChooseArgs, engine: FitEngine, server: &Server<'_>) -> Result<Vec<String>> {
     // vLLM's and SGLang's want to be told how much to draft: that is for a suite to say.
-    let drafts = matches!(engine, FitEngine::LlamaCpp | FitEngine::IkLlama);
+    let drafts = engine.is_llama();
     match &args.speculation {
         Some(named) if named.iter().any(|name| name == OFF) => Ok(Vec::new()),
         Some(_) if !drafts => Err(Error::usage("--speculation is for llama.cpp and ik_llama.cpp")

@@ -4,7 +4,7 @@ use super::super::fit::FitTable;
 use super::candidates::Candidates;
 use super::pilot::LOST;
 use super::questions::Question;
-use crate::cli::{Best, ChooseArgs, FitEngine};
+use crate::cli::{Best, ChooseArgs};
 use crate::judge::analysis::summary::MemoryKind;
 use crate::measure::model::packages;
 
@@ -81,14 +81,7 @@ impl Text<'_> {
     }
 
     fn engine(&self) -> String {
-        let name = match self.args.engine {
-            Some(FitEngine::IkLlama) => "ik_llama.cpp",
-            Some(FitEngine::Vllm) => "vllm",
-            Some(FitEngine::Sglang) => "sglang",
-            Some(FitEngine::LlamaCpp) => "llama.cpp",
-            None if self.table.engine == "vLLM" => "vllm",
-            None => "llama.cpp",
-        };
+        let name = self.table.engine.suite_name();
         let binary = self.args.binary.as_ref().map_or(String::new(), |binary| {
             let binary = std::path::absolute(binary).unwrap_or_else(|_| binary.clone());
             format!("binary = {}\n", quoted(&binary.display().to_string()))
@@ -158,9 +151,9 @@ impl Text<'_> {
 
     /// What fits onto a card is put there whole.
     fn options(&self) -> &'static str {
-        match (self.table.engine, self.table.memory.kind) {
-            ("llama.cpp" | "ik_llama.cpp", MemoryKind::Gpu) => "options.gpu_layers = 999\n",
-            _ => "",
+        match self.table.engine.is_llama() && self.table.memory.kind == MemoryKind::Gpu {
+            true => "options.gpu_layers = 999\n",
+            false => "",
         }
     }
 

@@ -124,12 +124,12 @@ fn scope(table: &FitTable, offering: &Offering, caches: &Caches) -> String {
         let weights = "weights and the cache of one request";
         return format!(
             "totals are {weights}: what {} computes in is measured when it starts, and its pool takes the rest of the memory that it may use",
-            caches.name()
+            caches.engine.title()
         );
     }
     let mut text = format!(
         "totals are {}'s buffers for one slot, batches of 512 and flash attention; the process and a card's driver take more",
-        caches.name()
+        caches.engine.title()
     );
     if !table.compute_checked && table.kv_measured.is_none() {
         text += "; for this architecture the compute buffers are an estimate";

@@ -75,12 +75,12 @@ impl Caches {
         match (form, caches.is_paged()) {
             (Form::File, true) => Err(Error::usage(format!(
                 "what {} takes of a GGUF file is not known here",
-                caches.name()
+                engine.title()
             ))
             .hint("name the folder or repository with config.json and safetensors, or `--engine llama.cpp`")),
             (Form::Folder, false) => Err(Error::usage(format!(
                 "{} reads GGUF files, and {} is a folder",
-                caches.name(),
+                engine.title(),
                 args.model
             ))
             .hint("name a GGUF file or repository, or an engine that reads folders: vllm, sglang")),
@@ -110,9 +110,9 @@ impl Caches {
             return Ok(name.to_owned());
         }
         let whose = if listed.is_empty() {
-            self.name().to_owned()
+            self.engine.title().to_owned()
         } else {
-            format!("this server of {}", self.name())
+            format!("this server of {}", self.engine.title())
         };
         let error = Error::usage(format!("{whose} has no cache type `{name}`"));
         let error = match nearest(name, has.iter().copied()) {
@@ -129,7 +129,7 @@ impl Caches {
 
     /// Whether requests share a pool of pages.
     pub(super) const fn is_paged(&self) -> bool {
-        matches!(self.engine, FitEngine::Vllm | FitEngine::Sglang)
+        !self.engine.is_llama()
     }
 
     /// Whether logits are kept for every token of a batch.
@@ -140,15 +140,6 @@ impl Caches {
     /// Whether layers with a window keep the whole context: ik_llama.cpp does unless `--swa-compress` says otherwise.
     pub(super) const fn keeps_whole_windows(&self) -> bool {
         matches!(self.engine, FitEngine::IkLlama)
-    }
-
-    pub(super) const fn name(&self) -> &'static str {
-        match self.engine {
-            FitEngine::LlamaCpp => "llama.cpp",
-            FitEngine::IkLlama => "ik_llama.cpp",
-            FitEngine::Vllm => "vLLM",
-            FitEngine::Sglang => "SGLang",
-        }
     }
 
     /// Bytes of the cache for one request of a length. `label` says how the weights are stored: `auto` follows it.

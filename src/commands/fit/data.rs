@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::cli::FitEngine;
 use crate::judge::analysis::summary::MemoryKind;
 
 /// What `fit --json` prints.
@@ -26,7 +27,7 @@ pub(in crate::commands) struct FitTable {
     /// The context that it is for (tokens).
     pub context: u32,
     /// The engine.
-    pub engine: &'static str,
+    pub engine: FitEngine,
     /// The memory that there is.
     pub memory: Memory,
     /// Why the KV cache is not known; then totals lack it.

@@ -119,7 +119,7 @@ fn launched(
     let Some(here) = asked else {
         return Err(format!(
             "no server of {} is here to be measured with: put one on PATH or name it with --binary",
-            caches.name()
+            caches.engine.title()
         ));
     };
     let metadata = &offered.metadata;
@@ -130,7 +130,7 @@ fn launched(
         Err(why) => why,
     };
     let lengths = contexts.map(|tokens| thousands(tokens.into())).join(" and ");
-    display.tell(&format!("{because}: {} is started shortly at {lengths} tokens", caches.name()));
+    display.tell(&format!("{because}: {} is started shortly at {lengths} tokens", caches.engine.title()));
     let launch = ShortLaunch { engine: server.engine, files: &here.files, build: &here.build, model: path };
     let runtime = runtime().map_err(|error| chain(&error))?;
     let mut found = Vec::new();

@@ -43,7 +43,7 @@ pub(super) fn table(
         layers: model.block_count,
         trained_context: trained,
         context,
-        engine: caches.name(),
+        engine: caches.engine,
         kv_not_known: quants
             .first()
             .filter(|_| measured.source.is_none())

@@ -14,6 +14,7 @@ use crate::record::Build;
 pub(in crate::commands) struct Server<'a> {
     /// The engine.
     pub engine: &'static dyn Engine,
+    is_llama: bool,
     binary: Option<&'a Path>,
     store: &'a Store<'a>,
 }
@@ -34,9 +35,9 @@ impl<'a> Server<'a> {
         binary: Option<&'a Path>,
         store: &'a Store<'a>,
     ) -> Result<Self> {
-        let name = engine_name(engine);
+        let (name, is_llama) = (engine.suite_name(), engine.is_llama());
         let engine = engine::find(name).ok_or_else(|| Error::usage(format!("unknown engine {name}")))?;
-        Ok(Self { engine, binary, store })
+        Ok(Self { engine, is_llama, binary, store })
     }
 
     /// Types of the cache that its help lists; none where it is not here, lists none, or takes long to answer (vLLM, SGLang).
@@ -44,7 +45,7 @@ impl<'a> Server<'a> {
     /// # Errors
     /// When the binary that was named cannot be asked.
     pub(super) fn cache_types(&self) -> Result<Vec<String>> {
-        if !["llama.cpp", "ik_llama.cpp"].contains(&self.engine.name()) {
+        if !self.is_llama {
             return Ok(Vec::new());
         }
         match self.ask() {
@@ -69,15 +70,5 @@ impl<'a> Server<'a> {
         let asked = engine::supervise::ask(self.engine, &files.binary, files.library_path.as_deref());
         let build = runtime()?.block_on(asked)?;
         Ok(Some(Here { files, build }))
-    }
-}
-
-/// The engine's name in suites.
-const fn engine_name(engine: FitEngine) -> &'static str {
-    match engine {
-        FitEngine::LlamaCpp => "llama.cpp",
-        FitEngine::IkLlama => "ik_llama.cpp",
-        FitEngine::Vllm => "vllm",
-        FitEngine::Sglang => "sglang",
     }
 }

@@ -37,7 +37,7 @@ fn head(table: &FitTable) -> String {
         thousands(table.context.into()),
         bytes(memory.bytes),
         memory.source,
-        table.engine
+        table.engine.title()
     )
 }
 

@@ -50,7 +50,7 @@ fn table(quants: &[(&str, f64)], memory_gib: f64) -> FitTable {
         layers: Some(32),
         trained_context: Some(131_072),
         context: 32_768,
-        engine: "llama.cpp",
+        engine: crate::cli::FitEngine::LlamaCpp,
         memory: fit::Memory { bytes: memory, kind: MemoryKind::Gpu, source: "--memory".into() },
         kv_not_known: None,
         kv_measured: None,
