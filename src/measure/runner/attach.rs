@@ -1,24 +1,20 @@
-//! Servers that run already: found by their address, asked what they can do, measured, and left as they are.
+//! Servers that run already: found by their address, asked what they can do, and left as they are.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::handle::ServerHandle;
-use super::interrupt::Interrupt;
 use super::prepared::{Attachment, Prepared};
-use super::server::{self, LaunchOutcome, RunningServer};
+use super::server;
 use crate::error::{self, Error, Kind, Result, nearest};
 use crate::measure::client;
 use crate::measure::client::abilities::Abilities;
 use crate::measure::client::{ApiKey, Client, abilities};
 use crate::measure::engine::Engine;
-use crate::measure::probe::sampler::Sampler;
-use crate::measure::probe::{Subject, listener, machine};
-use crate::record::journal::{AttachedServer, LaunchRecord};
-use crate::record::plan::Visit;
+use crate::measure::probe::{listener, machine};
+use crate::record::journal::AttachedServer;
 use crate::record::suite::{Cell, EngineSpec, Setting, Suite, UNKNOWN};
-use crate::record::{Argv, Build, Effective, EngineInfo, Outcome, Stage};
+use crate::record::{Build, Effective, EngineInfo};
 
 /// Where every server lists its models.
 const MODELS: &str = "/v1/models";
@@ -144,7 +140,7 @@ impl Attachment {
     }
 
     /// The process to look at, or why its memory is not known.
-    fn process(&self) -> Result<u32, String> {
+    pub(super) fn process(&self) -> Result<u32, String> {
         match client::loopback_port(&self.base) {
             Some(port) => listener::owner(port),
             None => Err("the server runs on another machine".to_owned()),
@@ -152,86 +148,22 @@ impl Attachment {
     }
 }
 
-/// One visit of a running server, which is not warm yet.
-///
-/// # Errors
-/// When no thread for sampling can be started.
-pub(super) async fn visit(
-    suite: &Suite,
-    prepared: &Prepared,
+/// The server as it is written down before it is asked anything.
+pub(super) fn as_named_by(attachment: &Attachment) -> AttachedServer {
+    AttachedServer {
+        url: attachment.base.clone(),
+        model: label(&attachment.model).to_owned(),
+        pid: None,
+        notes: Vec::new(),
+    }
+}
+
+/// What it was found not to take or not to tell; `no_process`: why its memory is not known.
+pub(super) fn notes(
     attachment: &Attachment,
-    visit: &Visit,
-    id: u32,
-    interrupt: &Interrupt,
-) -> Result<(LaunchRecord, LaunchOutcome)> {
-    let mut record = record_of(attachment, visit, id);
-    let began = std::time::Instant::now();
-    let found = tokio::select! {
-        found = find(suite, prepared, attachment, &visit.cell) => found,
-        () = interrupt.asked(1) => return Ok((record, LaunchOutcome::Interrupted)),
-    };
-    let found = match found {
-        Ok(found) => found,
-        Err(error) => {
-            let failure = error::chain(&error);
-            record.failure = Some(failure.clone());
-            return Ok((
-                record,
-                LaunchOutcome::Refused(Outcome::Failed { stage: Stage::Launch, error: failure }),
-            ));
-        }
-    };
-    record.load_s = Some(began.elapsed().as_secs_f64());
-    let process = attachment.process();
-    if let Some(attached) = &mut record.attached {
-        attached.notes = notes(attachment, &found.abilities, process.as_ref().err());
-        attached.pid = process.as_ref().ok().copied();
-    }
-    record.effective = found.effective;
-    record.deviations = found.deviations;
-    if !record.deviations.is_empty() {
-        let reason = format!("void cell: the server runs something else: {}", record.deviations.join("; "));
-        return Ok((record, LaunchOutcome::Refused(Outcome::Unscored { reason })));
-    }
-    let sampler = match process {
-        Ok(server_pid) => Sampler::start(Subject { server_pid })?,
-        Err(reason) => Sampler::absent(reason),
-    };
-    let no_tools = found.abilities.tools.err();
-    let mut live =
-        RunningServer::new(ServerHandle::Attached, found.client, prepared.engine, sampler, id, no_tools);
-    live.counts_drafts = visit.cell.setting.speculates();
-    Ok((record, LaunchOutcome::Ready(Box::new(live))))
-}
-
-fn record_of(attachment: &Attachment, visit: &Visit, id: u32) -> LaunchRecord {
-    let now = crate::clock::moment();
-    LaunchRecord {
-        id,
-        setting: visit.cell.setting.label.clone(),
-        context: visit.cell.context,
-        round: visit.round,
-        replicate: visit.replicate,
-        started: now.wall,
-        tick: now.tick,
-        argv: Argv::default(),
-        served_at: None,
-        load_s: None,
-        effective: Effective::default(),
-        deviations: Vec::new(),
-        failure: None,
-        log: String::new(),
-        pack: None,
-        attached: Some(AttachedServer {
-            url: attachment.base.clone(),
-            model: label(&attachment.model).to_owned(),
-            pid: None,
-            notes: Vec::new(),
-        }),
-    }
-}
-
-fn notes(attachment: &Attachment, abilities: &Abilities, no_process: Option<&String>) -> Vec<String> {
+    abilities: &Abilities,
+    no_process: Option<&String>,
+) -> Vec<String> {
     let mut notes = abilities.notes();
     if attachment.routes > 0 && no_process.is_none() {
         notes.push(format!(
@@ -246,14 +178,23 @@ fn notes(attachment: &Attachment, abilities: &Abilities, no_process: Option<&Str
 }
 
 /// A server that answers, and what it turned out to be.
-struct Found {
-    client: Client,
-    abilities: Abilities,
-    effective: Effective,
-    deviations: Vec<String>,
+pub(super) struct Found {
+    pub(super) client: Client,
+    pub(super) abilities: Abilities,
+    pub(super) effective: Effective,
+    pub(super) deviations: Vec<String>,
 }
 
-async fn find(suite: &Suite, prepared: &Prepared, attachment: &Attachment, cell: &Cell) -> Result<Found> {
+/// Waits until the server answers, and asks it what it can do and what it runs.
+///
+/// # Errors
+/// When it does not answer in time, or goes away when it is asked.
+pub(super) async fn find(
+    suite: &Suite,
+    prepared: &Prepared,
+    attachment: &Attachment,
+    cell: &Cell,
+) -> Result<Found> {
     let engine = prepared.engine;
     let client = attachment.client(suite, engine)?;
     let limit = Duration::from_secs_f64(suite.engine.start_timeout_s);

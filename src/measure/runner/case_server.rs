@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
+use super::cases;
 use super::interrupt::Interrupt;
 use super::prepared::Prepared;
 use super::server::{LaunchOutcome, RunningServer};
-use super::{cases, start};
+use super::start::Starter;
 use crate::error::{Context, Error, Kind, Result};
 use crate::measure::client::Conversation;
 use crate::record::plan::Visit;
@@ -59,7 +60,8 @@ impl CaseServer {
             .context(|| format!("cannot create {}", folder.display()))?;
         let cell = Cell { setting: suite.reference().clone(), context };
         let visit = Visit { cell, round: 0, replicate: 0, slots: 1, served_at: None, trials: Vec::new() };
-        let (_, up) = start::start_warm(suite, prepared, &visit, 0, &folder, interrupt).await?;
+        let starter = Starter { suite, prepared, folder: &folder, interrupt };
+        let (_, up) = starter.start_warm(&visit, 0).await?;
         let setting = suite.reference().label.clone();
         match up {
             LaunchOutcome::Ready(live) => Ok(Self {

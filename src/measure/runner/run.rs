@@ -20,7 +20,7 @@ use super::lost_reference::LostReference;
 use super::packed;
 use super::prepared::Prepared;
 use super::server::{LaunchOutcome, RunningServer};
-use super::start;
+use super::start::{Starter, begun};
 use super::swapped::{is_swapped, swapped_reason};
 
 /// How a run ended.
@@ -280,16 +280,9 @@ impl<'a> Runner<'a> {
             return Ok(None);
         }
         let Some(Kept { mut server, record: before, .. }) = self.kept.take() else { return Ok(None) };
-        let now = crate::clock::moment();
-        let next = LaunchRecord {
-            id: self.next_launch,
-            context: visit.cell.context,
-            served_at: visit.served_at,
-            started: now.wall,
-            tick: now.tick,
-            load_s: None,
-            ..before.clone()
-        };
+        let LaunchRecord { argv, effective, deviations, log, attached, pack, .. } = before.clone();
+        let begun = begun(visit, self.next_launch);
+        let next = LaunchRecord { argv, effective, deviations, log, attached, pack, ..begun };
         self.next_launch += 1;
         *record = Some(before);
         self.emit(&Event::Launched(&server.serve(visit, next)))?;
@@ -371,8 +364,9 @@ impl<'a> Runner<'a> {
         self.check_files()?;
         let id = self.next_launch;
         self.next_launch += 1;
-        let starting = start::start(self.suite, self.prepared, visit, id, &self.folder, &self.interrupt);
-        let (started, ()) = tokio::join!(starting, self.cases.make_ahead(keys));
+        let (suite, prepared) = (self.suite, self.prepared);
+        let starter = Starter { suite, prepared, folder: &self.folder, interrupt: &self.interrupt };
+        let (started, ()) = tokio::join!(starter.start(visit, id), self.cases.make_ahead(keys));
         let (record, mut up) = started?;
         if matches!(up, LaunchOutcome::Interrupted) {
             return Ok(up);

@@ -1,26 +1,23 @@
-//! A running server: launched for a visit, read back, warmed up, and asked.
+//! A running server: its command line, and what it is asked.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::conversation::HeldConversation;
 use super::handle::ServerHandle;
-use super::interrupt::Interrupt;
 use super::prepared::Prepared;
 use crate::clock::Moment;
 use crate::error::{self, Context, Error, Result};
 use crate::measure::client::{Client, Conversation, Limits};
-use crate::measure::engine::supervise::Launcher;
-use crate::measure::engine::{Engine, Launch, supervise};
-use crate::measure::probe::Subject;
+use crate::measure::engine::{Engine, Launch};
 use crate::measure::probe::sampler::Sampler;
 use crate::measure::{client, engine};
 use crate::record::journal::LaunchRecord;
 use crate::record::plan::Visit;
 use crate::record::suite::{Sampling, Suite};
 use crate::record::{
-    Argv, Arm, Case, Effective, Measurement, Message, Outcome, Prompt, Reply, Source, Stage, Trial, TrialKey,
-    metric, short_hash,
+    Argv, Arm, Case, Measurement, Message, Outcome, Prompt, Reply, Source, Stage, Trial, TrialKey, metric,
+    short_hash,
 };
 use crate::task::{self, Task};
 
@@ -86,7 +83,7 @@ pub struct ConfigFile {
 }
 
 impl ConfigFile {
-    fn write(&self) -> Result<()> {
+    pub(super) fn write(&self) -> Result<()> {
         if let Some(folder) = self.path.parent() {
             std::fs::create_dir_all(folder).context(|| format!("cannot make {}", folder.display()))?;
         }
@@ -133,115 +130,12 @@ pub fn command(
     Ok(ServerCommand { argv, config: Some(ConfigFile { path, text }) })
 }
 
-/// Starts a server for a visit and reads back what it runs; it is not warm yet.
-pub(super) async fn launch(
-    suite: &Suite,
-    prepared: &Prepared,
-    visit: &Visit,
-    id: u32,
-    folder: &Path,
-    interrupt: &Interrupt,
-) -> Result<(LaunchRecord, LaunchOutcome)> {
-    let port = supervise::free_port()?;
-    let log = format!("engine/{id:03}.log");
-    let now = crate::clock::moment();
-    let mut record = LaunchRecord {
-        id,
-        setting: visit.cell.setting.label.clone(),
-        context: visit.cell.context,
-        served_at: visit.served_at,
-        round: visit.round,
-        replicate: visit.replicate,
-        started: now.wall,
-        tick: now.tick,
-        argv: Argv::default(),
-        load_s: None,
-        effective: Effective::default(),
-        deviations: Vec::new(),
-        failure: None,
-        log: log.clone(),
-        pack: None,
-        attached: None,
-    };
-    // Without the reference nothing can be compared; that another setting cannot run is a result.
-    let is_reference = visit.cell.setting == *suite.reference();
-    // The server may look for its file from another folder than this one.
-    let absolute = std::path::absolute(folder).context(|| format!("cannot find {}", folder.display()))?;
-    let ServerCommand { argv, config } = match command(suite, prepared, visit, port, &absolute) {
-        Ok(command) => command,
-        Err(error) if is_reference => return Err(error),
-        Err(error) => {
-            let hints = error.hints().iter().map(|hint| format!("; {hint}"));
-            return Ok(unsupported(record, format!("{}{}", error::chain(&error), hints.collect::<String>())));
-        }
-    };
-    if let Some(config) = &config {
-        config.write()?;
-    }
-    record.argv = argv.clone().portable();
-    let mut client = client_of(suite, prepared.engine, &format!("http://127.0.0.1:{port}"))?;
-    if prepared.engine.card().counts_cached(&argv.args) {
-        client = client.expecting_cache_counts();
-    }
-    let start_timeout = Duration::from_secs_f64(suite.engine.start_timeout_s);
-    let launcher = Launcher { grace: prepared.engine.card().grace, ..Launcher::new(start_timeout) };
-    let health = prepared.engine.endpoints().health;
-    let log_path = folder.join(&log);
-    let started = tokio::select! {
-        started = launcher.start(&argv, port, health, &log_path) => started,
-        () = interrupt.asked(1) => return Ok((record, LaunchOutcome::Interrupted)),
-    };
-    let server = match started {
-        Ok(server) => server,
-        Err(error) => {
-            let failure = error::chain(&error);
-            if let (false, Some(said)) = (is_reference, refusal(prepared.engine, &log_path)) {
-                return Ok(unsupported(record, format!("the server says: {said}")));
-            }
-            record.failure = Some(failure.clone());
-            return Ok((
-                record,
-                LaunchOutcome::Refused(Outcome::Failed { stage: Stage::Launch, error: failure }),
-            ));
-        }
-    };
-    record.load_s = Some(server.load_time().as_secs_f64());
-    let log = server.read_log().unwrap_or_default();
-    record.effective = read_back(prepared.engine, &client, &log).await;
-    record.deviations = prepared.engine.deviations(&visit.served(), &record.effective);
-    record.deviations.extend(too_few_slots(visit, &record.effective));
-    if !record.deviations.is_empty() {
-        server.stop().await?;
-        let reason = format!("void cell: the server changed {}", record.deviations.join("; "));
-        return Ok((record, LaunchOutcome::Refused(Outcome::Unscored { reason })));
-    }
-    let sampler = Sampler::start(Subject { server_pid: server.pid() })?;
-    let mut live =
-        RunningServer::new(ServerHandle::Started(server), client, prepared.engine, sampler, id, None);
-    live.counts_drafts = visit.cell.setting.speculates();
-    Ok((record, LaunchOutcome::Ready(Box::new(live))))
-}
-
-/// A setting that this build or this machine cannot run: known, and no failure.
-fn unsupported(mut record: LaunchRecord, why: String) -> (LaunchRecord, LaunchOutcome) {
-    let reason = format!("unsupported: {why}");
-    record.failure = Some(reason.clone());
-    (record, LaunchOutcome::Refused(Outcome::Unscored { reason }))
-}
-
 /// What the log of a server that did not come up says of its setting, without control characters.
 pub(super) fn refusal(engine: &dyn Engine, log: &Path) -> Option<String> {
     let bytes = std::fs::read(log).ok()?;
     let text = String::from_utf8_lossy(&bytes);
     let line = engine.refusal(&text)?;
     Some(line.chars().filter(|c| !c.is_control()).take(REFUSAL_CHARS).collect())
-}
-
-/// Where several requests are to be answered at the same time, a server with fewer slots would queue them.
-fn too_few_slots(visit: &Visit, effective: &Effective) -> Option<String> {
-    let wanted = u32::from(visit.slots);
-    let running = effective.slots.filter(|slots| *slots < wanted && wanted > 1)?;
-    Some(format!("slots: asked for {wanted}, the server runs {running}"))
 }
 
 /// A client for a server of that address, in the engine's wire format.
@@ -252,11 +146,6 @@ pub(super) fn client_of(suite: &Suite, engine: &dyn Engine, base: &str) -> Resul
         ..Limits::default()
     };
     Ok(Client::new(base, engine.endpoints(), limits)?.speaking(engine.card().wire))
-}
-
-/// What the server really runs, from its log and its properties; what cannot be read stays unknown.
-async fn read_back(engine: &dyn Engine, client: &Client, log: &str) -> Effective {
-    engine.effective(log, &properties(engine, client).await)
 }
 
 /// What the server says of itself, from the first path that answers; null when none does.

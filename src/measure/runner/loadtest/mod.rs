@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use super::event::Event;
 use super::run::Runner;
 use super::server::{LaunchOutcome, RunningServer};
-use super::start;
+use super::start::Starter;
 use super::swapped::swapped_reason;
 use crate::error::{Kind, Result, chain};
 use crate::measure::client::timeline::Timeline;
@@ -188,8 +188,9 @@ impl Runner<'_> {
     async fn serve(&mut self, visit: &Visit, spec: &LoadSpec) -> Result<Served> {
         let id = self.next_launch;
         self.next_launch += 1;
-        let launched = start::start_warm(self.suite, self.prepared, visit, id, &self.folder, &self.interrupt);
-        let (launch, up) = launched.await?;
+        let (suite, prepared) = (self.suite, self.prepared);
+        let starter = Starter { suite, prepared, folder: &self.folder, interrupt: &self.interrupt };
+        let (launch, up) = starter.start_warm(visit, id).await?;
         let mut record = LoadtestServer { launch, slots: visit.slots, warm_up: None };
         let live = match up {
             LaunchOutcome::Interrupted => return Ok(Served::Interrupted),
