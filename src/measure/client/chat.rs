@@ -100,6 +100,16 @@ mod tests {
         Answer { media_type: media_type.into(), recording, total: Duration::from_secs(1) }
     }
 
+    /// What an answer amounts to, of a server of which nothing is known yet.
+    fn read(answer: &Answer, limits: &Limits) -> Result<Exchange, Failure> {
+        exchange(answer, limits, &CacheReport::default())
+    }
+
+    /// A reply of events that arrive at so many milliseconds.
+    fn streamed(chunks: &[(u64, &str)]) -> Exchange {
+        read(&answer("text/event-stream", chunks), &Limits::default()).unwrap()
+    }
+
     fn measured(exchange: &Exchange, name: &str) -> Option<f64> {
         let found = exchange.measurements.iter().find(|m| m.name == name);
         found.unwrap().value
@@ -118,9 +128,7 @@ mod tests {
     fn a_role_or_an_empty_delta_is_not_the_first_token() {
         let (empty, one, two) = (token(""), token("a"), token("b"));
         let chunks = [(100, ROLE), (150, &empty), (200, &one), (300, &two), (400, END)];
-        let exchange =
-            exchange(&answer("text/event-stream", &chunks), &Limits::default(), &CacheReport::default())
-                .unwrap();
+        let exchange = streamed(&chunks);
         assert_eq!(exchange.reply.content, "ab");
         assert_eq!(measured(&exchange, metric::TTFT_S), Some(0.2));
         // Two events are a step of 0.1 s.
@@ -135,9 +143,7 @@ mod tests {
             let mut chunks = vec![(100, ROLE)];
             chunks.extend((2..).map(|i| 100 * i).zip(tokens.iter().map(String::as_str)));
             chunks.push((700, end));
-            let exchange =
-                exchange(&answer("text/event-stream", &chunks), &Limits::default(), &CacheReport::default())
-                    .unwrap();
+            let exchange = streamed(&chunks);
             measured(&exchange, metric::DECODE_TPS).map(f64::round)
         };
         let counted = |output: u32, finish: &str| {
@@ -167,9 +173,7 @@ mod tests {
         events.push((1102, counted("{}", "\"tool_calls\"", 51)));
         events.push((1103, "data: [DONE]\n\n".to_owned()));
         let chunks: Vec<(u64, &str)> = events.iter().map(|(at, text)| (*at, text.as_str())).collect();
-        let exchange =
-            exchange(&answer("text/event-stream", &chunks), &Limits::default(), &CacheReport::default())
-                .unwrap();
+        let exchange = streamed(&chunks);
         assert_eq!(measured(&exchange, metric::TTFT_S), Some(0.12));
         let rate = measured(&exchange, metric::DECODE_TPS).unwrap();
         assert!((rate - 50.0).abs() < 0.1, "{rate}");
@@ -184,9 +188,7 @@ mod tests {
         let end = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"\"}],\"usage\":{\"prompt_tokens\":10,\
                    \"completion_tokens\":2}}\n\ndata: [DONE]\n\n";
         let chunks = [(100, ROLE), (200, &*one), (300, &*two), (900, end)];
-        let exchange =
-            exchange(&answer("text/event-stream", &chunks), &Limits::default(), &CacheReport::default())
-                .unwrap();
+        let exchange = streamed(&chunks);
         assert_eq!(exchange.timeline.as_ref().map(|timeline| timeline.events.len()), Some(2));
         assert!((measured(&exchange, metric::ITL_MAX_S).unwrap() - 0.1).abs() < 1e-9);
     }
@@ -196,9 +198,7 @@ mod tests {
         let (one, two) = (token("a"), token("b"));
         let (head, tail) = one.split_at(20);
         let chunks = [(100, ROLE), (200, head), (350, tail), (500, &two), (600, END)];
-        let exchange =
-            exchange(&answer("text/event-stream", &chunks), &Limits::default(), &CacheReport::default())
-                .unwrap();
+        let exchange = streamed(&chunks);
         assert_eq!(measured(&exchange, metric::TTFT_S), Some(0.35));
         assert!((measured(&exchange, metric::ITL_MAX_S).unwrap() - 0.15).abs() < 1e-9);
     }
@@ -206,9 +206,7 @@ mod tests {
     #[test]
     fn a_whole_reply_is_read_but_not_timed() {
         let body = include_str!("../../../tests/fixtures/llama-server/chat_tools_required.json");
-        let exchange =
-            exchange(&answer("application/json", &[(5, body)]), &Limits::default(), &CacheReport::default())
-                .unwrap();
+        let exchange = read(&answer("application/json", &[(5, body)]), &Limits::default()).unwrap();
         assert_eq!(exchange.reply.finish_reason, Some(FinishReason::Length));
         assert_eq!(measured(&exchange, metric::TTFT_S), None);
         assert_eq!(measured(&exchange, metric::TOTAL_S), Some(1.0));
@@ -252,17 +250,12 @@ mod tests {
 
     #[test]
     fn other_media_and_long_lines_fail_the_stream() {
-        let html = exchange(
-            &answer("text/html", &[(1, "<html>\x1b[2J")]),
-            &Limits::default(),
-            &CacheReport::default(),
-        );
+        let html = read(&answer("text/html", &[(1, "<html>\x1b[2J")]), &Limits::default());
         let failure = html.unwrap_err();
         assert_eq!(failure.stage, Stage::Stream);
         assert_eq!(failure.message, "the reply is `text/html`, not an event stream: <html>\\u{1b}[2J");
         let limits = Limits { max_line_bytes: 40, ..Limits::default() };
-        let long = exchange(&answer("text/event-stream", &[(1, ROLE)]), &limits, &CacheReport::default())
-            .unwrap_err();
+        let long = read(&answer("text/event-stream", &[(1, ROLE)]), &limits).unwrap_err();
         assert!(long.message.contains("longer than 40 bytes"), "{long}");
     }
 }
