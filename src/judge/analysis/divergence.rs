@@ -21,6 +21,9 @@ const ACCEPTANCE: [f64; 4] = [0.0, 0.5, 0.8, 1.0];
 /// Characters shown in front of and behind the place where a reply parts.
 const SHOWN: usize = 60;
 
+/// Fewer replies show no likeness even if none parts: with ten, one in four may still do (95%, rule of three).
+const LEAST_REPLIES: usize = 10;
+
 /// A reply beside the reference's.
 struct Pair<'a> {
     case: &'a Case,
@@ -151,15 +154,17 @@ fn parted(pairs: &[Pair<'_>]) -> usize {
     pairs.iter().filter(|pair| pair.parted.first.is_some()).count()
 }
 
-/// No more than the noise by mere counting, or to be tested.
+/// No more than the noise by mere counting, too few to say so, or to be tested.
 fn verdict_by_counts(ours: &[Pair<'_>], again: &[Pair<'_>]) -> DivergenceVerdict {
     let rate = |pairs: &[Pair<'_>]| parted(pairs) as f64 / pairs.len().max(1) as f64;
     if again.is_empty() {
         DivergenceVerdict::NoNoiseFloor
-    } else if rate(ours) <= rate(again) && !earlier(ours, again) {
-        DivergenceVerdict::AsNoise
-    } else {
+    } else if rate(ours) > rate(again) || earlier(ours, again) {
         DivergenceVerdict::Unclear
+    } else if ours.len() < LEAST_REPLIES {
+        DivergenceVerdict::TooFew
+    } else {
+        DivergenceVerdict::AsNoise
     }
 }
 

@@ -220,6 +220,7 @@ const fn divergence(verdict: DivergenceVerdict) -> &'static str {
     match verdict {
         DivergenceVerdict::Noise => "this is the noise",
         DivergenceVerdict::AsNoise => "as the reference's own noise",
+        DivergenceVerdict::TooFew => "no more, but so few replies show no likeness",
         DivergenceVerdict::BeyondNoise => "beyond it",
         DivergenceVerdict::Unclear => "more, but so few replies cannot tell",
         DivergenceVerdict::NoNoiseFloor => "the reference did not run twice",

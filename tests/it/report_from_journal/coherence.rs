@@ -106,8 +106,12 @@ fn letters(from: Option<usize>) -> Reply {
 
 /// A run over 20 cases in which `parts` says where the reply of a (setting, replicate, case) parts.
 fn greedy(parts: impl Fn(&str, u32, u32) -> Option<usize>) -> Summary {
+    greedy_over(20, parts)
+}
+
+fn greedy_over(cases: u32, parts: impl Fn(&str, u32, u32) -> Option<usize>) -> Summary {
     let prompt = Prompt::chat(vec![Message::user("Go on.")]);
-    let journal = run("coherence/greedy_divergence", 20, prompt, |setting, replicate, index| {
+    let journal = run("coherence/greedy_divergence", cases, prompt, |setting, replicate, index| {
         (letters(parts(setting, replicate, index)), Score::default())
     });
     summarise(&journal).expect("a summary")
@@ -173,6 +177,15 @@ fn what_the_reference_does_to_itself_is_no_damage() {
 fn a_few_more_than_the_noise_cannot_tell() {
     let summary = greedy(|setting, _, index| (setting == Q4 && index < 3).then_some(5));
     assert_eq!(row(&summary, Q4).verdict, DivergenceVerdict::Unclear);
+}
+
+#[test]
+fn a_handful_that_does_not_part_shows_no_likeness() {
+    let none = |_: &str, _: u32, _: u32| None;
+    assert_eq!(row(&greedy_over(9, none), Q8).verdict, DivergenceVerdict::TooFew);
+    assert_eq!(row(&greedy_over(10, none), Q8).verdict, DivergenceVerdict::AsNoise);
+    let lossy = greedy_over(9, |setting, _, _| (setting == Q4).then_some(5));
+    assert_eq!(row(&lossy, Q4).verdict, DivergenceVerdict::BeyondNoise, "nine of nine differ");
 }
 
 #[test]

@@ -9,8 +9,6 @@ use crate::judge::analysis::summary::{
 use crate::judge::stats::holm;
 use crate::record::suite::Sampling;
 
-/// Fewer replies show no losslessness even if none parts: with ten, one in four may still do (95%, rule of three).
-const LEAST_REPLIES: usize = 10;
 /// Fewer replies that were drafted for are not split.
 const MIN_SPLIT: usize = 4;
 
@@ -54,8 +52,9 @@ fn finding(
                 Some(p) if p <= 1.0 - audit.run.suite.confidence => LosslessFinding::BeyondNoise,
                 _ => LosslessFinding::Unclear,
             },
-            _ if beside.ours.len() < LEAST_REPLIES => LosslessFinding::Unclear,
-            _ => LosslessFinding::AsNoise,
+            DivergenceVerdict::TooFew => LosslessFinding::Unclear,
+            DivergenceVerdict::Noise | DivergenceVerdict::AsNoise => LosslessFinding::AsNoise,
+            DivergenceVerdict::BeyondNoise => LosslessFinding::BeyondNoise,
         },
     };
     let count = |partings: &[Parting]| partings.iter().filter(|reply| reply.parted).count() as u32;

@@ -71,6 +71,8 @@ pub enum DivergenceVerdict {
     Noise,
     /// On no more cases than the reference parts from itself.
     AsNoise,
+    /// On no more cases than the reference parts from itself, but of so few (fewer than 10) that this shows no likeness.
+    TooFew,
     /// Earlier or on more cases than the reference parts from itself, beyond chance.
     BeyondNoise,
     /// More than the reference from itself, but so few cases cannot tell.
