@@ -106,6 +106,17 @@ impl Browser {
         self.of_session("/execute/sync", &json!({ "script": script, "args": [] }))
     }
 
+    /// Waits until an expression of the page is true, 10 s at most.
+    fn wait_for(&self, condition: &str) {
+        self.of_session("/timeouts", &json!({ "script": 10_000 }));
+        let script = format!(
+            "const done = arguments[arguments.length - 1];
+             const look = () => ({condition}) ? done(true) : setTimeout(look, 10);
+             look();"
+        );
+        self.of_session("/execute/async", &json!({ "script": script, "args": [] }));
+    }
+
     /// What the browser complained of: a script that broke, or something that the policy forbade.
     fn complaints(&self) -> Vec<Value> {
         let log = self.of_session("/se/log", &json!({ "type": "browser" }));
@@ -217,7 +228,11 @@ fn hostile_replies_and_names_run_nothing() {
     let browser = Browser::open(1200, false);
     browser.go(&page);
     browser.run("document.querySelectorAll('details').forEach((part) => { part.open = true; })");
-    std::thread::sleep(Duration::from_millis(300));
+    // A picture that is not there has failed by then, and its handler would have run.
+    browser.wait_for(
+        "document.readyState === 'complete' && [...document.images].every((image) => image.complete) \
+         && [...document.querySelectorAll('details')].every((part) => part.open)",
+    );
     assert_ne!(browser.run("return document.title"), "pwned");
     assert_eq!(
         browser.run("return document.querySelectorAll('main img:not([src^=\"data:\"]), main script').length"),

@@ -36,6 +36,9 @@ score = "probability"
 options.output_tokens = 16
 "#;
 
+/// How long a server may take to load.
+const PATIENCE: Duration = Duration::from_secs(300);
+
 /// A llama-server that ends with the test.
 struct Server(Child);
 
@@ -103,9 +106,13 @@ fn same_tokens(suite: &str) {
     let client = Client::new(&format!("http://127.0.0.1:{port}"), endpoints, Limits::default()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        while !client.healthy().await {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        let up = async {
+            while !client.healthy().await {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        let in_time = tokio::time::timeout(PATIENCE, up).await;
+        assert!(in_time.is_ok(), "the server of {} did not come up within {PATIENCE:?}", model.display());
         for messages in prompts() {
             let rendered = client.apply_template(&messages, &[]).await.unwrap();
             let frame = client.frame(&messages, &[]).await.unwrap().unwrap();
