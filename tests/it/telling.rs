@@ -105,7 +105,11 @@ fn a_workflow_sees_failed_gates_and_the_report() {
     let said = String::from_utf8_lossy(&out.stderr);
     assert_eq!(out.status.code(), Some(100), "{said}");
     assert!(said.lines().any(|line| line.starts_with("::error title=gate failed")), "{said}");
-    assert!(std::fs::read_to_string(&summary).unwrap().contains("## Verdict"));
+    let told = std::fs::read_to_string(&summary).unwrap();
+    assert!(told.contains("## Verdict"));
+    let mut command = bench.command(&["report", "latest"]);
+    command.env("GITHUB_ACTIONS", "true").env("GITHUB_STEP_SUMMARY", &summary).output().unwrap();
+    assert_eq!(std::fs::read_to_string(&summary).unwrap(), told, "the same report once more");
 }
 
 #[test]
