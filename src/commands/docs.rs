@@ -184,6 +184,9 @@ fn of_engine(engine: &dyn Engine) -> String {
     if !drafting.is_empty() {
         text.push_str(&format!("- With a draft model (`draft`): {}\n", code(&drafting)));
     }
+    if let Some(words) = engine.card().flag_style.words() {
+        text.push_str(&format!("- Flags of one's own (`args`, `extra_args`): {words}\n"));
+    }
     if !engine.card().options.is_empty() {
         text.push_str("\n| option | takes | on the command line | what it does |\n|---|---|---|---|\n");
         engine.card().options.iter().for_each(|option| text.push_str(&option_row(option)));

@@ -131,6 +131,21 @@ pub enum FlagStyle {
     Argparse,
 }
 
+impl FlagStyle {
+    /// How arguments of one's own are written, for people; `None` where nothing is checked.
+    pub const fn words(self) -> Option<&'static str> {
+        match self {
+            Self::Unjudged => None,
+            Self::Apart => Some(
+                "a flag and its value are two words (`\"--flag\", \"value\"`): build 10068 refuses `--flag=value` as an invalid argument",
+            ),
+            Self::Argparse => {
+                Some("a value is a word of its own or stands behind `=`, and the beginning of a flag will do")
+            }
+        }
+    }
+}
+
 /// What form of weights a server reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ModelForm {
