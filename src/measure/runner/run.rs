@@ -389,21 +389,25 @@ impl<'a> Runner<'a> {
 
     /// The same outcome for trials that could not be tried.
     fn settle(&mut self, keys: &[TrialKey], outcome: &Outcome) -> Result<()> {
-        for key in keys {
-            let now = crate::clock::moment();
-            let trial = Trial {
-                key: key.clone(),
-                case: String::new(),
-                launch: self.next_launch.saturating_sub(1),
-                started: now.wall,
-                tick: now.tick,
-                reply: None,
-                measurements: Vec::new(),
-                outcome: outcome.clone(),
-            };
-            self.finish(&trial)?;
+        keys.iter().try_for_each(|key| {
+            let trial = self.untried(key, outcome);
+            self.finish(&trial)
+        })
+    }
+
+    /// A trial of which there is nothing but its outcome, of the last server that was started.
+    pub(super) fn untried(&self, key: &TrialKey, outcome: &Outcome) -> Trial {
+        let now = crate::clock::moment();
+        Trial {
+            key: key.clone(),
+            case: String::new(),
+            launch: self.next_launch.saturating_sub(1),
+            started: now.wall,
+            tick: now.tick,
+            reply: None,
+            measurements: Vec::new(),
+            outcome: outcome.clone(),
         }
-        Ok(())
     }
 
     async fn trial(&mut self, server: &mut RunningServer, key: &TrialKey) -> Result<Trial> {

@@ -344,17 +344,7 @@ impl Runner<'_> {
     }
 
     fn settle_item(&mut self, streams: u32, key: &TrialKey, outcome: &Outcome) -> Result<()> {
-        let now = crate::clock::moment();
-        let trial = Trial {
-            key: key.clone(),
-            case: String::new(),
-            launch: self.next_launch.saturating_sub(1),
-            started: now.wall,
-            tick: now.tick,
-            reply: None,
-            measurements: Vec::new(),
-            outcome: outcome.clone(),
-        };
+        let trial = self.untried(key, outcome);
         self.emit(&Event::LoadtestTrial(&LoadtestTrial { streams, trial }))
     }
 }
