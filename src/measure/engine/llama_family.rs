@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
+use super::deviation::Deviations;
+use super::figures;
 use super::types::allowed_values;
-use super::{figures, option};
 use crate::measure::client::Endpoints;
 use crate::record::suite::{Cell, FlashAttention};
 use crate::record::{Effective, Measurement, metric};
@@ -64,37 +65,21 @@ pub(super) fn measurements(last: &Value) -> Vec<Measurement> {
 
 /// One line a setting that the server runs otherwise than asked. What it does not say is no deviation.
 pub(super) fn deviations(cell: &Cell, effective: &Effective) -> Vec<String> {
-    let setting = &cell.setting;
-    let mut lines = Vec::new();
-    let mut differs = |what: &str, asked: &str, got: &str| {
-        lines.push(format!("{what}: asked for {asked}, the server runs {got}"));
-    };
-    if let Some(k) = effective.k.as_deref().filter(|k| *k != setting.k) {
-        differs("K cache type", &setting.k, k);
-    }
-    if let Some(v) = effective.v.as_deref().filter(|v| *v != setting.v) {
-        differs("V cache type", &setting.v, v);
-    }
-    match (setting.flash_attention, effective.flash_attention) {
-        (FlashAttention::On, Some(false)) => differs("flash attention", "on", "off"),
-        (FlashAttention::Off, Some(true)) => differs("flash attention", "off", "on"),
+    let mut found = Deviations::of(cell, effective);
+    found.cache_sides();
+    match (cell.setting.flash_attention, effective.flash_attention) {
+        (FlashAttention::On, Some(false)) => found.differs("flash attention", "on", "off"),
+        (FlashAttention::Off, Some(true)) => found.differs("flash attention", "off", "on"),
         _ => {}
     }
-    if let Some(context) = effective.context.filter(|context| *context < cell.context) {
-        let asked = format!("{} tokens", cell.context);
-        differs("context per slot", &asked, &format!("{context} tokens"));
-    }
-    let running = effective.speculation.as_deref();
-    if let Some(running) = running.filter(|running| !same_types(&setting.speculation, running)) {
-        differs("speculation", &setting.speculation, running);
-    }
+    found.context("context per slot");
+    found.speculation(same_types);
     let mut running = effective.options.clone();
     // A batch larger than the context is cut to it, which changes nothing.
     if running.get("batch").is_some_and(|batch| *batch == cell.context.to_string()) {
         running.remove("batch");
     }
-    lines.extend(option::deviations(setting, &running, &effective.renamed));
-    lines
+    found.options(&running, &effective.renamed)
 }
 
 /// Whether both lists name the same types; `off` and `none` are empty lists.
@@ -115,9 +100,8 @@ pub(super) fn gpu_backend(log: &str) -> Option<String> {
         let (_, rest) = line.split_once("load_tensors:")?;
         rest.split_whitespace().next()
     });
-    let is_main = |device: &str| device.starts_with("CPU") || device.ends_with("_Host") || device == "AMX";
     let named = |device: &str| device.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned();
-    devices.filter(|device| !is_main(device)).map(named).next()
+    devices.filter(|device| !is_main_memory(device)).map(named).next()
 }
 
 /// Types of the KV cache that the help lists for K or for V, each once; none where it lists none.
@@ -129,4 +113,25 @@ pub(super) fn cache_types_of(help: &str) -> Vec<String> {
         }
     }
     types
+}
+
+/// The type and the bytes of one side of a cache: `K (q8_0): 11.95 MiB` behind a marker such as ` K (`.
+pub(super) fn cache_side(line: &str, marker: &str) -> Option<(String, u64)> {
+    let (_, rest) = line.split_once(marker)?;
+    let (name, rest) = rest.split_once("):")?;
+    Some((name.trim().to_owned(), mebibytes(rest)?))
+}
+
+/// `  14.42 MiB ..` -> bytes.
+pub(super) fn mebibytes(text: &str) -> Option<u64> {
+    let mut words = text.split_whitespace();
+    let value: f64 = words.next()?.parse().ok()?;
+    let unit = words.next()?;
+    let plausible = value.is_finite() && value >= 0.0 && unit.starts_with("MiB");
+    plausible.then(|| (value * 1024.0 * 1024.0).round() as u64)
+}
+
+/// Whether a buffer's device is main memory: `CPU`, `CPU_Mapped`, .. and `Vulkan_Host`, `CUDA_Host`, .., which a card can read.
+pub(super) fn is_main_memory(device: &str) -> bool {
+    device.starts_with("CPU") || device.ends_with("_Host") || device == "AMX"
 }

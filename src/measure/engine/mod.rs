@@ -6,6 +6,7 @@ mod arguments;
 mod capability;
 mod card;
 mod definition;
+mod deviation;
 mod figures;
 mod flags;
 pub mod ik_llama;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::measure::engine::arguments::{count_after, word_after};
-use crate::measure::engine::llama_family;
+use crate::measure::engine::llama_family::{self, cache_side, is_main_memory, mebibytes};
 use crate::record::{Effective, short_hash};
 
 /// Reads the log and the properties; whatever is not found stays `None`.
@@ -66,23 +66,8 @@ struct Cache {
 /// `KV self size = 52.50 MiB, K (q8_KV): 27.00 MiB, V (q8_0): 25.50 MiB`, or `.., c^KV (q8_0): 76.25 MiB, kv^T: not used`.
 fn cache(line: &str) -> Option<Cache> {
     let (_, sizes) = line.split_once("KV self size")?;
-    let k = side(sizes, " c^KV (").or_else(|| side(sizes, " K ("))?;
-    Some(Cache { k, v: side(sizes, " V (").or_else(|| side(sizes, " kv^T (")) })
-}
-
-fn side(text: &str, marker: &str) -> Option<(String, u64)> {
-    let (_, rest) = text.split_once(marker)?;
-    let (name, rest) = rest.split_once("):")?;
-    Some((name.trim().to_owned(), mebibytes(rest)?))
-}
-
-/// `  14.42 MiB ..` -> bytes.
-fn mebibytes(text: &str) -> Option<u64> {
-    let mut words = text.split_whitespace();
-    let value: f64 = words.next()?.parse().ok()?;
-    let unit = words.next()?;
-    let plausible = value.is_finite() && value >= 0.0 && unit.starts_with("MiB");
-    plausible.then(|| (value * 1024.0 * 1024.0).round() as u64)
+    let k = cache_side(sizes, " c^KV (").or_else(|| cache_side(sizes, " K ("))?;
+    Some(Cache { k, v: cache_side(sizes, " V (").or_else(|| cache_side(sizes, " kv^T (")) })
 }
 
 fn total(log: &str, marker: &str) -> Option<u64> {
@@ -104,8 +89,7 @@ fn on_cards(log: &str, marker: &str) -> Option<u64> {
         log.lines().filter(|line| line.contains("llm_load_tensors:") == of_model).filter_map(|line| {
             let (before, after) = line.split_once(marker)?;
             let device = before.split_whitespace().next_back()?;
-            let is_main = device.starts_with("CPU") || device.ends_with("_Host");
-            if is_main { None } else { mebibytes(after) }
+            if is_main_memory(device) { None } else { mebibytes(after) }
         });
     sizes.reduce(u64::saturating_add)
 }

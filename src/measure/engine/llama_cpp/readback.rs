@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::measure::engine::llama_family;
+use crate::measure::engine::llama_family::{self, cache_side, is_main_memory, mebibytes};
 use crate::record::{Effective, short_hash};
 
 /// Reads the log and the properties; whatever is not found stays `None`.
@@ -111,21 +111,6 @@ fn state(line: &str) -> Option<u64> {
     Some(looked_back.saturating_add(state).saturating_add(third))
 }
 
-fn cache_side(line: &str, marker: &str) -> Option<(String, u64)> {
-    let (_, rest) = line.split_once(marker)?;
-    let (name, rest) = rest.split_once("):")?;
-    Some((name.trim().to_owned(), mebibytes(rest)?))
-}
-
-/// `  14.42 MiB ..` -> bytes.
-fn mebibytes(text: &str) -> Option<u64> {
-    let mut words = text.split_whitespace();
-    let value: f64 = words.next()?.parse().ok()?;
-    let unit = words.next()?;
-    let plausible = value.is_finite() && value >= 0.0 && unit.starts_with("MiB");
-    plausible.then(|| (value * 1024.0 * 1024.0).round() as u64)
-}
-
 fn sizes<'a>(log: &'a str, marker: &'a str) -> impl Iterator<Item = u64> + 'a {
     log.lines().filter_map(move |line| line.split_once(marker)).filter_map(|(_, rest)| mebibytes(rest))
 }
@@ -136,8 +121,7 @@ fn gpu_sizes<'a>(log: &'a str, marker: &'a str) -> impl Iterator<Item = u64> + '
     log.lines().filter_map(move |line| {
         let (before, after) = line.split_once(marker)?;
         let device = before.split_whitespace().next_back()?;
-        let main_memory = device.starts_with("CPU") || device.ends_with("_Host") || device == "AMX";
-        if main_memory { None } else { mebibytes(after) }
+        if is_main_memory(device) { None } else { mebibytes(after) }
     })
 }
 

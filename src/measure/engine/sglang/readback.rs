@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::measure::engine::arguments::{self, gibibytes, gibibytes_after, word_after};
-use crate::measure::engine::option;
+use crate::measure::engine::deviation::{Deviations, or_none};
 use crate::record::Effective;
 use crate::record::suite::Cell;
 
@@ -108,29 +108,14 @@ fn plain(value: &Value) -> Option<String> {
 
 /// One line a setting that the server runs otherwise than asked. What it does not say is no deviation.
 pub(super) fn deviations(cell: &Cell, effective: &Effective) -> Vec<String> {
-    let setting = &cell.setting;
-    let mut lines = Vec::new();
-    let mut differs = |what: &str, asked: &str, got: &str| {
-        lines.push(format!("{what}: asked for {asked}, the server runs {got}"));
-    };
-    if let Some(kind) =
-        effective.k.as_deref().filter(|kind| setting.k != "auto" && !same_type(&setting.k, kind))
-    {
-        differs("KV cache type", &setting.k, kind);
-    }
-    if let Some(context) = effective.context.filter(|context| *context < cell.context) {
-        differs("context", &format!("{} tokens", cell.context), &format!("{context} tokens"));
-    }
-    let asked = if setting.speculation == "off" { "none" } else { &setting.speculation };
-    if let Some(running) = effective.speculation.as_deref().filter(|running| !same_algorithm(asked, running))
-    {
-        differs("speculation", &setting.speculation, running);
-    }
+    let mut found = Deviations::of(cell, effective);
+    found.cache(same_type);
+    found.context("context");
+    found.speculation(|asked, runs| same_algorithm(or_none(asked), runs));
     // Seen with 0.5.17; a server that is attached to has no log to say so.
     let mut renamed = effective.renamed.clone();
     renamed.entry("qwen25".to_owned()).or_insert_with(|| "qwen".to_owned());
-    lines.extend(option::deviations(setting, &effective.options, &renamed));
-    lines
+    found.options(&effective.options, &renamed)
 }
 
 fn same_type(asked: &str, running: &str) -> bool {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::config::PLAIN;
-use crate::measure::engine::option;
+use crate::measure::engine::deviation::Deviations;
 use crate::record::Effective;
 use crate::record::suite::Cell;
 
@@ -56,26 +56,11 @@ fn options(parameters: &Value) -> BTreeMap<String, String> {
     named.collect()
 }
 
-/// One line per setting that the server runs otherwise than asked. What it does not say is no deviation.
+/// One line a setting that the server runs otherwise than asked. What it does not say is no deviation.
 pub(super) fn deviations(cell: &Cell, effective: &Effective) -> Vec<String> {
-    let setting = &cell.setting;
-    let mut lines = Vec::new();
-    let mut differs = |what: &str, asked: &str, got: &str| {
-        lines.push(format!("{what}: asked for {asked}, the server runs {got}"));
-    };
-    if let Some(k) = effective.k.as_deref().filter(|k| *k != setting.k) {
-        differs("K cache type", &setting.k, k);
-    }
-    if let Some(v) = effective.v.as_deref().filter(|v| *v != setting.v) {
-        differs("V cache type", &setting.v, v);
-    }
-    if let Some(context) = effective.context.filter(|context| *context < cell.context) {
-        differs("context", &format!("{} tokens", cell.context), &format!("{context} tokens"));
-    }
-    if let Some(running) = effective.speculation.as_deref().filter(|running| *running != setting.speculation)
-    {
-        differs("speculation", &setting.speculation, running);
-    }
-    lines.extend(option::deviations(setting, &effective.options, &effective.renamed));
-    lines
+    let mut found = Deviations::of(cell, effective);
+    found.cache_sides();
+    found.context("context");
+    found.speculation(|asked, runs| asked == runs);
+    found.options(&effective.options, &effective.renamed)
 }

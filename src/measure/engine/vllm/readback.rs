@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::measure::engine::arguments::{count_after, gibibytes_after, renames, word_after};
-use crate::measure::engine::option;
+use crate::measure::engine::deviation::{Deviations, or_none};
 use crate::record::Effective;
 use crate::record::suite::Cell;
 
@@ -120,34 +120,20 @@ fn backend(log: &str) -> Option<String> {
 
 /// One line a setting that the server runs otherwise than asked. What it does not say is no deviation.
 pub(super) fn deviations(cell: &Cell, effective: &Effective) -> Vec<String> {
-    let setting = &cell.setting;
-    let mut lines = Vec::new();
-    let mut differs = |what: &str, asked: &str, got: &str| {
-        lines.push(format!("{what}: asked for {asked}, the server runs {got}"));
-    };
-    if let Some(kind) =
-        effective.k.as_deref().filter(|kind| setting.k != "auto" && !same_type(&setting.k, kind))
-    {
-        differs("KV cache type", &setting.k, kind);
-    }
-    if let Some(context) = effective.context.filter(|context| *context < cell.context) {
-        differs("context", &format!("{} tokens", cell.context), &format!("{context} tokens"));
-    }
-    let asked = if setting.speculation == "off" { "none" } else { &setting.speculation };
-    if let Some(running) = effective.speculation.as_deref().filter(|running| *running != asked) {
-        differs("speculation", &setting.speculation, running);
-    }
+    let mut found = Deviations::of(cell, effective);
+    found.cache(same_type);
+    found.context("context");
+    found.speculation(|asked, runs| or_none(asked) == runs);
     let mut running = effective.options.clone();
     // Two names of one type.
     for (short, long) in [("half", "float16"), ("float", "float32")] {
-        if setting.options.get("dtype").is_some_and(|dtype| dtype == short)
+        if cell.setting.options.get("dtype").is_some_and(|dtype| dtype == short)
             && running.get("dtype").is_some_and(|dtype| dtype == long)
         {
             running.remove("dtype");
         }
     }
-    lines.extend(option::deviations(setting, &running, &effective.renamed));
-    lines
+    found.options(&running, &effective.renamed)
 }
 
 /// `fp8` is `fp8_e4m3`.
