@@ -130,7 +130,7 @@ fn replies(mut pairs: Vec<(&Trial, &Trial)>, cases: &HashMap<&str, &Case>) -> (V
             (Some(own), Some(theirs)) if own > theirs => 1,
             _ => 2,
         };
-        (lost, &own.key.task, own.key.index)
+        (lost, &own.key.task, own.key.arm, own.key.index)
     });
     let count = pairs.len();
     let shown = pairs.into_iter().take(SHOWN);
