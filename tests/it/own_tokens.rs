@@ -12,6 +12,7 @@ use kneepoint::measure::model::BytePairs;
 use kneepoint::record::{Argv, Message, Prompt, journal};
 use serde_json::Value;
 
+use crate::common::scripted::{Answer, Scripted};
 use crate::common::{KNEEPOINT, MockBench};
 
 const SUITE: &str = r#"
@@ -101,7 +102,7 @@ fn prompts() -> Vec<Vec<Message>> {
 fn same_tokens(suite: &str) {
     let dir = tempfile::tempdir().unwrap();
     let (_server, port, model) = serve(dir.path(), suite);
-    let pairs = BytePairs::of_file(&model).unwrap();
+    let pairs = BytePairs::of_model(&model).unwrap();
     let endpoints = engine::find("llama.cpp").unwrap().endpoints();
     let client = Client::new(&format!("http://127.0.0.1:{port}"), endpoints, Limits::default()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -115,7 +116,7 @@ fn same_tokens(suite: &str) {
         assert!(in_time.is_ok(), "the server of {} did not come up within {PATIENCE:?}", model.display());
         for messages in prompts() {
             let rendered = client.apply_template(&messages, &[]).await.unwrap();
-            let frame = client.frame(&messages, &[]).await.unwrap().unwrap();
+            let frame = client.frame(&messages, &[], |tokens| pairs.text(tokens)).await.unwrap().unwrap();
             assert_eq!(frame.filled(&messages), rendered);
             let theirs = client.tokenize(&rendered, true).await.unwrap();
             assert_eq!(pairs.tokens(&rendered, true), Some(theirs), "{rendered:?}");
@@ -207,4 +208,63 @@ fn with_bytes() -> Vec<u8> {
     pair("tokenizer.ggml.merges", 9, list(0));
     bytes[16..24].copy_from_slice(&6_u64.to_le_bytes());
     bytes
+}
+
+/// A folder's `tokenizer.json` of bytes alone, and the ids of its special tokens.
+fn bytes_alone(folder: &Path) {
+    let mut next = 0x100;
+    let letters = (0..=u8::MAX).map(|byte| match byte {
+        b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff => char::from(byte),
+        _ => {
+            next += 1;
+            char::from_u32(next - 1).unwrap()
+        }
+    });
+    let vocab: serde_json::Map<String, Value> =
+        letters.enumerate().map(|(id, letter)| (letter.to_string(), id.into())).collect();
+    let added = [("<|begin|>", BEGIN), ("<|end|>", END)].map(|(content, id)| {
+        serde_json::json!({ "id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
+            "normalized": false, "special": true })
+    });
+    let file = serde_json::json!({
+        "added_tokens": added, "normalizer": null,
+        "pre_tokenizer": { "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true },
+        "model": { "type": "BPE", "vocab": vocab, "merges": [] },
+    });
+    std::fs::write(folder.join("tokenizer.json"), file.to_string()).unwrap();
+}
+
+const BEGIN: u32 = 256;
+const END: u32 = 257;
+
+/// vLLM and SGLang render no prompt, but tokenise a conversation: what their template writes is spelled out from that.
+#[test]
+fn a_server_that_tokenises_conversations_is_asked_once_and_counted_for() {
+    let folder = tempfile::tempdir().unwrap();
+    bytes_alone(folder.path());
+    let server = Scripted::start(|request| {
+        let text = |text: &str| text.bytes().map(u32::from).collect::<Vec<u32>>();
+        let mut tokens = Vec::new();
+        for message in request.body["messages"].as_array().into_iter().flatten() {
+            tokens.push(BEGIN);
+            tokens.extend(text(message["role"].as_str().unwrap()));
+            tokens.extend(text("\n"));
+            tokens.extend(text(message["content"].as_str().unwrap()));
+            tokens.push(END);
+        }
+        Answer::ok(serde_json::json!({ "count": tokens.len(), "max_model_len": 4096, "tokens": tokens }))
+    });
+    let pairs = BytePairs::of_model(folder.path()).unwrap();
+    let engine = engine::find("vllm").unwrap();
+    let client = Client::new(&server.url, engine.endpoints(), Limits::default()).unwrap().speaking(engine.card().wire);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let asked = [Message::system("Be brief."), Message::user("größer <|end|> than 12?")];
+        let frame = client.frame(&asked, &[], |tokens| pairs.text(tokens)).await.unwrap().unwrap();
+        let ours = frame.filled(&asked);
+        assert_eq!(ours, "<|begin|>system\nBe brief.<|end|><|begin|>user\ngrößer <|end|> than 12?<|end|>");
+        let plain = [Message::system("Be brief."), Message::user("größer than 12?")];
+        let theirs = client.prompt_tokens(&plain, &[]).await.unwrap();
+        assert_eq!(pairs.tokens(&frame.filled(&plain), true), Some(theirs));
+    });
 }

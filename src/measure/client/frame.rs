@@ -58,14 +58,23 @@ pub fn frame_name(messages: &[Message], tools: &[Tool]) -> Option<String> {
 
 impl Client {
     /// What the server's chat template writes around the contents of these messages; `None` where it changes them, or refuses
-    /// the conversation.
+    /// the conversation. `text_of` spells tokens out, for servers that tokenise a conversation and render none.
     ///
     /// # Errors
-    /// As [`Client::apply_template`].
-    pub async fn frame(&self, messages: &[Message], tools: &[Tool]) -> Result<Option<Frame>> {
+    /// As [`Client::apply_template`] and [`Client::prompt_tokens`].
+    pub async fn frame(
+        &self,
+        messages: &[Message],
+        tools: &[Tool],
+        text_of: impl Fn(&[u32]) -> Option<String>,
+    ) -> Result<Option<Frame>> {
         let marked = marked(messages);
-        match self.apply_template(&marked, tools).await {
-            Ok(rendered) => Ok(Frame::of(&rendered, &marked)),
+        let rendered = match self.endpoints.apply_template {
+            Some(_) => self.apply_template(&marked, tools).await.map(Some),
+            None => self.prompt_tokens(&marked, tools).await.map(|tokens| text_of(&tokens)),
+        };
+        match rendered {
+            Ok(rendered) => Ok(rendered.and_then(|rendered| Frame::of(&rendered, &marked))),
             Err(error) if error.kind() == Kind::Refused => Ok(None),
             Err(error) => Err(error),
         }

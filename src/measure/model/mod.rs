@@ -22,6 +22,7 @@ mod sources;
 mod split_name;
 mod store;
 mod tokenizer;
+mod tokenizer_json;
 mod trained;
 mod witness;
 

@@ -207,7 +207,7 @@ impl CaseBook {
             return known.clone();
         }
         let read = self.vocabularies.get(model).cloned().map(|file| {
-            tokio::task::spawn_blocking(move || BytePairs::of_file(&file).map(OwnTokens::new).map(Arc::new))
+            tokio::task::spawn_blocking(move || BytePairs::of_model(&file).map(OwnTokens::new).map(Arc::new))
         });
         let own = match read {
             Some(read) => read.await.ok().flatten(),

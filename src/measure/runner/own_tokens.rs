@@ -1,4 +1,4 @@
-//! Tokens counted here instead of by the server: with the vocabulary of the model's file, in the prompts that the server's
+//! Tokens counted here instead of by the server: with the vocabulary of the model's file or folder, in the prompts that the server's
 //! chat template makes. The server's own tokens of the first case of each list rule (see [`CaseBook`](super::cases)).
 
 use std::collections::HashMap;
@@ -53,7 +53,7 @@ impl OwnTokens {
     pub(super) async fn learn(&self, messages: &[Message], tools: &[Tool], client: &Client) -> Result<()> {
         let Some(name) = frame_name(messages, tools) else { return Ok(()) };
         if !self.frames().contains_key(&name) {
-            let frame = client.frame(messages, tools).await?;
+            let frame = client.frame(messages, tools, |tokens| self.pairs.text(tokens)).await?;
             self.frames().insert(name, frame);
         }
         Ok(())
@@ -69,11 +69,10 @@ impl OwnTokens {
     }
 }
 
-/// The file of each model whose tokenizer may be taken from it: of servers that are started here, and render prompts.
+/// The file or folder of each model whose tokenizer may be taken from it: of servers that are started here, and render or
+/// tokenise conversations.
 pub(super) fn files(suite: &Suite, prepared: &Prepared) -> HashMap<String, PathBuf> {
-    let endpoints = prepared.engine.endpoints();
-    let renders = endpoints.apply_template.is_some() && endpoints.tokenize.is_some();
-    if prepared.attached.is_some() || !renders {
+    if prepared.attached.is_some() || prepared.engine.endpoints().tokenize.is_none() {
         return HashMap::new();
     }
     let mut files = HashMap::new();

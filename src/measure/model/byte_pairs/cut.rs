@@ -8,6 +8,8 @@ use unicode_general_category::{GeneralCategory, get_general_category};
 /// A way of cutting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cut {
+    /// GPT-2's: `gpt-2`.
+    Gpt2,
     /// GPT-2's, every digit apart: `smollm`.
     Smollm,
     /// Letters with one sign in front, so many digits together, newlines with what stands before: `qwen2`, `llama-bpe`.
@@ -30,6 +32,7 @@ impl Cut {
     /// The way of this name in GGUF files; `None` where it is not known here.
     pub(super) fn named(pre: &str) -> Option<Self> {
         match pre {
+            "gpt-2" => Some(Self::Gpt2),
             "smollm" => Some(Self::Smollm),
             "qwen2" => Some(Self::Modern { digits: 1 }),
             "llama-bpe" => Some(Self::Modern { digits: 3 }),
@@ -40,6 +43,7 @@ impl Cut {
     /// Hands the words of a text over in order; together they are the text.
     pub(super) fn words<'t>(self, text: &'t str, each: &mut dyn FnMut(&'t str)) {
         match self {
+            Self::Gpt2 => in_order(text, each, gpt2),
             Self::Smollm => {
                 for part in text.split_inclusive(|c| kind(c) == Kind::Number) {
                     // A digit is a word, and what stands before it ends there.
@@ -179,6 +183,7 @@ mod tests {
         assert_eq!(of("is:  7"), ["is", ":", "  ", "7"]);
         assert_eq!(of("end \n"), ["end", " \n"]);
         assert_eq!(of("IT'S"), ["IT", "'", "S"]);
+        assert_eq!(words(Cut::Gpt2, "It's 42, isn't"), ["It", "'s", " 42", ",", " isn", "'t"]);
     }
 
     #[test]
@@ -194,7 +199,7 @@ mod tests {
     proptest! {
         #[test]
         fn words_make_up_the_text(text in "[ a-zé日\\n\\t\\r.,'0-9sS\u{a0}²🦀]{0,60}") {
-            for cut in [Cut::Smollm, Cut::Modern { digits: 1 }, Cut::Modern { digits: 3 }] {
+            for cut in [Cut::Gpt2, Cut::Smollm, Cut::Modern { digits: 1 }, Cut::Modern { digits: 3 }] {
                 let cut_up = words(cut, &text);
                 prop_assert!(cut_up.iter().all(|word| !word.is_empty()));
                 prop_assert_eq!(cut_up.concat(), text.clone());

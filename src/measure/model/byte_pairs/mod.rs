@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use self::cut::Cut;
 use super::gguf::{self, Vocabulary};
+use super::tokenizer_json;
 
 mod cut;
 
@@ -18,6 +19,8 @@ mod cut;
 const LONGEST_WORD: usize = 4096;
 /// Words whose tokens are kept.
 const KEPT_WORDS: usize = 1 << 18;
+/// The first character that may be composed with the one before it (Unicode's NFC leaves all before it as they are).
+const COMBINING: char = '\u{300}';
 /// Kinds of tokens that texts are cut at: unknown, control, the user's.
 const CUT_AT: [u64; 3] = [2, 3, 4];
 /// The kind of vocabulary.
@@ -39,14 +42,22 @@ pub struct BytePairs {
     special: Vec<(String, u32)>,
     /// What texts begin with where a prompt is meant.
     first: Option<u32>,
+    /// What each token says, empty where that is no text of its own.
+    spelled: Vec<Box<[u8]>>,
+    /// Whether texts are composed (Unicode's NFC) before anything else.
+    normalizes: bool,
     known: Mutex<HashMap<Box<str>, Box<[u32]>>>,
 }
 
 impl BytePairs {
-    /// The tokenizer of a model's file; `None` for folders, and where it is of another kind or cannot be read.
-    pub fn of_file(path: &Path) -> Option<Self> {
+    /// The tokenizer of a model's file, or of its folder's `tokenizer.json`; `None` where it is of another kind or cannot be read.
+    pub fn of_model(path: &Path) -> Option<Self> {
         // Not to know it is no reason not to run it: the server counts.
-        if path.is_dir() { None } else { Self::new(&gguf::read_vocabulary(path).ok()?) }
+        let vocabulary = match path.is_dir() {
+            true => tokenizer_json::of_folder(path)?,
+            false => gguf::read_vocabulary(path).ok()?,
+        };
+        Self::new(&vocabulary)
     }
 
     /// `None` where the vocabulary is of another kind, is cut in a way that is not known here, or does not hold together.
@@ -89,8 +100,20 @@ impl BytePairs {
             whole: whole.collect(),
             special,
             first: vocabulary.first_token.filter(|_| begins).and_then(|first| u32::try_from(first).ok()),
+            spelled: spelled_tokens(vocabulary, &of_letters),
+            normalizes: vocabulary.normalizes,
             known: Mutex::default(),
         })
+    }
+
+    /// The text of tokens, special ones spelled out; `None` where one is not of the vocabulary, or the bytes are no text.
+    pub fn text(&self, tokens: &[u32]) -> Option<String> {
+        let mut bytes = Vec::new();
+        for token in tokens {
+            let spelled = self.spelled.get(*token as usize).filter(|spelled| !spelled.is_empty())?;
+            bytes.extend_from_slice(spelled);
+        }
+        String::from_utf8(bytes).ok()
     }
 
     /// The tokens of a text, special ones where they are spelled out; with `begin`, as a prompt begins. `None` for a text with
@@ -110,6 +133,9 @@ impl BytePairs {
 
     /// Hands over the tokens of one word after the other.
     fn walk(&self, text: &str, mut take: impl FnMut(&[u32])) -> Option<()> {
+        if self.normalizes && text.chars().any(|c| c >= COMBINING) {
+            return None;
+        }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() > KEPT_WORDS {
             known.clear();
@@ -163,6 +189,17 @@ impl BytePairs {
             tokens.remove(at + 1);
         }
     }
+}
+
+/// What each token of a vocabulary says.
+fn spelled_tokens(vocabulary: &Vocabulary, of_letters: &HashMap<char, u8>) -> Vec<Box<[u8]>> {
+    let of = |(at, token): (usize, &String)| -> Box<[u8]> {
+        if vocabulary.kinds.get(at).is_some_and(|kind| CUT_AT.contains(kind)) {
+            return token.as_bytes().into();
+        }
+        token.chars().map(|c| of_letters.get(&c).copied()).collect::<Option<_>>().unwrap_or_default()
+    };
+    vocabulary.tokens.iter().enumerate().map(of).collect()
 }
 
 /// A piece of a text.
@@ -224,6 +261,7 @@ mod tests {
             merges: merges.iter().map(|merge| (*merge).to_owned()).collect(),
             begins: None,
             first_token: Some(7),
+            normalizes: false,
         }
     }
 
@@ -242,6 +280,15 @@ mod tests {
         assert_eq!(pairs.count("the the abc", true), Some(5), "nothing begins these prompts");
         // Again, from what is known by now.
         assert_eq!(of("the the abc"), ["the", "Ġthe", "Ġ", "ab", "c"]);
+    }
+
+    #[test]
+    fn tokens_say_their_text_again() {
+        let pairs = BytePairs::new(&vocabulary("smollm")).unwrap();
+        let text = "the é<|end|>x abc\n";
+        assert_eq!(pairs.text(&pairs.tokens(text, false).unwrap()).as_deref(), Some(text));
+        assert_eq!(pairs.text(&[9999]), None, "no such token");
+        assert_eq!(pairs.text(&pairs.tokens("é", false).unwrap()[..1]), None, "half a character");
     }
 
     #[test]

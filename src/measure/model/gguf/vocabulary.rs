@@ -22,6 +22,8 @@ pub struct Vocabulary {
     pub begins: Option<bool>,
     /// `tokenizer.ggml.bos_token_id`.
     pub first_token: Option<u64>,
+    /// Whether texts are composed (Unicode's NFC) before they are cut; GGUF files do not say, and llama.cpp does not.
+    pub normalizes: bool,
 }
 
 /// Reads the vocabulary from the start of a GGUF file.
