@@ -6,12 +6,19 @@
 //! its alone.
 //!
 //!     cargo bench --bench cases
+//!
+//! With a model's file (or a folder with its `tokenizer.json`) the tokenizer is part of it: processor time a case of
+//! `retrieval/niah_multikey_2` at 32,768 tokens, with a text each and with twelve questions to a text.
+//!
+//!     cargo bench --bench cases -- tokens MODEL.gguf
 
 #![allow(clippy::print_stdout, reason = "its results")]
 
+use std::path::Path;
 use std::process::Command;
 
 use kneepoint::error::{Context, Error, Result};
+use kneepoint::measure::model::BytePairs;
 use kneepoint::record::{Message, Tool};
 use kneepoint::task;
 use kneepoint::task::{Params, Task, TokenCounter, Weight};
@@ -40,6 +47,20 @@ impl TokenCounter for Fast {
     }
 }
 
+/// The tokenizer of a model, in a template that writes nothing around.
+struct OfModel(BytePairs);
+
+impl TokenCounter for OfModel {
+    fn count_chat(&self, messages: &[Message], _: &[Tool]) -> Result<u32> {
+        let text: String = messages.iter().map(|message| message.content.as_str()).collect();
+        self.0.count(&text, true).ok_or_else(|| Error::runtime("this tokenizer cannot count the text"))
+    }
+
+    fn tokenize(&self, text: &str) -> Result<Vec<u32>> {
+        self.0.tokens(text, false).ok_or_else(|| Error::runtime("this tokenizer cannot read the text"))
+    }
+}
+
 /// What a process found.
 #[derive(Debug, Serialize, Deserialize)]
 struct Found {
@@ -54,6 +75,7 @@ fn main() -> Result<()> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args.as_slice() {
         ["make", name, samples] => make(name, samples),
+        ["tokens", model] | ["tokens", model, "--bench"] => with_tokenizer(Path::new(model)),
         _ => compare(),
     }
 }
@@ -62,17 +84,7 @@ fn main() -> Result<()> {
 fn make(name: &str, samples: &str) -> Result<()> {
     let task = task::find(name).ok_or_else(|| Error::usage(format!("no task {name}")))?;
     let samples: u32 = samples.parse().context(|| "samples is no number".into())?;
-    let params = Params {
-        context: CONTEXT,
-        samples,
-        arm: None,
-        mode: Default::default(),
-        score: Default::default(),
-        questions: 1,
-        text: None,
-        options: Default::default(),
-        file: None,
-    };
+    let params = params(CONTEXT, samples, 1);
     let before = cpu_s()?;
     let mut cases = 0;
     task.each_case(&params, SEED, &Fast, &mut |case| {
@@ -81,6 +93,39 @@ fn make(name: &str, samples: &str) -> Result<()> {
     })?;
     let found = Found { cases, cpu_s: cpu_s()? - before, peak_rss_bytes: peak_rss_bytes()? };
     println!("{}", serde_json::to_string(&found).context(|| "cannot write JSON".into())?);
+    Ok(())
+}
+
+fn params(context: u32, samples: u32, questions: u32) -> Params {
+    Params {
+        context,
+        samples,
+        arm: None,
+        mode: Default::default(),
+        score: Default::default(),
+        questions,
+        text: None,
+        options: Default::default(),
+        file: None,
+    }
+}
+
+fn with_tokenizer(model: &Path) -> Result<()> {
+    let name = "retrieval/niah_multikey_2";
+    let task = task::find(name).ok_or_else(|| Error::usage(format!("no task {name}")))?;
+    for questions in [1, 12] {
+        let pairs = BytePairs::of_model(model)
+            .ok_or_else(|| Error::usage(format!("{} has no tokenizer that is known here", model.display())))?;
+        let params = params(32_768, 120, questions);
+        let mut cases = 0;
+        let before = cpu_s()?;
+        task.each_case(&params, SEED, &OfModel(pairs), &mut |case| {
+            cases += u32::from(!std::hint::black_box(&case).id.is_empty());
+            Ok(())
+        })?;
+        let each = (cpu_s()? - before) / f64::from(cases);
+        println!("{name}, 32,768 tokens, {questions} to a text: {cases} cases, {:.2} ms of processor time each", each * 1000.0);
+    }
     Ok(())
 }
 
