@@ -102,6 +102,9 @@ pub enum StopReason {
     /// It would not be chosen: one that is shown to be good enough is better in what was asked for, or what keeps more than it
     /// is worse already.
     NotNeeded,
+    /// Its next-token distributions are far from the reference's, and its cases so far lean below the margin: it was given up, and its
+    /// verdict stays open.
+    Alarm,
     /// The budget is spent.
     Budget,
     /// It is the reference, and no other cell of its context length goes on.

@@ -233,6 +233,7 @@ const fn stop_reason(reason: StopReason) -> &'static str {
         StopReason::Undecidable => "cannot be decided",
         StopReason::Dominated => "dominated",
         StopReason::NotNeeded => "not needed",
+        StopReason::Alarm => "alarm",
         StopReason::Budget => "budget",
         StopReason::NothingLeft => "nothing left to compare",
     }

@@ -19,6 +19,8 @@ use crate::record::{Decision, Direction, Objective, StopReason, TrialKey};
 pub(super) enum End {
     NoWorse,
     Worse,
+    /// Not decided: an alarm, and cases that lean the same way.
+    Far,
     /// Not decided, and not going on.
     GivenUp,
 }
@@ -37,6 +39,8 @@ pub(super) struct Candidate<'a> {
     /// Peak memory (bytes).
     pub(super) memory: Option<f64>,
     pub(super) end: Option<End>,
+    /// The least that its distributions moved from the reference's (nat), where that is far.
+    pub(super) alarm: Option<f64>,
 }
 
 /// What was measured, and what is looked for.
@@ -91,6 +95,7 @@ impl<'a> Candidate<'a> {
             gain: cell.zip(of_reference).and_then(|(cell, reference)| seen.gain(cell, reference)),
             memory: cell.and_then(|cell| seen.memory(cell)),
             end: ended(run, setting, cell),
+            alarm: None,
         }
     }
 
@@ -124,6 +129,7 @@ fn ended(run: &Run<'_>, setting: &Setting, cell: Option<&Measured>) -> Option<En
     Some(match (decision.reason, cell.map(|cell| cell.summary.verdict)) {
         (StopReason::Settled, Some(Verdict::NoWorse)) => End::NoWorse,
         (StopReason::Settled, Some(Verdict::Worse)) => End::Worse,
+        (StopReason::Alarm, _) => End::Far,
         _ => End::GivenUp,
     })
 }

@@ -3,7 +3,8 @@
 //! A matrix of weights x cache x speculation is mostly settings that nobody would choose. So they are visited one at a time: first
 //! those that differ from the reference in one thing, then, of the parts that are shown to be no worse, the product that
 //! promises most. What would not be chosen is given up untried: what keeps less (of weights, K and V) than a setting
-//! that is worse, and what is beaten in the goal by one that is shown.
+//! that is worse, and what is beaten in the goal by one that is shown. Where the suite asks for distributions
+//! (`coherence/kld`), settings that are far from the reference raise an [`alarm`]: they come last, and are given up when their cases lean the same way.
 //!
 //! Giving up on such grounds claims nothing about a setting: its verdict stays open. What is claimed rests on evidence that
 //! holds whenever one looks ([`stopping`](super::stopping)), so the order of the visits and the end of the search, which both
@@ -12,21 +13,25 @@
 //!
 //! Pure: the same journal gives the same next visit, so a search that was interrupted goes on where it was.
 
-use super::kld::Comparison;
+use std::collections::BTreeMap;
+
+use super::kld::{self, Comparison};
 use super::measured::Measured;
 use super::quality::{self, Level};
 use super::run::Run;
 use super::warnings::is_shared;
-use super::words::bytes;
+use super::words::{bytes, points};
 use super::{Registry, Tasks, cells, stopping};
 use crate::error::Result;
 use crate::record::journal::Journal;
 use crate::record::plan::Plan;
 use crate::record::{Decision, Objective, StopReason};
 
+mod alarm;
 mod candidate;
 mod fidelity;
 
+use alarm::alarms;
 use candidate::{Candidate, End, Progress, Seen, shown};
 use fidelity::shares;
 
@@ -72,10 +77,17 @@ fn next_with(journal: &Journal, plan: &Plan, tasks: &dyn Tasks) -> Result<Step> 
     let mut run = Run::new(journal, tasks)?;
     run.resampling.draws = run.resampling.draws.min(DRAWS);
     let context = run.suite.contexts.first().copied().unwrap_or_default();
-    let level = Level::new(&run, context);
-    let mut cells = cells::of_level(&run, &level, &Comparison::default())?;
+    let comparison = kld::compare(&run, context);
+    step(&run, plan, &comparison, &alarms(&comparison))
+}
+
+fn step(run: &Run<'_>, plan: &Plan, comparison: &Comparison, far: &BTreeMap<String, f64>) -> Result<Step> {
+    let context = run.suite.contexts.first().copied().unwrap_or_default();
+    let level = Level::new(run, context);
+    let mut cells = cells::of_level(run, &level, comparison)?;
     quality::judge(&mut cells, &level);
-    let mut search = Search::new(&run, &level, &cells, plan);
+    let mut search = Search::new(run, &level, &cells, plan);
+    search.raise(far);
     search.judge();
     search.prune();
     let next = search.next_visit();
@@ -137,6 +149,13 @@ impl<'r, 'a> Search<'r, 'a> {
         });
     }
 
+    /// Marks those whose distributions are far from the reference's.
+    fn raise(&mut self, far: &BTreeMap<String, f64>) {
+        for candidate in self.candidates.iter_mut().filter(|candidate| !candidate.is_reference()) {
+            candidate.alarm = far.get(candidate.label()).copied();
+        }
+    }
+
     /// What the complete rounds of each setting show.
     fn judge(&mut self) {
         for at in 0..self.candidates.len() {
@@ -149,8 +168,24 @@ impl<'r, 'a> Search<'r, 'a> {
                 self.end(at, End::GivenUp, StopReason::NotNeeded, because);
             } else if let Some((end, reason, because)) = shown(self.run, self.level, cell, candidate.rounds) {
                 self.end(at, end, reason, because);
+            } else if let Some(because) = self.far_and_leaning(candidate, cell) {
+                self.end(at, End::Far, StopReason::Alarm, because);
             }
         }
+    }
+
+    /// That its distributions are far from the reference's, and its cases so far lean below the margin.
+    fn far_and_leaning(&self, candidate: &Candidate<'_>, cell: &Measured) -> Option<String> {
+        let (far, difference) = (candidate.alarm?, cell.difference.as_ref()?.estimate.value);
+        let margin = self.run.suite.margin;
+        (difference < -margin).then(|| {
+            format!(
+                "its distributions are at least {far:.2} nat from the reference's, and its cases so far lean the same way: {} where the \
+                 margin is {}",
+                points(difference),
+                points(margin)
+            )
+        })
     }
 
     fn too_large(&self, candidate: &Candidate<'_>) -> Option<String> {
@@ -177,9 +212,10 @@ impl<'r, 'a> Search<'r, 'a> {
         let worse = self.candidates.iter().find(|other| {
             let no_finer = other.fidelity.covers(&own.fidelity);
             let alike = !other.setting.speculates() || other.setting.speculation == own.setting.speculation;
-            other.end == Some(End::Worse) && no_finer && alike
+            matches!(other.end, Some(End::Worse | End::Far)) && no_finer && alike
         })?;
-        Some(format!("{} keeps no less, and is worse", worse.label()))
+        let what = if worse.end == Some(End::Far) { "far from the reference" } else { "worse" };
+        Some(format!("{} keeps no less, and is {what}", worse.label()))
     }
 
     /// That one which may be chosen is better in the goal. What differs in one thing is a part of products, too: only the
@@ -216,9 +252,10 @@ impl<'r, 'a> Search<'r, 'a> {
         keeps_more && same_speculation && comparable
     }
 
-    /// The visit to come: of a setting that differs in one thing, else of the most promising product.
+    /// The visit to come: of a setting that differs in one thing, else of the most promising product, else of one that raised the
+    /// alarm.
     fn next_visit(&mut self) -> Option<NextVisit> {
-        let at = self.next_single().or_else(|| self.next_product())?;
+        let at = self.next_single(false).or_else(|| self.next_product()).or_else(|| self.next_single(true))?;
         let round = self.candidates[at].rounds;
         let candidate = self.candidates[at].label().to_owned();
         Some(self.visit_of_the_reference(round).unwrap_or(NextVisit {
@@ -242,10 +279,10 @@ impl<'r, 'a> Search<'r, 'a> {
         missing(0).or_else(|| if floor_is_low { None } else { missing(1) })
     }
 
-    fn next_single(&self) -> Option<usize> {
+    fn next_single(&self, alarmed: bool) -> Option<usize> {
         let live = (0..self.candidates.len()).filter(|&at| {
             let candidate = &self.candidates[at];
-            candidate.is_live() && candidate.is_single()
+            candidate.is_live() && candidate.is_single() && candidate.alarm.is_some() == alarmed
         });
         live.min_by_key(|&at| self.candidates[at].rounds)
     }

@@ -228,6 +228,53 @@ fn a_visit_that_was_cut_off_comes_again_and_what_is_too_large_is_out() {
     assert!(large.because.contains("920 B of the 900 B"), "{large:?}");
 }
 
+/// Searches with an alarm for what `far` names.
+fn searched_with_alarms(far: &[&str], truth: Truth) -> (Vec<String>, Journal) {
+    let mut journal = journal("goal = \"memory\"");
+    let plan = plan::plan(&journal.header.suite, &Filter::parse(&[]).unwrap()).unwrap();
+    let far: BTreeMap<String, f64> = far.iter().map(|label| ((*label).to_owned(), 0.5)).collect();
+    let mut visits = Vec::new();
+    for _ in 0..200 {
+        let seen = journal.clone();
+        let run = Run::new(&seen, &OneTask).unwrap();
+        let step = step(&run, &plan, &Comparison::default(), &far).unwrap();
+        journal.decisions.extend(step.decisions);
+        let Some(next) = step.next else { return (visits, journal) };
+        visit(&mut journal, &plan, &next, truth);
+        visits.push(format!("{} {}.{}", next.setting, next.round, next.replicate));
+    }
+    panic!("no end: {visits:?}");
+}
+
+#[test]
+fn an_alarm_puts_a_setting_last_and_gives_it_up_where_its_cases_lean_the_same_way() {
+    fn leaning(label: &str) -> (f64, f64, f64) {
+        let (loss, decode, memory) = usual(label);
+        // A little below the margin of 3 points: to show it takes many rounds.
+        (if label == "Q2_K kv=f16" { 0.036 } else { loss }, decode, memory)
+    }
+    let (visits, journal) = searched_with_alarms(&["Q2_K kv=f16"], leaning);
+    let decision = decided(&journal, "Q2_K kv=f16");
+    assert_eq!((decision.reason, decision.untried, decision.after_round), (StopReason::Alarm, false, 0));
+    assert!(decision.because.contains("at least 0.50 nat"), "{decision:?}");
+    let first = |label: &str| visits.iter().position(|visit| visit.starts_with(label)).unwrap();
+    assert!(first("Q2_K kv=f16") > first("Q8_0 kv=q8_0/q4_0"), "{visits:#?}");
+    let below = decided(&journal, "Q2_K kv=q8_0");
+    assert!(below.untried && below.because.contains("far from the reference"), "{below:?}");
+    // Without an alarm it is looked at until its verdict.
+    let (visits, _) = searched("goal = \"memory\"", leaning);
+    assert!(visits.contains(&"Q2_K kv=f16 1.0".to_owned()), "{visits:#?}");
+}
+
+#[test]
+fn an_alarm_alone_gives_nothing_up() {
+    let (visits, journal) = searched_with_alarms(&["Q4_0 kv=f16"], usual);
+    let decision = decided(&journal, "Q4_0 kv=f16");
+    assert!(decision.because.starts_with("no worse"), "{decision:?}");
+    let product = decided(&journal, "Q4_0 kv=q8_0/q4_0");
+    assert!(product.because.starts_with("no worse"), "it is a part like others then: {product:?} {visits:#?}");
+}
+
 /// Weights, and drafts from the text.
 fn drafting() -> Journal {
     let mut journal = journal("");
