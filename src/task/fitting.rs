@@ -280,7 +280,7 @@ mod tests {
         }
     }
 
-    const TASKS: [&str; 15] = [
+    const TASKS: [&str; 16] = [
         "retrieval/niah_single_1",
         "retrieval/niah_single_2",
         "retrieval/niah_single_3",
@@ -296,6 +296,7 @@ mod tests {
         "retrieval/graph_walks",
         "retrieval/counting",
         "retrieval/ordinal_recall",
+        "retrieval/same_asks",
     ];
 
     /// Makes cases and says how many tokens each leaves unused, and how many full-length counts they took.

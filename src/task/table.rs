@@ -20,6 +20,7 @@ pub static TASKS: &[&dyn Task] = &[
     &retrieval::graph_walks::GraphWalks,
     &retrieval::counting::Counting,
     &retrieval::ordinal_recall::OrdinalRecall,
+    &retrieval::same_asks::SameAsks,
     &coherence::kld::Kld,
     &coherence::greedy_divergence::GreedyDivergence,
     &coherence::degeneration::Degeneration,

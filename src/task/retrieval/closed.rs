@@ -5,11 +5,11 @@ use crate::record::ForcedPart;
 use crate::task::{TokenCounter, probability};
 
 /// Parts of a list that are asked for: each takes as many requests as there are answers left.
-const MOST_PARTS: usize = 6;
+pub(crate) const MOST_PARTS: usize = 6;
 
 /// A right answer, part after part.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Closed {
+pub(crate) struct Closed {
     parts: Vec<ClosedPart>,
 }
 
@@ -22,7 +22,7 @@ struct ClosedPart {
 
 impl Closed {
     /// One right answer behind the beginning of a reply.
-    pub(super) fn one(begun: impl Into<String>, answer: &str) -> Self {
+    pub(crate) fn one(begun: impl Into<String>, answer: &str) -> Self {
         Self {
             parts: vec![ClosedPart { begun: begun.into(), forms: vec![format!(" {answer}")], depth: None }],
         }
@@ -30,7 +30,7 @@ impl Closed {
 
     /// Several answers, with their places in the context (0..1), that a reply lists in any order. Each part is the chance
     /// that the next one listed is a right one that was not named before, the ones in front being named in this order.
-    pub(super) fn listed(begun: &str, answers: &[(&str, f64)]) -> Self {
+    pub(crate) fn listed(begun: &str, answers: &[(&str, f64)]) -> Self {
         let answers: Vec<(&str, Option<f64>)> =
             answers.iter().map(|&(answer, depth)| (answer, Some(depth))).collect();
         Self::enclosed(begun, "", &answers)
@@ -38,7 +38,7 @@ impl Closed {
 
     /// The same with a bracket in front of the first; an answer need not have a place. Of long lists the first
     /// [`MOST_PARTS`] are asked for.
-    pub(super) fn enclosed(begun: &str, bracket: &str, answers: &[(&str, Option<f64>)]) -> Self {
+    pub(crate) fn enclosed(begun: &str, bracket: &str, answers: &[(&str, Option<f64>)]) -> Self {
         let part = |(at, (_, depth)): (usize, &(&str, Option<f64>))| {
             let named: Vec<&str> = answers[..at].iter().map(|(answer, _)| *answer).collect();
             let (begun, bracket) = match named.as_slice() {
@@ -51,13 +51,23 @@ impl Closed {
         Self { parts: answers.iter().enumerate().take(MOST_PARTS).map(part).collect() }
     }
 
+    /// Answers one after another, each behind its own beginning of the reply, which goes on from the one before.
+    pub(crate) fn steps(steps: impl IntoIterator<Item = (String, String)>) -> Self {
+        let part = |(begun, answer): (String, String)| ClosedPart {
+            begun,
+            forms: vec![format!(" {answer}")],
+            depth: None,
+        };
+        Self { parts: steps.into_iter().map(part).collect() }
+    }
+
     /// The beginning of the reply.
-    pub(super) fn begun(&self) -> &str {
+    pub(crate) fn begun(&self) -> &str {
         self.parts.first().map_or("", |part| &part.begun)
     }
 
     /// With the tokens that its forms have.
-    pub(super) fn forced(&self, tokens: &dyn TokenCounter) -> Result<Vec<ForcedPart>> {
+    pub(crate) fn forced(&self, tokens: &dyn TokenCounter) -> Result<Vec<ForcedPart>> {
         let of = |part: &ClosedPart| probability::part(&part.begun, &part.forms, part.depth, tokens);
         self.parts.iter().map(of).collect()
     }

@@ -13,7 +13,7 @@ use crate::task::random::{Random, stratified_depth};
 use crate::task::{Params, Task, TokenCounter};
 
 /// A case in the making: a draft that knows what is asked of it.
-pub(super) trait CaseDraft: Draft {
+pub(crate) trait CaseDraft: Draft {
     /// Fewest and most units, the same for all cases of a context length.
     fn units(&self) -> RangeInclusive<usize>;
 
@@ -40,38 +40,38 @@ pub(super) trait CaseDraft: Draft {
 }
 
 /// What a case is drawn from.
-pub(super) struct Draw<'a> {
-    pub(super) task: &'a dyn Task,
-    pub(super) params: &'a Params,
-    pub(super) seed: u64,
-    pub(super) index: u32,
+pub(crate) struct Draw<'a> {
+    pub(crate) task: &'a dyn Task,
+    pub(crate) params: &'a Params,
+    pub(crate) seed: u64,
+    pub(crate) index: u32,
     /// The sentences of the user's own text.
-    pub(super) text: Option<&'a [String]>,
+    pub(crate) text: Option<&'a [String]>,
 }
 
 impl Draw<'_> {
-    pub(super) fn option(&self, name: &str) -> u32 {
+    pub(crate) fn option(&self, name: &str) -> u32 {
         self.params.option(&self.task.card(), name)
     }
 
     /// The random stream of this case for a purpose (`#purpose`, or empty for the first).
-    pub(super) fn random(&self, purpose: &str) -> Random {
+    pub(crate) fn random(&self, purpose: &str) -> Random {
         Random::of_case(self.seed, &self.stream(purpose), self.params.context, self.index)
     }
 
     /// The place of this case in a sequence that is spread over the context.
-    pub(super) fn depth(&self, purpose: &str) -> f64 {
+    pub(crate) fn depth(&self, purpose: &str) -> f64 {
         stratified_depth(self.seed, &self.stream(purpose), self.params.context, self.index)
     }
 
-    pub(super) fn stream(&self, purpose: &str) -> String {
+    pub(crate) fn stream(&self, purpose: &str) -> String {
         format!("{}{purpose}", self.task.name())
     }
 }
 
 /// A right answer must fit into its budget: else every reply would be cut off, whatever the setting. In prefill
 /// mode the budgets are RULER's, for better or worse.
-pub(super) fn check_answer(draw: &Draw<'_>, case: &Case, tokens: &dyn TokenCounter) -> Result<()> {
+pub(crate) fn check_answer(draw: &Draw<'_>, case: &Case, tokens: &dyn TokenCounter) -> Result<()> {
     let right = draw.task.perfect(case).filter(|_| draw.params.mode == Mode::Chat);
     let Some(right) = right else { return Ok(()) };
     // One more ends the turn.

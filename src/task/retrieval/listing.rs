@@ -11,18 +11,18 @@ use crate::task::random::Random;
 
 /// A line that a listing has whatever its length.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Fixed {
+pub(crate) struct Fixed {
     /// Its place as a share of the way, 0 (start) to below 1 (end).
-    pub(super) share: f64,
+    pub(crate) share: f64,
     /// The text.
-    pub(super) line: String,
+    pub(crate) line: String,
     /// The question that asks for it, if one does.
-    pub(super) asked: Option<u32>,
+    pub(crate) asked: Option<u32>,
 }
 
 impl Fixed {
     /// A line that is not asked for.
-    pub(super) fn new(share: f64, line: String) -> Self {
+    pub(crate) fn new(share: f64, line: String) -> Self {
         Self { share, line, asked: None }
     }
 
@@ -36,17 +36,17 @@ impl Fixed {
 const SEPARATOR: &str = "\n";
 
 /// A question about a listing.
-pub(super) struct Question {
+pub(crate) struct Question {
     /// Its text.
-    pub(super) text: String,
+    pub(crate) text: String,
     /// What a right answer is.
-    pub(super) target: Value,
+    pub(crate) target: Value,
     /// The right answer as one text, if there is one.
-    pub(super) closed: Option<Closed>,
+    pub(crate) closed: Option<Closed>,
 }
 
 /// An explanation, many lines, a question.
-pub(super) struct Listing {
+pub(crate) struct Listing {
     intro: String,
     /// At least one.
     questions: Vec<Question>,
@@ -55,18 +55,32 @@ pub(super) struct Listing {
     fixed: Vec<Fixed>,
     lines: Vec<String>,
     next: Box<dyn FnMut() -> String>,
+    units: RangeInclusive<usize>,
 }
 
 impl Listing {
     /// A listing of the `fixed` lines and as many of those that `next` draws as fit.
-    pub(super) fn new(
+    pub(crate) fn new(
         intro: String,
         questions: Vec<Question>,
         mut fixed: Vec<Fixed>,
         next: impl FnMut() -> String + 'static,
     ) -> Self {
         fixed.sort_by(|a, b| a.share.total_cmp(&b.share));
-        Self { intro, questions, asking: 0, fixed, lines: Vec::new(), next: Box::new(next) }
+        Self {
+            intro,
+            questions,
+            asking: 0,
+            fixed,
+            lines: Vec::new(),
+            next: Box::new(next),
+            units: 1..=usize::MAX,
+        }
+    }
+
+    /// The same with just so many drawn lines, however long the context is.
+    pub(crate) fn exactly(self, lines: usize) -> Self {
+        Self { units: lines..=lines, ..self }
     }
 
     fn grow(&mut self, units: usize) {
@@ -103,7 +117,7 @@ impl Draft for Listing {
 
 impl CaseDraft for Listing {
     fn units(&self) -> RangeInclusive<usize> {
-        1..=usize::MAX
+        self.units.clone()
     }
 
     fn depth(&self, units: usize) -> Option<f64> {
@@ -131,7 +145,7 @@ impl CaseDraft for Listing {
 }
 
 /// A random share of the way, 0 to below 1.
-pub(super) fn share(random: &mut Random) -> f64 {
+pub(crate) fn share(random: &mut Random) -> f64 {
     random.below(1 << 32) as f64 / (1_u64 << 32) as f64
 }
 

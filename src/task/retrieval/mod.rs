@@ -11,22 +11,23 @@ use super::{Card, Emit, Params, Task, TokenCounter, collected};
 use crate::error::Result;
 use crate::record::{Case, Message, Mode, Outcome, Reply, Score};
 
-mod closed;
+pub(crate) mod closed;
 pub mod common_words;
 pub mod confusable_keys;
 pub mod counting;
-mod draft;
+pub(crate) mod draft;
 mod essay;
 pub mod frequent_words;
 pub mod graph_walks;
 mod haystack;
-mod listing;
+pub(crate) mod listing;
 mod matching;
 mod needles;
 pub mod niah;
 pub mod ordinal_recall;
 #[cfg(test)]
 mod published;
+pub mod same_asks;
 mod shared_text;
 #[cfg(test)]
 mod testing;
@@ -43,15 +44,15 @@ const QUESTION_ROOM: u32 = 32;
 
 /// What a task of this family says of itself.
 #[derive(Debug, Clone, Copy)]
-struct About {
+pub(crate) struct About {
     /// The card; its options name [`output_tokens`] and [`THINKING`] among them.
-    card: Card,
+    pub(crate) card: Card,
     /// RULER's output budget (tokens), where the answer is begun for the model; none: it never is.
-    prefill: Option<u32>,
+    pub(crate) prefill: Option<u32>,
 }
 
 /// A task that asks about a context that is filled.
-trait Retrieval: Sync {
+pub(crate) trait Retrieval: Sync {
     /// What it says of itself.
     fn about(&self) -> About;
 

@@ -36,7 +36,8 @@ impl<'d, 'a> SharedText<'d, 'a> {
             let needed = needed + context.saturating_sub(max_tokens).saturating_sub(fitter.budget());
             return Err(too_small(name, context, max_tokens, needed));
         };
-        if fit.units >= fitter.max() {
+        // A draft of one length has just that.
+        if fit.units >= fitter.max() && fitter.min() < fitter.max() {
             return Err(too_large(name, context, fit.tokens));
         }
         Ok(Self { draw, draft, tokens, fit, budget: context.saturating_sub(max_tokens) })

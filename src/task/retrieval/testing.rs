@@ -1,6 +1,6 @@
 //! What the tests of this family share, and what holds for all of it.
 
-use super::{confusable_keys, counting, graph_walks, ordinal_recall};
+use super::{confusable_keys, counting, graph_walks, ordinal_recall, same_asks};
 use crate::error::{Error, Kind, Result};
 use crate::record::{Case, FinishReason, Message, Outcome, Prompt, Reply, Tool};
 use crate::task::testing::{WordCounter, params};
@@ -40,11 +40,12 @@ pub(super) fn judge(
     (score.quality.unwrap(), score.label.clone())
 }
 
-const OURS: [&dyn Task; 4] = [
+const OURS: [&dyn Task; 5] = [
     &confusable_keys::ConfusableKeys,
     &graph_walks::GraphWalks,
     &counting::Counting,
     &ordinal_recall::OrdinalRecall,
+    &same_asks::SameAsks,
 ];
 /// More tokens (of [`WordCounter`]) than any unit has.
 const UNIT: u32 = 24;
