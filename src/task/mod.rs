@@ -18,6 +18,7 @@ mod params;
 pub mod probability;
 pub(crate) mod prose;
 pub(crate) mod random;
+pub mod reasoning;
 pub mod retrieval;
 pub mod serving;
 pub(crate) mod sizing;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::card::Card;
+use super::options::FILL_CONTEXT;
 use crate::record::suite::{TaskSpec, TextSource};
 use crate::record::{Arm, Mode, Scoring};
 
@@ -55,6 +56,11 @@ impl Params {
             options: spec.options.clone(),
             file: spec.file.clone(),
         }
+    }
+
+    /// Returns whether prompts fill the context: where the task fills it, and the suite does not say otherwise.
+    pub fn fills_context(&self, card: &Card) -> bool {
+        card.needs.fills_context && self.options.get(FILL_CONTEXT) != Some(&0)
     }
 
     /// Returns the option's value, or the default that the task's card declares.

@@ -1,6 +1,6 @@
 //! The table of tasks: one line for each.
 
-use super::{Task, coherence, retrieval, serving, tools};
+use super::{Task, coherence, reasoning, retrieval, serving, tools};
 use crate::import;
 
 /// Every task that kneepoint knows.
@@ -21,6 +21,8 @@ pub static TASKS: &[&dyn Task] = &[
     &retrieval::counting::Counting,
     &retrieval::ordinal_recall::OrdinalRecall,
     &retrieval::same_asks::SameAsks,
+    &reasoning::arithmetic_story::ArithmeticStory,
+    &reasoning::deduction::Deduction,
     &coherence::kld::Kld,
     &coherence::greedy_divergence::GreedyDivergence,
     &coherence::degeneration::Degeneration,

@@ -11,7 +11,7 @@ const SHORT_PROMPT: f64 = 800.0;
 const QUESTION: f64 = 32.0;
 const FORCED: f64 = 10.0;
 
-/// Share of its budget that a reply takes; tasks about coherence ask for as much as there is.
+/// Share of its budget that a reply takes; tasks about coherence and long replies ask for as much as there is.
 const REPLY_SHARE: f64 = 0.5;
 
 /// Tokens of one trial.
@@ -35,13 +35,17 @@ impl Work {
         }
         let budget = f64::from(task.max_tokens(&params)).min(room);
         let left = (room - budget).max(0.0);
-        let prompt = if task.card().needs.fills_context { left } else { left.min(SHORT_PROMPT) };
+        let prompt = if params.fills_context(&task.card()) { left } else { left.min(SHORT_PROMPT) };
         // Of several questions to a text the first alone reads all of it.
         let prompt = match spec.questions {
             0 | 1 => prompt,
             questions => (prompt / f64::from(questions) + QUESTION).min(prompt),
         };
-        let share = if spec.name.starts_with("coherence/") { 1.0 } else { REPLY_SHARE };
+        let share = if ["coherence/", "longform/"].iter().any(|family| spec.name.starts_with(family)) {
+            1.0
+        } else {
+            REPLY_SHARE
+        };
         let output = if spec.score == Scoring::Probability { FORCED.min(budget) } else { budget * share };
         Self { prompt, output }
     }
