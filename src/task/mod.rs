@@ -13,6 +13,7 @@ mod comparison;
 mod conformance;
 mod emit;
 mod fitting;
+pub mod longform;
 pub(crate) mod options;
 mod params;
 pub mod probability;

@@ -1,6 +1,6 @@
 //! The table of tasks: one line for each.
 
-use super::{Task, coherence, reasoning, retrieval, serving, tools};
+use super::{Task, coherence, longform, reasoning, retrieval, serving, tools};
 use crate::import;
 
 /// Every task that kneepoint knows.
@@ -32,6 +32,11 @@ pub static TASKS: &[&dyn Task] = &[
     &coherence::state_ledger::StateLedger,
     &coherence::instruction_retention::InstructionRetention,
     &coherence::self_consistency::SelfConsistency,
+    &longform::merge::MERGE,
+    &longform::table::TABLE,
+    &longform::rename::RENAME,
+    &longform::route::ROUTE,
+    &longform::patch::PATCH,
     &tools::arguments::Arguments,
     &tools::selection::Selection,
     &tools::parallel::Parallel,
