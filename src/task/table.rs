@@ -44,6 +44,7 @@ pub static TASKS: &[&dyn Task] = &[
     &tools::context_pressure::ContextPressure,
     &tools::json_schema::JsonSchema,
     &tools::multi_turn::MultiTurn,
+    &tools::long_chain::LongChain,
     &serving::prefix_cache::PrefixCache,
     &serving::speed::Speed,
     &import::ruler::Ruler,

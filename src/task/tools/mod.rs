@@ -21,6 +21,7 @@ mod forced_call;
 mod grading;
 pub mod json_schema;
 pub mod ladder;
+pub mod long_chain;
 pub mod multi_turn;
 mod numbers;
 mod offer;

@@ -143,7 +143,7 @@ fn example_tool() -> Tool {
 
 /// A tool in a line: its arguments by name with their schemas, under the key that the answer has them too
 /// (given the whole schema, small models answer with a copy of it).
-fn describe(tool: &Tool) -> String {
+pub(super) fn describe(tool: &Tool) -> String {
     let part = |key: &str| tool.parameters.get(key).cloned().unwrap_or_default();
     let required = part("required");
     let required: Vec<&str> = required.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
