@@ -7,6 +7,7 @@ use crate::record::{Case, Outcome, Reply};
 
 mod approximate;
 mod card;
+pub mod code;
 pub mod coherence;
 mod comparison;
 #[cfg(test)]

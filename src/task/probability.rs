@@ -49,6 +49,23 @@ pub fn seam(reply: &str, places: &[usize], tokens: &dyn TokenCounter) -> Result<
     Ok(None)
 }
 
+/// Returns a stretch (bytes) of a reply as a part of an answer, with what of its surroundings shares a token with it.
+///
+/// # Errors
+/// When the server cannot tokenize, or no token of the reply ends near the stretch.
+pub fn stretch(
+    reply: &str,
+    stretch: std::ops::Range<usize>,
+    tokens: &dyn TokenCounter,
+) -> Result<ForcedPart> {
+    let no_seam = || Error::runtime(format!("no token of {reply} ends near {}", &reply[stretch.clone()]));
+    let before: Vec<usize> = (0..=stretch.start).rev().collect();
+    let front = seam(reply, &before, tokens)?.ok_or_else(no_seam)?;
+    let behind: Vec<usize> = (stretch.end..=reply.len()).collect();
+    let cut = seam(reply, &behind, tokens)?.ok_or_else(no_seam)?;
+    part(&reply[..front], &[reply[front..cut].to_owned()], None, tokens)
+}
+
 /// Judges a reply of forced answers: the mean over the parts of the probability of their forms together.
 pub(super) fn score(case: &Case, reply: &Reply) -> Outcome {
     let parts: Result<Vec<f64>, String> =

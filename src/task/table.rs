@@ -1,6 +1,6 @@
 //! The table of tasks: one line for each.
 
-use super::{Task, coherence, longform, reasoning, retrieval, serving, tools};
+use super::{Task, code, coherence, longform, reasoning, retrieval, serving, tools};
 use crate::import;
 
 /// Every task that kneepoint knows.
@@ -45,6 +45,7 @@ pub static TASKS: &[&dyn Task] = &[
     &tools::json_schema::JsonSchema,
     &tools::multi_turn::MultiTurn,
     &tools::long_chain::LongChain,
+    &code::patch::CodePatch,
     &serving::prefix_cache::PrefixCache,
     &serving::speed::Speed,
     &import::ruler::Ruler,
