@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod attach;
+mod beyond_needles;
 mod browser;
 mod choose;
 mod choosing;
