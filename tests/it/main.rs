@@ -29,6 +29,7 @@ mod nights;
 mod old_journals;
 mod own_tokens;
 mod pack;
+mod pictures;
 mod prefix_cache;
 mod prompt_logprobs;
 mod quickstart;

@@ -3,23 +3,25 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use super::{FAINT, INK, line, text};
+use super::tone::{self, Tone, WIDTH};
+use super::{EDGE, line, shorten, text};
 use crate::judge::analysis::summary::{DepthRow, Summary};
 
-const WIDTH: f64 = 900.0;
-const HEAD: f64 = 84.0;
+const HEAD: f64 = 108.0;
 /// Room at the left of a panel for the names of its depths.
-const LEFT: f64 = 74.0;
-const CELL: (f64, f64) = (62.0, 30.0);
+const LEFT: f64 = 76.0;
+const CELL: (f64, f64) = (60.0, 38.0);
 /// Room above a panel's cells (for the contexts, and for each line of the setting's name) and below.
-const ABOVE: f64 = 30.0;
-const NAME_LINE: f64 = 15.0;
+const ABOVE: f64 = 28.0;
+const NAME_LINE: f64 = 17.0;
 const BELOW: f64 = 20.0;
 /// Room between panels, and the least width of one: names need it.
-const GAP: f64 = 24.0;
-const LEAST_PANEL: f64 = 212.0;
-/// Width of a character of a setting's name (pixels), on the safe side.
-const NAME_CHARACTER: f64 = 7.4;
+const GAP: f64 = 16.0;
+const LEAST_PANEL: f64 = 186.0;
+/// Context lengths of a panel; a setting with more has several.
+const MOST_CONTEXTS: usize = ((WIDTH - LEFT - GAP) / CELL.0) as usize;
+/// Width of a character of a setting's name (user units), on the safe side.
+const NAME_CHARACTER: f64 = 8.0;
 /// Lines that a setting's name may have.
 const NAME_LINES: usize = 3;
 
@@ -35,8 +37,8 @@ const COLOURS: [(f64, [f64; 3]); 5] = [
 
 /// Below this luminance white reads better than [`INK`] (luminance 0.023): sqrt(1.05 * 0.073) - 0.05.
 const DARK: f64 = 0.227;
-/// Colour of what was not measured.
-const NOT_MEASURED: &str = "#f1f3f5";
+/// Numbers on light colours of scores, which are the same in light and in dark.
+const INK: &str = "#1f2933";
 
 /// The mean over tasks of one setting at one depth and context.
 struct Spot {
@@ -61,26 +63,30 @@ pub fn heatmap(summary: &Summary) -> Option<String> {
     if settings.is_empty() {
         return None;
     }
-    let cells = (CELL.0 * contexts.len() as f64, CELL.1 * bins.len() as f64);
+    let most = contexts.len().min(MOST_CONTEXTS);
+    let cells = (CELL.0 * most as f64, CELL.1 * bins.len() as f64);
     let panel_width = (LEFT + cells.0 + GAP).max(LEAST_PANEL);
     let names: Vec<Vec<String>> =
         settings.iter().map(|name| lines(&text::plain(name), panel_width)).collect();
     let name_height = NAME_LINE * names.iter().map(Vec::len).max().unwrap_or_default() as f64;
     let panel = (panel_width, name_height + ABOVE + cells.1 + BELOW);
     let columns = ((WIDTH / panel.0) as usize).max(1);
-    let width = WIDTH.max(panel.0);
-    let height = HEAD + panel.1 * settings.len().div_ceil(columns) as f64;
-    let mut svg = String::new();
-    let _ = writeln!(
-        svg,
-        r#"<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img" font-family="system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif" font-size="11">"#
-    );
-    head(&mut svg, summary, &rows, (width, height));
-    for (at, (setting, name)) in settings.iter().zip(&names).enumerate() {
+    let panels: Vec<(&str, &[String], &[u32])> = settings
+        .iter()
+        .zip(&names)
+        .flat_map(|(setting, name)| {
+            contexts.chunks(MOST_CONTEXTS).map(move |part| (*setting, &name[..], part))
+        })
+        .collect();
+    let title =
+        format!("{}: score by depth and context length", text::xml(&shorten(&text::plain(&summary.suite))));
+    let mut svg = tone::begin(HEAD + panel.1 * panels.len().div_ceil(columns) as f64, &title);
+    head(&mut svg, &title, &rows);
+    for (at, (setting, name, contexts)) in panels.into_iter().enumerate() {
         let place = (panel.0 * (at % columns) as f64, HEAD + panel.1 * (at / columns) as f64);
         draw_name(&mut svg, place, name);
         let _ = writeln!(svg, r#"<g transform="translate({} {})">"#, place.0, place.1 + name_height);
-        draw_panel(&mut svg, &rows, setting, &contexts, &bins);
+        draw_panel(&mut svg, &rows, setting, contexts, &bins);
         svg.push_str("</g>\n");
     }
     svg.push_str("</svg>\n");
@@ -120,28 +126,20 @@ fn spot(rows: &[&DepthRow], setting: &str, context: u32, bin: (f64, f64)) -> Opt
     (n > 0).then(|| Spot { score: sum / tasks, n })
 }
 
-fn head(svg: &mut String, summary: &Summary, rows: &[&DepthRow], (width, height): (f64, f64)) {
-    let title = format!("{}: score by depth and context length", text::xml(&summary.suite));
+fn head(svg: &mut String, title: &str, rows: &[&DepthRow]) {
     let tasks: BTreeSet<&str> = rows.iter().map(|row| row.task.as_str()).collect();
-    let tasks = format!(
-        "Mean over {} of the share found; n: answers asked for. Rows: place in the context, from its start. Columns: \
-         context in tokens.",
-        count(tasks.len())
-    );
-    let _ = writeln!(svg, "<title>{title}</title>");
-    let _ = writeln!(
-        svg,
-        r##"<rect x="0.5" y="0.5" width="{}" height="{}" rx="6" fill="#ffffff" stroke="#d5dbe1"/>"##,
-        width - 1.0,
-        height - 1.0
-    );
-    super::label(svg, (20.0, 28.0), "start", INK, r#" font-size="16" font-weight="600""#, &title);
-    super::label(svg, (20.0, 48.0), "start", FAINT, r#" font-size="12""#, &tasks);
+    let mean = format!("Mean over {} of the share found; n: answers asked for.", count(tasks.len()));
+    let bold = r#" font-size="15" font-weight="600""#;
+    super::label(svg, (EDGE, 26.0), "start", &Tone::Ink.fill(), bold, title);
+    let places = "Rows: place in the context, from its start. Columns: context in tokens.";
+    for (at, words) in [mean.as_str(), places].into_iter().enumerate() {
+        super::label(svg, (EDGE, 46.0 + 18.0 * at as f64), "start", &Tone::Faint.fill(), "", words);
+    }
     for step in 0..=10 {
         let score = f64::from(step) / 10.0;
-        let x = 20.0 + 30.0 * f64::from(step);
-        square(svg, (x, 58.0), (30.0, 14.0), score);
-        super::label(svg, (x + 15.0, 69.0), "middle", ink_on(score), "", &format!("{score:.1}"));
+        let x = EDGE + 44.0 * f64::from(step);
+        square(svg, (x, 76.0), (44.0, 20.0), score);
+        super::label(svg, (x + 22.0, 90.5), "middle", &ink_on(score), "", &format!("{score:.1}"));
     }
 }
 
@@ -175,10 +173,10 @@ fn shortened(line: &str, room: usize) -> String {
 }
 
 fn draw_name(svg: &mut String, (x, y): (f64, f64), lines: &[String]) {
-    let more = r#" font-size="12" font-weight="600""#;
+    let more = r#" font-weight="600""#;
     for (at, line) in lines.iter().enumerate() {
         let y = y + NAME_LINE * at as f64 + 16.0;
-        super::label(svg, (x + 20.0, y), "start", INK, more, &text::xml(line));
+        super::label(svg, (x + EDGE, y), "start", &Tone::Ink.fill(), more, &text::xml(line));
     }
 }
 
@@ -186,7 +184,14 @@ fn draw_panel(svg: &mut String, rows: &[&DepthRow], setting: &str, contexts: &[u
     let name = text::plain(setting);
     for (column, context) in contexts.iter().enumerate() {
         let x = LEFT + CELL.0 * (column as f64 + 0.5);
-        super::label(svg, (x, ABOVE - 8.0), "middle", FAINT, "", &text::thousands(u64::from(*context)));
+        super::label(
+            svg,
+            (x, ABOVE - 8.0),
+            "middle",
+            &Tone::Faint.fill(),
+            "",
+            &text::thousands(u64::from(*context)),
+        );
         for (at, bin) in bins.iter().enumerate() {
             let corner = (LEFT + CELL.0 * column as f64, ABOVE + CELL.1 * at as f64);
             let words =
@@ -195,46 +200,38 @@ fn draw_panel(svg: &mut String, rows: &[&DepthRow], setting: &str, contexts: &[u
         }
     }
     for (at, (from, to)) in bins.iter().enumerate() {
-        let y = ABOVE + CELL.1 * (at as f64 + 0.5) + 4.0;
+        let y = ABOVE + CELL.1 * (at as f64 + 0.5) + 4.5;
         let words = format!("{:.0}–{:.0}%", from * 100.0, to * 100.0);
-        super::label(svg, (LEFT - 8.0, y), "end", FAINT, "", &words);
+        super::label(svg, (LEFT - 8.0, y), "end", &Tone::Faint.fill(), "", &words);
     }
     let bottom = ABOVE + CELL.1 * bins.len() as f64;
-    line(svg, (LEFT, bottom), (LEFT + CELL.0 * contexts.len() as f64, bottom), "#d5dbe1", 1.0);
+    line(svg, (LEFT, bottom), (LEFT + CELL.0 * contexts.len() as f64, bottom), Tone::Edge, 1.0);
 }
 
 fn draw_spot(svg: &mut String, (x, y): (f64, f64), spot: Option<&Spot>, words: &str) {
     let Some(Spot { score, n }) = spot else {
-        rectangle(svg, (x, y), CELL, NOT_MEASURED);
-        super::label(svg, (x + CELL.0 / 2.0, y + 19.0), "middle", FAINT, "", text::NONE);
+        rectangle(svg, (x, y), CELL, &Tone::Empty.rimmed(Tone::Paper));
+        super::label(svg, (x + CELL.0 / 2.0, y + 24.0), "middle", &Tone::Faint.fill(), "", text::NONE);
         return;
     };
     let words = text::xml(words);
     let _ = writeln!(svg, "<g><title>{words}: {score:.2}, {n} answers</title>");
     square(svg, (x, y), CELL, *score);
     let middle = x + CELL.0 / 2.0;
-    super::label(
-        svg,
-        (middle, y + 14.0),
-        "middle",
-        ink_on(*score),
-        r#" font-size="12""#,
-        &text::score(*score),
-    );
-    super::label(svg, (middle, y + 25.0), "middle", ink_on(*score), r#" font-size="9""#, &format!("n {n}"));
+    let ink = ink_on(*score);
+    super::label(svg, (middle, y + 16.5), "middle", &ink, "", &text::score(*score));
+    super::label(svg, (middle, y + 31.5), "middle", &ink, "", &format!("n {n}"));
     svg.push_str("</g>\n");
 }
 
 fn square(svg: &mut String, place: (f64, f64), size: (f64, f64), score: f64) {
     let [red, green, blue] = colour(score).map(|channel| channel.round() as u8);
-    rectangle(svg, place, size, &format!("#{red:02x}{green:02x}{blue:02x}"));
+    let paint = format!(r##"fill="#{red:02x}{green:02x}{blue:02x}" {}"##, Tone::Paper.stroke());
+    rectangle(svg, place, size, &paint);
 }
 
-fn rectangle(svg: &mut String, (x, y): (f64, f64), (width, height): (f64, f64), fill: &str) {
-    let _ = writeln!(
-        svg,
-        r##"<rect x="{x:.1}" y="{y:.1}" width="{width}" height="{height}" fill="{fill}" stroke="#ffffff"/>"##
-    );
+fn rectangle(svg: &mut String, (x, y): (f64, f64), (width, height): (f64, f64), paint: &str) {
+    let _ = writeln!(svg, r#"<rect x="{x:.1}" y="{y:.1}" width="{width}" height="{height}" {paint}/>"#);
 }
 
 /// Red, green and blue of a score (0..255).
@@ -247,8 +244,9 @@ fn colour(score: f64) -> [f64; 3] {
 }
 
 /// Text that reads on the colour of a score.
-fn ink_on(score: f64) -> &'static str {
-    if luminance(colour(score)) < DARK { "#ffffff" } else { INK }
+fn ink_on(score: f64) -> String {
+    let ink = if luminance(colour(score)) < DARK { "#ffffff" } else { INK };
+    format!(r#"fill="{ink}""#)
 }
 
 /// Relative luminance (0..1) of sRGB channels (0..255), WCAG 2.2.
@@ -331,6 +329,19 @@ mod tests {
     }
 
     #[test]
+    fn many_context_lengths_have_several_panels() {
+        let mut summary = summary();
+        let row = summary.depths[0].clone();
+        for context in (1..=20).map(|step| step * 1000) {
+            summary.depths.push(DepthRow { context, ..row.clone() });
+        }
+        let svg = heatmap(&summary).unwrap();
+        let contexts = 22_usize;
+        assert_eq!(svg.matches("<g transform").count(), 2 * contexts.div_ceil(MOST_CONTEXTS));
+        assert!(svg.contains(&format!(r#"viewBox="0 0 {WIDTH} "#)), "as wide as every picture");
+    }
+
+    #[test]
     fn without_scores_by_depth_there_is_no_picture() {
         assert_eq!(heatmap(&testing::summary()), None);
         let mut kld = summary();
@@ -354,7 +365,7 @@ mod tests {
         assert!(steps.is_sorted_by(|a, b| a < b), "{steps:?}");
         for step in 0..=100 {
             let score = f64::from(step) / 100.0;
-            let ink = if ink_on(score) == INK { 0.023 } else { 1.0 };
+            let ink = if ink_on(score).contains(INK) { 0.023 } else { 1.0 };
             let (light, dark) = (steps[step as usize].max(ink), steps[step as usize].min(ink));
             let contrast = (light + 0.05) / (dark + 0.05);
             // The two inks are equally good at 3.8; WCAG asks for 4.5 in small type.

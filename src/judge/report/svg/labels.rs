@@ -3,10 +3,10 @@
 use unicode_width::UnicodeWidthStr;
 
 /// Height of a label's line (pixels).
-pub(super) const LINE: f64 = 13.0;
+pub(super) const LINE: f64 = 16.0;
 
 /// Estimated width of a character at the label's size (pixels): an upper bound for usual sans-serif fonts.
-const CHARACTER: f64 = 6.1;
+const CHARACTER: f64 = 7.2;
 
 /// Half the side of the square that a point keeps free (pixels).
 const POINT: f64 = 7.0;
@@ -59,7 +59,7 @@ pub(super) fn width(text: &str) -> f64 {
     text.width() as f64 * CHARACTER + 8.0
 }
 
-/// A place for the label of every point, in the order of the points. Greedy from the most crowded point on,
+/// A place for the label of every point that has a text, in the order of the points. Greedy from the most crowded point on,
 /// then improved a few times; the cost of a place is what it covers, and how far it is. `lines` are covered
 /// only where there is no better place.
 pub(super) fn place(points: &[(f64, f64)], texts: &[String], lines: &[Rect], frame: Rect) -> Vec<Rect> {
@@ -75,7 +75,7 @@ pub(super) fn place(points: &[(f64, f64)], texts: &[String], lines: &[Rect], fra
     };
     order.sort_by_key(|&at| std::cmp::Reverse(crowd(at)));
     for _ in 0..PASSES {
-        for &at in &order {
+        for &at in order.iter().filter(|at| !texts[**at].is_empty()) {
             let cost = |place: &Rect| {
                 let covered: f64 = lines.iter().map(|line| place.overlap(line)).sum();
                 covered / 4.0 + cost(place, at, points, &obstacles, &placed, &frame)
@@ -94,7 +94,7 @@ pub(super) fn place(points: &[(f64, f64)], texts: &[String], lines: &[Rect], fra
 fn candidates((x, y): (f64, f64), width: f64) -> Vec<Rect> {
     let mut places = Vec::new();
     for ring in 0..9 {
-        let reach = 9.0 + 13.0 * f64::from(ring);
+        let reach = 11.0 + LINE * f64::from(ring);
         for step in 0..16 {
             let angle = std::f64::consts::TAU * f64::from(step) / 16.0;
             let (dx, dy) = (angle.cos(), angle.sin());
@@ -136,7 +136,7 @@ fn distance(a: (f64, f64), b: (f64, f64)) -> f64 {
 mod tests {
     use super::*;
 
-    const FRAME: Rect = Rect { x: 0.0, y: 0.0, width: 760.0, height: 340.0 };
+    const FRAME: Rect = Rect { x: 0.0, y: 0.0, width: 464.0, height: 330.0 };
 
     fn names(n: usize) -> Vec<String> {
         (0..n).map(|i| format!("Q{i}_K kv=q8_0 spec=ngram")).collect()
@@ -160,27 +160,27 @@ mod tests {
     #[test]
     fn scattered_points_have_clear_labels() {
         let points: Vec<(f64, f64)> =
-            (0..12).map(|i| (60.0 + f64::from(i * 53 % 640), 30.0 + f64::from(i * 97 % 280))).collect();
+            (0..12).map(|i| (60.0 + f64::from(i * 53 % 360), 30.0 + f64::from(i * 97 % 280))).collect();
         assert_clear(&points);
     }
 
     #[test]
     fn clusters_of_near_equal_points_have_clear_labels() {
         let mut points: Vec<(f64, f64)> =
-            (0..6).map(|i| (300.0 + 3.0 * f64::from(i), 170.0 + 2.0 * f64::from(i % 3))).collect();
-        points.extend((0..5).map(|i| (600.0 - 2.0 * f64::from(i), 60.0 + 4.0 * f64::from(i))));
+            (0..6).map(|i| (150.0 + 3.0 * f64::from(i), 170.0 + 2.0 * f64::from(i % 3))).collect();
+        points.extend((0..5).map(|i| (380.0 - 2.0 * f64::from(i), 60.0 + 4.0 * f64::from(i))));
         assert_clear(&points);
     }
 
     #[test]
     fn labels_step_aside_for_lines() {
-        let line = Rect::along((400.0, 170.0), (700.0, 170.0));
-        let places = place(&[(400.0, 170.0)], &names(1), &[line], FRAME);
+        let line = Rect::along((200.0, 170.0), (450.0, 170.0));
+        let places = place(&[(200.0, 170.0)], &names(1), &[line], FRAME);
         assert_eq!(places[0].overlap(&line), 0.0, "{places:?}");
     }
 
     #[test]
     fn points_in_a_corner_keep_their_labels_inside() {
-        assert_clear(&[(2.0, 2.0), (758.0, 338.0), (758.0, 2.0), (2.0, 338.0)]);
+        assert_clear(&[(2.0, 2.0), (462.0, 328.0), (462.0, 2.0), (2.0, 328.0)]);
     }
 }

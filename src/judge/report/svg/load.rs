@@ -4,17 +4,17 @@ use std::fmt::Write as _;
 
 use super::axis::Axis;
 use super::labels::{self, Rect};
-use super::{FAINT, FRONT, INK, MUTED, OPEN, WIDTH, label, line, shorten, text};
+use super::tone::{self, Tone};
+use super::{EDGE, label, line, named, shorten, text};
 use crate::judge::analysis::summary::{LoadRow, Summary};
 use crate::record::suite::Arrivals;
 
-const HEAD: f64 = 64.0;
 const HEIGHT: f64 = 470.0;
-const PLOT: Rect = Rect { x: 78.0, y: 74.0, width: 790.0, height: 336.0 };
+const PLOT: Rect = Rect { x: 76.0, y: 66.0, width: 464.0, height: 340.0 };
 
-/// Colours of the lines, in turn; told apart by dashes, too.
-const COLOURS: [&str; 6] = [INK, FRONT, OPEN, "#7a1f5c", "#1f7a4d", "#b3261e"];
-const DASHES: [&str; 3] = ["none", "6 3", "2 3"];
+/// Tones of the lines, in turn, and their dashes: neighbours differ in both.
+const TONES: [Tone; 6] = [Tone::Ink, Tone::Front, Tone::Open, Tone::Plum, Tone::Green, Tone::Worse];
+const DASHES: [&str; 4] = ["none", "7 3", "2 3", "9 3 2 3"];
 
 /// A setting's ladder: streams, output tokens/s, median time to the end of a reply (s).
 struct Ladder<'a> {
@@ -50,10 +50,7 @@ pub fn load_curve(summary: &Summary) -> Option<String> {
         }
     }
     for (name, rect) in names.iter().zip(labels::place(&places, &names, &[], PLOT)) {
-        let at = (rect.x + rect.width / 2.0, rect.y + rect.height - 3.0);
-        let rim = r##" stroke="#ffffff" stroke-width="3" stroke-linejoin="round""##;
-        label(&mut svg, at, "middle", "#ffffff", rim, &text::xml(name));
-        label(&mut svg, at, "middle", INK, "", &text::xml(name));
+        named(&mut svg, rect, Tone::Ink, "", &text::xml(name));
     }
     svg.push_str("</svg>\n");
     Some(svg)
@@ -74,58 +71,49 @@ fn ladders(steps: &[LoadRow]) -> Vec<Ladder<'_>> {
 }
 
 fn head(summary: &Summary) -> String {
-    let mut svg = String::new();
-    let _ = writeln!(
-        svg,
-        r#"<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" font-family="system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif" font-size="11">"#
-    );
-    let title = format!("{}: throughput against latency", text::xml(&summary.suite));
-    let _ = writeln!(svg, "<title>{title}</title>");
-    let _ = writeln!(
-        svg,
-        r##"<rect x="0.5" y="0.5" width="{}" height="{}" rx="6" fill="#ffffff" stroke="#d5dbe1"/>"##,
-        WIDTH - 1.0,
-        HEIGHT - 1.0
-    );
-    label(&mut svg, (20.0, 28.0), "start", INK, r#" font-size="16" font-weight="600""#, &title);
+    let title = format!("{}: throughput against latency", text::xml(&shorten(&text::plain(&summary.suite))));
+    let mut svg = tone::begin(HEIGHT, &title);
+    let bold = r#" font-size="15" font-weight="600""#;
+    label(&mut svg, (EDGE, 26.0), "start", &Tone::Ink.fill(), bold, &title);
     let subtitle = "Numbers are streams. Better is down and to the right.";
-    label(&mut svg, (20.0, HEAD - 16.0), "start", FAINT, r#" font-size="12""#, subtitle);
+    label(&mut svg, (EDGE, 46.0), "start", &Tone::Faint.fill(), "", subtitle);
     svg
 }
 
 fn grid(svg: &mut String, x: &Axis, y: &Axis) {
     let (left, right) = (PLOT.x, PLOT.x + PLOT.width);
     let (top, bottom) = (PLOT.y, PLOT.y + PLOT.height);
+    let (faint, ink) = (Tone::Faint.fill(), Tone::Ink.fill());
     for &tick in &x.ticks {
         let at = x.at(tick);
-        line(svg, (at, top), (at, bottom), "#e6eaee", 1.0);
-        label(svg, (at, bottom + 17.0), "middle", FAINT, "", &x.label(tick));
+        line(svg, (at, top), (at, bottom), Tone::Grid, 1.0);
+        label(svg, (at, bottom + 18.0), "middle", &faint, "", &x.label(tick));
     }
     for &tick in &y.ticks {
         let at = y.at(tick);
-        line(svg, (left, at), (right, at), "#e6eaee", 1.0);
-        label(svg, (left - 8.0, at + 4.0), "end", FAINT, "", &y.label(tick));
+        line(svg, (left, at), (right, at), Tone::Grid, 1.0);
+        label(svg, (left - 8.0, at + 4.5), "end", &faint, "", &y.label(tick));
     }
-    line(svg, (left, bottom), (right, bottom), MUTED, 1.0);
-    line(svg, (left, top), (left, bottom), MUTED, 1.0);
+    line(svg, (left, bottom), (right, bottom), Tone::Muted, 1.0);
+    line(svg, (left, top), (left, bottom), Tone::Muted, 1.0);
     let middle = f64::midpoint(left, right);
-    let size = r#" font-size="12""#;
-    label(svg, (middle, bottom + 38.0), "middle", INK, size, "output (tokens/s, all streams)");
+    label(svg, (middle, bottom + 40.0), "middle", &ink, "", "output (tokens/s, all streams)");
     let middle = f64::midpoint(top, bottom);
-    let turned = format!(r#" font-size="12" transform="rotate(-90 20 {middle:.1})""#);
-    label(svg, (20.0, middle), "middle", INK, &turned, "median time to the end of a reply (s)");
+    let turned = format!(r#" transform="rotate(-90 18 {middle:.1})""#);
+    label(svg, (18.0, middle), "middle", &ink, &turned, "median time to the end of a reply (s)");
 }
 
 fn draw(svg: &mut String, at: usize, corners: &[(f64, f64)]) {
-    let colour = COLOURS[at % COLOURS.len()];
-    let dashes = DASHES[at / COLOURS.len() % DASHES.len()];
+    let tone = TONES[at % TONES.len()];
+    let dashes = DASHES[at % DASHES.len()];
     let places: Vec<String> = corners.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
     let _ = writeln!(
         svg,
-        r#"<polyline points="{}" fill="none" stroke="{colour}" stroke-width="1.8" stroke-dasharray="{dashes}"/>"#,
-        places.join(" ")
+        r#"<polyline points="{}" fill="none" {} stroke-width="1.8" stroke-dasharray="{dashes}"/>"#,
+        places.join(" "),
+        tone.stroke()
     );
     for (x, y) in corners {
-        let _ = writeln!(svg, r#"<circle cx="{x:.1}" cy="{y:.1}" r="4" fill="{colour}"/>"#);
+        let _ = writeln!(svg, r#"<circle cx="{x:.1}" cy="{y:.1}" r="4.5" {}/>"#, tone.fill());
     }
 }

@@ -1,5 +1,5 @@
-//! The Pareto front as a self-contained SVG: no scripts, no fonts from elsewhere, an own background so that
-//! it reads on light and dark pages alike. One panel a context length, one below the other.
+//! The Pareto front as a self-contained SVG: no scripts, no fonts from elsewhere, an own background in light and in
+//! dark. One panel a context length, one below the other.
 
 use std::fmt::Write as _;
 
@@ -7,27 +7,27 @@ mod axis;
 mod heatmap;
 mod labels;
 mod load;
+mod tone;
 
 use axis::Axis;
 pub use heatmap::heatmap;
 use labels::Rect;
 pub use load::load_curve;
+use tone::{Tone, WIDTH};
 
 use super::text;
 use crate::judge::analysis::summary::{CellSummary, Estimate, FrontStatus, Summary, Verdict};
 use crate::record::{Direction, Objective};
 
-const WIDTH: f64 = 900.0;
-const HEAD: f64 = 92.0;
-const PANEL: f64 = 430.0;
-const PLOT: Rect = Rect { x: 78.0, y: 34.0, width: 790.0, height: 330.0 };
-
-const FRONT: &str = "#0b5cad";
-const OPEN: &str = "#8a5a00";
-const WORSE: &str = "#b3261e";
-const MUTED: &str = "#9aa3ad";
-const INK: &str = "#1f2933";
-const FAINT: &str = "#5f6b76";
+/// Where the first row of the legend stands, and room for each row.
+const LEGEND: f64 = 88.0;
+const LEGEND_ROW: f64 = 20.0;
+const PANEL: f64 = 424.0;
+/// Points of a panel that have a name.
+const MOST_NAMES: usize = 16;
+/// Left edge of a head's lines.
+const EDGE: f64 = 16.0;
+const PLOT: Rect = Rect { x: 76.0, y: 36.0, width: 464.0, height: 330.0 };
 
 /// A cell in the picture.
 struct Point<'a> {
@@ -63,15 +63,19 @@ pub fn front(summary: &Summary) -> Option<String> {
     if panels.is_empty() {
         return None;
     }
-    let height = HEAD + PANEL * panels.len() as f64 + 8.0;
-    let mut svg = String::new();
-    let _ = writeln!(
-        svg,
-        r#"<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" role="img" font-family="system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif" font-size="11">"#
+    let legend = legend(summary);
+    let head_height =
+        LEGEND + LEGEND_ROW * legend.iter().map(|entry| entry.row + 1).max().unwrap_or(1) as f64;
+    let title = format!(
+        "{}: {} against {}",
+        text::xml(&shorten(&text::plain(&summary.suite))),
+        words(axes.y),
+        words(axes.x)
     );
-    head(&mut svg, summary, axes, height);
+    let mut svg = tone::begin(head_height + PANEL * panels.len() as f64 + 4.0, &title);
+    head(&mut svg, summary, &title, &legend);
     for (at, (context, points)) in panels.iter().enumerate() {
-        let top = HEAD + PANEL * at as f64;
+        let top = head_height + PANEL * at as f64;
         let _ = writeln!(svg, r#"<g transform="translate(0 {top})">"#);
         panel(&mut svg, axes, *context, points);
         svg.push_str("</g>\n");
@@ -116,35 +120,55 @@ fn figure(cell: &CellSummary, objective: Objective) -> Option<Estimate> {
     }
 }
 
-fn head(svg: &mut String, summary: &Summary, axes: Axes, height: f64) {
-    let title = format!("{}: {} against {}", text::xml(&summary.suite), words(axes.y), words(axes.x));
-    let subtitle = format!(
-        "Better is up and to the right. Bars are {:.0}% intervals; the line joins the best point estimates.",
-        summary.confidence * 100.0
-    );
-    let _ = writeln!(svg, "<title>{title}</title>");
-    let _ = writeln!(
-        svg,
-        r##"<rect x="0.5" y="0.5" width="{}" height="{}" rx="6" fill="#ffffff" stroke="#d5dbe1"/>"##,
-        WIDTH - 1.0,
-        height - 1.0
-    );
-    label(svg, (20.0, 28.0), "start", INK, r#" font-size="16" font-weight="600""#, &title);
-    label(svg, (20.0, 48.0), "start", FAINT, r#" font-size="12""#, &subtitle);
-    let mut x = 20.0;
+/// A line of the legend.
+struct Entry {
+    mark: Mark,
+    tone: Tone,
+    words: &'static str,
+    x: f64,
+    row: usize,
+}
+
+/// What the marks mean, in as many rows as they need.
+fn legend(summary: &Summary) -> Vec<Entry> {
     let entries = [
-        (Mark::Reference, INK, "reference"),
-        (Mark::Full, FRONT, "on the front"),
-        (Mark::Hollow, OPEN, "front not separable"),
-        (Mark::Full, MUTED, "dominated"),
+        (Mark::Diamond, Tone::Ink, "reference"),
+        (Mark::Disc, Tone::Front, "on the front"),
+        (Mark::Ring, Tone::Open, "front not separable"),
+        (Mark::Cross, Tone::Muted, "dominated"),
     ];
     let worse = summary.cells.iter().any(|cell| cell.front == FrontStatus::OnlyByCost);
-    let entries =
-        entries.into_iter().chain(worse.then_some((Mark::Full, WORSE, "worse, there only by its cost")));
-    for (mark, colour, words) in entries {
-        marker(svg, (x + 6.0, 70.0), mark, colour);
-        label(svg, (x + 17.0, 74.0), "start", FAINT, r#" font-size="12""#, words);
-        x += 32.0 + labels::width(words) * 1.05;
+    let entries = entries.into_iter().chain(worse.then_some((
+        Mark::Triangle,
+        Tone::Worse,
+        "worse, there only by its cost",
+    )));
+    let (mut x, mut row) = (EDGE, 0);
+    let place = |(mark, tone, words): (Mark, Tone, &'static str)| {
+        let width = 22.0 + labels::width(words);
+        if x + width > WIDTH {
+            (x, row) = (EDGE, row + 1);
+        }
+        let entry = Entry { mark, tone, words, x, row };
+        x += width;
+        entry
+    };
+    entries.map(place).collect()
+}
+
+fn head(svg: &mut String, summary: &Summary, title: &str, legend: &[Entry]) {
+    label(svg, (EDGE, 26.0), "start", &Tone::Ink.fill(), r#" font-size="15" font-weight="600""#, title);
+    let bars = format!(
+        "Bars are {:.0}% intervals; the line joins the best point estimates.",
+        summary.confidence * 100.0
+    );
+    for (line, words) in ["Better is up and to the right.", &bars].into_iter().enumerate() {
+        label(svg, (EDGE, 46.0 + 18.0 * line as f64), "start", &Tone::Faint.fill(), "", words);
+    }
+    for Entry { mark, tone, words, x, row } in legend {
+        let y = LEGEND + LEGEND_ROW * *row as f64;
+        marker(svg, (x + 6.0, y - 4.5), *mark, *tone);
+        label(svg, (x + 17.0, y), "start", &Tone::Faint.fill(), "", words);
     }
 }
 
@@ -165,8 +189,11 @@ fn panel(svg: &mut String, axes: Axes, context: u32, points: &[Point<'_>]) {
     let (top, bottom) = (PLOT.y, PLOT.y + PLOT.height);
     let x = scale(axes.x, points.iter().map(|point| point.x), (left, right));
     let y = scale(axes.y, points.iter().map(|point| point.y), (bottom, top));
-    let heading = format!("context {} tokens", text::thousands(u64::from(context)));
-    label(svg, (left, top - 12.0), "start", INK, r#" font-size="13" font-weight="600""#, &heading);
+    let mut heading = format!("context {} tokens", text::thousands(u64::from(context)));
+    if points.len() > MOST_NAMES {
+        heading.push_str(&format!("; {} of {} points are named", MOST_NAMES, points.len()));
+    }
+    label(svg, (left, top - 14.0), "start", &Tone::Ink.fill(), r#" font-weight="600""#, &heading);
     grid(svg, &x, &y, axes);
     let mut lines = Vec::new();
     for point in points {
@@ -179,16 +206,36 @@ fn panel(svg: &mut String, axes: Axes, context: u32, points: &[Point<'_>]) {
     draw_front_line(svg, &corners);
     lines.extend(corners.windows(2).map(|pair| Rect::along(pair[0], pair[1])));
     let places: Vec<(f64, f64)> = points.iter().map(|p| (x.at(p.x.value), y.at(p.y.value))).collect();
-    let texts: Vec<String> = points.iter().map(|point| shorten(&text::plain(&point.cell.setting))).collect();
+    let texts = names(points);
     for ((point, place), (text, rect)) in
         points.iter().zip(&places).zip(texts.iter().zip(labels::place(&places, &texts, &lines, PLOT)))
     {
-        name(svg, *place, text, rect, point.cell);
+        if !text.is_empty() {
+            name(svg, *place, text, rect, point.cell);
+        }
     }
     for (point, place) in points.iter().zip(&places) {
-        let (mark, colour) = look(point.cell);
-        marker(svg, *place, mark, colour);
+        let (mark, tone) = look(point.cell);
+        marker(svg, *place, mark, tone);
     }
+}
+
+/// The names of points, empty for those that there is no room for: the reference and the front come first.
+fn names(points: &[Point<'_>]) -> Vec<String> {
+    let rank = |at: &usize| match points[*at].cell.front {
+        _ if points[*at].cell.verdict == Verdict::Reference => 0,
+        FrontStatus::OnFront => 1,
+        FrontStatus::NotSeparable | FrontStatus::NotMeasured => 2,
+        FrontStatus::OnlyByCost => 3,
+        FrontStatus::Dominated => 4,
+    };
+    let mut order: Vec<usize> = (0..points.len()).collect();
+    order.sort_by_key(rank);
+    let mut names = vec![String::new(); points.len()];
+    for at in order.into_iter().take(MOST_NAMES) {
+        names[at] = shorten(&text::plain(&points[at].cell.setting));
+    }
+    names
 }
 
 /// An axis that holds the figures and their bars; KLD is logarithmic, and what costs runs backwards.
@@ -215,31 +262,25 @@ fn grid(svg: &mut String, x: &Axis, y: &Axis, axes: Axes) {
     let (top, bottom) = (PLOT.y, PLOT.y + PLOT.height);
     for &tick in &x.ticks {
         let at = x.at(tick);
-        line(svg, (at, top), (at, bottom), "#e6eaee", 1.0);
-        label(svg, (at, bottom + 17.0), "middle", FAINT, "", &x.label(tick));
+        line(svg, (at, top), (at, bottom), Tone::Grid, 1.0);
+        label(svg, (at, bottom + 18.0), "middle", &Tone::Faint.fill(), "", &x.label(tick));
     }
     for &tick in &y.ticks {
         let at = y.at(tick);
-        line(svg, (left, at), (right, at), "#e6eaee", 1.0);
-        label(svg, (left - 8.0, at + 4.0), "end", FAINT, "", &y.label(tick));
+        line(svg, (left, at), (right, at), Tone::Grid, 1.0);
+        label(svg, (left - 8.0, at + 4.5), "end", &Tone::Faint.fill(), "", &y.label(tick));
     }
     if axes.y == Objective::Kld {
         // Zero has no place on a logarithmic axis: what is there equals the reference.
-        label(svg, (right, top - 8.0), "end", FAINT, "", "0 lies on the upper edge");
+        label(svg, (right, top - 14.0), "end", &Tone::Faint.fill(), "", "0 lies on the upper edge");
     }
-    line(svg, (left, bottom), (right, bottom), MUTED, 1.0);
-    line(svg, (left, top), (left, bottom), MUTED, 1.0);
-    label(
-        svg,
-        (f64::midpoint(left, right), bottom + 38.0),
-        "middle",
-        INK,
-        r#" font-size="12""#,
-        text::axis(axes.x),
-    );
+    line(svg, (left, bottom), (right, bottom), Tone::Muted, 1.0);
+    line(svg, (left, top), (left, bottom), Tone::Muted, 1.0);
+    let ink = Tone::Ink.fill();
+    label(svg, (f64::midpoint(left, right), bottom + 40.0), "middle", &ink, "", text::axis(axes.x));
     let middle = f64::midpoint(top, bottom);
-    let turned = format!(r#" font-size="12" transform="rotate(-90 20 {middle:.1})""#);
-    label(svg, (20.0, middle), "middle", INK, &turned, text::axis(axes.y));
+    let turned = format!(r#" transform="rotate(-90 18 {middle:.1})""#);
+    label(svg, (18.0, middle), "middle", &ink, &turned, text::axis(axes.y));
 }
 
 /// The level and upright lines through a point that show its intervals.
@@ -284,8 +325,9 @@ fn draw_front_line(svg: &mut String, corners: &[(f64, f64)]) {
     let places: Vec<String> = corners.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
     let _ = writeln!(
         svg,
-        r#"<polyline points="{}" fill="none" stroke="{FRONT}" stroke-width="1.5" stroke-dasharray="5 4" opacity="0.7"/>"#,
-        places.join(" ")
+        r#"<polyline points="{}" fill="none" {} stroke-width="1.5" stroke-dasharray="5 4" opacity="0.7"/>"#,
+        places.join(" "),
+        Tone::Front.stroke()
     );
 }
 
@@ -293,91 +335,102 @@ fn draw_front_line(svg: &mut String, corners: &[(f64, f64)]) {
 fn name(svg: &mut String, point: (f64, f64), text: &str, rect: Rect, cell: &CellSummary) {
     let near = rect.nearest(point);
     if (near.0 - point.0).hypot(near.1 - point.1) > 14.0 {
-        line(svg, point, near, MUTED, 0.8);
+        line(svg, point, near, Tone::Muted, 0.8);
     }
-    let (colour, weight) = match cell.front {
-        _ if cell.verdict == Verdict::Reference => (INK, r#" font-weight="600""#),
-        FrontStatus::Dominated => ("#6b7580", ""),
-        _ => (INK, ""),
+    let (tone, weight) = match cell.front {
+        _ if cell.verdict == Verdict::Reference => (Tone::Ink, r#" font-weight="600""#),
+        FrontStatus::Dominated => (Tone::Faint, ""),
+        _ => (Tone::Ink, ""),
     };
-    let at = (rect.x + rect.width / 2.0, rect.y + rect.height - 3.0);
-    let text = text::xml(text);
-    // A white rim under the name keeps it readable across lines.
-    let rim = format!(r##"{weight} stroke="#ffffff" stroke-width="3" stroke-linejoin="round""##);
-    label(svg, at, "middle", "#ffffff", &rim, &text);
-    label(svg, at, "middle", colour, weight, &text);
+    named(svg, rect, tone, weight, &text::xml(text));
+}
+
+/// A name (XML) over the bottom edge of its rectangle; a rim under it keeps it readable across lines.
+fn named(svg: &mut String, rect: Rect, tone: Tone, weight: &str, xml: &str) {
+    let at = (rect.x + rect.width / 2.0, rect.y + rect.height - 3.5);
+    let rim = format!(r#"{weight} stroke-width="3" stroke-linejoin="round""#);
+    label(svg, at, "middle", &Tone::Paper.rimmed(Tone::Paper), &rim, xml);
+    label(svg, at, "middle", &tone.fill(), weight, xml);
 }
 
 fn shorten(text: &str) -> String {
-    const LONGEST: usize = 44;
+    const LONGEST: usize = 38;
     if text.chars().count() <= LONGEST {
         return text.to_owned();
     }
     text.chars().take(LONGEST - 1).chain(['…']).collect()
 }
 
+/// Forms of points: each status has its own, so that nothing is told by colour alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mark {
-    Reference,
-    Full,
-    Hollow,
+    Diamond,
+    Disc,
+    Ring,
+    Cross,
+    Triangle,
 }
 
-fn look(cell: &CellSummary) -> (Mark, &'static str) {
-    let colour = match cell.front {
-        FrontStatus::OnFront => FRONT,
-        FrontStatus::OnlyByCost => WORSE,
-        FrontStatus::Dominated => MUTED,
-        FrontStatus::NotSeparable | FrontStatus::NotMeasured => OPEN,
+fn look(cell: &CellSummary) -> (Mark, Tone) {
+    let (mark, tone) = match cell.front {
+        FrontStatus::OnFront => (Mark::Disc, Tone::Front),
+        FrontStatus::OnlyByCost => (Mark::Triangle, Tone::Worse),
+        FrontStatus::Dominated => (Mark::Cross, Tone::Muted),
+        FrontStatus::NotSeparable | FrontStatus::NotMeasured => (Mark::Ring, Tone::Open),
     };
-    let mark = match cell.front {
-        _ if cell.verdict == Verdict::Reference => Mark::Reference,
-        FrontStatus::NotSeparable | FrontStatus::NotMeasured => Mark::Hollow,
-        FrontStatus::OnFront | FrontStatus::OnlyByCost | FrontStatus::Dominated => Mark::Full,
-    };
-    (mark, colour)
+    if cell.verdict == Verdict::Reference { (Mark::Diamond, tone) } else { (mark, tone) }
 }
 
-fn marker(svg: &mut String, (x, y): (f64, f64), mark: Mark, colour: &str) {
+fn marker(svg: &mut String, (x, y): (f64, f64), mark: Mark, tone: Tone) {
+    let rimmed = tone.rimmed(Tone::Paper);
     let _ = match mark {
-        Mark::Reference => writeln!(
-            svg,
-            r##"<path d="M{:.1} {:.1} l6 6 l-6 6 l-6 -6 z" fill="{colour}" stroke="#ffffff"/>"##,
-            x,
-            y - 6.0
-        ),
-        Mark::Full => {
-            writeln!(svg, r##"<circle cx="{x:.1}" cy="{y:.1}" r="4.5" fill="{colour}" stroke="#ffffff"/>"##)
+        Mark::Diamond => {
+            writeln!(svg, r#"<path d="M{x:.1} {:.1} l6.5 6.5 l-6.5 6.5 l-6.5 -6.5 z" {rimmed}/>"#, y - 6.5)
         }
-        Mark::Hollow => writeln!(
-            svg,
-            r##"<circle cx="{x:.1}" cy="{y:.1}" r="4" fill="#ffffff" stroke="{colour}" stroke-width="2"/>"##
-        ),
+        Mark::Disc => writeln!(svg, r#"<circle cx="{x:.1}" cy="{y:.1}" r="5" {rimmed}/>"#),
+        Mark::Ring => {
+            let attributes = Tone::Paper.rimmed(tone);
+            writeln!(svg, r#"<circle cx="{x:.1}" cy="{y:.1}" r="4.5" {attributes} stroke-width="2"/>"#)
+        }
+        Mark::Cross => {
+            let (left, top) = (x - 4.5, y - 4.5);
+            let stroke = tone.stroke();
+            writeln!(svg, r#"<path d="M{left:.1} {top:.1} l9 9 m0 -9 l-9 9" {stroke} stroke-width="2.5"/>"#)
+        }
+        Mark::Triangle => {
+            let (left, top) = (x - 6.0, y - 5.0);
+            writeln!(svg, r#"<path d="M{left:.1} {top:.1} l12 0 l-6 11 z" {rimmed}/>"#)
+        }
     };
 }
 
-fn draw_bar(svg: &mut String, from: (f64, f64), to: (f64, f64), colour: &str) {
+fn draw_bar(svg: &mut String, from: (f64, f64), to: (f64, f64), tone: Tone) {
     let _ = writeln!(
         svg,
-        r#"<line x1="{:.1}" y1="{:.1}" x2="{:.1}" y2="{:.1}" stroke="{colour}" stroke-width="1.2" opacity="0.35"/>"#,
-        from.0, from.1, to.0, to.1
+        r#"<line x1="{:.1}" y1="{:.1}" x2="{:.1}" y2="{:.1}" {} stroke-width="1.4" opacity="0.45"/>"#,
+        from.0,
+        from.1,
+        to.0,
+        to.1,
+        tone.stroke()
     );
 }
 
-fn line(svg: &mut String, from: (f64, f64), to: (f64, f64), colour: &str, width: f64) {
+fn line(svg: &mut String, from: (f64, f64), to: (f64, f64), tone: Tone, width: f64) {
     let _ = writeln!(
         svg,
-        r#"<line x1="{:.1}" y1="{:.1}" x2="{:.1}" y2="{:.1}" stroke="{colour}" stroke-width="{width}"/>"#,
-        from.0, from.1, to.0, to.1
+        r#"<line x1="{:.1}" y1="{:.1}" x2="{:.1}" y2="{:.1}" {} stroke-width="{width}"/>"#,
+        from.0,
+        from.1,
+        to.0,
+        to.1,
+        tone.stroke()
     );
 }
 
-/// Text that is XML already, with further attributes.
-fn label(svg: &mut String, (x, y): (f64, f64), anchor: &str, colour: &str, more: &str, xml: &str) {
-    let _ = writeln!(
-        svg,
-        r#"<text x="{x:.1}" y="{y:.1}" text-anchor="{anchor}" fill="{colour}"{more}>{xml}</text>"#
-    );
+/// Text that is XML already, in a paint (an attribute), with further attributes.
+fn label(svg: &mut String, (x, y): (f64, f64), anchor: &str, paint: &str, more: &str, xml: &str) {
+    let _ = writeln!(svg, r#"<text x="{x:.1}" y="{y:.1}" text-anchor="{anchor}" {paint}{more}>{xml}</text>"#);
 }
 
 #[cfg(test)]
@@ -414,6 +467,35 @@ mod tests {
         assert!(!svg.contains("<script") && !svg.contains('\u{1b}') && svg.contains("&lt;script&gt;"));
         assert_eq!(svg.matches("http").count(), 1, "only the namespace");
         assert!(!svg.contains("NaN") && !svg.contains("inf"));
+    }
+
+    #[test]
+    fn every_status_has_a_form_of_its_own() {
+        let statuses = [
+            FrontStatus::OnFront,
+            FrontStatus::OnlyByCost,
+            FrontStatus::Dominated,
+            FrontStatus::NotSeparable,
+        ];
+        let mut forms: Vec<Mark> = Vec::new();
+        for status in statuses {
+            let mut cell = cell("a", 0.8, 50.0);
+            cell.front = status;
+            let (mark, _) = look(&cell);
+            assert!(!forms.contains(&mark) && mark != Mark::Diamond, "{status:?}");
+            forms.push(mark);
+        }
+    }
+
+    #[test]
+    fn the_legend_stays_within_the_picture() {
+        let mut summary = testing::summary();
+        summary.cells = vec![cell("a", 0.8, 50.0)];
+        summary.cells[0].front = FrontStatus::OnlyByCost;
+        let legend = legend(&summary);
+        assert_eq!(legend.len(), 5);
+        assert!(legend.iter().all(|entry| entry.x + 22.0 + labels::width(entry.words) <= WIDTH));
+        assert!(legend.windows(2).all(|pair| pair[1].row > pair[0].row || pair[1].x > pair[0].x));
     }
 
     #[test]
