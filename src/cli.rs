@@ -13,10 +13,12 @@ use crate::record::Arm;
 mod choose;
 mod fit;
 mod pick;
+mod share;
 
 pub use choose::{Best, ChooseArgs, Purpose};
 pub use fit::{FitArgs, FitEngine};
 pub use pick::{PickArgs, ServeForms};
+pub use share::ShareArgs;
 
 /// What a faster, smaller setting of a local LLM costs in quality
 ///
@@ -59,6 +61,8 @@ pub enum Command {
     Report(ReportArgs),
     /// Make a static site of runs, without the names of people and machines
     Publish(PublishArgs),
+    /// Write what a board elsewhere takes of a run; send it only when told to
+    Share(ShareArgs),
     /// Manage the runs folder: list, show, trend, export, prune
     History(HistoryArgs),
     /// Say which quants and caches of a model fit into a memory, before anything is downloaded

@@ -40,6 +40,7 @@ mod score;
 mod search;
 mod session;
 mod setup;
+mod share;
 mod validate;
 
 pub use docs::{engines, reference};
@@ -81,6 +82,7 @@ pub fn dispatch(cli: Cli) -> Result<u8> {
         Command::Resume(args) => run::resume(args, global),
         Command::Report(args) => report::report(args, global),
         Command::Publish(args) => publish::publish(args, global),
+        Command::Share(args) => share::share(args, global),
         Command::Fit(args) => fit::fit(args, global),
         Command::Choose(args) => choose::choose(args, global),
         Command::Pick(args) => pick::pick(args, global),

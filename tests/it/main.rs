@@ -47,6 +47,7 @@ mod resume;
 mod run_faults;
 mod score;
 mod serving;
+mod sharing;
 mod structure;
 mod supervise;
 mod telling;

@@ -17,7 +17,7 @@ use crate::record::journal::Journal;
 
 mod scrub;
 
-use scrub::Scrubber;
+pub(super) use scrub::Scrubber;
 
 /// A run as it is published.
 struct Published {

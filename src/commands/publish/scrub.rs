@@ -17,7 +17,7 @@ const NOBODY: &[&str] = &["root", "user", "localhost", "nobody", "ubuntu", "admi
 
 /// What is taken out, and how often it was.
 #[derive(Debug, Default)]
-pub(super) struct Scrubber {
+pub(in crate::commands) struct Scrubber {
     home: String,
     names: Vec<(String, &'static str)>,
     removed: BTreeMap<&'static str, usize>,
@@ -25,7 +25,7 @@ pub(super) struct Scrubber {
 
 impl Scrubber {
     /// The names of this user and this machine, as the system says them.
-    pub(super) fn of_this_machine() -> Self {
+    pub(in crate::commands) fn of_this_machine() -> Self {
         let variable = |name: &str| std::env::var(name).unwrap_or_default();
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let user = [variable("USER"), variable("LOGNAME")].into_iter().find(|name| !name.is_empty());
@@ -44,13 +44,17 @@ impl Scrubber {
     }
 
     /// What was taken out, in words; never the thing itself.
-    pub(super) fn removed(&self) -> Vec<String> {
+    pub(in crate::commands) fn removed(&self) -> Vec<String> {
         self.removed.iter().map(|(what, count)| format!("{what}: {count} times")).collect()
     }
 
     /// The same with names taken out of every text of it; `paths`: folders, too. A model's replies are not cut: what they
     /// say of folders is no folder of ours.
-    pub(super) fn scrubbed<T: Serialize + DeserializeOwned>(&mut self, of: &T, paths: bool) -> Result<T> {
+    pub(in crate::commands) fn scrubbed<T: Serialize + DeserializeOwned>(
+        &mut self,
+        of: &T,
+        paths: bool,
+    ) -> Result<T> {
         let mut value = serde_json::to_value(of).context(|| "cannot look through a run".into())?;
         self.walk(&mut value, paths);
         serde_json::from_value(value).context(|| "cannot put a run together again".into())

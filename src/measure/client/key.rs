@@ -26,10 +26,29 @@ impl ApiKey {
     /// # Errors
     /// A usage error when the variable is not set, is empty, or holds what cannot be sent; it never shows the value.
     pub fn from_env(variable: &str) -> Result<Self> {
+        Self::of_variable(variable, "the server's key")
+            .map_err(|error| error.hint("or leave `engine.api_key_env` out, if the server wants no key"))
+    }
+
+    /// As [`ApiKey::from_env`], for another key; `whose`: which one, in words.
+    ///
+    /// # Errors
+    /// As [`ApiKey::from_env`], and for what is no variable's name: a key itself, given by mistake, is not shown.
+    pub fn of_variable(variable: &str, whose: &str) -> Result<Self> {
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if variable.is_empty()
+            || !variable.chars().all(is_name)
+            || variable.starts_with(|c: char| c.is_ascii_digit())
+        {
+            return Err(Error::usage("that is not the name of an environment variable")
+                .hint(format!("put {whose} into a variable, and give the variable's name")));
+        }
         let value = std::env::var(variable).map_err(|_| {
-            Error::usage(format!("the environment variable {variable} is not set"))
-                .hint(format!("it must hold the server's key: `export {variable}=...`"))
-                .hint("or leave `engine.api_key_env` out, if the server wants no key")
+            // In small letters it may be the key itself.
+            let shown =
+                if variable.chars().any(|c| c.is_ascii_lowercase()) { "of that name" } else { variable };
+            Error::usage(format!("the environment variable {shown} is not set"))
+                .hint(format!("it must hold {whose}: `export NAME=...`"))
         })?;
         Self::new(variable, &value)
     }

@@ -38,6 +38,6 @@ pub use forced::ForcedExchange;
 pub use frame::{Frame, frame_name};
 pub use key::ApiKey;
 pub(crate) use refusals::is_unsupported;
-pub use webhook::post_once;
+pub use webhook::{Answer, post_once, post_with_key};
 pub use wire::conversation::Conversation;
 pub use wire::format::WireFormat;
