@@ -21,6 +21,7 @@ mod found_types;
 mod fuzz_seeds;
 mod journal_damage;
 mod judging;
+mod junit;
 mod kld_base;
 mod load;
 mod manners;
