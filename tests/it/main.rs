@@ -23,6 +23,7 @@ mod journal_damage;
 mod judging;
 mod junit;
 mod kld_base;
+mod large_pages;
 mod load;
 mod manners;
 mod memory;

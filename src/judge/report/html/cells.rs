@@ -6,12 +6,13 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::body::escaped;
-use crate::judge::analysis::summary::{CellSummary, DepthRow, Summary, TaskRow};
+use crate::judge::analysis::summary::{CellSummary, DepthRow, Summary, TaskRow, Verdict};
 use crate::record::journal::Journal;
 use crate::record::{Arm, Case, Outcome, Prompt, Trial};
 
-/// Replies that are shown of a cell.
+/// Replies that are shown of a cell, and of all cells together: those of settings that are worse come first.
 const SHOWN: usize = 6;
+const SHOWN_IN_ALL: usize = 400;
 /// Characters of a reply that are shown, and of either end of a prompt.
 const REPLY_CHARS: usize = 900;
 const PROMPT_CHARS: usize = 220;
@@ -81,11 +82,15 @@ impl<'a> Trials<'a> {
 pub(super) fn parts<'a>(summary: &'a Summary, journal: &'a Journal) -> Vec<CellPart<'a>> {
     let cases: HashMap<&str, &Case> = journal.cases.iter().map(|case| (case.id.as_str(), case)).collect();
     let trials = Trials::of(journal);
+    let shown = shown(&summary.cells);
     let part = |(id, cell): (usize, &'a CellSummary)| {
         let is_reference = cell.setting == summary.reference;
         let (replies, differing) = match is_reference {
             true => (Vec::new(), 0),
-            false => replies(trials.pairs(&cell.setting, &summary.reference, cell.context), &cases),
+            false => {
+                let pairs = trials.pairs(&cell.setting, &summary.reference, cell.context);
+                replies(pairs, &cases, shown[id])
+            }
         };
         CellPart {
             id,
@@ -102,6 +107,22 @@ pub(super) fn parts<'a>(summary: &'a Summary, journal: &'a Journal) -> Vec<CellP
         }
     };
     summary.cells.iter().enumerate().map(part).collect()
+}
+
+/// How many replies are shown of each cell.
+fn shown(cells: &[CellSummary]) -> Vec<usize> {
+    let rank = |at: &usize| match cells[*at].verdict {
+        Verdict::Worse => 0,
+        Verdict::NoWorse => 2,
+        _ => 1,
+    };
+    let mut order: Vec<usize> = (0..cells.len()).collect();
+    order.sort_by_key(rank);
+    let mut shown = vec![0; cells.len()];
+    for at in order.into_iter().take(SHOWN_IN_ALL / SHOWN) {
+        shown[at] = SHOWN;
+    }
+    shown
 }
 
 fn key(trial: &Trial) -> Key<'_> {
@@ -121,8 +142,12 @@ fn tasks<'a>(summary: &'a Summary, cell: &CellSummary) -> Vec<TaskPart<'a>> {
     of(&cell.setting).into_iter().map(|row| TaskPart { row, reference: twin(row) }).collect()
 }
 
-/// Replies that differ, those whose score differs first; and how many there are.
-fn replies(mut pairs: Vec<(&Trial, &Trial)>, cases: &HashMap<&str, &Case>) -> (Vec<ReplyPart>, usize) {
+/// Replies that differ, those whose score differs first, so many at most; and how many there are.
+fn replies(
+    mut pairs: Vec<(&Trial, &Trial)>,
+    cases: &HashMap<&str, &Case>,
+    most: usize,
+) -> (Vec<ReplyPart>, usize) {
     pairs.retain(|(own, theirs)| differ(own, theirs));
     pairs.sort_by_key(|(own, theirs)| {
         let lost = match (own.outcome.judged(), theirs.outcome.judged()) {
@@ -133,7 +158,7 @@ fn replies(mut pairs: Vec<(&Trial, &Trial)>, cases: &HashMap<&str, &Case>) -> (V
         (lost, &own.key.task, own.key.arm, own.key.index)
     });
     let count = pairs.len();
-    let shown = pairs.into_iter().take(SHOWN);
+    let shown = pairs.into_iter().take(most);
     let part = |(own, theirs): (&Trial, &Trial)| {
         let case = cases.get(own.case.as_str()).copied();
         let (shared, setting, reference) = parted(&said(own), &said(theirs));

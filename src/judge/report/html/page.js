@@ -112,7 +112,13 @@
       const share = (value - low) / (high - low);
       return from + (to - from) * (better ? share : 1 - share);
     };
-    return { low, high, place };
+    const raw = (high - low) / 5;
+    const power = 10 ** Math.floor(Math.log10(raw));
+    const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= raw * 0.999);
+    const digits = Math.max(0, Math.min(9, -Math.floor(Math.log10(step) + 1e-9)));
+    const ticks = [];
+    for (let at = Math.ceil(low / step); at <= Math.floor(high / step); at += 1) ticks.push([at * step, (at * step).toFixed(digits).replace(/^-(0\.?0*)$/, "$1")]);
+    return { ticks, place };
   };
   const say = (cell, x, y) => {
     by("tip").textContent = `${cell.setting}: ${named(data.axes[x])} ${words(cell, x)}; ${named(data.axes[y])} ${words(cell, y)}; ${cell.verdict}`;
@@ -126,22 +132,22 @@
     if (!cells.length) { plot.textContent = "Nothing has both figures here."; return; }
     const wide = Math.max(320, Math.min(900, plot.clientWidth || 720));
     const right = wide - 24;
-    const picture = svg("svg", { viewBox: `0 0 ${wide} 420`, width: wide, role: "img", "aria-label": `${named(data.axes[y])} against ${named(data.axes[x])}; better is up and to the right` });
+    const picture = svg("svg", { viewBox: `0 0 ${wide} 420`, width: wide, role: "group", "aria-label": `${named(data.axes[y])} against ${named(data.axes[x])}; better is up and to the right` });
     const across = scale(cells, x, 70, right);
     const up = scale(cells, y, 370, 20);
     picture.append(svg("path", { class: "axis", d: `M70 20V370H${right}`, fill: "none" }));
-    for (let tick = 0; tick <= 4; tick += 1) {
-      const [a, b] = [across.low + (across.high - across.low) * tick / 4, up.low + (up.high - up.low) * tick / 4];
-      picture.append(svg("text", { class: "tick", x: across.place(a), y: 388, "text-anchor": "middle" }, shown(a)));
-      picture.append(svg("text", { class: "tick", x: 64, y: up.place(b) + 4, "text-anchor": "end" }, shown(b)));
-    }
+    across.ticks.forEach(([value, text]) => picture.append(svg("text", { class: "tick", x: across.place(value), y: 388, "text-anchor": "middle" }, text)));
+    up.ticks.forEach(([value, text]) => picture.append(svg("text", { class: "tick", x: 64, y: up.place(value) + 4, "text-anchor": "end" }, text)));
     picture.append(svg("text", { class: "tick", x: right, y: 410, "text-anchor": "end" }, `${named(data.axes[x])}${data.axes[x].more ? "" : ", less is better"} \u2192`));
     picture.append(svg("text", { class: "tick", x: 70, y: 12 }, `\u2191 ${named(data.axes[y])}${data.axes[y].more ? "" : ", less is better"}`));
     const points = cells.map((cell) => ({ cell, left: across.place(figures(cell, x)[0]), top: up.place(figures(cell, y)[0]) }));
     const front = points.filter((point) => !points.some((other) => other !== point && other.left >= point.left && other.top <= point.top && (other.left > point.left || other.top < point.top)));
     front.sort((a, b) => a.left - b.left);
     if (front.length > 1) picture.append(svg("path", { class: "line", d: `M${front.map((point) => `${point.left} ${point.top}`).join("L")}` }));
-    const labels = [];
+    const labels = points.map((point) => ({ point, line: point.top + 5, from: point.left - 8, to: point.left + 8 }));
+    const weight = (point) => point.cell.verdict === "reference" ? 0 : front.includes(point) ? 1 : point.cell.dominated ? 3 : 2;
+    const labelled = new Set([...points].sort((a, b) => weight(a) - weight(b)).slice(0, 24));
+    if (labelled.size < points.length) by("tip").textContent = `${points.length - labelled.size} of ${points.length} points have no name here: point at one, or see the tables.`;
     points.forEach((point) => {
       const { cell, left, top } = point;
       const kind = cell.verdict === "reference" ? "reference" : cell.verdict === "worse" ? "worse" : front.includes(point) ? "front" : cell.dominated ? "dominated" : "plain";
@@ -149,18 +155,21 @@
       const [fx, fy] = [figures(cell, x), figures(cell, y)];
       if (fx[1] !== null) group.append(svg("path", { class: "bar", d: `M${across.place(fx[1])} ${top}H${across.place(fx[2])}` }));
       if (fy[1] !== null) group.append(svg("path", { class: "bar", d: `M${left} ${up.place(fy[1])}V${up.place(fy[2])}` }));
-      if (kind === "reference") group.append(svg("rect", { x: left - 5, y: top - 5, width: 10, height: 10 }));
+      if (kind === "reference") group.append(svg("path", { d: `M${left} ${top - 7}l7 7l-7 7l-7 -7z` }));
       else if (kind === "worse") group.append(svg("path", { d: `M${left - 6} ${top - 5}H${left + 6}L${left} ${top + 6}Z` }));
-      else group.append(svg("circle", { cx: left, cy: top, r: 5.5 }));
-      const name = cell.setting.length > 42 ? `${cell.setting.slice(0, 40)}\u2026` : cell.setting;
-      const length = name.length * 6.6;
-      const end = left + 9 + length > wide;
-      const from = end ? left - 9 - length : left + 9;
-      let line = top - 7;
-      const covers = (other) => Math.abs(other.line - line) < 13 && from < other.to && other.from < from + length;
-      for (let tries = 0; tries < 12 && labels.some(covers); tries += 1) line += 13;
-      labels.push({ line, from, to: from + length });
-      group.append(svg("text", { class: "name", x: left + (end ? -9 : 9), y: line, "text-anchor": end ? "end" : "start" }, name));
+      else if (kind === "dominated") group.append(svg("path", { class: "cross", d: `M${left - 5} ${top - 5}l10 10m0 -10l-10 10` }));
+      else group.append(svg("circle", { class: kind === "plain" ? "ring" : "disc", cx: left, cy: top, r: 5.5 }));
+      if (labelled.has(point)) {
+        const name = cell.setting.length > 42 ? `${cell.setting.slice(0, 40)}\u2026` : cell.setting;
+        const length = name.length * 6.6;
+        const end = left + 9 + length > wide;
+        const from = end ? left - 9 - length : left + 9;
+        let line = top - 7;
+        const covers = (other) => other.point !== point && Math.abs(other.line - line) < 13 && from < other.to && other.from < from + length;
+        for (let tries = 1; tries < 24 && labels.some(covers); tries += 1) line = top - 7 + 13 * (tries % 2 ? -1 : 1) * Math.ceil(tries / 2);
+        labels.push({ line, from, to: from + length });
+        group.append(svg("text", { class: "name", x: left + (end ? -9 : 9), y: line, "text-anchor": end ? "end" : "start" }, name));
+      }
       ["mouseenter", "focus"].forEach((event) => group.addEventListener(event, () => say(cell, x, y)));
       const open = () => { location.hash = `cell-${cell.id}`; };
       group.addEventListener("click", open);
