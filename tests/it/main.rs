@@ -31,6 +31,7 @@ mod nights;
 mod old_journals;
 mod own_tokens;
 mod pack;
+mod page_inputs;
 mod pictures;
 mod prefix_cache;
 mod prompt_logprobs;

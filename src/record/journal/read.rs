@@ -190,7 +190,12 @@ impl Book {
         let Record::Header(header) = record else { return Err("line 1 is not a header".into()) };
         if header.format != FORMAT {
             let (format, made) = (header.format, header.tool_version);
-            return Err(format!("format {format} (kneepoint {made}); this is format {FORMAT}"));
+            let way = if format > FORMAT {
+                "a later kneepoint wrote it, and reads it"
+            } else {
+                "no kneepoint reads it any more"
+            };
+            return Err(format!("format {format} (kneepoint {made}), this one reads format {FORMAT}: {way}"));
         }
         if self.judge == Judge::Plan {
             let rules = Rules::new(&header);
