@@ -26,7 +26,8 @@ fn gated() -> MockBench {
     let bench = MockBench::new("--decode-ms 0.1 --prefill-ms 0.01");
     let path = bench.dir.path().join("suite.toml");
     let text = std::fs::read_to_string(&path).unwrap();
-    let gates = "[[gate]]\nmetric = \"decode\"\nmin = 1e9\n[[gate]]\nmetric = \"ttft\"\nmax = 1e9\n";
+    // Of speed nothing is decided on a machine that does other things, too.
+    let gates = "[[gate]]\nmetric = \"memory\"\nmax = 1\n[[gate]]\nmetric = \"failed\"\nmax = 0.5\n";
     std::fs::write(&path, format!("{text}\n{gates}")).unwrap();
     bench
 }
