@@ -87,3 +87,26 @@ pub(super) fn score(case: &Case, reply: &Reply) -> Outcome {
         _ => score.labelled("partial"),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_only_thought_is_no_answer_wherever_the_server_leaves_it() {
+        let target = serde_json::json!({ "answers": ["42"] });
+        let case = Case::new("retrieval/ruler", 1, 0, Prompt::chat(Vec::new()), target);
+        let quality = |reply: &Reply| score(&case, reply).score().and_then(|score| score.quality);
+        let says = |content: &str| Reply { content: content.into(), ..Reply::default() };
+        for hidden in [
+            Reply { reasoning: "It is 42.".into(), ..says("I cannot tell.") },
+            says("<think>It is 42.</think>I cannot tell."),
+            says("It is 42.</think>I cannot tell."),
+            says("<|channel|>analysis<|message|>42<|end|><|start|>assistant<|channel|>final<|message|>No."),
+            says("analysisIt is 42.assistantfinalI cannot tell."),
+        ] {
+            assert_eq!(quality(&hidden), Some(0.0), "{hidden:?}");
+        }
+        assert_eq!(quality(&says("<think>7?</think>It is 42.")), Some(1.0));
+    }
+}

@@ -56,5 +56,4 @@ const PUBLISHED: &[&str] = &[
     "retrieval/graph_walks 1 8fedce79e9fb5b25",
     "retrieval/counting 1 a0d0aea719e2ea8c",
     "retrieval/ordinal_recall 1 4ed21136699b588d",
-    "retrieval/same_asks 1 0000000000000000",
 ];
