@@ -114,8 +114,9 @@ fn with_tokenizer(model: &Path) -> Result<()> {
     let name = "retrieval/niah_multikey_2";
     let task = task::find(name).ok_or_else(|| Error::usage(format!("no task {name}")))?;
     for questions in [1, 12] {
-        let pairs = BytePairs::of_model(model)
-            .ok_or_else(|| Error::usage(format!("{} has no tokenizer that is known here", model.display())))?;
+        let pairs = BytePairs::of_model(model).ok_or_else(|| {
+            Error::usage(format!("{} has no tokenizer that is known here", model.display()))
+        })?;
         let params = params(32_768, 120, questions);
         let mut cases = 0;
         let before = cpu_s()?;
@@ -124,7 +125,10 @@ fn with_tokenizer(model: &Path) -> Result<()> {
             Ok(())
         })?;
         let each = (cpu_s()? - before) / f64::from(cases);
-        println!("{name}, 32,768 tokens, {questions} to a text: {cases} cases, {:.2} ms of processor time each", each * 1000.0);
+        println!(
+            "{name}, 32,768 tokens, {questions} to a text: {cases} cases, {:.2} ms of processor time each",
+            each * 1000.0
+        );
     }
     Ok(())
 }

@@ -256,7 +256,8 @@ fn a_server_that_tokenises_conversations_is_asked_once_and_counted_for() {
     });
     let pairs = BytePairs::of_model(folder.path()).unwrap();
     let engine = engine::find("vllm").unwrap();
-    let client = Client::new(&server.url, engine.endpoints(), Limits::default()).unwrap().speaking(engine.card().wire);
+    let client =
+        Client::new(&server.url, engine.endpoints(), Limits::default()).unwrap().speaking(engine.card().wire);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let asked = [Message::system("Be brief."), Message::user("größer <|end|> than 12?")];

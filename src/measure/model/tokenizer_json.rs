@@ -251,11 +251,21 @@ mod tests {
 
     #[test]
     fn the_ways_of_cutting_are_told_by_what_the_file_says() {
-        let of = |parts: Value| read(&{ let mut other = file(); other["pre_tokenizer"] = parts; other }).map(|found| found.pre);
+        let of = |parts: Value| {
+            read(&{
+                let mut other = file();
+                other["pre_tokenizer"] = parts;
+                other
+            })
+            .map(|found| found.pre)
+        };
         let level = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
         let digits = json!({ "type": "Digits", "individual_digits": true });
         assert_eq!(of(level.clone()).as_deref(), Some("gpt-2"));
-        assert_eq!(of(json!({ "type": "Sequence", "pretokenizers": [digits, level] })).as_deref(), Some("smollm"));
+        assert_eq!(
+            of(json!({ "type": "Sequence", "pretokenizers": [digits, level] })).as_deref(),
+            Some("smollm")
+        );
         assert_eq!(read(&file()).unwrap().pre, "qwen2");
     }
 

@@ -255,7 +255,8 @@ impl<'r, 'a> Search<'r, 'a> {
     /// The visit to come: of a setting that differs in one thing, else of the most promising product, else of one that raised the
     /// alarm.
     fn next_visit(&mut self) -> Option<NextVisit> {
-        let at = self.next_single(false).or_else(|| self.next_product()).or_else(|| self.next_single(true))?;
+        let at =
+            self.next_single(false).or_else(|| self.next_product()).or_else(|| self.next_single(true))?;
         let round = self.candidates[at].rounds;
         let candidate = self.candidates[at].label().to_owned();
         Some(self.visit_of_the_reference(round).unwrap_or(NextVisit {

@@ -272,7 +272,10 @@ fn an_alarm_alone_gives_nothing_up() {
     let decision = decided(&journal, "Q4_0 kv=f16");
     assert!(decision.because.starts_with("no worse"), "{decision:?}");
     let product = decided(&journal, "Q4_0 kv=q8_0/q4_0");
-    assert!(product.because.starts_with("no worse"), "it is a part like others then: {product:?} {visits:#?}");
+    assert!(
+        product.because.starts_with("no worse"),
+        "it is a part like others then: {product:?} {visits:#?}"
+    );
 }
 
 /// Weights, and drafts from the text.
