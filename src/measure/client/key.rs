@@ -45,10 +45,10 @@ impl ApiKey {
         }
         let value = std::env::var(variable).map_err(|_| {
             // In small letters it may be the key itself.
-            let shown =
-                if variable.chars().any(|c| c.is_ascii_lowercase()) { "of that name" } else { variable };
+            let is_shown = !variable.chars().any(|c| c.is_ascii_lowercase());
+            let (shown, name) = if is_shown { (variable, variable) } else { ("of that name", "NAME") };
             Error::usage(format!("the environment variable {shown} is not set"))
-                .hint(format!("it must hold {whose}: `export NAME=...`"))
+                .hint(format!("it must hold {whose}: `export {name}=...`"))
         })?;
         Self::new(variable, &value)
     }
