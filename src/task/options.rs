@@ -7,8 +7,6 @@ use crate::record::{Case, Outcome};
 
 /// Name of the option for the tokens that a model may think with before it answers.
 pub(crate) const THINKING_TOKENS: &str = "thinking_tokens";
-/// Name of the option that says whether facts that do not matter fill the context.
-pub(crate) const FILL_CONTEXT: &str = "fill_context";
 /// Name of the option for the tokens of an answer.
 pub(crate) const OUTPUT_TOKENS: &str = "output_tokens";
 

@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::card::Card;
-use super::options::FILL_CONTEXT;
 use crate::record::suite::{TaskSpec, TextSource};
 use crate::record::{Arm, Mode, Scoring};
+
+/// Name of the option that says whether facts that do not matter fill the context.
+pub(crate) const FILL_CONTEXT: &str = "fill_context";
 
 /// What a suite asks of a task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -146,7 +146,7 @@ impl Line {
         };
         let [one, two, three] = [name(), name(), name()];
         let text = |text: String| Part::Text(text);
-        if at % FUNCTION == 0 {
+        if at.is_multiple_of(FUNCTION) {
             let word = random.pick(ADJECTIVES);
             let head = text(format!("def {word}_{at}("));
             return Self(vec![head, Part::Name(one), text(", ".into()), Part::Name(two), text("):".into())]);

@@ -207,9 +207,9 @@ impl Story {
         let (asked, (kind, things)) = (&places[places.len() - 1], self.topic);
         let question = format!(
             "How many {things} does the {} have? Work it out step by step: say for one {kind} after another how many {things} \
-             it has, beginning with the one whose number is given. End with a line `{} NUMBER`.",
+             it has, beginning with the one whose number is given. End with a line that begins with `{}` and gives that number.",
             asked.name,
-            final_answer::MARK
+            chain::MARK
         );
         let target = json!(Target { answer: asked.has, worked: chain::worked(&steps) });
         self.known.extend(places);

@@ -4,14 +4,16 @@ use serde_json::Value;
 
 use crate::record::Reply;
 use crate::task::coherence::detect;
-use crate::task::options::{FILL_CONTEXT, THINKING, option, output_tokens, tuned};
+use crate::task::options::{THINKING, option, output_tokens, tuned};
+use crate::task::params::FILL_CONTEXT;
 use crate::task::random::Random;
 use crate::task::retrieval::closed::{Closed, MOST_PARTS};
 use crate::task::retrieval::draft::Draw;
 use crate::task::retrieval::listing::{Fixed, Listing, Question, share};
 use crate::task::{Card, Harder, Needs, Params, TaskOption};
 
-use super::final_answer::MARK;
+/// What the line of the answer begins with.
+pub(super) const MARK: &str = "Answer:";
 
 /// Most questions to one text: each has a chain of its own.
 pub(super) const MOST_QUESTIONS: u32 = 16;

@@ -144,8 +144,8 @@ impl House {
         }
         let question = format!(
             "What does the {room} hold? Work it out step by step: say for one room after another what it holds, beginning with \
-             the one that is known. End with a line `{} THING`.",
-            final_answer::MARK
+             the one that is known. End with a line that begins with `{}` and names that thing.",
+            chain::MARK
         );
         let target = json!(Target { answer: self.things[holds].to_owned(), worked: chain::worked(&worked) });
         self.known.extend(rooms);

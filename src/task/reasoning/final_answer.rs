@@ -5,8 +5,6 @@ use crate::task::retrieval::ran_out;
 
 use super::chain;
 
-/// What the line of the answer begins with.
-pub(super) const MARK: &str = "Answer:";
 /// The word that answers are named behind, whatever signs stand between.
 const WORD: &str = "answer";
 
@@ -191,7 +189,7 @@ mod tests {
         #[test]
         fn any_text_is_read_and_the_marked_answer_counts(text in any::<String>(), number in 0_u32..10_000) {
             numbers(&text);
-            let quality = says(&format!("{text}\n{MARK} {number}")).quality;
+            let quality = says(&format!("{text}\n{} {number}", chain::MARK)).quality;
             // A tag of thinking that the text opens may swallow the answer; it never makes another one right.
             prop_assert!(quality == Some(0.0) || number == 42);
             if !text.contains(['<', '[', '◁']) && !text.starts_with("analysis") {

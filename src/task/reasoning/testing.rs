@@ -1,7 +1,7 @@
 //! What the tests of this family share, and what holds for all of it.
 
 use crate::record::{Case, FinishReason, Message, Prompt, Reply, Scoring};
-use crate::task::options::FILL_CONTEXT;
+use crate::task::params::FILL_CONTEXT;
 use crate::task::testing::{WordCounter, params};
 use crate::task::{Params, Task};
 
