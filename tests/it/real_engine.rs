@@ -187,6 +187,33 @@ options.output_tokens = 16
     assert!(cells.iter().all(|cell| (0.05..0.5).contains(&cell["quality"]["value"].as_f64().unwrap())));
     let report = std::fs::read_to_string(run.join("report.md")).unwrap();
     assert!(report.contains(&format!("compared on {} of 16 cases", chosen.len())), "{report}");
+    counts_leave_out_what_is_not_asked(dir.path(), &run, chosen.len());
+}
+
+/// Goes on from the reference's first visit of a finished run: what it did not choose leaves the total once.
+fn counts_leave_out_what_is_not_asked(dir: &Path, run: &Path, chosen: usize) {
+    let path = run.join("journal.jsonl");
+    let journal = std::fs::read_to_string(&path).unwrap();
+    let later = |line: &&str| line.starts_with(r#"{"launch""#) && line.contains(r#""replicate":1"#);
+    let first_visit: String =
+        journal.lines().take_while(|line| !later(line)).map(|line| format!("{line}\n")).collect();
+    assert!(first_visit.matches(r#"{"trial""#).count() >= 8, "{first_visit}");
+    std::fs::write(&path, first_visit).unwrap();
+    let out = Command::new(env!("CARGO_BIN_EXE_kneepoint"))
+        .current_dir(dir)
+        .args(["resume", run.to_str().unwrap()])
+        .env("KNEEPOINT_STATUS_SECONDS", "0.2")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(0), "{said}");
+    let counts: Vec<(usize, usize)> = said
+        .lines()
+        .filter_map(|line| line.split_once(" trials after ")?.0.rsplit_once(" of "))
+        .map(|(done, total)| (done.trim().parse().unwrap(), total.parse().unwrap()))
+        .collect();
+    assert!(counts.iter().all(|(done, total)| done <= total), "{counts:?}");
+    assert_eq!(counts.last().map(|(_, total)| *total), Some(16 + 2 * chosen), "{counts:?}");
 }
 
 /// Answers of many tokens, which a damaged model would spell otherwise if it were left to choose: all have a score.

@@ -11,9 +11,9 @@ use crate::record::{Case, Decision, OpenCell, Trial, TrialKey};
 pub enum Event<'a> {
     /// The run starts or goes on.
     Started {
-        /// Planned trials.
+        /// Planned trials, without those that an earlier session stopped or skipped.
         total: usize,
-        /// Trials that have an outcome already.
+        /// Trials of the plan that have an outcome already.
         done: usize,
     },
     /// A cell is visited.

@@ -50,6 +50,8 @@ pub struct Runner<'a> {
     pub(super) interrupt: Interrupt,
     pub(super) subscribers: Vec<&'a mut dyn Subscriber>,
     pub(super) done: HashSet<TrialKey>,
+    /// Planned trials that nobody asks any more: their cells stopped, or the reference did not choose their cases.
+    left_out: HashSet<TrialKey>,
     pub(super) pace: EarlyStopping<'a>,
     pub(super) cases: CaseBook,
     pub(super) next_launch: u32,
@@ -101,6 +103,7 @@ impl<'a> Runner<'a> {
             interrupt: terms.interrupt,
             subscribers,
             done,
+            left_out: HashSet::new(),
             pace: EarlyStopping::new(journal, terms.stop_rule),
             next_launch: journal.next_launch(),
             journalled_cases: journal.cases.iter().map(|case| case.id.clone()).collect(),
@@ -126,22 +129,21 @@ impl<'a> Runner<'a> {
     }
 
     async fn measure(&mut self, plan: &Plan) -> Result<Ending> {
-        let total = plan.trials();
-        let settled =
-            |key: &&TrialKey| self.done.contains(*key) || self.pace.is_stopped(key) || self.pace.skips(key);
-        let done = plan.keys().filter(settled).count();
+        self.leave(plan, |pace, key| pace.is_stopped(key) || pace.skips(key));
+        let total = plan.trials() - self.left_out.len();
+        let done = plan.keys().filter(|key| self.done.contains(*key)).count();
         self.emit(&Event::Started { total, done })?;
         for visit in &plan.visits {
             if self.lost.at(visit.cell.context) {
                 continue;
             }
             self.decide_before(visit.round, plan)?;
-            let wanted = |key: &&TrialKey| !self.done.contains(*key) && !self.pace.is_stopped(key);
-            let wanted = visit.trials.iter().filter(wanted).cloned();
-            let (skipped, remaining): (Vec<_>, Vec<_>) = wanted.partition(|key| self.pace.skips(key));
+            let skipped = self.leave(plan, |pace, key| pace.skips(key));
             if !skipped.is_empty() {
                 self.emit(&Event::Skipped(&skipped))?;
             }
+            let wanted = |key: &&TrialKey| !self.done.contains(*key) && !self.left_out.contains(*key);
+            let remaining: Vec<_> = visit.trials.iter().filter(wanted).cloned().collect();
             if remaining.is_empty() {
                 continue;
             }
@@ -176,12 +178,24 @@ impl<'a> Runner<'a> {
         }
     }
 
+    /// Which planned trials are not asked any more, each of them once.
+    fn leave(
+        &mut self,
+        plan: &Plan,
+        leaves: impl Fn(&EarlyStopping<'_>, &TrialKey) -> bool,
+    ) -> Vec<TrialKey> {
+        let wanted = |key: &&TrialKey| !self.done.contains(*key) && !self.left_out.contains(*key);
+        let gone: Vec<_> =
+            plan.keys().filter(wanted).filter(|key| leaves(&self.pace, key)).cloned().collect();
+        self.left_out.extend(gone.iter().cloned());
+        gone
+    }
+
     /// At the end of a round: which cells stop.
     fn decide_before(&mut self, round: u32, plan: &Plan) -> Result<()> {
         let look = self.pace.decide_before(round)?;
         for decision in look.stopped {
-            let skipped = |key: &&TrialKey| decision.stops(key) && !self.done.contains(*key);
-            let saved = plan.keys().filter(skipped).count();
+            let saved = self.leave(plan, |_, key| decision.stops(key)).len();
             self.emit(&Event::Stopped { decision: &decision, saved })?;
         }
         if !look.open.is_empty() {
