@@ -240,7 +240,7 @@ fn case(
     let tokens = library.tokens;
     let bare = tokens.count_chat(&messages(0), &[])?;
     if bare > budget {
-        return Err(too_small(TASK, params.context, max_tokens, bare));
+        return Err(too_small(&Qa.card(), params.context, max_tokens, bare));
     }
     let mut fit = (0, bare);
     let mut n = library.fill(&others, 0, budget - bare)?;

@@ -129,7 +129,7 @@ impl CodePatch {
         let Puzzle { right, broken, inputs, .. } = puzzle;
         let (prompt_tokens, max_tokens) = (tokens.count_chat(&messages, &[])?, self.max_tokens(params));
         if prompt_tokens.saturating_add(max_tokens) > params.context {
-            return Err(too_small(self.card().name, params.context, max_tokens, prompt_tokens));
+            return Err(too_small(&self.card(), params.context, max_tokens, prompt_tokens));
         }
         // One more ends the turn.
         let (needed, kept) = (tokens.count_text(&answer)? + 1, params.option(&self.card(), OUTPUT_TOKENS));

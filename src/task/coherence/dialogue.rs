@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::record::{Case, Message, Outcome, Prompt, Reply, Role, Scoring};
 use crate::task::random::Random;
 use crate::task::sizing::{Fit, too_large, too_small};
-use crate::task::{Params, Step, Task, TokenCounter, options, probability};
+use crate::task::{Card, Params, Step, Task, TokenCounter, options, probability};
 
 /// Most units of a conversation; the runner breaks off one of more than 4096 turns.
 const MAX_UNITS: usize = 3840;
@@ -250,7 +250,7 @@ fn check_output<F>(
 /// Finds how many units fill the context when every reply takes its whole budget, and learns from conversation to
 /// conversation what a unit costs.
 struct Sizer<'a> {
-    task: &'static str,
+    card: Card,
     context: u32,
     max_tokens: u32,
     tokens: &'a dyn TokenCounter,
@@ -267,7 +267,7 @@ struct UnitCost {
 impl<'a> Sizer<'a> {
     fn new(task: &dyn Task, params: &Params, tokens: &'a dyn TokenCounter) -> Self {
         let max_tokens = task.max_tokens(params);
-        Self { task: task.name(), context: params.context, max_tokens, tokens, unit: None }
+        Self { card: task.card(), context: params.context, max_tokens, tokens, unit: None }
     }
 
     /// The largest number of units that fits.
@@ -275,7 +275,7 @@ impl<'a> Sizer<'a> {
         let least = self.count(draft, draft.min_units())?;
         if least.tokens > self.context {
             let needed = least.tokens.saturating_sub(self.max_tokens);
-            return Err(too_small(self.task, self.context, self.max_tokens, needed));
+            return Err(too_small(&self.card, self.context, self.max_tokens, needed));
         }
         let mut unit = self.unit_cost(draft, least)?;
         let mut best = least;
@@ -298,7 +298,7 @@ impl<'a> Sizer<'a> {
         }
         self.unit = Some(unit);
         if best.units >= MAX_UNITS {
-            return Err(too_large(self.task, self.context, best.tokens));
+            return Err(too_large(self.card.name, self.context, best.tokens));
         }
         Ok(best)
     }

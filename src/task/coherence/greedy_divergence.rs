@@ -80,7 +80,7 @@ impl GreedyDivergence {
     ) -> Result<Case> {
         let Some(Fit { units, tokens: prompt_tokens }) = fitter.fit(story, tokens)? else {
             let needed = tokens.count_chat(&story.messages(1), &[])?;
-            return Err(too_small(self.card().name, params.context, self.max_tokens(params), needed));
+            return Err(too_small(&self.card(), params.context, self.max_tokens(params), needed));
         };
         let case = self.card().case(params.context, index, Prompt::chat(story.messages(units)), Value::Null);
         Ok(case.sized(prompt_tokens, self.max_tokens(params)).seal())

@@ -46,8 +46,9 @@ fn short_case(
 }
 
 fn does_not_fit(task: &dyn Task, params: &Params, prompt_tokens: u32) -> Error {
-    let names: Vec<&str> = task.card().options.iter().map(|option| option.name).collect();
-    too_small(task.name(), params.context, task.max_tokens(params), prompt_tokens)
+    let card = task.card();
+    let names: Vec<&str> = card.options.iter().map(|option| option.name).collect();
+    too_small(&card, params.context, task.max_tokens(params), prompt_tokens)
         .hint(format!("its options are {}", names.join(", ")))
 }
 

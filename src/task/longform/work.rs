@@ -105,15 +105,10 @@ impl Longform {
         messages.extend(forced.first().map(|part| Message::prefill(&part.begun)));
         let (prompt_tokens, max_tokens) = (tokens.count_chat(&messages, &[])?, self.max_tokens(params));
         if prompt_tokens.saturating_add(max_tokens) > params.context {
-            let error = too_small(self.name(), params.context, max_tokens, prompt_tokens);
-            return Err(error.hint(format!("or lower its `{SIZE}`")));
+            return Err(too_small(&self.card(), params.context, max_tokens, prompt_tokens));
         }
         let case = self.card().case(params.context, index, Prompt::chat(messages), job.target);
         Ok(case.sized(prompt_tokens, max_tokens).forcing(forced).seal())
-    }
-
-    fn name(&self) -> &'static str {
-        self.0.card().name
     }
 }
 

@@ -34,7 +34,7 @@ impl<'d, 'a> SharedText<'d, 'a> {
             let needed = tokens.count_chat(&draft.messages(fitter.min()), &[])?;
             // Further questions may be longer than the first.
             let needed = needed + context.saturating_sub(max_tokens).saturating_sub(fitter.budget());
-            return Err(too_small(name, context, max_tokens, needed));
+            return Err(too_small(&draw.task.card(), context, max_tokens, needed));
         };
         // A draft of one length has just that.
         if fit.units >= fitter.max() && fitter.min() < fitter.max() {

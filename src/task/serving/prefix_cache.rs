@@ -219,7 +219,7 @@ impl PrefixCache {
         let Some(Fit { units, tokens: prompt_tokens }) = fitter.fit(&mut notes, tokens)? else {
             let needed = tokens.count_chat(&notes.messages(FEWEST_NOTES), notes.tools())?;
             let kept = params.context.saturating_sub(fitter.budget());
-            return Err(too_small(TASK, params.context, kept, needed));
+            return Err(too_small(&self.card(), params.context, kept, needed));
         };
         let messages = notes.messages(units);
         let target = notes.target(units);

@@ -69,7 +69,7 @@ impl Speed {
         let kept = self.max_tokens(params);
         let Some(Fit { units, tokens: prompt_tokens }) = fitter.fit(&mut story, tokens)? else {
             let needed = tokens.count_chat(&story.messages(FEWEST), &[])?;
-            return Err(too_small(TASK, params.context, kept, needed));
+            return Err(too_small(&self.card(), params.context, kept, needed));
         };
         if units >= fitter.max() {
             return Err(too_large(TASK, params.context, prompt_tokens));

@@ -60,7 +60,7 @@ impl ToolCase<'_> {
         let Self { task, params, index, request, offer, target, forced } = self;
         let max_tokens = task.max_tokens(params);
         if prompt_tokens.saturating_add(max_tokens) > params.context {
-            return Err(too_small(task.name(), params.context, max_tokens, prompt_tokens));
+            return Err(too_small(&task.card(), params.context, max_tokens, prompt_tokens));
         }
         let prompt = Prompt::Chat {
             messages,

@@ -153,7 +153,7 @@ impl<'a> Room<'a> {
 
     fn too_small(&self, needed: u32) -> crate::Error {
         let max_tokens = self.task.max_tokens(self.params);
-        too_small(self.task.name(), self.params.context, max_tokens, needed)
+        too_small(&self.task.card(), self.params.context, max_tokens, needed)
     }
 }
 

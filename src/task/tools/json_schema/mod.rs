@@ -183,7 +183,7 @@ impl JsonSchema {
         let messages = vec![Message::system(INSTRUCTION), Message::user(user)];
         let prompt_tokens = tokens.count_chat(&messages, &[])?;
         if prompt_tokens.saturating_add(max_tokens) > params.context {
-            return Err(too_small(card.name, params.context, max_tokens, prompt_tokens));
+            return Err(too_small(&card, params.context, max_tokens, prompt_tokens));
         }
         let prompt = Prompt::Chat {
             messages,

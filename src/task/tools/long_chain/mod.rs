@@ -102,7 +102,7 @@ impl Task for LongChain {
             let mut history = self.history(params, seed, text)?;
             let Some(fit) = fitter.fit(&mut history, tokens)? else {
                 let needed = tokens.count_chat(&history.messages(1), history.tools())?;
-                return Err(too_small(self.name(), params.context, self.max_tokens(params), needed));
+                return Err(too_small(&self.card(), params.context, self.max_tokens(params), needed));
             };
             if fit.units >= fitter.max() {
                 return Err(too_large(self.name(), params.context, fit.tokens));

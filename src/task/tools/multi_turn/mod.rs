@@ -138,7 +138,7 @@ impl MultiTurn {
             return Ok(());
         }
         let prompt = u32::try_from(needs).unwrap_or(u32::MAX).saturating_sub(case.max_tokens);
-        Err(too_small(self.card().name, case.context, case.max_tokens, prompt))
+        Err(too_small(&self.card(), case.context, case.max_tokens, prompt))
     }
 }
 
