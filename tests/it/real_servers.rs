@@ -1,6 +1,5 @@
 //! What real servers do to a client: a suite attached to a scripted server, and what it makes of that.
 
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
@@ -8,21 +7,21 @@ use serde_json::{Value, json};
 use crate::common::scripted::{Answer, Request, Scripted, chunk, models, reply, words};
 
 const KNEEPOINT: &str = env!("CARGO_BIN_EXE_kneepoint");
-const KEY: &str = "sk-not/to+be-found-0123456789";
+pub(crate) const KEY: &str = "sk-not/to+be-found-0123456789";
 const KEY_NAME: &str = "KNEEPOINT_TEST_KEY";
 
 /// A finished run.
-struct Ran {
-    code: Option<i32>,
-    summary: Value,
-    stderr: String,
-    journal: String,
-    report: String,
-    dir: tempfile::TempDir,
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) summary: Value,
+    pub(crate) stderr: String,
+    pub(crate) journal: String,
+    pub(crate) report: String,
+    pub(crate) dir: tempfile::TempDir,
 }
 
 impl Ran {
-    fn trials(&self) -> Vec<Value> {
+    pub(crate) fn trials(&self) -> Vec<Value> {
         let lines = self.journal.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
         lines.filter_map(|line| line.get("trial").cloned()).collect()
     }
@@ -45,7 +44,7 @@ impl Ran {
 }
 
 /// Runs a suite with these tasks on the server; files beside the suite by name.
-fn run(engine: &str, server: &Scripted, tasks: &str, files: &[(&str, &str)]) -> Ran {
+pub(crate) fn run(engine: &str, server: &Scripted, tasks: &str, files: &[(&str, &str)]) -> Ran {
     let dir = tempfile::tempdir().unwrap();
     let suite = format!(
         "name = \"scripted\"\ncontexts = [2048]\nrounds = 1\ndraws = 200\nobjectives = [\"quality\", \"decode\", \"prefill\", \"ttft\"]\n\
@@ -88,11 +87,11 @@ const NEEDLE: &str =
     "[[task]]\nname = \"retrieval/niah_single_1\"\nsamples = 2\noptions.output_tokens = 128\n";
 const CALLS: &str = "[[task]]\nname = \"tools/arguments\"\nsamples = 4\narms = [\"native\"]\n";
 
-fn requests(samples: u32, more: &str) -> String {
+pub(crate) fn requests(samples: u32, more: &str) -> String {
     format!("[[task]]\nname = \"tools/requests\"\nfile = \"traffic.jsonl\"\nsamples = {samples}\n{more}")
 }
 
-fn weather(id: &str, text: &str) -> Value {
+pub(crate) fn weather(id: &str, text: &str) -> Value {
     let parameters =
         json!({ "type": "object", "properties": { "city": { "type": "string" } }, "required": ["city"] });
     let tool = json!({ "type": "function", "function": {
@@ -101,7 +100,7 @@ fn weather(id: &str, text: &str) -> Value {
     json!({ "custom_id": id, "body": { "messages": [{ "role": "user", "content": text }], "tools": [tool] } })
 }
 
-fn call(index: u64, id: &str, arguments: &str) -> Value {
+pub(crate) fn call(index: u64, id: &str, arguments: &str) -> Value {
     let function = json!({ "name": "get_weather", "arguments": arguments });
     json!({ "id": id, "type": "function", "index": index, "function": function })
 }
@@ -114,7 +113,7 @@ fn openai(request: &Request) -> Answer {
     }
 }
 
-fn hello(request: &Request) -> Answer {
+pub(crate) fn hello(request: &Request) -> Answer {
     reply(request, json!({ "role": "assistant", "content": "Hello" }), "stop", 1)
 }
 
@@ -547,137 +546,4 @@ fn a_reply_somewhat_over_its_budget_is_judged_and_said() {
     assert_eq!(ran.row("retrieval/niah_single_1")["scored"], 2, "{}", ran.stderr);
     let line = "are longer than their output budget (up to 200 tokens): the server ignored it";
     assert!(ran.warnings().contains(line), "{}", ran.warnings());
-}
-
-// A server that repeats the key
-
-/// The text as a server may write it: with escapes, maybe for a second time.
-fn escaped(text: &str, depth: usize) -> String {
-    let slash = "\\".repeat(depth);
-    text.chars()
-        .enumerate()
-        .map(|(i, c)| match (i % 3, c) {
-            (0, c) => format!("{slash}u{:04x}", u32::from(c)),
-            (_, '/') => format!("{slash}/"),
-            (_, c) => c.to_string(),
-        })
-        .collect()
-}
-
-fn repeats_the_key(request: &Request) -> Answer {
-    let (head, tail) = KEY.split_at(11);
-    let arguments = |text: &str| json!({ "city": text }).to_string();
-    match (request.path.as_str(), request.asks()) {
-        ("/health", _) => Answer::ok(json!({ "status": "ok", "key": KEY })),
-        ("/v1/models", _) => models(&["served"]),
-        ("/props", _) => Answer::ok(json!({
-            "default_generation_settings": { "n_ctx": 4096 }, "total_slots": 1,
-            "build_info": format!("build {KEY}"),
-        })),
-        ("/tokenize", _) => {
-            let count = words(request.body["content"].as_str().unwrap());
-            Answer::ok(json!({ "tokens": (0..count).collect::<Vec<_>>() }))
-        }
-        ("/apply-template", _) => Answer::ok(json!({
-            "prompt": format!("{}{}", request.body["messages"], request.body["tools"]),
-        })),
-        ("/v1/chat/completions", asks) if request.body["stream"] == true && asks.starts_with("split") => {
-            let piece = |text: &str| {
-                let function = json!({ "arguments": text });
-                json!({ "tool_calls": [{ "index": 0, "function": function }] })
-            };
-            let end = json!({ "choices": [], "usage": request.usage(9) });
-            Answer::at_once([
-                chunk(&json!({ "content": format!("it is {head}") }), None),
-                chunk(&json!({ "content": tail }), None),
-                chunk(&json!({ "reasoning_content": head }), None),
-                chunk(&json!({ "reasoning_content": tail }), None),
-                chunk(&json!({ "tool_calls": [call(0, KEY, "")] }), None),
-                chunk(&piece("{\"city\":\""), None),
-                chunk(&piece(&escaped(head, 1)), None),
-                chunk(&piece(&escaped(tail, 1)), None),
-                chunk(&piece("\"}"), None),
-                chunk(&json!({}), Some("stop")),
-                end,
-            ])
-        }
-        ("/v1/chat/completions", asks) if request.body["stream"] == true && asks.starts_with("escaped") => {
-            // As bytes of the stream: `\u0073k-..` for the client to decode.
-            let text = json!({ "content": "KEY", "tool_calls": [call(0, "1", &arguments("KEY2"))] });
-            let event = chunk(&text, Some(&format!("odd {KEY}"))).to_string();
-            let event = event.replace("KEY2", &escaped(KEY, 2)).replace("KEY", &escaped(KEY, 1));
-            let end = json!({ "choices": [], "usage": request.usage(9) }).to_string();
-            Answer::Events(vec![(0, event), (0, end), (0, "[DONE]".to_owned())])
-        }
-        ("/v1/chat/completions", asks) if request.body["stream"] == true && asks.starts_with("refused") => {
-            Answer::Json(403, json!({ "error": { "message": format!("no: {KEY} {}", escaped(KEY, 1)) } }))
-        }
-        ("/v1/chat/completions", asks) if request.body["stream"] == true && asks.starts_with("error") => {
-            let error = json!({ "error": { "message": "KEY" } }).to_string().replace("KEY", &escaped(KEY, 1));
-            Answer::Events(vec![(0, chunk(&json!({ "content": "a" }), None).to_string()), (0, error)])
-        }
-        ("/v1/chat/completions", _) => hello(request),
-        _ => Answer::not_found(),
-    }
-}
-
-/// Whether a text holds the key, however often it has to be decoded to show it.
-fn shows_the_key(text: &str) -> bool {
-    let mut text = text.to_owned();
-    for _ in 0..4 {
-        if text.contains(KEY) {
-            return true;
-        }
-        let mut decoded = String::new();
-        let mut rest = text.as_str();
-        while let Some(at) = rest.find('\\') {
-            decoded.push_str(&rest[..at]);
-            let code = rest.get(at + 2..at + 6).and_then(|digits| u32::from_str_radix(digits, 16).ok());
-            let code = code.and_then(char::from_u32).filter(|_| rest[at + 1..].starts_with('u'));
-            decoded.extend(code);
-            rest = &rest[at + if code.is_some() { 6 } else { 1 }..];
-        }
-        decoded.push_str(rest);
-        text = decoded;
-    }
-    false
-}
-
-#[test]
-fn the_key_is_in_nothing_that_is_kept_however_a_server_repeats_it() {
-    assert!(shows_the_key(&escaped(KEY, 1)) && shows_the_key(&escaped(KEY, 3)) && !shows_the_key("sk-"));
-    let server = Scripted::start(repeats_the_key);
-    let traffic =
-        ["split", "escaped", "refused", "error"].map(|word| weather(word, &format!("{word}: Lima")));
-    let traffic = traffic.map(|line| line.to_string()).join("\n");
-    let ran = run("llama.cpp", &server, &requests(4, ""), &[("traffic.jsonl", &traffic)]);
-    assert_eq!(ran.summary["done"], 8, "{}", ran.stderr);
-    // What was said around it is there.
-    let trials = ran.trials();
-    assert_eq!(trials[0]["reply"]["content"], format!("it is {}", "*".repeat(KEY.len())));
-    assert!(
-        trials[0]["reply"]["tool_calls"][0]["arguments"].as_str().unwrap().starts_with("{\"city\":\"****")
-    );
-    assert!(trials[1]["reply"]["content"].as_str().unwrap().starts_with("****"), "{}", trials[1]);
-    assert!(ran.summary["failures"].to_string().contains("no: ****"), "{}", ran.summary["failures"]);
-    assert!(ran.journal.contains("build ****"));
-    for (path, text) in files(ran.dir.path()) {
-        assert!(!shows_the_key(&text), "{path}");
-    }
-    assert!(!shows_the_key(&ran.stderr) && !shows_the_key(&ran.summary.to_string()));
-}
-
-/// Every file below a folder, as text.
-fn files(folder: &Path) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files(&path));
-        } else {
-            let text = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
-            found.push((path.display().to_string(), text));
-        }
-    }
-    found
 }
