@@ -72,7 +72,7 @@ pub struct ChooseArgs {
     /// [default: an n-gram type of the server's, if decoding is to be fast]
     #[arg(long, value_name = "TYPE,..", value_delimiter = ',')]
     pub speculation: Option<Vec<String>>,
-    /// Compute on the processor: everything lies in main memory
+    /// Compute on the processor: everything lies in main memory [default where this machine has no graphics card]
     #[arg(long)]
     pub cpu: bool,
     /// The engine [default: llama.cpp for GGUF files, vllm for folders]

@@ -13,6 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::judge::analysis::words::bytes;
 use crate::judge::report::about;
 use crate::measure::model::Store;
+use crate::measure::probe::machine::machine;
 use crate::record::filter::Filter;
 use crate::record::plan;
 use crate::record::suite::Suite;
@@ -103,7 +104,8 @@ fn fit_args(args: &ChooseArgs) -> FitArgs {
         model: args.model.clone(),
         context: args.context,
         memory: args.memory,
-        cpu: args.cpu,
+        // It measures here: a memory that is named is that of a card only where there is one.
+        cpu: args.cpu || machine().gpus.is_empty(),
         kv: Vec::new(),
         engine: args.engine,
         binary: args.binary.clone(),

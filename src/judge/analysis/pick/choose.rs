@@ -40,7 +40,10 @@ pub(super) fn choose(candidates: &[Candidate<'_>], run: &Run<'_>, request: &Pick
     let mut wins = vec![0_u32; candidates.len()];
     let mut margins = Vec::new();
     for number in 0..draws {
-        let holds = |&at: &usize| candidates[at].holds_in(number, reference, request, run.suite.margin);
+        // What is not shown for the whole interval is refused, however often a single draw would let it pass.
+        let shown = |at: usize| !request.strict || candidates[at].refused.is_empty();
+        let holds =
+            |&at: &usize| shown(at) && candidates[at].holds_in(number, reference, request, run.suite.margin);
         let fitting: Vec<usize> = (0..candidates.len()).filter(holds).collect();
         if let Some(&winner) = contest.rank(&fitting, Some(number)).first() {
             wins[winner] += 1;
