@@ -135,6 +135,47 @@ impl Drop for Browser {
     }
 }
 
+/// A thing that a screen reader says.
+#[derive(Debug)]
+struct Heard {
+    role: String,
+    name: String,
+    /// Of a heading.
+    level: Option<u64>,
+}
+
+impl Browser {
+    /// A command of Chromium's DevTools protocol.
+    fn devtools(&self, command: &str, parameters: Value) -> Value {
+        let body = json!({ "cmd": command, "params": parameters });
+        self.ask("POST", &format!("/session/{}/goog/cdp/execute", self.session), &body)
+    }
+
+    /// What a screen reader says of the page, in its order.
+    fn heard(&self) -> Vec<Heard> {
+        self.devtools("Accessibility.enable", json!({}));
+        let tree = self.devtools("Accessibility.getFullAXTree", json!({}));
+        let nodes = tree["nodes"].as_array().unwrap();
+        let by_id = |id: &Value| nodes.iter().find(|node| node["nodeId"] == *id).unwrap();
+        let mut heard = Vec::new();
+        let mut ahead = vec![&nodes[0]];
+        while let Some(node) = ahead.pop() {
+            if node["ignored"] != true {
+                let properties = node["properties"].as_array();
+                let level = properties.and_then(|all| all.iter().find(|one| one["name"] == "level"));
+                heard.push(Heard {
+                    role: node["role"]["value"].as_str().unwrap_or_default().into(),
+                    name: node["name"]["value"].as_str().unwrap_or_default().into(),
+                    level: level.and_then(|level| level["value"]["value"].as_u64()),
+                });
+            }
+            let children = node["childIds"].as_array();
+            ahead.extend(children.into_iter().flatten().rev().map(by_id));
+        }
+        heard
+    }
+}
+
 fn page_of(run: &Path, out: &Path) -> std::path::PathBuf {
     let made = Command::new(KNEEPOINT)
         .args(["report", run.to_str().unwrap(), "--out", out.to_str().unwrap()])
@@ -240,4 +281,83 @@ fn hostile_replies_and_names_run_nothing() {
     );
     assert_eq!(browser.run("return performance.getEntriesByType('resource').filter((e) => !e.name.startsWith('data:')).length"), 0);
     assert_eq!(browser.complaints(), Vec::<Value>::new());
+}
+
+/// Everything that a page holds goes on paper, in black on white, whatever was open and whatever the reader's colours.
+#[test]
+#[ignore = "needs chromium and chromium-driver; .ci/run runs it"]
+fn a_page_prints_whole_and_light() {
+    let out = tempfile::tempdir().unwrap();
+    let page = page_of(&Path::new(env!("CARGO_MANIFEST_DIR")).join("reports/quickstart"), out.path());
+    // A sheet of A4 with margins is 718 pixels wide.
+    let browser = Browser::open(718, true);
+    browser.go(&page);
+    browser.devtools("Emulation.setEmulatedMedia", json!({ "media": "print" }));
+    let count = |what: &str| browser.run(&format!("return {what}.length")).as_u64().unwrap();
+    assert!(count("[...document.querySelectorAll('details:not([open])')]") >= 12, "the test opens nothing");
+    assert_eq!(
+        browser.run("return [...document.querySelectorAll('main details *')].filter((e) => !e.checkVisibility()).map((e) => e.outerHTML.slice(0, 80))"),
+        json!([]),
+        "what is folded on the screen is printed"
+    );
+    assert_eq!(
+        count("[...document.querySelectorAll('.controls, nav')].filter((e) => e.checkVisibility())"),
+        0
+    );
+    assert_eq!(browser.run("return getComputedStyle(document.body).color"), "rgb(31, 41, 51)");
+    assert_eq!(
+        browser.run("return [...document.querySelectorAll('table, img, pre, #plot svg')].filter((e) => e.getBoundingClientRect().right > innerWidth + 1).map((e) => e.textContent.slice(0, 60))"),
+        json!([]),
+        "nothing is cut at the right"
+    );
+    let printed =
+        browser.ask("POST", &format!("/session/{}/print", browser.session), &json!({ "background": true }));
+    assert!(printed.as_str().is_some_and(|pdf| pdf.starts_with("JVBERi0") && pdf.len() > 100_000));
+}
+
+/// Who listens to a page hears its answer first, every control by name, and headings that skip no level.
+#[test]
+#[ignore = "needs chromium and chromium-driver; .ci/run runs it"]
+fn a_page_reads_in_order() {
+    let out = tempfile::tempdir().unwrap();
+    let page = page_of(&Path::new(env!("CARGO_MANIFEST_DIR")).join("reports/quickstart"), out.path());
+    let browser = Browser::open(1200, false);
+    browser.go(&page);
+    browser.run("document.querySelectorAll('details').forEach((part) => { part.open = true; })");
+    let heard = browser.heard();
+    let is = |role: &'static str| heard.iter().filter(move |node| node.role == role);
+    let levels: Vec<u64> = is("heading").map(|node| node.level.unwrap()).collect();
+    assert_eq!(levels[0], 1);
+    assert!(levels.windows(2).all(|pair| pair[1] <= pair[0] + 1), "{levels:?}");
+    for role in ["button", "combobox", "checkbox", "link", "image", "navigation", "figure"] {
+        let nameless: Vec<&Heard> =
+            is(role).filter(|node| node.name.is_empty() && role != "figure").collect();
+        assert!(nameless.is_empty(), "{role}: {nameless:?}");
+    }
+    let place = |role: &str, name: &str| {
+        heard
+            .iter()
+            .position(|node| node.role == role && node.name.starts_with(name))
+            .unwrap_or_else(|| panic!("no {role} {name}: {heard:?}"))
+    };
+    let order = [
+        place("heading", "quickstart"),
+        place("navigation", "Contents"),
+        place("heading", "Answer"),
+        place("combobox", "context"),
+        place("combobox", "goal"),
+        place("combobox", "across"),
+        place("checkbox", "hide dominated"),
+        place("image", "Q4_1"),
+        place("heading", "Results"),
+        place("heading", "Settings one by one"),
+    ];
+    assert!(order.is_sorted(), "{order:?}");
+    // A column's head is heard with each of its cells.
+    let heads = is("columnheader").count();
+    assert!(heads >= 20 && is("table").count() >= 10, "{heads}");
+    // What a point says when it is reached goes to a region that is read out.
+    browser.run("document.querySelector('#plot .point').focus()");
+    let said = browser.run("return document.querySelector('#tip[role=status]').textContent");
+    assert!(said.as_str().unwrap().contains("quality"), "{said}");
 }

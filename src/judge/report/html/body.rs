@@ -12,6 +12,9 @@ use crate::judge::report::files::{FRONT_FILE, HEATMAP_FILE, LOAD_FILE};
 /// Tags of a report's Markdown that pass; everything else is text.
 const TAGS: &[&str] = &["<details>", "</details>", "<summary>", "</summary>", "<code>", "</code>", "<br>"];
 
+/// The section of a report that begins with its verdict, a paragraph.
+const VERDICT_HEADING: &str = "Verdict";
+
 /// The pictures of a report (SVG).
 #[derive(Default)]
 pub(super) struct Pictures {
@@ -44,7 +47,8 @@ pub(super) fn of(markdown: &str) -> Body {
 }
 
 fn made(markdown: &str, pictures: &Pictures, from_first_section: bool) -> Body {
-    let mut writer = Writer { pictures, headings: Vec::new(), inside: Inside::Text, from_first_section };
+    let mut writer =
+        Writer { pictures, headings: Vec::new(), inside: Inside::Text, from_first_section, said_next: false };
     let events: Vec<Event<'_>> =
         Parser::new_ext(markdown, Options::ENABLE_TABLES).filter_map(|event| writer.take(event)).collect();
     let mut made = String::with_capacity(markdown.len() * 2);
@@ -73,6 +77,8 @@ enum Inside {
     /// In front of the first section, or within the title, which stands in the page's head.
     Front,
     Heading,
+    /// What the page's head says already.
+    Said,
     /// A picture's description.
     Picture,
 }
@@ -82,6 +88,8 @@ struct Writer<'a> {
     headings: Vec<Heading>,
     inside: Inside,
     from_first_section: bool,
+    /// The next paragraph says what the page's head says.
+    said_next: bool,
 }
 
 impl<'e> Writer<'_> {
@@ -96,6 +104,12 @@ impl<'e> Writer<'_> {
                 self.take(event)
             }
             _ if self.inside == Inside::Front => None,
+            Event::Start(Tag::Paragraph) if self.said_next => {
+                self.said_next = false;
+                self.enter(Inside::Said)
+            }
+            Event::End(TagEnd::Paragraph) if self.inside == Inside::Said => self.enter(Inside::Text),
+            _ if self.inside == Inside::Said => None,
             Event::End(TagEnd::Image) => self.enter(Inside::Text),
             _ if self.inside == Inside::Picture => None,
             Event::Start(Tag::Heading { level: HeadingLevel::H2, .. }) => {
@@ -115,6 +129,7 @@ impl<'e> Writer<'_> {
             Event::Start(Tag::Link { .. }) | Event::End(TagEnd::Link) => None,
             Event::Html(markup) | Event::InlineHtml(markup) => Some(Event::Html(guarded(&markup).into())),
             Event::Text(words) | Event::Code(words) if self.inside == Inside::Heading => {
+                let words = self.heading(words);
                 if let Some(heading) = self.headings.last_mut() {
                     heading.text.push_str(&words);
                 }
@@ -122,6 +137,15 @@ impl<'e> Writer<'_> {
             }
             other => Some(other),
         }
+    }
+
+    /// The verdict stands in the page's head: what follows it is the results.
+    fn heading(&mut self, words: CowStr<'e>) -> CowStr<'e> {
+        if !self.from_first_section || &*words != VERDICT_HEADING {
+            return words;
+        }
+        self.said_next = true;
+        "Results".into()
     }
 
     fn enter(&mut self, inside: Inside) -> Option<Event<'e>> {
@@ -201,6 +225,15 @@ mod tests {
         assert!(made.html.contains("<th class=\"right\">b</th>"), "{}", made.html);
         assert!(made.html.contains("<code>c</code>") && made.html.contains("&lt;d&gt;"));
         assert!(!made.html.contains("Title"));
+    }
+
+    #[test]
+    fn the_verdict_is_said_once() {
+        let report = "# T\n\n## Verdict\n\nAll `a` is well.\n\n### Context 512 tokens\n\nMore.\n";
+        let page = of_report(report, &Pictures::default());
+        assert_eq!(page.html, "<h2 id=\"s1\">Results</h2>\n<h3>Context 512 tokens</h3>\n<p>More.</p>\n");
+        assert_eq!(page.headings[0].text, "Results");
+        assert!(of(report).html.contains("Verdict</h2>\n<p>All <code>a</code> is well.</p>"));
     }
 
     #[test]

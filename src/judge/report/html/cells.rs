@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::body::escaped;
-use crate::judge::analysis::summary::{CellSummary, DepthRow, Summary, TaskRow, Verdict};
+use super::depths::{self, DepthMap};
+use crate::judge::analysis::summary::{CellSummary, Summary, TaskRow, Verdict};
 use crate::record::journal::Journal;
 use crate::record::{Arm, Case, Outcome, Prompt, Trial};
 
@@ -16,6 +17,8 @@ const SHOWN_IN_ALL: usize = 400;
 /// Characters of a reply that are shown, and of either end of a prompt.
 const REPLY_CHARS: usize = 900;
 const PROMPT_CHARS: usize = 220;
+/// Characters to either side of a difference that may be its word: some languages part none by blanks.
+const WORD_CHARS: usize = 16;
 
 /// The part of the page about a cell.
 #[derive(Serialize)]
@@ -24,7 +27,7 @@ pub(super) struct CellPart<'a> {
     cell: &'a CellSummary,
     is_reference: bool,
     tasks: Vec<TaskPart<'a>>,
-    depths: Vec<&'a DepthRow>,
+    depths: Vec<DepthMap<'a>>,
     replies: Vec<ReplyPart>,
     /// Replies of the cell that differ from the reference's, all in all.
     differing: usize,
@@ -44,11 +47,20 @@ pub(super) struct ReplyPart {
     prompt: String,
     /// What both begin with.
     shared: String,
-    /// What each goes on with; empty where it ended.
-    reference: String,
-    setting: String,
+    reference: Branch,
+    setting: Branch,
     reference_outcome: String,
     setting_outcome: String,
+}
+
+/// What a text goes on with where two part.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Branch {
+    /// The word with the first differing character, or that character where it is in none, with the blanks in front of it
+    /// that differ; empty where the text ended.
+    word: String,
+    /// What follows.
+    rest: String,
 }
 
 type Key<'a> = (&'a str, Option<Arm>, u32, u32);
@@ -97,11 +109,7 @@ pub(super) fn parts<'a>(summary: &'a Summary, journal: &'a Journal) -> Vec<CellP
             cell,
             is_reference,
             tasks: tasks(summary, cell),
-            depths: summary
-                .depths
-                .iter()
-                .filter(|row| (row.setting.as_str(), row.context) == (cell.setting.as_str(), cell.context))
-                .collect(),
+            depths: depths::maps(summary, cell),
             replies,
             differing,
         }
@@ -162,6 +170,8 @@ fn replies(
     let part = |(own, theirs): (&Trial, &Trial)| {
         let case = cases.get(own.case.as_str()).copied();
         let (shared, setting, reference) = parted(&said(own), &said(theirs));
+        let escaped_branch =
+            |branch: Branch| Branch { word: escaped(&branch.word), rest: escaped(&branch.rest) };
         ReplyPart {
             task: own
                 .key
@@ -169,8 +179,8 @@ fn replies(
                 .map_or(own.key.task.clone(), |arm| format!("{} ({})", own.key.task, arm.name())),
             prompt: case.map(prompt).unwrap_or_default(),
             shared: escaped(&shared),
-            reference: escaped(&reference),
-            setting: escaped(&setting),
+            reference: escaped_branch(reference),
+            setting: escaped_branch(setting),
             reference_outcome: outcome(&theirs.outcome),
             setting_outcome: outcome(&own.outcome),
         }
@@ -199,17 +209,25 @@ fn said(trial: &Trial) -> String {
     said
 }
 
-/// What two texts begin with, and what each goes on with, each cut to what is shown.
-fn parted(own: &str, theirs: &str) -> (String, String, String) {
-    let same = own.chars().zip(theirs.chars()).take_while(|(a, b)| a == b).count();
-    let shared: String = own.chars().take(same).collect();
-    let from = same.saturating_sub(REPLY_CHARS / 2);
-    let shared: String = match from {
-        0 => shared,
-        _ => format!("… {}", shared.chars().skip(from).collect::<String>()),
-    };
-    let rest = |text: &str| cut(&text.chars().skip(same).collect::<String>());
-    (shared, rest(own), rest(theirs))
+/// What two texts begin with, and what each goes on with from the first word that differs on, each cut to what is shown.
+fn parted(own: &str, theirs: &str) -> (String, Branch, Branch) {
+    let (own, theirs): (Vec<char>, Vec<char>) = (own.chars().collect(), theirs.chars().collect());
+    let same = own.iter().zip(&theirs).take_while(|(a, b)| a == b).count();
+    let inside = |text: &[char]| text.get(same).is_some_and(|c| c.is_alphanumeric());
+    let begun = own[..same].iter().rev().take(WORD_CHARS).take_while(|c| c.is_alphanumeric()).count();
+    // Where one text ends or goes on with a blank in the middle of the other's word, that whole word differs.
+    let at = if inside(&own) || inside(&theirs) { same - begun } else { same };
+    let from = at.saturating_sub(REPLY_CHARS / 2);
+    let ellipsis = if from > 0 { "… " } else { "" };
+    let shared = format!("{ellipsis}{}", own[from..at].iter().collect::<String>());
+    (shared, branch(&own[at..]), branch(&theirs[at..]))
+}
+
+fn branch(text: &[char]) -> Branch {
+    let blanks = text.iter().take(WORD_CHARS).take_while(|c| c.is_whitespace()).count();
+    let letters = text[blanks..].iter().take(2 * WORD_CHARS).take_while(|c| c.is_alphanumeric()).count();
+    let end = blanks + letters.max(1).min(text.len() - blanks);
+    Branch { word: text[..end].iter().collect(), rest: cut(&text[end..].iter().collect::<String>()) }
 }
 
 fn cut(text: &str) -> String {
@@ -248,13 +266,26 @@ fn outcome(outcome: &Outcome) -> String {
 mod tests {
     use super::*;
 
+    fn branch(word: &str, rest: &str) -> Branch {
+        Branch { word: word.into(), rest: rest.into() }
+    }
+
     #[test]
-    fn texts_part_at_their_first_differing_character() {
-        let (shared, own, theirs) = parted("größer als 7", "größer als 9!");
-        assert_eq!((shared.as_str(), own.as_str(), theirs.as_str()), ("größer als ", "7", "9!"));
+    fn texts_part_at_their_first_differing_word() {
+        let said = |own: &str, theirs: &str| parted(own, theirs);
+        let shared = "größer als ".to_owned();
+        assert_eq!(said("größer als 71", "größer als 79!"), (shared, branch("71", ""), branch("79", "!")));
+        assert_eq!(said("a b", "a"), ("a".into(), branch(" b", ""), branch("", "")));
+        assert_eq!(said("a.", "a, b"), ("a".into(), branch(".", ""), branch(",", " b")));
+        assert_eq!(said("yes. No", "yes. "), ("yes. ".into(), branch("No", ""), branch("", "")));
+    }
+
+    #[test]
+    fn long_texts_are_cut_around_the_difference() {
         let long = "a".repeat(5000);
         let (shared, own, theirs) = parted(&format!("{long}x{long}"), &long);
         assert!(shared.starts_with("… a") && shared.len() < REPLY_CHARS, "{}", shared.len());
-        assert!(own.starts_with('x') && own.ends_with('…') && theirs.is_empty());
+        assert!(own.word.contains('x') && own.word.len() == 2 * WORD_CHARS && own.rest.ends_with('…'));
+        assert_eq!(theirs, branch(&"a".repeat(WORD_CHARS), ""));
     }
 }

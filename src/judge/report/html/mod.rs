@@ -20,6 +20,7 @@ use crate::record::journal::Journal;
 mod body;
 mod cells;
 mod data;
+mod depths;
 mod history;
 mod site;
 
@@ -167,11 +168,11 @@ mod tests {
 
     /// Every tag that a page may hold: all others would be somebody's text.
     const TAGS: &[&str] = &[
-        "!doctype", "a", "article", "body", "br", "button", "code", "details", "div", "em", "fieldset",
-        "figure", "footer", "h1", "h2", "h3", "h4", "head", "header", "hr", "html", "img", "input", "label",
-        "li", "main", "mark", "meta", "nav", "ol", "option", "output", "p", "pre", "script", "section",
-        "select", "span", "strong", "style", "summary", "table", "tbody", "td", "th", "thead", "title", "tr",
-        "ul",
+        "!doctype", "a", "article", "body", "br", "button", "caption", "code", "details", "div", "em",
+        "fieldset", "figure", "footer", "h1", "h2", "h3", "h4", "head", "header", "hr", "html", "img",
+        "input", "label", "li", "main", "mark", "meta", "nav", "ol", "option", "output", "p", "pre",
+        "script", "section", "select", "span", "strong", "style", "summary", "table", "tbody", "td", "th",
+        "thead", "title", "tr", "ul",
     ];
 
     #[test]

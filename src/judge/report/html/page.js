@@ -11,6 +11,7 @@
   const sortable = (table) => {
     const heads = [...table.tHead.rows[0].cells];
     heads.forEach((head, column) => {
+      if (!head.textContent.trim()) return;
       const button = document.createElement("button");
       button.type = "button";
       while (head.firstChild) button.append(head.firstChild);
@@ -34,7 +35,7 @@
       });
     });
   };
-  document.querySelectorAll("table").forEach((table) => { if (table.tHead && table.tBodies[0]) sortable(table); });
+  document.querySelectorAll("table").forEach((table) => { if (table.tHead && table.tBodies[0] && !table.classList.contains("depths")) sortable(table); });
 
   const opened = () => {
     const part = location.hash.length > 1 && document.getElementById(location.hash.slice(1));

@@ -19,6 +19,9 @@ pub(in crate::judge::report) struct Answer<'a> {
     no_worse: Vec<&'a str>,
     worse: Vec<&'a str>,
     open: Vec<&'a str>,
+    /// The context lengths at which memory was measured, where it was not at this one: a server that serves several is
+    /// measured at the longest.
+    memory_at: Vec<u32>,
 }
 
 /// A setting beside the reference.
@@ -59,8 +62,19 @@ fn answer<'a>(summary: &'a Summary, level: &'a [CellSummary]) -> Answer<'a> {
         smallest: best(Objective::Memory),
         no_worse: named(|cell| cell.verdict == Verdict::NoWorse && cell.void.is_none()),
         worse: named(|cell| cell.verdict == Verdict::Worse && cell.void.is_none()),
+        memory_at: memory_elsewhere(summary, level),
         open: named(|cell| cell.void.is_some() || !matches!(cell.verdict, Verdict::NoWorse | Verdict::Worse)),
     }
+}
+
+fn memory_elsewhere(summary: &Summary, level: &[CellSummary]) -> Vec<u32> {
+    let has_memory = |cell: &&CellSummary| cell.memory.peak_bytes.is_some();
+    if level.iter().any(|cell| has_memory(&cell)) {
+        return Vec::new();
+    }
+    let mut contexts: Vec<u32> = summary.cells.iter().filter(has_memory).map(|cell| cell.context).collect();
+    contexts.dedup();
+    contexts
 }
 
 /// How many times as good as the reference a cell is, where that is worth anything.
@@ -119,5 +133,22 @@ mod tests {
         assert!(answers[0].fastest.is_none() && answers[0].smallest.is_none());
         summary.cells.truncate(1);
         assert!(super::answers(&summary).is_empty(), "nothing was compared");
+    }
+
+    #[test]
+    fn a_context_without_memory_says_where_it_was_measured() {
+        let mut summary = testing::summary();
+        summary.reference = "ref".into();
+        let at = |context: u32, bytes: Option<u64>| {
+            [("ref", Verdict::Reference), ("a", Verdict::NoWorse)].map(|(name, verdict)| {
+                let mut cell = cell(name, verdict, 1.0, 0);
+                (cell.context, cell.memory.peak_bytes) = (context, bytes);
+                cell
+            })
+        };
+        summary.cells = [at(512, None), at(1024, Some(1000))].concat();
+        let elsewhere: Vec<Vec<u32>> =
+            super::answers(&summary).into_iter().map(|answer| answer.memory_at).collect();
+        assert_eq!(elsewhere, [vec![1024], vec![]]);
     }
 }
