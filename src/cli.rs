@@ -14,6 +14,7 @@ mod choose;
 mod fit;
 mod history;
 mod pick;
+mod schema_check;
 mod share;
 
 pub use choose::{Best, ChooseArgs, Purpose};
@@ -22,6 +23,7 @@ pub use history::{
     ExportArgs, ExportFormat, HistoryAction, HistoryArgs, PageArgs, PruneArgs, ShowArgs, SuiteRunsArgs,
 };
 pub use pick::{PickArgs, ServeForms};
+pub use schema_check::SchemaCheckArgs;
 pub use share::ShareArgs;
 
 /// What a faster, smaller setting of a local LLM costs in quality
@@ -83,6 +85,8 @@ pub enum Command {
     /// Lay a served setting beside a base file of llama-perplexity, over HTTP on the same tokens
     #[command(name = "kld-base")]
     KldBase(KldBaseArgs),
+    /// Say what a server really holds of your tools and schemas, keyword by keyword
+    SchemaCheck(SchemaCheckArgs),
     /// Say whether routing between a fast and a smart setting would beat every single one
     Route(RouteArgs),
     /// Score replies again: a run's, or any made elsewhere; no server is needed
@@ -476,6 +480,8 @@ pub enum Schema {
     Reference,
     /// The output of `kld-base --json`
     KldBase,
+    /// The output of `schema-check --json`
+    SchemaCheck,
     /// The output of `history --json`
     History,
     /// The output of `history trend --json`

@@ -64,6 +64,7 @@ pub(crate) fn journal(size: Size) -> Result<Journal> {
         models: Vec::new(),
         files: Vec::new(),
         filters: Vec::new(),
+        environment: None,
         choice_notes: None,
     };
     let mut journal = Journal::new(header);

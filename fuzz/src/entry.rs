@@ -7,10 +7,12 @@ use kneepoint::measure::client::sse;
 use kneepoint::measure::model::gguf;
 use kneepoint::record::ToolCall;
 use kneepoint::record::suite::Suite;
+use kneepoint::task::tools::effort::Effort;
 use kneepoint::task::tools::extract::Extraction;
 use kneepoint::task::tools::extract::MAX_CALLS;
 use kneepoint::task::tools::extract::read_server;
 use kneepoint::task::tools::extract::read_text;
+use kneepoint::task::tools::grammar::Grammar;
 use kneepoint::task::tools::ladder::schema_fault;
 
 /// The call extractor: a reply's text, and the same text as the arguments of a server's call.
@@ -43,6 +45,22 @@ pub fn events(bytes: &[u8]) {
         }
     }
     let _ = reply::from_whole(bytes);
+}
+
+/// Grammars that servers make of schemas, and a text in front of which they stand (a zero byte between): what a grammar can write as
+/// JSON it also accepts as a text.
+pub fn grammar(bytes: &[u8]) {
+    let at = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    let (grammar, text) = bytes.split_at(at);
+    let (grammar, text) =
+        (String::from_utf8_lossy(grammar), String::from_utf8_lossy(text.get(1..).unwrap_or_default()));
+    let Ok(grammar) = Grammar::read(&grammar) else { return };
+    let accepted = grammar.accepts(&text, 20_000);
+    let Ok(value) = serde_json::from_str::<serde_json::Value>(&text) else { return };
+    let compact = value.to_string();
+    if text == compact && compact.len() < 200 && accepted == Ok(true) {
+        assert_ne!(grammar.can_write(&value, &Effort::new(200_000, &|| false)), Ok(false));
+    }
 }
 
 /// The reader of model files.

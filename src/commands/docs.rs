@@ -109,7 +109,10 @@ const EXIT_CODES: [(u8, &str); 10] = {
         (e::EXIT_USAGE, "the command line or the suite is wrong; nothing was started"),
         (e::EXIT_NOTHING_SELECTED, "a filter selected nothing, or nothing fits (`fit`)"),
         (e::EXIT_BUG, "a bug in kneepoint itself: please report it; what was measured is kept"),
-        (e::EXIT_GATE_FAILED, "a gate or a regression check failed"),
+        (
+            e::EXIT_GATE_FAILED,
+            "a gate or a regression check failed, or a server does not hold a schema (`schema-check`)",
+        ),
         (e::EXIT_ENGINE_START, "an inference server could not be started"),
         (
             e::EXIT_INCOMPLETE,

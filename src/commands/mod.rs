@@ -36,6 +36,7 @@ mod route;
 mod run;
 mod runs;
 mod schema;
+mod schema_check;
 mod score;
 mod search;
 mod session;
@@ -88,6 +89,7 @@ pub fn dispatch(cli: Cli) -> Result<u8> {
         Command::Pick(args) => pick::pick(args, global),
         Command::Compare(args) => compare::compare(args, global),
         Command::Route(args) => route::route(args, global),
+        Command::SchemaCheck(args) => schema_check::schema_check(args, global),
         Command::KldBase(args) => kld_base::kld_base(args, global),
         Command::ReferencePack(args) => reference::reference(args, global),
         Command::History(args) => history::history(args, global),

@@ -27,6 +27,8 @@ pub(super) struct Display {
     quiet: bool,
     verbose: bool,
     failed: usize,
+    /// The visit that goes on, in words.
+    cell: String,
     status: Arc<Mutex<Status>>,
     /// Says how it goes where there is no bar, until it is dropped.
     _reporter: Option<Reporter>,
@@ -40,7 +42,15 @@ impl Display {
         let bar = ProgressBar::with_draw_target(None, target);
         let status = Arc::new(Mutex::new(Status::default()));
         let reporter = (!terminal && !global.quiet).then(|| Reporter::start(&status, every()));
-        Self { bar, quiet: global.quiet, verbose: global.verbose > 0, failed: 0, status, _reporter: reporter }
+        Self {
+            bar,
+            quiet: global.quiet,
+            verbose: global.verbose > 0,
+            failed: 0,
+            cell: String::new(),
+            status,
+            _reporter: reporter,
+        }
     }
 
     /// What is left of the run, as far as that is known before it goes on.
@@ -69,6 +79,12 @@ impl Display {
     fn status(&self) -> std::sync::MutexGuard<'_, Status> {
         // A panic elsewhere leaves numbers that are still true.
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says where the run is.
+    fn show_place(&self, what: &str) {
+        self.bar.set_message(clean(what).into_owned());
+        self.status().at = what.to_owned();
     }
 
     fn note_launch(&self, launch: &LaunchRecord) {
@@ -137,6 +153,8 @@ struct Status {
     at: String,
     /// A visit began, and its server is not up yet.
     launching: Option<Instant>,
+    /// The server is asked about schemas.
+    looking: Option<Instant>,
     /// A trial is on its way.
     trial: Option<Instant>,
     /// The cells whose verdict was open after the last round, and that have not been stopped since.
@@ -144,6 +162,13 @@ struct Status {
 }
 
 impl Status {
+    /// What was spent on schemas, once for all visits, is no part of a launch.
+    fn looked(&mut self) {
+        if let (Some(began), Some(launching)) = (self.looking.take(), &mut self.launching) {
+            *launching += began.elapsed();
+        }
+    }
+
     fn trial_started(&mut self, key: &TrialKey) {
         let now = Instant::now();
         if let (Some(began), Some(eta)) = (self.launching.take(), &mut self.eta) {
@@ -266,10 +291,11 @@ impl Subscriber for Display {
             Event::Visit { visit, remaining } => {
                 let again = if visit.replicate > 0 { " (A/A)" } else { "" };
                 let cell = format!("{} at {}{again}", visit.cell.setting, visit.cell.context);
-                self.bar.set_message(clean(&cell).into_owned());
                 self.say(&format!("round {}: {cell}: {remaining} trials", visit.round + 1));
+                self.bar.set_message(clean(&cell).into_owned());
+                self.cell = format!("round {}: {cell}", visit.round + 1);
                 let mut status = self.status();
-                status.at = format!("round {}: {cell}", visit.round + 1);
+                status.at.clone_from(&self.cell);
                 (status.launching, status.trial) = (Some(Instant::now()), None);
             }
             Event::Launched(launch) => self.note_launch(launch),
@@ -300,6 +326,14 @@ impl Subscriber for Display {
                 self.bar.set_message(clean(&format!("{setting} under load: {what}")).into_owned());
                 self.say(&format!("load: {setting}: {what}"));
             }
+            Event::Schemas { setting, asked } => {
+                let what = format!("{}: what it holds of schemas, {asked} so far", self.cell);
+                self.show_place(&what);
+                self.status().looking.get_or_insert_with(Instant::now);
+                if *asked == 0 {
+                    self.say(&format!("{setting}: finding out what the server holds of schemas"));
+                }
+            }
             Event::LoadtestServer(server) => self.note_launch(&server.launch),
             Event::LoadtestStep(step) => {
                 if let Some(reason) = &step.broke {
@@ -308,7 +342,11 @@ impl Subscriber for Display {
                     self.bar.suspend(|| tracing::warn!("{setting} under load, {words}: {first}"));
                 }
             }
-            Event::LoadtestTrial(_) | Event::Case(_) => {}
+            Event::HeldCase(_) => {
+                self.show_place(&self.cell);
+                self.status().looked();
+            }
+            Event::LoadtestTrial(_) | Event::Case(_) | Event::HeldSchema(_) => {}
         }
         Ok(())
     }
@@ -342,6 +380,19 @@ impl Progress for Display {
 mod tests {
     use super::*;
     use crate::record::{EvidenceUnit, StopReason};
+
+    #[test]
+    fn time_spent_on_schemas_is_no_part_of_a_launch() {
+        let began = Instant::now();
+        let earlier = began.checked_sub(Duration::from_secs(5)).unwrap();
+        let mut status = Status { launching: Some(began), looking: Some(earlier), ..Status::default() };
+        status.looked();
+        assert!(status.launching.unwrap() >= began + Duration::from_secs(5));
+        assert_eq!(status.looking, None);
+        let launching = status.launching;
+        status.looked();
+        assert_eq!(status.launching, launching, "once");
+    }
 
     #[test]
     fn a_verdict_is_open_until_its_cell_stops() {

@@ -266,6 +266,7 @@ fn header_of(
         models,
         files,
         filters,
+        environment: prepared.files.is_some().then(crate::record::environment::telling_variables),
         choice_notes: None,
     })
 }

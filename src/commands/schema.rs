@@ -30,6 +30,7 @@ fn text_of(of: Schema) -> Result<String> {
         Schema::Pick => text::<crate::judge::analysis::pick::Pick>(),
         Schema::Compare => text::<crate::judge::analysis::compare::Comparison>(),
         Schema::Reference => text::<super::reference::Exported>(),
+        Schema::SchemaCheck => text::<super::schema_check::SchemaCheck>(),
         Schema::KldBase => text::<super::kld_base::KldBase>(),
         Schema::Route => text::<crate::judge::analysis::route::Route>(),
     }

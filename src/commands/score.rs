@@ -10,7 +10,7 @@ use crate::error::{EXIT_INCOMPLETE, EXIT_OK, EXIT_RUNTIME, Error, Result, neares
 use crate::import::answers::PUBLISHED;
 use crate::import::replies::{self, Answered};
 use crate::import::{self, Format, Matching};
-use crate::record::{Case, Outcome, Prompt, Reply, Trial};
+use crate::record::{Case, HeldCase, Outcome, Prompt, Reply, Trial};
 use crate::{console, task};
 
 mod line;
@@ -251,9 +251,15 @@ impl ScoredCases {
 fn run_again(folder: &Path) -> Result<u8> {
     let journal = super::output::open(folder)?;
     let cases: HashMap<&str, &Case> = journal.cases.iter().map(|case| (case.id.as_str(), case)).collect();
+    let held: HashMap<&str, &HeldCase> =
+        journal.held.cases.iter().map(|held| (held.case.as_str(), held)).collect();
     let mut changed = 0;
     for trial in &journal.trials {
         let now = judge_again(trial, cases.get(trial.case.as_str()).copied());
+        let now = match held.get(trial.case.as_str()) {
+            Some(held) => held.counted(now),
+            None => now,
+        };
         let differs = now != trial.outcome;
         changed += usize::from(differs);
         ScoreLine {

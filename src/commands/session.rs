@@ -267,6 +267,8 @@ impl Subscriber for Recorder<'_> {
     fn on(&mut self, event: &Event<'_>) -> Result<()> {
         match event {
             Event::Case(case) => self.writer.append(&Record::Case(Box::new((*case).clone()))),
+            Event::HeldSchema(held) => self.writer.append(&Record::HeldSchema(Box::new((*held).clone()))),
+            Event::HeldCase(held) => self.writer.append(&Record::HeldCase(Box::new((*held).clone()))),
             Event::Launched(launch) => self.writer.append(&Record::Launch(Box::new(self.launch(launch)?))),
             Event::Trial(trial) => self.writer.append(&Record::Trial(Box::new(self.trial(trial)))),
             Event::Stopped { decision, .. } => {

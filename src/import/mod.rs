@@ -13,6 +13,7 @@ pub mod qa;
 pub mod replies;
 pub mod requests;
 pub mod ruler;
+pub mod schemas;
 mod suite_file;
 mod table;
 mod values;

@@ -21,6 +21,7 @@ use crate::record::{
 use crate::task::retrieval::ran_out;
 use crate::task::tools::extract::{Call, Extraction, Leak, leak, read_server};
 use crate::task::tools::fault::Fault;
+use crate::task::tools::held::check::Constraint;
 use crate::task::tools::json_schema::{by_schema, is_about_a_schema};
 use crate::task::tools::ladder::schema_check;
 use crate::task::{
@@ -321,6 +322,15 @@ impl Task for Requests {
     fn refused(&self, _: &Case, words: &str) -> Option<Outcome> {
         let score = || Score::of(0.0).with("compiled", 0.0).labelled("not_compiled");
         is_about_a_schema(words).then(|| Outcome::Scored(score()))
+    }
+
+    /// Servers hold calls to their tools' schemas whatever the arm.
+    fn constraints(&self, case: &Case) -> Vec<Constraint> {
+        Constraint::of_prompt(&case.prompt)
+    }
+
+    fn constrains_every_arm(&self) -> bool {
+        true
     }
 
     // A perfect reply is not known: there is no telling what the arguments should be.

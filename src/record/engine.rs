@@ -196,6 +196,19 @@ pub struct Effective {
     /// read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_mapped_bytes: Option<u64>,
+    /// Whether K is rotated before it is quantised (llama.cpp since spring 2026; the variable `LLAMA_ATTN_ROT_DISABLE`): the same
+    /// type loses less then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub k_rotated: Option<bool>,
+    /// Whether V is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub v_rotated: Option<bool>,
+    /// Pieces that the graph is cut into, each computed on one device: two where all of it is on a card but the embedding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub graph_splits: Option<u32>,
+    /// Of the compute buffers, the bytes of the processor's own, where a card computes too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compute_cpu_bytes: Option<u64>,
     /// Values of options that the server says it renamed, old and new.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub renamed: BTreeMap<String, String>,

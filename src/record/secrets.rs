@@ -83,6 +83,13 @@ fn unquoted(word: &str) -> &str {
     word.trim_matches(['"', '\''])
 }
 
+/// Whether a variable's value may be a key or a token, or where one lies: any word of its name says so.
+pub(super) fn is_key(name: &str) -> bool {
+    const KEYS: &[&str] =
+        &["key", "keys", "token", "secret", "secrets", "password", "passwd", "credential", "credentials"];
+    is_secret(name) || name.to_ascii_lowercase().split('_').any(|word| KEYS.contains(&word))
+}
+
 /// A flag that stands for itself: `--name`, `-n`, not a negative number.
 fn is_flag(arg: &str) -> bool {
     arg.starts_with('-') && !arg[1..].starts_with(|c: char| c.is_ascii_digit() || c == '.')

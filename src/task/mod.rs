@@ -3,7 +3,8 @@
 //! A new task is one file and one line in [`TASKS`]; a conformance test walks the table.
 
 use crate::error::Result;
-use crate::record::{Case, Outcome, Reply};
+use crate::record::{Arm, Case, Outcome, Reply};
+use crate::task::tools::held::check::Constraint;
 
 mod approximate;
 mod card;
@@ -88,6 +89,17 @@ pub trait Task: Sync {
     /// well otherwise; `None`: nothing, the trial failed. Pure.
     fn refused(&self, _case: &Case, _words: &str) -> Option<Outcome> {
         None
+    }
+
+    /// The schemas that a server which constrains the output has to hold the reply to, with what is known of their values: they are
+    /// tried on it before the first trial. Pure.
+    fn constraints(&self, case: &Case) -> Vec<Constraint> {
+        if case.arm == Some(Arm::Constrained) { Constraint::of_prompt(&case.prompt) } else { Vec::new() }
+    }
+
+    /// Whether cases have [constraints](Self::constraints) in other arms than the constrained one, too.
+    fn constrains_every_arm(&self) -> bool {
+        false
     }
 
     /// A reply that scores 1, for the conformance test; `None` for comparative tasks.

@@ -56,6 +56,11 @@ fn gguf() {
 }
 
 #[test]
+fn grammar() {
+    hammer("grammar", entry::grammar);
+}
+
+#[test]
 fn journal() {
     hammer("journal", entry::journal);
 }

@@ -50,6 +50,7 @@ mod report_from_journal;
 mod requests;
 mod resume;
 mod run_faults;
+mod schema_check;
 mod score;
 mod serving;
 mod sharing;

@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::error::{Context, Result};
-use crate::record::journal::Journal;
 use crate::record::journal::loadtest::LoadtestJournal;
+use crate::record::journal::{HeldJournal, Journal};
 
 /// Shortest name of a user or machine that is looked for: shorter ones are parts of other words.
 const SHORTEST: usize = 3;
@@ -62,7 +62,7 @@ impl Scrubber {
 
     /// A journal with names and folders taken out of all that it holds: whatever a page is made of comes from here.
     pub(super) fn all(&mut self, journal: &Journal) -> Result<Journal> {
-        let Journal { header, cases, launches, trials, decisions, load, doubts } = journal;
+        let Journal { header, cases, launches, trials, decisions, held, load, doubts } = journal;
         Ok(Journal {
             header: self.scrubbed(header, true)?,
             // A case's text is no folder of ours.
@@ -70,6 +70,11 @@ impl Scrubber {
             launches: self.each(launches, true)?,
             trials: self.each(trials, true)?,
             decisions: self.each(decisions, true)?,
+            // A place in a schema is no folder of ours.
+            held: HeldJournal {
+                schemas: self.each(&held.schemas, false)?,
+                cases: self.each(&held.cases, false)?,
+            },
             load: LoadtestJournal {
                 servers: self.each(&load.servers, true)?,
                 steps: self.each(&load.steps, true)?,

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::figures::share;
 use super::frame::VisitKey;
+use super::held::Held;
 use super::quality::{anytime_difference, paired_difference};
 use super::run::Run;
 use super::speed;
@@ -27,13 +28,14 @@ type Pair<'a> = (&'a Trial, &'a Trial);
 pub(crate) fn rows(run: &Run<'_>) -> Vec<ArmRow> {
     let cases = run.journal.cases.iter();
     let clusters: HashMap<&str, &str> = cases.map(|case| (case.id.as_str(), case.cluster.as_str())).collect();
+    let held = Held::of(run.journal);
     let mut rows = Vec::new();
     for &context in &run.suite.contexts {
         let here = run.suite.tasks.iter().filter(|task| task.contexts.contains(&context));
         for task in here.filter(|task| task.arms.len() > 1) {
             for setting in &run.suite.settings {
                 let visit = VisitKey { setting: &setting.label, context, replicate: 0 };
-                rows.extend(Answers { run, clusters: &clusters, task: &task.name, visit }.row());
+                rows.extend(Answers { run, clusters: &clusters, task: &task.name, visit, held: &held }.row());
             }
         }
     }
@@ -46,6 +48,7 @@ struct Answers<'r, 'a> {
     clusters: &'r HashMap<&'a str, &'a str>,
     task: &'r str,
     visit: VisitKey<'r>,
+    held: &'r Held<'a>,
 }
 
 impl<'a> Answers<'_, 'a> {
@@ -104,8 +107,11 @@ impl<'a> Answers<'_, 'a> {
     fn constrained(&self) -> Option<ConstrainedArm> {
         let trials: Vec<&Trial> = self.of(Arm::Constrained).collect();
         let confidence = self.run.resampling.confidence;
+        let holds: Vec<f64> = trials.iter().filter_map(|trial| self.held.in_full(trial)).map(bit).collect();
+        let coverage = if holds.is_empty() { covered(&trials) } else { holds };
         Some(ConstrainedArm {
-            coverage: share(&covered(&trials), confidence)?,
+            coverage: share(&coverage, confidence)?,
+            held: self.held.of_trials(&trials),
             compliance: share(&compliant(&trials), confidence),
             difference: self.difference(Arm::Constrained),
             cost: [Arm::Native, Arm::Prompted].into_iter().find_map(|against| self.cost(against)),
@@ -139,6 +145,10 @@ impl<'a> Answers<'_, 'a> {
     }
 }
 
+fn bit(yes: bool) -> f64 {
+    f64::from(u8::from(yes))
+}
+
 /// For every request that the server answered or refused: 1 where it could hold the output to the form, else 0.
 /// What does not apply or broke otherwise says nothing about that.
 fn covered(trials: &[&Trial]) -> Vec<f64> {
@@ -163,8 +173,9 @@ mod tests {
 
     use super::super::{Registry, testing};
     use super::*;
-    use crate::record::journal::Journal;
-    use crate::record::{Case, Measurement, Message, Prompt, TrialKey};
+    use crate::judge::analysis::summary::HeldFailures;
+    use crate::record::journal::{Journal, PackedServer};
+    use crate::record::{Case, Conversion, HeldCase, HeldSchema, Measurement, Message, Prompt, TrialKey};
 
     const TASK: &str = "tools/arguments";
 
@@ -303,6 +314,48 @@ mod tests {
         let row = found(&journal).remove(0);
         let cost = row.constrained.unwrap().cost.unwrap();
         assert_eq!((row.native, cost.against, cost.ttft.unwrap().value), (None, Arm::Prompted, 2.5));
+    }
+
+    /// What a server holds of the schema of a case, named after it.
+    fn hold(journal: &mut Journal, case: &str, conversion: Conversion, answer: Option<bool>) {
+        let held = HeldSchema::unknown(format!("schema of {case}"), "reply".into(), conversion);
+        journal.held.schemas.push(HeldSchema { right: 3, ..held });
+        let schemas = vec![format!("schema of {case}")];
+        journal.held.cases.push(HeldCase { case: case.into(), schemas, answer, right: answer.map(|_| true) });
+    }
+
+    #[test]
+    fn coverage_is_the_share_of_schemas_that_are_held_in_full() {
+        let mut journal = journal();
+        for index in 0..6 {
+            answer(&mut journal, Arm::Constrained, index, scored(f64::from(u8::from(index > 3))), 1.0);
+            answer(&mut journal, Arm::Prompted, index, scored(1.0), 1.0);
+        }
+        // A journal without these facts keeps the older meaning: the server took all.
+        let before = found(&journal).remove(0).constrained.unwrap();
+        assert_eq!((before.coverage.value, before.held), (1.0, None));
+
+        hold(&mut journal, "constrained0", Conversion::Made, Some(true));
+        hold(&mut journal, "constrained1", Conversion::Made, Some(false));
+        hold(&mut journal, "constrained2", Conversion::Refused { words: "HTTP 400".into() }, None);
+        hold(&mut journal, "constrained3", Conversion::Unknown { reason: "not told".into() }, None);
+        hold(&mut journal, "constrained4", Conversion::Made, Some(true));
+        let arm = found(&journal).remove(0).constrained.unwrap();
+        // Of the five, nothing is known of one; the answer to another cannot be written, a third is refused.
+        assert_eq!((arm.coverage.n, arm.coverage.value), (4, 0.5));
+        let held = arm.held.unwrap();
+        assert_eq!((held.schemas, held.in_full, held.refused, held.unknown), (5, 3, 1, 1));
+        assert_eq!(held.unknown_because, [("not told".to_owned(), 1)].into());
+        let failures = HeldFailures { answer: vec![0], other: vec![1], refused: vec![2], unknown: vec![3] };
+        assert_eq!(held.failures, failures);
+
+        // What a pack brings was answered by another server, of which nothing is known here.
+        let mut packed = testing::launch(&journal.header.suite.reference().label.clone(), 4096);
+        packed.pack =
+            Some(PackedServer { run: String::new(), machine: String::new(), engine: String::new() });
+        journal.launches.push(packed);
+        let arm = found(&journal).remove(0).constrained.unwrap();
+        assert_eq!((arm.coverage.value, arm.held), (1.0, None));
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod figures;
 mod frame;
 pub(crate) mod gain;
 pub mod gates;
+pub(crate) mod held;
 pub mod history;
 mod interaction;
 mod kld;

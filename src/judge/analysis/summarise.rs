@@ -8,7 +8,7 @@ use super::summary::{
     SUMMARY_SCHEMA_VERSION, SpeedRow, Summary, TaskRow,
 };
 use super::{
-    Registry, Tasks, arms, cells, conversations, divergence, duration, effective, figures, gates,
+    Registry, Tasks, arms, cells, conversations, divergence, duration, effective, figures, gates, held,
     interaction, kld, loadtest, memory_formula, outlook, pareto, prefix_cache, quality, speculation, speed,
     stopping, tasks, triggers, verdict, warnings,
 };
@@ -80,6 +80,7 @@ pub fn summarise_with(journal: &Journal, tasks: &dyn Tasks) -> Result<Summary> {
         effective: Vec::new(),
         triggers: triggers::rows(&run),
         arms: arms::rows(&run),
+        held: held::tasks(&run),
         load: loadtest::summary(&run),
         fronts: all.fronts,
         interactions: all.interactions,

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use super::summary::{CellSummary, SUMMARY_SCHEMA_VERSION, Summary};
-use crate::record::journal::{FORMAT, Header, Journal};
+use crate::record::journal::{FORMAT, Header, Journal, LaunchRecord};
 use crate::record::suite::Suite;
 use crate::record::{
-    Case, Machine, Measurement, Message, Objective, Outcome, Prompt, Score, Source, Stage, Trial, TrialKey,
-    metric,
+    Argv, Case, Effective, Machine, Measurement, Message, Objective, Outcome, Prompt, Score, Source, Stage,
+    Trial, TrialKey, metric,
 };
 
 /// The setting of [`Play`] that breaks or is compared.
@@ -167,7 +167,30 @@ pub(crate) fn header(suite: Suite) -> Header {
         models: Vec::new(),
         files: Vec::new(),
         filters: Vec::new(),
+        environment: None,
         choice_notes: None,
+    }
+}
+
+/// A server of a setting that came up.
+pub(crate) fn launch(setting: &str, context: u32) -> LaunchRecord {
+    LaunchRecord {
+        id: 0,
+        setting: setting.into(),
+        context,
+        served_at: None,
+        round: 0,
+        replicate: 0,
+        started: "2026-01-01T00:00:00Z".into(),
+        tick: None,
+        argv: Argv::default(),
+        load_s: Some(1.0),
+        effective: Effective::default(),
+        deviations: Vec::new(),
+        failure: None,
+        log: String::new(),
+        attached: None,
+        pack: None,
     }
 }
 
@@ -215,6 +238,7 @@ pub(crate) fn summary() -> Summary {
         effective: Vec::new(),
         triggers: Vec::new(),
         arms: Vec::new(),
+        held: Vec::new(),
         load: None,
         fronts: Vec::new(),
         interactions: Vec::new(),

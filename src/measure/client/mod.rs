@@ -18,6 +18,7 @@ mod exchange;
 mod forced;
 mod forced_steps;
 mod frame;
+mod grammars;
 mod http;
 mod key;
 mod listed;

@@ -161,6 +161,18 @@ struct CompletionRequest {
     stream: bool,
     #[serde(default)]
     grammar: Option<String>,
+    #[serde(default)]
+    json_schema: Option<Value>,
+}
+
+/// Of every schema the same grammar, which takes any JSON: the mock enforces nothing. It is no request that a script counts.
+fn grammar_of(schema: &Value) -> Result<Response, Refused> {
+    const ANY: &str = r#"root ::= value
+value ::= "{" ( string ":" value ("," string ":" value)* )? "}" | "[" ( value ("," value)* )? "]" | string | number | "true" | "false" | "null"
+string ::= "\"" ( [^"\\\x00-\x1f] | "\\" ( ["\\/bfnrt] | "u" [0-9a-fA-F]{4} ) )* "\""
+number ::= "-"? [0-9]+ ("." [0-9]+)? ([eE] [-+]? [0-9]+)?"#;
+    check_schema(schema)?;
+    Ok(json_response(&json!({ "content": "", "generation_settings": { "grammar": ANY } })))
 }
 
 impl CompletionRequest {
@@ -187,10 +199,13 @@ enum PromptField {
 }
 
 async fn completion(State(server): Shared, body: Bytes) -> Result<Response, Refused> {
+    let request: CompletionRequest = parse(&body)?;
+    if let Some(schema) = &request.json_schema {
+        return grammar_of(schema);
+    }
     let slot = server.take_slot().await?;
     let start = Instant::now();
     let (number, fault) = server.next_request();
-    let request: CompletionRequest = parse(&body)?;
     if request.stream {
         return Err(Refused::invalid("the mock does not stream /completion"));
     }

@@ -6,8 +6,15 @@ use std::path::Path;
 use super::split_name::split_name;
 
 /// Names of floating-point weights in file names, and how they are called here.
-const FLOATS: &[(&str, &str)] =
-    &[("F32", "F32"), ("F16", "F16"), ("BF16", "BF16"), ("FP32", "F32"), ("FP16", "F16"), ("MXFP4", "MXFP4")];
+const FLOATS: &[(&str, &str)] = &[
+    ("F32", "F32"),
+    ("F16", "F16"),
+    ("BF16", "BF16"),
+    ("FP32", "F32"),
+    ("FP16", "F16"),
+    ("MXFP4", "MXFP4"),
+    ("NVFP4", "NVFP4"),
+];
 
 /// The quant that a file's name tells, in capitals, such as `Q4_K_M` or `UD-Q4_K_XL`; else its folder's name.
 pub(super) fn in_path(path: &str) -> Option<String> {
@@ -67,6 +74,8 @@ mod tests {
             ("model_IQ4_NL.GGUF", Some("IQ4_NL")),
             ("Phi-3-mini-4k-instruct-fp16.gguf", Some("F16")),
             ("gpt-oss-20b-mxfp4.gguf", Some("MXFP4")),
+            ("Model-NVFP4.gguf", Some("NVFP4")),
+            ("Model-IQ4_KSS.gguf", Some("IQ4_KSS")),
             ("Model-Q8_0-imatrix.gguf", Some("Q8_0")),
             ("Q3-Model-BF16.gguf", Some("BF16")),
             ("Model.gguf", None),

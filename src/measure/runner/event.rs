@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::record::journal::LaunchRecord;
 use crate::record::journal::loadtest::{LoadtestServer, LoadtestStep, LoadtestTrial};
 use crate::record::plan::Visit;
-use crate::record::{Case, Decision, OpenCell, Trial, TrialKey};
+use crate::record::{Case, Decision, HeldCase, HeldSchema, OpenCell, Trial, TrialKey};
 
 /// Something that happened in a run.
 #[derive(Debug)]
@@ -27,6 +27,17 @@ pub enum Event<'a> {
     Launched(&'a LaunchRecord),
     /// A case is about to be used for the first time.
     Case(&'a Case),
+    /// The server of a setting is asked what it makes of schemas, this one among them; trials wait for it.
+    Schemas {
+        /// The setting's label.
+        setting: &'a str,
+        /// How many were asked about before.
+        asked: usize,
+    },
+    /// What the server holds of a schema was found out.
+    HeldSchema(&'a HeldSchema),
+    /// What the server's grammars allow of a case is known.
+    HeldCase(&'a HeldCase),
     /// A trial starts.
     TrialStarted(&'a TrialKey),
     /// A trial ended.

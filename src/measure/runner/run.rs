@@ -12,6 +12,7 @@ use crate::record::{Arm, Outcome, Stage, StopRule, Trial, TrialKey};
 use crate::task::STREAM_CHECK;
 
 use super::cases::CaseBook;
+use super::constraints::HeldBook;
 use super::early_stopping::EarlyStopping;
 use super::event::{Event, Subscriber};
 use super::interrupt::Interrupt;
@@ -54,6 +55,8 @@ pub struct Runner<'a> {
     left_out: HashSet<TrialKey>,
     pub(super) pace: EarlyStopping<'a>,
     pub(super) cases: CaseBook,
+    /// What the server holds of the cases' schemas.
+    pub(super) held: HeldBook,
     pub(super) next_launch: u32,
     pub(super) journalled_cases: HashSet<String>,
     pub(super) launches_up: usize,
@@ -99,6 +102,7 @@ impl<'a> Runner<'a> {
             suite,
             prepared,
             cases: CaseBook::new((suite, prepared), journal, &folder, terms.interrupt.clone())?,
+            held: HeldBook::of(journal),
             folder,
             interrupt: terms.interrupt,
             subscribers,
@@ -228,6 +232,7 @@ impl<'a> Runner<'a> {
         let mut live = self.carried_over(visit, &mut record).await?;
         if let Some(server) = &live {
             self.make_cases(keys, server).await?;
+            self.look_at_schemas(keys, server).await?;
         }
         let mut restarts = 1;
         for (position, key) in keys.iter().enumerate() {
@@ -320,6 +325,44 @@ impl<'a> Runner<'a> {
         made
     }
 
+    /// Finds out what the server holds of the schemas of these trials' cases, where it tells; how many it was asked about.
+    async fn look_at_schemas(&mut self, keys: &[TrialKey], server: &RunningServer) -> Result<usize> {
+        let mut asked = 0;
+        for key in keys {
+            let task = crate::task::find(&key.task);
+            let constrained = key.arm == Some(Arm::Constrained);
+            if !task.is_some_and(|task| HeldBook::concerns(task, constrained)) {
+                continue;
+            }
+            // What is wrong with a case is for its trial to say.
+            let Ok(case) = self.cases.case(key, server).await else { continue };
+            let constraints = self.held.news_of(&case);
+            if constraints.is_empty() {
+                continue;
+            }
+            let news = constraints.iter().filter(|constraint| self.held.is_news(constraint)).count();
+            if news > 0 && server.client().tells_grammars() {
+                self.emit(&Event::Schemas { setting: &key.setting, asked })?;
+                asked += news;
+            }
+            let news = self.held.look(&case, constraints, server.client(), &self.interrupt).await?;
+            // What was cut short says nothing.
+            if self.interrupt.requested() {
+                break;
+            }
+            for held in &news.schemas {
+                self.emit(&Event::HeldSchema(held))?;
+            }
+            if let Some(held) = &news.case {
+                if self.journalled_cases.insert(case.id.clone()) {
+                    self.emit(&Event::Case(&case))?;
+                }
+                self.emit(&Event::HeldCase(held))?;
+            }
+        }
+        Ok(asked)
+    }
+
     async fn make_all(&mut self, keys: &[TrialKey], server: &RunningServer) -> Result<()> {
         let mut unfit: Vec<(&TrialKey, Error)> = Vec::new();
         for key in keys {
@@ -354,7 +397,7 @@ impl<'a> Runner<'a> {
         server: &RunningServer,
     ) -> Result<()> {
         let (suite, prepared, interrupt) = (self.suite, self.prepared, self.interrupt.clone());
-        let warm = async {
+        let warm = async || {
             tokio::select! {
                 () = server.warm_up(&suite.sampling, prepared.gpu, visit.served().context) => {}
                 // Who asked is noticed when the cases are made.
@@ -362,10 +405,16 @@ impl<'a> Runner<'a> {
             }
         };
         if prepared.gpu {
-            return tokio::join!(warm, self.make_cases(keys, server)).1;
+            tokio::join!(warm(), self.make_cases(keys, server)).1?;
+        } else {
+            warm().await;
+            self.make_cases(keys, server).await?;
         }
-        warm.await;
-        self.make_cases(keys, server).await
+        // What was warm may have cooled down while values were tried.
+        if self.look_at_schemas(keys, server).await? > 0 {
+            warm().await;
+        }
+        Ok(())
     }
 
     /// Starts the server of a visit; while it loads, those cases are made that need no server.
@@ -436,6 +485,7 @@ impl<'a> Runner<'a> {
             self.emit(&Event::Case(&case))?;
         }
         let mut trial = server.run(key, &case, &self.suite.sampling).await;
+        trial.outcome = self.held.outcome(&case.id, trial.outcome);
         if self.checks_stream(key) {
             server.check_stream(&case, &self.suite.sampling, &mut trial).await;
         }

@@ -147,7 +147,7 @@ impl ShortLaunch<'_> {
 }
 
 /// A setting with nothing but types of the cache.
-fn setting(engine: &str, k: &str, v: &str) -> Setting {
+pub(super) fn setting(engine: &str, k: &str, v: &str) -> Setting {
     Setting {
         label: String::new(),
         engine: engine.to_owned(),

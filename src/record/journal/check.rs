@@ -10,7 +10,9 @@ use super::launch::LaunchRecord;
 use super::records::Record;
 use crate::record::plan::Planned;
 use crate::record::suite::bounds::{count, texts, within};
-use crate::record::{Arm, Case, Decision, Machine, ModelInfo, Outcome, Prompt, Score, Trial, TrialKey};
+use crate::record::{
+    Arm, Case, Decision, HeldCase, Machine, ModelInfo, Outcome, Prompt, Score, Trial, TrialKey,
+};
 
 /// Most layers of a model, and most groups of them; real models have fewer than 200.
 const MOST_LAYERS: u32 = 65_536;
@@ -44,6 +46,10 @@ impl Rules {
         count("models", header.models.len())?;
         header.models.iter().try_for_each(model)?;
         count("filters", header.filters.len())?;
+        count(
+            "environment variables",
+            header.environment.as_ref().map_or(0, std::collections::BTreeMap::len),
+        )?;
         count("notes on the choice", header.choice_notes.as_ref().map_or(0, Vec::len))?;
         texts("a note on the choice", header.choice_notes.iter().flatten().map(String::as_str))?;
         let planned = Planned::new(&header.suite, &header.filters).map_err(|error| error.to_string())?;
@@ -62,6 +68,8 @@ impl Rules {
                 self.trial(trial)
             }
             Record::Decision(decision) => self.decision(decision),
+            Record::HeldSchema(held) => count("keywords of a schema", held.keywords.len()),
+            Record::HeldCase(held) => self.held_case(held),
             Record::LoadtestServer(server) => self.launch(&server.launch),
             Record::LoadtestStep(step) => self.cell(&step.setting, step.context),
             Record::LoadtestTrial(asked) => {
@@ -81,6 +89,15 @@ impl Rules {
         let item = Item { task: case.task.clone(), arm: case.arm, context: case.context, index: case.index };
         self.cases.insert(case.id.clone(), item);
         Ok(())
+    }
+
+    /// A case that is held to schemas is one of the run's.
+    fn held_case(&self, held: &HeldCase) -> Result<(), String> {
+        count("schemas of a case", held.schemas.len())?;
+        match self.cases.contains_key(&held.case) {
+            true => Ok(()),
+            false => Err(format!("there is no case `{}` in front of it", held.case)),
+        }
     }
 
     fn cell(&self, setting: &str, context: u32) -> Result<(), String> {

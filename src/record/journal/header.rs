@@ -1,5 +1,7 @@
 //! The first line: what a run is.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +43,10 @@ pub struct Header {
     /// Filters that the run was started with; part of the plan.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub filters: Vec<String>,
+    /// Environment variables that servers may obey, by name, where they were started here; never keys. Runs before they were kept
+    /// have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<BTreeMap<String, String>>,
     /// What `choose` has to say of its candidates and questions, if it began the run: what was left out, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub choice_notes: Option<Vec<String>>,

@@ -21,5 +21,5 @@ pub use header::{FORMAT, Header};
 pub use launch::{AttachedServer, LaunchRecord, PackedServer};
 pub use read::{load, parse};
 pub use records::{Line, Record};
-pub use whole::Journal;
+pub use whole::{HeldJournal, Journal};
 pub use write::{JournalWriter, Place};

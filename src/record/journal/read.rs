@@ -227,6 +227,8 @@ impl Book {
             Record::Case(case) => journal.cases.push(keep.case(*case)),
             Record::Launch(launch) => journal.launches.push(*launch),
             Record::Decision(decision) => journal.decisions.push(*decision),
+            Record::HeldSchema(held) => journal.held.schemas.push(*held),
+            Record::HeldCase(held) => journal.held.cases.push(*held),
             Record::Trial(trial) => {
                 let trial = keep.trial(*trial);
                 replace_or_push(&mut journal.trials, &mut self.trials, trial.key.clone(), trial);

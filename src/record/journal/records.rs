@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::header::Header;
 use super::launch::LaunchRecord;
 use super::loadtest::{LoadtestServer, LoadtestStep, LoadtestTrial};
-use crate::record::{Case, Decision, Trial};
+use crate::record::{Case, Decision, HeldCase, HeldSchema, Trial};
 
 /// One line of a journal: a record and its checksum. `kneepoint schema journal` describes it.
 #[derive(Debug, JsonSchema)]
@@ -39,6 +39,10 @@ pub enum Record {
     /// A server of the load phase was started and warmed up.
     #[serde(rename = "loadserver")]
     LoadtestServer(Box<LoadtestServer>),
+    /// What the server holds of a schema, once, before the first trial that is constrained by it.
+    HeldSchema(Box<HeldSchema>),
+    /// What the server's grammars allow of a case, behind the schemas that it names.
+    HeldCase(Box<HeldCase>),
     /// A step of the load phase ended.
     #[serde(rename = "loadstep")]
     LoadtestStep(Box<LoadtestStep>),

@@ -4,7 +4,16 @@ use super::header::Header;
 use super::launch::LaunchRecord;
 use super::loadtest::LoadtestJournal;
 use super::records::Record;
-use crate::record::{Case, Decision, Trial, TrialKey};
+use crate::record::{Case, Decision, HeldCase, HeldSchema, Trial, TrialKey};
+
+/// What servers were found to hold of the schemas that replies are constrained by.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct HeldJournal {
+    /// Schemas, each once.
+    pub schemas: Vec<HeldSchema>,
+    /// Cases that are held to them.
+    pub cases: Vec<HeldCase>,
+}
 
 /// A whole journal in memory.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +28,8 @@ pub struct Journal {
     pub trials: Vec<Trial>,
     /// Cells that were stopped, in order.
     pub decisions: Vec<Decision>,
+    /// What servers hold of schemas; runs before that was looked at have none.
+    pub held: HeldJournal,
     /// The load phase.
     pub load: LoadtestJournal,
     /// What whoever uses its figures has to know of the file, such as a header that was changed.
@@ -34,6 +45,7 @@ impl Journal {
             launches: Vec::new(),
             trials: Vec::new(),
             decisions: Vec::new(),
+            held: HeldJournal::default(),
             load: LoadtestJournal::default(),
             doubts: Vec::new(),
         }
@@ -49,7 +61,9 @@ impl Journal {
         let cases = self.cases.iter().map(|case| Record::Case(Box::new(case.clone())));
         let launches = self.launches.iter().map(|launch| Record::Launch(Box::new(launch.clone())));
         let trials = self.trials.iter().map(|trial| Record::Trial(Box::new(trial.clone())));
-        cases.chain(launches).chain(trials)
+        let schemas = self.held.schemas.iter().map(|held| Record::HeldSchema(Box::new(held.clone())));
+        let of_cases = self.held.cases.iter().map(|held| Record::HeldCase(Box::new(held.clone())));
+        cases.chain(schemas).chain(of_cases).chain(launches).chain(trials)
     }
 
     /// Keys of the trials that have an outcome.

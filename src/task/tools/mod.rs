@@ -8,6 +8,9 @@
 //! | [`extract`] | from a reply to its calls |
 //! | `python` | calls that are written as Python |
 //! | [`ladder`] | one call against what is asked for |
+//! | [`grammar`] | what a server's grammar allows |
+//! | [`effort`] | how much is done at most for a schema |
+//! | [`held`] | what is held of a schema, keyword by keyword |
 //! | `grading` | the calls of a reply against all that is asked for, in any order |
 
 pub mod abstention;
@@ -15,10 +18,13 @@ pub mod arguments;
 mod cases;
 pub mod context_pressure;
 pub mod data;
+pub mod effort;
 pub mod extract;
 pub mod fault;
 mod forced_call;
 mod grading;
+pub mod grammar;
+pub mod held;
 pub mod json_schema;
 pub mod ladder;
 pub mod long_chain;

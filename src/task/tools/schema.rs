@@ -10,7 +10,7 @@
 //! [`MAX_WORK`], and a pattern gives up at [`MAX_BACKTRACKS`]. The same value always has the same outcome, on
 //! any machine.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use jsonschema::error::ValidationErrorKind;
 use jsonschema::{Draft, PatternOptions, Validator};
@@ -115,6 +115,23 @@ impl Schema {
             Ok(Some(fault)) => Judgement::Invalid(fault),
             Err(OverLimit) => Judgement::OverLimit,
         }
+    }
+
+    /// The keywords that a value breaks, as the last parts of their places in the schema; empty: it is valid.
+    ///
+    /// # Errors
+    /// When finding out would take more work than the limits allow.
+    pub fn broken_keywords(&self, value: &Value) -> Result<BTreeSet<String>, OverLimit> {
+        Walk::new(&self.schema, &self.anchors).visit(&self.schema, value, 0)?;
+        let mut broken = BTreeSet::new();
+        for error in self.validator.iter_errors(value) {
+            if is_limit(error.kind()) {
+                return Err(OverLimit);
+            }
+            let place = error.schema_path().to_string();
+            broken.insert(place.rsplit('/').next().unwrap_or_default().to_owned());
+        }
+        Ok(broken)
     }
 
     /// The kind of a value's errors that comes first of all; `None`: it is valid.

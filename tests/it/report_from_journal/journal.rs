@@ -117,6 +117,7 @@ pub(crate) fn journal() -> Journal {
         repeat: "kneepoint run suites/made-up.toml".into(),
         files: Vec::new(),
         filters: Vec::new(),
+        environment: None,
         choice_notes: None,
         machine: Machine {
             os: "Linux 6.1".into(),

@@ -1,13 +1,15 @@
 //! What differs between two runs beside their trials.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::judge::analysis::words;
-use crate::record::journal::Header;
+use crate::record::journal::{Header, Journal};
 use crate::record::secrets::shown_args;
 use crate::record::suite::Suite;
-use crate::record::{GpuCard, ModelInfo};
+use crate::record::{Effective, GpuCard, ModelInfo};
 
 /// Something that differs between two runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -57,6 +59,54 @@ pub(super) fn differences(a: &Header, b: &Header) -> Vec<Difference> {
     }
     compare("models", models(a), models(b), true);
     found
+}
+
+/// What the environment and the servers' own read-back add: variables that servers may obey, and what the same setting means in
+/// each build.
+pub(super) fn of_servers(a: &Journal, b: &Journal) -> Vec<Difference> {
+    let mut found = Vec::new();
+    let mut compare = |what: String, a: String, b: String| {
+        if a != b {
+            found.push(Difference { what, a, b, changes_items: false });
+        }
+    };
+    if let (Some(ours), Some(theirs)) = (&a.header.environment, &b.header.environment) {
+        let names: BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
+        let value = |all: &BTreeMap<String, String>, name: &String| {
+            all.get(name).cloned().unwrap_or_else(|| "not set".to_owned())
+        };
+        for name in names {
+            compare(format!("environment variable {name}"), value(ours, name), value(theirs, name));
+        }
+    }
+    for setting in &a.header.suite.settings {
+        let (Some(ours), Some(theirs)) = (launch(a, &setting.label), launch(b, &setting.label)) else {
+            continue;
+        };
+        if let (Some(ours), Some(theirs)) = (rotation(ours), rotation(theirs)) {
+            compare(format!("rotation of K and V of {}", setting.label), ours, theirs);
+        }
+        if let (Some(ours), Some(theirs)) = (ours.graph_splits, theirs.graph_splits) {
+            compare(
+                format!("pieces of the graph of {}", setting.label),
+                ours.to_string(),
+                theirs.to_string(),
+            );
+        }
+    }
+    found
+}
+
+/// What the first server of a setting says that it runs.
+fn launch<'j>(journal: &'j Journal, setting: &str) -> Option<&'j Effective> {
+    let mut launches = journal.launches.iter().filter(|launch| launch.setting == setting);
+    launches.find(|launch| launch.failure.is_none()).map(|launch| &launch.effective)
+}
+
+/// Whether quantised K and V are rotated.
+fn rotation(effective: &Effective) -> Option<String> {
+    let word = |rotated: bool| if rotated { "rotated" } else { "as they are" };
+    Some(format!("K {}, V {}", word(effective.k_rotated?), word(effective.v_rotated?)))
 }
 
 /// A task by everything that decides its cases.
@@ -157,5 +207,34 @@ mod tests {
         let machine = found.iter().find(|difference| difference.what == "machine").unwrap();
         assert!(machine.a.contains("64.0 GiB") && machine.b.contains("24.0 GiB"), "{machine:?}");
         assert!(!machine.a.contains("bytes"));
+    }
+
+    #[test]
+    fn what_a_build_or_the_environment_changes_is_named() {
+        let text = "name = \"a\"\ncontexts = [512]\n[[model]]\nname = \"m\"\npath = \"m.gguf\"\nweights = \"Q8_0\"\n\
+                    [reference]\nkv = \"q8_0\"\n[[task]]\nname = \"retrieval/niah_single_1\"\nsamples = 1\n";
+        let suite = crate::suite::parse(text, std::path::Path::new("a.toml"), &[]).unwrap();
+        let journal = |rotated: bool, variables: &[(&str, &str)]| {
+            let mut header = testing::header(suite.clone());
+            let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            header.environment = Some(variables.collect());
+            let label = header.suite.reference().label.clone();
+            let mut journal = Journal::new(header);
+            let mut launch = testing::launch(&label, 512);
+            launch.effective.k_rotated = Some(rotated);
+            launch.effective.v_rotated = Some(rotated);
+            journal.launches.push(launch);
+            journal
+        };
+        let (a, b) = (journal(true, &[]), journal(false, &[("LLAMA_ATTN_ROT_DISABLE", "1")]));
+        let found = of_servers(&a, &b);
+        let said: Vec<String> =
+            found.iter().map(|found| format!("{}: {} -> {}", found.what, found.a, found.b)).collect();
+        assert_eq!(said[0], "environment variable LLAMA_ATTN_ROT_DISABLE: not set -> 1");
+        assert!(said[1].ends_with(": K rotated, V rotated -> K as they are, V as they are"), "{said:?}");
+        assert_eq!(of_servers(&a, &a), []);
+        let mut older = a.clone();
+        older.header.environment = None;
+        assert_eq!(of_servers(&older, &a), [], "nobody knows what an older run had");
     }
 }

@@ -88,7 +88,7 @@ pub fn compare_with(
         schema_version: COMPARE_SCHEMA_VERSION,
         a: name(a),
         b: name(b),
-        differences: headers::differences(&a.header, &b.header),
+        differences: differences(a, b),
         confidence: runs.a.suite.confidence,
         draws: runs.a.suite.draws,
         unpaired: runs.unpaired_cells(),
@@ -100,6 +100,13 @@ pub fn compare_with(
         thresholds: request.thresholds.clone(),
         cells,
     })
+}
+
+/// Everything that differs beside the trials.
+fn differences(a: &Journal, b: &Journal) -> Vec<Difference> {
+    let mut found = headers::differences(&a.header, &b.header);
+    found.extend(headers::of_servers(a, b));
+    found
 }
 
 /// Run B with its reference named as that of A, where no setting has the same name in both (two engines, two models),

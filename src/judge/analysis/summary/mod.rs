@@ -38,8 +38,8 @@ pub use serving::{
     Losslessness, PrefixCacheRow, SpeculationRow, SpeculationTask, SpeculationVerdict,
 };
 pub use task::{
-    AaSummary, ArmRow, ConstrainedArm, ConstraintCost, ConversationRow, DepthRow, EffectiveLength,
-    EffectivePoint, TaskRow, TriggerRow,
+    AaSummary, Allowed, ArmRow, ConstrainedArm, ConstraintCost, ConversationRow, DepthRow, EffectiveLength,
+    EffectivePoint, HeldArm, HeldFailures, HeldTask, TaskRow, TriggerRow,
 };
 pub use verdict::{FrontStatus, Verdict};
 pub use warning::{Figure, Severity, Unit, Warning, WarningCell, WarningCode};
@@ -152,6 +152,9 @@ pub struct Summary {
     /// What the arms of tool tasks show; left out where no two arms answered the same requests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub arms: Vec<ArmRow>,
+    /// What the server holds of the schemas of each task's requests; left out where it was not asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<HeldTask>,
     /// Many requests at once; left out when there was no load phase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<LoadSummary>,

@@ -192,14 +192,97 @@ pub struct ConstrainedArm {
     /// Mean score of the constrained arm minus that of the prompted one, over the requests that both scored (points
     /// of the 0..1 scale). `None` without such requests.
     pub difference: Option<Estimate>,
-    /// Share of the requests that the server took (0..1), with Wilson's interval. Not taken are those whose schema it
-    /// could not compile and, where the task does not tell, those that it refused.
+    /// Share of the requests whose schemas the server holds in full (0..1), with Wilson's interval, where that was tried before
+    /// the first trial (`held`). Else, and in older journals, the share of those that it took: not taken are those whose schema
+    /// it could not compile and, where the task does not tell, those that it refused.
     pub coverage: Estimate,
+    /// What the server holds of the schemas of these requests; `None` where it was not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<HeldArm>,
     /// Share of what came for those that is valid against the schema (0..1), calls of a request averaged; with
     /// Wilson's interval where all are 0 or 1, else Student's. `None` where the task does not say.
     pub compliance: Option<Estimate>,
     /// What it costs; `None` where neither other arm was timed on the same requests.
     pub cost: Option<ConstraintCost>,
+}
+
+/// What a server holds of the schemas that a task's requests are constrained by.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HeldArm {
+    /// Schemas that were asked about.
+    pub schemas: u32,
+    /// Of these, those that are held in full, as far as values were tried.
+    pub in_full: u32,
+    /// Those that the server refuses.
+    pub refused: u32,
+    /// Those of which nothing is known.
+    pub unknown: u32,
+    /// Why, and of how many; not of all where there are many reasons.
+    #[serde(default)]
+    pub unknown_because: BTreeMap<String, u32>,
+    /// Keywords that are not enforced, and in how many schemas.
+    pub not_enforced: BTreeMap<String, u32>,
+    /// Keywords for which right values cannot be written, and in how many schemas.
+    pub over_restricted: BTreeMap<String, u32>,
+    /// Keywords for which schemas are refused, and how many.
+    pub refused_for: BTreeMap<String, u32>,
+    /// Requests that no right reply can be written to: they do not count.
+    pub unreachable: u32,
+    /// Requests whose one right answer cannot be written, those among them.
+    pub answer_barred: u32,
+    /// Requests that were answered, and not fully right: what the grammar would have allowed.
+    #[serde(default)]
+    pub failures: HeldFailures,
+}
+
+/// Wrong replies by what the grammar would have allowed: the indexes of their cases.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HeldFailures {
+    /// The very answer that was asked for could have been written: the model's own failures.
+    pub answer: Vec<u32>,
+    /// Not that answer, but another right reply.
+    pub other: Vec<u32>,
+    /// There was no grammar: the server refused the schema.
+    pub refused: Vec<u32>,
+    /// That is not known.
+    pub unknown: Vec<u32>,
+}
+
+impl HeldFailures {
+    /// Puts a failure where it belongs.
+    pub fn add(&mut self, allowed: Allowed, index: u32) {
+        let list = match allowed {
+            Allowed::Answer => &mut self.answer,
+            Allowed::Other => &mut self.other,
+            Allowed::Refused => &mut self.refused,
+            Allowed::Unknown => &mut self.unknown,
+        };
+        list.push(index);
+    }
+}
+
+/// What the grammar of a request would have allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Allowed {
+    /// The very answer that was asked for.
+    Answer,
+    /// Not that answer, but another right reply.
+    Other,
+    /// There was no grammar: the server refused the schema.
+    Refused,
+    /// That is not known.
+    Unknown,
+}
+
+/// What the server holds of the schemas of a task's requests; the same for every setting of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HeldTask {
+    /// Task name.
+    pub task: String,
+    /// Context length (tokens).
+    pub context: u32,
+    /// What is held, of the first setting that was asked.
+    pub held: HeldArm,
 }
 
 /// Time and speed of the constrained arm, as ratios to those of another arm on the same requests (client's clock).

@@ -72,6 +72,8 @@ pub enum Unit {
     Cases,
     /// Cells.
     Cells,
+    /// Pieces of a graph.
+    Pieces,
     /// Replies.
     Replies,
     /// Requests.
@@ -140,6 +142,8 @@ pub enum WarningCode {
     DerivedWeights,
     /// Most weights have another type than their label promises.
     LabelMisleads,
+    /// The processor computes parts of what a card should: no kernel for the types of the cache.
+    CacheOnProcessor,
     /// Speculation changes greedy replies beyond the noise.
     SpeculationNotLossless,
     /// A server sends other tool calls when it streams.

@@ -41,6 +41,7 @@ fn findings(run: &Run<'_>, summary: &Summary) -> Result<Vec<Finding>> {
     findings.extend(quality::broken(summary));
     findings.extend(quality::not_comparable(summary));
     findings.extend(quality::truncated(summary));
+    findings.extend(servers::caches_on_the_processor(run));
     findings.extend(servers::beyond_trained(run));
     findings.extend(quality::short_lists(summary));
     findings.extend(servers::derived(summary));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::finding::Finding;
 use crate::judge::analysis::run::Run;
 use crate::judge::analysis::summary::{Summary, Unit, WarningCode};
-use crate::record::{ModelInfo, Source, TrainedContext, metric};
+use crate::record::{Effective, ModelInfo, Source, TrainedContext, metric};
 
 pub(super) fn launches(run: &Run<'_>) -> Vec<Finding> {
     let failed = run.journal.launches.iter().filter_map(|launch| Some((launch, launch.failure.as_ref()?)));
@@ -99,6 +99,32 @@ pub(super) fn misleading_labels(summary: &Summary) -> Vec<Finding> {
     summary.models.iter().filter_map(finding).collect()
 }
 
+/// Caches whose types differ, on a card, beside work of the processor's that the same model in other types has not.
+///
+/// llama.cpp cuts a graph in two where all layers are on cards; where a kernel is missing, in two more for each layer. Only a
+/// cell with more pieces than the fewest of its model and context counts, so that layers left in main memory do not.
+pub(super) fn caches_on_the_processor(run: &Run<'_>) -> Vec<Finding> {
+    let launches = run.journal.launches.iter().filter(|launch| launch.effective.gpu_backend.is_some());
+    let launches: Vec<_> = launches.collect();
+    let least = launches.iter().filter_map(|launch| launch.effective.graph_splits).min().unwrap_or_default();
+    let mut findings: Vec<Finding> = Vec::new();
+    for launch in launches {
+        let Effective { k: Some(k), v: Some(v), graph_splits: Some(splits), .. } = &launch.effective else {
+            continue;
+        };
+        if k == v || launch.effective.compute_cpu_bytes.is_none() || *splits <= least.max(2) {
+            continue;
+        }
+        let finding = Finding::at(WarningCode::CacheOnProcessor, &launch.setting, launch.context)
+            .figure("splits", *splits, Unit::Pieces)
+            .detail(format!("{k} and V in {v}"));
+        if !findings.contains(&finding) {
+            findings.push(finding);
+        }
+    }
+    findings
+}
+
 /// Tool calls that a server sends otherwise when it streams: it, not the model, makes some of them wrong.
 pub(super) fn streams(run: &Run<'_>) -> Vec<Finding> {
     let mut checked: BTreeMap<(&str, u32), (u32, u32)> = BTreeMap::new();
@@ -123,6 +149,7 @@ mod tests {
     use super::*;
     use crate::judge::analysis::testing;
     use crate::record::Mostly;
+    use crate::record::journal::Journal;
 
     #[test]
     fn a_label_that_misleads_is_named() {
@@ -149,5 +176,39 @@ mod tests {
             sentence(&found[0]),
             "the Q2_K weights of m are that by name only: 59% of them are iq4_nl"
         );
+    }
+
+    #[test]
+    fn caches_that_fall_back_to_the_processor_are_named() {
+        let text = "name = \"t\"\ncontexts = [512]\n[[model]]\nname = \"m\"\npath = \"m.gguf\"\nweights = \"Q8_0\"\n\
+                    [reference]\n[[task]]\nname = \"retrieval/niah_single_1\"\nsamples = 1\n";
+        let suite = crate::suite::parse(text, std::path::Path::new("t.toml"), &[]).unwrap();
+        let mut journal = Journal::new(testing::header(suite));
+        for (setting, k, v, splits, cpu) in [
+            ("plain", "f16", "f16", 2, None),
+            ("mixed", "q8_0", "q4_0", 62, Some(1)),
+            ("alike", "q4_0", "q4_0", 2, None),
+        ] {
+            let mut launch = testing::launch(setting, 512);
+            launch.effective.gpu_backend = Some("CUDA".into());
+            launch.effective.k = Some(k.into());
+            launch.effective.v = Some(v.into());
+            launch.effective.graph_splits = Some(splits);
+            launch.effective.compute_cpu_bytes = cpu;
+            journal.launches.push(launch);
+        }
+        let run = Run::new(&journal, &crate::judge::analysis::Registry).unwrap();
+        let [finding] = &caches_on_the_processor(&run)[..] else { panic!("one") };
+        let said = sentence(finding);
+        assert!(
+            said.contains("mixed at 512 tokens")
+                && said.contains("q8_0 and V in q4_0")
+                && said.contains("62 pieces"),
+            "{said}"
+        );
+        // On the processor alone there is nothing to fall back from.
+        journal.launches.iter_mut().for_each(|launch| launch.effective.gpu_backend = None);
+        let run = Run::new(&journal, &crate::judge::analysis::Registry).unwrap();
+        assert!(caches_on_the_processor(&run).is_empty());
     }
 }

@@ -92,6 +92,11 @@ pub(crate) fn sentence(finding: &Finding) -> String {
             "the lists behind the KLD at {context} tokens hold {} of the reference's probability: the true divergence is larger than shown; a larger top_k of coherence/kld shows more of it",
             share("listed")
         ),
+        Code::CacheOnProcessor => format!(
+            "{cell} may be computed in part by the processor: K in {detail} have no kernel on the card where its log names a compute \
+             buffer of the processor's and {} pieces of the graph; its speed is that, not the types'",
+            count("splits")
+        ),
         Code::LabelMisleads => {
             format!("{subject} are that by name only: {} of them are {detail}", share("share"))
         }

@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::body::escaped;
 use super::depths::{self, DepthMap};
-use crate::judge::analysis::summary::{CellSummary, Summary, TaskRow, Verdict};
+use crate::judge::analysis::held::Held;
+use crate::judge::analysis::summary::{Allowed, CellSummary, Summary, TaskRow, Verdict};
 use crate::record::journal::Journal;
 use crate::record::{Arm, Case, Outcome, Prompt, Trial};
 
@@ -51,6 +52,8 @@ pub(super) struct ReplyPart {
     setting: Branch,
     reference_outcome: String,
     setting_outcome: String,
+    /// What the grammar would have allowed of a wrong reply, in words; empty for all others.
+    allowed: &'static str,
 }
 
 /// What a text goes on with where two part.
@@ -94,6 +97,7 @@ impl<'a> Trials<'a> {
 pub(super) fn parts<'a>(summary: &'a Summary, journal: &'a Journal) -> Vec<CellPart<'a>> {
     let cases: HashMap<&str, &Case> = journal.cases.iter().map(|case| (case.id.as_str(), case)).collect();
     let trials = Trials::of(journal);
+    let held = Held::of(journal);
     let shown = shown(&summary.cells);
     let part = |(id, cell): (usize, &'a CellSummary)| {
         let is_reference = cell.setting == summary.reference;
@@ -101,7 +105,7 @@ pub(super) fn parts<'a>(summary: &'a Summary, journal: &'a Journal) -> Vec<CellP
             true => (Vec::new(), 0),
             false => {
                 let pairs = trials.pairs(&cell.setting, &summary.reference, cell.context);
-                replies(pairs, &cases, shown[id])
+                replies(pairs, (&cases, &held), shown[id])
             }
         };
         CellPart {
@@ -153,7 +157,7 @@ fn tasks<'a>(summary: &'a Summary, cell: &CellSummary) -> Vec<TaskPart<'a>> {
 /// Replies that differ, those whose score differs first, so many at most; and how many there are.
 fn replies(
     mut pairs: Vec<(&Trial, &Trial)>,
-    cases: &HashMap<&str, &Case>,
+    (cases, held): (&HashMap<&str, &Case>, &Held<'_>),
     most: usize,
 ) -> (Vec<ReplyPart>, usize) {
     pairs.retain(|(own, theirs)| differ(own, theirs));
@@ -183,6 +187,7 @@ fn replies(
             setting: escaped_branch(setting),
             reference_outcome: outcome(&theirs.outcome),
             setting_outcome: outcome(&own.outcome),
+            allowed: held.allowed(own).map_or("", words),
         }
     };
     (shown.map(part).collect(), count)
@@ -249,6 +254,16 @@ fn prompt(case: &Case) -> String {
     let head: String = whole.chars().take(PROMPT_CHARS).collect();
     let tail: String = whole.chars().skip(count - PROMPT_CHARS).collect();
     escaped(&format!("{head}\n… ({} characters) …\n{tail}", count - 2 * PROMPT_CHARS))
+}
+
+/// What the grammar that the server made of the schema would have allowed.
+const fn words(allowed: Allowed) -> &'static str {
+    match allowed {
+        Allowed::Answer => "the grammar allowed the right answer",
+        Allowed::Other => "the grammar allowed another right reply, and not the answer that was asked for",
+        Allowed::Refused => "there was no grammar: the server refused the schema",
+        Allowed::Unknown => "whether the grammar allowed a right reply is not known",
+    }
 }
 
 fn outcome(outcome: &Outcome) -> String {

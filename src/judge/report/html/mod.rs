@@ -147,7 +147,7 @@ mod tests {
     use super::*;
     use crate::judge::analysis::summarise;
     use crate::judge::analysis::testing::{OTHER, Play, REFERENCE, right};
-    use crate::record::{Outcome, Reply, Score};
+    use crate::record::{Conversion, HeldCase, HeldSchema, Outcome, Reply, Score, Trial};
 
     const HOSTILE: &str =
         "<script>alert(1)</script><img src=x onerror=alert(2)>\u{1b}[31m\u{202e}](javascript:alert(3))";
@@ -212,6 +212,41 @@ mod tests {
             "{page}"
         );
         assert!(page.contains(REFERENCE));
+    }
+
+    /// The section is the report's own, and each wrong reply has what the grammar would have allowed.
+    #[test]
+    fn what_the_server_holds_of_schemas_is_on_the_page_too() {
+        let wrong = |_: &str, _: u32| Outcome::Scored(Score::of(0.0));
+        let mut journal = Play::new("").reference().other(wrong).journal;
+        for trial in &mut journal.trials {
+            let content = trial.key.setting.clone();
+            trial.reply = Some(Box::new(Reply { content, ..Reply::default() }));
+        }
+        let reason = HOSTILE.to_owned();
+        let unknown = HeldSchema::unknown("s".into(), "reply".into(), Conversion::Unknown { reason });
+        journal.held.schemas.push(unknown);
+        let others = journal.trials.iter().filter(|trial| trial.key.setting == OTHER);
+        let held = |trial: &Trial| HeldCase {
+            case: trial.case.clone(),
+            schemas: vec!["s".into()],
+            answer: trial.key.index.is_multiple_of(2).then_some(true),
+            right: None,
+        };
+        journal.held.cases = others.map(held).collect();
+        let page = report_page(&summarise(&journal).unwrap(), &journal).unwrap();
+        for words in [
+            "What the server holds of schemas",
+            "not known: 1 schema (",
+            "the grammar allowed the right answer",
+            "whether the grammar allowed a right reply is not known",
+        ] {
+            assert!(page.contains(words), "{words}: {page}");
+        }
+        let markup = page.replace(SCRIPT, "").replace(STYLE, "");
+        assert!(
+            !markup.contains("<script>alert") && !markup.contains("<img src=x") && !page.contains('\u{1b}')
+        );
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::judge::analysis::summary::{
 mod answer;
 mod drafts;
 mod grid;
+mod held;
 mod memory;
 mod tasks;
 
@@ -26,6 +27,8 @@ use tasks::{DepthTable, FiguresTable, TaskGrid};
 
 /// Failures that are listed one by one.
 const LISTED_FAILURES: usize = 50;
+/// Cases that are named by their index in a cell of a table.
+const LISTED_INDEXES: usize = 12;
 
 /// Everything that a template shows.
 #[derive(Serialize)]
@@ -55,6 +58,11 @@ pub(super) struct View<'a> {
     draft_positions: DraftPositions<'a>,
     prefix_cache: Vec<&'a [PrefixCacheRow]>,
     figures: Vec<FiguresTable<'a>>,
+    held_schemas: Vec<held::HeldRow<'a>>,
+    held_failures: Vec<held::FailuresRow<'a>>,
+    /// Whether anything is known of any schema.
+    held_tried: bool,
+    listed_indexes: usize,
     listed_failures: usize,
 }
 
@@ -113,6 +121,10 @@ impl<'a> View<'a> {
                 (&a.setting, a.context) == (&b.setting, b.context)
             }),
             figures: tasks::figures(summary),
+            held_schemas: held::rows(summary),
+            held_failures: held::failures(summary),
+            held_tried: summary.held.iter().any(|task| task.held.unknown < task.held.schemas),
+            listed_indexes: LISTED_INDEXES,
             listed_failures: LISTED_FAILURES,
         }
     }

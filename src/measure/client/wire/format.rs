@@ -121,6 +121,17 @@ pub trait WireFormat: Debug + Sync {
         None
     }
 
+    /// Returns path and body of a request whose answer tells the grammar that the server makes of a JSON Schema; `None` for servers
+    /// that do not tell.
+    fn grammar_of(&self, _schema: &Value) -> Option<(&'static str, Value)> {
+        None
+    }
+
+    /// Reads the grammar in the answer to [`grammar_of`](Self::grammar_of).
+    fn read_grammar(&self, _answer: &Value) -> Option<String> {
+        None
+    }
+
     /// Returns the path that tells of one of several models.
     fn path_of_model<'p>(&self, path: &'p str, _model: &str) -> Cow<'p, str> {
         Cow::Borrowed(path)

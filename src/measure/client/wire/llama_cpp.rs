@@ -30,6 +30,25 @@ impl WireFormat for LlamaCpp {
         Ok(body)
     }
 
+    /// `/completion` takes a schema and lists what it made of it among the settings of the reply.
+    fn grammar_of(&self, schema: &Value) -> Option<(&'static str, Value)> {
+        let body = json!({
+            "prompt": "x",
+            "n_predict": 0,
+            "json_schema": schema,
+            "stream": false,
+            "cache_prompt": false,
+            "temperature": 0.0,
+        });
+        Some(("/completion", body))
+    }
+
+    fn read_grammar(&self, answer: &Value) -> Option<String> {
+        let grammar = answer.pointer("/generation_settings/grammar")?;
+        let text = grammar.as_str().or_else(|| grammar.get("value")?.as_str())?;
+        (!text.is_empty()).then(|| text.to_owned())
+    }
+
     /// `cache_prompt`.
     fn forbids_cache(&self) -> bool {
         true

@@ -38,6 +38,10 @@ pub(super) fn effective(log: &str, props: &Value) -> Effective {
         model_gpu_bytes: total(gpu_sizes(main, "model buffer size =")),
         gpu_backend: llama_family::gpu_backend(main),
         model_mapped_bytes: total(mapped_sizes(main)),
+        k_rotated: rotated(main, "attn_rot_k"),
+        v_rotated: rotated(main, "attn_rot_v"),
+        graph_splits: main.lines().rev().find_map(|line| number_after(line, "graph splits = ")),
+        compute_cpu_bytes: cpu_compute(main),
         options: options(log, main),
         draft_model_bytes: total(sizes(draft, "model buffer size =")),
         draft_kv_bytes: total(draft.lines().filter_map(cache).map(|cache| cache.k_bytes + cache.v_bytes)),
@@ -123,6 +127,25 @@ fn gpu_sizes<'a>(log: &'a str, marker: &'a str) -> impl Iterator<Item = u64> + '
         let device = before.split_whitespace().next_back()?;
         if is_main_memory(device) { None } else { mebibytes(after) }
     })
+}
+
+/// Reads `llama_kv_cache: attn_rot_k = 1, n_embd_head_k_all = 64`; of several caches, whether any is rotated.
+fn rotated(log: &str, name: &str) -> Option<bool> {
+    let marker = format!("{name} = ");
+    let mut said = log.lines().filter_map(|line| number_after(line, &marker)).peekable();
+    said.peek()?;
+    Some(said.any(|rotated| rotated > 0))
+}
+
+/// The buffers that the processor itself computes in beside a card: not those that a card reads (`CUDA_Host`).
+fn cpu_compute(log: &str) -> Option<u64> {
+    gpu_sizes(log, "compute buffer size =").next()?;
+    let own = log.lines().filter_map(|line| {
+        let (before, after) = line.split_once("compute buffer size =")?;
+        let device = before.split_whitespace().next_back()?;
+        (device == "CPU").then(|| mebibytes(after)).flatten()
+    });
+    total(own)
 }
 
 /// What of the caches is on graphics cards; 0 where weights are there and no cache is.

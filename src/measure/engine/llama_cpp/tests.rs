@@ -297,6 +297,26 @@ llama_kv_cache: size =   15.25 MiB (  1024 cells,  61 layers,  1/1 seqs), K (f16
 }
 
 #[test]
+fn what_is_rotated_and_where_the_graph_is_computed_is_read_back() {
+    let of = |log: &str| {
+        let effective = LlamaCpp.effective(log, &Value::Null);
+        (effective.k_rotated, effective.v_rotated, effective.graph_splits, effective.compute_cpu_bytes)
+    };
+    assert_eq!(of(LOG_Q8Q4), (Some(true), Some(true), Some(1), None));
+    assert_eq!(of(LOG_F16), (Some(false), Some(false), Some(1), None));
+    assert_eq!(of(&LOG_Q8Q4.replace("attn_rot_v = 1", "attn_rot_v = 0")).1, Some(false));
+    assert_eq!(of(""), (None, None, None, None), "older builds do not say");
+    // Beside a card, the processor's own buffer counts, and what a card reads of main memory does not.
+    let card = "sched_reserve:      CUDA0 compute buffer size =   298.50 MiB\n\
+                sched_reserve:  CUDA_Host compute buffer size =     9.00 MiB\n\
+                sched_reserve: graph nodes  = 1086\nsched_reserve: graph splits = 2\n";
+    assert_eq!(of(card), (None, None, Some(2), None));
+    let fallen = card.replace("splits = 2", "splits = 62 (with bs=512), 62 (with bs=1)")
+        + "sched_reserve:        CPU compute buffer size =    14.50 MiB\n";
+    assert_eq!(of(&fallen), (None, None, Some(62), Some(29 << 19)));
+}
+
+#[test]
 fn effective_of_a_quantised_cache() {
     let effective = LlamaCpp.effective(LOG_Q8Q4, &props(PROPS));
     assert_eq!(effective.k.as_deref(), Some("q8_0"));

@@ -21,6 +21,7 @@ use crate::task::{Card, Needs, Params, Task, TaskOption, TokenCounter};
 use crate::task::tools::cases::{OUTPUT_TOKENS, arm, drawn, output_tokens};
 use crate::task::tools::extract::MAX_BYTES;
 use crate::task::tools::grading::{self, to_json};
+use crate::task::tools::held::check::Constraint;
 use crate::task::tools::ladder::OVER_LIMIT;
 use crate::task::tools::numbers::{same_json, tamed};
 use crate::task::tools::schema::Schema;
@@ -88,10 +89,8 @@ struct Entry {
     /// What the request comes to.
     answer: Value,
     /// Other instances that pass.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the data set's own tests"))]
     valid: Vec<Value>,
     /// Instances that fail.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the data set's own tests"))]
     invalid: Vec<Value>,
     /// Texts of the answer that are not in the request as they are (a date written in words, ..).
     #[serde(default)]
@@ -160,6 +159,17 @@ impl Task for JsonSchema {
                 .fold(score, |score, name| score.with(name, 0.0))
         };
         (case.arm == Some(Arm::Constrained) && is_about_a_schema(words)).then(|| Outcome::Scored(score()))
+    }
+
+    fn constraints(&self, case: &Case) -> Vec<Constraint> {
+        let target: Option<Target> = serde_json::from_value(case.target.clone()).ok();
+        let Some(target) = target.filter(|_| case.arm == Some(Arm::Constrained)) else { return Vec::new() };
+        let all = data().unwrap_or_default().iter().flat_map(|level| &level.schemas);
+        let entry = all.into_iter().find(|entry| entry.id == target.entry && entry.schema == target.schema);
+        let (valid, wrong) =
+            entry.map_or_else(Default::default, |entry| (entry.valid.clone(), entry.invalid.clone()));
+        let right = std::iter::once(target.answer).chain(valid).collect();
+        vec![Constraint { name: "reply".into(), schema: target.schema, right, wrong }]
     }
 
     fn perfect(&self, case: &Case) -> Option<Reply> {

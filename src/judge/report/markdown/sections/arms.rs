@@ -1,5 +1,7 @@
 use super::super::render_markdown;
-use crate::judge::analysis::summary::{ArmRow, ConstrainedArm, ConstraintCost, Estimate};
+use crate::judge::analysis::summary::{
+    ArmRow, ConstrainedArm, ConstraintCost, Estimate, HeldArm, HeldFailures, HeldTask,
+};
 use crate::judge::analysis::testing;
 use crate::record::Arm;
 
@@ -18,10 +20,35 @@ fn tables_say_what_the_engine_adds_and_what_constraining_costs() {
         coverage: estimate(0.75, 0.125),
         compliance: Some(Estimate { value: 1.0, low: None, high: None, n: 1 }),
         cost: Some(ConstraintCost { against: Arm::Native, ttft: Some(estimate(1.25, 0.125)), decode: None }),
+        held: Some(HeldArm {
+            schemas: 5,
+            in_full: 2,
+            refused: 1,
+            not_enforced: [("pattern".to_owned(), 2), ("minimum".to_owned(), 1)].into(),
+            over_restricted: [("allOf".to_owned(), 1)].into(),
+            refused_for: [("$ref".to_owned(), 1)].into(),
+            unknown: 1,
+            unknown_because: [("<b>|a server's [words](javascript:x)\u{1b}".to_owned(), 1)].into(),
+            unreachable: 6,
+            answer_barred: 9,
+            failures: HeldFailures {
+                answer: (0..30).collect(),
+                other: vec![31],
+                refused: vec![32],
+                unknown: vec![],
+            },
+        }),
     };
-    let refused =
-        ConstrainedArm { difference: None, coverage: estimate(0.0, 0.0), compliance: None, cost: None };
+    let refused = ConstrainedArm {
+        difference: None,
+        coverage: estimate(0.0, 0.0),
+        compliance: None,
+        cost: None,
+        held: None,
+    };
     let mut summary = testing::summary();
+    let held = timed.held.clone().unwrap();
+    summary.held = vec![HeldTask { task: "tools/json_schema".into(), context: 4096, held }];
     assert!(!render_markdown(&summary, None).unwrap().contains("What the arms show"));
     summary.arms = vec![
         row("a|b", Some(estimate(0.125, 0.0625)), Some(timed)),
