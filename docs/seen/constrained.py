@@ -19,6 +19,9 @@ import tempfile
 # Build of the pinned package.
 PINNED = "10068"
 
+LLGUIDANCE = """A llama.cpp that was built with llguidance (the server in xllamacpp 2026.10.11549 is) hands the schema to it whole: the grammar that it
+reports begins with `%llguidance`, `schema-check` says so, and llguidance's column holds for it."""
+
 TEXT = {"type": "string"}
 NUMBER = {"type": "integer"}
 
@@ -108,7 +111,10 @@ def of_llama(args, label, server):
 def word(keyword, held):
     conversion = held["conversion"]
     if isinstance(conversion, dict):
-        return "refused" if "refused" in conversion else f"not known: {conversion['unknown']['reason']}"
+        if "refused" in conversion:
+            return "refused"
+        reason = conversion["unknown"]["reason"]
+        return "as llguidance" if "llguidance" in reason else f"not known: {reason}"
     if not keyword:
         return "not asked"
     holds = [entry["hold"] for entry in held.get("keywords", []) if entry["keyword"] == keyword]
@@ -233,6 +239,7 @@ def main():
     print("<!-- made by docs/seen/constrained.py: run it again for another build -->\n")
     print("Seen by running it: right and wrong values laid before the grammar that each makes of a schema. `enforced` means as far as")
     print("values were tried; `dropped`: a wrong value can be written; `over-restricted`: a right one cannot; `refused`: no grammar is made.\n")
+    print(LLGUIDANCE + "\n")
     print("| what | " + " | ".join(name for name, _ in columns) + " |")
     print("|---|" + "---|" * len(columns))
     for at, row in enumerate(ROWS):

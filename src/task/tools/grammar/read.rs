@@ -6,6 +6,8 @@ use super::{Class, Grammar, Id, Node, Symbol};
 
 /// Longest grammar (bytes).
 const MAX_BYTES: usize = 1 << 20;
+/// How a grammar begins that llama.cpp built with `LLAMA_LLGUIDANCE` makes of a schema (seen in build 11549).
+const LLGUIDANCE: &str = "%llguidance";
 /// Groups within groups.
 const MAX_DEPTH: u32 = 100;
 
@@ -15,6 +17,11 @@ pub enum Unreadable {
     /// It is longer than a mebibyte.
     #[error("it is longer than {MAX_BYTES} bytes")]
     TooLong,
+    /// The server was built with llguidance, which takes the schema as it is.
+    #[error(
+        "the server leaves schemas to llguidance, whose grammars are not GBNF: docs/seen/constrained.md says what it holds"
+    )]
+    Llguidance,
     /// Its groups are nested too deep.
     #[error("line {0}: groups are nested deeper than {MAX_DEPTH}")]
     TooDeep(usize),
@@ -37,6 +44,9 @@ impl Grammar {
     pub fn read(text: &str) -> Result<Self, Unreadable> {
         if text.len() > MAX_BYTES {
             return Err(Unreadable::TooLong);
+        }
+        if text.starts_with(LLGUIDANCE) {
+            return Err(Unreadable::Llguidance);
         }
         let mut reader = Reader::new(text);
         reader.rules()?;
@@ -369,6 +379,12 @@ fn is_of_name(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_grammar_of_llguidance_is_named_as_such() {
+        let reported = "%llguidance {}\nstart: %json {\"type\":\"object\"}";
+        assert_eq!(Grammar::read(reported).unwrap_err(), Unreadable::Llguidance);
+    }
 
     #[test]
     fn what_is_no_grammar_says_where_and_why() {
