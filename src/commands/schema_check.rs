@@ -17,7 +17,7 @@ use crate::measure::client::{ApiKey, Client, Limits, base_of, check_address};
 use crate::measure::engine::{self, Engine, supervise};
 use crate::measure::model::packages::SMOLLM2;
 use crate::measure::model::{self, Progress as _, Store};
-use crate::measure::runner::{GrammarServer, Interrupt, Reach, held};
+use crate::measure::runner::{GrammarServer, Interrupt, Reach, ShortLaunch, held};
 use crate::record::{Conversion, HeldKeyword, HeldSchema, Hold};
 use crate::task::tools::held::check::Constraint;
 
@@ -158,7 +158,7 @@ async fn started(
         Some(file) => file.clone(),
         None => store.fetch(&SMOLLM2)?,
     };
-    GrammarServer::start(engine, &files, &build, &model).await
+    GrammarServer::start(ShortLaunch { engine, files: &files, build: &build, model: &model }).await
 }
 
 async fn build_of(client: &Client) -> Result<Option<String>> {

@@ -55,6 +55,11 @@ impl Selection {
         selection
     }
 
+    /// Returns whether any task declares a window.
+    pub fn selects(&self) -> bool {
+        !self.windows.is_empty()
+    }
+
     /// Takes note of a trial; only the reference's first visit chooses. What it did not score is asked of everyone.
     pub fn note(&mut self, trial: &Trial) {
         let Some(window) = self.windows.get(&trial.key.task).filter(|_| self.chooses(&trial.key)) else {

@@ -1,8 +1,7 @@
 //! Servers that run already: found by their address, measured, and left as they are.
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use kneepoint::measure::client::wire;
 use kneepoint::measure::client::{Client, Conversation, Limits, abilities};
@@ -10,42 +9,10 @@ use kneepoint::measure::engine::Endpoints;
 use kneepoint::record::suite::Sampling;
 use kneepoint::record::{Message, Source, Tool, metric};
 
-const KNEEPOINT: &str = env!("CARGO_BIN_EXE_kneepoint");
+use crate::common::{KNEEPOINT, MockServer};
+
 const KEY: &str = "sk-not-to-be-found-0123456789";
 const KEY_NAME: &str = "KNEEPOINT_TEST_KEY";
-
-/// A mock server that ends with the test.
-struct Mock {
-    child: Child,
-    url: String,
-}
-
-impl Mock {
-    fn start(args: &str) -> Self {
-        let mut child = Command::new(KNEEPOINT)
-            .arg("mock-server")
-            .args(args.split_whitespace())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let said: serde_json::Value = serde_json::from_str(&line).unwrap();
-        Self { child, url: said["url"].as_str().unwrap().to_owned() }
-    }
-
-    fn alive(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
-    }
-}
-
-impl Drop for Mock {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 const TASKS: &str = r#"
 [[task]]
@@ -125,7 +92,8 @@ fn warnings(summary: &serde_json::Value) -> String {
 
 #[test]
 fn a_server_with_nothing_but_openais_interface_is_measured_and_left_running() {
-    let mut server = Mock::start(&format!("--like openai --api-key {KEY} --decode-ms 10 --prefill-ms 0.01"));
+    let mut server =
+        MockServer::start(&format!("--like openai --api-key {KEY} --decode-ms 10 --prefill-ms 0.01"));
     let dir = tempfile::tempdir().unwrap();
     let engine = format!("name = \"openai\"\nurl = \"{}/v1/\"\napi_key_env = \"{KEY_NAME}\"", server.url);
     let out = kneepoint(dir.path(), &suite(&engine), Some(KEY));
@@ -170,7 +138,7 @@ fn a_server_with_nothing_but_openais_interface_is_measured_and_left_running() {
 
 #[test]
 fn a_wrong_key_and_a_missing_one_are_told_apart() {
-    let server = Mock::start("--like openai --api-key sk-another-0123456789");
+    let server = MockServer::start("--like openai --api-key sk-another-0123456789");
     let dir = tempfile::tempdir().unwrap();
     let with_key =
         suite(&format!("name = \"openai\"\nurl = \"{}\"\napi_key_env = \"{KEY_NAME}\"", server.url));
@@ -195,7 +163,7 @@ fn a_wrong_key_and_a_missing_one_are_told_apart() {
 
 #[test]
 fn a_known_engine_is_attached_with_all_it_can_do() {
-    let mut server = Mock::start("--decode-ms 1 --prefill-ms 0.01");
+    let mut server = MockServer::start("--decode-ms 1 --prefill-ms 0.01");
     let dir = tempfile::tempdir().unwrap();
     let out = kneepoint(dir.path(), &suite(&format!("name = \"llama.cpp\"\nurl = \"{}\"", server.url)), None);
     assert_eq!(out.status.code(), Some(0), "{}", said(&out));
@@ -210,7 +178,8 @@ fn a_known_engine_is_attached_with_all_it_can_do() {
 
 #[test]
 fn a_server_that_cuts_prompts_silently_voids_the_cell() {
-    let server = Mock::start("--like openai --context 300 --cut-prompts --decode-ms 1 --prefill-ms 0.01");
+    let server =
+        MockServer::start("--like openai --context 300 --cut-prompts --decode-ms 1 --prefill-ms 0.01");
     let dir = tempfile::tempdir().unwrap();
     let out = kneepoint(dir.path(), &suite(&format!("name = \"openai\"\nurl = \"{}\"", server.url)), None);
     assert_eq!(out.status.code(), Some(101), "{}", said(&out));
@@ -225,7 +194,7 @@ fn a_server_that_cuts_prompts_silently_voids_the_cell() {
 #[test]
 fn a_server_that_goes_away_fails_what_it_was_asked_and_is_not_waited_for_for_ever() {
     // Ten requests and more go into finding out what it can do.
-    let server = Mock::start("--like openai --decode-ms 1 --prefill-ms 0.01 --fault exit@30");
+    let server = MockServer::start("--like openai --decode-ms 1 --prefill-ms 0.01 --fault exit@30");
     let dir = tempfile::tempdir().unwrap();
     let engine = format!("name = \"openai\"\nurl = \"{}\"\n", server.url);
     let text = suite(&engine).replace("start_timeout_s = 5", "start_timeout_s = 1");
@@ -260,7 +229,7 @@ fn figure(exchange: &kneepoint::measure::client::Exchange, name: &str) -> Option
 #[test]
 fn vllms_interface_is_spoken() {
     // Tokens far enough apart that no two arrive together on a busy machine.
-    let server = Mock::start("--like vllm --decode-ms 20 --prefill-ms 0.01");
+    let server = MockServer::start("--like vllm --decode-ms 20 --prefill-ms 0.01");
     let client = Client::new(&server.url, VLLM, Limits::default()).unwrap();
     let client = client.speaking(&wire::Vllm).of_model("mock");
     block_on(async {
@@ -303,7 +272,7 @@ fn vllms_interface_is_spoken() {
 /// left out, as vLLM does; and its tokenizer takes the whole chat.
 #[test]
 fn what_vllm_keeps_in_its_prefix_cache_is_measured() {
-    let server = Mock::start("--like vllm --reply 1234567 --decode-ms 1 --prefill-ms 0.02");
+    let server = MockServer::start("--like vllm --reply 1234567 --decode-ms 1 --prefill-ms 0.02");
     let dir = tempfile::tempdir().unwrap();
     let text = suite(&format!("name = \"vllm\"\nurl = \"{}\"", server.url));
     let (head, _) = text.split_once("[[task]]").unwrap();
@@ -325,7 +294,7 @@ fn what_vllm_keeps_in_its_prefix_cache_is_measured() {
 
 #[test]
 fn a_server_without_a_tokenizer_counts_by_its_usage() {
-    let server = Mock::start("--like openai --context 600 --decode-ms 1 --prefill-ms 0.01");
+    let server = MockServer::start("--like openai --context 600 --decode-ms 1 --prefill-ms 0.01");
     let endpoints = Endpoints { tokenize: None, prompt_logprobs: None, props: None, ..VLLM };
     let client = Client::new(&server.url, endpoints, Limits::default()).unwrap();
     let client = client.speaking(&wire::OpenAi).of_model("mock");
@@ -348,7 +317,7 @@ fn a_server_without_a_tokenizer_counts_by_its_usage() {
 
 #[test]
 fn a_model_that_is_not_there_is_named_with_those_that_are() {
-    let server = Mock::start("--like openai");
+    let server = MockServer::start("--like openai");
     let dir = tempfile::tempdir().unwrap();
     let engine = format!("name = \"openai\"\nurl = \"{}\"\nserved_model = \"mok\"", server.url);
     let out = kneepoint(dir.path(), &suite(&engine), None);

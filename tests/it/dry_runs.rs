@@ -3,11 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::common::MockBench;
-use crate::manners::huge_model;
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
+use crate::manners::{huge_model, text};
 
 #[test]
 fn a_dry_run_is_a_table_a_sum_and_every_command_once() {

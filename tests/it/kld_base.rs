@@ -1,6 +1,5 @@
 //! `kld-base`: a served setting beside a base file of llama-perplexity.
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -10,30 +9,7 @@ use kneepoint::measure::engine;
 use kneepoint::measure::engine::supervise;
 use kneepoint::record::Argv;
 
-const KNEEPOINT: &str = env!("CARGO_BIN_EXE_kneepoint");
-
-/// A server that ends with the test.
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn mock() -> (Server, String) {
-    let mut child = Command::new(KNEEPOINT)
-        .args(["mock-server", "--decode-ms", "0"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let said: serde_json::Value = serde_json::from_str(&line).unwrap();
-    (Server(child), said["url"].as_str().unwrap().to_owned())
-}
+use crate::common::{KNEEPOINT, MockServer};
 
 fn kld_base(file: &Path, url: &str, more: &[&str]) -> Output {
     let file = file.to_str().unwrap();
@@ -88,7 +64,8 @@ fn write(dir: &Path, bytes: &[u8]) -> PathBuf {
 
 #[test]
 fn a_base_is_read_and_what_cannot_be_compared_is_refused() {
-    let (_server, url) = mock();
+    let mock = MockServer::start("--decode-ms 0");
+    let url = mock.url.clone();
     let dir = tempfile::tempdir().unwrap();
     let tokens: Vec<u32> = (0..24).map(|id| id * 31 % 40).collect();
     let bytes = base(12, 32_768, &tokens, |_, _| slope(32_768));
@@ -143,6 +120,16 @@ package = "smollm2-135m-instruct"
 name = "retrieval/niah_single_1"
 samples = 1
 "#;
+
+/// A server that ends with the test.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 /// The packaged server with SmolLM2, by the command that a dry run prints.
 fn serve(dir: &Path) -> (Server, String) {

@@ -14,7 +14,7 @@ use crate::common::{KNEEPOINT, MockBench, tiny_gguf};
 /// What a terminal would act on, in harmless forms: a colour, a title, C1 forms, a reading direction.
 const ESCAPES: &str = "\u{1b}[31m\u{1b}]0;owned\u{7}\u{9b}32m\u{202e}";
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 

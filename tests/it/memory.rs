@@ -1,12 +1,12 @@
 //! Memory as it is reported: which kind it is, what the engine says of its caches, and what the formula makes of both.
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-const KNEEPOINT: &str = env!("CARGO_BIN_EXE_kneepoint");
+use crate::common::{KNEEPOINT, MockServer};
+
 const MIB: f64 = 1024.0 * 1024.0;
 
 fn fixture(name: &str) -> PathBuf {
@@ -164,7 +164,7 @@ fn the_rest_of_the_server_is_never_negative() {
 /// A server that runs already, and a stand-in for NVIDIA's library that knows of it.
 struct Card {
     dir: tempfile::TempDir,
-    server: Child,
+    _server: MockServer,
 }
 
 impl Card {
@@ -175,24 +175,16 @@ impl Card {
         let built =
             Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).status().unwrap();
         assert!(built.success(), "a C compiler makes the stand-in");
-        let mut server = Command::new(KNEEPOINT)
-            .args(["mock-server", "--context", "1024"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let said: Value = serde_json::from_str(&line).unwrap();
-        let url = said["url"].as_str().unwrap();
-        std::fs::write(dir.path().join("pid"), server.id().to_string()).unwrap();
+        let server = MockServer::start("--context 1024");
+        let url = &server.url;
+        std::fs::write(dir.path().join("pid"), server.child.id().to_string()).unwrap();
         let suite = format!(
             "name = \"card\"\ncontexts = [1024]\nrounds = 1\ndraws = 200\nobjectives = [\"quality\", \"decode\", \"memory\"]\n\
              [engine]\nname = \"openai\"\nurl = \"{url}\"\nstart_timeout_s = 10\nrequest_timeout_s = 20\nidle_timeout_s = 5\n\
              [[model]]\nname = \"mock\"\nweights = \"Q8_0\"\n[reference]\n{TASK}"
         );
         std::fs::write(dir.path().join("suite.toml"), suite).unwrap();
-        Self { dir, server }
+        Self { dir, _server: server }
     }
 
     fn run(&self, kind: &str) -> Value {
@@ -201,13 +193,6 @@ impl Card {
         let env =
             [("FAKE_NVML", kind), ("FAKE_NVML_PIDFILE", pid.to_str().unwrap()), ("LD_LIBRARY_PATH", path)];
         run(self.dir.path(), &env)
-    }
-}
-
-impl Drop for Card {
-    fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
     }
 }
 

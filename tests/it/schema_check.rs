@@ -1,41 +1,10 @@
 //! `schema-check`, and what a run finds out of the schemas that it constrains replies by.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
-use crate::common::MockBench;
-
-const KNEEPOINT: &str = env!("CARGO_BIN_EXE_kneepoint");
-
-/// A mock server, which makes the same grammar of every schema: any JSON.
-struct Mock {
-    child: Child,
-    url: String,
-}
-
-impl Mock {
-    fn start() -> Self {
-        let mut child = Command::new(KNEEPOINT)
-            .args(["mock-server", "--decode-ms", "0"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let said: Value = serde_json::from_str(&line).unwrap();
-        Self { child, url: said["url"].as_str().unwrap().to_owned() }
-    }
-}
-
-impl Drop for Mock {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use crate::common::{KNEEPOINT, MockBench, MockServer};
 
 fn check(text: &str, args: &[&str]) -> Output {
     let dir = tempfile::tempdir().unwrap();
@@ -59,7 +28,7 @@ fn tools() -> String {
 
 #[test]
 fn what_is_not_held_is_said_with_an_instance_and_an_exit_code() {
-    let mock = Mock::start();
+    let mock = MockServer::start("--decode-ms 0");
     let out = check(&tools(), &["--url", &mock.url, "--json"]);
     assert_eq!(out.status.code(), Some(100), "{}", String::from_utf8_lossy(&out.stderr));
     let found: Value = serde_json::from_slice(&out.stdout).unwrap();
@@ -82,7 +51,7 @@ fn what_is_not_held_is_said_with_an_instance_and_an_exit_code() {
 /// Values that are known to be right and wrong are tried, too.
 #[test]
 fn values_of_the_file_are_tried() {
-    let mock = Mock::start();
+    let mock = MockServer::start("--decode-ms 0");
     let file = json!({"schemas": [
         {"id": "even", "schema": {"type": "integer", "multipleOf": 2}, "answer": 4, "valid": [0], "invalid": [3, "x"]},
         {"schema": {"$dynamicRef": "#x", "$defs": {"x": {"$dynamicAnchor": "x"}}}, "answer": 4}
@@ -107,7 +76,7 @@ fn values_of_the_file_are_tried() {
 
 #[test]
 fn what_is_held_ends_well() {
-    let mock = Mock::start();
+    let mock = MockServer::start("--decode-ms 0");
     let out = check("{}", &["--url", &mock.url]);
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
 }
@@ -156,7 +125,7 @@ fn a_run_finds_out_what_is_held_before_its_first_trial() {
 /// One that tells no grammar is not known to hold anything, and its coverage keeps the older meaning.
 #[test]
 fn a_server_that_tells_no_grammar_is_not_known_to_hold_anything() {
-    let mock = Mock::start();
+    let mock = MockServer::start("--decode-ms 0");
     let dir = tempfile::tempdir().unwrap();
     let suite = format!(
         "name = \"attached\"\ncontexts = [4096]\nrounds = 1\ndraws = 200\nobjectives = [\"quality\"]\n\

@@ -42,6 +42,11 @@ impl<'a> EarlyStopping<'a> {
         self.selection.skips(key)
     }
 
+    /// Whether the reference chooses cases at all.
+    pub(super) fn selects(&self) -> bool {
+        self.selection.selects()
+    }
+
     pub(super) fn note(&mut self, event: &Event<'_>) {
         if let Event::Trial(trial) = event {
             self.selection.note(trial);

@@ -142,10 +142,7 @@ impl<'a> Runner<'a> {
                 continue;
             }
             self.decide_before(visit.round, plan)?;
-            let skipped = self.leave(plan, |pace, key| pace.skips(key));
-            if !skipped.is_empty() {
-                self.emit(&Event::Skipped(&skipped))?;
-            }
+            self.skip(plan)?;
             let wanted = |key: &&TrialKey| !self.done.contains(*key) && !self.left_out.contains(*key);
             let remaining: Vec<_> = visit.trials.iter().filter(wanted).cloned().collect();
             if remaining.is_empty() {
@@ -193,6 +190,16 @@ impl<'a> Runner<'a> {
             plan.keys().filter(wanted).filter(|key| leaves(&self.pace, key)).cloned().collect();
         self.left_out.extend(gone.iter().cloned());
         gone
+    }
+
+    /// Says which trials the reference's choice leaves out, in visits to come, too.
+    fn skip(&mut self, plan: &Plan) -> Result<()> {
+        // Plans are long: they are looked through only where something can be left out.
+        if !self.pace.selects() {
+            return Ok(());
+        }
+        let skipped = self.leave(plan, |pace, key| pace.skips(key));
+        if skipped.is_empty() { Ok(()) } else { self.emit(&Event::Skipped(&skipped)) }
     }
 
     /// At the end of a round: which cells stop.

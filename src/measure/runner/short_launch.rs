@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::server::refusal;
 use crate::error::{Context, Error, Kind, Result};
-use crate::measure::engine::supervise::Launcher;
+use crate::measure::engine::supervise::{Launcher, Server};
 use crate::measure::engine::{Engine, Launch, supervise};
 use crate::measure::model::EngineFiles;
 use crate::record::kv::{CELL_PADDING, DEFAULT_UBATCH};
@@ -108,10 +108,31 @@ impl ShortLaunch<'_> {
     }
 
     async fn once(&self, k: &str, v: &str, context: u32, folder: &Path) -> Result<Effective> {
-        let port = supervise::free_port()?;
         let cell = Cell { setting: setting(self.engine.name(), k, v), context };
-        let wanted = ["--no-warmup", "--no-repack"].map(str::to_owned);
-        let extra: Vec<String> = wanted.into_iter().filter(|flag| self.build.has(flag)).collect();
+        let log: PathBuf = folder.join(format!("{context}.log"));
+        let (server, _) = self.start(&cell, &["--no-warmup", "--no-repack"], &log).await?;
+        let text = server.read_log();
+        server.stop().await?;
+        let effective = self.engine.effective(&text?, &Value::Null);
+        for (side, asked, runs) in [("K", k, &effective.k), ("V", v, &effective.v)] {
+            if let Some(other) = runs.as_ref().filter(|runs| *runs != asked) {
+                let message = format!("asked for {side} in {asked}, the server runs {other}");
+                return Err(Error::new(Kind::EngineStart, message));
+            }
+        }
+        Ok(effective)
+    }
+}
+
+impl ShortLaunch<'_> {
+    /// Starts the server on the processor, with those of these flags that its build has; it, and its port.
+    ///
+    /// # Errors
+    /// When it does not come up: what it says itself, where its log tells.
+    pub(super) async fn start(&self, cell: &Cell, flags: &[&str], log: &Path) -> Result<(Server, u16)> {
+        let port = supervise::free_port()?;
+        let known = flags.iter().filter(|flag| self.build.has(flag));
+        let extra: Vec<String> = known.map(|flag| (*flag).to_owned()).collect();
         let launch = Launch {
             binary: &self.files.binary,
             library_path: self.files.library_path.as_deref(),
@@ -125,24 +146,14 @@ impl ShortLaunch<'_> {
             build: self.build,
             config: None,
         };
-        let argv = self.engine.argv(&cell, &launch)?;
-        let log: PathBuf = folder.join(format!("{context}.log"));
+        let argv = self.engine.argv(cell, &launch)?;
         let launcher = Launcher::new(Duration::from_secs(LOAD_S));
-        let started = launcher.start(&argv, port, self.engine.endpoints().health, &log).await;
-        let server = started.map_err(|error| match refusal(self.engine, &log) {
+        let started = launcher.start(&argv, port, self.engine.endpoints().health, log).await;
+        let server = started.map_err(|error| match refusal(self.engine, log) {
             Some(said) => Error::new(Kind::EngineStart, format!("the server says: {said}")),
             None => error,
         })?;
-        let text = server.read_log();
-        server.stop().await?;
-        let effective = self.engine.effective(&text?, &Value::Null);
-        for (side, asked, runs) in [("K", k, &effective.k), ("V", v, &effective.v)] {
-            if let Some(other) = runs.as_ref().filter(|runs| *runs != asked) {
-                let message = format!("asked for {side} in {asked}, the server runs {other}");
-                return Err(Error::new(Kind::EngineStart, message));
-            }
-        }
-        Ok(effective)
+        Ok((server, port))
     }
 }
 

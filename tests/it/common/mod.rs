@@ -3,8 +3,9 @@
 pub(crate) mod scripted;
 pub(crate) mod tiny_gguf;
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 /// The binary under test.
 pub(crate) const KNEEPOINT: &str = env!("CARGO_BIN_EXE_kneepoint");
@@ -44,6 +45,41 @@ samples = 2
 positions = 8
 top_k = 8
 "#;
+
+/// A mock server that ends with the test.
+pub(crate) struct MockServer {
+    pub(crate) child: Child,
+    /// Its address.
+    pub(crate) url: String,
+}
+
+impl MockServer {
+    /// `args` are those of `kneepoint mock-server`, in one line.
+    pub(crate) fn start(args: &str) -> Self {
+        let mut child = Command::new(KNEEPOINT)
+            .arg("mock-server")
+            .args(args.split_whitespace())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let said: serde_json::Value = serde_json::from_str(&line).unwrap();
+        Self { child, url: said["url"].as_str().unwrap().to_owned() }
+    }
+
+    pub(crate) fn alive(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for MockServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
 
 /// A folder with a suite whose server is `kneepoint mock-server` behind llama-server's command line.
 pub(crate) struct MockBench {
