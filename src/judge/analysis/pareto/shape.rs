@@ -39,31 +39,54 @@ pub(crate) fn ranges(points: &[Vec<f64>]) -> Vec<(f64, f64)> {
 
 /// The volume that points (0..1 in every objective) dominate above the origin (0..1).
 ///
-/// Formula: hypervolume by slicing objectives; While et al. (2006). The cost grows with the number of points to
-/// the power of the number of objectives less one.
+/// Formula: hypervolume by slicing objectives; While et al. (2006), over the points that none dominates. The cost grows
+/// with their number to the power of the number of objectives less one.
 pub(crate) fn hypervolume(points: &[Vec<f64>]) -> f64 {
     let objectives = points.first().map_or(0, Vec::len);
+    let mut front: Vec<&[f64]> = points.iter().map(Vec::as_slice).collect();
+    volume(&mut front, objectives)
+}
+
+/// The volume in the first so many objectives; the order of the points is nobody's afterwards.
+fn volume(points: &mut [&[f64]], objectives: usize) -> f64 {
     match objectives {
         0 => 0.0,
         1 => points.iter().map(|point| point[0].max(0.0)).fold(0.0, f64::max),
+        2 => area(points),
         _ => slices(points, objectives - 1),
     }
 }
 
-fn slices(points: &[Vec<f64>], last: usize) -> f64 {
-    let mut heights: Vec<f64> =
-        points.iter().map(|point| point[last]).filter(|height| *height > 0.0).collect();
-    heights.sort_by(f64::total_cmp);
-    heights.dedup();
-    let mut below = 0.0;
-    let mut volume = 0.0;
-    for height in heights {
-        let reaching: Vec<Vec<f64>> =
-            points.iter().filter(|point| point[last] >= height).map(|point| point[..last].to_vec()).collect();
-        volume += (height - below) * hypervolume(&reaching);
-        below = height;
+/// Steps from the right to the left: each adds what it is higher than all to its right.
+fn area(points: &mut [&[f64]]) -> f64 {
+    points.sort_by(|a, b| b[0].total_cmp(&a[0]));
+    let (mut area, mut height) = (0.0, 0.0);
+    for point in points {
+        if point[1] > height && point[0] > 0.0 {
+            area += point[0] * (point[1] - height);
+            height = point[1];
+        }
     }
-    volume
+    area
+}
+
+/// Slices from the top down, each as thick as it is to the next point and as wide as all points above.
+fn slices(points: &mut [&[f64]], last: usize) -> f64 {
+    points.sort_by(|a, b| b[last].total_cmp(&a[last]));
+    let mut above: Vec<&[f64]> = Vec::with_capacity(points.len());
+    let mut volume_below = 0.0;
+    for (at, point) in points.iter().enumerate() {
+        let dominated = above.iter().any(|other| (0..last).all(|axis| other[axis] >= point[axis]));
+        if !dominated {
+            above.push(point);
+        }
+        let next = points.get(at + 1).map_or(0.0, |next| next[last].max(0.0));
+        let thick = point[last].max(0.0) - next;
+        if thick > 0.0 {
+            volume_below += thick * volume(&mut above, last);
+        }
+    }
+    volume_below
 }
 
 #[cfg(test)]
@@ -102,5 +125,28 @@ mod tests {
         close(&[vec![0.5, 1.0], vec![1.0, 0.5], vec![0.4, 0.4]], 0.75);
         // Three boxes by inclusion and exclusion: .5 + .5 + .5 - 3 * .25 + .125
         close(&[vec![0.5, 1.0, 1.0], vec![1.0, 0.5, 1.0], vec![1.0, 1.0, 0.5]], 0.875);
+        // What reaches below the origin in one objective dominates nothing.
+        close(&[vec![0.5, -1.0], vec![-0.5, 1.0]], 0.0);
+        close(&[vec![1.0, 1.0, -0.5], vec![0.5, 0.5, 0.5]], 0.125);
+    }
+
+    proptest::proptest! {
+        /// Beside a grid of cells, each of which counts when some point reaches its far corner.
+        #[test]
+        fn volumes_are_those_of_a_grid(
+            cells in proptest::collection::vec(proptest::collection::vec(-2_i32..=4, 4), 0..9),
+            objectives in 1_usize..=4,
+        ) {
+            let points: Vec<Vec<f64>> =
+                cells.iter().map(|point| point[..objectives].iter().map(|&at| f64::from(at) / 4.0).collect()).collect();
+            let side = 4_i32.pow(objectives as u32);
+            let reached = |cell: &i32| {
+                cells.iter().any(|point| {
+                    (0..objectives).all(|axis| point[axis] > cell / 4_i32.pow(axis as u32) % 4)
+                })
+            };
+            let expected = (0..side).filter(reached).count() as f64 / f64::from(side);
+            proptest::prop_assert!((hypervolume(&points) - expected).abs() < 1e-12);
+        }
     }
 }
