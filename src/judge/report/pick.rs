@@ -24,12 +24,12 @@ struct View<'a> {
     memory_head: &'static str,
     /// Whether the rows hold memory of several kinds, so that each must say its own.
     several_memories: bool,
-    /// The settings that have any figure.
+    /// The settings of which anything was run.
     measured: Vec<&'a CandidateRow>,
     /// The refused ones of them, those first that look better than the pick.
     refused: Vec<&'a CandidateRow>,
-    /// Settings without any: a search leaves out what can be no better.
-    unmeasured: Vec<&'a str>,
+    /// The others: a search leaves out what can be no better.
+    untried: Vec<&'a str>,
     checks: Vec<CheckRow<'a>>,
     /// The other forms of the command that are asked for.
     forms: Vec<FormRow<'a>>,
@@ -52,8 +52,8 @@ struct FormRow<'a> {
 pub fn pick(pick: &Pick, forms: &[ServeForm]) -> Result<String> {
     let kinds: BTreeSet<&str> =
         pick.candidates.iter().filter_map(|row| row.memory_kind).map(MemoryKind::name).collect();
-    let (measured, unmeasured): (Vec<&CandidateRow>, Vec<&CandidateRow>) =
-        pick.candidates.iter().partition(|row| has_figures(row));
+    let (untried, measured): (Vec<&CandidateRow>, Vec<&CandidateRow>) =
+        pick.candidates.iter().partition(|row| row.untried);
     let mut refused: Vec<&CandidateRow> =
         measured.iter().copied().filter(|row| !row.refused.is_empty()).collect();
     refused.sort_by_key(|row| !row.better_looking);
@@ -64,16 +64,12 @@ pub fn pick(pick: &Pick, forms: &[ServeForm]) -> Result<String> {
         several_memories: kinds.len() > 1,
         measured,
         refused,
-        unmeasured: unmeasured.into_iter().map(|row| row.setting.as_str()).collect(),
+        untried: untried.into_iter().map(|row| row.setting.as_str()).collect(),
         checks: pick.memory.checks.iter().map(CheckRow::of).collect(),
         forms: form_rows(pick, forms),
         shell: forms.contains(&ServeForm::Shell),
     };
     built_in("pick.md", TEMPLATE, view)
-}
-
-fn has_figures(row: &CandidateRow) -> bool {
-    row.quality.is_some() || row.decode_tps.is_some() || row.ttft_s.is_some() || row.memory_bytes.is_some()
 }
 
 /// The forms that are asked for, in the order asked; the line for a shell has its own place.

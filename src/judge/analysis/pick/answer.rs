@@ -99,6 +99,9 @@ pub struct CandidateRow {
     pub memory_kind: Option<MemoryKind>,
     /// Share of draws in which it is picked (0..1).
     pub frequency: Option<f64>,
+    /// Whether nothing of it was run: a search leaves out what can be no better. A setting whose trials are void was run.
+    #[serde(default)]
+    pub untried: bool,
     /// Why it is refused; empty: it meets the requirements.
     pub refused: Vec<String>,
     /// Whether it is refused although it looks better in the goal than the pick.

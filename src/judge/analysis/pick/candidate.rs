@@ -138,6 +138,11 @@ impl Candidate<'_> {
         &self.setting.label
     }
 
+    /// Whether nothing of it was run at this context length.
+    pub(super) fn is_untried(&self) -> bool {
+        self.void.is_none() && self.broken.1 == 0 && self.figures.is_empty()
+    }
+
     pub(super) fn estimate(&self, objective: Objective) -> Option<Estimate> {
         self.figures.get(&objective).map(|figure| figure.estimate)
     }

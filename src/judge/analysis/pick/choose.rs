@@ -208,6 +208,7 @@ impl Choice {
             memory_bytes: candidate.memory(),
             memory_kind: candidate.memory_kind,
             frequency: self.frequency(at),
+            untried: candidate.is_untried(),
             refused,
             better_looking,
         }
