@@ -5,11 +5,13 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 use chrono::{SecondsFormat, Utc};
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A moment by the monotonic clock, which nobody sets. It stands still while the machine sleeps.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Tick {
     /// Which session at the run, from 0: `run` is the first, every `resume` another.
     #[serde(rename = "sitting")]

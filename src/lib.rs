@@ -18,5 +18,6 @@ pub mod quantity;
 pub mod record;
 pub mod suite;
 pub mod task;
+pub mod tree;
 
 pub use error::{Error, Result};

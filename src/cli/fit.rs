@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::quantity;
 
 /// Engines whose memory can be told beforehand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub enum FitEngine {
     /// llama.cpp's server
     #[value(name = "llama.cpp")]

@@ -1,5 +1,6 @@
 //! The answer: the setting, the command to serve it with, what it costs, and what was given up on.
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -18,7 +19,8 @@ use crate::record::{Decision, Objective, plan};
 const SCHEMA_VERSION: u32 = 1;
 
 /// What `choose --json` prints.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub(in crate::commands) struct Choice {
     /// Version of this form.
     pub schema_version: u32,
@@ -40,7 +42,8 @@ pub(in crate::commands) struct Choice {
 }
 
 /// A setting that was given up on.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub(in crate::commands) struct GivenUp {
     /// Setting label.
     pub setting: String,

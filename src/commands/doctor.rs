@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -18,7 +19,8 @@ use crate::record::suite::Suite;
 use crate::suite;
 
 /// What `doctor --json` prints.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub(super) struct Checkup {
     /// Version of this form.
     pub schema_version: u32,
@@ -27,7 +29,8 @@ pub(super) struct Checkup {
 }
 
 /// One thing that was looked at.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub(super) struct Check {
     /// What.
     pub name: String,
@@ -40,7 +43,8 @@ pub(super) struct Check {
 }
 
 /// How a thing stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(super) enum State {
     /// It is there and works.

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -23,7 +24,8 @@ use crate::record::suite::Suite;
 use crate::record::{Argv, Warning};
 
 /// What `run --dry-run --json` prints.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub(super) struct DryRun {
     /// Version of this form.
     pub schema_version: u32,
@@ -76,7 +78,8 @@ pub(super) struct DryRun {
 }
 
 /// A setting at a context length in a dry run.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub(super) struct DryCell {
     /// Setting label.
     pub setting: String,
@@ -92,7 +95,8 @@ pub(super) struct DryCell {
 }
 
 /// A server process of the load phase in a dry run.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub(super) struct DryLoad {
     /// Setting label.
     pub setting: String,
@@ -107,7 +111,8 @@ pub(super) struct DryLoad {
 }
 
 /// A server process of a dry run.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub(super) struct DryVisit {
     /// Round, from 0.
     pub round: u32,

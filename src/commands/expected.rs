@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -18,7 +19,8 @@ use crate::task;
 use crate::task::Weight;
 
 /// The verdicts that a plan may expect.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub(super) struct ExpectedVerdicts {
     /// The earlier run whose scatter and speed are taken for those of the planned one.
     pub run: String,
@@ -27,7 +29,8 @@ pub(super) struct ExpectedVerdicts {
 }
 
 /// What the verdict of a planned cell is expected to take.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub(super) struct ExpectedVerdict {
     /// Setting label.
     pub setting: String,

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::BufReader;
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -196,7 +197,8 @@ fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
 }
 
 /// What `kld-base --json` prints.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub(super) struct KldBase {
     /// Version of this form.
     pub schema_version: u32,

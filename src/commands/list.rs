@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -15,7 +16,8 @@ use crate::task::Weight;
 use crate::{suite, task};
 
 /// What `list --json` prints.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub(super) struct Listing {
     /// Version of this form.
     pub schema_version: u32,
@@ -24,7 +26,8 @@ pub(super) struct Listing {
 }
 
 /// One thing listed.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub(super) struct Item {
     /// Name as suites or commands use it.
     pub name: String,

@@ -8,6 +8,7 @@ use crate::console::{self, Form, Reader};
 use crate::error::{Context, EXIT_OK, Error, Kind, Result};
 use crate::record::journal;
 use crate::record::journal::Journal;
+use crate::tree;
 
 /// Prints data on stdout. A closed pipe is not an error: the work is done.
 pub(super) fn print(text: &str) -> Result<u8> {
@@ -34,7 +35,7 @@ pub(super) fn print_json_line(data: &impl Serialize) -> Result<()> {
 
 /// Prints data on stdout as JSON.
 pub(super) fn print_json(data: &impl Serialize) -> Result<u8> {
-    let text = serde_json::to_string_pretty(data).context(|| "cannot write JSON".into())?;
+    let text = tree::pretty(data).context(|| "cannot write JSON".into())?;
     console::data(&format!("{text}\n"), Form::Json).map(|_| EXIT_OK)
 }
 

@@ -34,7 +34,8 @@ fn not_there_yet(path: &Path) -> Result<()> {
 }
 
 /// What `reference export --json` prints.
-#[derive(Debug, serde::Serialize, schemars::JsonSchema)]
+#[derive(Debug, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Exported {
     /// Version of this form.
     pub schema_version: u32,

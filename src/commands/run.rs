@@ -17,6 +17,7 @@ use crate::record::plan::Plan;
 use crate::record::secrets::{self, Secrets};
 use crate::record::suite::Suite;
 use crate::record::{EngineInfo, FileInfo, ModelInfo, journal, plan};
+use crate::tree;
 use crate::{files, suite, task};
 
 pub(super) fn run(args: &RunArgs, global: &Global) -> Result<u8> {
@@ -109,7 +110,7 @@ fn name_what_runs(suite: &mut Suite, prepared: &Prepared) {
 
 /// The suite beside the journal, as resolved and as the user wrote it.
 fn write_suites(own: &str, written: &Suite, secrets: &Secrets, folder: &Path) -> Result<()> {
-    let resolved = serde_json::to_string_pretty(written).context(|| "cannot write the suite".into())?;
+    let resolved = tree::pretty(written).context(|| "cannot write the suite".into())?;
     files::write(&folder.join("suite.json"), (resolved + "\n").as_bytes())?;
     files::write(&folder.join("suite.toml"), secrets.text(own).as_bytes())
 }

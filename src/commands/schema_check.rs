@@ -3,6 +3,7 @@
 use std::io::Read as _;
 use std::path::Path;
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -25,7 +26,8 @@ use crate::task::tools::held::check::Constraint;
 const MAX_SHOWN: usize = 80;
 
 /// What `schema-check --json` prints.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub(super) struct SchemaCheck {
     /// Version of this form.
     pub schema_version: u32,
@@ -40,7 +42,8 @@ pub(super) struct SchemaCheck {
 }
 
 /// A schema of the file.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub(super) struct Checked {
     /// What is held of it.
     #[serde(flatten)]

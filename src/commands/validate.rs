@@ -1,5 +1,6 @@
 //! `validate`.
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -19,7 +20,8 @@ use crate::record::suite::Suite;
 use crate::suite;
 
 /// What `validate --json` prints.
-#[derive(Debug, Default, Serialize, JsonSchema)]
+#[derive(Debug, Default, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub(super) struct Validated {
     /// Version of this form.
     pub schema_version: u32,
@@ -45,7 +47,8 @@ pub(super) struct Validated {
 }
 
 /// Something that is wrong with a suite.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub(super) struct Fault {
     /// What.
     pub message: String,

@@ -1,5 +1,6 @@
 //! One case: what is sent, and what a right answer is.
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -13,7 +14,8 @@ use super::message::{Message, Tool, ToolChoice};
 pub const ANY_OBJECT: Value = Value::Bool(true);
 
 /// What is sent to the server for one case.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Prompt {
     /// A chat completion, rendered by the server with the model's template.
@@ -48,7 +50,8 @@ pub enum Prompt {
 }
 
 /// Consecutive positions, `first..end`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Band {
     /// The first position.
     pub first: usize,
@@ -88,7 +91,8 @@ impl Prompt {
 }
 
 /// One case: what is sent, and what a right answer is.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Case {
     /// Content hash of everything else in the case (hex, 16 digits); see [`Case::seal`].
     pub id: String,

@@ -1,12 +1,14 @@
 //! Cells that were stopped early, and why.
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::trial::TrialKey;
 
 /// A cell that was stopped between two rounds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Decision {
     /// The last round that it was part of, from 0.
     pub after_round: u32,
@@ -44,7 +46,8 @@ impl Decision {
 }
 
 /// A cell whose verdict is open, and what it would take.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct OpenCell {
     /// Setting label.
     pub setting: String,
@@ -55,7 +58,8 @@ pub struct OpenCell {
 }
 
 /// What a verdict would take, if what comes is like what came.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Outlook {
     /// What is counted.
     pub unit: EvidenceUnit,
@@ -69,7 +73,8 @@ pub struct Outlook {
 }
 
 /// What evidence of a paired difference counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum EvidenceUnit {
     /// Pairs of independent cases, or of clusters of them.
@@ -89,7 +94,8 @@ impl EvidenceUnit {
 }
 
 /// Why a cell was stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum StopReason {
     /// Its verdict cannot change any more; of the reference's second visit: the noise floor is shown to be below

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::secrets::{mask_args, mask_env};
 
 /// A server's command line, before it is started; empty for a server that runs already.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Argv {
     /// The binary.
     pub program: PathBuf,
@@ -107,7 +109,8 @@ pub fn shell_text(text: &str) -> String {
 }
 
 /// What a binary says about itself (`--version`, `--help`).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Build {
     /// Version text, one line.
     pub version: String,
@@ -146,7 +149,8 @@ impl Build {
 }
 
 /// What the server really runs, read back from its log and properties. `None`: it does not say.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Effective {
     /// Build of the server.
     pub build: Option<String>,

@@ -1,12 +1,12 @@
 //! Answers whose probability is asked for: what the reply is made to say, and how probable the model found it.
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How a task's answers are scored.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Scoring {
     /// The reply is the model's own, and right or wrong.
@@ -32,7 +32,8 @@ impl Scoring {
 }
 
 /// A part of a right answer: what the reply has said before it, and what it may say.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct ForcedPart {
     /// The reply up to this part; the model goes on behind it.
     pub begun: String,
@@ -44,7 +45,8 @@ pub struct ForcedPart {
 }
 
 /// A text that a reply is made to say.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct ForcedForm {
     /// The text, with the space in front of it that the reply needs.
     pub text: String,
@@ -53,7 +55,8 @@ pub struct ForcedForm {
 }
 
 /// How a forced answer went through the model.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ReadPath {
     /// Token by token, each read from the cache that holds the ones before: as a reply is written.
@@ -71,7 +74,8 @@ impl ReadPath {
 }
 
 /// How probable a server found a text that it was made to say.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Forced {
     /// Number of the part of the answer.
     pub part: u32,
@@ -88,7 +92,8 @@ pub struct Forced {
 }
 
 /// A token that a reply was made to say.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct ForcedToken {
     /// Its id; `None` where the server names none.
     #[serde(default, skip_serializing_if = "Option::is_none")]

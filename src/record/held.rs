@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -13,7 +14,8 @@ const MAX_INSTANCE: usize = 4_096;
 const MAX_WORDS: usize = 1_000;
 
 /// What a server holds of a schema.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct HeldSchema {
     /// Hash of the schema (hex, 16 digits), as [`HeldCase::schemas`] names it.
     pub schema: String,
@@ -45,7 +47,8 @@ pub struct HeldSchema {
 }
 
 /// What a server made of a schema.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Conversion {
     /// A grammar that instances were tried on.
@@ -63,7 +66,8 @@ pub enum Conversion {
 }
 
 /// What is held of a keyword.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct HeldKeyword {
     /// JSON pointer to the schema that has it.
     pub at: String,
@@ -77,7 +81,8 @@ pub struct HeldKeyword {
 }
 
 /// What is held of a keyword.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Hold {
     /// No value that breaks it alone can be written, of those that were tried.
@@ -173,7 +178,8 @@ const UNREACHABLE: &str =
     "answer unreachable: the grammar that the server makes of the schema allows no right reply";
 
 /// What the grammar of a case allows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct HeldCase {
     /// The case's hash.
     pub case: String,

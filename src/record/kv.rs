@@ -6,6 +6,7 @@
 //! windowed layers; what each architecture keeps: `layers.rs`); other engines allocate in pages and are not described here. `tests/it/real_kv.rs` compares with
 //! what the pinned server reports: to the byte wherever its log of two decimals of a MiB is exact.
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +25,8 @@ pub fn kv_types(k: &str, v: &str) -> String {
 }
 
 /// What a model's KV cache holds for each token, and beside that.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct KvShape {
     /// Layers that are alike, together; layers that use the cache of others are left out.
     pub groups: Vec<KvGroup>,
@@ -42,7 +44,8 @@ fn is_none(heads: &u32) -> bool {
 }
 
 /// Layers that are alike.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct KvGroup {
     /// How many.
     pub layers: u32,
@@ -127,7 +130,8 @@ pub struct Pool {
 }
 
 /// Bytes of a KV cache.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct KvBytes {
     /// K of all layers.
     pub k: u64,

@@ -1,10 +1,12 @@
 //! The machine that a run was made on, and the files that its figures depend on.
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The machine that a run was made on.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Machine {
     /// Operating system and kernel.
     pub os: String,
@@ -38,7 +40,8 @@ pub struct Machine {
 }
 
 /// A graphics card as its driver describes it; `None` where it does not say.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct GpuCard {
     /// Name.
     pub name: String,
@@ -69,7 +72,8 @@ pub struct GpuCard {
 }
 
 /// Another file that a run's figures depend on: cases of the user's, a chat template on the server's command line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct FileInfo {
     /// Name of the file, without its folder.
     pub name: String,

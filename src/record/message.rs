@@ -1,11 +1,13 @@
 //! What a conversation is made of: messages, tools and calls.
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Who speaks a chat message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Instructions in front of the conversation.
@@ -19,7 +21,8 @@ pub enum Role {
 }
 
 /// One chat message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Message {
     /// Who speaks.
     pub role: Role,
@@ -62,7 +65,8 @@ pub fn prefill(messages: &[Message]) -> Option<&str> {
 }
 
 /// A function that the model may call.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Tool {
     /// Function name.
     pub name: String,
@@ -73,7 +77,8 @@ pub struct Tool {
 }
 
 /// A call that the model made, arguments as the text it wrote.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct ToolCall {
     /// The server's id of the call, if it gave one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -85,7 +90,8 @@ pub struct ToolCall {
 }
 
 /// Whether and how the server is told to make the model call a tool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum ToolChoice {
     /// The model decides.

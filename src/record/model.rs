@@ -1,12 +1,14 @@
 //! Model files: what was served, and what it was made for.
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::kv::KvShape;
 
 /// A model file that was used.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct ModelInfo {
     /// Name in the suite.
     pub name: String,
@@ -41,7 +43,8 @@ pub struct ModelInfo {
 }
 
 /// A model's tokenizer, as its file describes it: two that are equal make the same tokens of a text.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Tokenizer {
     /// The kind, such as `gpt2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -79,7 +82,8 @@ impl Tokenizer {
 
 /// What weights are, where their label says otherwise: a quant's own type needs rows of whole blocks, and quantisers take
 /// another type where a model has none.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Mostly {
     /// The type that most have, such as `iq4_nl`.
     pub kind: String,
@@ -97,7 +101,8 @@ impl Mostly {
 }
 
 /// The longest context that a model was made for, as its file or `config.json` says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct TrainedContext {
     /// The length that the file names as the model's (tokens).
     pub tokens: u64,

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A judged reply.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Score {
     /// 0 (wrong) to 1 (right); `None` for a task that only compares with the reference (`coherence/kld`).
     pub quality: Option<f64>,
@@ -22,7 +24,8 @@ pub struct Score {
 }
 
 /// A part of an answer, such as one of several needles.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Part {
     /// Where in the context it lies, 0 (start) to 1 (end).
     pub depth: f64,
@@ -52,7 +55,8 @@ impl Score {
 }
 
 /// Where a trial failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// The server did not come up.
@@ -83,7 +87,8 @@ impl Stage {
 /// What became of a trial. Never a sentinel number, never NaN.
 ///
 /// Not internally tagged: with `serde_json`'s arbitrary precision such an enum cannot read back its floats.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// The reply was judged.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +15,8 @@ use super::thinking;
 const REASON_CHARS: usize = 64;
 
 /// Why the server stopped writing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum FinishReason {
     /// The model ended its turn.
@@ -44,7 +46,8 @@ impl FinishReason {
 }
 
 /// The most probable next tokens at one position.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Distribution {
     /// Token ids and natural-log probabilities, most probable first.
     pub top: Vec<(u32, f32)>,
@@ -53,7 +56,8 @@ pub struct Distribution {
 }
 
 /// What came back, before any judgement. Model text is hostile: escape it wherever it is shown.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Reply {
     /// Text after the reasoning.
     pub content: String,
@@ -130,7 +134,8 @@ impl Reply {
 }
 
 /// Distributions of many positions in a compact form for the journal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct PackedDistributions {
     /// How many tokens are listed a position.
     pub top_k: usize,
@@ -145,7 +150,8 @@ pub struct PackedDistributions {
 }
 
 /// How distributions are written as bytes. Lists are most probable first.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Packing {
     /// For each position `top_k` little-endian pairs of token id (u32) and natural-log probability (f32),

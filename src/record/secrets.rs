@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::error::{Context, Result};
 use crate::files;
 use crate::record::suite::Suite;
+use crate::tree;
 
 /// What stands in place of a secret.
 pub const MASK: &str = "***";
@@ -220,9 +221,9 @@ impl Secrets {
     /// # Errors
     /// When it cannot be written as JSON and read back.
     pub fn masked<T: Serialize + DeserializeOwned>(&self, value: &T) -> Result<T> {
-        let mut json = serde_json::to_value(value).context(|| "cannot write JSON".into())?;
+        let mut json = tree::tree(value).context(|| "cannot write JSON".into())?;
         each_text(&mut json, &|text| self.text(text));
-        serde_json::from_value(json).context(|| "cannot read JSON back".into())
+        tree::value(&json).context(|| "cannot read JSON back".into())
     }
 
     /// A suite fit to be written down.
@@ -307,9 +308,9 @@ pub fn is_masked(suite: &Suite) -> bool {
 /// # Errors
 /// When it cannot be written as JSON and read back.
 pub fn with_home<T: Serialize + DeserializeOwned>(value: &T) -> Result<T> {
-    let mut json = serde_json::to_value(value).context(|| "cannot write JSON".into())?;
+    let mut json = tree::tree(value).context(|| "cannot write JSON".into())?;
     each_text(&mut json, &|text| with_home_in(text, &home()));
-    serde_json::from_value(json).context(|| "cannot read JSON back".into())
+    tree::value(&json).context(|| "cannot read JSON back".into())
 }
 
 /// `~/` at the beginning, and where a value or a text of JSON begins (`--flag=~/x`).

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +26,8 @@ pub struct Selection {
 }
 
 /// The cases of one task at one context length that the settings are compared on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct SelectedCases {
     /// Task name.
     pub task: String,

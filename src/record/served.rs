@@ -1,11 +1,13 @@
 //! How a reply was served: what came from the server's cache, and how its tokens were drafted.
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What of a prompt came from the server's cache, and what could have. Kept for the turns of tasks that
 /// watch the cache.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Served {
     /// Tokens of the prompt, as the engine counted them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -48,7 +50,8 @@ fn share(part: u32, whole: u32) -> Option<f64> {
 }
 
 /// A reply of which only the beginning is kept, because the server wrote far more than it was asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Overlong {
     /// Length of the whole: reasoning, content, and name, arguments and id of each call (bytes).
     pub bytes: u64,
@@ -57,7 +60,8 @@ pub struct Overlong {
 }
 
 /// How the tokens of a reply were drafted, in a compact form.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct DraftTrace {
     /// Running counts after the first 16, 32, 64, .. tokens of the reply, and at its end. A draft counts where it
     /// begins. Empty where the engine counts only the whole reply.
@@ -69,7 +73,8 @@ pub struct DraftTrace {
 }
 
 /// Counts of a reply so far.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct DraftPoint {
     /// Tokens of the reply.
     #[serde(rename = "t")]
@@ -83,7 +88,8 @@ pub struct DraftPoint {
 }
 
 /// What became of the tokens at one position of the drafts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct DraftPosition {
     /// Drafts that reach so far.
     #[serde(rename = "d")]

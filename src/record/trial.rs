@@ -1,5 +1,6 @@
 //! One case run once on one cell.
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +11,8 @@ use super::reply::Reply;
 use crate::clock::Tick;
 
 /// Names one planned trial; unique within a run.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct TrialKey {
     /// Setting label, unique in the suite (see [`Setting`](crate::record::suite::Setting)).
     pub setting: String,
@@ -30,7 +32,8 @@ pub struct TrialKey {
 }
 
 /// One case run once on one cell.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Trial {
     /// Which planned trial this is.
     pub key: TrialKey,

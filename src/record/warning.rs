@@ -2,11 +2,13 @@
 
 use std::fmt;
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Something in a suite that a run would be sorry for. `validate` and `--dry-run` show it; a run goes on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Warning {
     /// What kind of thing it is, for programs, such as `beyond-trained-context`.
     pub code: String,

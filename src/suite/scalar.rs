@@ -1,9 +1,11 @@
 //! Values of several forms: an option's (a number, a word or a truth value, kept as the text that a server gets), and
 //! amounts with units.
 
+#[cfg(test)]
 use std::borrow::Cow;
 use std::fmt;
 
+#[cfg(test)]
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
@@ -49,6 +51,7 @@ impl Visitor<'_> for ScalarVisitor {
     }
 }
 
+#[cfg(test)]
 impl JsonSchema for Scalar {
     fn schema_name() -> Cow<'static, str> {
         "Scalar".into()
@@ -94,6 +97,7 @@ impl Visitor<'_> for TokensVisitor {
     }
 }
 
+#[cfg(test)]
 impl JsonSchema for Tokens {
     fn schema_name() -> Cow<'static, str> {
         "Tokens".into()
@@ -142,6 +146,7 @@ impl Visitor<'_> for BudgetVisitor {
     }
 }
 
+#[cfg(test)]
 impl JsonSchema for Budget {
     fn schema_name() -> Cow<'static, str> {
         "Budget".into()
@@ -209,6 +214,7 @@ impl Visitor<'_> for LimitVisitor {
     }
 }
 
+#[cfg(test)]
 impl JsonSchema for Limit {
     fn schema_name() -> Cow<'static, str> {
         "Limit".into()

@@ -1,5 +1,6 @@
 //! What `fit --json` prints; the table is made of the same.
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -7,7 +8,8 @@ use crate::cli::FitEngine;
 use crate::judge::analysis::summary::MemoryKind;
 
 /// What `fit --json` prints.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub(in crate::commands) struct FitTable {
     /// Version of this form.
     pub schema_version: u32,
@@ -50,7 +52,8 @@ pub(in crate::commands) struct FitTable {
 }
 
 /// A short launch: what the KV cache takes was read off its log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub(in crate::commands) struct KvMeasured {
     /// The file that it was started with.
     pub file: String,
@@ -65,7 +68,8 @@ pub(in crate::commands) struct KvMeasured {
 }
 
 /// Types of the cache that a server was started with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub(in crate::commands) struct LaunchedType {
     /// Type of K.
     pub k: String,
@@ -74,7 +78,8 @@ pub(in crate::commands) struct LaunchedType {
 }
 
 /// The memory that there is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub(in crate::commands) struct Memory {
     /// Bytes.
     pub bytes: u64,
@@ -85,7 +90,8 @@ pub(in crate::commands) struct Memory {
 }
 
 /// Weights in a quant.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub(in crate::commands) struct Quant {
     /// What it is called.
     pub weights: String,
@@ -106,7 +112,8 @@ pub(in crate::commands) struct Quant {
 }
 
 /// Tensors of a type.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub(in crate::commands) struct TensorKind {
     /// The type.
     pub name: String,
@@ -117,7 +124,8 @@ pub(in crate::commands) struct TensorKind {
 }
 
 /// A quant with a cache type (bytes).
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub(in crate::commands) struct Row {
     /// The quant.
     pub weights: String,
@@ -160,7 +168,8 @@ pub(in crate::commands) struct Row {
 }
 
 /// Whether it fits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(in crate::commands) enum Fits {
     /// As a whole.
@@ -174,7 +183,8 @@ pub(in crate::commands) enum Fits {
 }
 
 /// A file that could not be read.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub(in crate::commands) struct Unreadable {
     /// The file.
     pub file: String,

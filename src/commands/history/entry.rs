@@ -1,12 +1,14 @@
 //! What `history` prints as JSON.
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::judge::analysis::history::Trend;
 
 /// What `history --json` and `history show --json` print.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub(crate) struct History {
     /// Version of this form.
     pub schema_version: u32,
@@ -15,7 +17,8 @@ pub(crate) struct History {
 }
 
 /// One run in the store.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub(crate) struct RunEntry {
     /// Name of the run folder.
     pub run: String,
@@ -46,7 +49,8 @@ pub(crate) struct RunEntry {
 }
 
 /// What `history trend --json` and `history export --format json` print.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub(crate) struct Trends {
     /// Version of this form.
     pub schema_version: u32,

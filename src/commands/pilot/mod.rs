@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -30,7 +31,8 @@ use search::{Search, WANTED, in_range};
 const OTHER_CASES: u64 = 0x7069_6c6f_7400_0001;
 
 /// What `run --pilot --json` prints.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub(super) struct Pilot {
     /// Version of this form.
     pub schema_version: u32,
@@ -49,7 +51,8 @@ pub(super) struct Pilot {
 }
 
 /// What the pilot found out about a task.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub(super) struct PilotTask {
     /// Task name.
     pub task: String,
@@ -64,7 +67,8 @@ pub(super) struct PilotTask {
 }
 
 /// One try of a task.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub(super) struct PilotStep {
     /// Tuned options and their values.
     pub options: BTreeMap<String, u32>,
@@ -79,7 +83,8 @@ pub(super) struct PilotStep {
 }
 
 /// How the pilot of a task went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(super) enum State {
     /// The proposal (or the suite's own options) is in the wanted range.

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::error::{Context, Result};
 use crate::record::journal::loadtest::LoadtestJournal;
 use crate::record::journal::{HeldJournal, Journal};
+use crate::tree;
 
 /// Shortest name of a user or machine that is looked for: shorter ones are parts of other words.
 const SHORTEST: usize = 3;
@@ -55,9 +56,9 @@ impl Scrubber {
         of: &T,
         paths: bool,
     ) -> Result<T> {
-        let mut value = serde_json::to_value(of).context(|| "cannot look through a run".into())?;
+        let mut value = tree::tree(of).context(|| "cannot look through a run".into())?;
         self.walk(&mut value, paths);
-        serde_json::from_value(value).context(|| "cannot put a run together again".into())
+        tree::value(&value).context(|| "cannot put a run together again".into())
     }
 
     /// A journal with names and folders taken out of all that it holds: whatever a page is made of comes from here.

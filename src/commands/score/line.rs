@@ -1,5 +1,6 @@
 //! What `score` prints.
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -8,7 +9,8 @@ use crate::error::Result;
 use crate::record::{Outcome, TrialKey};
 
 /// A line that `score` prints: an outcome, or why there is none.
-#[derive(Debug, Default, Serialize, JsonSchema)]
+#[derive(Debug, Default, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub(crate) struct ScoreLine {
     /// Version of this form.
     pub schema_version: u32,

@@ -1,5 +1,6 @@
 //! Before a run: which drop its suite can see, with which chance.
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -15,7 +16,8 @@ const DISCORDANCES: [f64; 3] = [0.05, 0.10, 0.20];
 const DROPS: [f64; 3] = [0.05, 0.10, 0.20];
 
 /// What a cell of one context length can show, if so many of its pairs differ.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct PowerRow {
     /// Context length (tokens).
     pub context: u32,
@@ -31,7 +33,8 @@ pub struct PowerRow {
 }
 
 /// The chance to see a drop.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Chance {
     /// Cases lost less cases gained, as a share of all (0..1).
     pub drop: f64,
@@ -41,7 +44,8 @@ pub struct Chance {
 
 /// What a cell of one context length can show where answers are scored by their probability: that depends on how much its
 /// texts scatter, which only a run tells.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct TextsRow {
     /// Context length (tokens).
     pub context: u32,

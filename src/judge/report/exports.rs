@@ -6,24 +6,15 @@ use crate::error::{Context, Result};
 use crate::judge::analysis::history::Trend;
 use crate::judge::analysis::summary::{LoadRow, Summary, TaskRow};
 use crate::record::suite::Arrivals;
+use crate::tree;
 
 /// The summary as indented JSON; `schema_version` says which form it has.
 ///
 /// # Errors
 /// When it cannot be written as JSON.
 pub fn json(summary: &Summary) -> Result<Vec<u8>> {
-    let mut bytes =
-        serde_json::to_vec_pretty(summary).context(|| "cannot write the summary as JSON".into())?;
-    bytes.push(b'\n');
-    Ok(bytes)
-}
-
-/// The JSON Schema of [`json`]'s output, indented.
-pub fn schema() -> String {
-    let schema = schemars::schema_for!(Summary);
-    let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
-    text.push('\n');
-    text
+    let text = tree::pretty(summary).context(|| "cannot write the summary as JSON".into())?;
+    Ok((text + "\n").into_bytes())
 }
 
 /// One row a cell: figures in plain units (named in the header), absent ones empty.
@@ -260,7 +251,8 @@ mod tests {
 
     #[test]
     fn json_keeps_its_schema() {
-        let schema: serde_json::Value = serde_json::from_str(&schema()).unwrap();
+        let schema: serde_json::Value =
+            serde_json::from_str(include_str!("../../../docs/schema/summary.schema.json")).unwrap();
         let mut summary = testing::summary();
         summary.cells = vec![testing::cell("plain", 512)];
         let value: serde_json::Value = serde_json::from_slice(&json(&summary).unwrap()).unwrap();

@@ -25,7 +25,7 @@ mod view;
 
 pub use card::card;
 pub use compare::comparison;
-pub use exports::{cells_csv, effective_csv, json, load_csv, schema, tasks_csv, trends_csv};
+pub use exports::{cells_csv, effective_csv, json, load_csv, tasks_csv, trends_csv};
 pub use files::{
     CELLS_FILE, FRONT_FILE, HEATMAP_FILE, JUNIT_FILE, PAGE_FILE, REPORT_FILE, SUMMARY_FILE, TRIALS_FILE,
 };

@@ -1,5 +1,6 @@
 //! Servers that trials were asked of.
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +9,8 @@ use crate::record::suite::PackedReference;
 use crate::record::{Argv, Effective};
 
 /// A server process that was started for a visit of a cell.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct LaunchRecord {
     /// Number within the run, from 0; trials name it.
     pub id: u32,
@@ -59,7 +61,8 @@ impl LaunchRecord {
 }
 
 /// A server that answered elsewhere.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct PackedServer {
     /// The run that the pack was made of.
     pub run: String,
@@ -77,7 +80,8 @@ impl PackedServer {
 }
 
 /// A server that was running before kneepoint, and still is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct AttachedServer {
     /// Its address.
     pub url: String,

@@ -1,5 +1,6 @@
 //! What the load phase leaves in a journal: its servers, its steps, and the cases asked under load.
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +10,8 @@ use crate::record::{Measurement, Stage, Trial, TrialKey};
 
 /// A server of the load phase. Its launch is apart from those of the trials: it has other slots, and its memory
 /// is not theirs.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct LoadtestServer {
     /// The server; round and replicate are 0.
     pub launch: LaunchRecord,
@@ -21,7 +23,8 @@ pub struct LoadtestServer {
 }
 
 /// Requests in front of the first step, whose results do not count.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct WarmUp {
     /// How often every slot was given a request at the same time.
     pub rounds: u32,
@@ -32,7 +35,8 @@ pub struct WarmUp {
 }
 
 /// A step of the load phase on one setting. Times are seconds since its beginning, to the microsecond.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct LoadtestStep {
     /// Setting label.
     pub setting: String,
@@ -66,7 +70,8 @@ pub struct LoadtestStep {
 }
 
 /// One request under load.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct LoadtestRequest {
     /// Position in the step, from 0.
     #[serde(rename = "n")]
@@ -116,7 +121,8 @@ impl LoadtestRequest {
 }
 
 /// A case that was asked while others were under way, or alone on the same server.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct LoadtestTrial {
     /// Requests under way at the same time; 1: alone. Of these, replicate 1 of the key is the second time.
     pub streams: u32,

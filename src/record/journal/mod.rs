@@ -20,6 +20,8 @@ pub use folder::{FILE_NAME, PACKED_NAME, has_header, is_in, is_locked};
 pub use header::{FORMAT, Header};
 pub use launch::{AttachedServer, LaunchRecord, PackedServer};
 pub use read::{load, parse};
-pub use records::{Line, Record};
+#[cfg(test)]
+pub(crate) use records::Line;
+pub use records::Record;
 pub use whole::{HeldJournal, Journal};
 pub use write::{JournalWriter, Place};

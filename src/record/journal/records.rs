@@ -1,5 +1,6 @@
 //! What a line of a journal holds.
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -9,21 +10,24 @@ use super::loadtest::{LoadtestServer, LoadtestStep, LoadtestTrial};
 use crate::record::{Case, Decision, HeldCase, HeldSchema, Trial};
 
 /// One line of a journal: a record and its checksum. `kneepoint schema journal` describes it.
+#[cfg(test)]
 #[derive(Debug, JsonSchema)]
-pub struct Line {
+#[expect(dead_code, reason = "lines are written and read by hand: their checksum is of their bytes")]
+pub(crate) struct Line {
     /// The record.
     #[serde(flatten)]
-    pub record: Record,
+    pub(crate) record: Record,
     /// CRC-32 of the record's bytes, from the first brace to the last, as 8 hex digits; journals of before 2026-11
     /// have none. Always the last key.
     #[serde(default)]
-    pub crc32: Option<String>,
+    pub(crate) crc32: Option<String>,
 }
 
 /// What a line of a journal holds.
 ///
 /// Not internally tagged: with `serde_json`'s arbitrary precision such an enum cannot read back its floats.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Record {
     /// Always the first line.

@@ -1,12 +1,14 @@
 //! How a run is judged while and after it runs: stopping early, and gates.
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::record::Objective;
 
 /// When cells are stopped before they have seen all cases; decided between rounds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Stopping {
     /// What stops a single cell; `None`: only the budget does.
     pub rule: Option<StoppingRule>,
@@ -23,7 +25,8 @@ pub struct Stopping {
 }
 
 /// What stops a single cell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum StoppingRule {
     /// Its verdict is settled.
@@ -35,7 +38,8 @@ pub enum StoppingRule {
 }
 
 /// What a gate looks at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum GateMetric {
     /// Mean score of the primary tasks, or of one task (0..1).
@@ -76,7 +80,8 @@ impl GateMetric {
 }
 
 /// A limit that cells must keep; a run that does not has exit code 100.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Gate {
     /// What it looks at.
     pub metric: GateMetric,

@@ -1,10 +1,12 @@
 //! Whom to tell when a run has ended.
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// When to tell.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum NotifyWhen {
     /// When a gate failed, something got worse since the run before, or the run is not whole.
@@ -15,7 +17,8 @@ pub enum NotifyWhen {
 }
 
 /// A command, a webhook, or both. What they answer never changes how the run ends.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Notify {
     /// When.
     pub when: NotifyWhen,

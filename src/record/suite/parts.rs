@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +11,8 @@ use crate::record::arm::{Arm, Mode};
 use crate::record::forced::Scoring;
 
 /// The engine that serves, and how it is started.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct EngineSpec {
     /// Engine name.
     pub name: String,
@@ -41,7 +43,8 @@ pub struct EngineSpec {
 }
 
 /// When a server is started anew, beside once a round for every setting.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Relaunch {
     /// For every context length: its memory is that of the length.
@@ -60,7 +63,8 @@ impl Relaunch {
 }
 
 /// Where a model comes from.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct ModelSpec {
     /// Name used by settings.
     pub name: String,
@@ -89,7 +93,8 @@ impl ModelSpec {
 }
 
 /// A quant of a model with a file of its own.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct QuantFile {
     /// Weight quant.
     pub weights: String,
@@ -99,7 +104,8 @@ pub struct QuantFile {
 }
 
 /// One task of a suite.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct TaskSpec {
     /// Task name.
     pub name: String,
@@ -140,7 +146,8 @@ impl TaskSpec {
 }
 
 /// Smallest and largest probability (0..1), both within.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Window(f64, f64);
 
 impl Window {
@@ -174,7 +181,8 @@ fn is_one(number: &u32) -> bool {
 }
 
 /// Sampling parameters; the defaults are greedy.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Sampling {
     /// 0: always the most probable token.
     pub temperature: f64,
@@ -197,7 +205,8 @@ impl Default for Sampling {
 }
 
 /// Where a text is and what it was when the suite was read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct TextSource {
     /// A file, or a folder whose `.txt` and `.md` files (those of folders in it too) are read in the order of
     /// their paths.

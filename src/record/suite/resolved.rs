@@ -1,5 +1,6 @@
 //! A suite, and what makes two of them the same.
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +15,8 @@ use crate::record::hash::short_hash;
 use crate::record::objective::Objective;
 
 /// A suite with every default filled in and the matrix expanded. This is what the journal's header holds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Suite {
     /// Short name, used in the run folder's name.
     pub name: String,

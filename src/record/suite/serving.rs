@@ -1,12 +1,14 @@
 //! How a suite loads its servers with many requests at once.
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::record::Arm;
 
 /// The load phase: servers of its own, one a setting, that answer many requests at the same time.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct LoadSpec {
     /// Context length of a slot (tokens).
     pub context: u32,
@@ -63,7 +65,8 @@ impl LoadSpec {
 }
 
 /// When the requests of a step are sent.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Arrivals {
     /// Closed loop: so many streams, each sends its next request when its last has ended.
@@ -84,7 +87,8 @@ impl Arrivals {
 }
 
 /// What a request has to keep; `None`: anything.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct LoadLimits {
     /// Time to the first token (s), from the moment that the request was due.
     pub ttft_s: Option<f64>,
@@ -95,7 +99,8 @@ pub struct LoadLimits {
 }
 
 /// Cases of a task that are asked alone and under load.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct LoadQuality {
     /// A task of the suite.
     pub task: String,

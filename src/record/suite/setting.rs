@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -18,9 +19,8 @@ pub fn is_of_speculation_alone(option: &str) -> bool {
 }
 
 /// Whether the server uses flash attention.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum FlashAttention {
     /// Always.
@@ -44,7 +44,8 @@ impl FlashAttention {
 }
 
 /// The second model of a setting, which drafts for the first.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct DraftModel {
     /// Model name, a `[[model]]` of the suite.
     pub model: String,
@@ -59,7 +60,8 @@ impl fmt::Display for DraftModel {
 }
 
 /// One way to run a model. Everything in it belongs to what is compared.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Setting {
     /// Unique in the suite and short, such as `Q4_1 kv=q8_0 spec=ngram-simple`; see [`Setting::label_of`].
     pub label: String,
@@ -102,7 +104,8 @@ impl fmt::Display for Setting {
 }
 
 /// A setting at a context length: one server process.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Cell {
     /// The setting.
     pub setting: Setting,

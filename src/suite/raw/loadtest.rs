@@ -1,8 +1,10 @@
 //! `[load]` as written.
 
+#[cfg(test)]
 use std::borrow::Cow;
 use std::fmt;
 
+#[cfg(test)]
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, IntoDeserializer, SeqAccess, Visitor};
@@ -13,47 +15,48 @@ use super::place::unplaced;
 use crate::record::Arm;
 
 /// `[load]`: how every setting serves many requests at once, on servers of their own after the trials.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct RawLoad {
     /// Closed loop: so many requests at the same time, the next one when one has ended (1..=1024), a step each.
-    #[schemars(with = "Vec<u32>")]
+    #[cfg_attr(test, schemars(with = "Vec<u32>"))]
     pub concurrency: Vec<Spanned<u32>>,
     /// Open loop: Poisson arrivals of so many requests a second (0.001..=1000), a step each.
-    #[schemars(with = "Vec<f64>")]
+    #[cfg_attr(test, schemars(with = "Vec<f64>"))]
     pub rates: Vec<Spanned<f64>>,
     /// Measured requests of a step (2..=100,000); those of its beginning and end come on top.
-    #[schemars(with = "Option<u32>")]
+    #[cfg_attr(test, schemars(with = "Option<u32>"))]
     pub requests: Option<Spanned<u32>>,
     /// How long requests of a step are begun that are measured (1..=86,400 s). With `requests`: whichever is first.
-    #[schemars(with = "Option<f64>")]
+    #[cfg_attr(test, schemars(with = "Option<f64>"))]
     pub duration_s: Option<Spanned<f64>>,
     /// Tokens of a prompt; several are taken in turn (32..=4,194,304).
-    #[schemars(with = "OneOrMany")]
+    #[cfg_attr(test, schemars(with = "OneOrMany"))]
     pub prompt_tokens: Spanned<OneOrMany>,
     /// Tokens of a reply, where the engine can be told not to end before; several are taken in turn (1..=65,536).
-    #[schemars(with = "OneOrMany")]
+    #[cfg_attr(test, schemars(with = "OneOrMany"))]
     pub output_tokens: Spanned<OneOrMany>,
     /// Tokens that all prompts begin with, for servers that keep a prefix; default: no two begin alike.
-    #[schemars(with = "Option<Tokens>")]
+    #[cfg_attr(test, schemars(with = "Option<Tokens>"))]
     pub shared_prefix_tokens: Option<Spanned<Tokens>>,
     /// Context length of a slot (tokens), one of the suite's; default: the smallest that holds a request.
-    #[schemars(with = "Option<Tokens>")]
+    #[cfg_attr(test, schemars(with = "Option<Tokens>"))]
     pub context: Option<Spanned<Tokens>>,
     /// Requests that the server works on at the same time (1..=1024); default: the largest concurrency, or 4.
-    #[schemars(with = "Option<u32>")]
+    #[cfg_attr(test, schemars(with = "Option<u32>"))]
     pub slots: Option<Spanned<u32>>,
     /// Open loop: arrivals beyond so many requests under way are not sent, and counted (1..=4096).
-    #[schemars(with = "u32")]
+    #[cfg_attr(test, schemars(with = "u32"))]
     pub max_in_flight: Spanned<u32>,
     /// How long a server is warmed up at most (0..=3600 s); less when its time is steady before.
-    #[schemars(with = "f64")]
+    #[cfg_attr(test, schemars(with = "f64"))]
     pub warm_up_s: Spanned<f64>,
     /// What a request has to keep to count for the goodput.
-    #[schemars(with = "Option<RawLoadLimits>")]
+    #[cfg_attr(test, schemars(with = "Option<RawLoadLimits>"))]
     pub limits: Option<Spanned<RawLoadLimits>>,
     /// Whether answers are as good under load as alone.
-    #[schemars(with = "Option<RawLoadQuality>")]
+    #[cfg_attr(test, schemars(with = "Option<RawLoadQuality>"))]
     pub quality: Option<Spanned<RawLoadQuality>>,
 }
 
@@ -128,6 +131,7 @@ fn one<'de, E: de::Error>(value: impl Deserializer<'de, Error = E>) -> Result<On
     Tokens::deserialize(value).map(|tokens| OneOrMany(vec![tokens.0]))
 }
 
+#[cfg(test)]
 impl JsonSchema for OneOrMany {
     fn schema_name() -> Cow<'static, str> {
         "OneOrMany".into()
@@ -143,34 +147,36 @@ impl JsonSchema for OneOrMany {
 }
 
 /// `[load.limits]`: at least one.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct RawLoadLimits {
     /// Time to the first token (s), from the moment that the request was due.
-    #[schemars(with = "Option<f64>")]
+    #[cfg_attr(test, schemars(with = "Option<f64>"))]
     pub ttft_s: Option<Spanned<f64>>,
     /// Mean time of a token after the first (s).
-    #[schemars(with = "Option<f64>")]
+    #[cfg_attr(test, schemars(with = "Option<f64>"))]
     pub itl_s: Option<Spanned<f64>>,
     /// Time to the end of the reply (s), from the moment that the request was due.
-    #[schemars(with = "Option<f64>")]
+    #[cfg_attr(test, schemars(with = "Option<f64>"))]
     pub e2e_s: Option<Spanned<f64>>,
 }
 
 /// `[load.quality]`: cases of a task, asked alone and then at every concurrency.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RawLoadQuality {
     /// A task of the suite that has scores of its own.
-    #[schemars(with = "String")]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub task: Spanned<String>,
     /// How many of its cases; default: all.
-    #[schemars(with = "Option<u32>")]
+    #[cfg_attr(test, schemars(with = "Option<u32>"))]
     pub samples: Option<Spanned<u32>>,
     /// Context length of the cases (tokens), one of the task's; default: its smallest.
-    #[schemars(with = "Option<Tokens>")]
+    #[cfg_attr(test, schemars(with = "Option<Tokens>"))]
     pub context: Option<Spanned<Tokens>>,
     /// Arm of a tool task; default: its first.
-    #[schemars(with = "Option<Arm>")]
+    #[cfg_attr(test, schemars(with = "Option<Arm>"))]
     pub arm: Option<Spanned<Arm>>,
 }

@@ -1,5 +1,6 @@
 //! What the runs have in common, side by side.
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +8,8 @@ use crate::judge::analysis::summary::Estimate;
 use crate::record::Arm;
 
 /// A run by its name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct RunName {
     /// Name of the run folder.
     pub run: String,
@@ -18,7 +20,8 @@ pub struct RunName {
 }
 
 /// One cell in both runs. Differences are B minus A, ratios B to A.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct ComparedCell {
     /// Setting label.
     pub setting: String,
@@ -69,7 +72,8 @@ pub struct ComparedCell {
 }
 
 /// A figure in both runs whose difference says more than its ratio.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Shift {
     /// In A.
     pub a: f64,
@@ -80,7 +84,8 @@ pub struct Shift {
 }
 
 /// A figure in both runs, over the requests that both have; memory is the peak of each.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Ratio {
     /// In A.
     pub a: f64,
@@ -91,7 +96,8 @@ pub struct Ratio {
 }
 
 /// A case whose score changed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Flip {
     /// Setting label.
     pub setting: String,

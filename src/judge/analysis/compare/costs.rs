@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +14,8 @@ use crate::judge::analysis::run::Run;
 use crate::quantile::median;
 
 /// Price of a machine for an hour, in any currency; `None`: not known.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Prices {
     /// Of the machine of run A.
     pub a: Option<f64>,
@@ -22,7 +24,8 @@ pub struct Prices {
 }
 
 /// A cell on both machines.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct CostRow {
     /// Setting label.
     pub setting: String,
@@ -35,7 +38,8 @@ pub struct CostRow {
 }
 
 /// What a cell does on one machine, one request at a time, over the requests that both machines have.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Cost {
     /// Median decode rate (tokens/s).
     pub decode_tps: Option<f64>,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +12,8 @@ use crate::judge::analysis::summary::Estimate;
 use crate::quantity;
 
 /// What a threshold is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Measure {
     /// Mean score; falls are regressions, in points.
@@ -117,7 +119,8 @@ fn turned(change: Estimate) -> Estimate {
 }
 
 /// A change that fails the comparison.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Threshold {
     /// Of what.
     pub measure: Measure,
@@ -160,7 +163,8 @@ impl fmt::Display for Threshold {
 }
 
 /// A threshold that a cell's whole interval lies beyond.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Regression {
     /// Setting label.
     pub setting: String,

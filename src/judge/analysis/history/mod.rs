@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +21,8 @@ pub use set_up::machine_name;
 pub const LEVEL: f64 = 0.05;
 
 /// One endpoint over the runs of a suite on one machine, oldest first.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Trend {
     /// Suite name.
     pub suite: String,
@@ -44,7 +46,8 @@ pub struct Trend {
 }
 
 /// An endpoint in one run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct TrendPoint {
     /// Name of the run folder.
     pub run: String,
@@ -57,7 +60,8 @@ pub struct TrendPoint {
 }
 
 /// A change of level.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct TrendChange {
     /// First run of the new level: the most likely one.
     pub run: String,
@@ -81,7 +85,8 @@ pub struct TrendChange {
 }
 
 /// A series that moves along a line.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct TrendDrift {
     /// The line at the first run.
     pub first: f64,

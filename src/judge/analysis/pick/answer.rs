@@ -1,5 +1,6 @@
 //! What is answered, as it is published.
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +15,8 @@ use crate::judge::serving::ServeText;
 pub const PICK_SCHEMA_VERSION: u32 = 1;
 
 /// The answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Pick {
     /// [`PICK_SCHEMA_VERSION`].
     pub schema_version: u32,
@@ -66,7 +68,8 @@ pub struct Pick {
 }
 
 /// The second best, and by how much.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct RunnerUp {
     /// Setting label.
     pub setting: String,
@@ -78,7 +81,8 @@ pub struct RunnerUp {
 }
 
 /// A setting that could be picked.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct CandidateRow {
     /// Setting label.
     pub setting: String,

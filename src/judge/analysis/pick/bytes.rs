@@ -1,5 +1,6 @@
 //! What a byte buys: from the reference down, what each step in weights and in KV cache saves and costs.
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +19,8 @@ const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
 const ABOUT: f64 = 0.05;
 
 /// What of a setting is made smaller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Part {
     /// Its weights.
@@ -37,7 +39,8 @@ impl Part {
 }
 
 /// A setting that differs from the reference in weights or KV cache alone.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct ByteStep {
     /// What is smaller.
     pub part: Part,
@@ -52,7 +55,8 @@ pub struct ByteStep {
 }
 
 /// Two settings of about the same memory: one has the better weights, the other the better cache.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct EqualPair {
     /// Label of the one with more bytes of weights.
     pub more_weights: String,
@@ -65,7 +69,8 @@ pub struct EqualPair {
 }
 
 /// The answer to whether better weights or a better cache are worth their bytes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Bytes {
     /// It in a sentence.
     pub answer: String,

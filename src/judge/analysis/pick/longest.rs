@@ -1,5 +1,6 @@
 //! The longest context at which a setting meets the requirements, and what stops the next longer one.
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +19,8 @@ const STEP: u32 = 256;
 const NAMED: usize = 8;
 
 /// What stands beyond the longest context.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Longest {
     /// The longest measured context length at which a setting meets the requirements (tokens).
     pub measured: u32,

@@ -1,5 +1,6 @@
 //! What is answered, as it is published.
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +11,8 @@ use crate::judge::analysis::summary::Estimate;
 pub const ROUTE_SCHEMA_VERSION: u32 = 1;
 
 /// How policies do between two settings.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Route {
     /// [`ROUTE_SCHEMA_VERSION`].
     pub schema_version: u32,
@@ -43,7 +45,8 @@ pub struct Route {
 }
 
 /// Means over the cases; every task (and arm) at every context length weighs the same.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Point {
     /// Setting label, or what it is.
     pub name: String,
@@ -56,7 +59,8 @@ pub struct Point {
 }
 
 /// A policy, chosen on one half of the cases and scored on the other.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct PolicyRow {
     /// What it looks at.
     pub kind: PolicyKind,

@@ -1,5 +1,6 @@
 //! What has no figure, as data that a program can filter.
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +8,8 @@ use super::Figure;
 use super::worded::Worded;
 
 /// Something that was not measured, and why.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Absence {
     /// What kind of thing it is.
     pub code: AbsenceCode,
@@ -25,7 +27,8 @@ pub struct Absence {
 }
 
 /// Kinds of absences. Names stay: programs filter by them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum AbsenceCode {
     /// The kneepoint that measured had no probe for it.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +10,8 @@ use super::{Estimate, FrontStatus, KldSummary, MemorySummary, Verdict};
 use crate::record::{Effective, Outlook};
 
 /// Energy of a cell's chat requests (J), those apart whose answer was forced.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct EnergySummary {
     /// Median over requests, prefill included; the objective `energy`.
     pub per_request_j: Estimate,
@@ -26,7 +28,8 @@ pub struct EnergySummary {
 }
 
 /// The weights that a setting serves.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct WeightsSummary {
     /// Size of the file (bytes).
     pub bytes: u64,
@@ -36,7 +39,8 @@ pub struct WeightsSummary {
 }
 
 /// Speed of a cell on prompts of about one length (medians).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct SpeedRow {
     /// Setting label.
     pub setting: String,
@@ -59,7 +63,8 @@ pub struct SpeedRow {
 }
 
 /// One setting at one context length.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct CellSummary {
     /// Setting label.
     pub setting: String,

@@ -1,5 +1,6 @@
 //! How far a setting moved from the reference token by token: divergences, greedy partings, figures of tasks.
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +8,8 @@ use super::Estimate;
 use crate::record::Arm;
 
 /// How far the served next-token distributions are from the reference's (nat; lower bounds, top-K binned).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct KldSummary {
     /// Mean over positions, with an interval over windows.
     pub mean: Estimate,
@@ -35,7 +37,8 @@ pub struct KldSummary {
 
 /// Served KLD in one band of depth, every figure with an interval: from a bootstrap of the windows, and of blocks
 /// of neighbouring positions within a window.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct KldBand {
     /// Setting label.
     pub setting: String,
@@ -64,7 +67,8 @@ pub struct KldBand {
 }
 
 /// Whether greedy replies part from the reference's more than the reference's own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum DivergenceVerdict {
     /// This is the reference against itself.
@@ -82,7 +86,8 @@ pub enum DivergenceVerdict {
 }
 
 /// Where the greedy replies of a setting part from the reference's on the same requests.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct DivergenceRow {
     /// Task name.
     pub task: String,
@@ -110,7 +115,8 @@ pub struct DivergenceRow {
 }
 
 /// A point of a survival curve (Kaplan and Meier).
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct SurvivalPoint {
     /// Index of a token.
     pub token: u32,
@@ -119,7 +125,8 @@ pub struct SurvivalPoint {
 }
 
 /// Replies whose drafted tokens were accepted to this share.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct AcceptanceRow {
     /// Start of the range (0..1).
     pub from: f64,
@@ -132,7 +139,8 @@ pub struct AcceptanceRow {
 }
 
 /// A place at which a reply parts from the reference's. Texts are a model's: escape them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct DivergenceExample {
     /// Index of the case.
     pub index: u32,
@@ -147,7 +155,8 @@ pub struct DivergenceExample {
 }
 
 /// The mean of a task's own figure on a cell, beside the reference's on the same cases.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct FigureRow {
     /// Task name.
     pub task: String,

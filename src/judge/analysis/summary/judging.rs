@@ -1,5 +1,6 @@
 //! Fronts, interactions, stopping, gates and failures.
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +8,8 @@ use super::Estimate;
 use crate::record::{Decision, Objective, Stage};
 
 /// The front of one context length.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct FrontSummary {
     /// Context length (tokens).
     pub context: u32,
@@ -24,7 +26,8 @@ pub struct FrontSummary {
 }
 
 /// How often a setting is the knee.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct KneeShare {
     /// Setting label.
     pub setting: String,
@@ -33,7 +36,8 @@ pub struct KneeShare {
 }
 
 /// Two changes of the reference, each alone and both together.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Interaction {
     /// Context length (tokens).
     pub context: u32,
@@ -55,7 +59,8 @@ pub struct Interaction {
 }
 
 /// What an interaction amounts to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum InteractionFinding {
     /// Each alone is not worse than the reference, both together are, and the interval of the contrast lies below
@@ -70,7 +75,8 @@ pub enum InteractionFinding {
 }
 
 /// What `[stopping]` did.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct StoppingSummary {
     /// The rule, in the suite's words.
     pub rule: String,
@@ -83,7 +89,8 @@ pub struct StoppingSummary {
 }
 
 /// A `[[gate]]` of the suite on one cell.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct GateResult {
     /// The gate, in words.
     pub gate: String,
@@ -100,7 +107,8 @@ pub struct GateResult {
 }
 
 /// Whether a gate holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum GateStatus {
     /// The whole interval lies within the limits.
@@ -114,7 +122,8 @@ pub enum GateStatus {
 }
 
 /// A trial that broke.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct FailureRow {
     /// Setting label.
     pub setting: String,
@@ -132,7 +141,8 @@ pub struct FailureRow {
 
 /// What changed since the run before of the same suite on a machine of the same kind. Not from the journal: there only
 /// where the run lies in a store with earlier ones. Its texts hold names of settings: escape them.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct NightBefore {
     /// Name of that run's folder.
     pub run: String,

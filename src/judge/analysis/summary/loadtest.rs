@@ -1,5 +1,6 @@
 //! What the load phase says, as data.
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +10,8 @@ use crate::record::journal::loadtest::WarmUp;
 use crate::record::suite::{Arrivals, LoadLimits};
 
 /// How the settings serve many requests at once.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct LoadSummary {
     /// Context length of a slot (tokens).
     pub context: u32,
@@ -34,7 +36,8 @@ pub struct LoadSummary {
 }
 
 /// A server of the load phase.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct LoadServerRow {
     /// Setting label.
     pub setting: String,
@@ -52,7 +55,8 @@ pub struct LoadServerRow {
 
 /// A setting at a step. Only requests that were due between the load being full and the last one that counts enter
 /// it; latencies start when a request was due, and are of those that were answered.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct LoadRow {
     /// Setting label.
     pub setting: String,
@@ -111,7 +115,8 @@ pub struct LoadRow {
 
 /// Percentiles by nearest rank; each is absent when fewer than one observation is expected above it (the 99th takes
 /// 100, the 95th 20, the 90th 10, the median 2).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Percentiles {
     /// Observations.
     pub n: u32,
@@ -133,7 +138,8 @@ impl Percentiles {
 }
 
 /// Cases under load against the same cases alone, on the same server.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct LoadQualityRow {
     /// Setting label.
     pub setting: String,

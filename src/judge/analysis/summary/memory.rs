@@ -1,5 +1,6 @@
 //! Peak memory, and the formula for it.
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +8,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) const START_NOISE: f64 = 0.01;
 
 /// Which memory a peak is of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum MemoryKind {
     /// The server's part of the memory of graphics cards.
@@ -46,7 +48,8 @@ impl MemoryKind {
 }
 
 /// The pool of a server that takes the KV caches of all requests at its start.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct PoolSummary {
     /// Its size (bytes).
     pub bytes: u64,
@@ -64,7 +67,8 @@ impl PoolSummary {
 }
 
 /// Peak memory of a cell (bytes), each `None` with a line in [`Summary::not_measured`].
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct MemorySummary {
     /// The objective `memory`: where the server works on a GPU, its peak GPU memory, or what was in use on its cards
     /// where its part is not known; else its peak proportional set size, else its peak resident set size. One kind
@@ -110,7 +114,8 @@ pub struct MemorySummary {
 }
 
 /// How well the memory formula of `pick` meets what was measured on the cells of a setting.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct MemoryFit {
     /// Setting label.
     pub setting: String,
@@ -121,7 +126,8 @@ pub struct MemoryFit {
 }
 
 /// Memory by formula at one context length, and how well the formula does where memory was measured.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct MemoryPrediction {
     /// Context length (tokens).
     pub context: u32,
@@ -150,7 +156,8 @@ pub struct MemoryPrediction {
 }
 
 /// The formula against one measured cell.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct MemoryCheck {
     /// Context length (tokens).
     pub context: u32,

@@ -1,5 +1,6 @@
 //! What a run says, as data: the one input of every report, and the JSON that is published.
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -52,7 +53,8 @@ pub const SUMMARY_SCHEMA_VERSION: u32 = 3;
 pub const OLDEST_SUMMARY_SCHEMA_VERSION: u32 = 1;
 
 /// Everything a report says.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Summary {
     /// [`SUMMARY_SCHEMA_VERSION`].
     pub schema_version: u32,

@@ -1,5 +1,6 @@
 //! What a report says of speculation and of the server's cache.
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +8,8 @@ use super::Estimate;
 use crate::record::Arm;
 
 /// What speculation does on a cell.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct SpeculationRow {
     /// Setting label.
     pub setting: String,
@@ -35,7 +37,8 @@ pub struct SpeculationRow {
 }
 
 /// What the drafts of some requests were good for.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct DraftFigures {
     /// Requests that say how many tokens were drafted.
     pub requests: u32,
@@ -60,7 +63,8 @@ pub struct DraftFigures {
 }
 
 /// What the drafts of one task's requests were good for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct SpeculationTask {
     /// Task name.
     pub task: String,
@@ -72,7 +76,8 @@ pub struct SpeculationTask {
 }
 
 /// How often the token at a position of the drafts was accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct DraftPositionRate {
     /// Position within the draft, from 1.
     pub position: u32,
@@ -83,7 +88,8 @@ pub struct DraftPositionRate {
 }
 
 /// Drafts that begin in a stretch of the reply.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct DraftStretch {
     /// Tokens of the reply in front of the stretch.
     pub from: u32,
@@ -96,7 +102,8 @@ pub struct DraftStretch {
 }
 
 /// Whether speculation changes what is said.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Losslessness {
     /// What can be said.
     pub finding: LosslessFinding,
@@ -119,7 +126,8 @@ pub struct Losslessness {
 }
 
 /// Half of the replies, by the accepted share of their drafts.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct AcceptanceHalf {
     /// Smallest accepted share (0..1).
     pub from: f64,
@@ -132,7 +140,8 @@ pub struct AcceptanceHalf {
 }
 
 /// What can be said of losslessness.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum LosslessFinding {
     /// Greedy replies part from the twin's no more than the reference's from its own.
@@ -151,7 +160,8 @@ pub enum LosslessFinding {
 }
 
 /// What speculation costs in memory (bytes), each `None` where it is not known.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct DraftMemory {
     /// Peak memory of the server beyond the twin's; below zero where it used less.
     pub beyond_twin_bytes: Option<i64>,
@@ -162,7 +172,8 @@ pub struct DraftMemory {
 }
 
 /// What speculation comes to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SpeculationVerdict {
     /// The whole interval of the decode rate's ratio lies above 1, and the replies part no more than the noise.
@@ -188,7 +199,8 @@ impl SpeculationVerdict {
 }
 
 /// What one change between two requests does to the server's prefix cache.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct PrefixCacheRow {
     /// Setting label.
     pub setting: String,

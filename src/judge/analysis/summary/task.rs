@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +10,8 @@ use super::{Estimate, Verdict};
 use crate::record::Arm;
 
 /// One task on one cell.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct TaskRow {
     /// Task name.
     pub task: String,
@@ -42,7 +44,8 @@ pub struct TaskRow {
 }
 
 /// Scores of one task by depth of the answer in the context.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct DepthRow {
     /// Task name.
     pub task: String,
@@ -61,7 +64,8 @@ pub struct DepthRow {
 }
 
 /// Conversations of one task on one cell, with one kind of history.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct ConversationRow {
     /// Task name.
     pub task: String,
@@ -91,7 +95,8 @@ pub struct ConversationRow {
 }
 
 /// How far a setting goes on the ladder of context lengths. A length counts only when all shorter ones do.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct EffectiveLength {
     /// Setting label.
     pub setting: String,
@@ -107,7 +112,8 @@ pub struct EffectiveLength {
 }
 
 /// A setting at one context length of the ladder.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct EffectivePoint {
     /// Context length (tokens).
     pub context: u32,
@@ -120,7 +126,8 @@ pub struct EffectivePoint {
 }
 
 /// The reference against itself: the noise floor.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct AaSummary {
     /// Context length (tokens).
     pub context: u32,
@@ -140,7 +147,8 @@ pub struct AaSummary {
 }
 
 /// A user's own requests (`tools/requests`) on one setting: does it call tools where the reference does?
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct TriggerRow {
     /// Setting label; the reference's own row compares its second visit with its first, the noise floor.
     pub setting: String,
@@ -171,7 +179,8 @@ pub struct TriggerRow {
 }
 
 /// What the arms of a tool task show on a cell: the same requests, asked in other ways.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct ArmRow {
     /// Task name.
     pub task: String,
@@ -187,7 +196,8 @@ pub struct ArmRow {
 }
 
 /// What holding the output to a form brings, and costs.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct ConstrainedArm {
     /// Mean score of the constrained arm minus that of the prompted one, over the requests that both scored (points
     /// of the 0..1 scale). `None` without such requests.
@@ -207,7 +217,8 @@ pub struct ConstrainedArm {
 }
 
 /// What a server holds of the schemas that a task's requests are constrained by.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct HeldArm {
     /// Schemas that were asked about.
     pub schemas: u32,
@@ -236,7 +247,8 @@ pub struct HeldArm {
 }
 
 /// Wrong replies by what the grammar would have allowed: the indexes of their cases.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct HeldFailures {
     /// The very answer that was asked for could have been written: the model's own failures.
     pub answer: Vec<u32>,
@@ -275,7 +287,8 @@ pub enum Allowed {
 }
 
 /// What the server holds of the schemas of a task's requests; the same for every setting of a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct HeldTask {
     /// Task name.
     pub task: String,
@@ -286,7 +299,8 @@ pub struct HeldTask {
 }
 
 /// Time and speed of the constrained arm, as ratios to those of another arm on the same requests (client's clock).
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct ConstraintCost {
     /// The other arm: native, or prompted where native was not timed.
     pub against: Arm,

@@ -1,10 +1,12 @@
 //! What the data says of a cell: its quality, and its place on the front.
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Whether a setting keeps the reference's quality (docs/statistics.md, section 4: non-inferiority with a margin).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// This is the reference.
@@ -36,7 +38,8 @@ impl Verdict {
 }
 
 /// Where a cell stands relative to the Pareto front of its context length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum FrontStatus {
     /// On the front in nearly every bootstrap draw.

@@ -1,12 +1,14 @@
 //! What a reader must know beside the figures, as data that a program can filter.
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::worded::Worded;
 
 /// Something that the reader must know beside the figures.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Warning {
     /// What kind of thing it is.
     pub code: WarningCode,
@@ -29,7 +31,8 @@ pub struct Warning {
 }
 
 /// How much a warning weighs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Severity {
     /// Good to know; the figures stand.
@@ -41,7 +44,8 @@ pub enum Severity {
 }
 
 /// What a warning is about.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct WarningCell {
     /// Setting label; absent where it is about all settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -52,7 +56,8 @@ pub struct WarningCell {
 }
 
 /// A named number.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Figure {
     /// What it is, such as `failed` or `limit`.
     pub name: String,
@@ -63,7 +68,8 @@ pub struct Figure {
 }
 
 /// Units of the figures of warnings and absences.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Unit {
     /// Bytes.
@@ -91,7 +97,8 @@ pub enum Unit {
 }
 
 /// Kinds of warnings. Names stay: programs filter by them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum WarningCode {
     /// The journal's header is not the one that its fingerprint was made of.

@@ -1,14 +1,17 @@
 //! The Markdown report: the summary, put into a template whose filters write its figures.
 
+use std::collections::BTreeMap;
+
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Serde;
-use minijinja::{Environment, UndefinedBehavior};
+use minijinja::value::Value;
+use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 use serde::Serialize;
 
 use super::filters;
 use super::view::View;
 use crate::error::{Error, Result};
 use crate::judge::analysis::summary::Summary;
+use crate::tree;
 
 #[cfg(test)]
 mod sections;
@@ -46,8 +49,34 @@ fn rendered(
     environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
     environment.set_recursion_limit(RECURSION);
     filters::install(&mut environment, &filters::MARKDOWN);
-    let rendered = environment.template_from_named_str(name, template)?.render(Serde(view))?;
+    let rendered = environment.template_from_named_str(name, template)?.render(plain(&view)?)?;
     Ok(tidy(&rendered))
+}
+
+/// A view as what templates see, by way of its JSON: the summary's types are compiled for one writer less.
+fn plain(view: &impl Serialize) -> std::result::Result<Value, minijinja::Error> {
+    let failed = |error| minijinja::Error::new(ErrorKind::BadSerialization, "the view").with_source(error);
+    tree::tree(view).map_err(failed).map(value)
+}
+
+fn value(tree: serde_json::Value) -> Value {
+    match tree {
+        serde_json::Value::Null => Value::from(()),
+        serde_json::Value::Bool(flag) => Value::from(flag),
+        serde_json::Value::Number(number) => match (number.as_u64(), number.as_i64()) {
+            (Some(count), _) => Value::from(count),
+            (_, Some(count)) => Value::from(count),
+            _ => Value::from(number.as_f64()),
+        },
+        serde_json::Value::String(text) => Value::from(text),
+        serde_json::Value::Array(list) => list.into_iter().map(value).collect(),
+        serde_json::Value::Object(fields) => Value::from(
+            fields
+                .into_iter()
+                .map(|(name, field)| (Value::from(name), value(field)))
+                .collect::<BTreeMap<_, _>>(),
+        ),
+    }
 }
 
 fn failed(source: minijinja::Error, users: bool) -> Error {
