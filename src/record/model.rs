@@ -37,6 +37,10 @@ pub struct ModelInfo {
     /// Values in all of its tensors; runs before it was kept, and files that do not say, have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameters: Option<u64>,
+    /// Bytes of its weights that each generated token reads: not the table of the input, unless the output uses it, too, nor
+    /// the experts that a token does not go through. Runs before it was kept, and files that do not say, have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_bytes: Option<u64>,
     /// Its tokenizer, as its file describes it; runs before it was kept, and files that do not say, have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokenizer: Option<Tokenizer>,

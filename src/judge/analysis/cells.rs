@@ -6,7 +6,7 @@ use super::measured::Measured;
 use super::quality::Level;
 use super::run::Run;
 use super::summary::{CellSummary, WeightsSummary};
-use super::{declared, energy, memory, speed};
+use super::{declared, energy, memory, roofline, speed};
 use crate::error::Result;
 use crate::record::journal::LaunchRecord;
 use crate::record::{Trial, metric};
@@ -45,6 +45,7 @@ fn measure(run: &Run<'_>, level: &Level<'_>, kld: &Comparison, setting: &str) ->
         cell.draws.kld.clone_from(kld_draws);
     }
     cell.summary.memory = memory::measure(run, visit)?;
+    cell.summary.roofline = roofline::of(run, &cell.summary);
     cell.summary.prefill_path = run.trials(visit).iter().any(|trial| on_the_prefill_path(trial));
     Ok(cell)
 }

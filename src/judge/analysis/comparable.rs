@@ -5,7 +5,7 @@ use super::pick::{Goal, MinQuality, PickRequest, WarningCode, pick};
 use super::route::{self, route};
 use super::summarise;
 use super::summary::{CellSummary, FrontStatus, Summary, Verdict};
-use super::testing::{ITEMS, OTHER, PLAYED, Play, REFERENCE, broke, right, unscored};
+use super::testing::{ITEMS, OTHER, PLAYED, Play, REFERENCE, broke, model, right, unscored};
 use crate::error::Kind;
 use crate::judge::report;
 use crate::judge::serving::ServeForm;
@@ -276,16 +276,8 @@ fn a_context_beyond_the_trained_one_is_named_before_the_pick() {
     let model = |tokens: u64| ModelInfo {
         name: setting.model.clone(),
         weights: setting.weights.clone(),
-        origin: "made up".into(),
-        derived: false,
-        sha256: String::new(),
-        bytes: 1,
-        kv: None,
-        kv_unknown: None,
         trained: Some(TrainedContext { tokens, scaled: None }),
-        mostly: None,
-        parameters: None,
-        tokenizer: None,
+        ..model(1)
     };
     play.journal.header.models = vec![model(512)];
     assert_eq!(codes(&play.journal, &PickRequest::new(512)), []);

@@ -357,6 +357,7 @@ fn number_after(launch: &LaunchRecord, flags: &[&str]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::judge::analysis::testing;
     use crate::record::kv::{KvGroup, KvShape};
     use crate::record::suite::FlashAttention;
 
@@ -396,18 +397,9 @@ mod tests {
     fn model(layers: u32) -> ModelInfo {
         let group = KvGroup { layers, k_values: 1024, v_values: 1024, ..KvGroup::default() };
         ModelInfo {
-            name: "m".into(),
             weights: "Q4_K_M".into(),
-            origin: String::new(),
-            derived: false,
-            sha256: String::new(),
-            bytes: 100 * MIB,
             kv: Some(KvShape { groups: vec![group], state_bytes: 0 }),
-            kv_unknown: None,
-            trained: None,
-            mostly: None,
-            parameters: None,
-            tokenizer: None,
+            ..testing::model(100 * MIB)
         }
     }
 

@@ -35,6 +35,7 @@ pub mod power;
 mod prefix_cache;
 mod quality;
 mod replies;
+mod roofline;
 pub mod route;
 mod run;
 pub mod search;

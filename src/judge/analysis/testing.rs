@@ -6,8 +6,8 @@ use super::summary::{CellSummary, SUMMARY_SCHEMA_VERSION, Summary};
 use crate::record::journal::{FORMAT, Header, Journal, LaunchRecord};
 use crate::record::suite::Suite;
 use crate::record::{
-    Argv, Case, Effective, Machine, Measurement, Message, Objective, Outcome, Prompt, Score, Source, Stage,
-    Trial, TrialKey, metric,
+    Argv, Case, Effective, Machine, Measurement, Message, ModelInfo, Objective, Outcome, Prompt, Score,
+    Source, Stage, Trial, TrialKey, metric,
 };
 
 /// The setting of [`Play`] that breaks or is compared.
@@ -169,6 +169,25 @@ pub(crate) fn header(suite: Suite) -> Header {
         filters: Vec::new(),
         environment: None,
         choice_notes: None,
+    }
+}
+
+/// A model file of so many bytes, of which nothing else is known.
+pub(crate) fn model(bytes: u64) -> ModelInfo {
+    ModelInfo {
+        name: "m".into(),
+        weights: "Q8_0".into(),
+        origin: String::new(),
+        derived: false,
+        sha256: String::new(),
+        bytes,
+        kv: None,
+        kv_unknown: None,
+        trained: None,
+        mostly: None,
+        parameters: None,
+        read_bytes: None,
+        tokenizer: None,
     }
 }
 

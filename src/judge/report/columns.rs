@@ -108,6 +108,12 @@ const COLUMNS: &[Column] = &[
     estimate("decode", "tps", |cell| cell.decode_tps)
         .shown("decode", "tokens/s", Format::Figure(filters::RATE), Terminal::Value)
         .better(Direction::Up),
+    number("bandwidth_share", "", |cell| cell.roofline.map(|roofline| roofline.share)).shown(
+        "of bandwidth",
+        "",
+        Format::Figure(filters::SHARE),
+        Terminal::Nothing,
+    ),
     estimate("ttft", "s", |cell| cell.ttft_s)
         .shown("TTFT", "ms", Format::Time, Terminal::Value)
         .better(Direction::Down),

@@ -36,6 +36,8 @@ pub struct Contents {
     pub per_layer_input_bytes: u64,
     /// Whether the first table is used for the output, too.
     pub is_tied: bool,
+    /// Experts of a layer; 0 where it has none.
+    pub experts: u64,
     /// Each layer, the first one first.
     pub layers: Vec<LayerBytes>,
     /// Bytes that llama.cpp keeps a second time where it computes on processors with AVX2.
@@ -93,6 +95,7 @@ impl Contents {
             layer.all = layer.all.saturating_add(bytes);
             if tensor.name.contains("_exps.") {
                 layer.experts = layer.experts.saturating_add(bytes);
+                self.experts = tensor.shape.get(2).copied().unwrap_or_default();
             }
         }
         match tensor.name.as_str() {
@@ -138,6 +141,20 @@ impl Contents {
             weights: most.values,
             of,
         })
+    }
+
+    /// Bytes that each generated token reads, where it goes through `experts_used` of a layer's experts; `None` where that is
+    /// not known. Of the tables of the input it reads a row, which does not count.
+    pub fn read_bytes(&self, experts_used: Option<u64>) -> Option<u64> {
+        let experts = self.layers.iter().fold(0_u64, |sum, layer| sum.saturating_add(layer.experts));
+        let read = match (experts, experts_used) {
+            (0, _) => 0,
+            (_, Some(used)) if (1..=self.experts).contains(&used) => experts / self.experts * used,
+            _ => return None,
+        };
+        let input = if self.is_tied { 0 } else { self.input_bytes };
+        let unread = input.saturating_add(self.per_layer_input_bytes).saturating_add(experts - read);
+        self.bytes.checked_sub(unread).filter(|bytes| *bytes > 0)
     }
 
     /// Bytes of the weights on a card, with every layer there: the table of the input stays in main memory, and is copied
@@ -204,6 +221,23 @@ mod tests {
         let own =
             contents(vec![tensor("token_embd.weight", &[32, 8], 8), tensor("output.weight", &[32, 8], 8)]);
         assert_eq!(own.card_bytes() * 2, own.bytes);
+    }
+
+    #[test]
+    fn a_token_reads_no_table_of_the_input_and_only_its_experts() {
+        let input = tensor("token_embd.weight", &[32, 8], 8);
+        let query = tensor("blk.0.attn_q.weight", &[256, 256], 12);
+        let tied = contents(vec![input.clone(), query.clone()]);
+        assert_eq!(tied.read_bytes(None), Some(tied.bytes));
+        let own = contents(vec![input.clone(), tensor("output.weight", &[32, 8], 8), query.clone()]);
+        assert_eq!(own.read_bytes(None), Some(tied.bytes));
+        let experts = tensor("blk.0.ffn_up_exps.weight", &[256, 512, 4], 12);
+        let mixed = contents(vec![input, query, experts]);
+        let expert = 256 * 512 / 256 * 144;
+        assert_eq!(mixed.read_bytes(Some(1)), Some(tied.bytes + expert));
+        assert_eq!(mixed.read_bytes(Some(4)), Some(mixed.bytes));
+        assert_eq!([mixed.read_bytes(None), mixed.read_bytes(Some(0)), mixed.read_bytes(Some(5))], [None; 3]);
+        assert_eq!(contents(Vec::new()).read_bytes(None), None);
     }
 
     #[test]

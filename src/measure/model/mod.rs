@@ -32,7 +32,7 @@ pub use contents::{Contents, KindShare, LayerBytes};
 pub use derive::DERIVABLE;
 pub use hub::{DEFAULT_ENDPOINT, Hub, HubError, Reference};
 pub use located::{EngineFiles, Location, ModelFile};
-pub use offers::{Form, Offered, Offering, Unread, mostly, offering, parameters};
+pub use offers::{Form, Offered, Offering, Unread, mostly, offering, parameters, read_bytes};
 pub use placement::{Demand, Fit, longest_context};
 pub(crate) use sources::unhashed_bytes;
 pub use sources::{

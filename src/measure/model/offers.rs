@@ -177,6 +177,13 @@ pub fn parameters(path: &Path) -> Option<u64> {
     Contents::of_parts(&headers(path).ok()?).values
 }
 
+/// Bytes of the weights that each generated token reads, of a file on this machine; `None` where they cannot be told.
+pub fn read_bytes(path: &Path) -> Option<u64> {
+    let parts = if path.is_dir() { return None } else { headers(path).ok()? };
+    let used = parts.first().and_then(|(header, _)| header.metadata.experts_used);
+    Contents::of_parts(&parts).read_bytes(used)
+}
+
 fn of_headers(name: &str, parts: &[(Header, u64)]) -> Result<Offered, String> {
     for (number, (header, size)) in (1..).zip(parts) {
         let end = header.tensors.end();

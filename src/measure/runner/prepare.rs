@@ -67,6 +67,7 @@ pub async fn prepare(suite: &Suite, store: &Store<'_>) -> Result<Prepared> {
             trained: model::trained_context(&file.path).ok().flatten(),
             mostly: model::mostly(&file.path, quant),
             parameters: model::parameters(&file.path),
+            read_bytes: model::read_bytes(&file.path),
             tokenizer: model::tokenizer(&file.path),
         });
         witnesses.push(file.witness.called(format!("the file of {name} {quant}")));

@@ -166,6 +166,7 @@ fn model(weights: &str, derived: bool) -> ModelInfo {
         trained: None,
         mostly: None,
         parameters: None,
+        read_bytes: None,
         tokenizer: None,
     }
 }

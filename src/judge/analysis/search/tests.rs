@@ -47,20 +47,7 @@ fn journal(stopping: &str) -> Journal {
 }
 
 fn model(weights: &str, bytes: u64) -> crate::record::ModelInfo {
-    crate::record::ModelInfo {
-        name: "m".into(),
-        weights: weights.into(),
-        origin: String::new(),
-        derived: false,
-        sha256: weights.into(),
-        bytes,
-        kv_unknown: None,
-        kv: None,
-        trained: None,
-        mostly: None,
-        parameters: None,
-        tokenizer: None,
-    }
+    crate::record::ModelInfo { weights: weights.into(), sha256: weights.into(), ..testing::model(bytes) }
 }
 
 fn case(index: u32) -> Case {

@@ -38,6 +38,33 @@ pub struct WeightsSummary {
     pub bits: Option<f64>,
 }
 
+/// How near a cell's decode rate is to what the memory allows.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct Roofline {
+    /// What each token reads of the weights (bytes).
+    pub weights_bytes: u64,
+    /// What each token reads of the KV cache at this context length (bytes).
+    pub kv_bytes: u64,
+    /// Bandwidth of the memory (bytes/s).
+    pub bandwidth: f64,
+    /// Where the bandwidth is from.
+    pub source: BandwidthSource,
+    /// The decode rate times the bytes of a token over the bandwidth: 1 would be all that the memory gives.
+    pub share: f64,
+}
+
+/// Where a memory's bandwidth is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum BandwidthSource {
+    /// Main memory, measured when the run began: what all processors copy together, bytes read and written both counted.
+    Measured,
+    /// The card's data sheet.
+    DataSheet,
+}
+
 /// Speed of a cell on prompts of about one length (medians).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(JsonSchema))]
@@ -138,6 +165,10 @@ pub struct CellSummary {
     pub itl_max_s: Option<f64>,
     /// Accepted share of drafted tokens (0..1); `None` without speculation.
     pub draft_acceptance: Option<f64>,
+    /// How near its decode rate is to what the memory allows; absent where tokens are drafted, where weights lie in two
+    /// memories, and where the bandwidth or the bytes are not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roofline: Option<Roofline>,
     /// The weights, where their file is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights: Option<WeightsSummary>,
@@ -193,6 +224,7 @@ impl CellSummary {
             itl_p95_s: None,
             itl_max_s: None,
             draft_acceptance: None,
+            roofline: None,
             weights: None,
             memory: MemorySummary::default(),
             energy: None,

@@ -21,7 +21,7 @@ mod warning;
 mod worded;
 
 pub use absence::{Absence, AbsenceCode};
-pub use cell::{CellSummary, EnergySummary, SpeedRow, WeightsSummary};
+pub use cell::{BandwidthSource, CellSummary, EnergySummary, Roofline, SpeedRow, WeightsSummary};
 pub use distributions::{
     AcceptanceRow, DivergenceExample, DivergenceRow, DivergenceVerdict, FigureRow, KldBand, KldSummary,
     SurvivalPoint,

@@ -155,20 +155,7 @@ mod tests {
     fn a_label_that_misleads_is_named() {
         let mut summary = testing::summary();
         let mostly = Mostly { kind: "iq4_nl".into(), weights: 59, of: 100 };
-        let model = |mostly| ModelInfo {
-            name: "m".into(),
-            weights: "Q2_K".into(),
-            origin: "made up".into(),
-            derived: false,
-            sha256: String::new(),
-            bytes: 1,
-            kv: None,
-            kv_unknown: None,
-            trained: None,
-            mostly,
-            parameters: None,
-            tokenizer: None,
-        };
+        let model = |mostly| ModelInfo { weights: "Q2_K".into(), mostly, ..testing::model(1) };
         summary.models = vec![model(None), model(Some(mostly))];
         let found = misleading_labels(&summary);
         assert_eq!(found.len(), 1);

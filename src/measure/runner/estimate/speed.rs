@@ -1,7 +1,7 @@
 //! How fast a server reads and writes: as measured, or by rule of thumb.
 
 use super::work::Work;
-use crate::record::Machine;
+use crate::record::{Machine, cards};
 
 /// Time of a request beside its tokens (s).
 const REQUEST_S: f64 = 0.02;
@@ -23,27 +23,6 @@ const READ_AT_MOST: f64 = 50e9;
 const CARD_OPS: f64 = 0.25;
 const CARD_READ: f64 = 0.5;
 const CARD_TOKEN_S: f64 = 0.0015;
-
-/// A card by a part of its name: memory bandwidth (GB/s) and dense 16-bit arithmetic (Tflop/s), both from its maker's
-/// data sheet, rounded. The first that fits counts.
-const CARDS: &[(&str, f64, f64)] = &[
-    ("B200", 8000.0, 2250.0),
-    ("H200", 4800.0, 990.0),
-    ("H100", 3350.0, 990.0),
-    ("A100", 2000.0, 312.0),
-    ("MI300", 5300.0, 1300.0),
-    ("L40S", 864.0, 362.0),
-    ("L40", 864.0, 181.0),
-    ("L4", 300.0, 121.0),
-    ("T4", 320.0, 65.0),
-    ("A6000", 768.0, 155.0),
-    ("5090", 1792.0, 210.0),
-    ("4090", 1008.0, 165.0),
-    ("3090", 936.0, 71.0),
-    ("7900 XTX", 960.0, 123.0),
-    ("GB10", 273.0, 100.0),
-    ("Orin", 205.0, 20.0),
-];
 
 /// What is assumed of any other card.
 const ANY_CARD: (f64, f64) = (300.0, 40.0);
@@ -138,8 +117,8 @@ fn of_rates(prompt_token_s: f64, token_s: f64) -> Speed {
 /// The card that a rule is about, and its figures; whether they are its own.
 fn card(machine: &Machine) -> (String, (f64, f64), bool) {
     let name = machine.gpus.first().cloned().unwrap_or_else(|| "an unknown card".to_owned());
-    match CARDS.iter().find(|(part, ..)| name.contains(part)) {
-        Some((_, bandwidth, arithmetic)) => (name, (*bandwidth, *arithmetic), true),
+    match cards::sheet(&name) {
+        Some(sheet) => (name, (sheet.bandwidth, sheet.arithmetic), true),
         None => (name, ANY_CARD, false),
     }
 }
