@@ -17,6 +17,7 @@ use crate::judge::report::plain;
 use crate::judge::stats::{Part, nested_mean_draws, percentile_interval, quantile, rng};
 use crate::measure::client::{ApiKey, Client, Limits, base_of, check_address};
 use crate::measure::engine::Engine;
+use crate::measure::engine::ik_llama::IkLlama;
 use crate::measure::engine::llama_cpp::LlamaCpp;
 use crate::measure::runner::Interrupt;
 
@@ -28,6 +29,8 @@ const CONFIDENCE: f64 = 0.95;
 const FEWEST_CHUNKS: u32 = 5;
 /// A model that finds the text so much less probable (nat a token) reads other tokens, or is broken.
 const OTHER_TEXT: f64 = 5.0;
+/// Engines that list token ids with their probabilities one decode step at a time, each in its own way.
+const ENGINES: [&dyn Engine; 2] = [&LlamaCpp, &IkLlama];
 /// Where servers list their models.
 const MODELS: &str = "/v1/models";
 
@@ -79,17 +82,7 @@ struct Server {
 impl Server {
     /// Asks a server what it is, and whether the base can be compared with it.
     async fn look(args: &KldBaseArgs, shape: Shape) -> Result<Self> {
-        let engine: &dyn Engine = &LlamaCpp;
-        let client = Client::new(base_of(&args.url), engine.endpoints(), Limits::default())?
-            .speaking(engine.card().wire);
-        let client = match &args.served_model {
-            Some(model) => client.of_model(model),
-            None => client,
-        };
-        let client = match &args.api_key_env {
-            Some(variable) => client.with_key(ApiKey::from_env(variable)?),
-            None => client,
-        };
+        let client = client(args, ENGINES[0])?;
         let listed = client.get_json(MODELS).await.map_err(|error| {
             Error::new(Kind::EngineStart, format!("the server at {} does not answer", args.url))
                 .with_source(error)
@@ -112,8 +105,36 @@ impl Server {
             [token] => Some(*token),
             _ => None,
         };
-        Ok(Self { client, model, begins })
+        Ok(Self { client: listing(args).await?, model, begins })
     }
+}
+
+/// A client that speaks as an engine does.
+fn client(args: &KldBaseArgs, engine: &dyn Engine) -> Result<Client> {
+    let client =
+        Client::new(base_of(&args.url), engine.endpoints(), Limits::default())?.speaking(engine.card().wire);
+    let client = match &args.served_model {
+        Some(model) => client.of_model(model),
+        None => client,
+    };
+    Ok(match &args.api_key_env {
+        Some(variable) => client.with_key(ApiKey::from_env(variable)?),
+        None => client,
+    })
+}
+
+/// The client of the engine in whose way the server lists token ids.
+async fn listing(args: &KldBaseArgs) -> Result<Client> {
+    let mut reasons = Vec::new();
+    for engine in ENGINES {
+        let client = client(args, engine)?;
+        match client.distributions(&[1, 1], &[1], 1).await {
+            Ok(_) => return Ok(client),
+            Err(failure) => reasons.push(format!("as {}: {}", engine.name(), failure.message)),
+        }
+    }
+    Err(Error::runtime(format!("the server at {} lists no token ids with its probabilities", args.url))
+        .hint(reasons.join("; ")))
 }
 
 fn same_vocabulary(served: Option<u64>, shape: Shape) -> Result<()> {

@@ -59,6 +59,48 @@ struct Response {
     timings: Timings,
     #[serde(default)]
     completion_probabilities: Vec<Probabilities>,
+    /// The same in the words of OpenAI's completions: there ik_llama.cpp lists token ids, at `/completion` texts alone.
+    #[serde(default)]
+    choices: Vec<Choice>,
+    usage: Option<Usage>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Choice {
+    logprobs: Option<Listed>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Listed {
+    #[serde(default)]
+    content: Vec<Probabilities>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Usage {
+    prompt_tokens: Option<u64>,
+    prompt_tokens_details: Option<Details>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Details {
+    cached_tokens: Option<u64>,
+}
+
+impl Response {
+    /// A reply in either words.
+    fn read(bytes: &[u8]) -> serde_json::Result<Self> {
+        let mut response: Self = serde_json::from_slice(bytes)?;
+        if let Some(listed) = response.choices.pop().and_then(|choice| choice.logprobs) {
+            response.completion_probabilities = listed.content;
+        }
+        if let Some(usage) = response.usage.take() {
+            let cached = usage.prompt_tokens_details.and_then(|details| details.cached_tokens);
+            response.tokens_evaluated = response.tokens_evaluated.or(usage.prompt_tokens);
+            response.timings.cache_n = response.timings.cache_n.or(cached);
+        }
+        Ok(response)
+    }
 }
 
 #[derive(Debug, Default, Clone, Deserialize)]
@@ -213,7 +255,7 @@ impl Walk<'_> {
         };
         let room = steps.saturating_mul(self.top_k).saturating_mul(ENTRY_BYTES);
         let answer = self.http.with_room(room).post(self.path, &request).await?;
-        let response: Response = serde_json::from_slice(answer.recording.bytes()).map_err(|error| {
+        let response = Response::read(answer.recording.bytes()).map_err(|error| {
             let body = shown(&String::from_utf8_lossy(answer.recording.bytes()));
             at(length, &format!("the reply is not a completion ({error}): {body}"))
         })?;
@@ -340,7 +382,7 @@ mod tests {
     use super::*;
 
     fn response(text: &str) -> Response {
-        serde_json::from_str(text).unwrap()
+        Response::read(text.as_bytes()).unwrap()
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::launch::Launch;
 use super::llama_family::{self, PLAIN_CACHE_TYPES};
 use super::option;
 use crate::error::{Error, Result};
-use crate::measure::client::wire;
+use crate::measure::client::{Endpoints, wire};
 use crate::record::suite::{Cell, FlashAttention, Setting};
 use crate::record::{Argv, Build, Effective, Measurement};
 
@@ -55,7 +55,8 @@ static CARD: EngineCard = EngineCard {
     draft_types: NEED_DRAFT_MODEL,
     options: options::OPTIONS,
     wire: &wire::LlamaCpp,
-    endpoints: llama_family::ENDPOINTS,
+    // Its `/completion` lists texts without token ids.
+    endpoints: Endpoints { completion: Some("/v1/completions"), ..llama_family::ENDPOINTS },
     properties: &["/props"],
     limits: &[
         (
