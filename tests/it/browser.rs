@@ -322,7 +322,7 @@ fn a_page_prints_whole_and_light() {
 #[test]
 #[ignore = "needs chromium and chromium-driver; .ci/run runs it"]
 fn a_page_of_many_settings_folds_its_long_tables() {
-    let size = Size { settings: 60, contexts: 1, items: 2, draws: 50, ..CELLS };
+    let size = Size { settings: 60, contexts: 1, items: 2, draws: 100, ..CELLS };
     let journal = journal(size).unwrap();
     let made = report_page(&summarise(&journal).unwrap(), &journal).unwrap();
     let out = tempfile::tempdir().unwrap();
