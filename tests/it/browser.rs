@@ -346,7 +346,7 @@ fn a_page_of_many_settings_folds_its_long_tables() {
     browser.run("document.querySelector('.report details[open] th button').click()");
     let sorted = "return document.querySelector('.report details[open] th').getAttribute('aria-sort')";
     assert_eq!(browser.run(sorted), "ascending");
-    assert!(shown("details[open] td a[href^='#cell-']") >= 60);
+    assert!(shown("details[open] td a[href^=\"#cell-\"]") >= 60);
     browser.devtools("Emulation.setEmulatedMedia", json!({ "media": "print" }));
     assert_eq!(
         browser.run("return [...document.querySelectorAll('tr')].filter((e) => !e.checkVisibility()).length"),
