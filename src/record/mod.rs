@@ -33,6 +33,7 @@ mod served;
 mod stop_rule;
 pub mod suite;
 pub mod thinking;
+pub mod token_lengths;
 mod trial;
 mod warning;
 

@@ -77,6 +77,10 @@ pub struct Reply {
     /// that read them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tokens: Vec<u32>,
+    /// How many bytes each of the first tokens added to reasoning and content together, a digit of base 36 a token (see
+    /// [`token_lengths`](super::token_lengths)); empty where the server's counts do not say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub token_lengths: String,
     /// How its tokens were drafted, where the engine says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drafts: Option<DraftTrace>,

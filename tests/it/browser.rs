@@ -11,6 +11,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::common::{MOCK_SUITE, MockBench};
+use crate::large_pages::made_up::{CELLS, Size, journal};
+use kneepoint::judge::analysis::summarise;
+use kneepoint::judge::report::report_page;
 use kneepoint::measure::engine::supervise::free_port;
 
 const KNEEPOINT: &str = env!("CARGO_BIN_EXE_kneepoint");
@@ -313,6 +316,43 @@ fn a_page_prints_whole_and_light() {
     let printed =
         browser.ask("POST", &format!("/session/{}/print", browser.session), &json!({ "background": true }));
     assert!(printed.as_str().is_some_and(|pdf| pdf.starts_with("JVBERi0") && pdf.len() > 100_000));
+}
+
+/// A long table is folded: laying out many of them takes seconds. It is there for whoever opens it, listens or prints.
+#[test]
+#[ignore = "needs chromium and chromium-driver; .ci/run runs it"]
+fn a_page_of_many_settings_folds_its_long_tables() {
+    let size = Size { settings: 60, contexts: 1, items: 2, draws: 100, ..CELLS };
+    let journal = journal(size).unwrap();
+    let made = report_page(&summarise(&journal).unwrap(), &journal).unwrap();
+    let out = tempfile::tempdir().unwrap();
+    let page = out.path().join("report.html");
+    std::fs::write(&page, made).unwrap();
+    let browser = Browser::open(1200, false);
+    browser.go(&page);
+    let shown = |rows: &str| {
+        browser.run(&format!("return [...document.querySelectorAll('.report {rows}')].filter((e) => e.checkVisibility()).length")).as_u64().unwrap()
+    };
+    assert!(shown("tr") < 60, "{}", shown("tr"));
+    let heard = |role: &str, name: &str| {
+        browser.heard().iter().filter(|node| node.role == role && node.name.starts_with(name)).count()
+    };
+    let folded = heard("DisclosureTriangle", "table of 60 rows");
+    assert!(folded >= 2, "{folded}");
+    assert!(heard("row", "") < 60);
+    browser.run("document.querySelector('.report details:not([open])').open = true");
+    assert!(shown("tr") > 60 && heard("row", "") > 60);
+    // Names lead to what stands behind them, and columns sort, as everywhere.
+    browser.run("document.querySelector('.report details[open] th button').click()");
+    let sorted = "return document.querySelector('.report details[open] th').getAttribute('aria-sort')";
+    assert_eq!(browser.run(sorted), "ascending");
+    assert!(shown("details[open] td a[href^=\"#cell-\"]") >= 60);
+    browser.devtools("Emulation.setEmulatedMedia", json!({ "media": "print" }));
+    assert_eq!(
+        browser.run("return [...document.querySelectorAll('tr')].filter((e) => !e.checkVisibility()).length"),
+        0
+    );
+    assert_eq!(browser.complaints(), Vec::<Value>::new());
 }
 
 /// Who listens to a page hears its answer first, every control by name, and headings that skip no level.

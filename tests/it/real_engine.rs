@@ -4,10 +4,11 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use kneepoint::measure::client::{Client, Limits};
+use kneepoint::measure::client::{Client, Conversation, Limits};
 use kneepoint::measure::engine;
 use kneepoint::measure::engine::supervise;
-use kneepoint::record::Argv;
+use kneepoint::record::suite::Sampling;
+use kneepoint::record::{Argv, Message, token_lengths};
 
 const SUITE: &str = r#"
 name = "two-cells"
@@ -361,8 +362,8 @@ fn kneepoint(dir: &Path, args: &[&str]) -> serde_json::Value {
     serde_json::from_slice(&out.stdout).unwrap()
 }
 
-/// The reference's server of [`SUITE`], by the command that a dry run prints.
-fn serve(dir: &Path) -> (Server, u16) {
+/// The reference's server of [`SUITE`], by the command that a dry run prints, and with more arguments.
+fn serve(dir: &Path, more: &[&str]) -> (Server, u16) {
     std::fs::write(dir.join("suite.toml"), SUITE).unwrap();
     let plan = kneepoint(dir, &["run", "suite.toml", "--dry-run", "--json"]);
     let argv: Argv = serde_json::from_value(plan["visits"][0]["argv"].clone()).unwrap();
@@ -372,6 +373,7 @@ fn serve(dir: &Path) -> (Server, u16) {
     args[at + 1] = port.to_string();
     let child = Command::new(&argv.program)
         .args(args)
+        .args(more)
         .envs(argv.env.iter().map(|(name, value)| (name, value)))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -382,10 +384,14 @@ fn serve(dir: &Path) -> (Server, u16) {
     (server, port)
 }
 
+fn client_of(port: u16) -> Client {
+    let endpoints = engine::find("llama.cpp").unwrap().endpoints();
+    Client::new(&format!("http://127.0.0.1:{port}"), endpoints, Limits::default()).unwrap()
+}
+
 /// Whether a server answers on the port within a minute.
 fn comes_up(port: u16) -> bool {
-    let endpoints = engine::find("llama.cpp").unwrap().endpoints();
-    let client = Client::new(&format!("http://127.0.0.1:{port}"), endpoints, Limits::default()).unwrap();
+    let client = client_of(port);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         for _ in 0..240 {
@@ -442,7 +448,7 @@ options.output_tokens = 64
 #[test]
 fn a_real_server_is_attached_under_its_own_name_and_as_any() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut server, port) = serve(dir.path());
+    let (mut server, port) = serve(dir.path(), &[]);
     let known = attached(dir.path(), "llama.cpp", port);
     let any = attached(dir.path(), "openai", port);
     assert!(server.0.try_wait().unwrap().is_none(), "it is left running");
@@ -463,4 +469,49 @@ fn a_real_server_is_attached_under_its_own_name_and_as_any() {
     assert_eq!(known["aa"][0]["max_kld"].as_f64(), Some(0.0));
     assert_eq!(known["cells"][0]["effective"]["context"], 512);
     assert!(any["warnings"].to_string().contains("not sent: top_k"), "{}", any["warnings"]);
+}
+
+/// What is noted of a reply's tokens is what the server's own tokenizer makes of the text, also where tokens were drafted and
+/// where one holds a part of a character.
+#[test]
+fn a_real_server_sends_every_token_by_itself() {
+    const DRAFTS: &[&str] = &[
+        "--spec-type",
+        "ngram-simple",
+        "--spec-ngram-simple-size-n",
+        "3",
+        "--spec-ngram-simple-size-m",
+        "8",
+    ];
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for more in [&[], DRAFTS] {
+        let dir = tempfile::tempdir().unwrap();
+        let (_server, port) = serve(dir.path(), more);
+        let client = client_of(port);
+        for (asked, has_split) in [
+            ("Count from one to twenty, then again, and again.", false),
+            ("Say hello in Japanese, Russian and with emoji.", true),
+        ] {
+            let messages = [Message::user(asked)];
+            let (answered, counted) = runtime.block_on(async {
+                let sampling = Sampling::default();
+                let answered = client.chat(&Conversation::of(&messages), &sampling, 96).await.unwrap();
+                let counted = client.tokenize(&answered.reply.text(), false).await.unwrap().len();
+                (answered, counted)
+            });
+            let reply = answered.reply;
+            let text = reply.text();
+            let pieces = token_lengths::read(&reply.token_lengths, &text);
+            let said: String = pieces.iter().map(|piece| &text[piece.bytes.clone()]).collect();
+            assert_eq!(said, text);
+            let tokens: usize = pieces.iter().map(|piece| piece.tokens as usize).sum();
+            assert_eq!(tokens, counted, "{text}");
+            assert!(tokens > 20 && reply.drafts.is_some() == !more.is_empty(), "{more:?}: {reply:?}");
+            let split: Vec<_> = pieces.iter().filter(|piece| piece.tokens > 1).collect();
+            assert_eq!(!split.is_empty(), has_split, "{text}");
+            for piece in split {
+                assert_eq!(text[piece.bytes.clone()].trim().chars().count(), 1, "{piece:?} of {text}");
+            }
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::error::{Context, Result};
 use crate::record::journal::loadtest::LoadtestJournal;
@@ -13,6 +13,8 @@ use crate::tree;
 
 /// Shortest name of a user or machine that is looked for: shorter ones are parts of other words.
 const SHORTEST: usize = 3;
+/// The field of a reply that says where its tokens lie in its text: it holds of that text alone, as the server sent it.
+const TOKENS: &str = "token_lengths";
 /// Names that say nothing of anybody.
 const NOBODY: &[&str] = &["root", "user", "localhost", "nobody", "ubuntu", "admin"];
 
@@ -94,8 +96,14 @@ impl Scrubber {
             Value::String(text) => *text = self.text(text, paths),
             Value::Array(items) => items.iter_mut().for_each(|item| self.walk(item, paths)),
             Value::Object(fields) => {
+                let tokens = fields.remove(TOKENS).map(|tokens| (tokens, texts(fields)));
                 for (name, field) in fields.iter_mut() {
                     self.walk(field, paths && name != "reply" && name != "content");
+                }
+                if let Some((tokens, before)) = tokens
+                    && texts(fields) == before
+                {
+                    fields.insert(TOKENS.to_owned(), tokens);
                 }
             }
             _ => {}
@@ -174,6 +182,11 @@ impl Scrubber {
     }
 }
 
+/// The texts of a reply that [`TOKENS`] is about.
+fn texts(reply: &Map<String, Value>) -> [Option<Value>; 2] {
+    ["reasoning", "content"].map(|name| reply.get(name).cloned())
+}
+
 fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
@@ -183,6 +196,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::record::Reply;
 
     #[test]
     fn names_and_folders_go_and_replies_stay() {
@@ -211,6 +225,20 @@ mod tests {
             ]
         );
         assert!(!removed.join(" ").contains("doe"));
+    }
+
+    #[test]
+    fn where_tokens_lie_is_kept_with_the_text_alone_that_they_are_of() {
+        let mut scrubber = Scrubber::new("/home/jo.doe", "workbox", "474");
+        let reply = |content: &str| Reply {
+            content: content.into(),
+            token_lengths: "474".into(),
+            ..Reply::default()
+        };
+        let same = reply("see the 7 boxes");
+        assert_eq!(scrubber.scrubbed(&same, true).unwrap(), same);
+        let other = scrubber.scrubbed(&reply("see the workbox"), true).unwrap();
+        assert_eq!((other.content.as_str(), other.token_lengths.as_str()), ("see the HOST", ""));
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub(super) fn keep_within(reply: &mut Reply, max_tokens: u32) {
     let mut hash = Sha256::new();
     pieces(reply).for_each(|piece| hash.update(piece));
     reply.overlong = Some(Overlong { bytes: bytes as u64, sha256: hex(&hash.finalize()) });
+    reply.token_lengths.clear();
     cut(reply);
 }
 

@@ -12,6 +12,10 @@ use crate::judge::report::files::{FRONT_FILE, HEATMAP_FILE, LOAD_FILE};
 /// Tags of a report's Markdown that pass; everything else is text.
 const TAGS: &[&str] = &["<details>", "</details>", "<summary>", "</summary>", "<code>", "</code>", "<br>"];
 
+/// A table of more rows is folded: browsers take seconds to lay some thousand rows out. (`content-visibility: auto` would leave
+/// them unfolded and cost as little, but Chromium leaves what it skips so out of what a screen reader hears.)
+const LONG_ROWS: usize = 50;
+
 /// The section of a report that begins with its verdict, a paragraph.
 const VERDICT_HEADING: &str = "Verdict";
 
@@ -53,8 +57,7 @@ fn made(markdown: &str, pictures: &Pictures, from_first_section: bool) -> Body {
         Parser::new_ext(markdown, Options::ENABLE_TABLES).filter_map(|event| writer.take(event)).collect();
     let mut made = String::with_capacity(markdown.len() * 2);
     html::push_html(&mut made, events.into_iter());
-    let mut made =
-        made.replace("<table>", "<div class=\"scroll\"><table>").replace("</table>", "</table></div>");
+    let mut made = scrolled(&made);
     // The page's policy allows no styles in the markup.
     for side in ["left", "center", "right"] {
         made = made.replace(&format!(" style=\"text-align: {side}\""), &format!(" class=\"{side}\""));
@@ -63,6 +66,24 @@ fn made(markdown: &str, pictures: &Pictures, from_first_section: bool) -> Body {
         made = made.replacen("<h2>", &format!("<h2 id=\"{}\">", heading.id), 1);
     }
     Body { html: made, headings: writer.headings }
+}
+
+/// Every table in a frame of its own to be scrolled sideways, a long one folded.
+fn scrolled(html: &str) -> String {
+    let mut made = String::with_capacity(html.len());
+    let mut rest = html;
+    while let Some((before, table)) = rest.split_once("<table>") {
+        let (rows, after) = table.split_once("</table>").unwrap_or((table, ""));
+        // The first row is the head.
+        let count = rows.matches("<tr>").count().saturating_sub(1);
+        let (open, close) = match count > LONG_ROWS {
+            true => (format!("<details><summary>table of {count} rows</summary>\n"), "</details>"),
+            false => (String::new(), ""),
+        };
+        made.push_str(&format!("{before}{open}<div class=\"scroll\"><table>{rows}</table></div>{close}"));
+        rest = after;
+    }
+    made + rest
 }
 
 /// A picture within the page. As a picture its own styles hold, and nothing of it runs.
@@ -225,6 +246,20 @@ mod tests {
         assert!(made.html.contains("<th class=\"right\">b</th>"), "{}", made.html);
         assert!(made.html.contains("<code>c</code>") && made.html.contains("&lt;d&gt;"));
         assert!(!made.html.contains("Title"));
+    }
+
+    #[test]
+    fn long_tables_are_folded() {
+        let table = |rows: usize| format!("| a |\n|---|\n{}\n\n", "| b |\n".repeat(rows));
+        let made = of(&format!("{}Between.\n\n{}Behind.\n", table(LONG_ROWS + 1), table(2))).html;
+        let folded = "<details><summary>table of 51 rows</summary>\n<div class=\"scroll\"><table>";
+        assert!(made.starts_with(folded) && made.contains("</table></div></details>"), "{made}");
+        assert_eq!(made.matches("<details>").count(), 1);
+        assert_eq!(
+            (made.matches("</table></div>").count(), made.matches("<tr><td>").count()),
+            (2, LONG_ROWS + 3)
+        );
+        assert!(made.contains("<p>Between.</p>") && made.ends_with("<p>Behind.</p>\n"), "{made}");
     }
 
     #[test]

@@ -7,19 +7,17 @@ use serde::Serialize;
 
 use super::body::escaped;
 use super::depths::{self, DepthMap};
+use super::differing::{Branch, Marked, Said, parted};
 use crate::judge::analysis::held::Held;
 use crate::judge::analysis::summary::{Allowed, CellSummary, Summary, TaskRow, Verdict};
 use crate::record::journal::Journal;
-use crate::record::{Arm, Case, Outcome, Prompt, Trial};
+use crate::record::{Arm, Case, Outcome, Prompt, Trial, token_lengths};
 
 /// Replies that are shown of a cell, and of all cells together: those of settings that are worse come first.
 const SHOWN: usize = 6;
 const SHOWN_IN_ALL: usize = 400;
-/// Characters of a reply that are shown, and of either end of a prompt.
-const REPLY_CHARS: usize = 900;
+/// Characters of either end of a prompt that are shown.
 const PROMPT_CHARS: usize = 220;
-/// Characters to either side of a difference that may be its word: some languages part none by blanks.
-const WORD_CHARS: usize = 16;
 
 /// The part of the page about a cell.
 #[derive(Serialize)]
@@ -50,20 +48,11 @@ pub(super) struct ReplyPart {
     shared: String,
     reference: Branch,
     setting: Branch,
+    marked: Marked,
     reference_outcome: String,
     setting_outcome: String,
     /// What the grammar would have allowed of a wrong reply, in words; empty for all others.
     allowed: &'static str,
-}
-
-/// What a text goes on with where two part.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Branch {
-    /// The word with the first differing character, or that character where it is in none, with the blanks in front of it
-    /// that differ; empty where the text ended.
-    word: String,
-    /// What follows.
-    rest: String,
 }
 
 type Key<'a> = (&'a str, Option<Arm>, u32, u32);
@@ -173,18 +162,17 @@ fn replies(
     let shown = pairs.into_iter().take(most);
     let part = |(own, theirs): (&Trial, &Trial)| {
         let case = cases.get(own.case.as_str()).copied();
-        let (shared, setting, reference) = parted(&said(own), &said(theirs));
-        let escaped_branch =
-            |branch: Branch| Branch { word: escaped(&branch.word), rest: escaped(&branch.rest) };
+        let differing = parted(&said(own), &said(theirs));
         ReplyPart {
             task: own
                 .key
                 .arm
                 .map_or(own.key.task.clone(), |arm| format!("{} ({})", own.key.task, arm.name())),
             prompt: case.map(prompt).unwrap_or_default(),
-            shared: escaped(&shared),
-            reference: escaped_branch(reference),
-            setting: escaped_branch(setting),
+            shared: escaped(&differing.shared),
+            reference: differing.theirs.map(escaped),
+            setting: differing.own.map(escaped),
+            marked: differing.marked,
             reference_outcome: outcome(&theirs.outcome),
             setting_outcome: outcome(&own.outcome),
             allowed: held.allowed(own).map_or("", words),
@@ -194,7 +182,7 @@ fn replies(
 }
 
 fn differ(own: &Trial, theirs: &Trial) -> bool {
-    let text = |trial: &Trial| trial.reply.as_ref().map(|_| said(trial));
+    let text = |trial: &Trial| trial.reply.as_ref().map(|_| said(trial).text);
     match (text(own), text(theirs)) {
         (Some(own), Some(theirs)) => own != theirs && !(own.is_empty() && theirs.is_empty()),
         _ => false,
@@ -202,44 +190,18 @@ fn differ(own: &Trial, theirs: &Trial) -> bool {
 }
 
 /// What a reply says, its calls as they were made.
-fn said(trial: &Trial) -> String {
-    let Some(reply) = &trial.reply else { return String::new() };
-    let mut said = reply.text().into_owned();
+fn said(trial: &Trial) -> Said {
+    let Some(reply) = &trial.reply else { return Said::default() };
+    let text = reply.text();
+    let pieces = token_lengths::read(&reply.token_lengths, &text);
+    let mut text = text.into_owned();
     for call in &reply.tool_calls {
-        if !said.is_empty() {
-            said.push('\n');
+        if !text.is_empty() {
+            text.push('\n');
         }
-        said.push_str(&format!("{}({})", call.name, call.arguments));
+        text.push_str(&format!("{}({})", call.name, call.arguments));
     }
-    said
-}
-
-/// What two texts begin with, and what each goes on with from the first word that differs on, each cut to what is shown.
-fn parted(own: &str, theirs: &str) -> (String, Branch, Branch) {
-    let (own, theirs): (Vec<char>, Vec<char>) = (own.chars().collect(), theirs.chars().collect());
-    let same = own.iter().zip(&theirs).take_while(|(a, b)| a == b).count();
-    let inside = |text: &[char]| text.get(same).is_some_and(|c| c.is_alphanumeric());
-    let begun = own[..same].iter().rev().take(WORD_CHARS).take_while(|c| c.is_alphanumeric()).count();
-    // Where one text ends or goes on with a blank in the middle of the other's word, that whole word differs.
-    let at = if inside(&own) || inside(&theirs) { same - begun } else { same };
-    let from = at.saturating_sub(REPLY_CHARS / 2);
-    let ellipsis = if from > 0 { "… " } else { "" };
-    let shared = format!("{ellipsis}{}", own[from..at].iter().collect::<String>());
-    (shared, branch(&own[at..]), branch(&theirs[at..]))
-}
-
-fn branch(text: &[char]) -> Branch {
-    let blanks = text.iter().take(WORD_CHARS).take_while(|c| c.is_whitespace()).count();
-    let letters = text[blanks..].iter().take(2 * WORD_CHARS).take_while(|c| c.is_alphanumeric()).count();
-    let end = blanks + letters.max(1).min(text.len() - blanks);
-    Branch { word: text[..end].iter().collect(), rest: cut(&text[end..].iter().collect::<String>()) }
-}
-
-fn cut(text: &str) -> String {
-    match text.char_indices().nth(REPLY_CHARS) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
+    Said { text, pieces }
 }
 
 /// The two ends of a prompt.
@@ -274,33 +236,5 @@ fn outcome(outcome: &Outcome) -> String {
         }
         Outcome::Unscored { reason } => reason.clone(),
         Outcome::Failed { error, .. } => error.clone(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn branch(word: &str, rest: &str) -> Branch {
-        Branch { word: word.into(), rest: rest.into() }
-    }
-
-    #[test]
-    fn texts_part_at_their_first_differing_word() {
-        let said = |own: &str, theirs: &str| parted(own, theirs);
-        let shared = "größer als ".to_owned();
-        assert_eq!(said("größer als 71", "größer als 79!"), (shared, branch("71", ""), branch("79", "!")));
-        assert_eq!(said("a b", "a"), ("a".into(), branch(" b", ""), branch("", "")));
-        assert_eq!(said("a.", "a, b"), ("a".into(), branch(".", ""), branch(",", " b")));
-        assert_eq!(said("yes. No", "yes. "), ("yes. ".into(), branch("No", ""), branch("", "")));
-    }
-
-    #[test]
-    fn long_texts_are_cut_around_the_difference() {
-        let long = "a".repeat(5000);
-        let (shared, own, theirs) = parted(&format!("{long}x{long}"), &long);
-        assert!(shared.starts_with("… a") && shared.len() < REPLY_CHARS, "{}", shared.len());
-        assert!(own.word.contains('x') && own.word.len() == 2 * WORD_CHARS && own.rest.ends_with('…'));
-        assert_eq!(theirs, branch(&"a".repeat(WORD_CHARS), ""));
     }
 }

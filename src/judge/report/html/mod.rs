@@ -21,6 +21,7 @@ mod body;
 mod cells;
 mod data;
 mod depths;
+mod differing;
 mod history;
 mod site;
 
@@ -211,7 +212,38 @@ mod tests {
             page.contains("same <mark>xyz</mark>") && page.contains("same <mark>answer</mark>"),
             "{page}"
         );
-        assert!(page.contains(REFERENCE));
+        assert!(page.contains(REFERENCE) && page.contains("marked: the first differing word"));
+    }
+
+    #[test]
+    fn the_first_differing_token_is_marked_where_tokens_are_known_of_both() {
+        let page = |known: &str| {
+            let mut journal = Play::new("").reference().other(right).journal;
+            for trial in &mut journal.trials {
+                let is_other = trial.key.setting == OTHER;
+                let (content, token_lengths) =
+                    if is_other { ("<b>undone", "324") } else { ("<b>unfit", known) };
+                let (content, token_lengths) = (content.to_owned(), token_lengths.to_owned());
+                trial.reply = Some(Box::new(Reply { content, token_lengths, ..Reply::default() }));
+            }
+            report_page(&summarise(&journal).unwrap(), &journal).unwrap()
+        };
+        for (known, mark, rest, marked) in [
+            ("323", "done", "", "the first differing token"),
+            ("332", "un", "done", "the first differing token"),
+            ("3203", "done", "", "tokens that came as one piece, the first differing one among them"),
+            ("", "undone", "", "the first differing word"),
+            // Not of this text.
+            ("999", "undone", "", "the first differing word"),
+        ] {
+            let page = page(known);
+            let shared = "&lt;b&gt;undone".strip_suffix(rest).unwrap().strip_suffix(mark).unwrap();
+            assert!(
+                page.contains(&format!("<pre>{shared}<mark>{mark}</mark>{rest}</pre>")),
+                "{known}: {page}"
+            );
+            assert!(page.contains(&format!("marked: {marked}</p>")), "{known}");
+        }
     }
 
     /// The section is the report's own, and each wrong reply has what the grammar would have allowed.

@@ -55,6 +55,11 @@ impl Calls {
         any
     }
 
+    /// Whether one was begun.
+    pub(super) fn any(&self) -> bool {
+        self.legacy.is_some() || !self.calls.is_empty()
+    }
+
     fn add_legacy(&mut self, delta: &Value) -> bool {
         let Some(function) = delta.get("function_call").filter(|call| call.is_object()) else { return false };
         self.legacy.get_or_insert_default().add(&Piece::of_function(function))

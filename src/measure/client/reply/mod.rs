@@ -5,6 +5,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use self::calls::Calls;
+use self::pieces::{Pieces, Written};
 use super::drafts::DraftCounter;
 use super::http::server_words;
 use super::sse::Event;
@@ -13,6 +14,7 @@ use crate::console::shown;
 use crate::record::{FinishReason, Reply};
 
 mod calls;
+mod pieces;
 
 /// A decoded reply.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,6 +71,7 @@ pub fn from_events(events: &[Event]) -> Result<Decoded, NoReply> {
     let mut token_events = Vec::new();
     let mut drafts = DraftCounter::default();
     let mut running = RunningCount::default();
+    let mut pieces = Pieces::default();
     let mut done = false;
     for (index, event) in events.iter().enumerate() {
         if event.is_done() {
@@ -78,6 +81,7 @@ pub fn from_events(events: &[Event]) -> Result<Decoded, NoReply> {
         let value = parse(index, event).map_err(|broken| broken.after(token_events.len()))?;
         let carries = assembly.add(&value);
         let tokens = counts(&value).output;
+        pieces.see(assembly.written(), tokens);
         let counted = running.grows(tokens, carries);
         if carries || (counted && assembly.goes_on_with(&value)) {
             token_events.push(Tokens { index, tokens });
@@ -95,6 +99,10 @@ pub fn from_events(events: &[Event]) -> Result<Decoded, NoReply> {
     }
     let mut decoded = assembly.decoded(token_events);
     decoded.reply.drafts = drafts.finish();
+    decoded.reply.token_lengths = match decoded.other_choices {
+        true => String::new(),
+        false => pieces.finish(decoded.counts.output),
+    };
     Ok(decoded)
 }
 
@@ -240,6 +248,11 @@ impl Assembly {
         self.content.push_str(&content);
         self.reasoning.push_str(&reasoning);
         calls || !content.is_empty() || !reasoning.is_empty()
+    }
+
+    /// How much was written until now.
+    fn written(&self) -> Written {
+        Written { reasoning: self.reasoning.len(), content: self.content.len(), has_calls: self.calls.any() }
     }
 
     /// Whether an event that was just taken is part of the reply, before its end: what is counted at the end is the

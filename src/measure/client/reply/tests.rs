@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::measure::client::sse::{Bounds, decode};
+use crate::record::token_lengths;
 
 macro_rules! fixture {
     ($name:literal) => {
@@ -30,6 +31,28 @@ fn llama_server_with_speculation() {
     assert_eq!(decoded.reply.finish_reason, Some(FinishReason::Length));
     assert_eq!(decoded.counts, Counts { prompt: Some(49), output: Some(120), cached: Some(18) });
     assert_eq!(decoded.last.pointer("/timings/draft_n").and_then(Value::as_u64), Some(40));
+}
+
+/// What servers really sent: with counts on every event, and with one at the end.
+#[test]
+fn events_say_where_tokens_lie() {
+    for (capture, first, count) in [
+        (fixture!("llama-server/chat_ngram_spec.sse"), ["Sure", ",", " here", " are"], 120),
+        (fixture!("vllm/chat_continuous_usage.sse"), ["1", ".", " ", "1"], 60),
+        (fixture!("ik_llama/chat.sse"), ["1", ",", " ", "2"], 60),
+    ] {
+        let reply = stream(capture).unwrap().reply;
+        let text = reply.text();
+        let pieces = token_lengths::read(&reply.token_lengths, &text);
+        let said: Vec<&str> = pieces.iter().map(|piece| &text[piece.bytes.clone()]).collect();
+        assert!(said.starts_with(&first) && said.len() == count, "{said:?}");
+        assert!(said.concat() == text && pieces.iter().all(|piece| piece.tokens == 1));
+    }
+    // 11 tokens in 10 events: the one that ended the reply, or two in one of them.
+    assert_eq!(stream(fixture!("sglang/chat_cold.sse")).unwrap().reply.token_lengths, "");
+    let choices = br#"data: {"choices":[{"delta":{"content":"a"}},{"index":1,"delta":{"content":"b"}}],"usage":{"completion_tokens":1}}"#;
+    let several = [choices.as_slice(), b"\n\ndata: [DONE]\n\n"].concat();
+    assert_eq!(stream(&several).unwrap().reply.token_lengths, "");
 }
 
 #[test]
