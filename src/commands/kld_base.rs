@@ -36,6 +36,8 @@ const MODELS: &str = "/v1/models";
 
 /// A base file whose rows are read from disk.
 type Base = BaseFile<BufReader<File>>;
+/// Token ids and log-probabilities, most probable first.
+type TopList = Vec<(u32, f32)>;
 
 pub(super) fn kld_base(args: &KldBaseArgs, global: &Global) -> Result<u8> {
     check_address(&args.url)?;
@@ -174,6 +176,9 @@ async fn walk(
     let mut all = Vec::new();
     for chunk in 0..chunks {
         let compared = one_chunk(server, base, chunk, top_k).await?;
+        if compared.is_empty() {
+            return Err(Error::runtime(format!("chunk {chunk}: the server could list no position")));
+        }
         if !quiet {
             let mean = mean(compared.iter().map(|at| at.kld));
             console::note(&format!("chunk {} of {chunks}: at least {mean:.4} nat", chunk + 1));
@@ -192,15 +197,11 @@ async fn one_chunk(server: &Server, base: &mut Base, chunk: u32, top_k: usize) -
     }
     let positions: Vec<usize> = (shape.first() as usize..shape.chunk as usize).collect();
     let failed = |what: String| Error::runtime(format!("chunk {chunk}: {what}"));
-    let answered = server.client.distributions(&sent, &positions, top_k).await;
-    let answered = answered.map_err(|failure| failed(failure.message))?;
-    let lists = match &answered.reply.distributions {
-        Some(packed) => packed.unpack().map_err(failed)?,
-        None => return Err(failed("the server lists no probabilities".into())),
-    };
+    let lists = lists(server, &sent, &positions, top_k).await.map_err(failed)?;
     let mut compared = Vec::with_capacity(lists.len());
     for (position, listed) in positions.iter().zip(&lists) {
         let row = base.next_row().map_err(failed)?;
+        let Some(listed) = listed else { continue };
         let at = row.against(listed, text[*position]).ok_or_else(|| {
             Error::usage(format!(
                 "the server lists a token beyond the base's vocabulary of {}: it serves another model",
@@ -210,6 +211,33 @@ async fn one_chunk(server: &Server, base: &mut Base, chunk: u32, top_k: usize) -
         compared.push(at);
     }
     Ok(compared)
+}
+
+/// What the server lists at each position; `None` where it cannot: behind a piece of a character ik_llama.cpp (8337e4cd3) may
+/// answer HTTP 500, as other pieces are no text that JSON can hold. Those are found by halves.
+async fn lists(
+    server: &Server,
+    sent: &[u32],
+    positions: &[usize],
+    top_k: usize,
+) -> Result<Vec<Option<TopList>>, String> {
+    let failure = match server.client.distributions(sent, positions, top_k).await {
+        Ok(answered) => {
+            let packed = answered.reply.distributions.ok_or("the server lists no probabilities")?;
+            return Ok(packed.unpack()?.into_iter().map(Some).collect());
+        }
+        Err(failure) => failure,
+    };
+    match positions {
+        _ if !failure.cannot_be_written() => Err(failure.message),
+        [] | [_] => Ok(vec![None; positions.len()]),
+        _ => {
+            let (first, second) = positions.split_at(positions.len() / 2);
+            let mut listed = Box::pin(lists(server, sent, first, top_k)).await?;
+            listed.extend(Box::pin(lists(server, sent, second, top_k)).await?);
+            Ok(listed)
+        }
+    }
 }
 
 fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
@@ -238,6 +266,9 @@ pub(super) struct KldBase {
     pub chunks: usize,
     /// Positions that were compared.
     pub positions: usize,
+    /// Positions that the server could not list, and that are in no figure.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unlistable: usize,
     /// Most probable tokens that the server listed for each.
     pub top_k: u32,
     /// Mean Kullback-Leibler divergence of the served distributions from the base's (nat), at least: over the listed tokens
@@ -275,8 +306,12 @@ impl KldBase {
         klds.sort_by(f64::total_cmp);
         let at = |q: f64| quantile(&klds, q).unwrap_or_default();
         let (nll, base_nll) = (of(|at| at.nll), of(|at| at.base_nll));
+        let unlistable = (chunks.len() * shape.rows() as usize).saturating_sub(all.len());
         let far = nll > base_nll + OTHER_TEXT;
         let note = "the served model finds the text far less probable than the base: is it a quant of the same model?";
+        let pieces = format!(
+            "{unlistable} positions behind a piece of a character are left out: the server cannot list them"
+        );
         Self {
             schema_version: 1,
             file: args.file.display().to_string(),
@@ -286,6 +321,7 @@ impl KldBase {
             chunk_tokens: shape.chunk,
             chunks: chunks.len(),
             positions: all.len(),
+            unlistable,
             top_k: args.top_k,
             kld: of(|at| at.kld),
             kld_interval: interval(chunks),
@@ -297,7 +333,10 @@ impl KldBase {
             base_perplexity: base_nll.exp(),
             perplexity: nll.exp(),
             outside: all.iter().filter(|at| at.outside).count(),
-            notes: far.then(|| note.to_owned()).into_iter().collect(),
+            notes: [far.then(|| note.to_owned()), (unlistable > 0).then_some(pieces)]
+                .into_iter()
+                .flatten()
+                .collect(),
         }
     }
 
@@ -332,6 +371,10 @@ impl KldBase {
             self.perplexity,
         )
     }
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// Neighbouring positions are not independent, chunks nearly are: whole chunks are drawn.

@@ -170,6 +170,8 @@ impl Walk<'_> {
         }
         match self.forced(lengths, cold).await {
             Ok(Some(positions)) => Ok(positions),
+            // The text begins or ends within a character: one token at a time it need not be said.
+            Err(failure) if failure.cannot_be_written() => self.alone(lengths, cold).await,
             Err(failure) if !failure.refuses_the_request() => Err(failure),
             // It does not do what it was told, or says so: not asked again.
             Ok(None) | Err(_) => {
@@ -402,6 +404,16 @@ mod tests {
     fn a_server_without_token_ids_is_refused() {
         let response = response(include_str!("../../../tests/fixtures/ik_llama/completion_n_probs.json"));
         assert!(response.completion_probabilities[0].top_logprobs.is_empty());
+    }
+
+    #[test]
+    fn ik_llama_lists_ids_in_openais_words() {
+        let response = response(include_str!("../../../tests/fixtures/ik_llama/v1_completions_n_probs.json"));
+        let listed = &response.completion_probabilities[0];
+        assert_eq!(listed.id, Some(7042));
+        assert_eq!(top_list(&listed.top_logprobs, 64).unwrap()[1], (260, -2.835_428));
+        assert_eq!(check_prompt(&response, 5, true), Ok(()));
+        assert!(check_prompt(&response, 6, true).unwrap_err().contains("saw 5 tokens of 6"));
     }
 
     #[test]

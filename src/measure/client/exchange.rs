@@ -81,6 +81,11 @@ impl Failure {
         self.stage == Stage::Request && statuses.iter().any(|status| self.message.starts_with(status))
     }
 
+    /// Whether the server could not put its reply into JSON, as it holds a piece of a character (nlohmann's library says so).
+    pub(crate) fn cannot_be_written(&self) -> bool {
+        self.stage == Stage::Request && self.message.starts_with("HTTP 500") && self.message.contains("UTF-8")
+    }
+
     pub(super) fn stream(message: impl Into<String>) -> Self {
         Self::new(Stage::Stream, message)
     }

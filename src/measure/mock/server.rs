@@ -55,6 +55,7 @@ pub(super) fn router(script: Script) -> Router {
         Likeness::LlamaServer => shared
             .route("/health", health)
             .route("/completion", post(completion))
+            .route("/v1/completions", post(openai_completion))
             .route("/tokenize", post(tokenize))
             .route("/apply-template", post(apply_template))
             .route("/props", get(props))
@@ -199,7 +200,38 @@ enum PromptField {
 }
 
 async fn completion(State(server): Shared, body: Bytes) -> Result<Response, Refused> {
-    let request: CompletionRequest = parse(&body)?;
+    complete(&server, &body, |document| document).await
+}
+
+/// The same in OpenAI's words, as ik_llama.cpp answers there.
+async fn openai_completion(State(server): Shared, body: Bytes) -> Result<Response, Refused> {
+    complete(&server, &body, |mut document| {
+        json!({
+            "object": "text_completion",
+            "model": document["model"],
+            "choices": [{
+                "index": 0,
+                "text": document["content"],
+                "finish_reason": "length",
+                "logprobs": { "content": document["completion_probabilities"].take() },
+            }],
+            "usage": {
+                "prompt_tokens": document["tokens_evaluated"],
+                "completion_tokens": document["tokens_predicted"],
+                "prompt_tokens_details": { "cached_tokens": document["timings"]["cache_n"] },
+            },
+            "timings": document["timings"],
+        })
+    })
+    .await
+}
+
+async fn complete(
+    server: &Arc<Server>,
+    body: &Bytes,
+    in_words: fn(Value) -> Value,
+) -> Result<Response, Refused> {
+    let request: CompletionRequest = parse(body)?;
     if let Some(schema) = &request.json_schema {
         return grammar_of(schema);
     }
@@ -242,6 +274,7 @@ async fn completion(State(server): Shared, body: Bytes) -> Result<Response, Refu
         document["completion_probabilities"] =
             probabilities(&prompt, request.n_probs, &speech.tokens, &allowed);
     }
+    let document = in_words(document);
     let at = server.script.ready(speech.processed, speech.count());
     respond(start, plan::single(at, &document), fault, &server.script, slot).await
 }

@@ -107,7 +107,7 @@ impl Said {
     fn piece(&self, number: usize) -> Option<Piece> {
         let end = self.pieces.last()?.bytes.end;
         let is_end = number == self.pieces.len() && end == self.text.len();
-        self.pieces.get(number).cloned().or_else(|| is_end.then(|| Piece { bytes: end..end, tokens: 0 }))
+        self.pieces.get(number).cloned().or_else(|| is_end.then_some(Piece { bytes: end..end, tokens: 0 }))
     }
 }
 
