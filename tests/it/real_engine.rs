@@ -506,7 +506,7 @@ fn a_real_server_sends_every_token_by_itself() {
             assert_eq!(said, text);
             let tokens: usize = pieces.iter().map(|piece| piece.tokens as usize).sum();
             assert_eq!(tokens, counted, "{text}");
-            assert!(tokens > 20 && reply.drafts.is_some() == !more.is_empty(), "{more:?}: {reply:?}");
+            assert!(tokens > 20 && reply.drafts.is_some() != more.is_empty(), "{more:?}: {reply:?}");
             let split: Vec<_> = pieces.iter().filter(|piece| piece.tokens > 1).collect();
             assert_eq!(!split.is_empty(), has_split, "{text}");
             for piece in split {
