@@ -8,14 +8,14 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::output::{print, print_json};
-use super::setup::runtime;
+use super::setup::{attached_client, runtime};
 use crate::cli::{Global, KldBaseArgs};
 use crate::console;
 use crate::error::{EXIT_OK, Error, Kind, Result};
 use crate::import::kld_base::{self, BaseFile, Compared, Shape};
 use crate::judge::report::plain;
 use crate::judge::stats::{Part, nested_mean_draws, percentile_interval, quantile, rng};
-use crate::measure::client::{ApiKey, Client, Limits, base_of, check_address};
+use crate::measure::client::{Client, check_address};
 use crate::measure::engine::Engine;
 use crate::measure::engine::ik_llama::IkLlama;
 use crate::measure::engine::llama_cpp::LlamaCpp;
@@ -111,18 +111,8 @@ impl Server {
     }
 }
 
-/// A client that speaks as an engine does.
 fn client(args: &KldBaseArgs, engine: &dyn Engine) -> Result<Client> {
-    let client =
-        Client::new(base_of(&args.url), engine.endpoints(), Limits::default())?.speaking(engine.card().wire);
-    let client = match &args.served_model {
-        Some(model) => client.of_model(model),
-        None => client,
-    };
-    Ok(match &args.api_key_env {
-        Some(variable) => client.with_key(ApiKey::from_env(variable)?),
-        None => client,
-    })
+    attached_client(engine, &args.url, args.served_model.as_deref(), args.api_key_env.as_deref())
 }
 
 /// The client of the engine in whose way the server lists token ids.
@@ -267,7 +257,6 @@ pub(super) struct KldBase {
     /// Positions that were compared.
     pub positions: usize,
     /// Positions that the server could not list, and that are in no figure.
-    #[serde(default, skip_serializing_if = "is_zero")]
     pub unlistable: usize,
     /// Most probable tokens that the server listed for each.
     pub top_k: u32,
@@ -307,11 +296,6 @@ impl KldBase {
         let at = |q: f64| quantile(&klds, q).unwrap_or_default();
         let (nll, base_nll) = (of(|at| at.nll), of(|at| at.base_nll));
         let unlistable = (chunks.len() * shape.rows() as usize).saturating_sub(all.len());
-        let far = nll > base_nll + OTHER_TEXT;
-        let note = "the served model finds the text far less probable than the base: is it a quant of the same model?";
-        let pieces = format!(
-            "{unlistable} positions behind a piece of a character are left out: the server cannot list them"
-        );
         Self {
             schema_version: 1,
             file: args.file.display().to_string(),
@@ -333,10 +317,7 @@ impl KldBase {
             base_perplexity: base_nll.exp(),
             perplexity: nll.exp(),
             outside: all.iter().filter(|at| at.outside).count(),
-            notes: [far.then(|| note.to_owned()), (unlistable > 0).then_some(pieces)]
-                .into_iter()
-                .flatten()
-                .collect(),
+            notes: notes(nll > base_nll + OTHER_TEXT, unlistable),
         }
     }
 
@@ -373,8 +354,19 @@ impl KldBase {
     }
 }
 
-fn is_zero(count: &usize) -> bool {
-    *count == 0
+fn notes(is_far: bool, unlistable: usize) -> Vec<String> {
+    let far =
+        "the served model finds the text far less probable than the base: is it a quant of the same model?";
+    let mut notes = Vec::new();
+    if is_far {
+        notes.push(far.to_owned());
+    }
+    if unlistable > 0 {
+        notes.push(format!(
+            "{unlistable} positions behind a piece of a character are left out: the server cannot list them"
+        ));
+    }
+    notes
 }
 
 /// Neighbouring positions are not independent, chunks nearly are: whole chunks are drawn.

@@ -9,12 +9,12 @@ use serde::Serialize;
 
 use super::output::{plain_table, print, print_json};
 use super::progress::Display;
-use super::setup::runtime;
+use super::setup::{attached_client, runtime};
 use crate::cli::{Global, SchemaCheckArgs};
 use crate::console::{self, clean};
 use crate::error::{Context, EXIT_GATE_FAILED, EXIT_OK, Error, Kind, Result};
 use crate::import::schemas::{MAX_BYTES, schemas};
-use crate::measure::client::{ApiKey, Client, Limits, base_of, check_address};
+use crate::measure::client::{Client, check_address};
 use crate::measure::engine::{self, Engine, supervise};
 use crate::measure::model::packages::SMOLLM2;
 use crate::measure::model::{self, Progress as _, Store};
@@ -136,16 +136,7 @@ async fn look(
 
 fn attached(args: &SchemaCheckArgs, engine: &dyn Engine, url: &str) -> Result<Client> {
     check_address(url)?;
-    let client =
-        Client::new(base_of(url), engine.endpoints(), Limits::default())?.speaking(engine.card().wire);
-    let client = match &args.served_model {
-        Some(model) => client.of_model(model),
-        None => client,
-    };
-    Ok(match &args.api_key_env {
-        Some(variable) => client.with_key(ApiKey::from_env(variable)?),
-        None => client,
-    })
+    attached_client(engine, url, args.served_model.as_deref(), args.api_key_env.as_deref())
 }
 
 /// A server with a small model: grammars do not depend on it.

@@ -1,6 +1,8 @@
 //! What every command sets up that touches a server: the runtime, and what its suite needs.
 
 use crate::error::{Context, Result};
+use crate::measure::client::{ApiKey, Client, Limits, base_of};
+use crate::measure::engine::Engine;
 use crate::measure::model::{Progress, Store};
 use crate::measure::runner;
 use crate::measure::runner::Prepared;
@@ -13,6 +15,24 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime> {
         .enable_all()
         .build()
         .context(|| "cannot start the async runtime".into())
+}
+
+/// A client of a server that runs already, in the engine's words; with a model's name and the key of a variable where they are given.
+pub(super) fn attached_client(
+    engine: &dyn Engine,
+    url: &str,
+    served_model: Option<&str>,
+    key_env: Option<&str>,
+) -> Result<Client> {
+    let mut client =
+        Client::new(base_of(url), engine.endpoints(), Limits::default())?.speaking(engine.card().wire);
+    if let Some(model) = served_model {
+        client = client.of_model(model);
+    }
+    match key_env {
+        Some(variable) => Ok(client.with_key(ApiKey::from_env(variable)?)),
+        None => Ok(client),
+    }
 }
 
 /// Everything that a suite needs before its first server starts.

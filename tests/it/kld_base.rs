@@ -106,6 +106,37 @@ fn a_base_is_read_and_what_cannot_be_compared_is_refused() {
     assert_eq!(out.status.code(), Some(101), "{}", said(&out));
 }
 
+/// ik_llama.cpp lists token ids at another address than llama.cpp, and fails on pieces of characters.
+#[test]
+fn a_server_in_ik_llamas_words_is_compared_and_what_it_cannot_write_is_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let tokens: Vec<u32> = (0..24).map(|id| id * 31 % 40).collect();
+    let file = write(dir.path(), &base(12, 32_768, &tokens, |_, _| slope(32_768)));
+    let compared = |mock: &str| {
+        let mock = MockServer::start(&format!("--decode-ms 0 {mock}"));
+        let out = kld_base(&file, &mock.url, &["--json", "--top-k", "32"]);
+        assert_eq!(out.status.code(), Some(0), "{}", said(&out));
+        serde_json::from_slice::<serde_json::Value>(&out.stdout).unwrap()
+    };
+    let plain = compared("");
+    let ik = compared("--like ik-llama");
+    assert_eq!((&ik["kld"], &ik["unlistable"]), (&plain["kld"], &0.into()));
+    // Each way is tried once; the third request is the first chunk's band, which is then asked for one by one.
+    let band = compared("--like ik-llama --fault unwritable@3");
+    assert_eq!((&band["kld"], &band["unlistable"]), (&plain["kld"], &0.into()));
+    // The band and its first position, the same of its first half, and that position by itself.
+    let one = compared("--like ik-llama --fault unwritable@3-7");
+    assert_eq!((&one["positions"], &one["unlistable"]), (&9.into(), &1.into()), "{one}");
+    assert!(one["notes"][0].as_str().unwrap().contains("1 positions behind a piece of a character"));
+    let mock = MockServer::start("--decode-ms 0 --like ik-llama --fault unwritable@3-999");
+    let out = kld_base(&file, &mock.url, &[]);
+    assert!(out.status.code() == Some(1) && said(&out).contains("could list no position"), "{}", said(&out));
+    // One that lists no ids in either way.
+    let openai = MockServer::start("--like openai");
+    let out = kld_base(&file, &openai.url, &["--served-model", "mock"]);
+    assert_ne!(out.status.code(), Some(0));
+}
+
 const SUITE: &str = r#"
 name = "served"
 contexts = [512]

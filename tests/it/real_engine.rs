@@ -300,6 +300,12 @@ fn the_main_job_runs_on_a_real_server() {
         assert!(cell["memory"]["peak_rss_bytes"].as_u64().unwrap() > 50_000_000);
         assert!(cell["decode_tps"]["value"].as_f64().unwrap() > 0.0);
         assert!(cell["prefill_tps"]["value"].as_f64().unwrap() > 0.0);
+        // 98.5 MB of weights, all but the table of the input that it does not have apart; the cache beside them.
+        let roofline = &cell["roofline"];
+        assert!(roofline["weights_bytes"].as_u64().unwrap().abs_diff(96_000_000) < 4_000_000, "{roofline}");
+        assert_eq!(roofline["kv_bytes"], cell["memory"]["kv_bytes"], "the context is the whole cache");
+        let share = roofline["share"].as_f64().unwrap();
+        assert!(share > 0.005 && share < 10.0 && roofline["source"] == "measured", "{roofline}");
     }
     // 30 layers x 3 heads x 64 x 512 positions x 2 bytes, K and V; the log rounds each to 0.01 MiB.
     let kv_bytes = |cell: &serde_json::Value| cell["memory"]["kv_bytes"].as_u64().unwrap();

@@ -59,9 +59,7 @@ fn on_the_prefill_path(trial: &Trial) -> bool {
 
 /// The file of the setting's weights, as the run knows it.
 fn weights(run: &Run<'_>, label: &str) -> Option<WeightsSummary> {
-    let setting = run.suite.settings.iter().find(|setting| setting.label == label)?;
-    let mut models = run.journal.header.models.iter();
-    let file = models.find(|file| file.name == setting.model && file.weights == setting.weights)?;
+    let file = run.model_of(run.setting(label)?)?;
     let bits = file.parameters.filter(|values| *values > 0);
     let bits = bits.map(|values| file.bytes as f64 * 8.0 / values as f64);
     (file.bytes > 0).then_some(WeightsSummary { bytes: file.bytes, bits })

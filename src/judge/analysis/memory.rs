@@ -79,10 +79,7 @@ fn pool_of(effective: &Effective) -> Option<PoolSummary> {
 
 /// Size of the setting's weights on disk (bytes), where the run has the file.
 fn file_of(run: &Run<'_>, label: &str) -> Option<u64> {
-    let setting = run.suite.settings.iter().find(|setting| setting.label == label)?;
-    let models = &run.journal.header.models;
-    let model =
-        models.iter().find(|model| model.name == setting.model && model.weights == setting.weights)?;
+    let model = run.model_of(run.setting(label)?)?;
     Some(model.bytes).filter(|bytes| *bytes > 0)
 }
 

@@ -54,14 +54,12 @@ impl<'a> MemoryFormula<'a> {
         for point in points.iter_mut().filter(|point| point.measured.peak_kind != kind) {
             point.measured.peak_bytes = None;
         }
-        let models = &run.journal.header.models;
-        let model = models.iter().find(|m| m.name == setting.model && m.weights == setting.weights);
         let launch = run.journal.launches.iter().find(|launch| launch.setting == setting.label);
         let has = |flag: &str| launch.is_some_and(|launch| launch.argv.args.iter().any(|arg| arg == flag));
         let ubatch = launch.and_then(|launch| number_after(launch, &["-ub", "--ubatch-size"]));
         Self {
             setting,
-            model,
+            model: run.model_of(setting),
             points,
             ubatch: ubatch.unwrap_or(DEFAULT_UBATCH),
             full_window: has("--swa-full"),

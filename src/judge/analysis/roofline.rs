@@ -5,8 +5,7 @@
 
 use super::run::Run;
 use super::summary::{BandwidthSource, CellSummary, Roofline};
-use crate::record::suite::Setting;
-use crate::record::{Effective, Machine, ModelInfo, cards};
+use crate::record::{Effective, Machine, ModelInfo, Placement, cards};
 
 /// Parts that a graph is split into where all of it is computed on a card, the row of the input's table apart.
 const SPLITS_ON_CARD: u32 = 2;
@@ -20,24 +19,21 @@ enum Place {
 
 /// The share of a cell; `None` where anything that it takes is not known.
 pub(super) fn of(run: &Run<'_>, cell: &CellSummary) -> Option<Roofline> {
-    let setting = run.suite.settings.iter().find(|setting| setting.label == cell.setting)?;
-    let model = model_of(run, setting).filter(|_| !setting.speculates())?;
-    let effective = cell.effective.as_ref()?;
-    let place = place(effective, model)?;
-    let (bandwidth, source) = bandwidth(&run.journal.header.machine, place)?;
+    let setting = run.setting(&cell.setting).filter(|setting| !setting.speculates())?;
+    let (model, effective) = (run.model_of(setting)?, cell.effective.as_ref()?);
+    let header = &run.journal.header;
+    let takes_cards = Placement::of(&header.engines, &setting.engine) == Placement::Cards
+        && !header.machine.gpus.is_empty();
+    let place = if takes_cards { Place::Card } else { logged(effective, model)? };
+    let (bandwidth, source) = bandwidth(&header.machine, place)?;
     let (weights_bytes, kv_bytes) = (model.read_bytes?, kv_bytes(effective, cell.context)?);
     let token = weights_bytes.saturating_add(kv_bytes) as f64;
     let share = cell.decode_tps?.value * token / bandwidth;
     share.is_finite().then_some(Roofline { weights_bytes, kv_bytes, bandwidth, source, share })
 }
 
-fn model_of<'a>(run: &Run<'a>, setting: &Setting) -> Option<&'a ModelInfo> {
-    let mut models = run.journal.header.models.iter();
-    models.find(|model| model.name == setting.model && model.weights == setting.weights)
-}
-
-/// Where all that a token reads lies; `None` where that is two memories, or not known.
-fn place(effective: &Effective, model: &ModelInfo) -> Option<Place> {
+/// Where all that a token reads lies, by the buffers that a log names; `None` where that is two memories, or not known.
+fn logged(effective: &Effective, model: &ModelInfo) -> Option<Place> {
     let cache_apart = effective.kv_gpu_bytes.zip(effective.kv_bytes()).is_some_and(|(card, all)| card < all);
     match effective.model_gpu_bytes.filter(|bytes| *bytes > 0) {
         None => effective.model_bytes.map(|_| Place::Main),
@@ -130,6 +126,12 @@ mod tests {
         assert_eq!(card("NVIDIA H200", GB, 2), None, "a part of the weights lies in main memory");
         assert_eq!(card("NVIDIA H200", 2 * GB, 9), None, "a part is computed elsewhere");
         assert_eq!(card("Nobody's card", 2 * GB, 2), None);
+        // vLLM says what its model takes, and not where.
+        let vllm = judged(|play, _| {
+            play.journal.header.machine.gpus = vec!["NVIDIA H200".into()];
+            play.journal.header.suite.settings[0].engine = "vllm".into();
+        });
+        assert_eq!(vllm.map(|found| found.source), Some(BandwidthSource::DataSheet));
     }
 
     #[test]

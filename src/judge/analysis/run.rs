@@ -8,7 +8,7 @@ use super::{Resampling, Tasks};
 use crate::error::Result;
 use crate::record::journal::{Journal, LaunchRecord};
 use crate::record::suite::{Setting, Suite, TaskSpec};
-use crate::record::{Arm, Decision, Selection, TrainedContext, Trial, TrialKey};
+use crate::record::{Arm, Decision, ModelInfo, Selection, TrainedContext, Trial, TrialKey};
 use crate::task::Weight;
 
 /// A journal with what every part of the analysis looks up in it.
@@ -163,12 +163,24 @@ impl<'a> Run<'a> {
         trials.filter(here).map(|trial| (trial.case.as_str(), trial)).collect()
     }
 
+    /// The setting of a label.
+    pub(crate) fn setting(&self, label: &str) -> Option<&'a Setting> {
+        self.suite.settings.iter().find(|setting| setting.label == label)
+    }
+
+    /// The file of a setting's weights, as the run knows it.
+    pub(crate) fn model_of(&self, setting: &Setting) -> Option<&'a ModelInfo> {
+        let mut models = self.journal.header.models.iter();
+        models.find(|model| model.name == setting.model && model.weights == setting.weights)
+    }
+
     /// The context length (tokens) that a setting's model was trained for, as its file says; `None` where it is not known,
     /// nor where the suite itself scales the positions.
     pub(crate) fn trained_context(&self, setting: &Setting) -> Option<u64> {
-        let mut models = self.journal.header.models.iter();
-        let model = models.find(|model| model.name == setting.model && model.weights == setting.weights)?;
-        model.trained.map(TrainedContext::longest).filter(|_| !self.suite.scales_positions(setting))
+        self.model_of(setting)?
+            .trained
+            .map(TrainedContext::longest)
+            .filter(|_| !self.suite.scales_positions(setting))
     }
 
     /// The server processes of a cell, in the order they were started.

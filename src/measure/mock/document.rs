@@ -114,7 +114,7 @@ impl Speech<'_> {
     pub(super) fn usage(&self, script: &Script, count: u64) -> Usage {
         let prompt = self.cached + self.processed;
         let tells_cache = match script.like {
-            Likeness::LlamaServer => true,
+            Likeness::LlamaServer | Likeness::IkLlama => true,
             Likeness::Vllm => self.cached > 0,
             Likeness::Openai => false,
         };

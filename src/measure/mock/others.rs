@@ -31,7 +31,7 @@ pub(super) async fn want_key(State(server): Shared, request: Request, next: Next
 /// llama-server answers whatever model is named; the others want the right one.
 pub(super) fn check_model(script: &Script, named: Option<&str>) -> Result<(), Refused> {
     match (script.like, named) {
-        (Likeness::LlamaServer, _) | (_, Some(MODEL)) | (Likeness::Vllm, None) => Ok(()),
+        (Likeness::LlamaServer | Likeness::IkLlama, _) | (_, Some(MODEL)) | (Likeness::Vllm, None) => Ok(()),
         (_, Some(other)) => {
             let message = format!("the model `{other}` does not exist");
             Err(Refused(StatusCode::NOT_FOUND, json!({ "message": message, "type": "NotFoundError" })))

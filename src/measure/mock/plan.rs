@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::document::{Document, Speech};
-use super::script::{FaultKind, Likeness, Script};
+use super::script::{FaultKind, Script};
 
 /// A piece of a reply's body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +79,7 @@ pub(super) fn streamed(speech: &Speech<'_>, script: &Script, wanted: Wanted) -> 
 
 /// Whether the server tells how long things took.
 fn times(script: &Script) -> bool {
-    script.like == Likeness::LlamaServer
+    script.like.is_llama()
 }
 
 fn event(at: Duration, document: &Document) -> Write {
@@ -147,6 +147,7 @@ impl Plan {
                 }
             }
             FaultKind::Http500
+            | FaultKind::Unwritable
             | FaultKind::Hang
             | FaultKind::TruncatedPrompt
             | FaultKind::Exit

@@ -16,10 +16,19 @@ pub enum Likeness {
     /// llama-server.
     #[default]
     LlamaServer,
+    /// ik_llama.cpp's llama-server: its `/completion` lists texts without token ids.
+    IkLlama,
     /// A server with OpenAI's interface and nothing else: no tokenizer, no timings, no word about its cache.
     Openai,
     /// vLLM: a tokenizer that takes chats, probabilities of the prompt's tokens, salted prefix cache.
     Vllm,
+}
+
+impl Likeness {
+    /// Whether it is one of those that began as llama.cpp's.
+    pub(super) const fn is_llama(self) -> bool {
+        matches!(self, Self::LlamaServer | Self::IkLlama)
+    }
 }
 
 /// How the mock server behaves. Token `i` (from 1) is ready `prefill + i * decode` after a request came in and had a
@@ -140,6 +149,8 @@ impl Script {
 pub enum FaultKind {
     /// HTTP 500 with an error document.
     Http500,
+    /// HTTP 500, as the reply holds a piece of a character and JSON holds none.
+    Unwritable,
     /// Nothing is ever answered.
     Hang,
     /// The stream falls silent half-way and stays open.
@@ -170,8 +181,9 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// Every kind with its name in scripts.
-    pub const ALL: [(&'static str, Self); 14] = [
+    pub const ALL: [(&'static str, Self); 15] = [
         ("http-500", Self::Http500),
+        ("unwritable", Self::Unwritable),
         ("hang", Self::Hang),
         ("silence", Self::Silence),
         ("close", Self::Close),

@@ -52,7 +52,7 @@ pub(super) fn router(script: Script) -> Router {
     let shared =
         Router::new().route("/v1/chat/completions", post(chat)).route("/v1/models", get(others::models));
     let routes = match state.script.like {
-        Likeness::LlamaServer => shared
+        Likeness::LlamaServer | Likeness::IkLlama => shared
             .route("/health", health)
             .route("/completion", post(completion))
             .route("/v1/completions", post(openai_completion))
@@ -132,7 +132,7 @@ async fn chat(State(server): Shared, body: Bytes) -> Result<Response, Refused> {
         let wanted = Wanted {
             usage: request.stream_options.include_usage,
             continuous_usage: script.like == Likeness::Vllm && request.stream_options.continuous_usage_stats,
-            timings_per_token: script.like == Likeness::LlamaServer && request.timings_per_token,
+            timings_per_token: script.like.is_llama() && request.timings_per_token,
         };
         plan::streamed(&speech, script, wanted)
     } else {
@@ -200,7 +200,21 @@ enum PromptField {
 }
 
 async fn completion(State(server): Shared, body: Bytes) -> Result<Response, Refused> {
-    complete(&server, &body, |document| document).await
+    let in_words = if server.script.like == Likeness::IkLlama { in_texts } else { |document| document };
+    complete(&server, &body, in_words).await
+}
+
+/// Probabilities of texts alone, as ik_llama.cpp lists them.
+fn in_texts(mut document: Value) -> Value {
+    let positions = document["completion_probabilities"].as_array_mut();
+    for position in positions.into_iter().flatten() {
+        let listed = position["top_logprobs"].as_array().into_iter().flatten();
+        let texts = listed.map(
+            |entry| json!({ "tok_str": entry["token"], "prob": entry["logprob"].as_f64().map(f64::exp) }),
+        );
+        *position = json!({ "content": position["token"], "probs": texts.collect::<Vec<_>>() });
+    }
+    document
 }
 
 /// The same in OpenAI's words, as ik_llama.cpp answers there.
@@ -455,6 +469,11 @@ async fn respond(
     let plan = match fault {
         Some(FaultKind::Http500) => {
             let error = json!({ "code": 500, "message": "scripted failure", "type": "server_error" });
+            return Err(Refused(StatusCode::INTERNAL_SERVER_ERROR, error));
+        }
+        Some(FaultKind::Unwritable) => {
+            let message = "[json.exception.type_error.316] invalid UTF-8 byte at index 0: 0x9C";
+            let error = json!({ "code": 500, "message": message, "type": "server_error" });
             return Err(Refused(StatusCode::INTERNAL_SERVER_ERROR, error));
         }
         Some(FaultKind::Hang) => pending().await,

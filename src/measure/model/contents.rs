@@ -95,7 +95,7 @@ impl Contents {
             layer.all = layer.all.saturating_add(bytes);
             if tensor.name.contains("_exps.") {
                 layer.experts = layer.experts.saturating_add(bytes);
-                self.experts = tensor.shape.get(2).copied().unwrap_or_default();
+                self.experts = self.experts.max(tensor.shape.get(2).copied().unwrap_or_default());
             }
         }
         match tensor.name.as_str() {
@@ -232,10 +232,17 @@ mod tests {
         let own = contents(vec![input.clone(), tensor("output.weight", &[32, 8], 8), query.clone()]);
         assert_eq!(own.read_bytes(None), Some(tied.bytes));
         let experts = tensor("blk.0.ffn_up_exps.weight", &[256, 512, 4], 12);
-        let mixed = contents(vec![input, query, experts]);
+        let mixed = contents(vec![input.clone(), query.clone(), experts.clone()]);
         let expert = 256 * 512 / 256 * 144;
         assert_eq!(mixed.read_bytes(Some(1)), Some(tied.bytes + expert));
         assert_eq!(mixed.read_bytes(Some(4)), Some(mixed.bytes));
+        let bias = tensor("blk.0.ffn_up_exps.bias", &[512, 4], 0);
+        let biased = contents(vec![input, query, experts, bias]);
+        assert_eq!(
+            biased.read_bytes(Some(1)),
+            Some(tied.bytes + expert + 512 * 4),
+            "a bias is of two dimensions"
+        );
         assert_eq!([mixed.read_bytes(None), mixed.read_bytes(Some(0)), mixed.read_bytes(Some(5))], [None; 3]);
         assert_eq!(contents(Vec::new()).read_bytes(None), None);
     }
