@@ -363,7 +363,7 @@ fn notes(is_far: bool, unlistable: usize) -> Vec<String> {
     }
     if unlistable > 0 {
         notes.push(format!(
-            "{unlistable} positions behind a piece of a character are left out: the server cannot list them"
+            "left out, as the server cannot list what follows a piece of a character: {unlistable} of all positions"
         ));
     }
     notes
