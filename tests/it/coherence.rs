@@ -50,7 +50,7 @@ fn every_coherence_task_runs_and_is_reported() {
     }
     let kld = journal.cases.iter().find(|case| case.task == "coherence/kld").unwrap();
     let Prompt::Distributions { bands, .. } = &kld.prompt else { panic!("not distributions") };
-    assert_eq!(bands.iter().map(|band| band.end).collect::<Vec<_>>(), [127, 511]);
+    assert_eq!(bands.iter().map(|band| band.end).collect::<Vec<_>>(), [126, 504]);
     let report = std::fs::read_to_string(bench.run_folder().join("report.md")).unwrap();
     for section in
         ["## Served KLD by depth", "## Greedy divergence", "coherence/degeneration, context 512 tokens"]
