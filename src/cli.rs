@@ -77,7 +77,7 @@ pub enum Command {
     Choose(ChooseArgs),
     /// Choose a setting of a run for a context length and the memory there is
     Pick(PickArgs),
-    /// Compare two runs, case by case
+    /// Compare two runs, case by case, or put several in one table
     Compare(CompareArgs),
     /// Export a run's reference, for a machine on which it does not fit
     #[command(name = "reference")]
@@ -348,8 +348,10 @@ pub struct PublishArgs {
 pub struct CompareArgs {
     /// The run to compare with: a folder, a unique prefix of its name, `latest`, or `latest~1` for the one before
     pub a: String,
-    /// The run that is judged
-    pub b: String,
+    /// The run that is judged; with more of them, all stand in one table, nothing is paired, and the options of two runs are
+    /// refused
+    #[arg(required = true)]
+    pub b: Vec<String>,
     /// Fail (exit code 100) when a whole interval lies beyond one of these: quality, leaked, failed
     /// (points), decode, prefill, ttft, energy, memory (shares), kld (nat)
     #[arg(long, value_name = "quality=2pp,kld=0.01,decode=10%,..", value_delimiter = ',')]
@@ -474,6 +476,8 @@ pub enum Schema {
     Pick,
     /// The output of `compare --json`
     Compare,
+    /// The output of `compare --json` with more than two runs
+    Beside,
     /// The output of `route --json`
     Route,
     /// The output of `reference export --json`

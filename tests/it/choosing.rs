@@ -54,6 +54,36 @@ fn the_exit_code_says_how_it_went() {
     assert_eq!(code(&["route", run]), 2, "too few cases");
 }
 
+#[test]
+fn more_than_two_runs_stand_in_one_table() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut journal = quick();
+    write(&journal, folder.path());
+    let [run, slower] = [&folder, &other].map(|folder| folder.path().to_str().unwrap());
+    journal.header.machine.cpu = "another processor".into();
+    for trial in &mut journal.trials {
+        let rates = trial.measurements.iter_mut().filter(|figure| figure.name == metric::DECODE_TPS);
+        rates.for_each(|figure| figure.value = figure.value.map(|rate| rate / 2.0));
+    }
+    write(&journal, other.path());
+    let said = stdout(&["compare", run, run, slower]);
+    let cells =
+        |letter: &str| said.lines().filter(|line| line.starts_with(&format!("| {letter} | `Q8_0"))).count();
+    assert!(cells("A") > 0 && cells("A") == cells("B") && cells("B") == cells("C"), "{said}");
+    assert!(
+        said.contains("C was measured on another machine than A") && !said.contains("B was measured"),
+        "{said}"
+    );
+    let json: serde_json::Value =
+        serde_json::from_str(&stdout(&["compare", run, run, slower, "--json"])).unwrap();
+    let rate = |at: usize| json["runs"][at]["cells"][0]["decode_tps"]["value"].as_f64().unwrap();
+    assert!((rate(0) / rate(2) - 2.0).abs() < 1e-9, "{} {}", rate(0), rate(2));
+    assert_eq!(json["runs"][2]["same_cases"], 1.0);
+    let out = kneepoint(&["compare", run, run, slower, "--fail-on", "quality=2pp"]);
+    assert_eq!(out.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&out.stderr).contains("--fail-on and prices are for two runs"));
+}
+
 /// The text of a command's answer, whatever its exit code.
 fn stdout(args: &[&str]) -> String {
     String::from_utf8(kneepoint(args).stdout).unwrap()

@@ -81,6 +81,7 @@ fn printed_json_follows_its_schema() {
         ("pick", vec!["pick", published, "--context", "512", "--min-quality", "0", "--json"]),
         ("pick", vec!["pick", published, "--context", "1k", "--min-quality", "0", "--extrapolate", "--json"]),
         ("compare", vec!["compare", published, published, "--fail-on", "quality=2pp,decode=10%", "--json"]),
+        ("beside", vec!["compare", published, published, published, "--json"]),
     ] {
         let schema: serde_json::Value = serde_json::from_str(&stdout(&["schema", schema])).unwrap();
         let data: serde_json::Value = serde_json::from_str(&stdout(&args)).unwrap();

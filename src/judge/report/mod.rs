@@ -4,6 +4,7 @@
 use crate::error::Result;
 use crate::judge::analysis::summary::{Estimate, Summary};
 
+mod beside;
 mod card;
 mod columns;
 mod compare;
@@ -23,6 +24,7 @@ mod terminal;
 mod text;
 mod view;
 
+pub use beside::beside;
 pub use card::card;
 pub use compare::comparison;
 pub use exports::{cells_csv, effective_csv, json, load_csv, tasks_csv, trends_csv};

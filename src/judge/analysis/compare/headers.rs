@@ -129,7 +129,7 @@ fn sampling(suite: &Suite) -> String {
     )
 }
 
-fn engines(header: &Header) -> String {
+pub(super) fn engines(header: &Header) -> String {
     header.engines.iter().map(|e| format!("{} {}", e.name, e.version)).collect::<Vec<_>>().join(", ")
 }
 
@@ -141,6 +141,12 @@ fn machine(header: &Header) -> String {
     let m = &header.machine;
     let gpus = m.gpus.iter().map(|gpu| format!(", {gpu}")).collect::<String>();
     format!("{}, {} CPUs, {}, {}{gpus}", m.cpu, m.cpus, words::bytes(m.memory_bytes), m.os)
+}
+
+/// The machine with its cards, as far as neither changes from run to run.
+pub(super) fn machine_words(header: &Header) -> String {
+    let cards = cards(header);
+    if cards.is_empty() { machine(header) } else { format!("{}; {cards}", machine(header)) }
 }
 
 /// Whether two runs were made on machines of one description.

@@ -13,6 +13,7 @@ use super::{Registry, Tasks};
 use crate::error::Result;
 use crate::record::journal::Journal;
 
+mod beside;
 mod cases;
 mod cell;
 mod compared;
@@ -25,6 +26,7 @@ mod shifts;
 mod since;
 mod thresholds;
 
+pub use beside::{BESIDE_SCHEMA_VERSION, Beside, BesideRun, beside};
 pub use compared::{ComparedCell, Flip, Ratio, RunName, Shift};
 pub use comparison::{COMPARE_SCHEMA_VERSION, CompareRequest, Comparison};
 pub use costs::{Cost, CostRow, Prices};
