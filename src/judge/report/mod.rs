@@ -16,6 +16,7 @@ mod filters;
 mod html;
 mod junit;
 mod markdown;
+mod names;
 mod pick;
 mod route;
 mod share;
@@ -60,17 +61,18 @@ pub fn render(summary: &Summary) -> Result<Vec<(String, Vec<u8>)>> {
 /// As [`render`]; a template's mistake is a usage error that names the line.
 pub fn render_with(summary: &Summary, template: Option<&str>) -> Result<Vec<(String, Vec<u8>)>> {
     let report = render_markdown(summary, template)?.into_bytes();
-    let picture = |name, drawn: Option<String>| drawn.map(|drawn| (name, drawn.into_bytes()));
+    let (drawn, _) = names::shortened(summary)?;
+    let picture = |name, picture: Option<String>| picture.map(|picture| (name, picture.into_bytes()));
     let effective = (!summary.effective.is_empty()).then(|| (files::EFFECTIVE_FILE, effective_csv(summary)));
     let written = [
         Some((REPORT_FILE, report)),
-        picture(FRONT_FILE, front(summary)),
-        picture(HEATMAP_FILE, heatmap(summary)),
+        picture(FRONT_FILE, front(&drawn)),
+        picture(HEATMAP_FILE, heatmap(&drawn)),
         Some((SUMMARY_FILE, json(summary)?)),
         Some((CELLS_FILE, cells_csv(summary))),
         Some((files::TASKS_FILE, tasks_csv(summary))),
         effective,
-        picture(files::LOAD_FILE, load_curve(summary)),
+        picture(files::LOAD_FILE, load_curve(&drawn)),
         load_csv(summary).map(|rows| (files::STEPS_FILE, rows)),
         picture(JUNIT_FILE, junit(summary)),
     ];

@@ -7,8 +7,8 @@ use minijinja::value::Value;
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 use serde::Serialize;
 
-use super::filters;
 use super::view::View;
+use super::{filters, names};
 use crate::error::{Error, Result};
 use crate::judge::analysis::summary::Summary;
 use crate::tree;
@@ -30,7 +30,8 @@ const RECURSION: usize = 50;
 /// # Errors
 /// A usage error that names the line when the user's template is wrong.
 pub fn render_markdown(summary: &Summary, template: Option<&str>) -> Result<String> {
-    rendered("report.md", template.unwrap_or(TEMPLATE), View::new(summary))
+    let (summary, shared) = names::shortened(summary)?;
+    rendered("report.md", template.unwrap_or(TEMPLATE), View::new(&summary, &shared))
         .map_err(|source| failed(source, template.is_some()))
 }
 

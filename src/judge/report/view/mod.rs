@@ -34,6 +34,8 @@ const LISTED_INDEXES: usize = 12;
 #[derive(Serialize)]
 pub(super) struct View<'a> {
     summary: &'a Summary,
+    /// Options of every setting, which the names leave out.
+    shared: &'a [String],
     suite: &'a str,
     answers: Vec<Answer<'a>>,
     /// Names of the pictures that the run has.
@@ -86,13 +88,15 @@ struct EffectiveRow<'a> {
 }
 
 impl<'a> View<'a> {
-    pub(super) fn new(summary: &'a Summary) -> Self {
+    /// `shared` are the options that the names of the summary leave out.
+    pub(super) fn new(summary: &'a Summary, shared: &'a [String]) -> Self {
         let contexts = contexts(summary);
         let shape = Shape::wide(&summary.cells);
         let has_energy =
             |cell: &&CellSummary| cell.energy.is_some() || cell.memory.peak_vram_device_bytes.is_some();
         Self {
             summary,
+            shared,
             suite: &summary.suite,
             answers: answers(summary),
             figure: front(summary).is_some().then_some(FRONT_FILE),
