@@ -172,7 +172,11 @@ impl Session {
     }
 
     pub(super) fn resume_hint(&self, global: &Global) -> String {
-        let name = self.folder.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+        // A worker's folder lies two below that of its run.
+        let mut above = self.folder.ancestors().skip(1);
+        let is_part = above.next().is_some_and(|parts| parts.ends_with(journal::PARTS));
+        let run = if is_part { above.next() } else { None }.unwrap_or(&self.folder);
+        let name = run.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
         let mut command = format!("kneepoint resume {name}");
         if global.runs_dir != Path::new("runs") {
             command.push_str(&format!(" --runs-dir {}", global.runs_dir.display()));

@@ -169,6 +169,8 @@ pub(crate) fn header(suite: Suite) -> Header {
         filters: Vec::new(),
         environment: None,
         choice_notes: None,
+        spread: None,
+        worker: None,
     }
 }
 

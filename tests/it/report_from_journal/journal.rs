@@ -119,6 +119,8 @@ pub(crate) fn journal() -> Journal {
         filters: Vec::new(),
         environment: None,
         choice_notes: None,
+        spread: None,
+        worker: None,
         machine: Machine {
             os: "Linux 6.1".into(),
             cpu: "Made-up CPU at 2.5 GHz".into(),
