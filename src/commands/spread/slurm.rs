@@ -32,7 +32,7 @@ const NOTICE_S: u32 = 60;
 /// Between two looks at a job.
 const LOOK: Duration = Duration::from_secs(2);
 /// Looks between two questions to Slurm.
-const LOOKS: u32 = 10;
+const LOOKS: u32 = 5;
 
 pub(super) fn run(suite: Suite, plan: &Plan, args: &RunArgs, global: &Global) -> Result<u8> {
     let workers = tasks(&suite, plan, args);
@@ -231,7 +231,8 @@ impl Watch<'_> {
         let interrupt = Interrupt::listen()?;
         let shares =
             (0..self.workers).map(|index| share(self.suite, self.plan, index, self.workers).trials());
-        let (mut tally, mut told) = (Tally::default(), Told::new(shares.sum(), global));
+        let total = shares.sum();
+        let (mut tally, mut told) = (Tally::default(), Told::new(total, global));
         let mut left = queued(id)?;
         let watched = runtime()?.block_on(async {
             for look in 1.. {
@@ -239,10 +240,11 @@ impl Watch<'_> {
                     () = tokio::time::sleep(LOOK) => {}
                     () = interrupt.asked(1) => break,
                 }
-                if look % LOOKS == 0 || left == 0 {
+                let done = tally.trials(self.folder);
+                if look % LOOKS == 0 || done >= total {
                     left = queued(id)?;
                 }
-                told.tell(tally.trials(self.folder), left);
+                told.tell(done, left);
                 if left == 0 {
                     break;
                 }

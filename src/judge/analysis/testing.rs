@@ -254,6 +254,7 @@ pub(crate) fn summary() -> Summary {
         divergence: Vec::new(),
         speculation: Vec::new(),
         prefix_cache: Vec::new(),
+        workers: Vec::new(),
         figures: Vec::new(),
         memory_fits: Vec::new(),
         effective: Vec::new(),

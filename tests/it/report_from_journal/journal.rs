@@ -216,6 +216,7 @@ fn suite() -> Suite {
         contexts: CONTEXTS.to_vec(),
         objectives: vec![Objective::Quality, Objective::Decode, Objective::Memory],
         engine: EngineSpec {
+            speed_overlaps: false,
             name: "llama.cpp".into(),
             binary: None,
             args: Vec::new(),
