@@ -93,10 +93,7 @@ fn two_cards_measure_what_one_process_does() {
     assert_eq!((&summary["done"], &summary["planned"]), (&18.into(), &18.into()));
     let workers = summary["workers"].as_array().unwrap();
     assert_eq!(workers.len(), 2);
-    assert!(
-        workers.iter().all(|worker| worker["trials"] == 9 && worker.get("left_out").is_none()),
-        "{workers:?}"
-    );
+    assert!(workers.iter().all(|worker| worker["trials"] == 9), "{workers:?}");
     let report = std::fs::read_to_string(folder.join("report.md")).unwrap();
     assert!(report.contains("## Who measured what") && report.contains("| here, card 1 |"), "{report}");
     // Nothing is left for a second time.
@@ -129,7 +126,7 @@ fn a_card_that_is_slower_is_named_and_its_speeds_are_left_out() {
     for cell in summary["cells"].as_array().unwrap() {
         assert_eq!(cell["decode_tps"]["n"], 6, "{}", cell["setting"]);
         assert_eq!(cell["quality"]["n"], 12, "{}", cell["setting"]);
-        assert!(cell["decode_tps"]["value"].as_f64().unwrap() > 150.0);
+        assert!(cell["decode_tps"]["value"].as_f64().unwrap() > 100.0);
     }
 }
 
@@ -219,7 +216,7 @@ fn machines_take_shares_and_one_that_is_moved_leaves_out_what_is_done() {
     assert_eq!(summary["done"], 18);
     // What was measured here and the reference there is no pair for speed.
     let cells = summary["cells"].as_array().unwrap();
-    let ratio = cells.iter().find_map(|cell| cell.get("decode_ratio")).unwrap();
+    let ratio = cells.iter().map(|cell| &cell["decode_ratio"]).find(|ratio| ratio.is_object()).unwrap();
     assert!(ratio["n"].as_u64().unwrap() < 4, "{ratio}");
 }
 
@@ -276,11 +273,16 @@ fn runs_that_filters_split_are_merged_and_nothing_is_lost() {
     let summary = summary(&bench, &whole);
     assert_eq!((&summary["done"], &summary["planned"]), (&24.into(), &24.into()));
     assert_eq!(summary["workers"].as_array().unwrap().len(), 2);
-    // Each setting's speed lies beside the reference of its own run.
-    for cell in
-        summary["cells"].as_array().unwrap().iter().filter(|cell| cell["setting"] != summary["reference"])
-    {
-        assert_eq!(cell["decode_ratio"]["n"], 4, "{cell}");
+    // Each setting's speed lies beside the reference of its own run, unless that was slower than the other.
+    let is_left_out = |run: &str| {
+        let workers = summary["workers"].as_array().unwrap();
+        workers.iter().any(|worker| worker["place"] == run && worker.get("left_out").is_some())
+    };
+    let settings = summary["cells"].as_array().unwrap();
+    for cell in settings.iter().filter(|cell| cell["setting"] != summary["reference"]) {
+        let own = if cell["setting"].as_str().unwrap().contains("q4_0") { &b } else { &a };
+        let pairs = if is_left_out(own) { Value::Null } else { 4.into() };
+        assert_eq!(cell["decode_ratio"]["n"], pairs, "{cell}");
         assert_eq!(cell["difference"]["n"], 4);
     }
     let pick = run(&bench, &["pick", "runs/whole", "--context", "512", "--min-quality", "0", "--json"]);
@@ -293,15 +295,16 @@ fn runs_that_filters_split_are_merged_and_nothing_is_lost() {
 fn half_of_a_suite_is_merged_and_the_rest_is_resumed() {
     let (bench, [a, b]) = split();
     let runs = bench.dir.path().join("runs");
-    // The second run loses its last trials.
+    // The second run loses two trials that nobody else has.
     let journal = runs.join(&b).join("journal.jsonl");
     let text = std::fs::read_to_string(&journal).unwrap();
-    let lines_of = text.lines().count();
-    std::fs::write(
-        &journal,
-        text.lines().take(lines_of - 3).map(|line| format!("{line}\n")).collect::<String>(),
-    )
-    .unwrap();
+    let mut kept: Vec<&str> = text.split_inclusive('\n').collect();
+    for _ in 0..2 {
+        let is_lost = |line: &&str| line.starts_with("{\"trial\"") && line.contains("q4_0");
+        let at = kept.iter().rposition(is_lost).unwrap();
+        kept.remove(at);
+    }
+    std::fs::write(&journal, kept.concat()).unwrap();
     assert!(run(&bench, &["merge", &a, &b, "-o", "runs/whole"]).status.success());
     let whole = runs.join("whole");
     let before = summary(&bench, &whole);
@@ -364,7 +367,12 @@ fn what_does_not_belong_together_is_not_merged() {
     let case = lines(&bench.dir.path().join("runs").join(&b), "case")[0].1["id"].as_str().unwrap().to_owned();
     std::fs::write(&journal, text.replace(&case, "0000000000000000")).unwrap();
     let (code, text) = merge(&[&a, &b], "x");
-    assert!(code == Some(1) && text.contains("0000000000000000 here and"), "{text}");
+    assert!(
+        code == Some(1)
+            && text.contains("0000000000000000")
+            && text.contains("the tokenizer or kneepoint is another one"),
+        "{text}"
+    );
     assert!(!bench.dir.path().join("x").exists());
 }
 
