@@ -44,6 +44,13 @@ pub struct SpreadArgs {
     pub pods: PodArgs,
 }
 
+impl SpreadArgs {
+    /// Whether several workers are asked for.
+    pub fn is_asked(&self) -> bool {
+        self.gpus.is_some() || self.on.is_some()
+    }
+}
+
 /// Options of `run --on kubernetes`.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = HEADING)]

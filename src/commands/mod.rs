@@ -82,7 +82,9 @@ pub fn dispatch(cli: Cli) -> Result<u8> {
     }
     match &cli.command {
         Command::Run(args) if args.pilot => pilot::pilot(args, global),
+        Command::Run(args) if args.spread.is_asked() => spread::run(args, global),
         Command::Run(args) => run::run(args, global),
+        Command::Resume(args) if spread::is_of_workers(args, global) => spread::resume(args, global),
         Command::Resume(args) => run::resume(args, global),
         Command::Worker(args) => worker::worker(args, global),
         Command::Merge(args) => merge::merge(args, global),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::progress::Display;
 use super::session::Session;
 use super::setup::prepare;
-use super::{dry_run, reference, runs, spread};
+use super::{dry_run, reference, runs};
 use crate::cli::{Global, ResumeArgs, RunArgs};
 use crate::error::{Context, Error, Result};
 use crate::measure::model::{Silent, Store};
@@ -24,9 +24,6 @@ pub(super) fn run(args: &RunArgs, global: &Global) -> Result<u8> {
     let suite = suite::load(&args.suite, &args.overrides())?;
     let filter = Filter::parse(&args.filters)?;
     let planned = plan::plan(&suite, &filter)?;
-    if args.spread.gpus.is_some() || args.spread.on.is_some() {
-        return spread::run(suite, &planned, args, global);
-    }
     if args.dry_run {
         return dry_run::dry_run(&suite, &planned, args, global);
     }
@@ -216,11 +213,6 @@ fn value_as_toml((_, value): (&str, &str)) -> String {
 }
 
 pub(super) fn resume(args: &ResumeArgs, global: &Global) -> Result<u8> {
-    let folder = runs::find(&global.runs_dir, &args.run)?;
-    let run = journal::own(&folder)?;
-    if run.header.spread.is_some() {
-        return spread::resume(&folder, &run, args, global);
-    }
     let Resumed { session, plan, prepared, display } = reopen(args, global)?;
     session.go_on(&plan, &prepared, display, global)
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::run::suite_of;
 use super::session::Session;
 use super::worker::Work;
+use super::{earlier, runs};
 use crate::cli::{Cluster, Global, ResumeArgs, RunArgs};
 use crate::console;
 use crate::error::{EXIT_INTERRUPTED, Error, Result};
@@ -15,7 +16,8 @@ use crate::record::journal::{Journal, JournalWriter};
 use crate::record::plan::Plan;
 use crate::record::share::{can_be_shared, most_workers, share};
 use crate::record::suite::Suite;
-use crate::record::{Spread, SpreadOn, plan};
+use crate::record::{Spread, SpreadOn, journal, plan};
+use crate::suite;
 
 mod cards;
 mod crew;
@@ -29,7 +31,9 @@ mod yaml;
 const USUAL_TASKS: u32 = 8;
 
 /// `run` with `--gpus` or `--on`.
-pub(super) fn run(suite: Suite, plan: &Plan, args: &RunArgs, global: &Global) -> Result<u8> {
+pub(super) fn run(args: &RunArgs, global: &Global) -> Result<u8> {
+    let suite = suite::load(&args.suite, &args.overrides())?;
+    let plan = &plan::plan(&suite, &Filter::parse(&args.filters)?)?;
     can_be_shared(&suite)?;
     match (&args.spread.gpus, args.spread.on) {
         (Some(gpus), _) => cards::run(suite, plan, gpus, args, global),
@@ -74,8 +78,16 @@ fn shares_in_words(suite: &Suite, plan: &Plan, workers: u32, name: impl Fn(u32) 
     (0..workers).map(line).collect()
 }
 
+/// Whether the run that `resume` is asked to go on with is one that workers measure.
+pub(super) fn is_of_workers(args: &ResumeArgs, global: &Global) -> bool {
+    let folder = runs::find(&global.runs_dir, &args.run);
+    folder.is_ok_and(|folder| earlier::header(&folder).is_some_and(|header| header.spread.is_some()))
+}
+
 /// `resume` of a run that workers measure.
-pub(super) fn resume(folder: &Path, run: &Journal, args: &ResumeArgs, global: &Global) -> Result<u8> {
+pub(super) fn resume(args: &ResumeArgs, global: &Global) -> Result<u8> {
+    let folder = &runs::find(&global.runs_dir, &args.run)?;
+    let run = &journal::own(folder)?;
     let (suite, _) = suite_of(run)?;
     let plan = plan::plan(&suite, &Filter::parse(&run.header.filters)?)?;
     let Some(spread) = &run.header.spread else {
