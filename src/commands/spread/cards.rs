@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::again::Again;
 use super::crew::{self, Plan as Start};
 use super::shares::Missing;
-use super::{Again, shares_in_words};
+use super::tasks::shares_in_words;
 use crate::cli::{Global, RunArgs};
 use crate::commands::dry_run;
 use crate::commands::output::print;

@@ -9,8 +9,10 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
+use super::again::Again;
 use super::shares::Missing;
-use super::{Again, shares_in_words, tasks, yaml};
+use super::tasks::{shares_in_words, tasks};
+use super::yaml;
 use crate::cli::{Global, PodArgs, RunArgs};
 use crate::commands::output::print;
 use crate::console;

@@ -5,10 +5,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use super::again::Again;
 use super::crew::Told;
 use super::shares::Missing;
 use super::tally::Tally;
-use super::{Again, shares_in_words, tasks};
+use super::tasks::{shares_in_words, tasks};
 use crate::cli::{Global, RunArgs};
 use crate::commands::output::print;
 use crate::commands::progress::Display;
