@@ -16,6 +16,7 @@ mod history;
 mod pick;
 mod schema_check;
 mod share;
+mod spread;
 
 pub use choose::{Best, ChooseArgs, Purpose};
 pub use fit::{FitArgs, FitEngine};
@@ -25,6 +26,7 @@ pub use history::{
 pub use pick::{PickArgs, ServeForms};
 pub use schema_check::SchemaCheckArgs;
 pub use share::ShareArgs;
+pub use spread::{Cluster, MergeArgs, PodArgs, SpreadArgs, WorkerArgs};
 
 /// What a faster, smaller setting of a local LLM costs in quality
 ///
@@ -63,6 +65,10 @@ pub enum Command {
     Run(RunArgs),
     /// Resume a run that was interrupted
     Resume(ResumeArgs),
+    /// Measure one share of a run that is spread over several workers
+    Worker(WorkerArgs),
+    /// Join runs of one plan, or of a suite that was split by --filter
+    Merge(MergeArgs),
     /// Make the report of a run again, from its journal alone
     Report(ReportArgs),
     /// Make a static site of runs, without the names of people and machines
@@ -158,6 +164,9 @@ pub struct RunArgs {
     /// Print the summary (or the plan, or the pilot's table) as JSON on stdout
     #[arg(long)]
     pub json: bool,
+    /// Several cards or machines
+    #[command(flatten)]
+    pub spread: SpreadArgs,
 }
 
 impl RunArgs {
@@ -286,6 +295,9 @@ pub struct ResumeArgs {
     /// Try trials again that failed
     #[arg(long)]
     pub retry_failed: bool,
+    /// With a run on Slurm: stay until its tasks have ended, then report
+    #[arg(long)]
+    pub wait: bool,
     /// Print the summary as JSON on stdout
     #[arg(long)]
     pub json: bool,

@@ -61,6 +61,26 @@ pub fn write_all(folder: &Path, files: &[(String, Vec<u8>)]) -> Result<Vec<PathB
     staged.into_iter().map(Staged::keep).collect()
 }
 
+/// Copies a folder with all that lies in it; links are left out.
+///
+/// # Errors
+/// When something cannot be read or written.
+pub fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).context(|| format!("cannot create {}", to.display()))?;
+    let entries = fs::read_dir(from).context(|| format!("cannot list {}", from.display()))?;
+    for entry in entries {
+        let entry = entry.context(|| format!("cannot list {}", from.display()))?;
+        let kind = entry.file_type().context(|| format!("cannot read {}", entry.path().display()))?;
+        let (path, target) = (entry.path(), to.join(entry.file_name()));
+        if kind.is_dir() {
+            copy_folder(&path, &target)?;
+        } else if kind.is_file() {
+            fs::copy(&path, &target).context(|| format!("cannot copy {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,6 +101,16 @@ mod tests {
         write(&folder.path().join("a"), b"3").unwrap();
         assert_eq!(names(folder.path()), ["a", "b"]);
         assert_eq!(fs::read_to_string(folder.path().join("a")).unwrap(), "3");
+    }
+
+    #[test]
+    fn folders_are_copied_with_all_that_lies_in_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        fs::create_dir_all(from.join("engine")).unwrap();
+        fs::write(from.join("engine/000.log"), "1").unwrap();
+        copy_folder(&from, &to).unwrap();
+        assert_eq!(fs::read_to_string(to.join("engine/000.log")).unwrap(), "1");
     }
 
     #[test]

@@ -66,6 +66,8 @@ pub(crate) fn journal(size: Size) -> Result<Journal> {
         filters: Vec::new(),
         environment: None,
         choice_notes: None,
+        spread: None,
+        worker: None,
     };
     let mut journal = Journal::new(header);
     let suite = journal.header.suite.clone();

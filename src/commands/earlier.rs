@@ -35,7 +35,7 @@ pub(super) fn runs(runs_dir: &Path, wanted: impl Fn(&Header) -> bool) -> Vec<Ear
 }
 
 /// The first line of a journal.
-fn header(folder: &Path) -> Option<Header> {
+pub(super) fn header(folder: &Path) -> Option<Header> {
     let mut line = Vec::new();
     let file = File::open(folder.join(FILE_NAME)).ok()?;
     BufReader::new(file.take(LONGEST_HEADER)).read_until(b'\n', &mut line).ok()?;

@@ -48,8 +48,10 @@ pub(super) fn estimator(
 
 /// A journal that is read for an estimate.
 pub(super) fn is_small(earlier: &Earlier) -> bool {
-    let journal = std::fs::metadata(earlier.folder.join(journal::FILE_NAME));
-    journal.is_ok_and(|journal| journal.len() <= LARGEST)
+    let folders = std::iter::once(earlier.folder.clone()).chain(journal::parts(&earlier.folder));
+    let sizes =
+        folders.map(|folder| std::fs::metadata(folder.join(journal::FILE_NAME)).map(|file| file.len()));
+    sizes.sum::<std::io::Result<u64>>().is_ok_and(|bytes| bytes <= LARGEST)
 }
 
 /// A run of this machine, of the same server with a file in common.

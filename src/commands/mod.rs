@@ -21,6 +21,7 @@ mod github;
 mod history;
 mod kld_base;
 mod list;
+mod merge;
 mod mistakes;
 mod mock;
 mod night_before;
@@ -42,7 +43,9 @@ mod search;
 mod session;
 mod setup;
 mod share;
+mod spread;
 mod validate;
+mod worker;
 
 pub use docs::{engines, reference};
 pub use mistakes::print_error;
@@ -79,8 +82,12 @@ pub fn dispatch(cli: Cli) -> Result<u8> {
     }
     match &cli.command {
         Command::Run(args) if args.pilot => pilot::pilot(args, global),
+        Command::Run(args) if args.spread.is_asked() => spread::run(args, global),
         Command::Run(args) => run::run(args, global),
+        Command::Resume(args) if spread::is_of_workers(args, global) => spread::resume(args, global),
         Command::Resume(args) => run::resume(args, global),
+        Command::Worker(args) => worker::worker(args, global),
+        Command::Merge(args) => merge::merge(args, global),
         Command::Report(args) => report::report(args, global),
         Command::Publish(args) => publish::publish(args, global),
         Command::Share(args) => share::share(args, global),

@@ -132,9 +132,14 @@ fn style(template: &str) -> ProgressStyle {
 }
 
 fn every() -> Duration {
+    seconds_between_lines().unwrap_or(EVERY)
+}
+
+/// The time between two lines, where somebody set it.
+pub(super) fn seconds_between_lines() -> Option<Duration> {
     let seconds = std::env::var(EVERY_VARIABLE).ok().and_then(|text| text.parse::<f64>().ok());
     let seconds = seconds.filter(|seconds| *seconds > 0.0 && seconds.is_finite());
-    seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or(EVERY)
+    seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
 }
 
 /// How far an open cell is, and what its verdict takes yet.

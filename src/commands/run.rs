@@ -1,6 +1,6 @@
 //! `run` and `resume`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::progress::Display;
 use super::session::Session;
@@ -16,7 +16,7 @@ use crate::record::journal::{FORMAT, Header, Journal, JournalWriter};
 use crate::record::plan::Plan;
 use crate::record::secrets::{self, Secrets};
 use crate::record::suite::Suite;
-use crate::record::{EngineInfo, FileInfo, ModelInfo, journal, plan};
+use crate::record::{EngineInfo, FileInfo, ModelInfo, Spread, journal, plan};
 use crate::tree;
 use crate::{files, suite, task};
 
@@ -27,23 +27,52 @@ pub(super) fn run(args: &RunArgs, global: &Global) -> Result<u8> {
     if args.dry_run {
         return dry_run::dry_run(&suite, &planned, args, global);
     }
-    let text = std::fs::read_to_string(&args.suite).context(|| "cannot copy the suite".into())?;
-    let sets = args.overrides().into_iter();
-    let values = sets.map(|set| set.split_once('=').map_or(String::new(), value_as_toml)).collect();
-    let start = Start {
-        suite,
-        text,
-        values,
-        repeat: words_of(args),
-        filters: args.filters.clone(),
-        choice_notes: None,
-        json: args.json,
-    };
+    let asked = Asked { file: &args.suite, sets: &args.overrides(), filters: &args.filters, json: args.json };
+    let start = asked.start(suite, None)?;
     let display = Display::new(global);
     let (session, prepared) = start.begin(&display, global)?;
     // A running server gave its setting another name.
     let plan = if prepared.attached.is_some() { plan::plan(&session.suite, &filter)? } else { planned };
     session.go_on(&plan, &prepared, display, global)
+}
+
+/// What a user asks of a new run.
+pub(super) struct Asked<'a> {
+    /// The suite's file.
+    pub(super) file: &'a Path,
+    /// What is changed of it.
+    pub(super) sets: &'a [String],
+    pub(super) filters: &'a [String],
+    pub(super) json: bool,
+}
+
+impl Asked<'_> {
+    /// What the run starts from.
+    ///
+    /// # Errors
+    /// When the suite's file cannot be read again.
+    pub(super) fn start(&self, suite: Suite, spread: Option<Spread>) -> Result<Start> {
+        let text = std::fs::read_to_string(self.file).context(|| "cannot copy the suite".into())?;
+        let sets = self.sets.iter();
+        let values = sets.map(|set| set.split_once('=').map_or(String::new(), value_as_toml)).collect();
+        Ok(Start {
+            suite,
+            text,
+            values,
+            repeat: self.words(),
+            filters: self.filters.to_vec(),
+            choice_notes: None,
+            spread,
+            json: self.json,
+        })
+    }
+
+    fn words(&self) -> Vec<String> {
+        let mut words = vec!["kneepoint".to_owned(), "run".to_owned(), self.file.display().to_string()];
+        words.extend(self.sets.iter().flat_map(|set| ["--set".to_owned(), set.clone()]));
+        words.extend(self.filters.iter().flat_map(|filter| ["--filter".to_owned(), filter.clone()]));
+        words
+    }
 }
 
 /// What a new run starts from.
@@ -58,7 +87,23 @@ pub(super) struct Start {
     pub(super) filters: Vec<String>,
     /// What `choose` has to say of its candidates and questions.
     pub(super) choice_notes: Option<Vec<String>>,
+    /// Who measures, where several workers do.
+    pub(super) spread: Option<Spread>,
     pub(super) json: bool,
+}
+
+/// A run whose engine and files are here, and whose folder is not there yet.
+struct Ready {
+    suite: Suite,
+    secrets: Secrets,
+    header: Header,
+    /// The suite as the journal holds it.
+    written: Suite,
+    /// The suite as it was written.
+    text: String,
+    /// What it takes from a pack.
+    taken: Option<Journal>,
+    prepared: Prepared,
 }
 
 impl Start {
@@ -67,9 +112,63 @@ impl Start {
     /// # Errors
     /// When something that the suite needs cannot be had, or the folder cannot be written.
     pub(super) fn begin(self, display: &Display, global: &Global) -> Result<(Session, Prepared)> {
-        let Self { mut suite, text, values, repeat, filters, choice_notes, json } = self;
+        let json = self.json;
+        let new = runs::prepare(&global.runs_dir, &self.suite)?;
+        let Ready { suite, secrets, header, written, text, taken, prepared } =
+            self.ready(display, new.name())?;
+        write_suites(&text, &written, &secrets, new.hidden())?;
+        let (folder, writer) = new.begin(&header, taken.as_ref())?;
+        let journal = match taken {
+            Some(taken) => Journal { header, ..taken },
+            None => Journal::new(header),
+        };
+        let session = Session { folder, suite, secrets, journal, writer, retry_failed: false, json };
+        Ok((session, prepared))
+    }
+
+    /// Begins the run under a name that several starters share: one of them makes the folder, the others find it. `own` is
+    /// what no other starter is called.
+    ///
+    /// # Errors
+    /// As [`Start::begin`], and when the run that is there is another one.
+    pub(super) fn begin_once(
+        self,
+        display: &Display,
+        runs_dir: &Path,
+        name: &str,
+        own: &str,
+    ) -> Result<PathBuf> {
+        let Ready { secrets, header, written, text, .. } = self.ready(display, name.to_owned())?;
+        let (folder, made) = (runs_dir.join(name), runs_dir.join(".begin").join(format!("{name}-{own}")));
+        let cannot = |folder: &Path| format!("cannot create {}", folder.display());
+        if made.exists() {
+            std::fs::remove_dir_all(&made).context(|| cannot(&made))?;
+        }
+        std::fs::create_dir_all(&made).context(|| cannot(&made))?;
+        write_suites(&text, &written, &secrets, &made)?;
+        JournalWriter::create(&made, &header)?;
+        // Where the folder is there already it is not empty: it is never replaced.
+        let begun = std::fs::rename(&made, &folder);
+        if begun.is_err() {
+            std::fs::remove_dir_all(&made).context(|| format!("cannot remove {}", made.display()))?;
+        }
+        if !journal::is_in(&folder) {
+            begun.context(|| cannot(&folder))?;
+        }
+        let there = journal::own(&folder)?.header;
+        match journal::difference(&header, &there) {
+            Some(difference) => {
+                Err(Error::usage(format!("{} is another run: {difference}", folder.display()))
+                    .hint("choose another name for the run"))
+            }
+            None => Ok(folder),
+        }
+    }
+
+    /// Fetches what is needed, and says what the run is.
+    fn ready(self, display: &Display, name: String) -> Result<Ready> {
+        let Self { mut suite, text, values, repeat, filters, choice_notes, spread, json: _ } = self;
         let taken = reference::taken(&mut suite, &filters)?;
-        let new = runs::prepare(&global.runs_dir, &suite)?;
         let prepared = prepare(&suite, display)?;
         name_what_runs(&mut suite, &prepared);
         reference::same_tokenizer(&suite, &prepared)?;
@@ -85,16 +184,9 @@ impl Start {
             );
         }
         let repeat = repeat_command(&repeat, &secrets);
-        let header = header_of((repeat, filters), &written, &secrets, &prepared, new.name())?;
-        let header = Header { choice_notes: secrets.masked(&choice_notes)?, ..header };
-        write_suites(&text, &written, &secrets, new.hidden())?;
-        let (folder, writer) = new.begin(&header, taken.as_ref())?;
-        let journal = match taken {
-            Some(taken) => Journal { header, ..taken },
-            None => Journal::new(header),
-        };
-        let session = Session { folder, suite, secrets, journal, writer, retry_failed: false, json };
-        Ok((session, prepared))
+        let header = header_of((repeat, filters), &written, &secrets, &prepared, name)?;
+        let header = Header { choice_notes: secrets.masked(&choice_notes)?, spread, ..header };
+        Ok(Ready { suite, secrets, header, written, text, taken, prepared })
     }
 }
 
@@ -145,6 +237,22 @@ pub(super) fn reopen(args: &ResumeArgs, global: &Global) -> Result<Resumed> {
         // The cases are made nowhere else.
         journal.cases = journal::load(&folder)?.cases;
     }
+    let (suite, secrets) = suite_of(&journal)?;
+    let plan = plan::plan(&suite, &Filter::parse(&journal.header.filters)?)?;
+    let display = Display::new(global);
+    let prepared = prepare(&suite, &display)?;
+    check_same(&journal.header, &prepared, &secrets)?;
+    reference::same_tokenizer(&suite, &prepared)?;
+    let retry_failed = args.retry_failed;
+    let session = Session { folder, suite, secrets, journal, writer, retry_failed, json: args.json };
+    Ok(Resumed { session, plan, prepared, display })
+}
+
+/// The suite of a run that goes on.
+///
+/// # Errors
+/// When it cannot go on, with the reason.
+pub(super) fn suite_of(journal: &Journal) -> Result<(Suite, Secrets)> {
     let header = &journal.header;
     if secrets::is_masked(&header.suite) {
         return Err(Error::usage(
@@ -153,17 +261,10 @@ pub(super) fn reopen(args: &ResumeArgs, global: &Global) -> Result<Resumed> {
         .hint("start a new run with `kneepoint run`")
         .hint("give servers their keys by environment variables, such as HF_TOKEN or LLAMA_API_KEY"));
     }
+    unchanged(journal)?;
     let suite = secrets::with_home(&header.suite)?;
     let secrets = Secrets::of(&suite);
-    let plan = plan::plan(&suite, &Filter::parse(&header.filters)?)?;
-    let display = Display::new(global);
-    unchanged(&journal)?;
-    let prepared = prepare(&suite, &display)?;
-    check_same(header, &prepared, &secrets)?;
-    reference::same_tokenizer(&suite, &prepared)?;
-    let retry_failed = args.retry_failed;
-    let session = Session { folder, suite, secrets, journal, writer, retry_failed, json: args.json };
-    Ok(Resumed { session, plan, prepared, display })
+    Ok((suite, secrets))
 }
 
 /// A run goes on only by the header that it was started with.
@@ -175,7 +276,7 @@ fn unchanged(journal: &Journal) -> Result<()> {
 }
 
 /// Trials of two sessions belong together only when everything that they depend on is the same.
-fn check_same(header: &Header, prepared: &Prepared, secrets: &Secrets) -> Result<()> {
+pub(super) fn check_same(header: &Header, prepared: &Prepared, secrets: &Secrets) -> Result<()> {
     let today = as_kept(header, prepared, secrets)?;
     let now = journal::fingerprint(
         &header.suite,
@@ -269,14 +370,9 @@ fn header_of(
         filters,
         environment: prepared.files.is_some().then(crate::record::environment::telling_variables),
         choice_notes: None,
+        spread: None,
+        worker: None,
     })
-}
-
-fn words_of(args: &RunArgs) -> Vec<String> {
-    let mut words = vec!["kneepoint".to_owned(), "run".to_owned(), args.suite.display().to_string()];
-    words.extend(args.overrides().into_iter().flat_map(|set| ["--set".to_owned(), set]));
-    words.extend(args.filters.iter().flat_map(|filter| ["--filter".to_owned(), filter.clone()]));
-    words
 }
 
 fn repeat_command(words: &[String], secrets: &Secrets) -> String {

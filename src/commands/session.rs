@@ -13,13 +13,13 @@ use crate::error::{EXIT_GATE_FAILED, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK,
 use crate::judge::analysis;
 use crate::judge::serving::ServeForm;
 use crate::measure::runner;
-use crate::measure::runner::{Ending, Eta, Event, Interrupt, Prepared, Runner, Subscriber, Terms};
+use crate::measure::runner::{Ending, Eta, Event, Interrupt, Prepared, Runner, Subscriber, Terms, Turns};
 use crate::record::journal::loadtest::{LoadtestServer, LoadtestStep, LoadtestTrial};
 use crate::record::journal::{Journal, JournalWriter, LaunchRecord, Place, Record};
 use crate::record::plan::Plan;
 use crate::record::secrets::Secrets;
 use crate::record::suite::{Arrivals, StoppingRule, Suite};
-use crate::record::{Outcome, Selection, StopRule, Trial, TrialKey, journal};
+use crate::record::{Outcome, Selection, StopRule, Trial, TrialKey, journal, short_hash};
 
 /// One session of a run.
 pub(super) struct Session {
@@ -138,8 +138,13 @@ impl Session {
         interrupt: &Interrupt,
         place: &Place,
     ) -> Result<Ending> {
+        let terms = Terms {
+            retry_failed: self.retry_failed,
+            stop_rule,
+            interrupt: interrupt.clone(),
+            turns: self.turns(),
+        };
         let mut recorder = Recorder { writer: &mut self.writer, secrets: &self.secrets };
-        let terms = Terms { retry_failed: self.retry_failed, stop_rule, interrupt: interrupt.clone() };
         let subscribers: Vec<&mut dyn Subscriber> = vec![&mut recorder, display];
         let mut runner =
             Runner::new(&self.suite, prepared, self.folder.clone(), &self.journal, terms, subscribers)?;
@@ -149,6 +154,12 @@ impl Session {
             () = interrupt.asked(2) => Ok(Ending::Interrupted),
             gone = runner::gone(place.clone()) => Err(gone),
         }
+    }
+
+    /// What a worker shares with the others of its run on the same machine.
+    fn turns(&self) -> Option<Turns> {
+        let worker = self.journal.header.worker.as_ref()?;
+        Some(Turns::new(self.folder.parent()?, &short_hash(worker.place.as_bytes())))
     }
 
     /// Reports, and answers.
@@ -172,7 +183,11 @@ impl Session {
     }
 
     pub(super) fn resume_hint(&self, global: &Global) -> String {
-        let name = self.folder.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+        // A worker's folder lies two below that of its run.
+        let mut above = self.folder.ancestors().skip(1);
+        let is_part = above.next().is_some_and(|parts| parts.ends_with(journal::PARTS));
+        let run = if is_part { above.next() } else { None }.unwrap_or(&self.folder);
+        let name = run.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
         let mut command = format!("kneepoint resume {name}");
         if global.runs_dir != Path::new("runs") {
             command.push_str(&format!(" --runs-dir {}", global.runs_dir.display()));

@@ -54,6 +54,72 @@ pub(crate) fn descendants(root: u32) -> Result<Vec<i32>> {
     Ok(found)
 }
 
+/// Keeps this process, and all that it starts, to these processors; to none where the list is empty.
+///
+/// # Errors
+/// When a processor does not exist or may not be used.
+#[cfg(target_os = "linux")]
+pub(crate) fn pin(cpus: &[usize]) -> Result<()> {
+    use nix::sched::{CpuSet, sched_setaffinity};
+
+    if cpus.is_empty() {
+        return Ok(());
+    }
+    let mut set = CpuSet::new();
+    for cpu in cpus {
+        set.set(*cpu).context(|| format!("there is no processor {cpu}"))?;
+    }
+    let this = nix::unistd::Pid::from_raw(0);
+    sched_setaffinity(this, &set).context(|| format!("cannot keep to the processors {cpus:?}"))
+}
+
+/// Elsewhere nobody is pinned.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn pin(_: &[usize]) -> Result<()> {
+    Ok(())
+}
+
+/// Processors that this process may use, those of one core together, cores in the order of their first; each processor alone
+/// where the kernel does not say which share a core.
+#[cfg(target_os = "linux")]
+pub(crate) fn cores() -> Vec<Vec<usize>> {
+    use nix::sched::{CpuSet, sched_getaffinity};
+
+    let Ok(allowed) = sched_getaffinity(nix::unistd::Pid::from_raw(0)) else { return Vec::new() };
+    let mut cores: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    let mut order: Vec<String> = Vec::new();
+    for cpu in (0..CpuSet::count()).filter(|cpu| allowed.is_set(*cpu).unwrap_or_default()) {
+        let file = format!("/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list");
+        let core =
+            std::fs::read_to_string(file).map_or_else(|_| cpu.to_string(), |list| list.trim().to_owned());
+        if !cores.contains_key(&core) {
+            order.push(core.clone());
+        }
+        cores.entry(core).or_default().push(cpu);
+    }
+    order.into_iter().filter_map(|core| cores.remove(&core)).collect()
+}
+
+/// Elsewhere nobody is pinned.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn cores() -> Vec<Vec<usize>> {
+    Vec::new()
+}
+
+/// Ends this process, as SIGTERM does, when the one that started it ends.
+///
+/// # Errors
+/// When that one is gone already, or the kernel cannot be asked.
+pub(crate) fn end_with(parent: i32) -> Result<()> {
+    #[cfg(target_os = "linux")]
+    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)
+        .context(|| "cannot ask for the parent-death signal".to_owned())?;
+    if nix::unistd::getppid() == nix::unistd::Pid::from_raw(parent) {
+        return Ok(());
+    }
+    Err(crate::error::Error::runtime("the kneepoint that started this worker is gone"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,6 +132,18 @@ mod tests {
         child.wait().unwrap();
         assert_eq!(pids[0], std::process::id() as i32);
         assert!(pids.contains(&(child.id() as i32)));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn every_processor_is_of_one_core() {
+        let cores = cores();
+        let mut all = cores.concat();
+        let processors = std::thread::available_parallelism().unwrap().get();
+        assert!(all.len() >= processors && cores.iter().all(|core| !core.is_empty()), "{cores:?}");
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), cores.concat().len());
     }
 
     #[test]

@@ -39,6 +39,35 @@ pub struct Machine {
     pub cards: Vec<GpuCard>,
 }
 
+impl Machine {
+    /// What decides how fast it is, as far as it can be read, in words: processor and how many of it, cards and their driver.
+    /// Speeds of machines of different kinds are never pooled.
+    pub fn kind(&self) -> String {
+        let mut words = vec![format!("{} x {}", self.cpu, self.cpus)];
+        match self.cards.as_slice() {
+            [] => words.extend(self.gpus.iter().cloned()),
+            cards => words.extend(cards.iter().map(|card| match &card.driver {
+                Some(driver) => format!("{} ({driver})", card.name),
+                None => card.name.clone(),
+            })),
+        }
+        words.join(", ")
+    }
+
+    /// The same with only these cards, by the driver's numbers; as it is where the driver names no such cards.
+    #[must_use]
+    pub fn with_cards(mut self, numbers: &[u32]) -> Self {
+        let known = |len: usize| !numbers.is_empty() && numbers.iter().all(|number| (*number as usize) < len);
+        if known(self.cards.len()) {
+            self.cards = numbers.iter().map(|number| self.cards[*number as usize].clone()).collect();
+        }
+        if known(self.gpus.len()) {
+            self.gpus = numbers.iter().map(|number| self.gpus[*number as usize].clone()).collect();
+        }
+        self
+    }
+}
+
 /// A graphics card as its driver describes it; `None` where it does not say.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(JsonSchema))]

@@ -191,6 +191,7 @@ impl Checker {
             api_key_env: raw.api_key_env.as_ref().map(|name| name.get_ref().clone()),
             served_model: raw.served_model.as_ref().map(|name| name.get_ref().clone()),
             relaunch: raw.relaunch,
+            speed_overlaps: raw.speed_overlaps,
         };
         Ok((spec, engine))
     }

@@ -150,6 +150,9 @@ pub struct RawEngine {
     /// When a server is started anew: for every context length, or once for all context lengths of a setting (which measures
     /// memory at the longest alone).
     pub relaunch: Relaunch,
+    /// Whether trials of `serving/` tasks, and the load phase, may overlap with the work of other workers on the same machine
+    /// (`run --gpus`); they have it to themselves otherwise.
+    pub speed_overlaps: bool,
 }
 
 impl Default for RawEngine {
@@ -166,6 +169,7 @@ impl Default for RawEngine {
             api_key_env: None,
             served_model: None,
             relaunch: Relaunch::Context,
+            speed_overlaps: false,
         }
     }
 }

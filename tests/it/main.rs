@@ -54,6 +54,8 @@ mod schema_check;
 mod score;
 mod serving;
 mod sharing;
+mod slurm;
+mod spread;
 mod structure;
 mod supervise;
 mod telling;

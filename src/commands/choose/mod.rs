@@ -83,6 +83,7 @@ pub(super) fn choose(args: &ChooseArgs, global: &Global) -> Result<u8> {
         repeat: words(),
         filters: Vec::new(),
         choice_notes: Some(notes),
+        spread: None,
         json: args.json,
     };
     let (mut session, prepared) = start.begin(&display, global)?;

@@ -12,6 +12,7 @@ use crate::commands::runs::Leftover;
 use crate::console;
 use crate::error::{Context, EXIT_OK, Error, Kind, Result};
 use crate::judge::report;
+use crate::record::journal;
 use crate::record::journal::FILE_NAME;
 
 pub(super) fn prune(args: &PruneArgs, global: &Global) -> Result<u8> {
@@ -88,6 +89,11 @@ fn delete(folder: &Path) -> Result<()> {
     let linked = std::fs::symlink_metadata(folder).is_ok_and(|metadata| metadata.is_symlink());
     if linked {
         tracing::warn!("{} is a link and was left alone", folder.display());
+        return Ok(());
+    }
+    // A worker's lock is found before ours, which would look like one.
+    if journal::is_locked(folder) {
+        tracing::warn!("{} is being written to and was left alone", folder.display());
         return Ok(());
     }
     let journal =

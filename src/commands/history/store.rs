@@ -85,7 +85,7 @@ fn changed(before: &NightBefore) -> String {
 fn written(folder: &Path) -> Option<Summary> {
     let path = folder.join("summary.json");
     let changed = |path: &Path| std::fs::metadata(path).and_then(|data| data.modified()).ok();
-    if changed(&path)? < changed(&folder.join(journal::FILE_NAME))? {
+    if changed(&path)? < journal::changed(folder)? {
         return None;
     }
     let summary: Summary = serde_json::from_slice(&std::fs::read(&path).ok()?).ok()?;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::error::{Context, Result};
 use crate::record::journal::loadtest::LoadtestJournal;
-use crate::record::journal::{HeldJournal, Journal};
+use crate::record::journal::{HeldJournal, Journal, Part};
 use crate::tree;
 
 /// Shortest name of a user or machine that is looked for: shorter ones are parts of other words.
@@ -65,7 +65,8 @@ impl Scrubber {
 
     /// A journal with names and folders taken out of all that it holds: whatever a page is made of comes from here.
     pub(super) fn all(&mut self, journal: &Journal) -> Result<Journal> {
-        let Journal { header, cases, launches, trials, decisions, held, load, doubts } = journal;
+        let Journal { header, cases, launches, trials, decisions, held, load, doubts, parts, repeated } =
+            journal;
         Ok(Journal {
             header: self.scrubbed(header, true)?,
             // A case's text is no folder of ours.
@@ -84,7 +85,16 @@ impl Scrubber {
                 trials: self.each(&load.trials, true)?,
             },
             doubts: self.each(doubts, true)?,
+            parts: (1..).zip(parts).map(|(number, part)| self.part(number, part)).collect::<Result<_>>()?,
+            repeated: self.each(repeated, true)?,
         })
+    }
+
+    /// A worker's machine has a name that its cluster gave it.
+    fn part(&mut self, number: usize, part: &Part) -> Result<Part> {
+        let place = format!("machine {number}");
+        let machine = self.scrubbed(&part.machine, true)?;
+        Ok(Part { name: format!("part {number}"), place, machine, ..part.clone() })
     }
 
     fn each<T: Serialize + DeserializeOwned>(&mut self, items: &[T], paths: bool) -> Result<Vec<T>> {

@@ -50,6 +50,7 @@ mod verdict;
 mod visits;
 mod warnings;
 pub(crate) mod words;
+mod workers;
 
 #[cfg(test)]
 mod comparable;

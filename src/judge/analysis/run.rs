@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::frame::{Frame, VisitKey};
 use super::visits::{Places, Visits, by_visit};
+use super::workers::Workers;
 use super::{Resampling, Tasks};
 use crate::error::Result;
 use crate::record::journal::{Journal, LaunchRecord};
@@ -17,6 +18,8 @@ pub(crate) struct Run<'a> {
     pub(crate) suite: &'a Suite,
     pub(crate) tasks: &'a dyn Tasks,
     pub(crate) frame: Frame,
+    /// Who measured what, where several workers did.
+    pub(crate) workers: Workers,
     pub(crate) resampling: Resampling,
     /// The cases that settings are compared on.
     pub(crate) selection: Selection,
@@ -36,14 +39,16 @@ impl<'a> Run<'a> {
     pub(crate) fn new(journal: &'a Journal, tasks: &'a dyn Tasks) -> Result<Self> {
         let suite = &journal.header.suite;
         let void = void_cells(&journal.launches);
-        let visits = by_visit(&journal.trials);
+        let visits = by_visit(journal.trials.iter().chain(&journal.repeated));
+        let workers = Workers::of(journal);
         let places = Places::new(&journal.cases);
         let selection = Selection::of(suite, &journal.trials);
         Ok(Self {
             journal,
             suite,
             tasks,
-            frame: Frame::new(journal, tasks, &void, &visits, (&places, &selection))?,
+            frame: Frame::new((journal, &workers), tasks, &void, &visits, (&places, &selection))?,
+            workers,
             selection,
             resampling: Resampling {
                 seed: suite.seed,

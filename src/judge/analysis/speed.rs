@@ -90,7 +90,7 @@ const COMPARED: &[(Objective, &str)] = &[
 pub(crate) fn relate(run: &Run<'_>, context: u32, cells: &mut [Measured]) -> Result<()> {
     let reference = run.suite.reference().label.as_str();
     for &(objective, column) in COMPARED {
-        let theirs = run.frame.timed(VisitKey { setting: reference, context, replicate: 0 }, column)?;
+        let theirs = of_reference(run, context, column)?;
         for cell in cells.iter_mut() {
             let setting = cell.summary.setting.clone();
             let found = if theirs.is_empty() {
@@ -99,7 +99,7 @@ pub(crate) fn relate(run: &Run<'_>, context: u32, cells: &mut [Measured]) -> Res
                 Some(unit(&theirs, run.resampling))
             } else {
                 let ours = run.frame.timed(VisitKey { setting: &setting, context, replicate: 0 }, column)?;
-                ratio(&ours, &theirs, run.resampling, &format!("ratio {column} {context}"))
+                ratio_on_each(run, &ours, &theirs, &format!("ratio {column} {context}"))
             };
             if !theirs.is_empty() && setting != reference {
                 *ratio_of(&mut cell.summary, objective) = found.as_ref().map(|standing| standing.estimate);
@@ -108,6 +108,17 @@ pub(crate) fn relate(run: &Run<'_>, context: u32, cells: &mut [Measured]) -> Res
         }
     }
     Ok(())
+}
+
+/// A figure of the reference, wherever it was measured.
+fn of_reference(run: &Run<'_>, context: u32, column: &str) -> Result<Vec<Timed>> {
+    let setting = run.suite.reference().label.as_str();
+    let visit = VisitKey { setting, context, replicate: 0 };
+    let mut timed = run.frame.timed(visit, column)?;
+    for &replicate in &run.workers.repeats {
+        timed.extend(run.frame.timed(VisitKey { replicate, ..visit }, column)?);
+    }
+    Ok(timed)
 }
 
 fn ratio_of(cell: &mut CellSummary, objective: Objective) -> &mut Option<Estimate> {
@@ -144,19 +155,30 @@ pub(crate) fn ratio(
     resampling: Resampling,
     purpose: &str,
 ) -> Option<Standing> {
-    let (estimate, draws) = estimate(&ratios(ours, theirs), resampling, purpose)?;
+    let (estimate, draws) = estimate(&ratios(ours, theirs, &|_, _| true), resampling, purpose)?;
     Some(Standing { estimate, draws })
 }
 
-/// Ours divided by theirs, request by request, a group for every pair of server processes, in order of time.
-fn ratios(ours: &[Timed], theirs: &[Timed]) -> Vec<Vec<f64>> {
+/// As [`ratio`], of pairs within one machine, or one worker's cards, alone.
+fn ratio_on_each(run: &Run<'_>, ours: &[Timed], theirs: &[Timed], purpose: &str) -> Option<Standing> {
+    let same = |a: u32, b: u32| run.workers.same(run.journal, a, b);
+    let (estimate, draws) = estimate(&ratios(ours, theirs, &same), run.resampling, purpose)?;
+    Some(Standing { estimate, draws })
+}
+
+/// Ours divided by theirs, request by request, a group for every pair of server processes, in order of time; only pairs of
+/// server processes that `may` be compared.
+fn ratios(ours: &[Timed], theirs: &[Timed], may: &dyn Fn(u32, u32) -> bool) -> Vec<Vec<f64>> {
     let mut left: HashMap<&RequestKey, Vec<&Timed>> = HashMap::new();
     for timed in theirs.iter().rev().filter(|timed| timed.value > 0.0) {
         left.entry(&timed.request).or_default().push(timed);
     }
     let mut groups: BTreeMap<(u32, u32), Vec<f64>> = BTreeMap::new();
     for timed in ours.iter().filter(|timed| timed.value > 0.0) {
-        if let Some(other) = left.get_mut(&*timed.request).and_then(Vec::pop) {
+        let others = left.get_mut(&*timed.request);
+        let fits = |other: &&Timed| may(timed.launch, other.launch);
+        let other = others.and_then(|others| others.iter().rposition(fits).map(|at| others.remove(at)));
+        if let Some(other) = other {
             groups.entry((timed.launch, other.launch)).or_default().push(timed.value / other.value);
         }
     }
@@ -178,13 +200,11 @@ pub(crate) fn by_length(run: &Run<'_>, context: u32) -> Result<Vec<SpeedRow>> {
         for (setting, figures) in &all {
             let others = (*setting != reference).then_some(&theirs);
             let name = format!("{context} {longest} {setting}");
-            rows.extend(
-                figures.row(run.resampling, (shortest, longest), others, &name).map(|row| SpeedRow {
-                    setting: (*setting).to_owned(),
-                    context,
-                    ..row
-                }),
-            );
+            rows.extend(figures.row(run, (shortest, longest), others, &name).map(|row| SpeedRow {
+                setting: (*setting).to_owned(),
+                context,
+                ..row
+            }));
         }
     }
     Ok(rows)
@@ -213,19 +233,19 @@ impl Figures {
     /// `None` when nothing was timed on such prompts.
     fn row(
         &self,
-        resampling: Resampling,
+        run: &Run<'_>,
         lengths: (u32, u32),
         reference: Option<&Self>,
         name: &str,
     ) -> Option<SpeedRow> {
         let median = |timed: &[Timed], what: &str| {
             let visits = by_launch(&within(timed, lengths));
-            Some(estimate(&visits, resampling, &format!("length {what} {name}"))?.0)
+            Some(estimate(&visits, run.resampling, &format!("length {what} {name}"))?.0)
         };
         let beside = |ours: &[Timed], theirs: Option<&Vec<Timed>>, what: &str| {
             let theirs = within(theirs?, lengths);
             let purpose = format!("length ratio {what} {name}");
-            Some(ratio(&within(ours, lengths), &theirs, resampling, &purpose)?.estimate)
+            Some(ratio_on_each(run, &within(ours, lengths), &theirs, &purpose)?.estimate)
         };
         let row = SpeedRow {
             setting: String::new(),

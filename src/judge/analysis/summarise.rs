@@ -51,6 +51,7 @@ pub fn summarise_with(journal: &Journal, tasks: &dyn Tasks) -> Result<Summary> {
         planned: run.planned_in_all().saturating_sub(run.saved()),
         done: journal.trials.len() as u32,
         machine: header.machine.clone(),
+        workers: run.workers.rows(),
         engines: header.engines.clone(),
         models: header.models.clone(),
         reference: run.suite.reference().label.clone(),

@@ -169,6 +169,8 @@ pub(crate) fn header(suite: Suite) -> Header {
         filters: Vec::new(),
         environment: None,
         choice_notes: None,
+        spread: None,
+        worker: None,
     }
 }
 
@@ -252,6 +254,7 @@ pub(crate) fn summary() -> Summary {
         divergence: Vec::new(),
         speculation: Vec::new(),
         prefix_cache: Vec::new(),
+        workers: Vec::new(),
         figures: Vec::new(),
         memory_fits: Vec::new(),
         effective: Vec::new(),

@@ -27,7 +27,7 @@ impl<'a> Places<'a> {
 pub(crate) type Visits<'a> = BTreeMap<(&'a str, u32, u32), Vec<&'a Trial>>;
 
 /// Trials by visit, in the order they ended.
-pub(super) fn by_visit(trials: &[Trial]) -> Visits<'_> {
+pub(super) fn by_visit<'a>(trials: impl Iterator<Item = &'a Trial>) -> Visits<'a> {
     // Hashed first: a million trials are found their place faster than by comparing long names.
     let mut visits: HashMap<(&str, u32, u32), Vec<&Trial>> = HashMap::new();
     for trial in trials {

@@ -31,6 +31,7 @@ mod short_launch;
 mod start;
 mod swapped;
 mod trained;
+mod turns;
 
 pub use case_server::{CaseServer, Timing};
 pub use constraints::Reach;
@@ -45,3 +46,4 @@ pub use run::{Ending, Runner, Terms};
 pub use server::{ConfigFile, ServerCommand, command};
 pub use short_launch::{Line, SetAside, ShortLaunch, short_contexts};
 pub use trained::beyond_trained;
+pub use turns::Turns;

@@ -23,6 +23,10 @@ use super::prepared::Prepared;
 use super::server::{LaunchOutcome, RunningServer};
 use super::start::{Starter, begun};
 use super::swapped::{is_swapped, swapped_reason};
+use super::turns::{Company, Turn, Turns};
+
+/// How the names of tasks that are about speed begin.
+const SPEED_TASKS: &str = "serving/";
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +45,8 @@ pub struct Terms<'a> {
     pub stop_rule: &'a dyn StopRule,
     /// How the user stops it.
     pub interrupt: Interrupt,
+    /// What it shares with other workers of this machine; `None` where there are none.
+    pub turns: Option<Turns>,
 }
 
 /// Runs the trials of a plan that a journal does not hold yet.
@@ -49,6 +55,7 @@ pub struct Runner<'a> {
     pub(super) prepared: &'a Prepared,
     pub(super) folder: PathBuf,
     pub(super) interrupt: Interrupt,
+    turns: Option<Turns>,
     pub(super) subscribers: Vec<&'a mut dyn Subscriber>,
     pub(super) done: HashSet<TrialKey>,
     /// Planned trials that nobody asks any more: their cells stopped, or the reference did not choose their cases.
@@ -105,6 +112,7 @@ impl<'a> Runner<'a> {
             held: HeldBook::of(journal),
             folder,
             interrupt: terms.interrupt,
+            turns: terms.turns,
             subscribers,
             done,
             left_out: HashSet::new(),
@@ -403,6 +411,7 @@ impl<'a> Runner<'a> {
         keys: &[TrialKey],
         server: &RunningServer,
     ) -> Result<()> {
+        let Some(_turn) = self.turn(Company::Beside).await? else { return Ok(()) };
         let (suite, prepared, interrupt) = (self.suite, self.prepared, self.interrupt.clone());
         let warm = async || {
             tokio::select! {
@@ -432,6 +441,7 @@ impl<'a> Runner<'a> {
         whole: &mut Option<LaunchRecord>,
     ) -> Result<LaunchOutcome> {
         self.check_files()?;
+        let Some(_turn) = self.turn(Company::Beside).await? else { return Ok(LaunchOutcome::Interrupted) };
         let id = self.next_launch;
         self.next_launch += 1;
         let (suite, prepared) = (self.suite, self.prepared);
@@ -491,12 +501,30 @@ impl<'a> Runner<'a> {
         if self.journalled_cases.insert(case.id.clone()) {
             self.emit(&Event::Case(&case))?;
         }
+        let company = if self.measures_speed(key) { Company::Alone } else { Company::Beside };
+        let Some(_turn) = self.turn(company).await? else {
+            return Err(Error::new(Kind::Interrupted, "interrupted"));
+        };
         let mut trial = server.run(key, &case, &self.suite.sampling).await;
         trial.outcome = self.held.outcome(&case.id, trial.outcome);
         if self.checks_stream(key) {
             server.check_stream(&case, &self.suite.sampling, &mut trial).await;
         }
         Ok(trial)
+    }
+
+    /// Whether a trial has the machine to itself: it is of a task that is about speed, and the suite does not let it overlap.
+    fn measures_speed(&self, key: &TrialKey) -> bool {
+        !self.suite.engine.speed_overlaps && key.task.starts_with(SPEED_TASKS)
+    }
+
+    /// Waits for a turn among the workers of this machine; `None`: the user asks to stop.
+    pub(super) async fn turn(&self, company: Company) -> Result<Option<Turn>> {
+        let Some(turns) = &self.turns else { return Ok(Some(Turn::default())) };
+        match turns.take(company, &self.interrupt).await {
+            Err(error) if error.kind() == Kind::Interrupted => Ok(None),
+            turn => turn.map(Some),
+        }
     }
 
     /// Whether the suite asks for the option [`STREAM_CHECK`] and the server parses the calls.

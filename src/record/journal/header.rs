@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::record::suite::Suite;
-use crate::record::{EngineInfo, FileInfo, Machine, ModelInfo};
+use crate::record::{EngineInfo, FileInfo, Machine, ModelInfo, Spread, Worker};
 
 /// Version of the journal's format.
 pub const FORMAT: u32 = 1;
@@ -52,4 +52,11 @@ pub struct Header {
     /// What `choose` has to say of its candidates and questions, if it began the run: what was left out, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub choice_notes: Option<Vec<String>>,
+    /// How the plan is shared out among workers, whose journals lie in the folder `parts`; absent where one process
+    /// measures all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spread: Option<Spread>,
+    /// Which worker wrote the journal, where it is one of several of a run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<Worker>,
 }

@@ -35,12 +35,13 @@ pub(super) enum Keep {
     Progress,
 }
 
-/// Reads the journal of a run folder, or the packed one of a published report. A torn last line (a crash while writing) is left out.
+/// Reads the journal file of a folder, or the packed one of a published report. A torn last line (a crash while writing) is
+/// left out.
 ///
 /// # Errors
 /// When the file cannot be read, does not start with a header of this format whose numbers can be, or lines are damaged
 /// (counted, the first of them named): no JSON, a wrong checksum, a trial that is not of the plan or of no known case.
-pub fn load(folder: &Path) -> Result<Journal> {
+pub(super) fn load_one(folder: &Path, keep: Keep) -> Result<Journal> {
     let path = [FILE_NAME, PACKED_NAME].map(|name| folder.join(name)).into_iter().find(|path| path.exists());
     let path = path.unwrap_or_else(|| folder.join(FILE_NAME));
     let file = File::open(&path)
@@ -50,7 +51,7 @@ pub fn load(folder: &Path) -> Result<Journal> {
         Some(packed) if packed == "gz" => Box::new(BufReader::new(MultiGzDecoder::new(file))),
         _ => Box::new(BufReader::new(file)),
     };
-    read(reader, Keep::All).map(|(journal, _)| journal).map_err(|reason| unreadable(&path, &reason))
+    read(reader, keep).map(|(journal, _)| journal).map_err(|reason| unreadable(&path, &reason))
 }
 
 /// A journal that cannot be used, and what to do.
@@ -61,10 +62,10 @@ pub(super) fn unreadable(path: &Path, reason: &str) -> Error {
 }
 
 /// Reads a journal from memory: the journal, and how many bytes of it are whole lines. Only lines are judged (JSON and
-/// checksums); whether they are of one plan is for [`load`].
+/// checksums); whether they are of one plan is for [`load`](super::load).
 ///
 /// # Errors
-/// As [`load`], in words.
+/// As [`load`](super::load), in words.
 pub fn parse(bytes: &[u8]) -> Result<(Journal, usize), String> {
     let mut book = Book::new(Keep::All, Judge::Lines);
     book.read(bytes)?;

@@ -1,10 +1,12 @@
 //! A journal in memory.
 
+use std::ops::Range;
+
 use super::header::Header;
 use super::launch::LaunchRecord;
 use super::loadtest::LoadtestJournal;
 use super::records::Record;
-use crate::record::{Case, Decision, HeldCase, HeldSchema, Trial, TrialKey};
+use crate::record::{Case, Decision, HeldCase, HeldSchema, Machine, Trial, TrialKey};
 
 /// What servers were found to hold of the schemas that replies are constrained by.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -13,6 +15,23 @@ pub struct HeldJournal {
     pub schemas: Vec<HeldSchema>,
     /// Cases that are held to them.
     pub cases: Vec<HeldCase>,
+}
+
+/// What one worker's journal has brought to a run that several measured.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Part {
+    /// Name of its folder.
+    pub name: String,
+    /// Name of the machine, as its cluster calls it; the run's name where it was a run of its own.
+    pub place: String,
+    /// Cards that its servers were told to use; empty: all that they see.
+    pub cards: Vec<u32>,
+    /// The machine; where the worker was given cards, with those alone.
+    pub machine: Machine,
+    /// Numbers of its launches in the joined journal.
+    pub launches: Range<u32>,
+    /// Trials that it measured, the repeated ones included.
+    pub trials: u32,
 }
 
 /// A whole journal in memory.
@@ -34,6 +53,11 @@ pub struct Journal {
     pub load: LoadtestJournal,
     /// What whoever uses its figures has to know of the file, such as a header that was changed.
     pub doubts: Vec<String>,
+    /// Who measured what, where several workers did; empty where one process did it all.
+    pub parts: Vec<Part>,
+    /// Trials of the plan that another worker had measured, too, such as the reference's where several visit it: with a
+    /// number of the replicate that no planned trial has, from 2.
+    pub repeated: Vec<Trial>,
 }
 
 impl Journal {
@@ -48,7 +72,20 @@ impl Journal {
             held: HeldJournal::default(),
             load: LoadtestJournal::default(),
             doubts: Vec::new(),
+            parts: Vec::new(),
+            repeated: Vec::new(),
         }
+    }
+
+    /// Which of the parts a launch belongs to; `None` where one process measured the run.
+    pub fn part_of(&self, launch: u32) -> Option<usize> {
+        let at = self.parts.partition_point(|part| part.launches.end <= launch);
+        self.parts.get(at).filter(|part| part.launches.contains(&launch)).map(|_| at)
+    }
+
+    /// The machine that a launch ran on.
+    pub fn machine_of(&self, launch: u32) -> &Machine {
+        self.part_of(launch).map_or(&self.header.machine, |part| &self.parts[part].machine)
     }
 
     /// Whether a planned trial is not wanted any more, because its cell was stopped before its round.

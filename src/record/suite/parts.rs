@@ -40,6 +40,10 @@ pub struct EngineSpec {
     /// When a server is started anew.
     #[serde(default, skip_serializing_if = "Relaunch::is_default")]
     pub relaunch: Relaunch,
+    /// Whether trials of tasks that are about speed, and the load phase, may overlap with the work of other workers on the same
+    /// machine.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub speed_overlaps: bool,
 }
 
 /// When a server is started anew, beside once a round for every setting.

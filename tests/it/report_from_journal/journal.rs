@@ -119,6 +119,8 @@ pub(crate) fn journal() -> Journal {
         filters: Vec::new(),
         environment: None,
         choice_notes: None,
+        spread: None,
+        worker: None,
         machine: Machine {
             os: "Linux 6.1".into(),
             cpu: "Made-up CPU at 2.5 GHz".into(),
@@ -214,6 +216,7 @@ fn suite() -> Suite {
         contexts: CONTEXTS.to_vec(),
         objectives: vec![Objective::Quality, Objective::Decode, Objective::Memory],
         engine: EngineSpec {
+            speed_overlaps: false,
             name: "llama.cpp".into(),
             binary: None,
             args: Vec::new(),

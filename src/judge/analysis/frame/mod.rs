@@ -14,6 +14,7 @@ use self::requests::Request;
 use self::table::{BROKE, COUNTED, INDEX, JUDGED, LAUNCH, PLACE, ROUND, request_at};
 use super::Tasks;
 use super::visits::{Places, Visits};
+use super::workers::Workers;
 use crate::error::Result;
 use crate::record::journal::Journal;
 use crate::record::{Arm, Selection};
@@ -113,9 +114,9 @@ impl Above<'_> {
 }
 
 impl Frame {
-    /// The journal's trials as a table.
+    /// The journal's trials as a table; of workers whose figures of time, energy and memory do not count, without these.
     pub(crate) fn new(
-        journal: &Journal,
+        (journal, workers): (&Journal, &Workers),
         tasks: &dyn Tasks,
         void: &BTreeMap<(&str, u32), String>,
         visits: &Visits<'_>,
@@ -123,7 +124,7 @@ impl Frame {
     ) -> Result<Self> {
         let sizes: Vec<usize> = visits.values().map(Vec::len).collect();
         let (rows, requests) = requests::rows(journal, tasks, visits, places);
-        let trials = table::table(journal, (void, selection), &sizes, &rows, &requests)?;
+        let trials = table::table((journal, workers), (void, selection), &sizes, &rows, &requests)?;
         drop(rows);
         let mut first = 0;
         let mut visit_rows = BTreeMap::new();

@@ -7,6 +7,7 @@ use polars::prelude::{Column, DataFrame};
 use super::columns::{ENERGY, QUALITY, net_energy};
 use super::requests::{Request, Row};
 use crate::error::{Context, Result};
+use crate::judge::analysis::workers::Workers;
 use crate::record::journal::Journal;
 use crate::record::{FinishReason, Outcome, Selection, Source, Trial, metric};
 use crate::task::Weight;
@@ -48,7 +49,7 @@ pub(super) fn request_at(place: u64) -> usize {
 
 /// Returns the table: rows of a visit (of so many trials each) together, figures that nobody measured left out.
 pub(super) fn table(
-    journal: &Journal,
+    (journal, workers): (&Journal, &Workers),
     (void, selection): (&BTreeMap<(&str, u32), String>, &Selection),
     visits: &[usize],
     rows: &[Row<'_>],
@@ -83,28 +84,30 @@ pub(super) fn table(
         flag(COUNTED, rows, |row| request(row).chat && counts(row)),
         figure(JUDGED, rows, judged),
     ];
-    columns.extend(figures(journal, rows, requests));
+    columns.extend(figures((journal, workers), rows, requests));
     DataFrame::new(rows.len(), columns).context(|| "cannot make a table of the trials".into())
 }
 
-fn figures(journal: &Journal, rows: &[Row<'_>], requests: &[Request]) -> Vec<Column> {
+fn figures((journal, workers): (&Journal, &Workers), rows: &[Row<'_>], requests: &[Request]) -> Vec<Column> {
     let taken = measured(journal);
+    let counts = |row: &&Row<'_>| workers.counts(journal, row.trial.launch);
     let mut columns = Vec::new();
     for of in metric::FIGURES {
         let here = |source: &Source| taken.contains(&(of.metric, *source));
         let sources: Vec<Source> = of.sources.iter().copied().filter(here).collect();
         if !sources.is_empty() {
             columns.push(figure(of.name, rows, |row| {
+                let row = Some(row).filter(counts)?;
                 sources.iter().find_map(|source| row.trial.measured(of.metric, *source))
             }));
         }
     }
     if taken.iter().any(|(name, _)| [metric::GPU_ENERGY_J, metric::CPU_ENERGY_J].contains(name)) {
-        let idle_w = journal.header.machine.idle_gpu_w.unwrap_or_default();
+        let idle_w = |row: &Row<'_>| journal.machine_of(row.trial.launch).idle_gpu_w.unwrap_or_default();
         // A forced answer is no reply: like its speed, its energy is in no figure.
         let free = |row: &&Row<'_>| !requests[row.request as usize].forced;
         columns.push(figure(ENERGY, rows, |row| {
-            Some(row).filter(free).and_then(|row| net_energy(row.trial, idle_w))
+            Some(row).filter(free).filter(counts).and_then(|row| net_energy(row.trial, idle_w(row)))
         }));
         columns.push(figure(QUALITY, rows, |row| row.trial.outcome.score()?.quality));
     }

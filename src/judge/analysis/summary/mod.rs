@@ -19,6 +19,7 @@ mod task;
 mod verdict;
 mod warning;
 mod worded;
+mod worker;
 
 pub use absence::{Absence, AbsenceCode};
 pub use cell::{BandwidthSource, CellSummary, EnergySummary, Roofline, SpeedRow, WeightsSummary};
@@ -44,6 +45,7 @@ pub use task::{
 };
 pub use verdict::{FrontStatus, Verdict};
 pub use warning::{Figure, Severity, Unit, Warning, WarningCell, WarningCode};
+pub use worker::WorkerRow;
 
 /// Version of the JSON form of [`Summary`]. Version 1 had sentences, `flags`, where `warnings` are; version 2 had
 /// sentences in `not_measured`.
@@ -78,8 +80,11 @@ pub struct Summary {
     pub planned: u32,
     /// Journalled trials.
     pub done: u32,
-    /// The machine.
+    /// The machine; where several workers measured, that of the one that measured most.
     pub machine: Machine,
+    /// Who measured what, where several workers did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub workers: Vec<WorkerRow>,
     /// Engine builds.
     pub engines: Vec<EngineInfo>,
     /// Model files.

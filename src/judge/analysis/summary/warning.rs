@@ -179,6 +179,8 @@ pub enum WarningCode {
     MemoryUnknown,
     /// The engine's KV cache is not what the formula gives.
     KvCacheDisagrees,
+    /// Speeds that were measured on a place do not count.
+    SpeedLeftOut,
     /// Too few visits to show drift of the machine.
     FewVisits,
     /// A step under load was broken off.

@@ -51,6 +51,7 @@ fn findings(run: &Run<'_>, summary: &Summary) -> Result<Vec<Finding>> {
     findings.extend(replies::findings(run));
     findings.extend(doubts(run)?.into_iter().map(|doubt| doubt.finding));
     findings.extend(memory::findings(summary));
+    findings.extend(run.workers.findings());
     findings.extend(few_visits(run, summary));
     findings.extend(summary.load.iter().flat_map(loadtest::findings));
     Ok(findings)

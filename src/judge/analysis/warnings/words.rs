@@ -172,6 +172,7 @@ pub(crate) fn sentence(finding: &Finding) -> String {
             size("reported"),
             size("formula")
         ),
+        Code::SpeedLeftOut => format!("speeds measured on {subject} are in no comparison: {detail}"),
         Code::FewVisits => format!(
             "speed comes from {} of each cell: its intervals do not cover drift of the machine between visits",
             match finding.number("visits") {

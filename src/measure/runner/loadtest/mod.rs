@@ -11,6 +11,7 @@ use super::run::Runner;
 use super::server::{LaunchOutcome, RunningServer};
 use super::start::Starter;
 use super::swapped::swapped_reason;
+use super::turns::Company;
 use crate::error::{Kind, Result, chain};
 use crate::measure::client::timeline::Timeline;
 use crate::measure::client::{Conversation, Failure};
@@ -114,6 +115,7 @@ impl Runner<'_> {
     /// One server does all of it; one that breaks is started again once.
     async fn load_setting(&mut self, visit: &Visit, spec: &LoadSpec, work: Vec<Work>) -> Result<()> {
         self.check_files()?;
+        let Some(_turn) = self.turn(Company::Alone).await? else { return Ok(()) };
         self.load_with_server(visit, spec, &work).await?;
         let Err(error) = self.check_files() else { return Ok(()) };
         let reason = swapped_reason(&error);
