@@ -2,7 +2,7 @@
 # llguidance 1.7.6 (the newest that vLLM 0.33.0 admits): with `multipleOf` no number below zero can be written.
 #
 # `{"type": "integer", "multipleOf": 5}` takes 10 and bars -10, also with a minimum of -20; without `multipleOf` the same minimum takes -5. vLLM
-# hands every schema with a typed `multipleOf` to llguidance, since xgrammar drops the keyword, so a balance or an offset in
+# hands every schema with a typed `multipleOf` to llguidance, whatever xgrammar holds by now, so a balance or an offset in
 # steps comes out with the wrong sign and nothing says so. 1.9.1 takes -10. In both, a multiple of 0.25 has two digits behind the point or
 # none: 0.50 and 1, but neither 0.5 nor 1.0, which models write. Guessed before: right, since llguidance refuses what it does not hold.
 #
