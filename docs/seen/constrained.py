@@ -3,24 +3,37 @@
 
     python3 docs/seen/constrained.py --kneepoint target/debug/kneepoint --binary 10434=/path/to/llama-server --url 11549=http://127.0.0.1:8080 > docs/seen/constrained.md
 
+    ... --engine /path/to/venv/bin/python=vllm-0.33.0-....whl --engine /path/to/other/bin/python=sglang-0.5.23-....whl
+
 llama.cpp: `kneepoint schema-check --json` on a server of the pinned package, and on every other that `--binary` names or that runs at
 `--url` (build 11549: `xllamacpp.Server` of the package xllamacpp 2026.10.11549, which has the server but no program). xgrammar and llguidance: their
-own matchers, where the packages can be imported; each value below is written without white space and laid before them. A column
-is there only if its software ran. Outside CI: it starts servers and wants packages.
+own matchers, outlines_core the expression that it makes, where the packages can be imported; each value below is written without white space and laid before them. An engine: the
+function in its wheel that says which library gets a schema, and those libraries, at the versions that it asks for, in a Python of
+their own. A column is there only if its software ran. Outside CI: it starts servers and wants packages (xgrammar imports torch and
+transformers, which take no part in this).
 """
 
+from __future__ import annotations
+
 import argparse
+import ast
+import importlib.metadata
 import json
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
+import zipfile
 
 # Build of the pinned package.
 PINNED = "10068"
 
 LLGUIDANCE = """A llama.cpp that was built with llguidance (the server in xllamacpp 2026.10.11549 is) hands the schema to it whole: the grammar that it
 reports begins with `%llguidance`, `schema-check` says so, and llguidance's column holds for it."""
+
+ENGINES = """From source, and by running what it names: the function in the engine's wheel that decides which library gets a schema, and
+then those libraries, at the versions that the engine asks for. No server was asked. In brackets: the library, where it is not xgrammar."""
 
 TEXT = {"type": "string"}
 NUMBER = {"type": "integer"}
@@ -51,13 +64,20 @@ ROWS = [
     ("format beside pattern", "format", {**TEXT, "format": "date", "pattern": "^[0-9-]+$"}, ["2026-03-07"], ["1"]),
     ("minimum of an integer", "minimum", {**NUMBER, "minimum": 3}, [3, 40], [2, -1]),
     ("maximum of an integer", "maximum", {**NUMBER, "maximum": 30}, [30, -4], [31]),
+    ("minimum of an integer, below zero", "minimum", {**NUMBER, "minimum": -30}, [-5, 40], [-31]),
+    ("maximum of an integer, below zero", "maximum", {**NUMBER, "maximum": -15}, [-16, -100], [-12, 3]),
     ("exclusiveMinimum beside minimum", "exclusiveMinimum", {**NUMBER, "minimum": 3, "exclusiveMinimum": 5}, [6], [5]),
     ("minimum of a number", "minimum", {"type": "number", "minimum": 0.5}, [0.5, 2], [0.25]),
+    ("bounds of a number around zero", "maximum", {"type": "number", "minimum": -1, "maximum": 1}, [-0.5, 0.25], [1.5]),
     ("multipleOf", "multipleOf", {**NUMBER, "multipleOf": 5}, [10], [11]),
+    ("multipleOf, below zero", "multipleOf", {**NUMBER, "multipleOf": 5}, [-10], [-11]),
+    ("multipleOf, a fraction", "multipleOf", {"type": "number", "multipleOf": 0.25}, [0.5, 0.75], [0.3]),
+    ("multipleOf without a type", "multipleOf", {"multipleOf": 5}, [10], [11]),
     ("minItems", "minItems", {"type": "array", "items": NUMBER, "minItems": 2}, [[1, 2]], [[1]]),
     ("minItems without items", "minItems", {"type": "array", "minItems": 2}, [[1, 2]], [[1]]),
     ("maxItems", "maxItems", {"type": "array", "items": NUMBER, "maxItems": 2}, [[1, 2]], [[1, 2, 3]]),
     ("uniqueItems", "uniqueItems", {"type": "array", "items": NUMBER, "uniqueItems": True}, [[1, 2]], [[1, 1]]),
+    ("uniqueItems without a type", "uniqueItems", {"items": NUMBER, "uniqueItems": True}, [[1, 2]], [[1, 1]]),
     ("contains", "contains", {"type": "array", "items": NUMBER, "contains": {"const": 7}}, [[7]], [[1]]),
     ("prefixItems", "items", {"type": "array", "prefixItems": [NUMBER, TEXT], "items": False, "minItems": 2},
      [[1, "a"]], [[1, "a", 2]]),
@@ -125,33 +145,41 @@ def word(keyword, held):
 
 def by_values(accepts):
     """The same words for a matcher that takes texts; `accepts(schema)` returns a function, or raises where it refuses."""
-    found = []
-    for _, keyword, schema, right, wrong in ROWS:
-        try:
-            takes = accepts(schema)
-        except Exception as error:  # noqa: BLE001: whatever a library raises is its refusal
-            found.append(f"refused ({type(error).__name__})")
-            continue
-        writes = lambda value: any(takes(text) for text in writings(value))
-        barred = [value for value in right if not writes(value)]
-        if not keyword:
-            found.append("cannot be written" if barred else "can be written")
-        elif any(writes(value) for value in wrong):
-            found.append("dropped")
-        else:
-            found.append("over-restricted" if barred else "enforced")
-    return found
+    return [of_row(accepts, row) for row in ROWS]
+
+
+def of_row(accepts, row):
+    _, keyword, schema, right, wrong = row
+    try:
+        takes = accepts(schema)
+    except Exception as error:  # noqa: BLE001: whatever a library raises is its refusal
+        return f"refused ({type(error).__name__})"
+
+    def writes(value):
+        return any(takes(text) for text in writings(value))
+
+    barred = [value for value in right if not writes(value)]
+    if not keyword:
+        return "cannot be written" if barred else "can be written"
+    if any(writes(value) for value in wrong):
+        return "dropped"
+    return "over-restricted" if barred else "enforced"
 
 
 def writings(value):
+    if isinstance(value, float):
+        # Grammars of multiples may want digits behind the point that say nothing.
+        yield from (f"{value}{zeros}" for zeros in ("0", "00"))
     for ascii_only in (False, True):
         yield json.dumps(value, separators=(",", ":"), ensure_ascii=ascii_only)
         yield json.dumps(value, ensure_ascii=ascii_only)
 
 
-def of_xgrammar():
-    import importlib.metadata
+def named(package):
+    return f"{package} {importlib.metadata.version(package)}"
 
+
+def of_xgrammar():
     import xgrammar
     from xgrammar.testing import _is_grammar_accept_string
 
@@ -159,12 +187,10 @@ def of_xgrammar():
         grammar = xgrammar.Grammar.from_json_schema(json.dumps(schema))
         return lambda text: _is_grammar_accept_string(grammar, text)
 
-    return f"xgrammar {importlib.metadata.version('xgrammar')}", by_values(accepts)
+    return accepts
 
 
 def of_llguidance():
-    import importlib.metadata
-
     import llguidance
 
     # A tokenizer of single bytes: what is matched is the text itself.
@@ -195,7 +221,80 @@ def of_llguidance():
 
         return takes
 
-    return f"llguidance {importlib.metadata.version('llguidance')}", by_values(accepts)
+    return accepts
+
+
+def of_outlines():
+    from outlines_core import Index, Vocabulary, json_schema
+
+    signs = Vocabulary(0, {chr(code): [code] for code in range(32, 127)})
+
+    def accepts(schema):
+        pattern = json_schema.build_regex_from_schema(json.dumps(schema))
+        # The automaton that is made of it is the same language. It refuses what it does not know, and takes minutes for long texts.
+        if "2500" not in pattern:
+            Index(pattern, signs)
+        return lambda text: re.fullmatch(pattern, text) is not None
+
+    return accepts
+
+
+def of_engine(wheel):
+    """What an engine comes to: the column's name, and its words."""
+    package, version = pathlib.Path(wheel).name.split("-")[:2]
+    name, words = {"vllm": of_vllm, "sglang": of_sglang}[package](wheel)
+    return f"{package} {version}: {name}", words
+
+
+def of_vllm(wheel):
+    """`auto`: xgrammar, where `has_xgrammar_unsupported_json_features` names nothing and it takes the schema; otherwise guidance, or outlines."""
+    folder = "vllm/v1/structured_output/backend_"
+    not_by_xgrammar = functions(wheel, folder + "xgrammar.py")["has_xgrammar_unsupported_json_features"]
+    not_by_guidance = functions(wheel, folder + "guidance.py")["has_guidance_unsupported_json_features"]
+    first, second, third = of_xgrammar(), of_llguidance(), of_outlines()
+
+    def library(schema):
+        if not not_by_xgrammar(schema):
+            try:
+                first(schema)
+                return first, ""
+            except Exception:  # noqa: BLE001: the engine goes on to the next, too
+                pass
+        return (third, " (outlines)") if not_by_guidance(schema) else (second, " (guidance)")
+
+    words = []
+    for row in ROWS:
+        accepts, by = library(row[2])
+        words.append(of_row(accepts, row) + by)
+    return f"`auto` with {named('xgrammar')}, guidance by {named('llguidance')}, {named('outlines_core')}", words
+
+
+def of_sglang(wheel):
+    """xgrammar, behind a check of its own where there is one; what is refused stays refused."""
+    rules = functions(wheel, "sglang/srt/constrained/json_schema_validation.py")
+    refuses = rules.get("validate_xgrammar_json_schema", lambda schema: None)
+    by_xgrammar = of_xgrammar()
+
+    def accepts(schema):
+        refuses(schema)
+        return by_xgrammar(schema)
+
+    return f"{named('xgrammar')}{' behind its own check' if rules else ''}", by_values(accepts)
+
+
+def functions(wheel, path):
+    """The functions of a file in a wheel, without what the file imports; none where the file is not there."""
+    with zipfile.ZipFile(wheel) as files:
+        if path not in files.namelist():
+            return {}
+        tree = ast.parse(files.read(path))
+    constant = lambda node: isinstance(node, ast.Assign) and all(getattr(name, "id", "").isupper() for name in node.targets)
+    error = lambda node: isinstance(node, ast.ClassDef) and any(getattr(base, "id", "") == "ValueError" for base in node.bases)
+    tree.body = [node for node in tree.body if isinstance(node, ast.FunctionDef) and not node.decorator_list or constant(node) or error(node)]
+    found = {}
+    # Annotations stay texts, as in this file: names that the file imports are not needed.
+    exec(compile(tree, path, "exec"), found)  # noqa: S102: a package's own code, as if it were imported
+    return found
 
 
 def of_dataset(args, server):
@@ -221,29 +320,45 @@ def of_dataset(args, server):
     return "\n".join(lines)
 
 
+def routed(python, wheel):
+    return json.loads(subprocess.run([python, __file__, "--routed", wheel], check=True, capture_output=True, text=True).stdout)
+
+
+def table(columns):
+    print("| what | " + " | ".join(name for name, _ in columns) + " |")
+    print("|---|" + "---|" * len(columns))
+    for at, row in enumerate(ROWS):
+        print(f"| {row[0].replace('|', chr(92) + '|')} | " + " | ".join(found[at] for _, found in columns) + " |")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--kneepoint", default="kneepoint")
     parser.add_argument("--binary", action="append", default=[], metavar="BUILD=FILE", help="another llama-server")
     parser.add_argument("--url", action="append", default=[], metavar="BUILD=URL", help="a server of llama.cpp's that runs already")
+    parser.add_argument("--engine", action="append", default=[], metavar="PYTHON=WHEEL", help="a wheel of vLLM or SGLang, and a Python with its libraries")
+    parser.add_argument("--routed", metavar="WHEEL", help="print the column of an engine's wheel as JSON, and nothing else")
     args = parser.parse_args()
+    if args.routed:
+        return print(json.dumps(of_engine(args.routed)))
     others = [("--binary", named) for named in args.binary] + [("--url", named) for named in args.url]
     servers = [(PINNED, [])] + [(named.split("=", 1)[0], [flag, named.split("=", 1)[1]]) for flag, named in others]
     columns = [of_llama(args, label, server) for label, server in servers]
-    for column in (of_xgrammar, of_llguidance):
+    for package, library in (("xgrammar", of_xgrammar), ("llguidance", of_llguidance), ("outlines_core", of_outlines)):
         try:
-            columns.append(column())
+            columns.append((named(package), by_values(library())))
         except ImportError as error:
-            print(f"{column.__name__}: left out: {error}", file=sys.stderr)
+            print(f"{package}: left out: {error}", file=sys.stderr)
+    engines = [routed(*named.split("=", 1)) for named in args.engine]
     print("# What constrained decoding enforces\n")
     print("<!-- made by docs/seen/constrained.py: run it again for another build -->\n")
     print("Seen by running it: right and wrong values laid before the grammar that each makes of a schema. `enforced` means as far as")
     print("values were tried; `dropped`: a wrong value can be written; `over-restricted`: a right one cannot; `refused`: no grammar is made.\n")
     print(LLGUIDANCE + "\n")
-    print("| what | " + " | ".join(name for name, _ in columns) + " |")
-    print("|---|" + "---|" * len(columns))
-    for at, row in enumerate(ROWS):
-        print(f"| {row[0].replace('|', chr(92) + '|')} | " + " | ".join(found[at] for _, found in columns) + " |")
+    table(columns)
+    if engines:
+        print(f"\n## What vLLM and SGLang make of it\n\n{ENGINES}\n")
+        table(engines)
     print("\n## The schemas of `tools/json_schema`")
     for (name, _), (_, server) in zip(columns, servers):
         print(f"\n**{name}**. {of_dataset(args, server)}")

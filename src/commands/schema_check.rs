@@ -104,7 +104,7 @@ fn engine(name: &str) -> Result<&'static dyn Engine> {
         Some(engine) if able.contains(&engine.name()) => Ok(*engine),
         Some(_) => Err(Error::usage(format!("{name} does not tell what grammar it makes of a schema"))
             .hint(format!("these do: {}", able.join(", ")))
-            .hint("docs/seen/constrained.md says what was seen of other engines' libraries")),
+            .hint("docs/seen/constrained.md says what vLLM and SGLang make of each keyword, and by which library")),
         None => Err(Error::usage(format!("no engine is called {name}"))
             .hint(format!("these tell their grammars: {}", able.join(", ")))),
     }

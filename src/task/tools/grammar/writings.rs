@@ -6,11 +6,16 @@ use serde_json::{Map, Number, Value};
 use super::chart::{Chart, Place};
 use super::{Grammar, OverLimit};
 use crate::task::tools::effort::Effort;
+use crate::task::tools::numbers::same_json;
 
 /// Most keys of an object that are tried in every order; of more, in the order of the value alone.
 const MAX_KEYS: usize = 10;
 /// Steps that a writing of a value may take; one holds some hundred bytes.
 const STEPS: u32 = 1_000_000;
+/// Longest number that is written without its exponent (bytes).
+const MAX_PLAIN: usize = 40;
+/// Most zeros that say nothing behind the point.
+const MAX_ZEROS: usize = 2;
 
 /// Which signs stand between the parts of a value.
 #[derive(Debug, Clone, Copy)]
@@ -170,19 +175,32 @@ fn escapes(c: char) -> Vec<String> {
     all
 }
 
-/// The ways to write a number: as it stands, and with or without a fraction of zeros.
+/// The ways to write a number: as it stands, without an exponent, and with fewer or more zeros behind the point.
+///
+/// Grammars of multiples may want a fixed number of digits there: 0.50 for 0.5.
 fn spellings(number: &Number) -> Vec<String> {
     let text = number.as_str().to_owned();
-    let other = match text.split_once('.') {
-        _ if text.contains(['e', 'E']) => None,
-        Some((whole, fraction)) => {
-            let fraction = fraction.trim_end_matches('0');
-            Some(if fraction.is_empty() { whole.to_owned() } else { format!("{whole}.{fraction}") })
-        }
-        None => Some(format!("{text}.0")),
-    };
-    let other = other.filter(|other| *other != text);
-    std::iter::once(text).chain(other).collect()
+    let plain = if text.contains(['e', 'E']) { plain(number) } else { Some(text.clone()) };
+    let shortest = plain.map(|plain| match plain.split_once('.') {
+        Some((whole, fraction)) => (whole.to_owned(), fraction.trim_end_matches('0').to_owned()),
+        None => (plain, String::new()),
+    });
+    let padded = shortest.into_iter().flat_map(|(whole, fraction)| {
+        (0..=MAX_ZEROS).map(move |zeros| match (fraction.as_str(), zeros) {
+            ("", 0) => whole.clone(),
+            _ => format!("{whole}.{fraction}{}", "0".repeat(zeros)),
+        })
+    });
+    let others: Vec<String> = padded.filter(|other| *other != text).collect();
+    std::iter::once(text).chain(others).collect()
+}
+
+/// A number that is written with an exponent without one, where that is short and the same number.
+fn plain(number: &Number) -> Option<String> {
+    let text = number.as_f64()?.to_string();
+    let same =
+        |text: &str| text.parse().is_ok_and(|plain| same_json(&Value::Number(plain), &number.clone().into()));
+    (text.len() <= MAX_PLAIN && same(&text)).then_some(text)
 }
 
 #[cfg(test)]
@@ -217,6 +235,9 @@ mod tests {
         assert!(can_write(r#"root ::= "5""#, &serde_json::from_str("5.0").unwrap()));
         assert!(can_write(r#"root ::= "1.5""#, &serde_json::from_str("1.50").unwrap()));
         assert!(!can_write(r#"root ::= "5""#, &json!(50)));
+        assert!(can_write(r#"root ::= "0.50""#, &json!(0.5)));
+        assert!(can_write(r#"root ::= "5.00""#, &json!(5)));
+        assert!(can_write(r#"root ::= "0.0000001""#, &json!(1e-7)), "JSON writes it as 1e-7");
     }
 
     #[test]

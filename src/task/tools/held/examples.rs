@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::patterns;
+use super::{decimals, patterns};
 use crate::task::tools::effort::Effort;
 
 /// Schemas within schemas.
@@ -295,12 +295,11 @@ fn number(schema: &Map<String, Value>, whole: bool, choice: usize) -> Value {
         (None, None) => 1.0 + further,
     };
     let value = match step {
-        Some(step) if least.is_some() => (wished / step).ceil() * step,
-        Some(step) => (wished / step).floor() * step,
+        Some(step) if least.is_some() => decimals::times(decimals::steps(wished, step).ceil(), step),
+        Some(step) => decimals::times(decimals::steps(wished, step).floor(), step),
         None => wished,
     };
-    let value = if whole { value.ceil() } else { value };
-    if value.fract() == 0.0 && value.abs() < 1e15 { json!(value as i64) } else { json!(value) }
+    decimals::json(if whole { value.ceil() } else { value })
 }
 
 fn of_format(format: &str) -> Option<&'static str> {
@@ -369,6 +368,9 @@ mod tests {
             json!({"if": {"properties": {"a": {"const": 1}}, "required": ["a"]}, "then": {"required": ["b"]}, "type": "object"}),
             json!({"type": "array", "prefixItems": [{"const": 1}, {"enum": ["x"]}], "items": false, "minItems": 2}),
             json!({"exclusiveMinimum": 3, "maximum": 4, "type": "number"}),
+            json!({"type": "number", "minimum": 0.3, "multipleOf": 0.1}),
+            json!({"type": "number", "exclusiveMinimum": 0.07, "maximum": 0.08, "multipleOf": 0.01}),
+            json!({"type": "number", "maximum": -1.1, "multipleOf": 0.05}),
             json!({"type": "string", "minLength": 7, "maxLength": 9}),
             json!({"dependentRequired": {"a": ["b"]}, "required": ["a"], "type": "object"}),
         ] {

@@ -11,8 +11,10 @@
 //! | `examples` | right values of a schema that nobody gave any for |
 //! | `patterns` | texts that fit a pattern |
 //! | `mutants` | small changes of a value |
+//! | `decimals` | multiples of fractions, as they are written |
 
 pub mod check;
+mod decimals;
 mod examples;
 mod keywords;
 mod mutants;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value, json};
 
-use super::{examples, patterns};
+use super::{decimals, examples, patterns};
 use crate::task::tools::effort::Effort;
 
 /// Most changed values of a schema.
@@ -26,6 +26,8 @@ const MAX_HINTS: usize = 16;
 #[derive(Debug, Default)]
 pub(super) struct Hints {
     numbers: Vec<f64>,
+    /// What numbers are multiples of.
+    steps: Vec<f64>,
     lengths: Vec<u64>,
     texts: Vec<String>,
     /// Names of properties, each with a value that fits it.
@@ -38,6 +40,7 @@ impl Hints {
         hints.look(schema, schema, 0, effort);
         hints.lengths.retain(|length| *length <= MAX_LENGTH);
         hints.numbers.truncate(MAX_HINTS);
+        hints.steps.truncate(MAX_HINTS);
         hints.lengths.truncate(MAX_HINTS);
         hints.texts.truncate(MAX_HINTS);
         hints.members.truncate(MAX_HINTS);
@@ -66,6 +69,9 @@ impl Hints {
                 for (key, value) in object {
                     match (key.as_str(), value) {
                         ("const", Value::String(text)) => push(&mut self.texts, text.clone()),
+                        ("multipleOf", Value::Number(step)) => {
+                            self.steps.extend(step.as_f64().filter(|step| *step > 0.0));
+                        }
                         ("properties", Value::Object(members)) => self.members_of(root, members, effort),
                         ("patternProperties", Value::Object(members)) => {
                             let named = members.iter().filter_map(|(pattern, schema)| {
@@ -173,9 +179,11 @@ fn own_changes(value: &Value, hints: &Hints) -> Vec<Value> {
 
 fn numbers(number: f64, hints: &Hints) -> Vec<Value> {
     let near = |number: f64| [number, number - 1.0, number + 1.0, number - 0.5, number + 0.5];
-    let all = near(number).into_iter().chain([-number]).chain(hints.numbers.iter().copied().flat_map(near));
-    let whole = |number: f64| number.fract() == 0.0 && number.abs() < 1e15;
-    all.map(|number| if whole(number) { json!(number as i64) } else { json!(number) }).collect()
+    // One and a half may well be a multiple of a hundredth: half a step never is.
+    let of_step = |step: &f64| [0.5, -0.5, 1.0, -1.0].map(|part| decimals::plus(number, part, *step));
+    let all = near(number).into_iter().chain([-number]).chain(hints.steps.iter().flat_map(of_step));
+    let all = all.chain(hints.numbers.iter().copied().flat_map(near));
+    all.map(decimals::json).collect()
 }
 
 fn texts(text: &str, hints: &Hints) -> Vec<Value> {

@@ -134,6 +134,13 @@ fn conditions_and_uniqueness_are_broken_too() {
         (json!({"type": "string", "not": {"enum": ["root"]}}), " not"),
         (json!({"type": "object", "propertyNames": {"pattern": "^[a-z]+$"}}), "/propertyNames pattern"),
         (json!({"type": "integer", "multipleOf": 5}), " multipleOf"),
+        (json!({"type": "number", "multipleOf": 0.01}), " multipleOf"),
+        (json!({"type": "number", "multipleOf": 0.5, "minimum": 0.5}), " multipleOf"),
+        (
+            json!({"type": "object", "properties": {"price": {"type": "number", "minimum": 0, "multipleOf": 0.05}},
+                "required": ["price"]}),
+            "/properties/price multipleOf",
+        ),
         (json!({"type": "string", "format": "date"}), " format"),
     ] {
         let check = check(schema.clone(), Vec::new());
