@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn a_setting_over_two_cards_needs_two() {
         let text = "name = \"t\"\ncontexts = [512]\n[[model]]\nname = \"m\"\npath = \"m.gguf\"\nweights = \"Q8_0\"\n\
-                    [reference]\n[[setting]]\ntensor_split = \"1,1\"\n[[task]]\nname = \"serving/speed\"\nsamples = 1\n";
+                    [reference]\n[[setting]]\noptions = { tensor_split = \"1,1\" }\n[[task]]\nname = \"serving/speed\"\nsamples = 1\n";
         let suite = crate::suite::parse(text, Path::new("t.toml"), &[]).unwrap();
         let error = enough_for_each(&suite, &[vec![0], vec![1]]).unwrap_err();
         assert!(error.to_string().contains("takes 2 cards"), "{error}");

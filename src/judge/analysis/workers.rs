@@ -49,6 +49,9 @@ struct Beside {
     noise: f64,
 }
 
+/// A request of the reference: context length, task, arm, index of the case.
+type Asked<'j> = (u32, &'j str, Option<Arm>, u32);
+
 /// A figure of the reference by which places are compared.
 #[derive(Debug, Clone, Copy)]
 struct Measure {
@@ -168,7 +171,7 @@ impl Workers {
     /// The reference's trials of one request on several places: the place and the trial of each.
     fn shared<'j>(&self, journal: &'j Journal) -> Vec<Vec<(usize, &'j Trial)>> {
         let reference = &journal.header.suite.reference().label;
-        let mut asked: HashMap<(u32, &str, Option<Arm>, u32), Vec<(usize, &Trial)>> = HashMap::new();
+        let mut asked: HashMap<Asked<'_>, Vec<(usize, &Trial)>> = HashMap::new();
         for trial in
             journal.trials.iter().chain(&journal.repeated).filter(|trial| trial.key.setting == *reference)
         {
