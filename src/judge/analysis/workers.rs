@@ -266,9 +266,36 @@ fn tolerance(noise: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::judge::analysis::testing;
+    use crate::record::Machine;
+    use crate::record::journal::Part;
 
     fn speeds(logs: &[f64]) -> Vec<Option<Beside>> {
         logs.iter().map(|log| Some(Beside { log: *log, noise: 0.0 })).collect()
+    }
+
+    #[test]
+    fn speeds_of_another_kind_of_machine_do_not_count() {
+        let text = "name = \"a\"\ncontexts = [512]\n[[model]]\nname = \"m\"\npath = \"m.gguf\"\nweights = \"Q8_0\"\n\
+                    [reference]\n[[task]]\nname = \"retrieval/niah_single_1\"\nsamples = 1\n";
+        let suite = crate::suite::parse(text, std::path::Path::new("a.toml"), &[]).unwrap();
+        let part = |place: &str, cpu: &str, launches, trials| Part {
+            name: place.to_owned(),
+            place: place.to_owned(),
+            cards: Vec::new(),
+            machine: Machine { cpu: cpu.to_owned(), cpus: 8, ..Machine::default() },
+            launches,
+            trials,
+        };
+        let mut journal = Journal::new(testing::header(suite));
+        journal.parts =
+            vec![part("a", "EPYC", 0..2, 4), part("b", "Xeon", 2..3, 5), part("c", "EPYC", 3..4, 3)];
+        let workers = Workers::of(&journal);
+        assert_eq!([0, 1, 2, 3].map(|launch| workers.counts(&journal, launch)), [true, true, false, true]);
+        assert!(workers.same(&journal, 0, 1) && !workers.same(&journal, 1, 3), "one kind, two machines");
+        let found = workers.findings();
+        assert_eq!(found.len(), 1, "the kind that measured most counts, not the machine");
+        assert!(workers.rows()[1].left_out.as_ref().unwrap().contains("another kind of machine (Xeon x 8)"));
     }
 
     #[test]
