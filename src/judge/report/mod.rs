@@ -60,19 +60,19 @@ pub fn render(summary: &Summary) -> Result<Vec<(String, Vec<u8>)>> {
 /// # Errors
 /// As [`render`]; a template's mistake is a usage error that names the line.
 pub fn render_with(summary: &Summary, template: Option<&str>) -> Result<Vec<(String, Vec<u8>)>> {
-    let report = render_markdown(summary, template)?.into_bytes();
-    let (drawn, _) = names::shortened(summary)?;
+    let shown = names::shortened(summary)?;
+    let report = markdown::markdown(&shown, template)?.into_bytes();
     let picture = |name, picture: Option<String>| picture.map(|picture| (name, picture.into_bytes()));
     let effective = (!summary.effective.is_empty()).then(|| (files::EFFECTIVE_FILE, effective_csv(summary)));
     let written = [
         Some((REPORT_FILE, report)),
-        picture(FRONT_FILE, front(&drawn)),
-        picture(HEATMAP_FILE, heatmap(&drawn)),
+        picture(FRONT_FILE, front(&shown.summary)),
+        picture(HEATMAP_FILE, heatmap(&shown.summary)),
         Some((SUMMARY_FILE, json(summary)?)),
         Some((CELLS_FILE, cells_csv(summary))),
         Some((files::TASKS_FILE, tasks_csv(summary))),
         effective,
-        picture(files::LOAD_FILE, load_curve(&drawn)),
+        picture(files::LOAD_FILE, load_curve(&shown.summary)),
         load_csv(summary).map(|rows| (files::STEPS_FILE, rows)),
         picture(JUNIT_FILE, junit(summary)),
     ];

@@ -9,16 +9,22 @@ use crate::tree;
 /// Parts of a name that reports are about: they stay, shared or not.
 const TELLING: &[&str] = &["kv=", "spec=", "draft=", "fa="];
 
-/// A summary with short names, and the options that were taken out of them (`threads=4`), in the order of the names; empty where
-/// nothing is shared.
+/// A summary with short names.
+pub(super) struct Shortened {
+    pub(super) summary: Summary,
+    /// Options that were taken out of the names (`threads=4`), in their order; empty where nothing is shared.
+    pub(super) shared: Vec<String>,
+}
+
+/// A summary with short names; the command that repeats the run keeps the whole ones, by which `--filter` goes.
 ///
 /// # Errors
 /// When the summary cannot be written as JSON.
-pub(super) fn shortened(summary: &Summary) -> Result<(Summary, Vec<String>)> {
+pub(super) fn shortened(summary: &Summary) -> Result<Shortened> {
     let names = names(summary);
     let shared = shared(&names);
     if shared.is_empty() {
-        return Ok((summary.clone(), shared));
+        return Ok(Shortened { summary: summary.clone(), shared });
     }
     let mut pairs: Vec<(&str, String)> = names.iter().map(|name| (*name, short(name, &shared))).collect();
     // One name may be the beginning of another.
@@ -26,7 +32,8 @@ pub(super) fn shortened(summary: &Summary) -> Result<(Summary, Vec<String>)> {
     let unwritten = || "the summary cannot be written".to_owned();
     let mut tree = tree::tree(summary).context(unwritten)?;
     rename(&mut tree, &pairs);
-    Ok((tree::value(&tree).context(unwritten)?, shared))
+    let renamed: Summary = tree::value(&tree).context(unwritten)?;
+    Ok(Shortened { summary: Summary { repeat: summary.repeat.clone(), ..renamed }, shared })
 }
 
 /// The settings of a run, each once, the reference among them.
@@ -91,7 +98,9 @@ mod tests {
         summary.reference.clone_from(&names[0]);
         summary.cells = names.iter().map(|name| testing::cell(name, 512)).collect();
         summary.verdict = format!("{} is no worse than {}.", names[2], names[0]);
-        let (shown, shared) = shortened(&summary).unwrap();
+        summary.repeat = format!("kneepoint run s.toml --filter 'setting={}'", names[2]);
+        let Shortened { summary: shown, shared } = shortened(&summary).unwrap();
+        assert_eq!(shown.repeat, summary.repeat, "a filter goes by whole names");
         assert_eq!(shared, ["eager=true", "pool=2"]);
         let settings: Vec<&str> = shown.cells.iter().map(|cell| cell.setting.as_str()).collect();
         assert_eq!(settings, ["Q8_0 kv=f16", "Q8_0 kv=q8_0", "Q8_0 kv=f16 graph=false"]);

@@ -11,6 +11,7 @@ use super::view::View;
 use super::{filters, names};
 use crate::error::{Error, Result};
 use crate::judge::analysis::summary::Summary;
+use crate::judge::report::names::Shortened;
 use crate::tree;
 
 #[cfg(test)]
@@ -30,8 +31,12 @@ const RECURSION: usize = 50;
 /// # Errors
 /// A usage error that names the line when the user's template is wrong.
 pub fn render_markdown(summary: &Summary, template: Option<&str>) -> Result<String> {
-    let (summary, shared) = names::shortened(summary)?;
-    rendered("report.md", template.unwrap_or(TEMPLATE), View::new(&summary, &shared))
+    markdown(&names::shortened(summary)?, template)
+}
+
+/// As [`render_markdown`], of a summary whose names are short.
+pub(super) fn markdown(shown: &Shortened, template: Option<&str>) -> Result<String> {
+    rendered("report.md", template.unwrap_or(TEMPLATE), View::new(&shown.summary, &shown.shared))
         .map_err(|source| failed(source, template.is_some()))
 }
 
