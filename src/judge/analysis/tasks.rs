@@ -8,9 +8,9 @@ use super::run::Run;
 use super::summary::{DepthRow, Estimate, FailureRow, TaskRow};
 use super::{Resampling, figures};
 use crate::error::Result;
-use crate::judge::stats::{ClusterSums, wilson};
+use crate::judge::stats::{ClusterSums, time_to_show, wilson};
 use crate::record::journal::Journal;
-use crate::record::{Arm, Outcome, Part};
+use crate::record::{Arm, Outcome, Part, Source, metric};
 use crate::task::Weight;
 
 /// Above this mean score of the reference a task is too easy to show much.
@@ -39,6 +39,7 @@ pub(crate) fn rows(run: &Run<'_>, context: u32) -> Result<Vec<TaskRow>> {
                 .filter(|_| setting.label != *reference);
             rows.push(row);
         }
+        shown_after(&mut rows[start..], run.resampling.confidence);
         let on_reference = rows[start].quality.map(|quality| quality.value);
         let uninformative = on_reference.is_some_and(is_uninformative);
         rows[start..].iter_mut().for_each(|row| row.uninformative = uninformative);
@@ -55,6 +56,8 @@ fn row(run: &Run<'_>, (task, arm): (&str, Option<Arm>), visit: VisitKey<'_>, jud
         sanity: run.weight(task) != Weight::Primary,
         quality: estimate(judged, run.resampling, visit.context),
         difference: None,
+        server_s: 0.0,
+        shown_after_s: None,
         uninformative: false,
         labels: BTreeMap::new(),
         scored: 0,
@@ -63,6 +66,7 @@ fn row(run: &Run<'_>, (task, arm): (&str, Option<Arm>), visit: VisitKey<'_>, jud
     };
     let here = run.trials(visit).iter().filter(|trial| trial.key.task == task && trial.key.arm == arm);
     for trial in here {
+        row.server_s += trial.measured(metric::TOTAL_S, Source::Client).unwrap_or_default();
         match &trial.outcome {
             Outcome::Scored(score) => {
                 row.scored += 1;
@@ -75,6 +79,19 @@ fn row(run: &Run<'_>, (task, arm): (&str, Option<Arm>), visit: VisitKey<'_>, jud
         }
     }
     row
+}
+
+/// Fills in from how much server time what each setting loses on a task would show; the reference's row is the first.
+fn shown_after(rows: &mut [TaskRow], confidence: f64) {
+    let Some(reference_s) = rows.first().map(|row| row.server_s) else { return };
+    for row in rows {
+        let spent_s = reference_s + row.server_s;
+        row.shown_after_s = row.difference.and_then(|lost| {
+            let shown_s = time_to_show(spent_s, lost.value, lost.low?, lost.high?, confidence)?;
+            // One group of cases shows nothing, however much it lost.
+            Some(shown_s.max(spent_s * 2.0 / f64::from(lost.n)))
+        });
+    }
 }
 
 /// Scores minus the reference's on the same cases; the cases of a cluster are no independent evidence and count as one.
@@ -95,7 +112,10 @@ fn difference(ours: &[Judged], theirs: &[Judged], confidence: f64) -> Option<Est
     // Student's interval knows nothing of the range of scores.
     let within = |end: Option<f64>| end.map(|end| end.clamp(-1.0, 1.0));
     let difference = figures::difference(&pairs, confidence)?;
-    Some(Estimate { low: within(difference.low), high: within(difference.high), ..difference })
+    // A few cases that all differ alike are no proof that others would.
+    let (low, high) = (difference.low, difference.high);
+    let (low, high) = if low == high { (None, None) } else { (within(low), within(high)) };
+    Some(Estimate { low, high, ..difference })
 }
 
 /// Wilson's interval for independent pass/fail scores, the cell's procedure for others.
@@ -185,6 +205,10 @@ pub(crate) fn failures(journal: &Journal) -> Vec<FailureRow> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::judge::analysis::summarise;
+    use crate::judge::analysis::testing::{self, ITEMS, OTHER, Play};
+    use crate::judge::stats::close;
+    use crate::record::Score;
 
     fn scored(case: &str, cluster: &str, quality: f64) -> Judged {
         Judged { case: case.into(), cluster: cluster.into(), quality, broke: false }
@@ -197,6 +221,43 @@ mod tests {
             [scored("a", "x", 0.0), scored("b", "x", 1.0), scored("c", "y", 1.0), scored("d", "z", 0.0)];
         let difference = difference(&ours, &theirs, 0.95).unwrap();
         assert_eq!((difference.value, difference.n), (-0.25, 2), "x lost half, y nothing");
+    }
+
+    #[test]
+    fn a_loss_says_from_how_much_server_time_it_shows() {
+        let played = Play::new("").reference().other(|task, index| match task {
+            "retrieval/niah_multikey_2" => Outcome::Scored(Score::of(0.0)),
+            _ => testing::right(task, index),
+        });
+        let summary = summarise(&played.journal).unwrap();
+        let row =
+            |task: &str| summary.tasks.iter().find(|row| row.task == task && row.setting == OTHER).unwrap();
+        let lost = row("retrieval/niah_multikey_2");
+        close(lost.server_s, 0.5 * f64::from(ITEMS), 1e-9);
+        let spent_s = 1.5 * f64::from(ITEMS);
+        assert!(
+            lost.shown_after_s.is_some_and(|shown_s| (3.0..spent_s / 2.0).contains(&shown_s)),
+            "{lost:?}"
+        );
+        assert_eq!(row("retrieval/counting").shown_after_s, None, "nothing was lost");
+    }
+
+    #[test]
+    fn cases_that_all_differ_alike_have_no_interval() {
+        let theirs = [scored("a", "a", 0.8), scored("b", "b", 0.8)];
+        let ours = [scored("a", "a", 0.2), scored("b", "b", 0.2)];
+        let difference = difference(&ours, &theirs, 0.95).unwrap();
+        assert_eq!(
+            (difference.n, difference.low, difference.high),
+            (2, None, None),
+            "two cases prove nothing"
+        );
+        let flags = [scored("a", "a", 1.0), scored("b", "b", 1.0)];
+        let lost = [scored("a", "a", 0.0), scored("b", "b", 0.0)];
+        assert!(
+            super::difference(&lost, &flags, 0.95).unwrap().high.is_some(),
+            "flags have Tango's interval"
+        );
     }
 
     #[test]

@@ -45,6 +45,8 @@ pub fn tasks_csv(summary: &Summary) -> Vec<u8> {
         "difference_low",
         "difference_high",
         "difference_n",
+        "server_s",
+        "shown_after_s",
         "scored",
         "failed",
         "labels",
@@ -70,7 +72,9 @@ fn task_fields<'a>(row: &'a TaskRow, labels: &'a str, unscored: &'a str) -> Vec<
     fields.extend(with_interval(row.quality));
     fields.push(Field::count(row.quality));
     fields.extend(with_interval(row.difference));
-    fields.extend([Field::count(row.difference), Field::whole(row.scored), Field::whole(row.failed)]);
+    fields.push(Field::count(row.difference));
+    fields.extend([Field::Number(Some(row.server_s)), Field::Number(row.shown_after_s)]);
+    fields.extend([Field::whole(row.scored), Field::whole(row.failed)]);
     fields.extend([Field::Text(labels), Field::Text(unscored)]);
     fields
 }

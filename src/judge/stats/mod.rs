@@ -29,6 +29,7 @@ pub use order::quantile;
 pub(crate) use parallel::{fill_rows, threads_for};
 pub use power::{
     POWER, holm, mcnemar_power, minimum_detectable_effect, pairs_for_margin, rule_of_three, smallest_drop,
+    time_to_show,
 };
 pub use random::rng;
 pub use rates::{Interval, clopper_pearson, student, tango, wilson};

@@ -23,6 +23,20 @@ pub fn rule_of_three(n: f64) -> f64 {
     if n > 0.0 { 1.0 - 0.05_f64.powf(1.0 / n) } else { 1.0 }
 }
 
+/// How much of what was spent (s, or anything that grows with the pairs) it takes to show with [`POWER`] a `difference` like the one that
+/// was seen with the interval `low`..`high`; `None` where the interval has 0 in it, or no width.
+///
+/// Formula: the square of [`minimum_detectable_effect`] falls with the number of pairs; the standard error is that of the interval's
+/// half on the side of 0, so few pairs count as less.
+pub fn time_to_show(spent: f64, difference: f64, low: f64, high: f64, confidence: f64) -> Option<f64> {
+    let nearest = if difference < 0.0 { high } else { low };
+    let half = (difference - nearest).abs();
+    let excludes_zero = nearest * difference > 0.0;
+    let z = two_sided_z(confidence);
+    let detectable = (z + normal_quantile(POWER)) * half / z;
+    (excludes_zero && half > 0.0).then(|| spent * (detectable / difference).powi(2))
+}
+
 /// How many pairs it takes to show with [`POWER`] that a setting which in truth equals the reference is no
 /// worse than `margin`, at this discordance. Never fewer than a run without a single flip would need:
 /// there Tango's interval reaches down to -z^2 / (n + z^2).
@@ -120,6 +134,19 @@ pub fn holm(p_values: &[f64]) -> Vec<f64> {
 mod tests {
     use super::super::close;
     use super::*;
+
+    #[test]
+    fn what_is_clear_takes_less_time_than_was_spent() {
+        // Half a width of 10 points is a standard error of 5.1; 14.3 can be detected, 40 were lost.
+        let time_s = time_to_show(100.0, -0.4, -0.5, -0.3, 0.95).unwrap();
+        close(time_s, 100.0 * (0.142_943_f64 / 0.4).powi(2), 1e-3);
+        close(time_to_show(100.0, 0.4, 0.3, 0.5, 0.95).unwrap(), time_s, 1e-9);
+        let barely = time_to_show(100.0, -0.4, -0.79, -0.01, 0.95).unwrap();
+        assert!(barely > 100.0, "what was barely seen is likely missed by as many: {barely}");
+        for (low, high) in [(-0.9, 0.1), (-0.4, -0.4)] {
+            assert_eq!(time_to_show(100.0, -0.4, low, high, 0.95), None);
+        }
+    }
 
     #[test]
     fn detectable_effect_follows_the_formula() {

@@ -48,7 +48,7 @@ pub struct BesideRun {
     pub machine: String,
     /// Label of its reference.
     pub reference: String,
-    /// Share (0..1) of its cases that the first run asked, too; absent where it has no cases.
+    /// Share (0..1) of its cases that the first run asked, too, at the context lengths of both; absent where it has none there.
     pub same_cases: Option<f64>,
     /// Its cells.
     pub cells: Vec<CellSummary>,
@@ -63,18 +63,18 @@ pub fn beside(journals: &[Journal]) -> Result<Beside> {
         return Err(Error::usage(format!("{} runs cannot be put side by side", journals.len()))
             .hint(format!("name 2 to {MOST} of them")));
     };
-    let asked = cases(first);
+    let asked = cases(first, &first.header.suite.contexts);
     let runs: Vec<BesideRun> = journals
         .iter()
         .zip('A'..)
-        .map(|(journal, letter)| run(journal, letter, &asked))
+        .map(|(journal, letter)| run(journal, letter, &asked, &first.header.suite.contexts))
         .collect::<Result<_>>()?;
     let notes = journals.iter().zip(&runs).skip(1).flat_map(|(journal, run)| notes(first, journal, run));
     Ok(Beside { schema_version: BESIDE_SCHEMA_VERSION, notes: notes.collect(), runs })
 }
 
-fn run(journal: &Journal, letter: char, asked: &BTreeSet<&str>) -> Result<BesideRun> {
-    let own = cases(journal);
+fn run(journal: &Journal, letter: char, asked: &BTreeSet<&str>, contexts: &[u32]) -> Result<BesideRun> {
+    let own = cases(journal, contexts);
     let shared = own.intersection(asked).count();
     Ok(BesideRun {
         letter,
@@ -88,9 +88,10 @@ fn run(journal: &Journal, letter: char, asked: &BTreeSet<&str>) -> Result<Beside
     })
 }
 
-/// The cases that a run asked, by the hash of their content.
-fn cases(journal: &Journal) -> BTreeSet<&str> {
-    journal.cases.iter().map(|case| case.id.as_str()).collect()
+/// The cases that a run asked at these context lengths, by the hash of their content.
+fn cases<'a>(journal: &'a Journal, contexts: &[u32]) -> BTreeSet<&'a str> {
+    let here = journal.cases.iter().filter(|case| contexts.contains(&case.context));
+    here.map(|case| case.id.as_str()).collect()
 }
 
 /// The models of a run with their weights, each file once.
@@ -125,6 +126,7 @@ fn notes(first: &Journal, journal: &Journal, run: &BesideRun) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::judge::analysis::testing;
+    use crate::record::Case;
 
     fn journal(seed: u32) -> Journal {
         let text = format!(
@@ -149,6 +151,17 @@ mod tests {
             found.notes
         );
         assert!(found.notes.iter().any(|note| note.starts_with("C was measured on another machine")));
+    }
+
+    #[test]
+    fn cases_of_a_length_that_the_first_run_lacks_are_no_other_questions() {
+        let (first, mut longer) = (testing::Play::new("").journal, testing::Play::new("").journal);
+        longer.header.suite.contexts.push(4096);
+        let far = Case { id: "far".into(), context: 4096, ..longer.cases[0].clone() };
+        longer.cases.push(far);
+        let found = beside(&[first, longer]).unwrap();
+        assert_eq!(found.runs[1].same_cases, Some(1.0));
+        assert!(!found.notes.iter().any(|note| note.contains("other cases")), "{:?}", found.notes);
     }
 
     #[test]

@@ -382,6 +382,8 @@ mod tests {
                 sanity: false,
                 quality: None,
                 difference: None,
+                server_s: 0.0,
+                shown_after_s: None,
                 uninformative: false,
                 labels: BTreeMap::from([(LEAKED.to_owned(), 5)]),
                 scored: 20,

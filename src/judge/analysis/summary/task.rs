@@ -30,6 +30,13 @@ pub struct TaskRow {
     /// (pass/fail) or Student's; nothing of it is adjusted for the number of tasks. `None` for the reference.
     #[serde(default)]
     pub difference: Option<Estimate>,
+    /// How long the server worked on this task's requests here (s), of replies that have a time.
+    #[serde(default)]
+    pub server_s: f64,
+    /// How long servers would work on this setting's and the reference's requests (s) until a difference of this size shows (80% power);
+    /// `None` where the interval does not exclude 0 or the cases differ all alike.
+    #[serde(default)]
+    pub shown_after_s: Option<f64>,
     /// Above 97% (nearly no room for a gain, and small damage hides) or at 0 on the reference (no damage can
     /// show): see [`Summary::warnings`].
     pub uninformative: bool,

@@ -303,6 +303,8 @@ mod tests {
             sanity,
             quality,
             difference: None,
+            server_s: 0.0,
+            shown_after_s: None,
             uninformative: false,
             labels: std::collections::BTreeMap::new(),
             scored: 8,

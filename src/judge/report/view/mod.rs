@@ -46,6 +46,8 @@ pub(super) struct View<'a> {
     levels: Vec<Level<'a>>,
     tasks: Vec<TaskGrid<'a>>,
     task_differences: Vec<TaskGrid<'a>>,
+    /// Server time (s) from which losses on tasks would show.
+    shown_after: Vec<TaskGrid<'a, f64>>,
     sanity_note: bool,
     depths: Vec<DepthTable<'a>>,
     conversations: Vec<&'a [ConversationRow]>,
@@ -108,6 +110,10 @@ impl<'a> View<'a> {
             task_differences: contexts
                 .iter()
                 .filter_map(|&context| tasks::differences(summary, context))
+                .collect(),
+            shown_after: contexts
+                .iter()
+                .filter_map(|&context| tasks::shown_after(summary, context))
                 .collect(),
             sanity_note: summary.tasks.iter().any(|row| row.sanity && row.quality.is_some()),
             depths: tasks::depths(summary),

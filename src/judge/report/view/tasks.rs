@@ -23,7 +23,7 @@ impl<'a> TaskColumn<'a> {
 }
 
 /// Settings by tasks.
-pub(super) type TaskGrid<'a> = Grid<'a, TaskColumn<'a>, Estimate>;
+pub(super) type TaskGrid<'a, T = Estimate> = Grid<'a, TaskColumn<'a>, T>;
 
 /// Returns the scores; `None` where the context length has none.
 pub(super) fn scores(summary: &Summary, context: u32) -> Option<TaskGrid<'_>> {
@@ -36,12 +36,20 @@ pub(super) fn differences(summary: &Summary, context: u32) -> Option<TaskGrid<'_
     (grid.columns() > 1).then(|| grid.without_empty_rows())
 }
 
+/// Returns from how much server time (s) what settings lose on each task would show; `None` where nothing was shown.
+pub(super) fn shown_after(summary: &Summary, context: u32) -> Option<TaskGrid<'_, f64>> {
+    let losses =
+        |row: &TaskRow| row.shown_after_s.filter(|_| row.difference.is_some_and(|lost| lost.value < 0.0));
+    let grid = by_task(summary, context, losses)?;
+    Some(grid.without_empty_rows())
+}
+
 /// Returns a figure that rows have or have not, by setting and task.
-fn by_task(
+fn by_task<T: Copy>(
     summary: &Summary,
     context: u32,
-    figure: fn(&TaskRow) -> Option<Estimate>,
-) -> Option<TaskGrid<'_>> {
+    figure: fn(&TaskRow) -> Option<T>,
+) -> Option<TaskGrid<'_, T>> {
     let has_figure = |row: &&TaskRow| row.context == context && figure(row).is_some();
     let shown: Vec<&TaskRow> = summary.tasks.iter().filter(has_figure).collect();
     let mut columns: Vec<TaskColumn<'_>> = Vec::new();
