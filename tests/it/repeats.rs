@@ -194,7 +194,7 @@ fn is_by_hand(bench: &Bench) {
 
     let report = std::fs::read_to_string(bench.folder().join("report.md")).unwrap();
     assert!(report.contains("## Several replies to a case"), "{report}");
-    assert!(report.contains("pass^3 0.500 ["), "{report}");
+    assert!(report.contains("pass^3 0.50 ["), "{report}");
     assert!(report.contains("| sampling | temperature 0.8, top_k 0, top_p 0.9"), "{report}");
 }
 
@@ -220,7 +220,7 @@ fn each_case_is_asked_three_times_and_the_figures_are_those_by_hand() {
     // The page is made of the same view.
     bench.done(&["report", "latest", "--html", "page.html"]);
     let page = std::fs::read_to_string(bench.dir.path().join("page.html")).unwrap();
-    assert!(page.contains("Several replies to a case") && page.contains("pass^3 0.500"));
+    assert!(page.contains("Several replies to a case") && page.contains("pass^3 0.50"));
 }
 
 #[test]
