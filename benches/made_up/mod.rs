@@ -87,6 +87,7 @@ pub(crate) fn journal(size: Size) -> Result<Journal> {
                         task: task.into(),
                         arm: None,
                         index,
+                        repeat: 0,
                     };
                     let launch = (level * size.settings + coarseness) * suite.rounds + index % suite.rounds;
                     let decode = 40.0 + f64::from(coarseness % 20) + luck.share();

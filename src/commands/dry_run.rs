@@ -20,7 +20,7 @@ use crate::measure::model::{Silent, Store};
 use crate::measure::runner;
 use crate::measure::runner::{Basis, ConfigFile, Prepared, ServerCommand, megabytes};
 use crate::record::plan::{Plan, Visit};
-use crate::record::suite::Suite;
+use crate::record::suite::{SampledAlike, Suite};
 use crate::record::{Argv, Warning};
 
 /// What `run --dry-run --json` prints.
@@ -33,6 +33,12 @@ pub(super) struct DryRun {
     pub suite: String,
     /// Trials in all.
     pub trials: usize,
+    /// How often each case of the tasks with a score is asked; absent where that is once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<u32>,
+    /// How settings are sampled, those that sample alike together; left out where all are greedy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sampling: Vec<SampledAlike>,
     /// Most tokens that may be prefilled and generated in all.
     pub tokens_at_most: u64,
     /// Time in all (s); see `docs/suites.md`.
@@ -158,6 +164,8 @@ pub(super) fn dry_run(suite: &Suite, plan: &Plan, args: &RunArgs, global: &Globa
         schema_version: 1,
         suite: suite.name.clone(),
         trials: plan.trials(),
+        repeats: suite.repeats(),
+        sampling: suite.sampled(),
         tokens_at_most: plan.keys().map(|key| u64::from(key.context)).sum(),
         attached: suite.engine.url.clone(),
         estimate_s: estimate_s.flatten(),
@@ -350,6 +358,15 @@ fn sum(dry: &DryRun) -> String {
     }
     if dry.unhashed_bytes > 0 {
         table.add_row(["hashing", &format!("{} of model files first", megabytes(dry.unhashed_bytes))]);
+    }
+    if let Some(repeats) = dry.repeats {
+        table.add_row(["repeats", &format!("{repeats} of each case, each with a seed of its own")]);
+    }
+    for alike in &dry.sampling {
+        let settings: Vec<String> =
+            alike.settings.iter().map(|setting| crate::judge::report::plain(setting)).collect();
+        let of = if dry.sampling.len() > 1 { format!(": {}", settings.join(", ")) } else { String::new() };
+        table.add_row(["sampling", &format!("{}{of}", alike.sampling.words())]);
     }
     table.add_row(["time", &time_text(dry)]);
     table.add_row([

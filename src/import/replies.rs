@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::values::{kind_of, name_of};
-use crate::record::{FinishReason, Reply, ToolCall};
+use crate::record::{FinishReason, Reply, ToolCall, said};
 
 /// Which case a reply answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,7 +124,13 @@ pub fn parse(line: &str) -> Result<Answer, String> {
     if let Ok(prediction) = serde_json::from_str::<Prediction>(line) {
         return prediction.answer();
     }
-    let raw: Raw = serde_json::from_str(line).map_err(not_a_reply)?;
+    let apart =
+        serde_json::from_str::<Value>(line).ok().and_then(|mut row| told_apart(&mut row).then_some(row));
+    let raw: Raw = match apart {
+        Some(row) => serde_json::from_value(row),
+        None => serde_json::from_str(line),
+    }
+    .map_err(not_a_reply)?;
     if raw.case.is_null() {
         return Err("not a reply: it names no `case`".into());
     }
@@ -151,14 +157,28 @@ pub fn parse_unnamed(line: &str, number: usize) -> Result<Answer<String>, String
         let finish_reason = choice.get("finish_reason").cloned().unwrap_or_default();
         row = message;
         if let Some(message) = row.as_object_mut() {
-            if let Some(reasoning) = message.remove("reasoning_content") {
-                message.entry("reasoning").or_insert(reasoning);
-            }
             message.insert("finish_reason".into(), finish_reason);
         }
     }
+    told_apart(&mut row);
     let raw: Raw = serde_json::from_value(row).map_err(not_a_reply)?;
     Ok(Answer { case, reply: raw.reply()? })
+}
+
+/// Brings content in parts and reasoning under other names into the form of [`Raw`]; whether there was any.
+fn told_apart(row: &mut Value) -> bool {
+    let has_parts = row.get("content").is_some_and(Value::is_array);
+    let reasoning = said::reasoning(row);
+    let is_plain = row.get("reasoning").and_then(Value::as_str) == Some(reasoning.as_str());
+    let changes = has_parts || (!is_plain && !reasoning.is_empty());
+    let content = has_parts.then(|| said::content(row));
+    if let (true, Some(message)) = (changes, row.as_object_mut()) {
+        if let Some(content) = content {
+            message.insert("content".into(), content.into());
+        }
+        message.insert("reasoning".into(), reasoning.into());
+    }
+    changes
 }
 
 fn not_a_reply(error: serde_json::Error) -> String {
@@ -196,6 +216,26 @@ mod tests {
         assert_eq!((reply.content.as_str(), reply.reasoning.as_str()), ("", "hm"));
         assert_eq!(reply.finish_reason, Some(FinishReason::Length));
         assert_eq!(reply.tool_calls[0].name, "f");
+    }
+
+    #[test]
+    fn thinking_is_told_apart_in_every_form() {
+        for line in [
+            r#"{"case": 1, "content": "7", "reasoning": "6?"}"#,
+            r#"{"case": 1, "content": "7", "reasoning_content": "6?"}"#,
+            r#"{"case": 1, "content": "7", "reasoning": null, "reasoning_content": "6?"}"#,
+            r#"{"case": 1, "content": "7", "thinking": "6?"}"#,
+            r#"{"case": 1, "content": [{"type": "thinking", "thinking": [{"type": "text", "text": "6?"}]}, {"type": "text", "text": "7"}]}"#,
+        ] {
+            let reply = parse(line).unwrap().reply;
+            assert_eq!((reply.reasoning.as_str(), reply.content.as_str()), ("6?", "7"), "{line}");
+            assert_eq!(parse_unnamed(line, 1).unwrap().reply, reply, "{line}");
+            let completion = line.replacen("{\"case\": 1, ", "{\"choices\": [{\"message\": {", 1) + "}]}";
+            assert_eq!(parse_unnamed(&completion, 1).unwrap().reply, reply, "{completion}");
+        }
+        let call = r#"{"case": 1, "content": null, "reasoning_content": "6?", "tool_calls": [{"name": "f", "arguments": {"n": 5.0}}]}"#;
+        let reply = parse(call).unwrap().reply;
+        assert_eq!((reply.reasoning.as_str(), reply.tool_calls[0].arguments.as_str()), ("6?", "{\"n\":5.0}"));
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub const ITL_MAX_S: &str = "itl_max_s";
 pub const PROMPT_TOKENS: &str = "prompt_tokens";
 /// Tokens generated.
 pub const OUTPUT_TOKENS: &str = "output_tokens";
+/// Tokens generated before the answer: of the thinking, as the engine counts it, or up to its end in the stream.
+pub const THINKING_TOKENS: &str = "thinking_tokens";
 /// Prompt tokens taken from a cache.
 pub const CACHED_TOKENS: &str = "cached_tokens";
 /// Tokens that the server computed for a case over all of its requests: prompts less what came from a cache, and what was
@@ -166,6 +168,7 @@ pub const FIGURES: &[Figure] = &[
     Figure::of(DECODE_TPS, &[Source::Client]),
     Figure { name: "engine_decode_tps", ..Figure::of(DECODE_TPS, &[Source::Engine]) },
     Figure::of(OUTPUT_TOKENS, &[Source::Engine, Source::Client]),
+    Figure::of(THINKING_TOKENS, &[Source::Engine, Source::Client]),
     Figure::of(ITL_P50_S, &[Source::Client]),
     Figure::of(ITL_P95_S, &[Source::Client]),
     Figure::of(ITL_MAX_S, &[Source::Client]),

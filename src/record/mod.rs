@@ -27,6 +27,7 @@ mod outcome;
 pub mod packed;
 pub mod plan;
 mod reply;
+pub mod said;
 pub mod secrets;
 mod selection;
 mod served;

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 const OF_REPLIES: &[&str] = &[
     metric::PROMPT_TOKENS,
     metric::OUTPUT_TOKENS,
+    metric::THINKING_TOKENS,
     metric::CACHED_TOKENS,
     metric::COMPUTED_TOKENS,
     metric::DRAFT_TOKENS,

@@ -172,7 +172,8 @@ fn trials_of(
                 continue;
             }
             for index in (0..task.samples).filter(|index| task.round_of(*index, suite.rounds) == round) {
-                trials.push(TrialKey {
+                // One after the other: a round ends with whole cases.
+                trials.extend((0..task.repeats.max(1)).map(|repeat| TrialKey {
                     setting: setting.label.clone(),
                     context,
                     round,
@@ -180,7 +181,8 @@ fn trials_of(
                     task: task.name.clone(),
                     arm,
                     index,
-                });
+                    repeat,
+                }));
             }
         }
     }
@@ -221,7 +223,7 @@ impl Planned {
 
     /// Why a trial is not of the plan; `None` when it is.
     pub fn stranger(&self, key: &TrialKey) -> Option<String> {
-        let TrialKey { setting, context, round, replicate, task, arm, index } = key;
+        let TrialKey { setting, context, round, replicate, task, arm, index, repeat } = key;
         if !self.has_setting(setting) {
             return Some(format!("the suite has no setting `{setting}`"));
         }
@@ -240,6 +242,9 @@ impl Planned {
         }
         if *index >= spec.samples || *round != spec.round_of(*index, self.rounds) {
             return Some(format!("{task} has no case {index} in round {round}"));
+        }
+        if *repeat >= spec.repeats.max(1) {
+            return Some(format!("{task} asks no case {} times", u64::from(*repeat) + 1));
         }
         let twice = *setting == self.reference;
         if *replicate > u32::from(twice) {
@@ -262,7 +267,12 @@ impl Planned {
         if !self.has_setting(&key.setting) {
             return Some(format!("the suite has no setting `{}`", key.setting));
         }
-        let known = item && crowd && key.index < quality.samples && key.round == 0 && key.replicate <= 1;
+        let known = item
+            && crowd
+            && key.index < quality.samples
+            && key.round == 0
+            && key.replicate <= 1
+            && key.repeat == 0;
         (!known).then(|| format!("the load phase does not ask it with {streams} streams"))
     }
 }
@@ -301,6 +311,26 @@ mod tests {
         assert_eq!(keys.len(), plan.trials());
         // 3 settings + A/A, 5 needles at 2 contexts, 1 tool case in 3 arms at one context
         assert_eq!(plan.trials(), 4 * (5 * 2 + 3));
+    }
+
+    #[test]
+    fn repeats_of_a_case_follow_each_other_in_its_round() {
+        let mut suite = suite();
+        suite.tasks[0].repeats = 3;
+        let plan = plan(&suite, &Filter::default()).unwrap();
+        assert_eq!(plan.trials(), 4 * (5 * 2 * 3 + 3));
+        let keys: HashSet<_> = plan.keys().collect();
+        assert_eq!(keys.len(), plan.trials());
+        for visit in &plan.visits {
+            let needles = visit.trials.iter().filter(|key| key.task == "retrieval/niah_multikey_2");
+            let needles: Vec<_> = needles.map(|key| (key.index, key.repeat)).collect();
+            assert!(needles.chunks(3).all(|case| case.iter().map(|(_, repeat)| *repeat).eq(0..3)));
+            assert!(needles.chunks(3).all(|case| case.iter().all(|(index, _)| *index == case[0].0)));
+        }
+        let planned = Planned::new(&suite, &[]).unwrap();
+        assert!(plan.keys().all(|key| planned.stranger(key).is_none()));
+        let fourth = TrialKey { repeat: 3, ..plan.visits[0].trials[0].clone() };
+        assert!(planned.stranger(&fourth).unwrap().contains("no case 4 times"));
     }
 
     #[test]
@@ -358,6 +388,7 @@ mod tests {
             (TrialKey { arm: None, ..key() }, "this arm"),
             (TrialKey { index: 1, ..key() }, "no case 1"),
             (TrialKey { round: 2, ..key() }, "in round 2"),
+            (TrialKey { repeat: 1, ..key() }, "no case 2 times"),
             (TrialKey { setting: "Q8_0 kv=q4_0".into(), replicate: 1, ..key() }, "not visited so often"),
         ] {
             assert!(all.stranger(&stray).unwrap().contains(named), "{stray:?}");

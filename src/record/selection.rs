@@ -133,6 +133,7 @@ mod tests {
             task: "retrieval/niah_multikey_2".into(),
             arm: None,
             index,
+            repeat: 0,
         };
         Trial {
             key,

@@ -233,6 +233,24 @@ mod tests {
     }
 
     #[test]
+    fn the_repeats_of_a_case_are_one_worker_s() {
+        let suite = suite(3, "repeats = 3\n[sampling]\ntemperature = 0.5\n");
+        for workers in 2..=6 {
+            let (plan, shares) = shares(&suite, workers);
+            let keys: Vec<&TrialKey> = shares.iter().flat_map(Plan::keys).collect();
+            assert_eq!(keys.iter().collect::<HashSet<_>>().len(), plan.trials());
+            for share in &shares {
+                let mut cases = BTreeMap::<_, u32>::new();
+                for key in share.keys() {
+                    let case = (&key.setting, key.context, key.replicate, key.index);
+                    *cases.entry(case).or_default() += 1;
+                }
+                assert!(cases.values().all(|count| *count == 3), "{workers}: {cases:?}");
+            }
+        }
+    }
+
+    #[test]
     fn a_setting_is_measured_where_the_reference_was_asked_the_same() {
         for workers in [1, 2, 4, 6, 9, 14, 18, 40] {
             let suite = suite(3, "");

@@ -29,6 +29,13 @@ pub struct TrialKey {
     pub arm: Option<Arm>,
     /// Index of the case in its task's list.
     pub index: u32,
+    /// Which reply to the case it is, from 0, where each case is asked several times; journals before that was possible have none.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub repeat: u32,
+}
+
+fn is_first(repeat: &u32) -> bool {
+    *repeat == 0
 }
 
 /// One case run once on one cell.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 
 use super::checker::{Checker, folder_of};
-use super::raw::{RawEngine, RawSampling, RawSetting, RawSuite, RawTask};
+use super::raw::{RawEngine, RawSetting, RawSuite, RawTask};
 use super::resolve::Resolver;
 use super::scalar::Tokens;
 use crate::error::{Context, Error, Result, nearest};
@@ -89,18 +89,21 @@ impl Checker {
             }
             None => self.models(&raw.models)?,
         };
-        let mut settings = self.settings(&raw, engine, &models)?;
+        let sampling = self.sampling(&raw.sampling)?;
+        let mut settings = self.settings(&raw, engine, &models, sampling)?;
         if engine_spec.url.is_some() {
             self.one_setting(&raw, &settings)?;
         }
-        let tasks = match &pack {
+        let mut tasks = match &pack {
             Some(pack) if raw.tasks.is_empty() => pack.tasks(&contexts),
             _ => self.tasks(&raw.tasks, &contexts)?,
         };
+        self.repeat(&raw.repeats, pack.as_ref(), &mut tasks)?;
         if let Some(pack) = &pack {
             pack.take_place(&mut settings, &mut models);
         }
         self.check_scores(&raw, &tasks, engine)?;
+        self.check_repeats(&raw.repeats, &tasks, (&settings, sampling))?;
         let stopping = raw.stopping.as_ref().map(|stopping| self.stopping(stopping)).transpose()?;
         let load = raw.load.as_ref().map(|load| self.load(load, &tasks, &contexts)).transpose()?;
         let gates: Vec<Gate> = raw
@@ -125,7 +128,7 @@ impl Checker {
             settings,
             pack: None,
             tasks,
-            sampling: self.sampling(&raw.sampling)?,
+            sampling,
             stopping,
             load,
             gates,
@@ -196,23 +199,27 @@ impl Checker {
         Ok((spec, engine))
     }
 
-    fn sampling(&self, raw: &RawSampling) -> Result<Sampling> {
-        Ok(Sampling {
-            temperature: self.within_f64(&raw.temperature, 0.0, 10.0, "temperature")?,
-            top_k: raw.top_k,
-            top_p: self.within_f64(&raw.top_p, 0.0, 1.0, "top_p")?,
-            min_p: self.within_f64(&raw.min_p, 0.0, 1.0, "min_p")?,
-            repeat_penalty: self.within_f64(&raw.repeat_penalty, 0.1, 10.0, "repeat_penalty")?,
-            seed: raw.seed,
-        })
-    }
-
     /// The reference, then the matrix, then the explicit ones; the same setting counts once.
-    fn settings(&self, raw: &RawSuite, engine: &dyn Engine, models: &[ModelSpec]) -> Result<Vec<Setting>> {
+    fn settings(
+        &self,
+        raw: &RawSuite,
+        engine: &dyn Engine,
+        models: &[ModelSpec],
+        sampling: Sampling,
+    ) -> Result<Vec<Setting>> {
         let attached = raw.engine.url.is_some();
         let named = raw.engine.binary.is_some();
         let asks_binary = !attached && (named || crate::measure::model::is_on_path(engine));
-        let resolver = Resolver { checker: self, engine, models, attached, asks_binary, raw_reference: None };
+        let sampling = self.samplings(raw, sampling)?;
+        let resolver = Resolver {
+            checker: self,
+            engine,
+            models,
+            sampling: &sampling,
+            attached,
+            asks_binary,
+            raw_reference: None,
+        };
         let packed = raw.reference.get_ref().from.is_some();
         let others = raw.matrix.iter().len() + raw.settings.len();
         // Beside a pack, what a matrix leaves out is the usual, and without other settings that is the one to compare.
@@ -278,6 +285,7 @@ impl Checker {
             mode: self.mode(raw, task)?,
             score: self.score(raw, task)?,
             questions: self.questions(raw, task)?,
+            repeats: 1,
             window: self.window(raw)?,
             text: self.text_source(raw, task)?,
             options,
@@ -402,6 +410,7 @@ mod attach;
 mod judging;
 mod models;
 mod packed;
+mod repeats;
 mod scoring;
 mod serving;
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod load;
 mod overrides;
 pub mod raw;
 mod resolve;
+mod samplings;
 pub mod scalar;
 
 pub use load::{load, parse};

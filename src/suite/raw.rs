@@ -9,13 +9,15 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::scalar::{Budget, Limit, Scalar, Tokens};
-use crate::record::suite::{FlashAttention, GateMetric, NotifyWhen, Relaunch, Sampling, StoppingRule};
+use crate::record::suite::{FlashAttention, GateMetric, NotifyWhen, Relaunch, StoppingRule};
 use crate::record::{Arm, Mode, Objective, Scoring};
 
 pub mod loadtest;
 mod place;
+mod sampling;
 
 use place::unplaced;
+pub use sampling::{OwnSampling, RawSampling};
 
 /// A suite file (TOML).
 #[derive(Debug, Deserialize)]
@@ -59,6 +61,11 @@ pub struct RawSuite {
     /// Sampling parameters; the defaults are greedy.
     #[serde(default)]
     pub sampling: RawSampling,
+    /// How often each case of the tasks with a score is asked, each time with a seed of its own (1..=100; default 1): its
+    /// replies are averaged before it is compared. Needs a temperature above 0.
+    #[serde(default = "default_repeats")]
+    #[cfg_attr(test, schemars(with = "u32"))]
+    pub repeats: Spanned<u32>,
     /// Models.
     #[serde(default, rename = "model")]
     pub models: Vec<RawModel>,
@@ -96,6 +103,10 @@ fn default_seed() -> u64 {
 
 fn default_rounds() -> Spanned<u32> {
     unplaced(2)
+}
+
+fn default_repeats() -> Spanned<u32> {
+    unplaced(1)
 }
 
 fn default_margin() -> Spanned<f64> {
@@ -174,43 +185,6 @@ impl Default for RawEngine {
     }
 }
 
-/// `[sampling]`: every parameter is sent with every request.
-#[derive(Debug, Deserialize)]
-#[cfg_attr(test, derive(JsonSchema))]
-#[serde(deny_unknown_fields, default)]
-pub struct RawSampling {
-    /// 0: always the most probable token.
-    #[cfg_attr(test, schemars(with = "f64"))]
-    pub temperature: Spanned<f64>,
-    /// How many tokens stay candidates; 0: all.
-    pub top_k: u32,
-    /// Probability mass that stays candidate (0..1).
-    #[cfg_attr(test, schemars(with = "f64"))]
-    pub top_p: Spanned<f64>,
-    /// Least probability relative to the best (0..1).
-    #[cfg_attr(test, schemars(with = "f64"))]
-    pub min_p: Spanned<f64>,
-    /// 1: no penalty.
-    #[cfg_attr(test, schemars(with = "f64"))]
-    pub repeat_penalty: Spanned<f64>,
-    /// Seed of the server's sampler.
-    pub seed: u32,
-}
-
-impl Default for RawSampling {
-    fn default() -> Self {
-        let sampling = Sampling::default();
-        Self {
-            temperature: unplaced(sampling.temperature),
-            top_k: sampling.top_k,
-            top_p: unplaced(sampling.top_p),
-            min_p: unplaced(sampling.min_p),
-            repeat_penalty: unplaced(sampling.repeat_penalty),
-            seed: sampling.seed,
-        }
-    }
-}
-
 /// `[[model]]`: a pinned package, a file or folder, or a repository of a Hub.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(JsonSchema))]
@@ -241,6 +215,9 @@ pub struct RawModel {
     #[serde(default)]
     #[cfg_attr(test, schemars(with = "Vec<String>"))]
     pub derive: Vec<Spanned<String>>,
+    /// What of the suite's sampling is otherwise for this model, such as what its publisher recommends.
+    #[serde(default)]
+    pub sampling: OwnSampling,
 }
 
 /// One setting; what is left out is the usual (first model, its own weights, `f16`, `off`, `on`).
@@ -281,6 +258,8 @@ pub struct RawSetting {
     pub options: BTreeMap<Spanned<String>, Spanned<Scalar>>,
     /// Further arguments of the server.
     pub extra_args: Vec<String>,
+    /// What of the suite's sampling, or of the model's own, is otherwise for this setting.
+    pub sampling: OwnSampling,
 }
 
 /// `[matrix]`: the product of its lists; what is left out is the reference's.

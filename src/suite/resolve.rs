@@ -7,6 +7,7 @@ use toml::Spanned;
 
 use super::checker::Checker;
 use super::raw::{RawMatrix, RawSetting};
+use super::samplings::Samplings;
 use super::scalar::Scalar;
 use crate::error::Result;
 use crate::measure::engine::{Engine, ServerOption, may_be_type, with_known_types};
@@ -20,6 +21,8 @@ pub(super) struct Resolver<'a> {
     pub(super) checker: &'a Checker,
     pub(super) engine: &'a dyn Engine,
     pub(super) models: &'a [ModelSpec],
+    /// How settings sample before they say anything themselves.
+    pub(super) sampling: &'a Samplings,
     /// Whether the server runs already: what the suite does not name is whatever it runs.
     pub(super) attached: bool,
     /// Whether the server's binary is here, so that its help will tell which types it has.
@@ -60,8 +63,12 @@ impl Resolver<'_> {
             draft: raw.draft.as_ref().map(|word| self.draft(word)).transpose()?,
             options: self.options(&raw.options)?,
             extra_args: raw.extra_args.clone(),
+            sampling: Some(self.checker.replaced(self.sampling.of_model(&model.name), &raw.sampling)?)
+                .filter(|sampling| *sampling != self.sampling.suite),
         };
         setting.label = setting.label_of(self.models.len() > 1);
+        let said = raw.sampling.said();
+        setting.label.extend(said.iter().map(|(name, value)| format!(" {name}={value}")));
         if self.attached {
             return Ok(setting);
         }
@@ -225,6 +232,7 @@ impl Resolver<'_> {
             draft: reference.draft.as_ref().map(|draft| Spanned::new(0..0, draft.to_string())),
             options: reference.options.iter().map(|(name, value)| unplaced(name, value)).collect(),
             extra_args: reference.extra_args.clone(),
+            sampling: self.sampling.reference.clone(),
         });
         let mut product = vec![base.unwrap_or_default()];
         expand(&mut product, &lists.model, |raw, word| {
@@ -282,6 +290,10 @@ impl Resolver<'_> {
     fn pattern(&self, raw: &Spanned<RawSetting>) -> Result<Pattern> {
         let setting = raw.get_ref();
         self.checker.not_from_a_pack(setting)?;
+        if !setting.sampling.said().is_empty() {
+            let message = "`sampling` in an exclusion: a matrix has one sampling for all that it makes";
+            return Err(self.checker.error(raw.span(), message, "leave `sampling` out here"));
+        }
         let text = |word: &Option<Spanned<String>>| word.as_ref().map(|word| word.get_ref().clone());
         let kv = setting.kv.as_ref().map(|kv| self.both(kv)).transpose()?;
         let pattern = Pattern {

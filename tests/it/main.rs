@@ -46,6 +46,7 @@ mod real_text;
 mod real_vllm;
 mod relaunch;
 mod repeated_key;
+mod repeats;
 mod report_from_journal;
 mod requests;
 mod resume;
@@ -59,6 +60,7 @@ mod spread;
 mod structure;
 mod supervise;
 mod telling;
+mod thinking;
 mod trained_context;
 
 /// A file that nobody names here would never be run.

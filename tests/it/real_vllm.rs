@@ -25,6 +25,7 @@ fn cell(speculation: &str, options: &[(&str, &str)]) -> Cell {
         draft: None,
         options: options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         extra_args: Vec::new(),
+        sampling: None,
     };
     Cell { setting, context: 2048 }
 }

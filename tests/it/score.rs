@@ -29,7 +29,7 @@ fn lines(out: &Output) -> Vec<Value> {
     lines
 }
 
-fn score_files(cases: &str, replies: &str, more: &[&str]) -> (Option<i32>, Vec<Value>, String) {
+pub(crate) fn score_files(cases: &str, replies: &str, more: &[&str]) -> (Option<i32>, Vec<Value>, String) {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("cases.jsonl"), cases).unwrap();
     std::fs::write(dir.path().join("replies.jsonl"), replies).unwrap();
@@ -39,7 +39,7 @@ fn score_files(cases: &str, replies: &str, more: &[&str]) -> (Option<i32>, Vec<V
     (out.status.code(), lines(&out), String::from_utf8_lossy(&out.stderr).into_owned())
 }
 
-const RULER: &str = r#"{"index": 0, "input": "the number for fox is 1234567. What is it?", "outputs": ["1234567"], "length": 50, "answer_prefix": " The number is"}
+pub(crate) const RULER: &str = r#"{"index": 0, "input": "the number for fox is 1234567. What is it?", "outputs": ["1234567"], "length": 50, "answer_prefix": " The number is"}
 {"index": 1, "input": "?", "outputs": ["AAAAA", "BBBBB", "CCCCC", "DDDDD"], "length": 50, "answer_prefix": ""}
 {"index": 2, "input": "?", "outputs": ["no", "nope"], "length": 50}
 "#;
@@ -80,6 +80,12 @@ fn a_needle_that_stands_in_the_thinking_alone_is_no_answer() {
             0.0,
             1.0,
         ),
+        (
+            "<|channel|>analysis<|message|>Is it?<|end|><|start|>assistant<|channel|>final<|message|>1234567",
+            1.0,
+            1.0,
+        ),
+        ("analysisIt is 1234567.assistantfinalNo idea.", 0.0, 1.0),
         ("<think>Is it?</think>It is 1234567.", 1.0, 1.0),
     ] {
         let (code, lines, said) = score_files(RULER.lines().next().unwrap(), &reply(content), &[]);
@@ -332,6 +338,9 @@ fn bfcls_prompted_replies_are_decoded_as_published() {
         ((1.0, 0.0), None),
         "the published decoder reads the thinking"
     );
+    for thought in ["<think>[f(n=-1)]</think>I cannot.", "<think>\n[f(n=-1)]", "[f(n=-1)]</think>I cannot."] {
+        assert_eq!(score(thought).0.0, 0.0, "a call that is only thought of: {thought}");
+    }
 
     for (id, named) in [
         ("simple_java_1", "no java: its arguments are written and compared as Java"),

@@ -77,9 +77,11 @@ impl<'a> Answers<'_, 'a> {
 
     /// The trials of the same requests in two arms: same index, same cluster.
     fn pairs(&self, arm: Arm, other: Arm) -> Vec<Pair<'a>> {
-        let others: BTreeMap<u32, &'a Trial> = self.of(other).map(|trial| (trial.key.index, trial)).collect();
+        let asked = |trial: &'a Trial| (trial.key.index, trial.key.repeat);
+        let others: BTreeMap<(u32, u32), &'a Trial> =
+            self.of(other).map(|trial| (asked(trial), trial)).collect();
         let pair = |ours: &'a Trial| {
-            let theirs = *others.get(&ours.key.index)?;
+            let theirs = *others.get(&asked(ours))?;
             (self.cluster(ours) == self.cluster(theirs)).then_some((ours, theirs))
         };
         self.of(arm).filter_map(pair).collect()
@@ -92,10 +94,17 @@ impl<'a> Answers<'_, 'a> {
     /// Mean score of an arm minus that of the prompted one, over the requests that both scored.
     fn difference(&self, arm: Arm) -> Option<Estimate> {
         let quality = |trial: &Trial| trial.outcome.score().and_then(|score| score.quality);
-        let change =
-            |(ours, theirs): &Pair<'a>| Some((self.cluster(ours), quality(ours)? - quality(theirs)?));
-        let pairs = self.pairs(arm, Arm::Prompted);
-        let changes = [ClusterSums::of(pairs.iter().filter_map(change))];
+        let change = |(ours, theirs): &Pair<'a>| {
+            Some((ours.key.index, (self.cluster(ours), quality(ours)? - quality(theirs)?)))
+        };
+        // Of a request that was asked several times, the mean.
+        let mut requests: BTreeMap<u32, (&str, f64, f64)> = BTreeMap::new();
+        for (index, (cluster, change)) in self.pairs(arm, Arm::Prompted).iter().filter_map(change) {
+            let (_, sum, count) = requests.entry(index).or_insert((cluster, 0.0, 0.0));
+            (*sum, *count) = (*sum + change, *count + 1.0);
+        }
+        let changes = requests.values().map(|(cluster, sum, count)| (*cluster, sum / count));
+        let changes = [ClusterSums::of(changes)];
         let difference = if self.run.suite.stops_by_outcome() {
             anytime_difference(&changes, self.run.resampling.confidence)
         } else {
@@ -215,6 +224,7 @@ mod tests {
             task: TASK.into(),
             arm: Some(arm),
             index,
+            repeat: 0,
         };
         let measurements = if outcome.score().is_some() {
             vec![

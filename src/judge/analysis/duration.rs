@@ -70,6 +70,7 @@ mod tests {
                     task: "retrieval/niah_single_1".into(),
                     arm: None,
                     index,
+                    repeat: 0,
                 },
                 case: String::new(),
                 launch: 0,

@@ -62,6 +62,7 @@ fn figures<'a>(
     let theirs = run.scored(reference);
     let ours = run.scored(visit).into_iter();
     let ours = ours.filter(|(_, trial)| trial.key.task == task && trial.key.arm == arm);
+    let mut further = further(run, (task, arm), visit);
     let beside = |id: &str, trial: &Trial| {
         let (case, reference) = (cases.get(id)?, theirs.get(id)?);
         Some(run.tasks.comparison(task).figures(case, trial.reply.as_ref()?, reference.reply.as_ref()?))
@@ -73,7 +74,43 @@ fn figures<'a>(
         all.retain(|_, value| value.is_finite());
         (id, all)
     };
-    ours.map(all).collect()
+    let mut found: Figures<'a> = ours.map(all).collect();
+    for (case, replies) in &mut further {
+        let first = found.remove(case);
+        replies.extend(first);
+        found.insert(*case, means(replies));
+    }
+    found
+}
+
+/// What the scores of further replies to cases say that were asked several times.
+fn further<'a>(
+    run: &Run<'a>,
+    (task, arm): (&str, Option<Arm>),
+    visit: VisitKey<'_>,
+) -> BTreeMap<&'a str, Vec<BTreeMap<String, f64>>> {
+    let mut further: BTreeMap<&'a str, Vec<BTreeMap<String, f64>>> = BTreeMap::new();
+    if run.suite.repeats_of(task) <= 1 || run.void.contains_key(&(visit.setting, visit.context)) {
+        return further;
+    }
+    for &trial in run.trials(visit).iter().filter(|trial| trial.key.task == task && trial.key.arm == arm) {
+        if let Some(score) = trial.outcome.score().filter(|_| trial.key.repeat > 0) {
+            let mut own = score.metrics.clone();
+            own.retain(|_, value| value.is_finite());
+            further.entry(trial.case.as_str()).or_default().push(own);
+        }
+    }
+    further
+}
+
+/// The mean of every figure over the replies that have it.
+fn means(replies: &[BTreeMap<String, f64>]) -> BTreeMap<String, f64> {
+    let mut sums: BTreeMap<&String, (f64, f64)> = BTreeMap::new();
+    for (name, value) in replies.iter().flatten() {
+        let (sum, count) = sums.entry(name).or_default();
+        (*sum, *count) = (*sum + value, *count + 1.0);
+    }
+    sums.into_iter().map(|(name, (sum, count))| (name.clone(), sum / count)).collect()
 }
 
 /// The figure here and on the reference, where both have it.
@@ -141,6 +178,16 @@ mod tests {
         close(graded.low.unwrap(), 0.172_934_531_2, 1e-6);
         assert_eq!(mean(&[2.5], 0.95).unwrap().low, None);
         assert_eq!(mean(&[], 0.95), None);
+    }
+
+    #[test]
+    fn figures_of_several_replies_are_averaged_over_those_that_have_them() {
+        let reply = |figures: &[(&str, f64)]| {
+            figures.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect::<BTreeMap<_, _>>()
+        };
+        let replies = [reply(&[("steps", 2.0), ("tokens", 10.0)]), reply(&[("steps", 4.0)])];
+        assert_eq!(means(&replies), reply(&[("steps", 3.0), ("tokens", 10.0)]));
+        assert_eq!(means(&[]), reply(&[]));
     }
 
     #[test]

@@ -122,6 +122,7 @@ fn changes(setting: &Setting, reference: &Setting) -> Changes {
             ("draft", setting.draft.as_ref().map(ToString::to_string).unwrap_or_default()),
             ("options", options(setting)),
             ("arguments", setting.extra_args.join(" ")),
+            ("sampling", setting.sampling.map(|sampling| sampling.words()).unwrap_or_default()),
             ("engine", setting.engine.clone()),
         ]
     };
@@ -164,6 +165,7 @@ mod tests {
             draft: None,
             options: Default::default(),
             extra_args: Vec::new(),
+            sampling: None,
         };
         setting.label = setting.label_of(false);
         setting

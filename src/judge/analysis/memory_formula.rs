@@ -388,6 +388,7 @@ mod tests {
             draft: None,
             options: Default::default(),
             extra_args: Vec::new(),
+            sampling: None,
         }
     }
 

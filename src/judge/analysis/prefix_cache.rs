@@ -171,6 +171,7 @@ mod tests {
                     task: case.task.clone(),
                     arm: None,
                     index: case.index,
+                    repeat: 0,
                 },
                 case: case.id.clone(),
                 launch: 0,

@@ -93,7 +93,7 @@ impl<'a> Run<'a> {
     /// Trials planned for one visit of every case of a cell.
     pub(crate) fn planned(&self, context: u32) -> u32 {
         let here = self.suite.tasks.iter().filter(|task| task.contexts.contains(&context));
-        here.map(|task| task.samples * task.arms.len().max(1) as u32).sum()
+        here.map(|task| task.samples * task.repeats.max(1) * task.arms.len().max(1) as u32).sum()
     }
 
     pub(crate) fn planned_in_all(&self) -> u32 {
@@ -146,13 +146,14 @@ impl<'a> Run<'a> {
                 task: task.name.clone(),
                 arm,
                 index,
+                repeat: 0,
             };
             rounds.is_some_and(|rounds| round >= rounds)
                 || (task.window.is_some() && self.selection.skips(&key()))
         };
         let saved =
             arms.into_iter().map(|arm| (0..task.samples).filter(|&index| is_saved(arm, index)).count());
-        saved.sum::<usize>() as u32
+        saved.sum::<usize>() as u32 * task.repeats.max(1)
     }
 
     /// The task's weight; one that this build does not know counts like any other.
@@ -160,10 +161,10 @@ impl<'a> Run<'a> {
         self.tasks.weight(task).unwrap_or(Weight::Primary)
     }
 
-    /// Scored trials of a visit by case; none of a void cell.
+    /// Scored trials of a visit by case, of one that was asked several times the first; none of a void cell.
     pub(crate) fn scored(&self, visit: VisitKey<'_>) -> BTreeMap<&'a str, &'a Trial> {
         let counts = !self.void.contains_key(&(visit.setting, visit.context));
-        let here = |trial: &&Trial| counts && trial.outcome.score().is_some();
+        let here = |trial: &&Trial| counts && trial.key.repeat == 0 && trial.outcome.score().is_some();
         let trials = self.trials(visit).iter().copied();
         trials.filter(here).map(|trial| (trial.case.as_str(), trial)).collect()
     }

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use super::run::Run;
 use super::summary::{
     AaSummary, CellSummary, DepthRow, DivergenceRow, FigureRow, FrontSummary, Interaction, KldBand,
-    SUMMARY_SCHEMA_VERSION, SpeedRow, Summary, TaskRow,
+    RepeatRow, SUMMARY_SCHEMA_VERSION, SpeedRow, Summary, TaskRow, ThinkingRow,
 };
 use super::{
     Registry, Tasks, arms, cells, conversations, divergence, duration, effective, figures, gates, held,
-    interaction, kld, loadtest, memory_formula, outlook, pareto, prefix_cache, quality, speculation, speed,
-    stopping, tasks, triggers, verdict, warnings,
+    interaction, kld, loadtest, memory_formula, outlook, pareto, prefix_cache, quality, repeats, speculation,
+    speed, stopping, tasks, thinking, triggers, verdict, warnings,
 };
 use crate::error::Result;
 use crate::judge::stats::parallel;
@@ -63,12 +63,15 @@ pub fn summarise_with(journal: &Journal, tasks: &dyn Tasks) -> Result<Summary> {
         seed: run.suite.seed,
         confidence: run.suite.confidence,
         draws: run.suite.draws,
+        sampling: run.suite.sampled(),
         objectives: run.suite.objectives.clone(),
         verdict: String::new(),
         night_before: None,
         cells: all.cells,
         aa: all.aa,
         tasks: all.tasks,
+        repeats: all.repeats,
+        thinking: all.thinking,
         speeds: all.speeds,
         depths: all.depths,
         conversations: conversations::rows(&run),
@@ -107,6 +110,8 @@ struct ContextFindings<'a> {
     cells: Vec<CellSummary>,
     aa: Vec<AaSummary>,
     tasks: Vec<TaskRow>,
+    repeats: Vec<RepeatRow>,
+    thinking: Vec<ThinkingRow>,
     speeds: Vec<SpeedRow>,
     depths: Vec<DepthRow>,
     kld_bands: Vec<KldBand>,
@@ -139,6 +144,8 @@ impl<'a> ContextFindings<'a> {
             cells: measured.into_iter().map(|cell| cell.summary).collect(),
             aa: level.aa(kld.max_aa).into_iter().collect(),
             tasks: tasks::rows(run, context)?,
+            repeats: repeats::rows(run, context),
+            thinking: thinking::rows(run, context)?,
             speeds: speed::by_length(run, context)?,
             depths,
             kld_bands: kld.bands,
@@ -154,6 +161,8 @@ impl<'a> ContextFindings<'a> {
         self.cells.extend(more.cells);
         self.aa.extend(more.aa);
         self.tasks.extend(more.tasks);
+        self.repeats.extend(more.repeats);
+        self.thinking.extend(more.thinking);
         self.speeds.extend(more.speeds);
         self.depths.extend(more.depths);
         self.kld_bands.extend(more.kld_bands);

@@ -119,7 +119,7 @@ fn difference(ours: &[Judged], theirs: &[Judged], confidence: f64) -> Option<Est
 }
 
 /// Wilson's interval for independent pass/fail scores, the cell's procedure for others.
-fn estimate(judged: &[Judged], resampling: Resampling, context: u32) -> Option<Estimate> {
+pub(super) fn estimate(judged: &[Judged], resampling: Resampling, context: u32) -> Option<Estimate> {
     let sums = ClusterSums::of(judged.iter().map(|item| (&*item.cluster, item.quality)));
     let pass_fail = judged.iter().all(|item| item.quality == 0.0 || item.quality == 1.0);
     if pass_fail && sums.counts.len() == judged.len() {
@@ -157,14 +157,41 @@ fn parts(
     if run.void.contains_key(&(visit.setting, visit.context)) {
         return Vec::new();
     }
-    let mut parts = Vec::new();
+    let mut found = Places::default();
     for trial in run.trials(visit).iter().filter(|trial| trial.key.task == task && trial.key.arm == arm) {
         let Some(score) = trial.outcome.score() else { continue };
         let whole = depths.get(trial.case.as_str()).zip(score.quality);
         let whole = whole.map(|(&depth, quality)| Part { depth, quality });
-        parts.extend(if score.parts.is_empty() { whole.as_slice() } else { &score.parts });
+        let parts = if score.parts.is_empty() { whole.as_slice() } else { &score.parts };
+        parts.iter().enumerate().for_each(|(at, part)| found.add((trial.key.index, at), *part));
     }
-    parts
+    found.means()
+}
+
+/// The parts of answers in the order in which they are first seen; those of several replies to one case are averaged.
+#[derive(Default)]
+struct Places {
+    known: HashMap<(u32, usize), usize>,
+    parts: Vec<(Part, f64)>,
+}
+
+impl Places {
+    fn add(&mut self, place: (u32, usize), part: Part) {
+        let next = self.parts.len();
+        let at = *self.known.entry(place).or_insert(next);
+        match self.parts.get_mut(at) {
+            Some((known, count)) => {
+                known.quality += part.quality;
+                *count += 1.0;
+            }
+            None => self.parts.push((part, 1.0)),
+        }
+    }
+
+    fn means(self) -> Vec<Part> {
+        let mean = |(part, count): (Part, f64)| Part { quality: part.quality / count, ..part };
+        self.parts.into_iter().map(mean).collect()
+    }
 }
 
 fn depth_row(parts: &[Part], task: &str, visit: VisitKey<'_>, bin: u32) -> Option<DepthRow> {
@@ -266,5 +293,17 @@ mod tests {
         let difference = difference(&[scored("a", "a", 0.5)], &theirs, 0.95).unwrap();
         assert_eq!((difference.value, difference.n), (0.0, 1));
         assert_eq!(super::difference(&[], &theirs, 0.95), None);
+    }
+
+    #[test]
+    fn the_places_of_several_replies_to_a_case_are_one_place() {
+        let part = |depth, quality| Part { depth, quality };
+        let mut places = Places::default();
+        for (index, at, depth, quality) in
+            [(3, 0, 0.2, 1.0), (3, 0, 0.2, 0.0), (1, 0, 0.9, 1.0), (3, 1, 0.7, 1.0)]
+        {
+            places.add((index, at), part(depth, quality));
+        }
+        assert_eq!(places.means(), [part(0.2, 0.5), part(0.9, 1.0), part(0.7, 1.0)]);
     }
 }

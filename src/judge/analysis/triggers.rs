@@ -63,6 +63,10 @@ fn answered<'a>(
         return BTreeMap::new();
     }
     let answer = |&trial: &&'a Trial| {
+        // Of requests that were asked several times the first replies are compared.
+        if trial.key.repeat > 0 {
+            return None;
+        }
         let calls = asking.get(trial.key.task.as_str())?;
         trial.outcome.score()?;
         Some((trial.case.as_str(), Answered { trial, called: calls(trial.reply.as_deref()?) }))

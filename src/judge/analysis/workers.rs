@@ -49,8 +49,8 @@ struct Beside {
     noise: f64,
 }
 
-/// A request of the reference: context length, task, arm, index of the case.
-type Asked<'j> = (u32, &'j str, Option<Arm>, u32);
+/// A request of the reference: context length, task, arm, index of the case, which of its replies.
+type Asked<'j> = (u32, &'j str, Option<Arm>, u32, u32);
 
 /// A figure of the reference by which places are compared.
 #[derive(Debug, Clone, Copy)]
@@ -179,7 +179,10 @@ impl Workers {
             // Those of another kind are out already.
             if self.places[place].row.left_out.is_none() {
                 let key = &trial.key;
-                asked.entry((key.context, &key.task, key.arm, key.index)).or_default().push((place, trial));
+                asked
+                    .entry((key.context, &key.task, key.arm, key.index, key.repeat))
+                    .or_default()
+                    .push((place, trial));
             }
         }
         asked.into_values().filter(|trials| trials.len() > 1).collect()

@@ -193,6 +193,7 @@ pub(super) mod tests {
             draft: None,
             options: BTreeMap::new(),
             extra_args: Vec::new(),
+            sampling: None,
         };
         Serving {
             engine: "llama.cpp".into(),

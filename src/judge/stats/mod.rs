@@ -13,6 +13,7 @@ pub(crate) mod parallel;
 mod power;
 mod random;
 mod rates;
+mod repeats;
 mod sequential;
 mod significance;
 mod student_sequence;
@@ -33,6 +34,7 @@ pub use power::{
 };
 pub use random::rng;
 pub use rates::{Interval, clopper_pearson, student, tango, wilson};
+pub use repeats::{all_right, deviation_within};
 pub use sequential::{Differences, flip_e_value};
 pub use significance::{mcnemar_exact, sign_flip};
 pub use student_sequence::{StudentUnits, t_bound};

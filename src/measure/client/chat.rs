@@ -39,12 +39,15 @@ fn streamed(answer: &Answer, limits: &Limits, cache: &CacheReport) -> Result<Exc
         total_s: answer.total.as_secs_f64(),
         other_choices: decoded.other_choices,
     };
-    Ok(Exchange {
-        measurements: timeline.measurements(),
-        reply: decoded.reply,
-        last: decoded.last,
-        timeline: Some(timeline),
-    })
+    let mut measurements = timeline.measurements();
+    measurements.extend(thinking(&decoded));
+    Ok(Exchange { measurements, reply: decoded.reply, last: decoded.last, timeline: Some(timeline) })
+}
+
+/// How many tokens a reply thought; nothing of one that did not think, or of which nobody can tell.
+fn thinking(decoded: &Decoded) -> Option<Measurement> {
+    let (tokens, source) = decoded.thinking?;
+    Some(Measurement::new(metric::THINKING_TOKENS, source, tokens as f64))
 }
 
 /// Tokens of the reply that events carried. Where a server counts only at the end, a reply that the model ended itself
@@ -65,7 +68,9 @@ fn no_reply(why: NoReply) -> Failure {
 
 /// A server that ignores `stream` answers all the same; there is just little to measure.
 fn whole(answer: &Answer, cache: &CacheReport) -> Result<Exchange, Failure> {
-    let Decoded { reply, mut last, .. } = reply::from_whole(answer.recording.bytes()).map_err(no_reply)?;
+    let decoded = reply::from_whole(answer.recording.bytes()).map_err(no_reply)?;
+    let thought = thinking(&decoded);
+    let Decoded { reply, mut last, .. } = decoded;
     cache.complete(&mut last);
     let unknown = [
         metric::TTFT_S,
@@ -80,6 +85,7 @@ fn whole(answer: &Answer, cache: &CacheReport) -> Result<Exchange, Failure> {
         .map(|name| Measurement::absent(name, Source::Client, "the server did not stream its reply"))
         .into_iter()
         .chain([total])
+        .chain(thought)
         .collect();
     Ok(Exchange { reply, measurements, last, timeline: None })
 }

@@ -77,3 +77,9 @@ pub(super) const OVERRIDE_KV: ServerOption = flag(
     &["--override-kv"],
     "metadata of the model file, such as llama.context_length=int:32768",
 );
+pub(super) const REASONING_FORMAT: ServerOption = flag(
+    "reasoning_format",
+    OptionKind::Text,
+    &["--reasoning-format"],
+    "whether thinking is told apart (auto, deepseek) or left in the text (none)",
+);

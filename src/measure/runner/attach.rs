@@ -302,6 +302,7 @@ mod tests {
             draft: None,
             options: BTreeMap::new(),
             extra_args: Vec::new(),
+            sampling: None,
         };
         let cell = Cell { setting, context: 512 };
         let effective = Effective {

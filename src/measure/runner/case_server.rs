@@ -67,7 +67,7 @@ impl CaseServer {
             LaunchOutcome::Ready(live) => Ok(Self {
                 live: *live,
                 setting,
-                sampling: suite.sampling,
+                sampling: suite.sampling_of(suite.reference()),
                 folder,
                 interrupt: interrupt.clone(),
             }),
@@ -114,6 +114,7 @@ impl CaseServer {
             task: case.task.clone(),
             arm: case.arm,
             index: case.index,
+            repeat: 0,
         };
         self.live.run(&key, case, &self.sampling).await
     }

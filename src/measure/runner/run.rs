@@ -412,10 +412,11 @@ impl<'a> Runner<'a> {
         server: &RunningServer,
     ) -> Result<()> {
         let Some(_turn) = self.turn(Company::Beside).await? else { return Ok(()) };
-        let (suite, prepared, interrupt) = (self.suite, self.prepared, self.interrupt.clone());
+        let (prepared, interrupt) = (self.prepared, self.interrupt.clone());
+        let sampling = self.suite.sampling_of(&visit.cell.setting);
         let warm = async || {
             tokio::select! {
-                () = server.warm_up(&suite.sampling, prepared.gpu, visit.served().context) => {}
+                () = server.warm_up(&sampling, prepared.gpu, visit.served().context) => {}
                 // Who asked is noticed when the cases are made.
                 () = interrupt.asked(1) => {}
             }
@@ -505,10 +506,11 @@ impl<'a> Runner<'a> {
         let Some(_turn) = self.turn(company).await? else {
             return Err(Error::new(Kind::Interrupted, "interrupted"));
         };
-        let mut trial = server.run(key, &case, &self.suite.sampling).await;
+        let sampling = self.suite.sampling_for(key, &case.id);
+        let mut trial = server.run(key, &case, &sampling).await;
         trial.outcome = self.held.outcome(&case.id, trial.outcome);
         if self.checks_stream(key) {
-            server.check_stream(&case, &self.suite.sampling, &mut trial).await;
+            server.check_stream(&case, &sampling, &mut trial).await;
         }
         Ok(trial)
     }

@@ -171,6 +171,7 @@ pub(super) fn setting(engine: &str, k: &str, v: &str) -> Setting {
         draft: None,
         options: Default::default(),
         extra_args: Vec::new(),
+        sampling: None,
     }
 }
 

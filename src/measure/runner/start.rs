@@ -65,8 +65,9 @@ impl Starter<'_> {
     pub(super) async fn start_warm(&self, visit: &Visit, id: u32) -> Result<Launched> {
         let (record, up) = self.start(visit, id).await?;
         let LaunchOutcome::Ready(live) = up else { return Ok((record, up)) };
+        let sampling = self.suite.sampling_of(&visit.cell.setting);
         tokio::select! {
-            () = live.warm_up(&self.suite.sampling, self.prepared.gpu, visit.served().context) => {}
+            () = live.warm_up(&sampling, self.prepared.gpu, visit.served().context) => {}
             () = self.interrupt.asked(1) => {
                 live.stop().await?;
                 return Ok((record, LaunchOutcome::Interrupted));

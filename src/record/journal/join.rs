@@ -297,7 +297,16 @@ mod tests {
     fn trial(setting: usize, index: u32, replicate: u32, outcome: Outcome) -> Trial {
         let setting = header().suite.settings[setting].label.clone();
         let task = "retrieval/niah_single_1".to_owned();
-        let key = TrialKey { setting, context: 512, round: index % 2, replicate, task, arm: None, index };
+        let key = TrialKey {
+            setting,
+            context: 512,
+            round: index % 2,
+            replicate,
+            task,
+            arm: None,
+            index,
+            repeat: 0,
+        };
         let tick = Some(Tick { session: 0, at_s: 1.0 });
         Trial {
             key,
@@ -347,17 +356,22 @@ mod tests {
 
     /// A run folder with the journals of these workers.
     fn run(parts: &[(&str, Vec<Trial>)]) -> (tempfile::TempDir, PathBuf) {
+        run_of(header(), parts)
+    }
+
+    fn run_of(header: Header, parts: &[(&str, Vec<Trial>)]) -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("run");
         std::fs::create_dir_all(&folder).unwrap();
-        JournalWriter::create(&folder, &header()).unwrap();
+        JournalWriter::create(&folder, &header).unwrap();
         for (index, (name, trials)) in (0..).zip(parts) {
             let part = folder.join(folder::PARTS).join(name);
             std::fs::create_dir_all(&part).unwrap();
             let worker = Worker { index, place: (*name).to_owned(), cards: vec![index] };
             let machine = Machine { cpu: (*name).to_owned(), ..Machine::default() };
             let mut writer =
-                JournalWriter::create(&part, &Header { worker: Some(worker), machine, ..header() }).unwrap();
+                JournalWriter::create(&part, &Header { worker: Some(worker), machine, ..header.clone() })
+                    .unwrap();
             writer.append(&Record::Launch(Box::new(launch()))).unwrap();
             for trial in trials {
                 let case = Case { id: trial.case.clone(), ..case(trial.key.index) };
@@ -396,6 +410,25 @@ mod tests {
         assert_eq!((journal.trials[0].outcome.clone(), journal.trials[0].launch), (right(), 1));
         assert_eq!(journal.repeated.len(), 1, "what broke elsewhere is no repetition");
         assert_eq!((journal.repeated[0].key.index, journal.repeated[0].key.replicate), (1, 2));
+    }
+
+    #[test]
+    fn several_replies_to_a_case_are_neither_lost_nor_taken_for_one() {
+        let suite = SUITE.replace("rounds = 2", "rounds = 2\nrepeats = 2\nsampling = { temperature = 0.5 }");
+        let suite = crate::suite::parse(&suite, Path::new("t.toml"), &[]).unwrap();
+        let again = |trial: Trial| Trial { key: TrialKey { repeat: 1, ..trial.key.clone() }, ..trial };
+        let first = trial(0, 0, 0, right());
+        let parts = [
+            ("0000@a", vec![first.clone(), again(first.clone())]),
+            ("0001@b", vec![trial(0, 1, 0, right()), again(first.clone())]),
+        ];
+        let (_dir, folder) = run_of(Header { suite, ..header() }, &parts);
+        let journal = load(&folder).unwrap();
+        let seen: Vec<_> = journal.trials.iter().map(|trial| (trial.key.index, trial.key.repeat)).collect();
+        assert_eq!(seen, [(0, 0), (0, 1), (1, 0)]);
+        let repeated: Vec<_> =
+            journal.repeated.iter().map(|trial| (trial.key.repeat, trial.key.replicate)).collect();
+        assert_eq!(repeated, [(1, 2)], "what two workers asked");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::hash::Hash;
 use std::ops::RangeInclusive;
 
-use super::{Gate, LoadSpec, Setting, Suite, TaskSpec, Window};
+use super::{Gate, LoadSpec, Sampling, Setting, Suite, TaskSpec, Window};
 use crate::record::filter::Filter;
 
 /// How often every cell is visited.
@@ -21,6 +21,16 @@ pub(crate) const DRAWS: RangeInclusive<u32> = 100..=1_000_000;
 pub(crate) const CONTEXT: RangeInclusive<u32> = 128..=4_194_304;
 /// Cases of a task for each context length and arm.
 pub(crate) const SAMPLES: RangeInclusive<u32> = 1..=100_000;
+/// How often a case is asked.
+pub(crate) const REPEATS: RangeInclusive<u32> = 1..=100;
+/// Temperature of sampling.
+pub(crate) const TEMPERATURE: RangeInclusive<f64> = 0.0..=10.0;
+/// A share of probability.
+pub(crate) const SHARE: RangeInclusive<f64> = 0.0..=1.0;
+/// Penalty on tokens that the text has already, a factor.
+pub(crate) const REPEAT_PENALTY: RangeInclusive<f64> = 0.1..=10.0;
+/// Penalty on tokens that the text has already, taken from the logit; the range of OpenAI's interface.
+pub(crate) const PRESENCE_PENALTY: RangeInclusive<f64> = -2.0..=2.0;
 /// Limits of waiting (s).
 pub(crate) const WAIT_S: RangeInclusive<f64> = 0.1..=86_400.0;
 /// Limits of a gate, in its metric's unit.
@@ -113,7 +123,10 @@ impl Suite {
     /// Trials of the whole matrix, the second visits of the reference among them.
     fn trials(&self) -> u64 {
         let of_task = |task: &TaskSpec| {
-            task.contexts.len() as u64 * u64::from(task.samples) * task.arms.len().max(1) as u64
+            task.contexts.len() as u64
+                * u64::from(task.samples)
+                * u64::from(task.repeats)
+                * task.arms.len().max(1) as u64
         };
         self.tasks.iter().map(of_task).sum::<u64>() * (self.settings.len() as u64 + 1)
     }
@@ -125,11 +138,7 @@ impl Suite {
         within("start_timeout_s", engine.start_timeout_s, &WAIT_S)?;
         within("request_timeout_s", engine.request_timeout_s, &WAIT_S)?;
         within("idle_timeout_s", engine.idle_timeout_s, &WAIT_S)?;
-        let sampling = &self.sampling;
-        within("temperature", sampling.temperature, &(0.0..=10.0))?;
-        within("top_p", sampling.top_p, &(0.0..=1.0))?;
-        within("min_p", sampling.min_p, &(0.0..=1.0))?;
-        within("repeat_penalty", sampling.repeat_penalty, &(0.1..=10.0))
+        self.sampling.check()
     }
 
     fn check_settings(&self) -> Result<(), String> {
@@ -139,9 +148,10 @@ impl Suite {
         some("settings", self.settings.len())?;
         unlike("settings", self.settings.iter().map(|setting| &setting.label))?;
         let known: HashSet<&str> = names.collect();
-        for Setting { label, model, options, extra_args, .. } in &self.settings {
+        for Setting { label, model, options, extra_args, sampling, .. } in &self.settings {
             texts("the label of a setting", [label.as_str(), model])?;
             count("options of a setting", options.len() + extra_args.len())?;
+            sampling.map_or(Ok(()), |sampling| sampling.check())?;
             if !known.is_empty() && !known.contains(model.as_str()) {
                 return Err(format!("setting {label} is of a model that the suite does not have, {model}"));
             }
@@ -176,6 +186,7 @@ impl TaskSpec {
         texts("the name of a task", [name.as_str()])?;
         within(&format!("samples of {name}"), self.samples, &SAMPLES)?;
         within(&format!("questions of {name}"), self.questions, &SAMPLES)?;
+        within(&format!("repeats of {name}"), self.repeats, &REPEATS)?;
         if self.window.is_some_and(|window| Window::new(window.low(), window.high()).is_none()) {
             return Err(format!("the window of {name} is no part of 0 to 1"));
         }
@@ -185,6 +196,16 @@ impl TaskSpec {
         unlike(&format!("context lengths of {name}"), &self.contexts)?;
         unlike(&format!("arms of {name}"), &self.arms)?;
         count(&format!("options of {name}"), self.options.len())
+    }
+}
+
+impl Sampling {
+    fn check(&self) -> Result<(), String> {
+        within("temperature", self.temperature, &TEMPERATURE)?;
+        within("top_p", self.top_p, &SHARE)?;
+        within("min_p", self.min_p, &SHARE)?;
+        within("repeat_penalty", self.repeat_penalty, &REPEAT_PENALTY)?;
+        within("presence_penalty", self.presence_penalty, &PRESENCE_PENALTY)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a suite is put together from: engine, models, tasks, sampling.
+//! What a suite is put together from: engine, models, tasks.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -128,6 +128,9 @@ pub struct TaskSpec {
     /// Questions to one text: its cases are so many in a row, with one prompt up to the question.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub questions: u32,
+    /// How often each case is asked, each time with a seed of its own; the replies of a case are averaged before it is compared.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub repeats: u32,
     /// Which cases the settings are compared on, by the reference's probability of the right answer; `None`: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<Window>,
@@ -182,30 +185,6 @@ const fn one() -> u32 {
 
 fn is_one(number: &u32) -> bool {
     *number == 1
-}
-
-/// Sampling parameters; the defaults are greedy.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(JsonSchema))]
-pub struct Sampling {
-    /// 0: always the most probable token.
-    pub temperature: f64,
-    /// How many tokens stay candidates; 0: all.
-    pub top_k: u32,
-    /// Probability mass that stays candidate (0..1).
-    pub top_p: f64,
-    /// Least probability relative to the best (0..1).
-    pub min_p: f64,
-    /// 1: no penalty.
-    pub repeat_penalty: f64,
-    /// Seed of the server's sampler.
-    pub seed: u32,
-}
-
-impl Default for Sampling {
-    fn default() -> Self {
-        Self { temperature: 0.0, top_k: 0, top_p: 1.0, min_p: 0.0, repeat_penalty: 1.0, seed: 1 }
-    }
 }
 
 /// Where a text is and what it was when the suite was read.

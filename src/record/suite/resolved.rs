@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::judging::{Gate, Stopping};
 use super::notify::Notify;
 use super::packed::PackedReference;
-use super::parts::{EngineSpec, ModelSpec, Sampling, TaskSpec};
+use super::parts::{EngineSpec, ModelSpec, TaskSpec};
+use super::sampling::Sampling;
 use super::serving::LoadSpec;
 use super::setting::Setting;
 use crate::record::forced::Scoring;
@@ -47,7 +48,7 @@ pub struct Suite {
     pub pack: Option<PackedReference>,
     /// Tasks in order.
     pub tasks: Vec<TaskSpec>,
-    /// Sampling parameters, every one sent with every request.
+    /// Sampling parameters, every one sent with every request to a setting that has none of its own.
     pub sampling: Sampling,
     /// Stopping early.
     #[serde(default, skip_serializing_if = "Option::is_none")]

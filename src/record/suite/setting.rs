@@ -7,6 +7,8 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::sampling::Sampling;
+
 /// What stands for a part of a setting that nobody named and kneepoint did not set: that of an attached server.
 pub const UNKNOWN: &str = "unknown";
 
@@ -88,6 +90,9 @@ pub struct Setting {
     /// Further arguments of the server, as they are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extra_args: Vec<String>,
+    /// How it samples, where that is not as the suite says for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampling: Option<Sampling>,
 }
 
 impl Setting {

@@ -11,7 +11,7 @@ use super::super::raw::{RawSetting, RawSuite};
 use crate::error::{Result, chain};
 use crate::record::journal::pack;
 use crate::record::suite::{ModelSpec, PackedReference, Setting, Suite, TaskSpec};
-use crate::record::{Arm, ModelInfo, packed};
+use crate::record::{Arm, ModelInfo, Trial, packed};
 use crate::task;
 
 /// A pack that a suite names, and where it does.
@@ -47,11 +47,13 @@ impl Checker {
             draft,
             options,
             extra_args,
+            sampling,
         } = raw.reference.get_ref();
         let named = [model, weights, kv, k, v, speculation, draft].iter().any(|key| key.is_some())
             || flash_attention.is_some()
             || !options.is_empty()
-            || !extra_args.is_empty();
+            || !extra_args.is_empty()
+            || !sampling.said().is_empty();
         if named {
             let message = "other keys beside `reference.from`: the pack says what the reference is";
             let hint = "describe the settings that are served here in [matrix] or [[setting]]";
@@ -161,7 +163,8 @@ impl NamedPack {
     /// Cases of its first visit, by task, arm and context length.
     fn held(&self) -> Held<'_> {
         let mut held = Held::new();
-        for trial in self.pack.journal.trials.iter().filter(|trial| trial.key.replicate == 0) {
+        let firsts = |trial: &&Trial| trial.key.replicate == 0 && trial.key.repeat == 0;
+        for trial in self.pack.journal.trials.iter().filter(firsts) {
             *held.entry((trial.key.task.as_str(), trial.key.arm, trial.key.context)).or_default() += 1;
         }
         held
@@ -217,6 +220,7 @@ fn asked(task: &TaskSpec) -> BTreeMap<String, String> {
         ("mode".to_owned(), task.mode.name().to_owned()),
         ("score".to_owned(), task.score.name().to_owned()),
         ("questions".to_owned(), task.questions.to_string()),
+        ("repeats".to_owned(), task.repeats.to_string()),
     ]);
     if let Some(window) = task.window {
         asked.insert("window".into(), format!("[{}, {}]", window.low(), window.high()));

@@ -395,3 +395,104 @@ fn scores_by_probability_are_checked_before_anything_runs() {
     // What has no score of its own goes with either.
     assert!(suite("llama.cpp", &(scored + &task("serving/speed", ""))).is_ok());
 }
+
+fn sampled(keys: &str, models: &str, settings: &str) -> Result<Suite> {
+    let text = format!(
+        "name = \"t\"\ncontexts = [2048]\n{keys}\n[[model]]\nname = \"m\"\npath = \"m.gguf\"\nweights = \"Q8_0\"\n{models}\n\
+         {settings}\n[[task]]\nname = \"retrieval/niah_multikey_2\"\nsamples = 2\n[[task]]\nname = \"coherence/kld\"\nsamples = 1\n"
+    );
+    parse(&text, Path::new("suite.toml"), &[])
+}
+
+#[test]
+fn what_a_model_and_a_setting_say_of_sampling_replaces_what_the_suite_says() {
+    let other = "[model.sampling]\ntop_k = 20\ntemperature = 0.6\n[[model]]\nname = \"n\"\npath = \"n.gguf\"\nweights = \"Q8_0\"";
+    let settings = "[reference]\n[matrix]\nkv = [\"q8_0\"]\n[[setting]]\nmodel = \"n\"\n[[setting]]\nkv = \"q4_0\"\n\
+                    sampling = { temperature = 1.0, presence_penalty = 1.5, seed = 9 }";
+    let suite = sampled("[sampling]\ntop_p = 0.9", other, settings).unwrap();
+    let of = |at: usize| suite.sampling_of(&suite.settings[at]);
+    assert_eq!((of(0).temperature, of(0).top_k, of(0).top_p), (0.6, 20, 0.9));
+    assert_eq!(of(1), of(0), "the matrix has the reference's");
+    assert_eq!(of(2), suite.sampling, "another model has none of its own");
+    assert_eq!((of(3).temperature, of(3).top_k, of(3).presence_penalty, of(3).seed), (1.0, 20, 1.5, 9));
+    // What the setting says itself is in its name, what its model says is the model's.
+    let labels: Vec<&str> = suite.settings.iter().map(|setting| setting.label.as_str()).collect();
+    assert_eq!(
+        labels,
+        [
+            "m Q8_0 kv=f16",
+            "m Q8_0 kv=q8_0",
+            "n Q8_0 kv=f16",
+            "m Q8_0 kv=q4_0 temperature=1 presence_penalty=1.5 seed=9"
+        ]
+    );
+    let text = serde_json::to_string(&suite).unwrap();
+    assert_eq!(serde_json::from_str::<Suite>(&text).unwrap(), suite);
+
+    let reference = "[reference]\nsampling = { temperature = 0.8 }\n[matrix]\nkv = [\"q8_0\"]";
+    let suite = sampled("", "", reference).unwrap();
+    assert!(suite.settings.iter().all(|setting| suite.sampling_of(setting).temperature == 0.8));
+    assert_eq!(suite.settings[1].label, "Q8_0 kv=q8_0 temperature=0.8");
+}
+
+#[test]
+fn a_suite_that_samples_alike_is_written_as_ever() {
+    let plain = sampled("", "", "[reference]").unwrap();
+    let written = serde_json::to_value(&plain).unwrap();
+    assert!(written["settings"][0].get("sampling").is_none() && written["tasks"][0].get("repeats").is_none());
+    assert!(written["sampling"].get("presence_penalty").is_none());
+    let same = sampled("", "[model.sampling]\ntemperature = 0.0", "[reference]").unwrap();
+    assert_eq!(same.fingerprint(), plain.fingerprint(), "saying what is so anyway changes nothing");
+    let warm = sampled("", "[model.sampling]\ntemperature = 0.1", "[reference]").unwrap();
+    assert_ne!(warm.fingerprint(), plain.fingerprint());
+    let thrice = sampled("repeats = 3", "[model.sampling]\ntemperature = 0.1", "[reference]").unwrap();
+    assert_ne!(thrice.fingerprint(), warm.fingerprint());
+}
+
+#[test]
+fn cases_are_repeated_where_a_score_can_differ() {
+    let warm = "[model.sampling]\ntemperature = 0.7";
+    let suite = sampled("repeats = 3", warm, "[reference]").unwrap();
+    let repeats: Vec<u32> = suite.tasks.iter().map(|task| task.repeats).collect();
+    assert_eq!(repeats, [3, 1], "distributions are no draws");
+    assert_eq!(sampled("repeats = 1", "", "[reference]").unwrap().repeats(), None);
+
+    let one_task = |name: &str, more: &str| {
+        let text = format!(
+            "name = \"t\"\ncontexts = [2048]\nrepeats = 2\n[sampling]\ntemperature = 0.7\n[[model]]\nname = \"m\"\n\
+             path = \"m.gguf\"\nweights = \"Q8_0\"\n[reference]\n[[task]]\nname = \"{name}\"\nsamples = 2\n{more}\n"
+        );
+        parse(&text, Path::new("suite.toml"), &[])
+    };
+    for (suite, said) in [
+        (sampled("repeats = 3", "", "[reference]"), "repeats = 3 at temperature 0 (Q8_0 kv=f16)"),
+        (
+            sampled("repeats = 3\n[sampling]\ntemperature = 0.7\ntop_k = 1", "", "[reference]"),
+            "repeats = 3 at top_k 1",
+        ),
+        (
+            sampled("repeats = 3", warm, "[reference]\n[[setting]]\nsampling = { temperature = 0.0 }"),
+            "at temperature 0 (Q8_0 kv=f16 temperature=0)",
+        ),
+        (sampled("repeats = 0", warm, "[reference]"), "repeats is 0"),
+        (sampled("repeats = 101", warm, "[reference]"), "repeats is 101"),
+        (one_task("retrieval/niah_multikey_2", "score = \"probability\""), "beside score = \"probability\""),
+        (one_task("coherence/kld", ""), "nothing to ask several times"),
+        (sampled("[sampling]\ntemperature = 11.0", "", "[reference]"), "temperature is 11"),
+        (sampled("", "[model.sampling]\ntop_p = 1.5", "[reference]"), "top_p is 1.5"),
+        (sampled("", "", "[reference]\nsampling = { presence_penalty = 3.0 }"), "presence_penalty is 3"),
+        (sampled("", "", "[reference]\nsampling = { temprature = 0.3 }"), "unknown field `temprature`"),
+        (
+            sampled(
+                "",
+                "",
+                "[reference]\n[matrix]\nkv = [\"q8_0\", \"q4_0\"]\nexclude = [{ kv = \"q4_0\", sampling = { seed = 2 } }]",
+            ),
+            "`sampling` in an exclusion",
+        ),
+    ] {
+        let error = suite.unwrap_err();
+        assert!(error.to_string().contains(said), "{said}: {error}");
+        assert!(error.location().is_some(), "{error}");
+    }
+}

@@ -187,6 +187,7 @@ fn suite() -> Suite {
             draft: None,
             options: Default::default(),
             extra_args: Vec::new(),
+            sampling: None,
         };
         setting.label = setting.label_of(false);
         setting
@@ -199,6 +200,7 @@ fn suite() -> Suite {
         mode: Default::default(),
         score: Default::default(),
         questions: 1,
+        repeats: 1,
         window: None,
         text: None,
         options: BTreeMap::new(),
@@ -382,6 +384,7 @@ fn trial(
             task: case.task.clone(),
             arm: case.arm,
             index: case.index,
+            repeat: 0,
         },
         case: case.id.clone(),
         launch,

@@ -121,12 +121,12 @@ fn tasks(suite: &Suite) -> String {
     suite.tasks.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
+/// The suite's sampling, and that of the settings which have one of their own.
 fn sampling(suite: &Suite) -> String {
-    let s = &suite.sampling;
-    format!(
-        "temperature {} top_k {} top_p {} min_p {} repeat_penalty {} seed {}",
-        s.temperature, s.top_k, s.top_p, s.min_p, s.repeat_penalty, s.seed
-    )
+    let own = suite.settings.iter().filter_map(|setting| Some((&setting.label, setting.sampling?)));
+    let own = own.map(|(label, sampling)| format!("; {label}: {}", sampling.words()));
+    let repeats = suite.repeats().map_or(String::new(), |repeats| format!(", each case {repeats} times"));
+    format!("{}{}{repeats}", suite.sampling.words(), own.collect::<String>())
 }
 
 pub(super) fn engines(header: &Header) -> String {

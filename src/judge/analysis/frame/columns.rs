@@ -12,6 +12,8 @@ pub(crate) const DECODE: &str = "decode_tps";
 pub(crate) const ENGINE_DECODE: &str = "engine_decode_tps";
 /// Tokens generated.
 pub(crate) const OUTPUT: &str = "output_tokens";
+/// Tokens of the thinking.
+pub(crate) const THINKING: &str = "thinking_tokens";
 /// Median gap between tokens (s).
 pub(crate) const ITL_P50: &str = "itl_p50_s";
 /// 95th percentile of the gap (s).

@@ -28,8 +28,8 @@ mod table;
 
 pub(crate) use columns::{
     ACCEPTED, ANON, CPU_ENERGY, DECODE, DRAFTED, ENERGY, ENGINE_DECODE, FILE, GPU_ENERGY, GPU_OTHERS,
-    ITL_MAX, ITL_P50, ITL_P95, OTHER_CPU, OUTPUT, PREFILL, PSS, QUALITY, RSS, STEAL, THROTTLED, TTFT, VRAM,
-    VRAM_DEVICE, arm_name, net_energy,
+    ITL_MAX, ITL_P50, ITL_P95, OTHER_CPU, OUTPUT, PREFILL, PSS, QUALITY, RSS, STEAL, THINKING, THROTTLED,
+    TTFT, VRAM, VRAM_DEVICE, arm_name, net_energy,
 };
 pub use parquet::trials_parquet;
 pub(crate) use queries::Counts;
@@ -72,15 +72,17 @@ pub(crate) struct ScoredCase {
     pub(crate) quality: f64,
     /// Whether one of its trials broke; that one counts as lost.
     pub(crate) broke: bool,
+    /// Whether all of them did.
+    pub(crate) lost: bool,
 }
 
-/// One judged trial of a task.
+/// One judged case of a task.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Judged {
     pub(crate) case: Arc<str>,
     pub(crate) cluster: Arc<str>,
     pub(crate) quality: f64,
-    /// Whether it broke, and so counts as lost.
+    /// Whether one of its trials broke, and so counts as lost.
     pub(crate) broke: bool,
 }
 
@@ -168,13 +170,14 @@ impl Frame {
                 cluster: Arc::clone(&request.cluster),
                 quality: self.cases.quality[at],
                 broke: self.cases.broke[at] > 0,
+                lost: self.cases.broke[at] == self.cases.trials[at],
             }
         };
         let cases: Vec<ScoredCase> = self.cases.of_visit(rows.visit).map(case).collect();
-        if cases.iter().any(|case| !case.broke) { cases } else { Vec::new() }
+        if cases.iter().any(|case| !case.lost) { cases } else { Vec::new() }
     }
 
-    /// The judged trials of one task (and arm) in a visit; none where nothing was scored.
+    /// The judged cases of one task (and arm) in a visit, repeats averaged; none where nothing was scored.
     pub(crate) fn judged(&self, visit: VisitKey<'_>, task: &str, arm: Option<Arm>) -> Result<Vec<Judged>> {
         let Some(rows) = self.columns(visit, &[PLACE, INDEX, ROUND, JUDGED, BROKE]) else {
             return Ok(Vec::new());
@@ -194,7 +197,7 @@ impl Frame {
         }
         found.sort_by_key(|(planned, _)| *planned);
         let judged: Vec<Judged> = found.into_iter().map(|(_, judged)| judged).collect();
-        Ok(if judged.iter().any(|trial| !trial.broke) { judged } else { Vec::new() })
+        Ok(if judged.iter().any(|trial| !trial.broke) { averaged(judged) } else { Vec::new() })
     }
 
     /// A figure of a visit's chat trials with the request that each belongs to, in order of time.
@@ -265,6 +268,19 @@ impl Frame {
     pub(crate) fn above(&self, column: &str, threshold: f64) -> Result<Above<'_>> {
         Ok(Above { frame: self, visits: queries::above(&self.trials, column, threshold)? })
     }
+}
+
+/// The trials of one case, which are neighbours, as one.
+fn averaged(trials: Vec<Judged>) -> Vec<Judged> {
+    if trials.windows(2).all(|pair| pair[0].case != pair[1].case) {
+        return trials;
+    }
+    let mean = |case: &[Judged]| Judged {
+        quality: case.iter().map(|trial| trial.quality).sum::<f64>() / case.len() as f64,
+        broke: case.iter().any(|trial| trial.broke),
+        ..case[0].clone()
+    };
+    trials.chunk_by(|a, b| a.case == b.case).map(mean).collect()
 }
 
 /// A figure where speed and energy count; `None` elsewhere.

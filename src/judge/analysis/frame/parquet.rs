@@ -112,6 +112,7 @@ impl<'a> Known<'a> {
             column("task", trials, |trial| Some(trial.key.task.as_str())),
             column("arm", trials, |trial| trial.key.arm.map(Arm::name)),
             column("index", trials, |trial| Some(trial.key.index)),
+            column("repeat", trials, |trial| Some(trial.key.repeat)),
             column("launch", trials, |trial| Some(trial.launch)),
             column("started", trials, |trial| Some(trial.started.as_str())),
             column("void", trials, |trial| Some(void(trial))),

@@ -68,6 +68,8 @@ pub(super) struct CaseColumns {
     pub(super) quality: Vec<f64>,
     /// Trials of the case that broke.
     pub(super) broke: Vec<u32>,
+    /// Its trials.
+    pub(super) trials: Vec<u32>,
 }
 
 impl CaseColumns {
@@ -80,12 +82,13 @@ impl CaseColumns {
             // Repeats stay in the order they ended: what is added up then does not depend on threads.
             .sort([PLACE], SortMultipleOptions::default().with_maintain_order(true))
             .group_by_stable([col(PLACE)])
-            .agg([col(JUDGED).mean(), col(BROKE).sum()]);
+            .agg([col(JUDGED).mean(), col(BROKE).sum(), len().alias("trials")]);
         let rows = collect(rows)?;
         Ok(Self {
             places: read::places(&rows, PLACE)?,
             quality: read::present(&rows, JUDGED)?,
             broke: read::wholes(&rows, BROKE)?,
+            trials: read::wholes(&rows, "trials")?,
         })
     }
 

@@ -71,7 +71,7 @@ type CaseCounts<'a> = BTreeMap<(&'a str, Option<Arm>), u32>;
 
 fn planned<'a>(suite: &'a Suite, plan: &'a Plan) -> Vec<((&'a str, u32), CaseCounts<'a>)> {
     let mut cells: BTreeMap<(&str, u32), CaseCounts<'_>> = BTreeMap::new();
-    for key in plan.keys().filter(|key| key.replicate == 0) {
+    for key in plan.keys().filter(|key| key.replicate == 0 && key.repeat == 0) {
         let cell = cells.entry((&key.setting, key.context)).or_default();
         *cell.entry((&key.task, key.arm)).or_default() += 1;
     }

@@ -48,6 +48,8 @@ pub enum WarningCode {
     ContextNotMeasured,
     /// The context length is beyond the one that the model was trained for.
     BeyondTrainedContext,
+    /// The pick is sampled otherwise than the reference.
+    SampledOtherwise,
     /// The run itself doubts a figure of speed that the answer rests on.
     DoubtfulSpeed,
     /// The run itself doubts a figure of energy that the answer rests on.
@@ -88,6 +90,7 @@ pub(super) fn all(
     }
     warn(WarningCode::ContextNotMeasured, basis.note(request));
     warn(WarningCode::BeyondTrainedContext, beyond_trained(run, request, pick));
+    warn(WarningCode::SampledOtherwise, sampled_otherwise(run, pick));
     let needs = needs(run, request);
     let doubts = warnings::doubts(run)?;
     for (code, objectives) in [
@@ -160,6 +163,14 @@ fn beyond_trained(run: &Run<'_>, request: &PickRequest, pick: &Candidate<'_>) ->
             thousands(u64::from(request.context)),
         )
     })
+}
+
+/// What the pick's quality rests on beside its types: another sampling, which whoever serves it has to ask for, too.
+fn sampled_otherwise(run: &Run<'_>, pick: &Candidate<'_>) -> Option<String> {
+    let alike = run.suite.sampled();
+    let own = alike.iter().find(|alike| alike.settings.contains(&pick.setting.label))?;
+    let differs = own.differs.join(", ");
+    (!differs.is_empty()).then(|| format!("it was sampled otherwise than the reference: {differs}"))
 }
 
 /// The reference on the tasks that count.

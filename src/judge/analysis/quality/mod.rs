@@ -507,8 +507,11 @@ fn identical_replies(run: &Run<'_>, reference: &str, context: u32) -> Option<(u3
     let chats = here.filter(|case| matches!(case.prompt, Prompt::Chat { .. }));
     let chats: HashSet<&str> = chats.map(|case| case.id.as_str()).collect();
     let is_chat = |trial: &&&Trial| trial.reply.is_some() && chats.contains(trial.case.as_str());
-    let first: BTreeMap<&str, &Trial> =
-        visit(0).iter().filter(is_chat).map(|trial| (trial.case.as_str(), *trial)).collect();
+    let first: BTreeMap<(&str, u32), &Trial> = visit(0)
+        .iter()
+        .filter(is_chat)
+        .map(|trial| ((trial.case.as_str(), trial.key.repeat), *trial))
+        .collect();
     let turn = |reply: &Reply| {
         let calls: Vec<_> =
             reply.tool_calls.iter().map(|call| (call.name.clone(), call.arguments.clone())).collect();
@@ -519,7 +522,7 @@ fn identical_replies(run: &Run<'_>, reference: &str, context: u32) -> Option<(u3
     let pairs: Vec<bool> = visit(1)
         .iter()
         .filter(is_chat)
-        .filter_map(|trial| Some(text(trial) == text(first.get(trial.case.as_str())?)))
+        .filter_map(|trial| Some(text(trial) == text(first.get(&(trial.case.as_str(), trial.key.repeat))?)))
         .collect();
     let identical = pairs.iter().filter(|same| **same).count();
     (!pairs.is_empty()).then_some((identical as u32, pairs.len() as u32))

@@ -7,7 +7,6 @@ use crate::judge::analysis::summary::{
     AcceptanceHalf, DivergenceVerdict, LosslessFinding, Losslessness, Summary,
 };
 use crate::judge::stats::holm;
-use crate::record::suite::Sampling;
 
 /// Fewer replies that were drafted for are not split.
 const MIN_SPLIT: usize = 4;
@@ -44,7 +43,7 @@ fn finding(
     summary: &Summary,
 ) -> Losslessness {
     let found = match beside {
-        _ if !is_greedy(&audit.run.suite.sampling) => LosslessFinding::NotGreedy,
+        _ if !audit.run.suite.sampling_at(audit.ours.setting).is_greedy() => LosslessFinding::NotGreedy,
         None => LosslessFinding::NotMeasured,
         Some(beside) => match beside.verdict {
             DivergenceVerdict::NoNoiseFloor => LosslessFinding::NoNoiseFloor,
@@ -69,11 +68,6 @@ fn finding(
         halves: halves(ours),
         kld: kld(audit, summary),
     }
-}
-
-/// Whether always the most probable token is taken.
-fn is_greedy(sampling: &Sampling) -> bool {
-    sampling.temperature <= 0.0 || sampling.top_k == 1
 }
 
 /// The replies with the lower and with the higher acceptance.
@@ -124,13 +118,5 @@ mod tests {
             halves.iter().map(|half| (half.from, half.to, half.replies, half.parted)).collect();
         assert_eq!(seen, [(0.1, 0.2, 2, 2), (0.8, 0.9, 2, 0)]);
         assert!(super::halves(&replies[..3]).is_empty());
-    }
-
-    #[test]
-    fn greedy_is_no_temperature_or_one_candidate() {
-        let sampling = Sampling::default();
-        assert!(is_greedy(&sampling));
-        let warm = Sampling { temperature: 0.7, ..sampling };
-        assert!(!is_greedy(&warm) && is_greedy(&Sampling { top_k: 1, ..warm }));
     }
 }

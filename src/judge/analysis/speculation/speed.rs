@@ -17,9 +17,10 @@ impl<'a> Audit<'_, 'a> {
     /// Fills in what these trials show beside the twin's.
     pub(super) fn compare_speed(&self, what: &str, trials: &[&'a Trial], figures: &mut DraftFigures) {
         let Some(twin) = self.twin else { return };
-        let theirs: BTreeMap<&str, &'a Trial> =
-            self.trials(twin).into_iter().map(|trial| (trial.case.as_str(), trial)).collect();
-        let pair = |ours: &&'a Trial| Some((*ours, *theirs.get(ours.case.as_str())?));
+        let asked = |trial: &'a Trial| (trial.case.as_str(), trial.key.repeat);
+        let theirs: BTreeMap<(&str, u32), &'a Trial> =
+            self.trials(twin).into_iter().map(|trial| (asked(trial), trial)).collect();
+        let pair = |ours: &&'a Trial| Some((*ours, *theirs.get(&asked(ours))?));
         let pairs: Vec<Pair<'a>> = trials.iter().filter_map(pair).collect();
         figures.compared = pairs.len() as u32;
         figures.same_replies =

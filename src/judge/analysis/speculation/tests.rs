@@ -84,6 +84,7 @@ fn trial(label: &str, replicate: u32, case: &Case, made: &Made, launch: u32) -> 
             task: case.task.clone(),
             arm: None,
             index: case.index,
+            repeat: 0,
         },
         case: case.id.clone(),
         launch,

@@ -84,6 +84,7 @@ fn measure(journal: &mut Journal, round: u32, truths: &[Truth], rng: &mut ChaCha
                     task: case.task.clone(),
                     arm: None,
                     index: case.index,
+                    repeat: 0,
                 };
                 if !journal.is_stopped(&key) {
                     journal.trials.push(trial(key, &case.id, own, truth.decode_tps));
@@ -361,6 +362,7 @@ fn a_budget_of_server_time_goes_by_the_monotonic_clock() {
         task: "t".into(),
         arm: None,
         index: 0,
+        repeat: 0,
     };
     let at = |at_s| Some(Tick { session: 0, at_s });
     // The clock is set five days forward while the server loads.

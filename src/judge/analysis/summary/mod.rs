@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::record::suite::PackedReference;
+use crate::record::suite::{PackedReference, SampledAlike};
 use crate::record::{EngineInfo, Machine, ModelInfo, Objective, Scoring, SelectedCases};
 
 mod absence;
@@ -41,7 +41,7 @@ pub use serving::{
 };
 pub use task::{
     AaSummary, Allowed, ArmRow, ConstrainedArm, ConstraintCost, ConversationRow, DepthRow, EffectiveLength,
-    EffectivePoint, HeldArm, HeldFailures, HeldTask, TaskRow, TriggerRow,
+    EffectivePoint, HeldArm, HeldFailures, HeldTask, PassRow, RepeatRow, TaskRow, ThinkingRow, TriggerRow,
 };
 pub use verdict::{FrontStatus, Verdict};
 pub use warning::{Figure, Severity, Unit, Warning, WarningCell, WarningCode};
@@ -111,6 +111,9 @@ pub struct Summary {
     pub confidence: f64,
     /// Bootstrap draws.
     pub draws: u32,
+    /// How settings are sampled, those that sample alike together, the reference among the first; left out where all are greedy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sampling: Vec<SampledAlike>,
     /// What the front trades off.
     pub objectives: Vec<Objective>,
     /// The answer in two sentences.
@@ -124,6 +127,12 @@ pub struct Summary {
     pub aa: Vec<AaSummary>,
     /// Every task on every cell.
     pub tasks: Vec<TaskRow>,
+    /// How often all replies to a case are right, and how far they scatter, where cases are asked several times.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repeats: Vec<RepeatRow>,
+    /// How much replies think, on cells where they do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub thinking: Vec<ThinkingRow>,
     /// Speed by length of the prompt, where a context length has prompts of several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub speeds: Vec<SpeedRow>,

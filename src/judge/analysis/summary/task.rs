@@ -50,6 +50,57 @@ pub struct TaskRow {
     pub failed: u32,
 }
 
+/// One task on one cell whose cases are asked several times.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct RepeatRow {
+    /// Task name.
+    pub task: String,
+    /// Arm, for tool tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arm: Option<Arm>,
+    /// Setting label.
+    pub setting: String,
+    /// Context length (tokens).
+    pub context: u32,
+    /// How often each case is asked.
+    pub repeats: u32,
+    /// Cases with a reply that was judged, or that broke.
+    pub cases: u32,
+    /// Such replies.
+    pub replies: u32,
+    /// pass^k for every k up to the repeats.
+    pub pass: Vec<PassRow>,
+    /// Standard deviation of the scores of a case's replies, pooled over the cases (points of the 0..1 scale); `None` where no
+    /// case has two.
+    pub spread: Option<f64>,
+}
+
+/// pass^k: how reliably a setting is right.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct PassRow {
+    /// So many replies.
+    pub k: u32,
+    /// Share of cases (0..1) of which so many replies are all right, over the cases that have so many: the mean of C(right, k) /
+    /// C(replies, k); what broke is not right, and a graded reply is right with a score of 1.
+    pub share: Estimate,
+}
+
+/// How much the replies of a cell think, where they do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct ThinkingRow {
+    /// Setting label.
+    pub setting: String,
+    /// Context length (tokens).
+    pub context: u32,
+    /// Median of the tokens that a reply thinks, over those that do and say how much.
+    pub tokens: Estimate,
+    /// Share of all tokens of these replies (0..1) that is thinking; `None` where the others were not counted.
+    pub share: Option<f64>,
+}
+
 /// Scores of one task by depth of the answer in the context.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(JsonSchema))]

@@ -125,6 +125,8 @@ pub enum WarningCode {
     ServerFailed,
     /// The server ran already.
     AttachedServer,
+    /// Settings are sampled otherwise than the reference.
+    SamplingDiffers,
     /// The reference's trials come from a pack.
     ReferenceFromPack,
     /// The reference of a pack was served by another engine or build.

@@ -38,6 +38,7 @@ fn findings(run: &Run<'_>, summary: &Summary) -> Result<Vec<Finding>> {
     findings.extend(servers::launches(run));
     findings.extend(servers::attached(run));
     findings.extend(servers::from_a_pack(run));
+    findings.extend(quality::sampled_otherwise(summary));
     findings.extend(quality::broken(summary));
     findings.extend(quality::not_comparable(summary));
     findings.extend(quality::truncated(summary));

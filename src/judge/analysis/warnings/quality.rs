@@ -8,6 +8,7 @@ use crate::judge::analysis::run::Run;
 use crate::judge::analysis::summary::{
     AaSummary, CellSummary, DivergenceRow, DivergenceVerdict, Summary, TaskRow, Unit, WarningCode,
 };
+use crate::record::suite::SampledAlike;
 use crate::task::Weight;
 
 pub(super) fn void(summary: &Summary) -> Vec<Finding> {
@@ -32,6 +33,19 @@ fn disagrees(aa: &AaSummary) -> Finding {
         .in_context(aa.context)
         .figure("disagreement", aa.discordance, Unit::Share)
         .figure("floor", aa.floor, Unit::Share)
+}
+
+/// What else than its name says is another for a setting than for the reference: how it is sampled.
+pub(super) fn sampled_otherwise(summary: &Summary) -> Vec<Finding> {
+    let others = summary.sampling.iter().filter(|alike| !alike.differs.is_empty());
+    let of = |alike: &SampledAlike| {
+        let detail = alike.differs.join(", ");
+        let finding = |setting: &String| {
+            Finding::of_setting(WarningCode::SamplingDiffers, setting).about(setting).detail(&detail)
+        };
+        alike.settings.iter().map(finding).collect::<Vec<_>>()
+    };
+    others.flat_map(of).collect()
 }
 
 /// Tasks at which the reference is so good or so bad that damage cannot show.

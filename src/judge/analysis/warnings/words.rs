@@ -62,6 +62,9 @@ pub(crate) fn sentence(finding: &Finding) -> String {
         Code::AttachedServer => format!(
             "the server at {subject} was running already: its settings are not kneepoint's, and other requests may have met it"
         ),
+        Code::SamplingDiffers => format!(
+            "{subject} is sampled otherwise than the reference ({detail}): what that does is part of every difference"
+        ),
         Code::ReferenceFromPack => format!(
             "the reference was not measured here but in {subject} ({detail}): its quality is compared, its speed and memory are not"
         ),

@@ -55,7 +55,7 @@ pub(super) struct ReplyPart {
     allowed: &'static str,
 }
 
-type Key<'a> = (&'a str, Option<Arm>, u32, u32);
+type Key<'a> = (&'a str, Option<Arm>, u32, u32, u32);
 
 /// The trials of each setting, but those of the reference's second visit, by what they were asked.
 struct Trials<'a>(HashMap<&'a str, HashMap<Key<'a>, &'a Trial>>);
@@ -127,7 +127,7 @@ fn shown(cells: &[CellSummary]) -> Vec<usize> {
 }
 
 fn key(trial: &Trial) -> Key<'_> {
-    (&trial.key.task, trial.key.arm, trial.key.context, trial.key.index)
+    (&trial.key.task, trial.key.arm, trial.key.context, trial.key.index, trial.key.repeat)
 }
 
 fn tasks<'a>(summary: &'a Summary, cell: &CellSummary) -> Vec<TaskPart<'a>> {
@@ -156,7 +156,7 @@ fn replies(
             (Some(own), Some(theirs)) if own > theirs => 1,
             _ => 2,
         };
-        (lost, &own.key.task, own.key.arm, own.key.index)
+        (lost, &own.key.task, own.key.arm, own.key.index, own.key.repeat)
     });
     let count = pairs.len();
     let shown = pairs.into_iter().take(most);

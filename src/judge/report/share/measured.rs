@@ -80,7 +80,7 @@ pub fn shared<'a>(
         prompt_tokens: median(metric::PROMPT_TOKENS),
         output_tokens: median(metric::OUTPUT_TOKENS),
         cards: cards(Source::Nvml).or_else(|| cards(Source::Sysfs)).filter(|cards| *cards > 0),
-        temperature: suite.sampling.temperature,
+        temperature: suite.sampling_at(&cell.setting).temperature,
     })
 }
 

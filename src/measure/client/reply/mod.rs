@@ -11,10 +11,11 @@ use super::http::server_words;
 use super::sse::Event;
 use super::timeline::Counts;
 use crate::console::shown;
-use crate::record::{FinishReason, Reply};
+use crate::record::{FinishReason, Reply, Source, said};
 
 mod calls;
 mod pieces;
+mod thinking;
 
 /// A decoded reply.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +28,8 @@ pub struct Decoded {
     pub token_events: Vec<Tokens>,
     /// There were choices beside the one that was asked for: the engine's counts hold their tokens too.
     pub other_choices: bool,
+    /// Tokens of the thinking and who counted them, where the reply thinks and somebody can tell.
+    pub thinking: Option<(u64, Source)>,
     /// The last event with `usage` or `timings`, or the whole reply; null when there is none.
     pub last: Value,
 }
@@ -99,6 +102,9 @@ pub fn from_events(events: &[Event]) -> Result<Decoded, NoReply> {
     }
     let mut decoded = assembly.decoded(token_events);
     decoded.reply.drafts = drafts.finish();
+    let until = thinking::until(&decoded.reply).filter(|_| !decoded.other_choices);
+    let counted = until.and_then(|until| pieces.tokens_until(until, decoded.counts.output));
+    decoded.thinking = decoded.thinking.or(counted.map(|tokens| (tokens, Source::Client)));
     decoded.reply.token_lengths = match decoded.other_choices {
         true => String::new(),
         false => pieces.finish(decoded.counts.output),
@@ -238,12 +244,7 @@ impl Assembly {
         let Some(delta) = delta.or(message) else {
             return false;
         };
-        let content = text_of(delta.get("content"));
-        let reasoning = [delta.get("reasoning_content"), delta.get("reasoning")]
-            .map(text_of)
-            .into_iter()
-            .find(|text| !text.is_empty())
-            .unwrap_or_default();
+        let (content, reasoning) = (said::content(delta), said::reasoning(delta));
         let calls = if whole { self.calls.add_message(delta) } else { self.calls.add_delta(delta) };
         self.content.push_str(&content);
         self.reasoning.push_str(&reasoning);
@@ -270,19 +271,8 @@ impl Assembly {
             ..Reply::default()
         };
         let counts = counts(&self.last);
-        Decoded { reply, counts, token_events, other_choices: self.other_choices, last: self.last }
-    }
-}
-
-/// Text given as a string, or as a list of parts with a `text` each.
-fn text_of(value: Option<&Value>) -> String {
-    match value {
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Array(parts)) => {
-            let texts = parts.iter().filter_map(|part| part.get("text")?.as_str());
-            texts.collect()
-        }
-        _ => String::new(),
+        let thinking = thinking::counted(&self.last).map(|tokens| (tokens, Source::Engine));
+        Decoded { reply, counts, token_events, thinking, other_choices: self.other_choices, last: self.last }
     }
 }
 

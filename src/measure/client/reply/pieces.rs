@@ -35,6 +35,31 @@ impl Pieces {
         self.before = now;
     }
 
+    /// Tokens of the first so many bytes of the reply, a token that lies across their end among them; `None` where the counts do
+    /// not say.
+    pub(super) fn tokens_until(&self, bytes: usize, output: Option<u64>) -> Option<u64> {
+        if self.mixed {
+            return None;
+        }
+        let mut start = 0;
+        let within = self.seen.iter().take_while(|(length, _)| {
+            let is_within = start < bytes;
+            start += length;
+            is_within
+        });
+        let within: Vec<&(usize, Option<u64>)> = within.collect();
+        let one_each = || {
+            let events = self.seen.len() as u64;
+            let agrees = !self.before.has_calls && output.is_some_and(|n| n == events || n == events + 1);
+            agrees.then_some(within.len() as u64)
+        };
+        match within.last() {
+            Some((_, Some(until))) => Some(*until),
+            Some((_, None)) => one_each(),
+            None => Some(0),
+        }
+    }
+
     /// The reply's [`token_lengths`]; empty where the counts contradict each other, or hold more tokens than a server that
     /// counts only at the end sent events: nobody knows which of them held two.
     pub(super) fn finish(self, output: Option<u64>) -> String {
@@ -119,5 +144,28 @@ mod tests {
         assert_eq!(see(&[(2, 0, false), (5, 0, false), (5, 4, false)]), "234");
         assert_eq!(see(&[(2, 0, false), (2, 4, false), (3, 4, false)]), "");
         assert_eq!(see(&[(0, 4, false), (0, 4, true), (0, 6, true)]), "4", "up to the first call");
+    }
+
+    #[test]
+    fn tokens_are_counted_up_to_a_place_of_the_text() {
+        let seen = |steps: &[(usize, usize, Option<u64>)]| {
+            let mut pieces = Pieces::default();
+            for (reasoning, content, tokens) in steps {
+                let now = Written { reasoning: *reasoning, content: *content, has_calls: false };
+                pieces.see(now, *tokens);
+            }
+            pieces
+        };
+        let counted = seen(&[(4, 0, Some(1)), (9, 0, Some(3)), (9, 5, Some(4)), (9, 8, Some(6))]);
+        assert_eq!(counted.tokens_until(9, Some(6)), Some(3));
+        assert_eq!(counted.tokens_until(10, Some(6)), Some(4), "across the end");
+        assert_eq!(counted.tokens_until(100, Some(6)), Some(6));
+        assert_eq!(counted.tokens_until(0, Some(6)), Some(0));
+        let events = seen(&[(4, 0, None), (9, 0, None), (9, 5, None)]);
+        assert_eq!(events.tokens_until(9, Some(3)), Some(2));
+        assert_eq!(events.tokens_until(9, Some(4)), Some(2), "the token that ended it is not shown");
+        assert_eq!((events.tokens_until(9, Some(6)), events.tokens_until(9, None)), (None, None));
+        let mixed = seen(&[(4, 0, Some(1)), (4, 3, Some(2)), (6, 3, Some(3))]);
+        assert_eq!(mixed.tokens_until(6, Some(3)), None);
     }
 }

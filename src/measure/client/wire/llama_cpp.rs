@@ -103,7 +103,7 @@ fn body(conversation: &Conversation<'_>, sampling: &Sampling, max_tokens: u32) -
         "xtc_probability": 0.0,
         "mirostat": 0,
         "repeat_penalty": sampling.repeat_penalty,
-        "presence_penalty": 0.0,
+        "presence_penalty": sampling.presence_penalty,
         "frequency_penalty": 0.0,
         "dry_multiplier": 0.0,
         "seed": sampling.seed,

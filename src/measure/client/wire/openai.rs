@@ -25,7 +25,7 @@ impl WireFormat for OpenAi {
             "stream_options": { "include_usage": true },
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
-            "presence_penalty": 0.0,
+            "presence_penalty": sampling.presence_penalty,
             "frequency_penalty": 0.0,
             "seed": sampling.seed,
         });

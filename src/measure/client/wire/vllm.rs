@@ -110,7 +110,7 @@ fn body(request: &ChatRequest<'_>, beginning: Value) -> Value {
         "top_p": sampling.top_p,
         "min_p": sampling.min_p,
         "repetition_penalty": sampling.repeat_penalty,
-        "presence_penalty": 0.0,
+        "presence_penalty": sampling.presence_penalty,
         "frequency_penalty": 0.0,
         "seed": sampling.seed,
     });

@@ -124,6 +124,7 @@ pub(super) static OPTIONS: &[ServerOption] = &[
     shared::YARN_ATTN_FACTOR,
     shared::YARN_BETA_SLOW,
     shared::YARN_BETA_FAST,
+    shared::REASONING_FORMAT,
     flag(
         "draft_k",
         OptionKind::CacheType(CACHE_TYPES),

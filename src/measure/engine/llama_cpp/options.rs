@@ -89,6 +89,25 @@ pub(super) static OPTIONS: &[ServerOption] = &[
     shared::YARN_ATTN_FACTOR,
     shared::YARN_BETA_SLOW,
     shared::YARN_BETA_FAST,
+    flag(
+        "chat_template_kwargs",
+        OptionKind::Text,
+        &["--chat-template-kwargs"],
+        "JSON for the chat template, such as {\"enable_thinking\":false} or {\"reasoning_effort\":\"high\"}; the same for all settings of a model",
+    ),
+    flag(
+        "reasoning",
+        OptionKind::Words(&["on", "off", "auto"]),
+        &["--reasoning"],
+        "whether the chat template lets the model think; the same for all settings of a model",
+    ),
+    flag(
+        "reasoning_budget",
+        OptionKind::Int { min: -1, max: 1 << 30 },
+        &["--reasoning-budget"],
+        "tokens that it may think (-1: any number)",
+    ),
+    shared::REASONING_FORMAT,
     draft("draft_max", OptionKind::COUNT, &["--spec-draft-n-max", "--draft-max"], "tokens drafted at most"),
     draft(
         "draft_min",

@@ -42,6 +42,7 @@ fn cell(k: &str, v: &str, speculation: &str) -> Cell {
         draft: None,
         options: Default::default(),
         extra_args: Vec::new(),
+        sampling: None,
     };
     setting.label = setting.label_of(false);
     Cell { setting, context: 2048 }

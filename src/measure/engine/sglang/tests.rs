@@ -22,6 +22,7 @@ fn cell(kv: &str, speculation: &str, options: &[(&str, &str)]) -> Cell {
         draft: None,
         options: options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         extra_args: Vec::new(),
+        sampling: None,
     };
     Cell { setting, context: 8192 }
 }

@@ -17,6 +17,7 @@ fn cell(k: &str, v: &str, speculation: &str, options: &[(&str, &str)]) -> Cell {
             .then(|| DraftModel { model: "d".into(), weights: "exl3-4bit".into() }),
         options: options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         extra_args: Vec::new(),
+        sampling: None,
     };
     Cell { setting, context: 2000 }
 }

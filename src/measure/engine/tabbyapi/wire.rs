@@ -26,7 +26,7 @@ impl WireFormat for Tabby {
             "typical": 1.0,
             "xtc_probability": 0.0,
             "repetition_penalty": sampling.repeat_penalty,
-            "presence_penalty": 0.0,
+            "presence_penalty": sampling.presence_penalty,
             "frequency_penalty": 0.0,
             "dry_multiplier": 0.0,
         });

@@ -139,6 +139,12 @@ pub(super) static OPTIONS: &[ServerOption] = &[
     flag("seed", OptionKind::Int { min: 0, max: i64::MAX }, &["--seed"], "seed of the server"),
     flag("chat_template", OptionKind::Text, &["--chat-template"], "a chat template of your own"),
     flag(
+        "chat_template_kwargs",
+        OptionKind::Text,
+        &["--default-chat-template-kwargs"],
+        "JSON for the chat template, such as {\"enable_thinking\":false}; the same for all settings of a model",
+    ),
+    flag(
         "reasoning_parser",
         OptionKind::Text,
         &["--reasoning-parser"],

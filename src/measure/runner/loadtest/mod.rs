@@ -205,7 +205,7 @@ impl Runner<'_> {
         };
         self.launches_up += 1;
         let warmed = tokio::select! {
-            warmed = Serving::warm_up(live, self.suite, spec, visit.slots) => warmed,
+            warmed = Serving::warm_up(live, self.suite, spec, visit) => warmed,
             // What was started ends with its handle.
             () = self.interrupt.asked(1) => return Ok(Served::Interrupted),
         };
@@ -235,8 +235,9 @@ impl Runner<'_> {
             Extent { requests: spec.requests, duration: spec.duration_s.map(Duration::from_secs_f64) };
         let purpose = format!("load arrivals {words}");
         let mut schedule = Schedule::new(arrivals, extent, spec.max_in_flight, self.suite.seed, &purpose);
+        let sampling = self.suite.sampling_of(&visit.cell.setting);
         let requests = tokio::select! {
-            requests = Requests::of(serving, self.suite.sampling, words, spec, arrivals) => requests,
+            requests = Requests::of(serving, sampling, words, spec, arrivals) => requests,
             () = self.interrupt.asked(1) => return None,
         };
         let started = crate::clock::now();
@@ -296,8 +297,9 @@ impl Runner<'_> {
             }
             return Ok(true);
         }
-        let Some(task) = keys.first().and_then(|key| task::find(&key.task)) else { return Ok(true) };
-        let asker = serving.asker(self.suite.sampling);
+        let Some(first) = keys.first() else { return Ok(true) };
+        let Some(task) = task::find(&first.task) else { return Ok(true) };
+        let asker = serving.asker(self.suite.sampling_at(&first.setting));
         let launch = serving.live.launch_id();
         let of_index: Vec<(u32, TrialKey)> =
             cases.iter().map(|(key, case)| (case.index, key.clone())).collect();
@@ -360,6 +362,7 @@ fn item_key(setting: &str, quality: &LoadQuality, replicate: u32, index: u32) ->
         task: quality.task.clone(),
         arm: quality.arm,
         index,
+        repeat: 0,
     }
 }
 
@@ -403,16 +406,16 @@ impl Serving {
         live: RunningServer,
         suite: &Suite,
         spec: &LoadSpec,
-        slots: u16,
+        visit: &Visit,
     ) -> Result<(Self, WarmUp)> {
-        let began = Instant::now();
-        let prompts = Prompts::learn(live.client(), &suite.sampling, spec, suite.seed).await?;
+        let (began, sampling) = (Instant::now(), suite.sampling_of(&visit.cell.setting));
+        let prompts = Prompts::learn(live.client(), &sampling, spec, suite.seed).await?;
         let serving = Self { live, prompts: Arc::new(prompts) };
         let mut warm_up = WarmUp { rounds: 0, seconds: 0.0, steady: false };
         let mut before = f64::INFINITY;
         while warm_up.rounds < WARM_UP_ROUNDS && began.elapsed().as_secs_f64() < spec.warm_up_s {
             let round = Instant::now();
-            serving.all_slots_once(suite.sampling, slots, warm_up.rounds).await;
+            serving.all_slots_once(sampling, visit.slots, warm_up.rounds).await;
             let took = round.elapsed().as_secs_f64();
             warm_up.rounds += 1;
             warm_up.steady = (took / before - 1.0).abs() < STEADY;
