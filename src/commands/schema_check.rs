@@ -44,7 +44,7 @@ pub(super) struct SchemaCheck {
     /// Whether everything is held in full; what is not known is not.
     pub held: bool,
     /// What else the table says of the engine, in words.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
     /// The schemas of the file.
     pub schemas: Vec<Checked>,
