@@ -217,7 +217,7 @@ fn named_server(suite: &Suite, store: &Store<'_>) -> Option<Result<Check>> {
     let found = binary.display().to_string();
     let name = format!("server of {}", suite.name);
     Some(asked.map(|asked| match asked {
-        Ok(()) => check(&name, State::Ok, found, format!("it is a server of {}", suite.engine.name)),
+        Ok(_) => check(&name, State::Ok, found, format!("it is a server of {}", suite.engine.name)),
         Err(error) => check(&name, State::Problem, found, chain(&error)),
     }))
 }

@@ -147,11 +147,15 @@ pub(super) fn dry_run(suite: &Suite, plan: &Plan, args: &RunArgs, global: &Globa
     // A dry run is quick: what no earlier run hashed stays unhashed.
     let store = Store::open(&Silent)?.without_hashing();
     let needed = runner::preparations(suite, &store)?;
-    let prepared = match needed.lines.is_empty() && suite.engine.url.is_none() {
-        true => Some(runtime()?.block_on(runner::prepare(suite, &store))?),
+    let (prepared, version) = match needed.lines.is_empty() && suite.engine.url.is_none() {
+        true => {
+            let prepared = runtime()?.block_on(runner::prepare(suite, &store))?;
+            let version = prepared.version().map(str::to_owned);
+            (Some(prepared), version)
+        }
         false => {
-            runtime()?.block_on(runner::check_engine(suite, &store))?;
-            None
+            let build = runtime()?.block_on(runner::check_engine(suite, &store))?;
+            (None, build.map(|build| build.version))
         }
     };
     let visits = visits(suite, plan, prepared.as_ref())?;
@@ -159,6 +163,7 @@ pub(super) fn dry_run(suite: &Suite, plan: &Plan, args: &RunArgs, global: &Globa
     let (estimate_s, basis) = estimate.unzip();
     let undecidable_gates = gates::undecidable(suite, plan);
     let mut warnings = runner::beyond_trained(suite, &store);
+    warnings.extend(runner::not_held(suite, version.as_deref()));
     warnings.extend(super::validate::gate_warnings(&undecidable_gates));
     let dry = DryRun {
         schema_version: 1,

@@ -18,12 +18,15 @@ use crate::measure::client::{Client, check_address};
 use crate::measure::engine::{self, Engine, supervise};
 use crate::measure::model::packages::SMOLLM2;
 use crate::measure::model::{self, Progress as _, Store};
-use crate::measure::runner::{GrammarServer, Interrupt, Reach, ShortLaunch, held};
+use crate::measure::runner::{GrammarServer, Interrupt, Reach, ShortLaunch, held, told_version};
 use crate::record::{Conversion, HeldKeyword, HeldSchema, Hold};
+use crate::task::tools::held::by_table::{Column, is_in_table};
 use crate::task::tools::held::check::Constraint;
 
 /// Longest instance that the table shows (characters); `--json` has it whole.
 const MAX_SHOWN: usize = 80;
+/// What is said of what no server was asked about.
+const BY_TABLE: &str = "by table, no server was asked";
 
 /// What `schema-check --json` prints.
 #[derive(Debug, Serialize)]
@@ -35,8 +38,14 @@ pub(super) struct SchemaCheck {
     pub engine: String,
     /// Its build, as the server names it.
     pub build: Option<String>,
+    /// The engine and its version as the table of `docs/seen/constrained.md` has them, where that says what is held; then no server was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
     /// Whether everything is held in full; what is not known is not.
     pub held: bool,
+    /// What else the table says of the engine, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// The schemas of the file.
     pub schemas: Vec<Checked>,
 }
@@ -95,19 +104,78 @@ fn read(file: &Path) -> Result<Vec<Constraint>> {
     })
 }
 
-/// An engine that tells its grammars.
+/// An engine that tells its grammars, or that the table is about.
 fn engine(name: &str) -> Result<&'static dyn Engine> {
-    let tells = |engine: &&&dyn Engine| engine.card().wire.grammar_of(&serde_json::Value::Null).is_some();
-    let able: Vec<&str> = engine::ENGINES.iter().filter(tells).map(|engine| engine.name()).collect();
-    let found = engine::ENGINES.iter().find(|engine| engine.name() == name);
-    match found {
-        Some(engine) if able.contains(&engine.name()) => Ok(*engine),
-        Some(_) => Err(Error::usage(format!("{name} does not tell what grammar it makes of a schema"))
-            .hint(format!("these do: {}", able.join(", ")))
-            .hint("docs/seen/constrained.md says what vLLM and SGLang make of each keyword, and by which library")),
-        None => Err(Error::usage(format!("no engine is called {name}"))
-            .hint(format!("these tell their grammars: {}", able.join(", ")))),
+    let (told, listed): (Vec<&dyn Engine>, Vec<&dyn Engine>) =
+        engine::ENGINES.iter().copied().filter(|engine| is_known(*engine)).partition(|engine| tells(*engine));
+    let names =
+        |engines: &[&dyn Engine]| engines.iter().map(|engine| engine.name()).collect::<Vec<_>>().join(", ");
+    match engine::ENGINES.iter().find(|engine| engine.name() == name) {
+        Some(engine) if is_known(*engine) => Ok(*engine),
+        found => Err(Error::usage(match found {
+            Some(_) => {
+                format!("{name} does not tell what grammar it makes of a schema, and is not in the table")
+            }
+            None => format!("no engine is called {name}"),
+        })
+        .hint(format!("these tell their grammars: {}", names(&told)))
+        .hint(format!(
+            "of these the table of docs/seen/constrained.md says what they hold: {}",
+            names(&listed)
+        ))),
     }
+}
+
+fn is_known(engine: &dyn Engine) -> bool {
+    tells(engine) || is_in_table(engine.name())
+}
+
+fn tells(engine: &dyn Engine) -> bool {
+    engine.card().wire.grammar_of(&serde_json::Value::Null).is_some()
+}
+
+/// What the table says of the schemas. A server that is named is asked for its version, and for nothing else.
+async fn looked_up(
+    args: &SchemaCheckArgs,
+    engine: &'static dyn Engine,
+    constraints: &[Constraint],
+) -> Result<SchemaCheck> {
+    if args.binary.is_some() || args.model.is_some() {
+        return Err(Error::usage(format!("{} is judged by table: no server is started", engine.name()))
+            .hint("leave out --binary and --model; --version names the engine's version"));
+    }
+    let build = match (&args.engine_version, &args.url) {
+        (Some(version), _) => Some(version.clone()),
+        (None, Some(url)) => told_version(engine, &attached(args, engine, url)?).await,
+        (None, None) => None,
+    };
+    let flags: Vec<String> =
+        args.backend.iter().flat_map(|name| ["--grammar-backend".to_owned(), name.clone()]).collect();
+    let no_column = || format!("the table has no column of {}", engine.name());
+    let column = Column::of(engine.name(), build.as_deref(), &flags).unwrap_or_else(|| Err(no_column()));
+    let column = column.map_err(|reason| {
+        Error::usage(reason)
+            .hint("docs/seen/constrained.md has the engines and libraries that were looked at")
+    })?;
+    let found = constraints.iter().map(|constraint| Checked::of((column.held(constraint), Reach::default())));
+    let schemas: Vec<Checked> = found.collect();
+    Ok(SchemaCheck {
+        schema_version: 1,
+        engine: engine.name().to_owned(),
+        build,
+        table: Some(column.words().to_owned()),
+        held: schemas.iter().all(|held| held.in_full == Some(true)),
+        notes: notes(&column, &schemas),
+        schemas,
+    })
+}
+
+/// What holds of a keyword however it is used.
+fn notes(column: &Column, schemas: &[Checked]) -> Vec<String> {
+    let bounds = |keyword: &HeldKeyword| matches!(keyword.keyword.as_str(), "minLength" | "maxLength");
+    let is_bounded = schemas.iter().flat_map(|checked| &checked.schema.keywords).any(bounds);
+    let note = "texts with a bound of their length cannot hold what has to be escaped: quotes, backslashes, line breaks";
+    if is_bounded && column.bars_escapes() { vec![note.to_owned()] } else { Vec::new() }
 }
 
 async fn look(
@@ -117,6 +185,15 @@ async fn look(
     global: &Global,
     interrupt: &Interrupt,
 ) -> Result<SchemaCheck> {
+    if !tells(engine) {
+        return looked_up(args, engine, &constraints).await;
+    }
+    if args.engine_version.is_some() || args.backend.is_some() {
+        return Err(Error::usage(format!(
+            "{} is asked itself: --version and --backend are for engines that are judged by table",
+            engine.name()
+        )));
+    }
     let display = Display::new(global);
     match &args.url {
         Some(url) => {
@@ -179,6 +256,8 @@ async fn checked(
         schema_version: 1,
         engine: engine.name().to_owned(),
         build,
+        table: None,
+        notes: Vec::new(),
         held: found.iter().all(|held| held.in_full == Some(true)),
         schemas: found,
     })
@@ -186,19 +265,29 @@ async fn checked(
 
 impl SchemaCheck {
     fn text(&self) -> String {
-        let build = self.build.as_ref().map_or(String::new(), |build| format!(" ({build})"));
+        let head = match (&self.table, &self.build) {
+            (Some(table), _) => format!("{}: {BY_TABLE}", clean(table)),
+            (None, Some(build)) => format!("{} ({build})", self.engine),
+            (None, None) => self.engine.clone(),
+        };
         let mut table = plain_table();
         table.set_header(["SCHEMA", "AT", "KEYWORD", "HELD", "SHOWN BY"]);
         for Checked { schema, .. } in &self.schemas {
             for keyword in &schema.keywords {
                 let place = if keyword.at.is_empty() { "/" } else { &keyword.at };
-                let shown = keyword.instance.as_ref().map(instance).unwrap_or_default();
+                let shown = keyword
+                    .instance
+                    .as_ref()
+                    .map(instance)
+                    .or_else(|| keyword.row.clone())
+                    .unwrap_or_default();
                 let cells = [&*clean(&schema.name), &*clean(place), &*clean(&keyword.keyword)];
                 table.add_row(cells.into_iter().chain([keyword.hold.name(), &*shown]));
             }
         }
         let verdicts: Vec<String> = self.schemas.iter().map(verdict).collect();
-        format!("{}{build}\n\n{}\n\n{}\n", self.engine, table.trim_fmt(), verdicts.join("\n"))
+        let notes: String = self.notes.iter().map(|note| format!("\n{note}\n")).collect();
+        format!("{head}\n\n{}\n\n{}\n{notes}", table.trim_fmt(), verdicts.join("\n"))
     }
 }
 
@@ -220,6 +309,9 @@ fn verdict(checked: &Checked) -> String {
         Conversion::Refused { words } => {
             format!("{name}: REFUSED{}: {}", of(held, Hold::Refused, " for "), clean(words))
         }
+        Conversion::Made if checked.in_full.is_none() && held.table.is_some() => {
+            format!("{name}: not known{}", of(held, Hold::Unshown, ": the table has no row for "))
+        }
         Conversion::Made if checked.in_full.is_none() => {
             format!("{name}: not known: no right value was found to try")
         }
@@ -230,7 +322,8 @@ fn verdict(checked: &Checked) -> String {
             } else {
                 String::new()
             };
-            format!("{name}: held in full{open}{closed}")
+            let by = if held.table.is_some() { ", by table" } else { "" };
+            format!("{name}: held in full{by}{open}{closed}")
         }
         Conversion::Made => {
             let (dropped, barred) = (

@@ -123,23 +123,28 @@ fn checked(args: &ValidateArgs) -> Result<Checked> {
     let plan = plan(&suite, &Filter::default())?;
     let store = Store::open(&Silent)?;
     let mut warnings = runner::beyond_trained(&suite, &store);
-    warnings.extend(ask_server(&suite, &store)?);
+    let (version, warning) = ask_server(&suite, &store)?;
+    warnings.extend(warning);
+    warnings.extend(runner::not_held(&suite, version.as_deref()));
     let undecidable = gates::undecidable(&suite, &plan);
     warnings.extend(gate_warnings(&undecidable));
     Ok((suite, plan.trials(), warnings, undecidable))
 }
 
-/// Holds types and flags against the server's binary, where that is here; one that does not run is no fault of the suite.
-fn ask_server(suite: &Suite, store: &Store<'_>) -> Result<Option<Warning>> {
+/// Holds types and flags against the server's binary, where that is here, and gives its version; one that does not run is no fault of the
+/// suite.
+fn ask_server(suite: &Suite, store: &Store<'_>) -> Result<(Option<String>, Option<Warning>)> {
     if !runner::is_server_here(suite, store) {
-        return Ok(None);
+        return Ok((None, None));
     }
     match runtime()?.block_on(runner::check_engine(suite, store)) {
-        Err(error) if error.kind() == Kind::EngineStart => Ok(Some(
-            Warning::new("server-not-asked", format!("types and flags were not checked: {}", chain(&error)))
-                .hint("`kneepoint doctor` says what was found on this machine"),
-        )),
-        asked => asked.map(|()| None),
+        Err(error) if error.kind() == Kind::EngineStart => {
+            let text = format!("types and flags were not checked: {}", chain(&error));
+            let warning = Warning::new("server-not-asked", text)
+                .hint("`kneepoint doctor` says what was found on this machine");
+            Ok((None, Some(warning)))
+        }
+        asked => asked.map(|build| (build.map(|build| build.version), None)),
     }
 }
 

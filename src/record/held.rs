@@ -44,6 +44,10 @@ pub struct HeldSchema {
     /// Whether properties that the schema allows without naming them cannot be written.
     #[serde(default)]
     pub closed: bool,
+    /// The engine, its version and its library as the table of `docs/seen/constrained.md` has them, where that says what is held and no
+    /// server was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
 }
 
 /// What a server made of a schema.
@@ -78,6 +82,9 @@ pub struct HeldKeyword {
     /// The value that shows it: a wrong one that can be written, or a right one that cannot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<Value>,
+    /// The row of the table that says it, where no server was asked; none where no row is about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub row: Option<String>,
 }
 
 /// What is held of a keyword.
@@ -130,12 +137,13 @@ impl HeldSchema {
             wrong: 0,
             wrong_allowed: 0,
             closed: false,
+            table: None,
         }
     }
 
     /// Whether the schema is held in full, as far as values were tried: converted, no keyword dropped or over-restricted, no listed
     /// wrong value allowed, no right one barred. `None` where nothing is known of it, nor where no right value was found to try. That an
-    /// object with names of its own takes no others is no fault.
+    /// object with names of its own takes no others is no fault. By table: no row says otherwise, and there is one for every keyword.
     pub fn in_full(&self) -> Option<bool> {
         match self.conversion {
             Conversion::Unknown { .. } => None,
@@ -144,7 +152,12 @@ impl HeldSchema {
                 let broken = |held: &HeldKeyword| matches!(held.hold, Hold::Dropped | Hold::OverRestricted);
                 let is_broken =
                     self.keywords.iter().any(broken) || self.wrong_allowed > 0 || self.right_barred > 0;
-                (is_broken || self.right > 0).then_some(!is_broken)
+                let is_open = |held: &HeldKeyword| held.hold == Hold::Unshown;
+                let is_known = match self.table {
+                    Some(_) => !self.keywords.iter().any(is_open),
+                    None => self.right > 0,
+                };
+                (is_broken || is_known).then_some(!is_broken)
             }
         }
     }
@@ -217,12 +230,34 @@ mod tests {
             keyword: "maxLength".into(),
             hold: Hold::Dropped,
             instance: Some(Value::from(instance)),
+            row: None,
         };
         held.keywords = vec![keyword("x".into()), keyword("x".repeat(5_000))];
         let kept = held.kept();
         let there: Vec<bool> = kept.keywords.iter().map(|keyword| keyword.instance.is_some()).collect();
         assert_eq!(there, [true, false]);
         assert_eq!(kept.conversion, Conversion::Refused { words: "é".repeat(MAX_WORDS) });
+    }
+
+    #[test]
+    fn by_table_a_schema_is_held_in_full_only_where_every_keyword_has_a_row() {
+        let by_table = |holds: &[Hold]| {
+            let mut held = HeldSchema::unknown("0".into(), "reply".into(), Conversion::Made);
+            held.table = Some("vllm 0.33.0".into());
+            let keyword = |hold| HeldKeyword {
+                at: String::new(),
+                keyword: "x".into(),
+                hold,
+                instance: None,
+                row: None,
+            };
+            held.keywords = holds.iter().copied().map(keyword).collect();
+            held.in_full()
+        };
+        assert_eq!(by_table(&[]), Some(true));
+        assert_eq!(by_table(&[Hold::Enforced]), Some(true));
+        assert_eq!(by_table(&[Hold::Enforced, Hold::Unshown]), None);
+        assert_eq!(by_table(&[Hold::Unshown, Hold::Dropped]), Some(false));
     }
 
     #[test]

@@ -88,7 +88,14 @@ fn bad_input_is_told_with_what_to_do() {
         ("[1]", vec![], "entry 0 of the array is no tool"),
         ("{\"messages\": []}", vec![], "there is no schema in it"),
         ("{}", vec!["--engine", "nothing"], "no engine is called nothing"),
-        ("{}", vec!["--engine", "vllm"], "does not tell what grammar it makes"),
+        (
+            "{}",
+            vec!["--engine", "tabbyapi"],
+            "does not tell what grammar it makes of a schema, and is not in the table",
+        ),
+        ("{}", vec!["--engine", "vllm", "--backend", "x"], "the table has no column of vllm with x"),
+        ("{}", vec!["--engine", "vllm", "--binary", "x"], "vllm is judged by table: no server is started"),
+        ("{}", vec!["--version", "0.33.0"], "llama.cpp is asked itself"),
         ("{}", vec!["--url", "nowhere"], "not the address of a server"),
     ] {
         let out = check(text, &args);
@@ -122,24 +129,111 @@ fn a_run_finds_out_what_is_held_before_its_first_trial() {
     assert!(report.contains("schemas held in full"), "{report}");
 }
 
+/// A suite on an attached server of an engine, with cases of `tools/json_schema`.
+fn attached_suite(dir: &std::path::Path, engine: &str, url: &str) {
+    let suite = format!(
+        "name = \"attached\"\ncontexts = [4096]\nrounds = 1\ndraws = 200\nobjectives = [\"quality\"]\n\
+         [engine]\nname = \"{engine}\"\nurl = \"{url}\"\n[[model]]\nname = \"m\"\nweights = \"Q4_K_M\"\n[reference]\n\
+         [[task]]\nname = \"tools/json_schema\"\nsamples = 4\narms = [\"prompted\", \"constrained\"]\n"
+    );
+    std::fs::write(dir.join("suite.toml"), suite).unwrap();
+}
+
+fn kneepoint(dir: &std::path::Path, args: &[&str]) -> Output {
+    let mut command = Command::new(KNEEPOINT);
+    command.current_dir(dir).args(args).env_remove("KNEEPOINT_RUNS_DIR").env("NO_COLOR", "1");
+    command.output().unwrap()
+}
+
+/// vLLM and SGLang tell no grammar: what was seen of them is looked up, and marked as that.
+#[test]
+fn engines_that_tell_no_grammar_are_judged_by_table() {
+    let file = json!([
+        {"type": "function", "function": {"name": "book", "parameters": {
+            "type": "object",
+            "properties": {
+                "seats": {"type": "integer", "minimum": 1, "multipleOf": 2},
+                "name": {"type": "string", "pattern": "[a-z]+", "maxLength": 20},
+                "tags": {"type": "array", "items": {"type": "string"}, "uniqueItems": true}
+            },
+            "required": ["seats", "name"]
+        }}},
+        {"type": "function", "function": {"name": "find", "parameters": {
+            "type": "object", "properties": {"code": {"type": "string", "pattern": "[a-z]{2}"}}, "required": ["code"]
+        }}},
+        {"type": "function", "function": {"name": "list", "parameters": {
+            "type": "object", "properties": {"kind": {"type": "string", "enum": ["a", "b"]}}, "required": ["kind"]
+        }}},
+        {"type": "function", "function": {"name": "link", "parameters": {
+            "type": "object", "properties": {"to": {"type": "string", "format": "iri"}}
+        }}}
+    ])
+    .to_string();
+    let mut said = Vec::new();
+    for args in [
+        &["--engine", "vllm", "--version", "0.33.0"][..],
+        &["--engine", "vllm", "--version", "0.29.1", "--backend", "guidance"],
+        &["--engine", "sglang"],
+    ] {
+        let out = check(&file, args);
+        assert_eq!(out.status.code(), Some(100), "{}", String::from_utf8_lossy(&out.stderr));
+        said.push(String::from_utf8(out.stdout).unwrap());
+    }
+    insta::assert_snapshot!(said.join("\n"));
+
+    let out = check(&file, &["--engine", "vllm", "--version", "0.33.0", "--json"]);
+    let found: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!((&found["table"], &found["build"]), (&json!("vllm 0.33.0"), &json!("0.33.0")));
+    let full: Vec<&Value> =
+        found["schemas"].as_array().unwrap().iter().map(|schema| &schema["in_full"]).collect();
+    assert_eq!(full, [&json!(false), &json!(false), &json!(true), &Value::Null]);
+    let pattern =
+        &found["schemas"][1]["keywords"].as_array().unwrap().iter().find(|held| held["keyword"] == "pattern");
+    assert_eq!(pattern.unwrap()["row"], "pattern, not anchored");
+    // Held in full: a good end.
+    assert!(check("{}", &["--engine", "vllm"]).status.success());
+}
+
+#[test]
+fn a_suite_on_such_an_engine_is_warned_about_before_any_run() {
+    let dir = tempfile::tempdir().unwrap();
+    attached_suite(dir.path(), "vllm", "http://127.0.0.1:9");
+    let out = kneepoint(dir.path(), &["validate", "suite.toml", "--json"]);
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let found: Value = serde_json::from_slice(&out.stdout).unwrap();
+    let warnings = found["warnings"].as_array().unwrap();
+    let warning = warnings.iter().find(|warning| warning["code"] == "schemas-not-held");
+    let text = warning.unwrap_or_else(|| panic!("{found}"))["text"].as_str().unwrap();
+    assert!(text.starts_with("tools/json_schema: "), "{text}");
+    assert!(text.contains("by table for vllm 0.33.0 (the newest of the table: the version is not known), no server was asked"), "{text}");
+}
+
+/// The report says the same of the schemas that were asked for, and marks it; nothing is claimed of values.
+#[test]
+fn a_run_on_such_an_engine_reports_by_table() {
+    let mock = MockServer::start("--decode-ms 0");
+    let dir = tempfile::tempdir().unwrap();
+    attached_suite(dir.path(), "vllm", &mock.url);
+    let out = kneepoint(dir.path(), &["run", "suite.toml", "--json"]);
+    let summary: Value = serde_json::from_slice(&out.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&out.stderr)));
+    let held = &summary["held"][0]["held"];
+    let by_table: u64 =
+        held["by_table"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
+    assert_eq!((by_table, &held["schemas"], &held["unreachable"]), (4, &json!(4), &json!(0)), "{held}");
+    let run = std::fs::read_dir(dir.path().join("runs")).unwrap().next().unwrap().unwrap().path();
+    let report = std::fs::read_to_string(run.join("report.md")).unwrap();
+    assert!(report.contains("By table, no server was asked"), "{report}");
+    assert!(report.contains("whose schemas it holds in full by table (no server was asked)"), "{report}");
+}
+
 /// One that tells no grammar is not known to hold anything, and its coverage keeps the older meaning.
 #[test]
 fn a_server_that_tells_no_grammar_is_not_known_to_hold_anything() {
     let mock = MockServer::start("--decode-ms 0");
     let dir = tempfile::tempdir().unwrap();
-    let suite = format!(
-        "name = \"attached\"\ncontexts = [4096]\nrounds = 1\ndraws = 200\nobjectives = [\"quality\"]\n\
-         [engine]\nname = \"openai\"\nurl = \"{}\"\n[[model]]\nname = \"m\"\nweights = \"Q4_K_M\"\n[reference]\n\
-         [[task]]\nname = \"tools/json_schema\"\nsamples = 4\narms = [\"prompted\", \"constrained\"]\n",
-        mock.url
-    );
-    std::fs::write(dir.path().join("suite.toml"), suite).unwrap();
-    let out = Command::new(KNEEPOINT)
-        .current_dir(dir.path())
-        .args(["run", "suite.toml", "--json"])
-        .env_remove("KNEEPOINT_RUNS_DIR")
-        .output()
-        .unwrap();
+    attached_suite(dir.path(), "openai", &mock.url);
+    let out = kneepoint(dir.path(), &["run", "suite.toml", "--json"]);
     let summary: Value = serde_json::from_slice(&out.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&out.stderr)));
     let held = &summary["held"][0]["held"];

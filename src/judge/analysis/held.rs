@@ -85,6 +85,7 @@ impl<'a> Held<'a> {
             refused: count(is_refused),
             unknown: count(|held| held.in_full().is_none()),
             unknown_because: reasons(&schemas),
+            by_table: tables(&schemas),
             not_enforced: by_keyword(&schemas, Hold::Dropped),
             over_restricted: by_keyword(&schemas, Hold::OverRestricted),
             refused_for: by_keyword(&schemas, Hold::Refused),
@@ -122,11 +123,27 @@ fn reasons(schemas: &[&HeldSchema]) -> BTreeMap<String, u32> {
     for held in schemas.iter().filter(|held| held.in_full().is_none()) {
         let reason = match &held.conversion {
             Conversion::Unknown { reason } => reason.chars().take(MAX_REASON).collect(),
+            _ if held.table.is_some() => no_row(held),
             _ => "no right value was found to try".to_owned(),
         };
         if counts.len() < MAX_REASONS || counts.contains_key(&reason) {
             *counts.entry(reason).or_insert(0) += 1;
         }
+    }
+    counts
+}
+
+/// Why the table does not say what is held of a schema.
+fn no_row(held: &HeldSchema) -> String {
+    let names = held.keywords_of(Hold::Unshown).join(", ");
+    format!("the table has no row for {names}").chars().take(MAX_REASON).collect()
+}
+
+/// How many schemas are judged by each column of the table.
+fn tables(schemas: &[&HeldSchema]) -> BTreeMap<String, u32> {
+    let mut counts = BTreeMap::new();
+    for table in schemas.iter().filter_map(|held| held.table.as_ref()) {
+        *counts.entry(table.clone()).or_insert(0) += 1;
     }
     counts
 }

@@ -43,6 +43,8 @@ pub struct EngineCard {
     pub endpoints: Endpoints,
     /// Paths that are asked in turn for the settings in force, until one answers.
     pub properties: &'static [&'static str],
+    /// Path that tells its version, where none of [`properties`](Self::properties) does.
+    pub version: Option<&'static str>,
     /// Name of the configuration file that it reads beside its arguments; see [`Engine::config`](super::Engine::config).
     pub config_file: Option<&'static str>,
     /// Arguments that are there only to measure, each with its value: a command to serve with does without them.
@@ -80,6 +82,7 @@ impl EngineCard {
         wire: &wire::OpenAi,
         endpoints: Endpoints::OPENAI,
         properties: &[],
+        version: None,
         config_file: None,
         measuring_arguments: &[],
         cache_report: None,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::by_table::told_version;
 use super::prepared::{Attachment, Prepared};
 use super::server;
 use crate::error::{self, Error, Kind, Result, nearest};
@@ -136,7 +137,12 @@ impl Attachment {
             Some(path) => client.get_text(path).await.unwrap_or_default(),
             None => String::new(),
         };
-        engine.effective(&metrics, &props)
+        let effective = engine.effective(&metrics, &props);
+        let build = match effective.build {
+            None => told_version(engine, client).await,
+            build => build,
+        };
+        Effective { build, ..effective }
     }
 
     /// The process to look at, or why its memory is not known.

@@ -11,7 +11,8 @@ use super::interrupt::Interrupt;
 use crate::error::{Context, Result};
 use crate::measure::client::Client;
 use crate::record::journal::Journal;
-use crate::record::{Case, Conversion, HeldCase, HeldSchema, Outcome};
+use crate::record::{Case, Conversion, HeldCase, HeldSchema, Outcome, Prompt, ToolChoice};
+use crate::task::tools::held::by_table::Column;
 use crate::task::tools::held::check::{Answer, Check, Constraint};
 use crate::task::{self, Task};
 
@@ -40,6 +41,15 @@ pub(super) struct HeldBook {
     seen: HashSet<String>,
     /// Time that is left for what was not looked at yet.
     left: Duration,
+}
+
+/// Who says what is held of a schema.
+#[derive(Clone, Copy)]
+pub(super) enum Oracle<'a> {
+    /// The server, by the grammar that it makes of it.
+    Server(&'a Client),
+    /// The table, by the engine's column; why it has none.
+    Table(&'a Result<Column, String>),
 }
 
 /// What was found out of a case just now.
@@ -92,7 +102,7 @@ impl HeldBook {
         &mut self,
         case: &Case,
         constraints: Vec<Constraint>,
-        client: &Client,
+        oracle: Oracle<'_>,
         interrupt: &Interrupt,
     ) -> Result<News> {
         let mut news = News::default();
@@ -101,9 +111,12 @@ impl HeldBook {
             if self.is_news(constraint) {
                 let began = Instant::now();
                 let until = began + EACH.min(self.left);
-                let (held, reach) = match self.left.is_zero() {
-                    true => (unknown(constraint, out_of_time()), Reach::default()),
-                    false => {
+                let (held, reach) = match oracle {
+                    Oracle::Table(column) => (by_table(column, case, constraint), Reach::default()),
+                    Oracle::Server(_) if self.left.is_zero() => {
+                        (unknown(constraint, out_of_time()), Reach::default())
+                    }
+                    Oracle::Server(client) => {
                         let patience = Patience { until, interrupt: interrupt.clone() };
                         look_at(constraint.clone(), client, patience).await?
                     }
@@ -136,6 +149,26 @@ impl HeldBook {
             None => outcome,
         }
     }
+}
+
+/// What the table says of a schema of a case.
+pub(super) fn by_table(column: &Result<Column, String>, case: &Case, constraint: &Constraint) -> HeldSchema {
+    match column {
+        Err(reason) => unknown(constraint, reason.clone()),
+        Ok(_) if is_of_free_call(&case.prompt, constraint) => unknown(constraint, FREE_CALLS.to_owned()),
+        Ok(column) => column.held(constraint),
+    }
+}
+
+/// Why nothing is said of the tools of a request that leaves it to the model whether it calls one.
+const FREE_CALLS: &str = "the table is about replies that are held to a schema; calls that are left to the model are read from its text";
+
+/// Whether a schema is that of a tool that the model need not call.
+fn is_of_free_call(prompt: &Prompt, constraint: &Constraint) -> bool {
+    let Prompt::Chat { tools, tool_choice, .. } = prompt else { return false };
+    let is_tool =
+        tools.iter().any(|tool| tool.name == constraint.name && tool.parameters == constraint.schema);
+    is_tool && *tool_choice != Some(ToolChoice::Required)
 }
 
 fn out_of_time() -> String {

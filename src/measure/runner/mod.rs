@@ -3,6 +3,7 @@
 //! Everything that happens is an [`Event`]; the journal, the display and the tests subscribe.
 
 mod attach;
+mod by_table;
 mod case_file;
 mod case_server;
 mod cases;
@@ -33,6 +34,7 @@ mod swapped;
 mod trained;
 mod turns;
 
+pub use by_table::{not_held, told_version};
 pub use case_server::{CaseServer, Timing};
 pub use constraints::Reach;
 pub use estimate::{Basis, Estimator, Eta, Observed, Speed, probe};

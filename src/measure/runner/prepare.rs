@@ -208,7 +208,7 @@ pub fn preparations(suite: &Suite, store: &Store<'_>) -> Result<Preparations> {
 ///
 /// # Errors
 /// When it is not or has not, or does not run.
-pub async fn check_engine(suite: &Suite, store: &Store<'_>) -> Result<()> {
+pub async fn check_engine(suite: &Suite, store: &Store<'_>) -> Result<Option<Build>> {
     let engine = engine_of(suite)?;
     let binary = suite.engine.binary.as_deref();
     let started = suite.engine.url.is_none();
@@ -216,8 +216,9 @@ pub async fn check_engine(suite: &Suite, store: &Store<'_>) -> Result<()> {
         let files = model::server(engine, binary, store)?;
         let build = engine::supervise::ask(engine, &files.binary, files.library_path.as_deref()).await?;
         check_build(engine, &build, suite)?;
+        return Ok(Some(build));
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Whether a server's binary is here already, so that it can be asked.

@@ -52,6 +52,12 @@ impl Prepared {
         draft.map(|draft| self.file(&draft.model, &draft.weights).map(PathBuf::as_path)).transpose()
     }
 
+    /// The engine's version, by its binary, or by the server that runs already.
+    pub fn version(&self) -> Option<&str> {
+        let built = Some(self.build.version.as_str()).filter(|version| !version.is_empty());
+        built.or_else(|| self.attached.as_ref()?.effective.build.as_deref())
+    }
+
     fn file(&self, model: &str, weights: &str) -> Result<&PathBuf> {
         self.weights
             .get(&(model.to_owned(), weights.to_owned()))

@@ -11,8 +11,9 @@ use crate::record::suite::{Relaunch, Suite};
 use crate::record::{Arm, Outcome, Stage, StopRule, Trial, TrialKey};
 use crate::task::STREAM_CHECK;
 
+use super::by_table;
 use super::cases::CaseBook;
-use super::constraints::HeldBook;
+use super::constraints::{HeldBook, Oracle};
 use super::early_stopping::EarlyStopping;
 use super::event::{Event, Subscriber};
 use super::interrupt::Interrupt;
@@ -343,6 +344,12 @@ impl<'a> Runner<'a> {
     /// Finds out what the server holds of the schemas of these trials' cases, where it tells; how many it was asked about.
     async fn look_at_schemas(&mut self, keys: &[TrialKey], server: &RunningServer) -> Result<usize> {
         let mut asked = 0;
+        let column =
+            keys.first().and_then(|key| by_table::column(self.suite, &key.setting, self.prepared.version()));
+        let oracle = match &column {
+            Some(column) if !server.client().tells_grammars() => Oracle::Table(column),
+            _ => Oracle::Server(server.client()),
+        };
         for key in keys {
             let task = crate::task::find(&key.task);
             let constrained = key.arm == Some(Arm::Constrained);
@@ -360,7 +367,7 @@ impl<'a> Runner<'a> {
                 self.emit(&Event::Schemas { setting: &key.setting, asked })?;
                 asked += news;
             }
-            let news = self.held.look(&case, constraints, server.client(), &self.interrupt).await?;
+            let news = self.held.look(&case, constraints, oracle, &self.interrupt).await?;
             // What was cut short says nothing.
             if self.interrupt.requested() {
                 break;

@@ -289,6 +289,10 @@ pub struct HeldArm {
     /// Why, and of how many; not of all where there are many reasons.
     #[serde(default)]
     pub unknown_because: BTreeMap<String, u32>,
+    /// Engine, version and library as the table of `docs/seen/constrained.md` has them, and how many schemas are judged by them: no server
+    /// was asked about those.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub by_table: BTreeMap<String, u32>,
     /// Keywords that are not enforced, and in how many schemas.
     pub not_enforced: BTreeMap<String, u32>,
     /// Keywords for which right values cannot be written, and in how many schemas.

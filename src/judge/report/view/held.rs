@@ -43,6 +43,11 @@ pub(super) fn rows(summary: &Summary) -> Vec<HeldRow<'_>> {
     rows
 }
 
+/// Whether values were tried on what a server makes of any schema.
+pub(super) fn is_any_tried(summary: &Summary) -> bool {
+    summary.held.iter().any(|task| task.held.by_table.is_empty() && task.held.unknown < task.held.schemas)
+}
+
 /// What does not depend on the replies.
 fn of_server(held: &HeldArm) -> HeldArm {
     HeldArm { failures: HeldFailures::default(), ..held.clone() }

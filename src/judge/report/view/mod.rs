@@ -66,6 +66,8 @@ pub(super) struct View<'a> {
     held_failures: Vec<held::FailuresRow<'a>>,
     /// Whether anything is known of any schema.
     held_tried: bool,
+    /// Whether the table says what is held of any.
+    held_by_table: bool,
     listed_indexes: usize,
     listed_failures: usize,
 }
@@ -133,7 +135,8 @@ impl<'a> View<'a> {
             figures: tasks::figures(summary),
             held_schemas: held::rows(summary),
             held_failures: held::failures(summary),
-            held_tried: summary.held.iter().any(|task| task.held.unknown < task.held.schemas),
+            held_tried: held::is_any_tried(summary),
+            held_by_table: summary.held.iter().any(|task| !task.held.by_table.is_empty()),
             listed_indexes: LISTED_INDEXES,
             listed_failures: LISTED_FAILURES,
         }

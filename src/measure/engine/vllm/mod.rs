@@ -81,6 +81,7 @@ static CARD: EngineCard = EngineCard {
         ..Endpoints::OPENAI
     },
     properties: &["/v1/models"],
+    version: Some("/version"),
     limits: &[
         (Capability::Timings, Support::Partly("builds with `--enable-per-request-metrics`")),
         (Capability::Tools, Support::Partly("`auto` needs the option tool_call_parser")),

@@ -19,7 +19,7 @@ const MADE: usize = 16;
 /// Right values that the changes begin from.
 const BASES: usize = 6;
 /// Largest schema that is looked at (bytes as JSON).
-const MAX_SCHEMA: usize = 256 << 10;
+pub(super) const MAX_SCHEMA: usize = 256 << 10;
 /// Work that making and judging values may take (parts of schemas and values).
 const MAKING: u64 = 20_000_000;
 /// Steps that matching all values may take.
@@ -203,7 +203,13 @@ impl Check {
     fn held(&self, conversion: Conversion, hold: impl Fn(usize) -> (Hold, Option<Value>)) -> HeldSchema {
         let entry = |(index, keyword): (usize, &Keyword)| {
             let (hold, instance) = hold(index);
-            HeldKeyword { at: keyword.at.clone(), keyword: keyword.name.to_owned(), hold, instance }
+            HeldKeyword {
+                at: keyword.at.clone(),
+                keyword: keyword.name.to_owned(),
+                hold,
+                instance,
+                row: None,
+            }
         };
         let held = HeldSchema::unknown(self.constraint.hash(), self.constraint.name.clone(), conversion);
         HeldSchema { keywords: self.keywords.iter().enumerate().map(entry).collect(), ..held }

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-/// Most keywords of a schema that are looked at.
-const MAX_KEYWORDS: usize = 200;
+/// Most keywords of a schema that values are tried for.
+const MAX_TRIED: usize = 200;
+/// Most keywords of a schema that are looked up.
+const MAX_LISTED: usize = 20_000;
 /// Schemas within schemas.
 const MAX_DEPTH: u32 = 64;
 
@@ -29,7 +31,7 @@ const LISTS: &[&str] = &["allOf", "anyOf", "oneOf", "prefixItems", "items"];
 const MAPS: &[&str] = &["properties", "patternProperties", "$defs", "definitions", "dependentSchemas"];
 
 /// Keywords that a value can break; what only holds others (`properties`, `$ref`, `allOf`) is looked into instead.
-const BREAKABLE: &[&str] = &[
+pub(super) const BREAKABLE: &[&str] = &[
     "type",
     "enum",
     "const",
@@ -124,28 +126,51 @@ impl Keyword {
     }
 }
 
-/// The keywords of a schema, those of the whole before those of its parts.
+/// The keywords of a schema that values are tried for, those of the whole before those of its parts.
 pub(super) fn keywords(schema: &Value) -> Vec<Keyword> {
-    let mut found = Vec::new();
-    look(schema, String::new(), 0, &mut found);
-    found
+    let mut look = Look { names: BREAKABLE, most: MAX_TRIED, is_short: false, found: Vec::new() };
+    look.at(schema, String::new(), 0);
+    look.found
 }
 
-fn look(schema: &Value, at: String, depth: u32, found: &mut Vec<Keyword>) {
-    let Value::Object(object) = schema else { return };
-    if depth > MAX_DEPTH {
-        return;
-    }
-    for name in
-        BREAKABLE.iter().filter(|name| object.get(**name).is_some_and(|value| says_something(name, value)))
-    {
-        if found.len() < MAX_KEYWORDS {
-            let is_holder = HOLDERS.contains(name) && !object[*name].is_boolean();
-            found.push(Keyword { at: at.clone(), name, is_holder });
+/// Every keyword of a schema, in the same order; `None` where there are too many, or schemas are too deep in others.
+pub(super) fn every_keyword(schema: &Value) -> Option<Vec<Keyword>> {
+    let names = [BREAKABLE, &["prefixItems"]].concat();
+    let mut look = Look { names: &names, most: MAX_LISTED, is_short: false, found: Vec::new() };
+    look.at(schema, String::new(), 0);
+    (!look.is_short).then_some(look.found)
+}
+
+/// A walk through a schema.
+struct Look<'n> {
+    /// Keywords that are looked for.
+    names: &'n [&'static str],
+    most: usize,
+    /// Whether something was left out.
+    is_short: bool,
+    found: Vec<Keyword>,
+}
+
+impl Look<'_> {
+    fn at(&mut self, schema: &Value, at: String, depth: u32) {
+        let Value::Object(object) = schema else { return };
+        if depth > MAX_DEPTH {
+            self.is_short = true;
+            return;
         }
-    }
-    for (part, schema) in parts(object) {
-        look(schema, format!("{at}/{part}"), depth + 1, found);
+        let there =
+            |name: &&&'static str| object.get(**name).is_some_and(|value| says_something(name, value));
+        for name in self.names.iter().filter(there) {
+            if self.found.len() == self.most {
+                self.is_short = true;
+                break;
+            }
+            let is_holder = HOLDERS.contains(name) && !object[*name].is_boolean();
+            self.found.push(Keyword { at: at.clone(), name, is_holder });
+        }
+        for (part, schema) in parts(object) {
+            self.at(schema, format!("{at}/{part}"), depth + 1);
+        }
     }
 }
 

@@ -12,10 +12,18 @@
 //! | `patterns` | texts that fit a pattern |
 //! | `mutants` | small changes of a value |
 //! | `decimals` | multiples of fractions, as they are written |
+//! | [`by_table`] | the same for engines that tell no grammar, by what was seen of their libraries |
+//! | `seen` | what was seen: the data of `docs/seen/constrained.md` |
+//! | `situation` | what its rows are about |
+//! | `classify` | which of them a keyword of a schema is a case of |
 
+pub mod by_table;
 pub mod check;
+mod classify;
 mod decimals;
 mod examples;
 mod keywords;
 mod mutants;
 mod patterns;
+mod seen;
+mod situation;

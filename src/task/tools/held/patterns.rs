@@ -1,4 +1,4 @@
-//! Texts that fit a pattern.
+//! Texts that fit a pattern, and what is in one.
 
 use regex_syntax::hir::{Class, Hir, HirKind};
 
@@ -23,12 +23,20 @@ pub(super) fn example(pattern: &str) -> Option<String> {
     Some(text)
 }
 
+/// Groups that look ahead or back.
+const LOOK_AROUND: [&str; 4] = ["(?=", "(?!", "(?<=", "(?<!"];
+
+/// Whether a pattern looks ahead or back.
+pub(super) fn looks_around(pattern: &str) -> bool {
+    LOOK_AROUND.iter().any(|group| pattern.contains(group))
+}
+
 /// A pattern without the groups that look ahead or back: what is left of it may fit still.
 fn without_look_around(pattern: &str) -> String {
     let mut left = String::new();
     let (mut rest, mut depth) = (pattern, 0_u32);
     while let Some(c) = rest.chars().next() {
-        let looks = ["(?=", "(?!", "(?<=", "(?<!"].iter().any(|group| rest.starts_with(group));
+        let looks = LOOK_AROUND.iter().any(|group| rest.starts_with(group));
         let length = if c == '\\' { 1 + rest.chars().nth(1).map_or(0, char::len_utf8) } else { c.len_utf8() };
         match c {
             '(' if looks || depth > 0 => depth += 1,
@@ -72,6 +80,46 @@ fn one_of(class: &Class) -> Option<char> {
     common.or_else(|| class.ranges().first().map(|range| range.start()))
 }
 
+/// Whether a pattern has classes by a letter, or borders of words.
+pub(super) fn has_class(pattern: &str) -> bool {
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        // What is escaped is passed over, so that `\\d` is none.
+        if c == '\\' && chars.next().is_some_and(|next| "dDwWsSbBpP".contains(next)) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Whether a pattern says how the whole text is: from `^` to `$`, and not one of several ways.
+pub(super) fn is_anchored(pattern: &str) -> bool {
+    let ends = pattern
+        .strip_suffix('$')
+        .is_some_and(|rest| rest.chars().rev().take_while(|c| *c == '\\').count() % 2 == 0);
+    pattern.starts_with('^') && ends && !has_open_choice(pattern)
+}
+
+/// Whether a pattern has a `|` outside of groups and classes.
+fn has_open_choice(pattern: &str) -> bool {
+    let (mut depth, mut in_class) = (0_u32, false);
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => {
+                chars.next();
+            }
+            '[' => in_class = true,
+            ']' => in_class = false,
+            '(' if !in_class => depth += 1,
+            ')' if !in_class => depth = depth.saturating_sub(1),
+            '|' if !in_class && depth == 0 => return true,
+            _ => {}
+        }
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,5 +140,21 @@ mod tests {
         assert_eq!(example("(a)\\1"), None);
         assert_eq!(example("((((a{1000}){1000}){1000}){1000}){1000}"), None);
         assert_eq!(example(&"\\w".repeat(1_001)), None);
+    }
+    #[test]
+    fn what_is_in_a_pattern_is_told() {
+        for (pattern, anchored) in [
+            ("^a$", true),
+            ("^(a|b)[|]$", true),
+            ("^a|b$", false),
+            ("a$", false),
+            ("^a", false),
+            (r"^a\$", false),
+            (r"^a\\$", true),
+        ] {
+            assert_eq!(is_anchored(pattern), anchored, "{pattern}");
+        }
+        assert!(has_class(r"^\d$") && has_class(r"[\w]") && !has_class(r"^\\d$") && !has_class("^d$"));
+        assert!(looks_around("^(?!ab)x$") && !looks_around("^(?:ab)$"));
     }
 }
