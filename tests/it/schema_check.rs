@@ -198,6 +198,9 @@ fn engines_that_tell_no_grammar_are_judged_by_table() {
 fn a_suite_on_such_an_engine_is_warned_about_before_any_run() {
     let dir = tempfile::tempdir().unwrap();
     attached_suite(dir.path(), "vllm", "http://127.0.0.1:9");
+    let path = dir.path().join("suite.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("samples = 4", "samples = 120")).unwrap();
     let out = kneepoint(dir.path(), &["validate", "suite.toml", "--json"]);
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     let found: Value = serde_json::from_slice(&out.stdout).unwrap();
