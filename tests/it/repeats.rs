@@ -73,7 +73,8 @@ fn server(pause_ms: u64) -> Scripted {
             return if request.path == "/v1/models" { models(&["m"]) } else { Answer::not_found() };
         }
         let asked = request.asks();
-        let Some(value) = needle(asked) else {
+        // What is not streamed counts the tokens of a prompt that is being made.
+        let Some(value) = needle(asked).filter(|_| request.body["stream"] == true) else {
             return reply(request, json!({ "role": "assistant", "content": "Hello" }), "stop", 1);
         };
         let seed = request.body["seed"].as_u64().unwrap();

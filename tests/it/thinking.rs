@@ -77,7 +77,8 @@ fn an_answer_that_is_only_thought_of_is_none_in_whatever_form_and_is_counted_apa
             return if request.path == "/v1/models" { models(&["m"]) } else { Answer::not_found() };
         }
         let asked = request.asks();
-        let Some(value) = needle(asked) else {
+        // What is not streamed counts the tokens of a prompt that is being made.
+        let Some(value) = needle(asked).filter(|_| request.body["stream"] == true) else {
             return reply(request, json!({ "role": "assistant", "content": "Hello" }), "stop", 1);
         };
         let mut seen = seen.lock().unwrap();
