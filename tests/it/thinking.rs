@@ -101,10 +101,10 @@ fn an_answer_that_is_only_thought_of_is_none_in_whatever_form_and_is_counted_apa
         let right = if form.right { 1.0 } else { 0.0 };
         assert_eq!(quality.as_f64(), Some(right), "{}: {}", form.text, trial["outcome"]);
         let measured = trial["measurements"].as_array().unwrap();
-        let thought = measured.iter().find(|measured| measured["name"] == "thinking_tokens");
+        let thought = measured.iter().find(|measured| measured["n"] == "thinking_tokens");
         let thought = thought.unwrap_or_else(|| panic!("{} has no count", form.text));
         assert_eq!(
-            (&thought["value"], &thought["source"]),
+            (&thought["v"], &thought["s"]),
             (&json!(form.thought as f64), &json!("client")),
             "{}",
             form.text

@@ -156,13 +156,15 @@ fn why_open(cell: &Cell) -> Option<String> {
     }
 }
 
-/// The cells but the reference's of a report whose verdicts rest on needles among needles alone.
+/// The cells but the reference's of a report whose verdicts rest on needles among needles alone; none of another.
 fn cells(folder: &Path) -> Vec<Cell> {
     let text = std::fs::read_to_string(folder.join("summary.json")).unwrap();
     let summary: Value = serde_json::from_str(&text).unwrap();
     let list = |name: &str| summary[name].as_array().unwrap().clone();
-    let retrieval = |row: &&Value| row["task"].as_str().unwrap().starts_with("retrieval/");
-    assert!(list("tasks").iter().filter(retrieval).all(|row| row["task"] == "retrieval/niah_multikey_2"));
+    let other = |row: &Value| row["sanity"] == false && row["task"] != "retrieval/niah_multikey_2";
+    if list("tasks").iter().any(other) {
+        return Vec::new();
+    }
     let mut cells = Vec::new();
     for cell in list("cells").iter().filter(|cell| cell["verdict"] != "reference") {
         let label = cell["setting"].as_str().unwrap();
