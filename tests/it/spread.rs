@@ -164,6 +164,41 @@ fn a_worker_that_is_killed_goes_on_in_its_own_journal() {
     assert_eq!(trials(&bench.run_folder()), whole);
 }
 
+#[test]
+fn a_card_that_vanishes_is_named_and_its_share_is_measured_when_it_is_back() {
+    let alone = MockBench::new("");
+    assert!(run(&alone, &["run", "suite.toml"]).status.success());
+    let whole = trials(&alone.run_folder());
+    // The second card answers one server's worth of requests, and is gone; `back` brings it back.
+    let gone = "here=$(dirname \"$0\"); if [ \"$CUDA_VISIBLE_DEVICES\" = 1 ] && [ ! -e \"$here/back\" ]; then \
+                if [ -e \"$here/gone\" ]; then echo 'no such device' >&2; exit 1; fi; touch \"$here/gone\"; fi";
+    let bench = bench_with(gone, "");
+    let out = run(&bench, &["run", "suite.toml", "--gpus", "0,1"]);
+    assert_eq!(out.status.code(), Some(106), "{}", said(&out));
+    let folder = bench.run_folder();
+    let failed: Vec<Value> = lines(&folder, "trial")
+        .into_iter()
+        .filter(|(part, trial)| part.ends_with("gpu1") && trial["outcome"]["failed"].is_object())
+        .map(|(_, trial)| trial["outcome"]["failed"]["error"].clone())
+        .collect();
+    assert_eq!(failed.len(), 6);
+    assert!(failed.iter().all(|error| error.as_str().unwrap().contains("no such device")), "{failed:?}");
+    let summary = summary(&bench, &folder);
+    let warnings = summary["warnings"].as_array().unwrap();
+    let named = warnings.iter().find(|warning| warning["code"] == "place-broke").unwrap();
+    assert_eq!(named["subject"], "here, card 1");
+    assert_eq!(summary["workers"][1]["broke"], 6);
+    std::fs::write(bench.dir.path().join("back"), "").unwrap();
+    let out = run(&bench, &["resume", "--retry-failed"]);
+    assert!(out.status.success(), "{}", said(&out));
+    let good = |run: &Path| -> BTreeSet<String> {
+        let scored =
+            lines(run, "trial").into_iter().filter(|(_, trial)| !trial["outcome"]["failed"].is_object());
+        scored.map(|(_, trial)| trial["key"].to_string()).collect()
+    };
+    assert_eq!(good(&folder), whole.keys().cloned().collect());
+}
+
 /// Process ids of the workers of a bench.
 fn workers_of(bench: &MockBench) -> Vec<u32> {
     let folder = bench.dir.path().to_string_lossy().into_owned();

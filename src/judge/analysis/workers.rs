@@ -11,11 +11,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::summary::{WarningCode, WorkerRow};
+use super::summary::{Unit, WarningCode, WorkerRow};
 use super::warnings::Finding;
 use crate::quantile::median;
 use crate::record::journal::Journal;
-use crate::record::{Arm, Source, Trial, metric};
+use crate::record::{Arm, Outcome, Source, Trial, metric};
 
 /// Ratios closer to 1 than this share are the same speed, however sure they are.
 const ALIKE: f64 = 0.05;
@@ -81,6 +81,7 @@ impl Workers {
                     cards: part.cards.clone(),
                     kind: kind.clone(),
                     trials: 0,
+                    broke: 0,
                     speed: None,
                     left_out: None,
                 };
@@ -96,9 +97,20 @@ impl Workers {
             .map(|trial| trial.key.replicate)
             .filter(|replicate| replicate % 2 == 0)
             .collect();
+        workers.count_what_broke(journal);
         workers.leave_out_other_kinds();
         workers.leave_out_what_differs(journal);
         workers
+    }
+
+    fn count_what_broke(&mut self, journal: &Journal) {
+        for trial in journal.trials.iter().chain(&journal.repeated) {
+            if matches!(trial.outcome, Outcome::Failed { .. })
+                && let Some(at) = self.place(journal, trial.launch)
+            {
+                self.places[at].row.broke += 1;
+            }
+        }
     }
 
     /// Whether the figures of time, energy and memory of a launch count.
@@ -116,12 +128,27 @@ impl Workers {
         self.places.iter().map(|place| place.row.clone()).collect()
     }
 
-    /// Places whose speeds do not count.
+    /// Places whose speeds do not count, and those on which much broke that went well elsewhere.
     pub(crate) fn findings(&self) -> Vec<Finding> {
         let left_out = self.places.iter().filter_map(|place| Some((place, place.row.left_out.as_ref()?)));
-        left_out
-            .map(|(place, why)| Finding::new(WarningCode::SpeedLeftOut).about(place.row.name()).detail(why))
-            .collect()
+        let left_out = left_out
+            .map(|(place, why)| Finding::new(WarningCode::SpeedLeftOut).about(place.row.name()).detail(why));
+        let broke = self.places.iter().filter(|place| self.broke_alone(&place.row)).map(|place| {
+            Finding::new(WarningCode::PlaceBroke)
+                .about(place.row.name())
+                .figure("broke", place.row.broke, Unit::Trials)
+                .figure("trials", place.row.trials, Unit::Trials)
+        });
+        left_out.chain(broke).collect()
+    }
+
+    /// Whether a third of a place's trials and more broke, and on the others together less than a tenth: a card, a driver or a machine that
+    /// is gone, not a setting that does not work.
+    fn broke_alone(&self, row: &WorkerRow) -> bool {
+        let others = self.places.iter().map(|place| &place.row).filter(|other| *other != row);
+        let (broke, trials) =
+            others.fold((0, 0), |(broke, trials), other| (broke + other.broke, trials + other.trials));
+        trials > 0 && row.broke * 3 >= row.trials.max(1) && broke * 10 < trials
     }
 
     fn place(&self, journal: &Journal, launch: u32) -> Option<usize> {
@@ -299,6 +326,28 @@ mod tests {
         let found = workers.findings();
         assert_eq!(found.len(), 1, "the kind that measured most counts, not the machine");
         assert!(workers.rows()[1].left_out.as_ref().unwrap().contains("another kind of machine (Xeon x 8)"));
+    }
+
+    #[test]
+    fn a_place_on_which_alone_trials_broke_is_named() {
+        let row = |place: &str, trials, broke| Place {
+            row: WorkerRow {
+                place: place.to_owned(),
+                cards: vec![0],
+                kind: String::new(),
+                trials,
+                broke,
+                speed: None,
+                left_out: None,
+            },
+        };
+        let named = |places: Vec<Place>| -> Vec<String> {
+            let workers = Workers { places, ..Workers::default() };
+            workers.findings().into_iter().filter_map(|finding| finding.subject).collect()
+        };
+        assert_eq!(named(vec![row("a", 9, 0), row("b", 9, 3), row("c", 9, 1)]), ["b, card 0"]);
+        assert!(named(vec![row("a", 9, 4), row("b", 9, 6)]).is_empty(), "what breaks everywhere is no card");
+        assert!(named(vec![row("a", 9, 9)]).is_empty(), "nothing to lay it beside");
     }
 
     #[test]

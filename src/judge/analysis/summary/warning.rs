@@ -183,6 +183,8 @@ pub enum WarningCode {
     KvCacheDisagrees,
     /// Speeds that were measured on a place do not count.
     SpeedLeftOut,
+    /// On one place much broke that went well on the others.
+    PlaceBroke,
     /// Too few visits to show drift of the machine.
     FewVisits,
     /// A step under load was broken off.

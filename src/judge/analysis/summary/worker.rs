@@ -17,6 +17,9 @@ pub struct WorkerRow {
     pub kind: String,
     /// Trials that it measured.
     pub trials: u32,
+    /// How many of them broke.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub broke: u32,
     /// How fast the reference decodes there, beside most of the others, on the same requests; `None` where it shares none with
     /// them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -24,6 +27,10 @@ pub struct WorkerRow {
     /// Why its figures of time, energy and memory do not count; its answers do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_out: Option<String>,
+}
+
+fn is_none(broke: &u32) -> bool {
+    *broke == 0
 }
 
 impl WorkerRow {

@@ -176,6 +176,12 @@ pub(crate) fn sentence(finding: &Finding) -> String {
             size("formula")
         ),
         Code::SpeedLeftOut => format!("speeds measured on {subject} are in no comparison: {detail}"),
+        Code::PlaceBroke => format!(
+            "on {subject} {} of {} trials broke, and hardly any elsewhere: its card, driver or machine failed, or was gone; `kneepoint resume \
+             --retry-failed` measures them again",
+            count("broke"),
+            count("trials")
+        ),
         Code::FewVisits => format!(
             "speed comes from {} of each cell: its intervals do not cover drift of the machine between visits",
             match finding.number("visits") {
