@@ -10,7 +10,7 @@ use super::{Resampling, figures};
 use crate::error::Result;
 use crate::judge::stats::{ClusterSums, time_to_show, wilson};
 use crate::record::journal::Journal;
-use crate::record::{Arm, Outcome, Part, Source, metric};
+use crate::record::{Arm, Outcome, Part, Source, Trial, metric};
 use crate::task::Weight;
 
 /// Above this mean score of the reference a task is too easy to show much.
@@ -37,9 +37,10 @@ pub(crate) fn rows(run: &Run<'_>, context: u32) -> Result<Vec<TaskRow>> {
             let mut row = row(run, (task, arm), visit(&setting.label), &judged);
             row.difference = difference(&judged, &theirs, run.resampling.confidence)
                 .filter(|_| setting.label != *reference);
+            let both = [visit(&setting.label), visit(reference)];
+            row.shown_after_s = row.difference.and_then(|lost| shown_after(run, (task, arm), both, &lost));
             rows.push(row);
         }
-        shown_after(&mut rows[start..], run.resampling.confidence);
         let on_reference = rows[start].quality.map(|quality| quality.value);
         let uninformative = on_reference.is_some_and(is_uninformative);
         rows[start..].iter_mut().for_each(|row| row.uninformative = uninformative);
@@ -65,8 +66,8 @@ fn row(run: &Run<'_>, (task, arm): (&str, Option<Arm>), visit: VisitKey<'_>, jud
         failed: 0,
     };
     let here = run.trials(visit).iter().filter(|trial| trial.key.task == task && trial.key.arm == arm);
-    for trial in here {
-        row.server_s += trial.measured(metric::TOTAL_S, Source::Client).unwrap_or_default();
+    for &trial in here {
+        row.server_s += server_s(trial);
         match &trial.outcome {
             Outcome::Scored(score) => {
                 row.scored += 1;
@@ -81,17 +82,41 @@ fn row(run: &Run<'_>, (task, arm): (&str, Option<Arm>), visit: VisitKey<'_>, jud
     row
 }
 
-/// Fills in from how much server time what each setting loses on a task would show; the reference's row is the first.
-fn shown_after(rows: &mut [TaskRow], confidence: f64) {
-    let Some(reference_s) = rows.first().map(|row| row.server_s) else { return };
-    for row in rows {
-        let spent_s = reference_s + row.server_s;
-        row.shown_after_s = row.difference.and_then(|lost| {
-            let shown_s = time_to_show(spent_s, lost.value, lost.low?, lost.high?, confidence)?;
-            // One group of cases shows nothing, however much it lost.
-            Some(shown_s.max(spent_s * 2.0 / f64::from(lost.n)))
-        });
+/// How long servers would work until what a setting loses on a task shows (s).
+fn shown_after(
+    run: &Run<'_>,
+    task_arm: (&str, Option<Arm>),
+    [setting, reference]: [VisitKey<'_>; 2],
+    lost: &Estimate,
+) -> Option<f64> {
+    let share = time_to_show(1.0, lost.value, lost.low?, lost.high?, run.resampling.confidence)?;
+    // One group of cases shows nothing, however much it lost.
+    let share = share.max(2.0 / f64::from(lost.n));
+    Some(
+        share * spent_on_both(&server_times(run, task_arm, setting), &server_times(run, task_arm, reference)),
+    )
+}
+
+/// What was spent (s) on the cases that both asked, added up in their order: the same to the last bit in every run.
+fn spent_on_both(ours: &BTreeMap<&str, f64>, theirs: &BTreeMap<&str, f64>) -> f64 {
+    ours.iter().filter_map(|(case, ours_s)| Some(ours_s + theirs.get(case)?)).sum()
+}
+
+/// How long the server worked on each case of a task in a visit (s).
+fn server_times<'a>(
+    run: &Run<'a>,
+    (task, arm): (&str, Option<Arm>),
+    visit: VisitKey<'_>,
+) -> BTreeMap<&'a str, f64> {
+    let mut times = BTreeMap::new();
+    for &trial in run.trials(visit).iter().filter(|trial| trial.key.task == task && trial.key.arm == arm) {
+        *times.entry(run.case_of(trial)).or_default() += server_s(trial);
     }
+    times
+}
+
+fn server_s(trial: &Trial) -> f64 {
+    trial.measured(metric::TOTAL_S, Source::Client).unwrap_or_default()
 }
 
 /// Scores minus the reference's on the same cases; the cases of a cluster are no independent evidence and count as one.
@@ -112,10 +137,7 @@ fn difference(ours: &[Judged], theirs: &[Judged], confidence: f64) -> Option<Est
     // Student's interval knows nothing of the range of scores.
     let within = |end: Option<f64>| end.map(|end| end.clamp(-1.0, 1.0));
     let difference = figures::difference(&pairs, confidence)?;
-    // A few cases that all differ alike are no proof that others would.
-    let (low, high) = (difference.low, difference.high);
-    let (low, high) = if low == high { (None, None) } else { (within(low), within(high)) };
-    Some(Estimate { low, high, ..difference })
+    Some(Estimate { low: within(difference.low), high: within(difference.high), ..difference })
 }
 
 /// Wilson's interval for independent pass/fail scores, the cell's procedure for others.
@@ -267,6 +289,14 @@ mod tests {
             "{lost:?}"
         );
         assert_eq!(row("retrieval/counting").shown_after_s, None, "nothing was lost");
+    }
+
+    #[test]
+    fn time_on_cases_that_only_one_asked_does_not_count() {
+        let ours = BTreeMap::from([("a", 1.0), ("b", 2.0)]);
+        let theirs = BTreeMap::from([("b", 3.0), ("a", 1.5), ("c", 100.0)]);
+        close(spent_on_both(&ours, &theirs), 7.5, 1e-12);
+        close(spent_on_both(&BTreeMap::new(), &theirs), 0.0, 1e-12);
     }
 
     #[test]

@@ -86,7 +86,8 @@ fn tango_statistic(gains: f64, losses: f64, n: f64, difference: f64) -> f64 {
     }
 }
 
-/// Student's interval of a mean; `None` for fewer than two numbers.
+/// Student's interval of a mean; `None` for fewer than two numbers, and for numbers that are all alike: a few of them do not show that others
+/// would be, and an interval without width says that they do.
 ///
 /// Formula: mean +- t(n-1) s / sqrt(n); Student (1908).
 pub fn student(numbers: &[f64], confidence: f64) -> Option<Interval> {
@@ -95,6 +96,9 @@ pub fn student(numbers: &[f64], confidence: f64) -> Option<Interval> {
         return None;
     }
     let mean = numbers.iter().sum::<f64>() / n;
+    if numbers.iter().all(|x| *x == numbers[0]) {
+        return None;
+    }
     let variance = numbers.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0);
     let t = StudentsT::new(0.0, 1.0, n - 1.0).ok()?;
     let half = t.inverse_cdf(0.5 + confidence / 2.0) * (variance / n).sqrt();
@@ -164,5 +168,6 @@ mod tests {
         // scipy.stats.t.interval(.95, 4, numpy.mean(x), scipy.stats.sem(x)) of x = [1, 2, 4, 4, 9]
         check(student(&[1.0, 2.0, 4.0, 4.0, 9.0], 0.95), (0.172_934_531_2, 7.827_065_468_8));
         assert_eq!(student(&[1.0], 0.95), None);
+        assert_eq!(student(&[-0.6, -0.6, -0.6], 0.95), None, "three alike are no proof");
     }
 }
