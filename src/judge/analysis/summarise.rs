@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::run::Run;
 use super::summary::{
-    AaSummary, CellSummary, DepthRow, DivergenceRow, FigureRow, FrontSummary, Interaction, KldBand,
-    RepeatRow, SUMMARY_SCHEMA_VERSION, SpeedRow, Summary, TaskRow, ThinkingRow,
+    AaSummary, CellSummary, DepthRow, DivergenceRow, FailureRow, FigureRow, FrontSummary, Interaction,
+    KldBand, RepeatRow, SUMMARY_SCHEMA_VERSION, SpeedRow, Summary, TaskRow, ThinkingRow,
 };
 use super::{
     Registry, Tasks, arms, cells, conversations, divergence, duration, effective, figures, gates, held,
@@ -31,8 +31,11 @@ pub fn summarise(journal: &Journal) -> Result<Summary> {
 /// As [`summarise`].
 pub fn summarise_with(journal: &Journal, tasks: &dyn Tasks) -> Result<Summary> {
     let run = Run::new(journal, tasks)?;
-    // Context lengths have nothing to do with each other.
-    let levels = parallel::map(&run.suite.contexts, |&context| ContextFindings::of(&run, context));
+    // Context lengths have nothing to do with each other, nor with what is said of the run as a whole.
+    let (levels, whole) = parallel::beside(
+        || parallel::map(&run.suite.contexts, |&context| ContextFindings::of(&run, context)),
+        || RunFindings::of(journal),
+    );
     let mut all = ContextFindings::default();
     for level in levels {
         all.extend(level?);
@@ -46,7 +49,7 @@ pub fn summarise_with(journal: &Journal, tasks: &dyn Tasks) -> Result<Summary> {
         fingerprint: header.fingerprint.clone(),
         run: header.run.clone(),
         started: header.started.clone(),
-        duration_s: duration::duration_s(journal),
+        duration_s: whole.duration_s,
         repeat: crate::record::secrets::Secrets::in_suite(&header.suite).text(&header.repeat),
         planned: run.planned_in_all().saturating_sub(run.saved()),
         done: journal.trials.len() as u32,
@@ -58,7 +61,7 @@ pub fn summarise_with(journal: &Journal, tasks: &dyn Tasks) -> Result<Summary> {
         pack: run.suite.pack.clone(),
         margin: run.suite.margin,
         score: if run.suite.scores_by_probability() { Scoring::Probability } else { Scoring::Match },
-        busy_s: duration::busy_s(journal),
+        busy_s: whole.busy_s,
         selection: run.selection.rows(),
         seed: run.suite.seed,
         confidence: run.suite.confidence,
@@ -90,7 +93,7 @@ pub fn summarise_with(journal: &Journal, tasks: &dyn Tasks) -> Result<Summary> {
         interactions: all.interactions,
         stopping: stopping::summary(run.suite, &journal.decisions, run.saved()),
         gates: Vec::new(),
-        failures: tasks::failures(journal),
+        failures: whole.failures,
         warnings: Vec::new(),
         not_measured: Vec::new(),
     };
@@ -102,6 +105,23 @@ pub fn summarise_with(journal: &Journal, tasks: &dyn Tasks) -> Result<Summary> {
     summary.not_measured = warnings::not_measured(&run, &summary);
     summary.verdict = verdict::sentences(&summary);
     Ok(summary)
+}
+
+/// What is said of the run as a whole, from every trial.
+struct RunFindings {
+    duration_s: f64,
+    busy_s: f64,
+    failures: Vec<FailureRow>,
+}
+
+impl RunFindings {
+    fn of(journal: &Journal) -> Self {
+        Self {
+            duration_s: duration::duration_s(journal),
+            busy_s: duration::busy_s(journal),
+            failures: tasks::failures(journal),
+        }
+    }
 }
 
 /// What is said of one context length, or of all together.

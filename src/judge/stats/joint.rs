@@ -11,7 +11,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::clusters::ClusterSums;
 use super::parallel::{fill_rows, threads_for};
-use super::random::pick;
+use super::random::for_each_pick;
 
 /// Numbers that are multiplied side by side.
 const LANES: usize = 16;
@@ -102,6 +102,8 @@ struct Group {
     weights: [Vec<f32>; TOGETHER],
     /// By column of the stratum at hand.
     drawn: Vec<Drawn>,
+    /// By column: what [`few_dots`] gave; 0 for one that has no such entries.
+    products: Vec<[f64; TOGETHER]>,
     /// By draw and cell.
     totals: Vec<Totals>,
     cells: usize,
@@ -114,6 +116,7 @@ impl Group {
             counts: vec![0; largest],
             weights: std::array::from_fn(|_| vec![0.0; largest]),
             drawn: Vec::with_capacity(cells),
+            products: Vec::with_capacity(cells),
             totals: vec![Totals::default(); TOGETHER * cells],
             cells,
         }
@@ -130,8 +133,11 @@ impl Group {
             }
             let weights: [&[f32]; TOGETHER] = std::array::from_fn(|at| &self.weights[at][..stratum.clusters]);
             self.drawn.clear();
+            self.products.clear();
             for (cell, column) in stratum.columns.iter().enumerate() {
-                let drawn = column.drawn(weights, &self.drawn);
+                let product = column.sums.product(weights, &self.products);
+                let drawn = column.drawn(weights, product, &self.drawn);
+                self.products.push(product);
                 for (at, drawn) in drawn.into_iter().enumerate() {
                     self.totals[at * self.cells + cell].add(drawn, &mut coins[at]);
                 }
@@ -156,12 +162,20 @@ struct Column {
 enum Sums {
     All(Vec<f32>),
     /// Those that are not 0, where they are few.
-    Few(Vec<Entry>),
+    Few(Entries),
     /// Those that differ from an earlier column, where both are whole numbers: the difference to it.
-    Beside(usize, Vec<Entry>),
+    Beside(usize, Entries),
+}
+
+/// The few numbers of a column that are not 0, or the earlier column that has the same: paired differences are what a
+/// setting's scores differ by from the reference's.
+enum Entries {
+    Own(Vec<Entry>),
+    As(usize),
 }
 
 /// A number of a column that is not 0.
+#[derive(Debug, Clone, Copy, PartialEq)]
 struct Entry {
     cluster: u32,
     value: f32,
@@ -182,9 +196,10 @@ impl Stratum {
         let clusters = cells.first().map_or(0, |strata| strata[at].sums.len());
         // What the columns are laid beside: the first one that is full, and of whole numbers.
         let mut base: Option<(usize, &ClusterSums)> = None;
-        let mut columns = Vec::with_capacity(cells.len());
+        let mut columns: Vec<Column> = Vec::with_capacity(cells.len());
         for (number, strata) in cells.iter().enumerate() {
-            let column = Column::of(&strata[at], base);
+            let mut column = Column::of(&strata[at], base);
+            column.sums.share(&columns);
             if base.is_none() && matches!(column.sums, Sums::All(_)) && is_whole(&strata[at].sums) {
                 base = Some((number, &strata[at]));
             }
@@ -197,10 +212,10 @@ impl Stratum {
     /// it does not happen.
     fn draw(&self, counts: &mut [u16], weights: &mut [f32], rng: &mut impl Rng) {
         counts.fill(0);
-        for _ in 0..self.clusters {
-            let count = &mut counts[pick(rng, self.clusters)];
+        for_each_pick(rng, self.clusters, self.clusters, |cluster| {
+            let count = &mut counts[cluster];
             *count = count.saturating_add(1);
-        }
+        });
         for (weight, count) in weights.iter_mut().zip(counts.iter()) {
             *weight = f32::from(*count);
         }
@@ -218,14 +233,12 @@ impl Column {
         Self { sums: Sums::of(&stratum.sums, base), counts }
     }
 
-    fn drawn(&self, weights: [&[f32]; TOGETHER], earlier: &[Drawn]) -> Drawn {
+    /// `product` is that of its entries ([`Sums::product`]).
+    fn drawn(&self, weights: [&[f32]; TOGETHER], product: [f64; TOGETHER], earlier: &[Drawn]) -> Drawn {
         let sums = match &self.sums {
             Sums::All(sums) => dots(weights, sums),
-            Sums::Few(entries) => few_dots(weights, entries),
-            Sums::Beside(base, entries) => {
-                let differences = few_dots(weights, entries);
-                std::array::from_fn(|at| earlier[*base][at].0 + differences[at])
-            }
+            Sums::Few(_) => product,
+            Sums::Beside(base, _) => std::array::from_fn(|at| earlier[*base][at].0 + product[at]),
         };
         let counts = match &self.counts {
             Counts::Same(count) => [count * weights[0].len() as f64; TOGETHER],
@@ -238,15 +251,42 @@ impl Column {
 impl Sums {
     fn of(sums: &[f64], base: Option<(usize, &ClusterSums)>) -> Self {
         if let Some(entries) = few(sums.iter().copied()) {
-            return Self::Few(entries);
+            return Self::Few(Entries::Own(entries));
         }
         if let Some((number, base)) = base.filter(|_| is_whole(sums)) {
             let differences = sums.iter().zip(&base.sums).map(|(own, base)| own - base);
             if let Some(entries) = few(differences) {
-                return Self::Beside(number, entries);
+                return Self::Beside(number, Entries::Own(entries));
             }
         }
         Self::All(sums.iter().map(|sum| *sum as f32).collect())
+    }
+
+    fn entries(&self) -> Option<&Entries> {
+        match self {
+            Self::All(_) => None,
+            Self::Few(entries) | Self::Beside(_, entries) => Some(entries),
+        }
+    }
+
+    /// Leaves entries that an earlier column has, too, to that one.
+    fn share(&mut self, earlier: &[Column]) {
+        let (Self::Few(entries) | Self::Beside(_, entries)) = self else { return };
+        let Entries::Own(own) = entries else { return };
+        let same =
+            |column: &Column| matches!(column.sums.entries(), Some(Entries::Own(other)) if other == own);
+        if let Some(at) = earlier.iter().position(same) {
+            *entries = Entries::As(at);
+        }
+    }
+
+    /// The product of its few entries with the weights of each draw; 0 where it is full.
+    fn product(&self, weights: [&[f32]; TOGETHER], earlier: &[[f64; TOGETHER]]) -> [f64; TOGETHER] {
+        match self.entries() {
+            Some(Entries::Own(entries)) => few_dots(weights, entries),
+            Some(Entries::As(at)) => earlier[*at],
+            None => [0.0; TOGETHER],
+        }
     }
 }
 
@@ -412,17 +452,25 @@ mod tests {
             (0..clusters).step_by(17).for_each(|i| beside.sums[i] = 1.0 - beside.sums[i]);
             let thirds: Vec<f64> =
                 (0..clusters).map(|i| if i % 11 == 3 { i as f64 / 3.0 } else { 0.0 }).collect();
-            let columns = [base.clone(), beside, singletons(&thirds)];
+            // What a paired difference to the first one is.
+            let change: Vec<f64> = beside.sums.iter().zip(&base.sums).map(|(own, base)| own - base).collect();
+            let columns = [base.clone(), beside, singletons(&thirds), singletons(&change)];
             let cells: Vec<&[ClusterSums]> = columns.iter().map(std::slice::from_ref).collect();
             let stratum = Stratum::of(&cells, 0);
-            let [full, near, few] = stratum.columns.as_slice() else { panic!("three columns") };
+            let [full, near, few, again] = stratum.columns.as_slice() else { panic!("four columns") };
             assert!(matches!(
-                (&full.sums, &near.sums, &few.sums),
-                (Sums::All(_), Sums::Beside(0, _), Sums::Few(_))
+                (&full.sums, &near.sums, &few.sums, &again.sums),
+                (
+                    Sums::All(_),
+                    Sums::Beside(0, Entries::Own(_)),
+                    Sums::Few(Entries::Own(_)),
+                    Sums::Few(Entries::As(1))
+                )
             ));
-            let mut drawn = Vec::new();
+            let (mut drawn, mut products) = (Vec::new(), Vec::new());
             for (column, own) in stratum.columns.iter().zip(&columns) {
-                drawn.push(column.drawn(weights, &drawn));
+                products.push(column.sums.product(weights, &products));
+                drawn.push(column.drawn(weights, products[products.len() - 1], &drawn));
                 let single: Vec<f32> = own.sums.iter().map(|sum| *sum as f32).collect();
                 assert_eq!(drawn[drawn.len() - 1].map(|(sum, _)| sum), dots(weights, &single), "{clusters}");
             }

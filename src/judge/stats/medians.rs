@@ -7,7 +7,7 @@ use rand::Rng;
 
 use super::joint::Streams;
 use super::parallel::{fill_rows, threads_for};
-use super::random::pick;
+use super::random::{for_each_pick, pick};
 
 /// A visit is cut into at most so many blocks.
 const MOST_BLOCKS: usize = 64;
@@ -95,9 +95,8 @@ impl Blocks {
         weights.fill(0);
         for _ in 0..self.groups.len() {
             let (first, blocks) = self.groups[pick(rng, self.groups.len())];
-            for _ in 0..blocks {
-                weights[first + pick(rng, blocks)] += 1;
-            }
+            let weights = &mut weights[first..first + blocks];
+            for_each_pick(rng, blocks, blocks, |block| weights[block] += 1);
         }
     }
 

@@ -55,9 +55,25 @@ pub(crate) fn map<T: Sync, R: Send>(items: &[T], of: impl Fn(&T) -> R + Sync) ->
     results.into_iter().flatten().collect()
 }
 
+/// Two pieces of work at the same time.
+pub(crate) fn beside<A, B: Send>(one: impl FnOnce() -> A, other: impl FnOnce() -> B + Send) -> (A, B) {
+    std::thread::scope(|scope| {
+        let other = scope.spawn(other);
+        let one = one();
+        // What made the other panic is for whoever called this.
+        (one, other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_pieces_of_work_end_together() {
+        assert_eq!(beside(|| 1, || "two"), (1, "two"));
+        assert!(std::panic::catch_unwind(|| beside(|| 1, || panic!("other"))).is_err());
+    }
 
     #[test]
     fn what_is_made_of_items_keeps_their_order() {
