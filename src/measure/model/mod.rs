@@ -10,6 +10,7 @@ pub(crate) mod folder;
 pub mod gguf;
 mod hub;
 pub mod kv;
+mod lease;
 mod located;
 mod offers;
 pub mod packages;

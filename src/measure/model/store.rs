@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::hub::place::Hub;
+use super::lease::{Lease, Pace};
 use super::packages::Package;
 use crate::error::{Context, Error, Result};
 use crate::record::{hex, short_hash};
@@ -115,15 +116,11 @@ impl<'a> Store<'a> {
         self.root.join("packages").join(name)
     }
 
-    /// Waits until no other process holds the lock of that name; it is released when dropped.
-    pub(super) fn lock(&self, name: &str) -> Result<File> {
+    /// Waits until no other process, here or on a machine that shares the cache, holds that name; it is released when dropped.
+    pub(super) fn lock(&self, name: &str) -> Result<Lease> {
         let path = self.folder("locks")?.join(name);
-        let file = File::create(&path).context(|| format!("cannot write {}", path.display()))?;
-        if file.try_lock().is_err() {
-            let _step = Step::begin(self.progress, &format!("waiting for another kneepoint ({name})"), None);
-            file.lock().context(|| format!("cannot lock {}", path.display()))?;
-        }
-        Ok(file)
+        let waiting = || Step::begin(self.progress, &format!("waiting for another kneepoint ({name})"), None);
+        Lease::take(&path, Pace::default(), waiting)
     }
 
     /// A folder of the cache, made when it is not there.
