@@ -80,7 +80,7 @@ pub(crate) fn journal(size: Size) -> Result<Journal> {
                 for (setting, coarseness) in suite.settings.iter().zip(0..) {
                     let kept = luck.share() >= 0.004 * f64::from(coarseness % 20);
                     let key = TrialKey {
-                        setting: setting.label.clone(),
+                        setting: setting.label.as_str().into(),
                         context,
                         round: index % suite.rounds,
                         replicate: 0,

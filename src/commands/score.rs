@@ -263,8 +263,8 @@ fn run_again(folder: &Path) -> Result<u8> {
         let differs = now != trial.outcome;
         changed += usize::from(differs);
         ScoreLine {
-            case: (!trial.case.is_empty()).then(|| trial.case.clone()),
-            task: Some(trial.key.task.clone()),
+            case: (!trial.case.is_empty()).then(|| trial.case.to_string()),
+            task: Some(trial.key.task.to_string()),
             trial: Some(trial.key.clone()),
             before: differs.then(|| trial.outcome.clone()),
             changed: Some(differs),

@@ -1,10 +1,10 @@
 //! What was measured of a trial, and by whom.
 
-use std::borrow::Cow;
-
 #[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::name::Name;
 
 /// Who measured a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -48,7 +48,7 @@ impl Source {
 pub struct Measurement {
     /// Name with its unit, such as `ttft_s`; the constants are in `record::metric`.
     #[serde(rename = "n")]
-    pub name: Cow<'static, str>,
+    pub name: Name,
     /// Who measured it.
     #[serde(rename = "s")]
     pub source: Source,
@@ -57,7 +57,7 @@ pub struct Measurement {
     pub value: Option<f64>,
     /// Why there is no number.
     #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
-    pub absent: Option<String>,
+    pub absent: Option<Name>,
 }
 
 impl Measurement {
@@ -66,11 +66,11 @@ impl Measurement {
         if !value.is_finite() {
             return Self::absent(name, source, "not a finite number");
         }
-        Self { name: Cow::Borrowed(name), source, value: Some(value), absent: None }
+        Self { name: name.into(), source, value: Some(value), absent: None }
     }
 
     /// No number, and why.
-    pub fn absent(name: &'static str, source: Source, reason: impl Into<String>) -> Self {
-        Self { name: Cow::Borrowed(name), source, value: None, absent: Some(reason.into()) }
+    pub fn absent(name: &'static str, source: Source, reason: impl Into<Name>) -> Self {
+        Self { name: name.into(), source, value: None, absent: Some(reason.into()) }
     }
 }

@@ -174,11 +174,11 @@ fn trials_of(
             for index in (0..task.samples).filter(|index| task.round_of(*index, suite.rounds) == round) {
                 // One after the other: a round ends with whole cases.
                 trials.extend((0..task.repeats.max(1)).map(|repeat| TrialKey {
-                    setting: setting.label.clone(),
+                    setting: setting.label.as_str().into(),
                     context,
                     round,
                     replicate,
-                    task: task.name.clone(),
+                    task: task.name.as_str().into(),
                     arm,
                     index,
                     repeat,
@@ -227,7 +227,7 @@ impl Planned {
         if !self.has_setting(setting) {
             return Some(format!("the suite has no setting `{setting}`"));
         }
-        let Some(spec) = self.tasks.get(task) else {
+        let Some(spec) = self.tasks.get(task.as_str()) else {
             return Some(format!("the suite has no task `{task}`"));
         };
         if !spec.contexts.contains(context) {

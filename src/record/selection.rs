@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use super::suite::{Suite, Window};
 use super::trial::{Trial, TrialKey};
-use super::{Arm, Outcome};
+use super::{Arm, Name, Outcome};
 
 /// A case by its place in the plan: task, arm, context length, index.
-type Place = (String, Option<Arm>, u32, u32);
+type Place = (Name, Option<Arm>, u32, u32);
 
 /// What the reference's first visit has chosen so far.
 #[derive(Debug, Clone, Default)]
@@ -64,7 +64,8 @@ impl Selection {
 
     /// Takes note of a trial; only the reference's first visit chooses. What it did not score is asked of everyone.
     pub fn note(&mut self, trial: &Trial) {
-        let Some(window) = self.windows.get(&trial.key.task).filter(|_| self.chooses(&trial.key)) else {
+        let Some(window) = self.windows.get(trial.key.task.as_str()).filter(|_| self.chooses(&trial.key))
+        else {
             return;
         };
         let quality = match &trial.outcome {
@@ -126,7 +127,7 @@ mod tests {
 
     fn trial(suite: &Suite, place: usize, replicate: u32, index: u32, outcome: Outcome) -> Trial {
         let key = TrialKey {
-            setting: suite.settings[place].label.clone(),
+            setting: suite.settings[place].label.as_str().into(),
             context: 512,
             round: 0,
             replicate,
@@ -137,9 +138,9 @@ mod tests {
         };
         Trial {
             key,
-            case: String::new(),
+            case: "".into(),
             launch: 0,
-            started: String::new(),
+            started: "".into(),
             tick: None,
             reply: None,
             measurements: Vec::new(),

@@ -1,11 +1,13 @@
 //! One case run once on one cell.
 
+use compact_str::CompactString;
 #[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::arm::Arm;
 use super::measurement::{Measurement, Source};
+use super::name::Name;
 use super::outcome::Outcome;
 use super::reply::Reply;
 use crate::clock::Tick;
@@ -15,7 +17,7 @@ use crate::clock::Tick;
 #[cfg_attr(test, derive(JsonSchema))]
 pub struct TrialKey {
     /// Setting label, unique in the suite (see [`Setting`](crate::record::suite::Setting)).
-    pub setting: String,
+    pub setting: Name,
     /// Context length of the cell in tokens.
     pub context: u32,
     /// Round that it belongs to, from 0.
@@ -23,7 +25,7 @@ pub struct TrialKey {
     /// 0, or 1 for the reference's second visit (the A/A pair).
     pub replicate: u32,
     /// Task name.
-    pub task: String,
+    pub task: Name,
     /// For tool tasks: the arm.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arm: Option<Arm>,
@@ -45,11 +47,13 @@ pub struct Trial {
     /// Which planned trial this is.
     pub key: TrialKey,
     /// Content hash of the case; empty when it failed before cases could be made.
-    pub case: String,
+    #[cfg_attr(test, schemars(with = "String"))]
+    pub case: CompactString,
     /// Which server process answered: number of the launch record in the journal, from 0.
     pub launch: u32,
     /// Start of the request, UTC, RFC 3339.
-    pub started: String,
+    #[cfg_attr(test, schemars(with = "String"))]
+    pub started: CompactString,
     /// Start of the request by the monotonic clock; journals before it was kept have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tick: Option<Tick>,
@@ -65,6 +69,6 @@ pub struct Trial {
 impl Trial {
     /// The number that `source` measured as `name`, if there is one.
     pub fn measured(&self, name: &str, source: Source) -> Option<f64> {
-        self.measurements.iter().find(|m| m.name == name && m.source == source).and_then(|m| m.value)
+        self.measurements.iter().find(|m| m.source == source && m.name == name).and_then(|m| m.value)
     }
 }

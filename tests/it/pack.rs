@@ -203,7 +203,7 @@ fn another_tokenizer_or_template_is_refused_with_the_difference() {
             let sealed = case.clone().seal();
             let old = std::mem::replace(case, sealed).id;
             for trial in journal.trials.iter_mut().filter(|trial| trial.case == old) {
-                trial.case.clone_from(&case.id);
+                trial.case = case.id.as_str().into();
             }
         }
     });

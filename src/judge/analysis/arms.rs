@@ -217,7 +217,7 @@ mod tests {
             shared_tokens: 0,
         };
         let key = TrialKey {
-            setting: journal.header.suite.reference().label.clone(),
+            setting: journal.header.suite.reference().label.as_str().into(),
             context: 4096,
             round: 0,
             replicate: 0,
@@ -236,7 +236,7 @@ mod tests {
         };
         journal.trials.push(Trial {
             key,
-            case: case.id.clone(),
+            case: case.id.as_str().into(),
             launch: 0,
             started: "2026-01-01T00:00:00Z".into(),
             tick: None,

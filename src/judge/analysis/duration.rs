@@ -72,7 +72,7 @@ mod tests {
                     index,
                     repeat: 0,
                 },
-                case: String::new(),
+                case: "".into(),
                 launch: 0,
                 started: (*started).into(),
                 tick: tick.map(|(session, at_s)| Tick { session, at_s }),

@@ -3,12 +3,13 @@
 //! A plan, not evidence: the further cases are taken to be like those that there are. Nothing is called worse or no worse
 //! because of it. Giving a cell up on such grounds raises no rate of false claims: it stays not separable.
 
+use super::frame::VisitKey;
 use super::measured::Measured;
 use super::quality::{Evidence, Level, Rule};
 use super::run::Run;
 use super::summary::{Estimate, Verdict};
 use super::words::{about, thousands};
-use crate::record::{EvidenceUnit, Outlook, Source, Trial, metric};
+use crate::record::{EvidenceUnit, Outlook, Source, metric};
 
 /// Units beyond which nobody is told how many it takes.
 const MOST: usize = 100_000;
@@ -121,13 +122,8 @@ pub(super) fn fill_in(run: &Run<'_>, level: &Level<'_>, cells: &mut [Measured]) 
 pub(super) fn busy_s(run: &Run<'_>, setting: &str, context: u32) -> Option<f64> {
     // One that comes from a pack costs nothing more.
     let reference = Some(run.suite.reference().label.as_str()).filter(|_| run.suite.pack.is_none());
-    let ours = |trial: &&Trial| {
-        let key = &trial.key;
-        key.context == context
-            && key.replicate == 0
-            && (key.setting == setting || Some(key.setting.as_str()) == reference)
-    };
-    let trials = run.journal.trials.iter().filter(ours);
+    let visits = [Some(setting), reference.filter(|reference| *reference != setting)].into_iter().flatten();
+    let trials = visits.flat_map(|setting| run.trials(VisitKey { setting, context, replicate: 0 }));
     trials.map(|trial| trial.measured(metric::TOTAL_S, Source::Client)).sum()
 }
 

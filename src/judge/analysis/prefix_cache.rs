@@ -164,16 +164,16 @@ mod tests {
             let reply = Reply::of_conversation(turns).unwrap();
             journal.trials.push(Trial {
                 key: TrialKey {
-                    setting: label.clone(),
+                    setting: label.as_str().into(),
                     context: 2048,
                     round: 0,
                     replicate: 0,
-                    task: case.task.clone(),
+                    task: case.task.as_str().into(),
                     arm: None,
                     index: case.index,
                     repeat: 0,
                 },
-                case: case.id.clone(),
+                case: case.id.as_str().into(),
                 launch: 0,
                 started: "2026-01-01T00:00:00Z".into(),
                 tick: None,

@@ -3,9 +3,8 @@
 //! Everything that compares settings takes a case's mean over its replies: the case, or its text, stays the unit.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use super::frame::{Judged, VisitKey};
+use super::frame::VisitKey;
 use super::run::Run;
 use super::summary::{PassRow, RepeatRow};
 use super::tasks::estimate;
@@ -14,7 +13,6 @@ use crate::record::{Arm, Case};
 
 /// The replies to a case.
 struct Asked<'a> {
-    case: &'a str,
     cluster: &'a str,
     /// Scores (0..1) in the order they ended, what broke as 0.
     scores: Vec<f64>,
@@ -53,7 +51,7 @@ fn asked<'a>(
         let case = run.case_of(trial);
         let Some(score) = trial.outcome.judged().filter(|_| !case.is_empty()) else { continue };
         let cluster = cases.get(case).map_or(case, |case| case.cluster.as_str());
-        let asked = all.entry(trial.key.index).or_insert(Asked { case, cluster, scores: Vec::new() });
+        let asked = all.entry(trial.key.index).or_insert(Asked { cluster, scores: Vec::new() });
         asked.scores.push(score);
     }
     all.into_values().collect()
@@ -81,13 +79,12 @@ fn row(
 }
 
 /// The share of cases that are right in all of `k` replies, over the cases that have so many.
-fn pass(run: &Run<'_>, context: u32, asked: &[Asked<'_>], k: u32) -> Option<PassRow> {
-    let of_case = |case: &Asked<'_>| {
+fn pass<'a>(run: &Run<'_>, context: u32, asked: &[Asked<'a>], k: u32) -> Option<PassRow> {
+    let of_case = |case: &Asked<'a>| {
         let right = case.scores.iter().filter(|score| **score >= 1.0).count() as u32;
-        let quality = all_right(right, case.scores.len() as u32, k)?;
-        Some(Judged { case: Arc::from(case.case), cluster: Arc::from(case.cluster), quality, broke: false })
+        Some((case.cluster, all_right(right, case.scores.len() as u32, k)?))
     };
-    let cases: Vec<Judged> = asked.iter().filter_map(of_case).collect();
+    let cases: Vec<(&str, f64)> = asked.iter().filter_map(of_case).collect();
     Some(PassRow { k, share: estimate(&cases, run.resampling, context)? })
 }
 
@@ -145,7 +142,7 @@ mod tests {
                 index,
                 repeat,
             },
-            case: format!("c{index}"),
+            case: format!("c{index}").into(),
             launch: 0,
             started: "2026-01-01T00:00:00Z".into(),
             tick: None,

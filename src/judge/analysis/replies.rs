@@ -17,8 +17,9 @@ pub(super) fn findings(run: &Run<'_>) -> Vec<Finding> {
     let cases: HashMap<&str, &Case> = run.journal.cases.iter().map(|case| (case.id.as_str(), case)).collect();
     let mut cells: BTreeMap<(&str, u32), Found> = BTreeMap::new();
     for trial in &run.journal.trials {
+        let Some(reply) = trial.reply.as_deref() else { continue };
         let found = cells.entry((&trial.key.setting, trial.key.context)).or_default();
-        found.add(trial, cases.get(trial.case.as_str()).copied());
+        found.add(trial, reply, cases.get(trial.case.as_str()).copied());
     }
     cells.into_iter().flat_map(|(cell, found)| found.findings(cell)).collect()
 }
@@ -36,8 +37,7 @@ struct Found {
 }
 
 impl Found {
-    fn add(&mut self, trial: &Trial, case: Option<&Case>) {
-        let Some(reply) = trial.reply.as_deref() else { return };
+    fn add(&mut self, trial: &Trial, reply: &Reply, case: Option<&Case>) {
         self.replies += 1;
         self.odd_ends += u32::from(reply.turns().any(Reply::end_denies_calls));
         let counted =

@@ -139,11 +139,11 @@ impl<'a> Run<'a> {
         let is_saved = |arm: Option<Arm>, index: u32| {
             let round = task.round_of(index, self.suite.rounds);
             let key = || TrialKey {
-                setting: setting.to_owned(),
+                setting: setting.into(),
                 context,
                 round,
                 replicate,
-                task: task.name.clone(),
+                task: task.name.as_str().into(),
                 arm,
                 index,
                 repeat: 0,

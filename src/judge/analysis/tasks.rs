@@ -1,6 +1,7 @@
 //! Results task by task, by depth, and what broke.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
 
 use super::frame::{Judged, VisitKey};
 use super::quality::mean_score;
@@ -55,7 +56,7 @@ fn row(run: &Run<'_>, (task, arm): (&str, Option<Arm>), visit: VisitKey<'_>, jud
         setting: visit.setting.into(),
         context: visit.context,
         sanity: run.weight(task) != Weight::Primary,
-        quality: estimate(judged, run.resampling, visit.context),
+        quality: estimate(&units(judged), run.resampling, visit.context),
         difference: None,
         server_s: 0.0,
         shown_after_s: None,
@@ -121,15 +122,15 @@ fn server_s(trial: &Trial) -> f64 {
 
 /// Scores minus the reference's on the same cases; the cases of a cluster are no independent evidence and count as one.
 fn difference(ours: &[Judged], theirs: &[Judged], confidence: f64) -> Option<Estimate> {
-    let mut reference: HashMap<&str, (f64, f64)> = HashMap::new();
+    let mut reference: HashMap<u32, (f64, f64)> = HashMap::with_capacity(theirs.len());
     for item in theirs {
-        let (sum, count) = reference.entry(&item.case).or_default();
+        let (sum, count) = reference.entry(item.case).or_default();
         (*sum, *count) = (*sum + item.quality, *count + 1.0);
     }
-    let mut clusters: BTreeMap<&str, (f64, f64, f64)> = BTreeMap::new();
+    let mut clusters: BTreeMap<u32, (f64, f64, f64)> = BTreeMap::new();
     for item in ours {
-        let Some((sum, count)) = reference.get(&*item.case) else { continue };
-        let (mine, its, items) = clusters.entry(&item.cluster).or_default();
+        let Some((sum, count)) = reference.get(&item.case) else { continue };
+        let (mine, its, items) = clusters.entry(item.cluster).or_default();
         (*mine, *its, *items) = (*mine + item.quality, *its + sum / count, *items + 1.0);
     }
     let pairs: Vec<(f64, f64)> =
@@ -140,13 +141,23 @@ fn difference(ours: &[Judged], theirs: &[Judged], confidence: f64) -> Option<Est
     Some(Estimate { low: within(difference.low), high: within(difference.high), ..difference })
 }
 
-/// Wilson's interval for independent pass/fail scores, the cell's procedure for others.
-pub(super) fn estimate(judged: &[Judged], resampling: Resampling, context: u32) -> Option<Estimate> {
-    let sums = ClusterSums::of(judged.iter().map(|item| (&*item.cluster, item.quality)));
-    let pass_fail = judged.iter().all(|item| item.quality == 0.0 || item.quality == 1.0);
-    if pass_fail && sums.counts.len() == judged.len() {
-        let right = judged.iter().map(|item| item.quality).sum::<f64>();
-        let n = judged.len() as f64;
+/// Scores with the numbers of their clusters.
+fn units(judged: &[Judged]) -> Vec<(u32, f64)> {
+    judged.iter().map(|item| (item.cluster, item.quality)).collect()
+}
+
+/// The mean of scores with their clusters: Wilson's interval for independent pass/fail scores, the cell's procedure for
+/// others.
+pub(super) fn estimate<K: Copy + Eq + Hash>(
+    scores: &[(K, f64)],
+    resampling: Resampling,
+    context: u32,
+) -> Option<Estimate> {
+    let sums = ClusterSums::of(scores.iter().copied());
+    let pass_fail = scores.iter().all(|(_, score)| *score == 0.0 || *score == 1.0);
+    if pass_fail && sums.counts.len() == scores.len() {
+        let right = scores.iter().map(|(_, score)| score).sum::<f64>();
+        let n = scores.len() as f64;
         let (low, high) = wilson(right, n, resampling.confidence)?;
         return Some(Estimate { value: right / n, low: Some(low), high: Some(high), n: n as u32 });
     }
@@ -241,9 +252,9 @@ pub(crate) fn failures(journal: &Journal) -> Vec<FailureRow> {
     });
     failed
         .map(|(trial, stage, error)| FailureRow {
-            setting: trial.key.setting.clone(),
+            setting: trial.key.setting.to_string(),
             context: trial.key.context,
-            task: trial.key.task.clone(),
+            task: trial.key.task.to_string(),
             index: trial.key.index,
             stage: *stage,
             error: error.clone(),
@@ -259,15 +270,15 @@ mod tests {
     use crate::judge::stats::close;
     use crate::record::Score;
 
-    fn scored(case: &str, cluster: &str, quality: f64) -> Judged {
+    fn scored(case: char, cluster: char, quality: f64) -> Judged {
         Judged { case: case.into(), cluster: cluster.into(), quality, broke: false }
     }
 
     #[test]
     fn a_cluster_counts_as_one_and_items_without_a_partner_not_at_all() {
-        let theirs = [scored("a", "x", 1.0), scored("b", "x", 1.0), scored("c", "y", 1.0)];
+        let theirs = [scored('a', 'x', 1.0), scored('b', 'x', 1.0), scored('c', 'y', 1.0)];
         let ours =
-            [scored("a", "x", 0.0), scored("b", "x", 1.0), scored("c", "y", 1.0), scored("d", "z", 0.0)];
+            [scored('a', 'x', 0.0), scored('b', 'x', 1.0), scored('c', 'y', 1.0), scored('d', 'z', 0.0)];
         let difference = difference(&ours, &theirs, 0.95).unwrap();
         assert_eq!((difference.value, difference.n), (-0.25, 2), "x lost half, y nothing");
     }
@@ -301,16 +312,16 @@ mod tests {
 
     #[test]
     fn cases_that_all_differ_alike_have_no_interval() {
-        let theirs = [scored("a", "a", 0.8), scored("b", "b", 0.8)];
-        let ours = [scored("a", "a", 0.2), scored("b", "b", 0.2)];
+        let theirs = [scored('a', 'a', 0.8), scored('b', 'b', 0.8)];
+        let ours = [scored('a', 'a', 0.2), scored('b', 'b', 0.2)];
         let difference = difference(&ours, &theirs, 0.95).unwrap();
         assert_eq!(
             (difference.n, difference.low, difference.high),
             (2, None, None),
             "two cases prove nothing"
         );
-        let flags = [scored("a", "a", 1.0), scored("b", "b", 1.0)];
-        let lost = [scored("a", "a", 0.0), scored("b", "b", 0.0)];
+        let flags = [scored('a', 'a', 1.0), scored('b', 'b', 1.0)];
+        let lost = [scored('a', 'a', 0.0), scored('b', 'b', 0.0)];
         assert!(
             super::difference(&lost, &flags, 0.95).unwrap().high.is_some(),
             "flags have Tango's interval"
@@ -319,8 +330,8 @@ mod tests {
 
     #[test]
     fn repeats_of_a_case_are_averaged() {
-        let theirs = [scored("a", "a", 1.0), scored("a", "a", 0.0)];
-        let difference = difference(&[scored("a", "a", 0.5)], &theirs, 0.95).unwrap();
+        let theirs = [scored('a', 'a', 1.0), scored('a', 'a', 0.0)];
+        let difference = difference(&[scored('a', 'a', 0.5)], &theirs, 0.95).unwrap();
         assert_eq!((difference.value, difference.n), (0.0, 1));
         assert_eq!(super::difference(&[], &theirs, 0.95), None);
     }

@@ -86,7 +86,7 @@ impl Play {
                         repeat: 0,
                     },
                     // What the server's end took with it was never made into a case.
-                    case: if broke { String::new() } else { of.id },
+                    case: if broke { "".into() } else { of.id.into() },
                     launch: replicate + 2 * u32::from(setting == OTHER),
                     started: "2026-01-01T00:00:00Z".into(),
                     tick: None,

@@ -1,6 +1,7 @@
 //! Cases added up by cluster.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 
 /// The cases of one stratum (a task, or an arm of it), added up by cluster.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -17,8 +18,8 @@ impl ClusterSums {
         Self { sums: vec![0.0; clusters], counts: vec![0.0; clusters] }
     }
 
-    /// Cases with the names of their clusters, added up; clusters in the order in which they first come.
-    pub fn of<'n>(cases: impl IntoIterator<Item = (&'n str, f64)>) -> Self {
+    /// Cases with the names (or numbers) of their clusters, added up; clusters in the order in which they first come.
+    pub fn of<K: Eq + Hash>(cases: impl IntoIterator<Item = (K, f64)>) -> Self {
         let mut numbers = HashMap::new();
         let mut all = Self::default();
         for (cluster, value) in cases {

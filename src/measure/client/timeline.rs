@@ -285,7 +285,7 @@ mod tests {
     fn figure(timeline: &Timeline, name: &str) -> Figure {
         let all = timeline.measurements();
         let found = all.into_iter().find(|m| m.name == name).unwrap();
-        found.value.ok_or_else(|| found.absent.unwrap())
+        found.value.ok_or_else(|| found.absent.unwrap().into())
     }
 
     #[test]

@@ -107,11 +107,11 @@ impl CaseServer {
     /// Sends a case and judges the reply.
     pub async fn ask(&mut self, case: &Case) -> Trial {
         let key = TrialKey {
-            setting: self.setting.clone(),
+            setting: self.setting.as_str().into(),
             context: case.context,
             round: 0,
             replicate: 0,
-            task: case.task.clone(),
+            task: case.task.as_str().into(),
             arm: case.arm,
             index: case.index,
             repeat: 0,

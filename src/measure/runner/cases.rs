@@ -9,6 +9,8 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use compact_str::CompactString;
+
 use super::case_file::{CaseFile, Place};
 use super::interrupt::Interrupt;
 use super::own_tokens::{self, OwnTokens};
@@ -21,11 +23,11 @@ use crate::measure::client::Client;
 use crate::measure::model::BytePairs;
 use crate::record::journal::Journal;
 use crate::record::suite::{Suite, TaskSpec};
-use crate::record::{Arm, Case, Message, Prompt, Tool, TrialKey};
+use crate::record::{Arm, Case, Message, Name, Prompt, Tool, TrialKey};
 use crate::task::{self, Params, TokenCounter};
 
 /// What identifies a list of cases: model (for its tokenizer), task, arm, context.
-type ListKey = (String, String, Option<Arm>, u32);
+type ListKey = (String, Name, Option<Arm>, u32);
 
 /// Cases that may be made before they are taken.
 const AHEAD: usize = 2;
@@ -40,7 +42,7 @@ pub(super) struct CaseBook {
     /// Where the cases of each list lie, by index.
     lists: HashMap<ListKey, Vec<Place>>,
     spool: CaseFile,
-    journalled: HashMap<(ListKey, u32), String>,
+    journalled: HashMap<(ListKey, u32), CompactString>,
     /// Where the cases of the reference's pack lie; empty where it is served here.
     packed: HashMap<PackedList, Vec<Place>>,
     interrupt: Interrupt,
@@ -88,7 +90,7 @@ impl CaseBook {
     }
 
     fn list_key(&self, key: &TrialKey) -> ListKey {
-        let model = self.models.get(&key.setting).cloned().unwrap_or_default();
+        let model = self.models.get(key.setting.as_str()).cloned().unwrap_or_default();
         (model, key.task.clone(), key.arm, key.context)
     }
 
@@ -162,7 +164,7 @@ impl CaseBook {
     ) -> Result<Vec<Place>> {
         let Self { seed, specs, spool, journalled, .. } = self;
         let spec = specs
-            .get(&key.task)
+            .get(key.task.as_str())
             .ok_or_else(|| Error::usage(format!("the suite has no task {}", key.task)))?;
         let mut places = Vec::new();
         each_case(spec, *seed, key.context, key.arm, counter, &mut |case| {
@@ -252,7 +254,7 @@ impl CaseBook {
 }
 
 /// A resumed run must go on with the very same cases; `known` is the id that an earlier session used.
-fn check(known: Option<&String>, case: &Case) -> Result<()> {
+fn check(known: Option<&CompactString>, case: &Case) -> Result<()> {
     if known.is_none_or(|known| *known == case.id) {
         return Ok(());
     }

@@ -249,11 +249,9 @@ impl Turns {
             self.figures.iter().map(|turn| alike(turn, first).and_then(|figure| figure.value)).collect();
         match (all, first.value) {
             (Some(values), _) => Measurement { value: Some(values.iter().sum()), ..first.clone() },
-            (None, Some(_)) => Measurement {
-                value: None,
-                absent: Some("not given for every turn".to_owned()),
-                ..first.clone()
-            },
+            (None, Some(_)) => {
+                Measurement { value: None, absent: Some("not given for every turn".into()), ..first.clone() }
+            }
             (None, None) => first.clone(),
         }
     }

@@ -91,7 +91,7 @@ impl ForcedAnswer {
 
     fn over_all(&self, first: &Measurement) -> Option<Measurement> {
         let with = |value| Measurement { value, absent: None, ..first.clone() };
-        let absent = || Measurement { absent: Some(NO_SPEED.to_owned()), ..with(None) };
+        let absent = || Measurement { absent: Some(NO_SPEED.into()), ..with(None) };
         match (first.name.as_ref(), first.source) {
             (metric::PROMPT_TOKENS | metric::CACHED_TOKENS, _) | (metric::PREFILL_TPS, Source::Engine) => {
                 Some(first.clone())

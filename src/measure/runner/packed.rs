@@ -7,10 +7,10 @@ use crate::error::{Error, Kind, Result};
 use crate::measure::client::Client;
 use crate::record::journal::{Journal, LaunchRecord};
 use crate::record::suite::Suite;
-use crate::record::{Arm, Case, Prompt};
+use crate::record::{Arm, Case, Name, Prompt};
 
 /// What identifies a list of cases in a pack: task, arm, context.
-pub(super) type PackedList = (String, Option<Arm>, u32);
+pub(super) type PackedList = (Name, Option<Arm>, u32);
 
 /// Puts the cases of a journal on disk; where they lie, by list and index. Nothing where the reference is served here.
 pub(super) fn lists(
@@ -25,7 +25,7 @@ pub(super) fn lists(
     let mut cases: Vec<&Case> = journal.cases.iter().collect();
     cases.sort_by_key(|case| case.index);
     for case in cases {
-        let list = lists.entry((case.task.clone(), case.arm, case.context)).or_default();
+        let list = lists.entry((case.task.as_str().into(), case.arm, case.context)).or_default();
         if list.len() != case.index as usize {
             return Err(Error::usage(format!("the pack has no case {} of {}", list.len(), case.task)));
         }

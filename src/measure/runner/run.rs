@@ -488,9 +488,9 @@ impl<'a> Runner<'a> {
         let now = crate::clock::moment();
         Trial {
             key: key.clone(),
-            case: String::new(),
+            case: "".into(),
             launch: self.next_launch.saturating_sub(1),
-            started: now.wall,
+            started: now.wall.into(),
             tick: now.tick,
             reply: None,
             measurements: Vec::new(),

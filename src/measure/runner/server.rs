@@ -292,7 +292,7 @@ impl RunningServer {
         let known = |figure: Measurement| match metric::MEMORY.contains(&figure.name.as_ref()) {
             true => Measurement {
                 value: None,
-                absent: Some(format!("the server was started for a context of {served_at} tokens")),
+                absent: Some(format!("the server was started for a context of {served_at} tokens").into()),
                 ..figure
             },
             false => figure,
@@ -411,9 +411,9 @@ impl RunningServer {
     ) -> Trial {
         Trial {
             key: key.clone(),
-            case: case.to_owned(),
+            case: case.into(),
             launch: self.launch,
-            started: started.wall,
+            started: started.wall.into(),
             tick: started.tick,
             reply: reply.map(Box::new),
             measurements,

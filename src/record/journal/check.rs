@@ -119,10 +119,12 @@ impl Rules {
     fn trial(&self, trial: &Trial) -> Result<(), String> {
         // A trial that failed before cases could be made has none.
         if !trial.case.is_empty() {
-            let item = self.cases.get(&trial.case);
+            let item = self.cases.get(trial.case.as_str());
             let item = item.ok_or_else(|| format!("there is no case `{}` in front of it", trial.case))?;
             let TrialKey { task, arm, context, index, .. } = &trial.key;
-            if (&item.task, &item.arm, &item.context, &item.index) != (task, arm, context, index) {
+            if (item.task.as_str(), &item.arm, &item.context, &item.index)
+                != (task.as_str(), arm, context, index)
+            {
                 return Err(format!("its case `{}` is another one than its key names", trial.case));
             }
         }

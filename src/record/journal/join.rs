@@ -3,6 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
+use compact_str::CompactString;
+
 use super::belongs::difference;
 use super::folder::{self, FILE_NAME};
 use super::launch::LaunchRecord;
@@ -10,7 +12,7 @@ use super::read::{Keep, load_one};
 use super::whole::{Journal, Part};
 use crate::clock::Tick;
 use crate::error::{Error, Result};
-use crate::record::{Arm, Outcome, Trial, TrialKey};
+use crate::record::{Arm, Name, Outcome, Trial, TrialKey};
 
 /// Numbers of replicates from here on are those of repeated trials.
 const REPEATED: u32 = 2;
@@ -64,7 +66,7 @@ fn stray(part: &Path, why: &str) -> Error {
 }
 
 /// The place of a case in the plan.
-type Place = (u32, String, Option<Arm>, u32);
+type Place = (u32, Name, Option<Arm>, u32);
 
 /// A journal that others are joined to.
 struct Joined {
@@ -75,7 +77,7 @@ struct Joined {
     repeats: HashMap<TrialKey, u32>,
     cases: HashSet<String>,
     /// The reference's cases, and the part that had each first.
-    reference: HashMap<Place, (String, usize)>,
+    reference: HashMap<Place, (CompactString, usize)>,
     next_launch: u32,
     next_session: u32,
 }
@@ -295,8 +297,8 @@ mod tests {
     }
 
     fn trial(setting: usize, index: u32, replicate: u32, outcome: Outcome) -> Trial {
-        let setting = header().suite.settings[setting].label.clone();
-        let task = "retrieval/niah_single_1".to_owned();
+        let setting = header().suite.settings[setting].label.as_str().into();
+        let task = "retrieval/niah_single_1".into();
         let key = TrialKey {
             setting,
             context: 512,
@@ -310,9 +312,9 @@ mod tests {
         let tick = Some(Tick { session: 0, at_s: 1.0 });
         Trial {
             key,
-            case: format!("c{index}"),
+            case: format!("c{index}").into(),
             launch: 7,
-            started: String::new(),
+            started: "".into(),
             tick,
             reply: None,
             measurements: Vec::new(),
@@ -374,7 +376,7 @@ mod tests {
                     .unwrap();
             writer.append(&Record::Launch(Box::new(launch()))).unwrap();
             for trial in trials {
-                let case = Case { id: trial.case.clone(), ..case(trial.key.index) };
+                let case = Case { id: trial.case.to_string(), ..case(trial.key.index) };
                 writer.append(&Record::Case(Box::new(case))).unwrap();
                 writer.append(&Record::Trial(Box::new(trial.clone()))).unwrap();
             }

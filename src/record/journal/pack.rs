@@ -180,9 +180,9 @@ fn of_reference_alone(journal: &Journal) -> Result<(), String> {
             crate::console::shown(&case.task)
         ));
     }
-    let launches = journal.launches.iter().map(|launch| &launch.setting);
-    let stray = launches.chain(journal.trials.iter().map(|trial| &trial.key.setting));
-    match stray.into_iter().find(|setting| **setting != reference.label) {
+    let launches = journal.launches.iter().map(|launch| launch.setting.as_str());
+    let stray = launches.chain(journal.trials.iter().map(|trial| trial.key.setting.as_str()));
+    match stray.into_iter().find(|setting| *setting != reference.label) {
         Some(stray) => {
             Err(format!("it holds what is not of its reference: {}", crate::console::shown(stray)))
         }

@@ -104,7 +104,7 @@ mod tests {
 
     fn key(suite: &Suite, task: &str, replicate: u32, repeat: u32) -> TrialKey {
         TrialKey {
-            setting: suite.reference().label.clone(),
+            setting: suite.reference().label.as_str().into(),
             context: 512,
             round: 0,
             replicate,
@@ -125,7 +125,7 @@ mod tests {
                 for repeat in 0..3 {
                     let key = key(&suite, task, replicate, repeat);
                     let ours = suite.sampling_for(&key, case);
-                    let other = TrialKey { setting: suite.settings[1].label.clone(), ..key };
+                    let other = TrialKey { setting: suite.settings[1].label.as_str().into(), ..key };
                     let theirs = suite.sampling_for(&other, case);
                     assert_eq!((ours.seed, ours.temperature), (theirs.seed, 0.7));
                     assert_eq!((theirs.temperature, theirs.top_k), (0.6, 20));

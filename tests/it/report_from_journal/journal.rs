@@ -1,6 +1,5 @@
 //! A made-up but plausible run: eight settings, two context lengths, a void cell, failures with hostile text.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use kneepoint::judge::analysis::Tasks;
@@ -335,7 +334,7 @@ fn launch(
     LaunchRecord {
         pack: None,
         id,
-        setting: setting.label.clone(),
+        setting: setting.label.as_str().into(),
         context,
         served_at: None,
         round,
@@ -377,18 +376,19 @@ fn trial(
     let reply = reply(case, truth, &name);
     Trial {
         key: TrialKey {
-            setting: setting.label.clone(),
+            setting: setting.label.as_str().into(),
             context: case.context,
             round,
             replicate,
-            task: case.task.clone(),
+            task: case.task.as_str().into(),
             arm: case.arm,
             index: case.index,
             repeat: 0,
         },
-        case: case.id.clone(),
+        case: case.id.as_str().into(),
         launch,
-        started: format!("2026-02-03T{:02}:{:02}:{:02}Z", 4 + number / 3600, number / 60 % 60, number % 60),
+        started: format!("2026-02-03T{:02}:{:02}:{:02}Z", 4 + number / 3600, number / 60 % 60, number % 60)
+            .into(),
         tick: None,
         measurements: measurements(case, truth, &name),
         outcome: outcome(case, setting, truth, replicate),
@@ -474,7 +474,7 @@ fn measurements(case: &Case, truth: &Truth, name: &str) -> Vec<Measurement> {
     if truth.speculation != "off" {
         all.push(Measurement::new(metric::DRAFT_TOKENS, Source::Engine, 20.0));
         all.push(Measurement {
-            name: Cow::Borrowed(metric::DRAFT_ACCEPTED),
+            name: metric::DRAFT_ACCEPTED.into(),
             source: Source::Engine,
             value: Some(9.0),
             absent: None,

@@ -23,7 +23,7 @@ fn flip(case: &PairedCase<'_>, setting: &str, context: u32) -> Flip {
         task: case.task.into(),
         arm: case.arm,
         index: a.key.index,
-        case: a.case.clone(),
+        case: a.case.to_string(),
         score_a: case.a,
         score_b: case.b,
         reply_a: excerpt(a),

@@ -125,9 +125,10 @@ fn references_as_one(a: &Journal, b: &Journal) -> (Option<Journal>, Option<Strin
     );
     let mut renamed = b.clone();
     let labels = renamed.header.suite.settings.iter_mut().map(|setting| &mut setting.label);
-    let labels = labels.chain(renamed.trials.iter_mut().map(|trial| &mut trial.key.setting));
     let labels = labels.chain(renamed.launches.iter_mut().map(|launch| &mut launch.setting));
     labels.filter(|label| **label == old).for_each(|label| label.clone_from(&new));
+    let keys = renamed.trials.iter_mut().map(|trial| &mut trial.key);
+    keys.filter(|key| key.setting == old).for_each(|key| key.setting = new.as_str().into());
     (Some(renamed), Some(note))
 }
 

@@ -79,8 +79,10 @@ pub(crate) struct ScoredCase {
 /// One judged case of a task.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Judged {
-    pub(crate) case: Arc<str>,
-    pub(crate) cluster: Arc<str>,
+    /// Number of its request.
+    pub(crate) case: u32,
+    /// Number of its cluster, in the order of their names.
+    pub(crate) cluster: u32,
     pub(crate) quality: f64,
     /// Whether one of its trials broke, and so counts as lost.
     pub(crate) broke: bool,
@@ -188,16 +190,22 @@ impl Frame {
         for ((place, planned), (score, broke)) in
             read::places(&rows, PLACE)?.into_iter().zip(planned).zip(scores)
         {
-            let request = &self.requests[request_at(place)];
+            let number = request_at(place);
+            let request = &self.requests[number];
             let asked = *request.key.task == *task && *request.key.arm == *arm_name(arm);
             if let Some(quality) = score.filter(|_| asked) {
-                let (case, cluster) = (Arc::clone(&request.key.case), Arc::clone(&request.cluster));
+                let (case, cluster) = (number as u32, request.cluster_number);
                 found.push((planned, Judged { case, cluster, quality, broke }));
             }
         }
         found.sort_by_key(|(planned, _)| *planned);
         let judged: Vec<Judged> = found.into_iter().map(|(_, judged)| judged).collect();
         Ok(if judged.iter().any(|trial| !trial.broke) { averaged(judged) } else { Vec::new() })
+    }
+
+    /// The requests of the run by their numbers, each with the name of its cluster.
+    pub(crate) fn requests(&self) -> impl Iterator<Item = (&RequestKey, &str)> {
+        self.requests.iter().map(|request| (&*request.key, &*request.cluster))
     }
 
     /// A figure of a visit's chat trials with the request that each belongs to, in order of time.

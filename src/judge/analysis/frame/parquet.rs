@@ -236,7 +236,8 @@ mod tests {
             numbers(&table, "score_steps"),
             own(&|trial| trial.outcome.score()?.metrics.get("steps").copied())
         );
-        let settings: Vec<_> = journal.trials.iter().map(|trial| Some(trial.key.setting.clone())).collect();
+        let settings: Vec<_> =
+            journal.trials.iter().map(|trial| Some(trial.key.setting.to_string())).collect();
         assert_eq!(texts(&table, "setting"), settings);
         assert_eq!(texts(&table, "label")[0].as_deref(), Some("'); \u{0} \n=1+1"));
         let at = journal.trials.iter().position(|trial| trial.case.is_empty()).unwrap();

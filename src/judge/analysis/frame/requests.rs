@@ -24,6 +24,8 @@ pub(crate) struct RequestKey {
 pub(super) struct Request {
     pub(super) key: Arc<RequestKey>,
     pub(super) cluster: Arc<str>,
+    /// Number of the cluster's name among those of the run, in their order.
+    pub(super) cluster_number: u32,
     /// Length of the prompt (tokens), as the case was made; 0 when nobody made it.
     pub(super) prompt_tokens: u32,
     pub(super) chat: bool,
@@ -52,15 +54,23 @@ pub(super) fn rows<'a>(
     let mut numbers: HashMap<(&str, &str, &str), u32> = HashMap::new();
     let mut found: Vec<Found<'a>> = Vec::new();
     let mut rows = Vec::with_capacity(journal.trials.len());
+    let mut habit = Habit::default();
     for &trial in visits.values().flatten() {
         // What broke before its case was made has the case of its place in the plan, where another visit made it.
         let placed = if trial.case.is_empty() { places.of(&trial.key) } else { None };
         let id = placed.map_or(trial.case.as_str(), |case| &case.id);
         let (task, arm) = (trial.key.task.as_str(), arm_name(trial.key.arm));
-        let request = *numbers.entry((task, arm, id)).or_insert_with(|| {
-            found.push((task, arm, id, cases.get(id).copied()));
-            found.len() as u32 - 1
+        let is_asked = |number: u32| {
+            let (known, its_arm, its_id, _) = found[number as usize];
+            known == task && its_arm == arm && its_id == id
+        };
+        let request = habit.next().filter(|&number| is_asked(number)).unwrap_or_else(|| {
+            *numbers.entry((task, arm, id)).or_insert_with(|| {
+                found.push((task, arm, id, cases.get(id).copied()));
+                found.len() as u32 - 1
+            })
         });
+        habit.learn(request);
         rows.push(Row { trial, request });
     }
     let mut order: Vec<u32> = (0..found.len() as u32).collect();
@@ -72,6 +82,29 @@ pub(super) fn rows<'a>(
     order.iter().zip(0..).for_each(|(&number, place)| places[number as usize] = place);
     rows.iter_mut().for_each(|row| row.request = places[row.request as usize]);
     (rows, requests(order.iter().map(|&number| found[number as usize]), tasks))
+}
+
+/// Visits ask much the same in the same order: which request came behind each is a guess that is nearly always right.
+#[derive(Default)]
+struct Habit {
+    behind: Vec<Option<u32>>,
+    last: Option<u32>,
+}
+
+impl Habit {
+    fn next(&self) -> Option<u32> {
+        *self.behind.get(self.last? as usize)?
+    }
+
+    fn learn(&mut self, request: u32) {
+        if let Some(last) = self.last.replace(request) {
+            let last = last as usize;
+            if self.behind.len() <= last {
+                self.behind.resize(last + 1, None);
+            }
+            self.behind[last] = Some(request);
+        }
+    }
 }
 
 /// Tasks and arms come in runs: their names are kept once.
@@ -86,11 +119,23 @@ fn requests<'a>(found: impl Iterator<Item = Found<'a>>, tasks: &dyn Tasks) -> Ve
         requests.push(Request {
             key: Arc::new(RequestKey { task: named, arm, case: id.into() }),
             cluster: case.map_or(id, |case| &case.cluster).into(),
+            cluster_number: 0,
             prompt_tokens: case.map_or(0, |case| case.prompt_tokens),
             chat: case.is_some_and(|case| matches!(case.prompt, Prompt::Chat { .. })),
             forced: case.is_some_and(|case| !case.forced.is_empty()),
             weight,
         });
     }
+    number_clusters(&mut requests);
     requests
+}
+
+fn number_clusters(requests: &mut [Request]) {
+    let mut names: Vec<Arc<str>> = requests.iter().map(|request| Arc::clone(&request.cluster)).collect();
+    names.sort_unstable();
+    names.dedup();
+    let numbers: HashMap<&str, u32> = names.iter().map(|name| &**name).zip(0..).collect();
+    for request in requests {
+        request.cluster_number = numbers[&*request.cluster];
+    }
 }

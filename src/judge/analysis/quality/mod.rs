@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::draws::Draw;
-use super::frame::{ScoredCase, VisitKey, arm_name};
+use super::frame::{RequestKey, ScoredCase, VisitKey, arm_name};
 use super::measured::Measured;
 use super::run::Run;
 use super::summary::{AaSummary, Estimate, Verdict};
@@ -42,12 +42,20 @@ struct Stratum {
     clusters: HashMap<String, usize>,
 }
 
+/// The primary tasks of a context length, and where each request of the run stands among them.
+#[derive(Debug, Clone)]
+struct Strata {
+    all: Vec<Stratum>,
+    /// By the request's number: its stratum, and its cluster there.
+    places: Vec<Option<(u32, u32)>>,
+}
+
 /// What is shared by all cells of a context length.
 pub(crate) struct Level<'a> {
     pub(crate) context: u32,
     suite: &'a Suite,
     reference: &'a str,
-    strata: Vec<Stratum>,
+    strata: Strata,
     cells: BTreeMap<&'a str, Cell>,
     aa: Option<Difference>,
     /// How far each case of the reference's second visit is from its first.
@@ -97,7 +105,7 @@ struct Drawn {
 struct Shared<'r, 'a> {
     run: &'r Run<'a>,
     context: u32,
-    strata: &'r [Stratum],
+    strata: &'r Strata,
     /// Whether there is a task at which the reference can lose something.
     comparable: bool,
     reference: Reference<'r>,
@@ -198,9 +206,9 @@ impl Whole {
 }
 
 /// Slope (0..1) of a cell's scores on the reference's over the cases that both answered, each about its task's mean.
-fn slope(strata: &[Stratum], cases: &[ScoredCase], reference: &Reference<'_>) -> f64 {
+fn slope(strata: &Strata, cases: &[ScoredCase], reference: &Reference<'_>) -> f64 {
     let (mut together, mut alone) = (0.0, 0.0);
-    for stratum in strata {
+    for stratum in &strata.all {
         let here = cases.iter().filter(|case| stratum.holds(case));
         let pairs: Vec<(f64, f64)> =
             here.filter_map(|case| Some((case.quality, reference.get(&case.number)?.quality))).collect();
@@ -219,7 +227,7 @@ impl<'a> Level<'a> {
         let reference = run.suite.reference().label.as_str();
         let visit = |setting, replicate| VisitKey { setting, context, replicate };
         let own = run.frame.cases(visit(reference, 0));
-        let (strata, comparable) = informative(strata(run, context), &own);
+        let (strata, comparable) = informative(run, strata(run, context), &own);
         let shared = Shared { run, context, strata: &strata, comparable, reference: by_number(&own) };
         let settings = run.suite.settings.iter().map(|setting| setting.label.as_str());
         let scored: Vec<Scored<'a>> = settings
@@ -308,7 +316,7 @@ impl<'a> Level<'a> {
     /// The pass/fail cases of a cell when it has one primary task and independent cases: right, and all.
     pub(crate) fn right_of(&self, setting: &str) -> Option<(u32, u32)> {
         let cases = &self.cells.get(setting)?.cases;
-        let [stratum] = self.strata.as_slice() else { return None };
+        let [stratum] = self.strata.all.as_slice() else { return None };
         let mine = cases.iter().filter(|case| stratum.holds(case));
         let mine: Vec<&ScoredCase> = mine.collect();
         let clusters: BTreeSet<&str> = mine.iter().map(|case| &*case.cluster).collect();
@@ -374,13 +382,13 @@ fn answered_by_both(case: &ScoredCase, reference: &Reference<'_>) -> bool {
 
 impl Cell {
     /// A cell that misses a whole task of the reference's has no mean that could be laid beside the others'.
-    fn hold_apart(&mut self, strata: &[Stratum], scores: &[ClusterSums], change: &Change) {
+    fn hold_apart(&mut self, strata: &Strata, scores: &[ClusterSums], change: &Change) {
         if self.quality.is_none() {
             return;
         }
         let has = |sums: &ClusterSums| sums.mean().is_some();
         let pairs = change.strata.iter().any(has);
-        let missing = strata.iter().zip(scores).zip(&change.strata);
+        let missing = strata.all.iter().zip(scores).zip(&change.strata);
         let missing = missing.filter(|((_, own), paired)| if pairs { !has(paired) } else { !has(own) });
         self.not_comparable = missing.map(|((stratum, _), _)| stratum.name()).collect();
         if !self.not_comparable.is_empty() {
@@ -391,7 +399,11 @@ impl Cell {
 
 impl Stratum {
     fn holds(&self, case: &ScoredCase) -> bool {
-        self.task == case.request.task && self.arm == case.request.arm
+        self.asks(&case.request)
+    }
+
+    fn asks(&self, request: &RequestKey) -> bool {
+        self.task == request.task && self.arm == request.arm
     }
 
     /// The task, and the arm where it has one.
@@ -401,10 +413,10 @@ impl Stratum {
 }
 
 /// The primary tasks and arms of a context length, with the clusters of their cases.
-fn strata(run: &Run<'_>, context: u32) -> Vec<Stratum> {
+fn strata(run: &Run<'_>, context: u32) -> Strata {
     let task_arms = run.task_arms(context).into_iter();
     let primary = task_arms.filter(|(task, _)| run.weight(task) == Weight::Primary);
-    primary
+    let all = primary
         .map(|(task, arm)| {
             let mut clusters = HashMap::new();
             let cases = run.journal.cases.iter();
@@ -414,23 +426,35 @@ fn strata(run: &Run<'_>, context: u32) -> Vec<Stratum> {
             }
             Stratum { task: task.into(), arm: arm_name(arm).into(), clusters }
         })
-        .collect()
+        .collect();
+    Strata::new(run, all)
+}
+
+impl Strata {
+    /// Every request is looked up once, not once a setting.
+    fn new(run: &Run<'_>, all: Vec<Stratum>) -> Self {
+        let place = |(request, cluster): (&RequestKey, &str)| {
+            let at = all.iter().position(|stratum| stratum.asks(request))?;
+            Some((at as u32, *all[at].clusters.get(cluster)? as u32))
+        };
+        let places = run.frame.requests().map(place).collect();
+        Self { all, places }
+    }
 }
 
 /// The strata at which the reference can lose something, and whether there are any; all of them without.
-fn informative(all: Vec<Stratum>, reference: &[ScoredCase]) -> (Vec<Stratum>, bool) {
-    let by_task = score_sums(&all, reference);
+fn informative(run: &Run<'_>, strata: Strata, reference: &[ScoredCase]) -> (Strata, bool) {
+    let by_task = score_sums(&strata, reference);
     let shows_loss = |sums: &ClusterSums| sums.mean().is_some_and(|mean| mean > 0.0);
-    let kept: Vec<Stratum> = all
-        .iter()
-        .zip(&by_task)
-        .filter(|(_, sums)| shows_loss(sums))
-        .map(|(stratum, _)| stratum.clone())
-        .collect();
-    if kept.is_empty() { (all, false) } else { (kept, true) }
+    let kept = by_task.iter().filter(|sums| shows_loss(sums)).count();
+    if kept == 0 || kept == strata.all.len() {
+        return (strata, kept > 0);
+    }
+    let kept = strata.all.into_iter().zip(&by_task).filter(|(_, sums)| shows_loss(sums));
+    (Strata::new(run, kept.map(|(stratum, _)| stratum).collect()), true)
 }
 
-fn score_sums(strata: &[Stratum], cases: &[ScoredCase]) -> Vec<ClusterSums> {
+fn score_sums(strata: &Strata, cases: &[ScoredCase]) -> Vec<ClusterSums> {
     sums(strata, cases.iter().map(|case| (case, case.quality)))
 }
 
@@ -444,7 +468,7 @@ fn scores_of(cases: &[ScoredCase]) -> HashMap<u32, f64> {
 
 /// What `of` makes of the cases, added up; cases for which it has nothing to compare with are left out.
 fn compared_sums(
-    strata: &[Stratum],
+    strata: &Strata,
     cases: &[ScoredCase],
     of: impl Fn(&ScoredCase) -> Option<f64>,
 ) -> Vec<ClusterSums> {
@@ -452,7 +476,7 @@ fn compared_sums(
 }
 
 impl Change {
-    fn of(strata: &[Stratum], cases: &[ScoredCase], reference: &Reference<'_>) -> Self {
+    fn of(strata: &Strata, cases: &[ScoredCase], reference: &Reference<'_>) -> Self {
         let mut pairs: Vec<(&ScoredCase, f64, bool)> = Vec::new();
         for case in cases {
             if let Some(theirs) = reference.get(&case.number) {
@@ -485,13 +509,11 @@ impl Change {
 }
 
 /// Adds values of cases up by stratum and cluster; cases of other strata are left out.
-fn sums<'i>(strata: &[Stratum], values: impl Iterator<Item = (&'i ScoredCase, f64)>) -> Vec<ClusterSums> {
-    let mut all: Vec<ClusterSums> = strata.iter().map(|s| ClusterSums::new(s.clusters.len())).collect();
+fn sums<'i>(strata: &Strata, values: impl Iterator<Item = (&'i ScoredCase, f64)>) -> Vec<ClusterSums> {
+    let mut all: Vec<ClusterSums> = strata.all.iter().map(|s| ClusterSums::new(s.clusters.len())).collect();
     for (case, value) in values {
-        let found = strata.iter().position(|stratum| stratum.holds(case));
-        let place = found.and_then(|at| Some((at, *strata[at].clusters.get(&*case.cluster)?)));
-        if let Some((at, cluster)) = place {
-            all[at].add(cluster, value);
+        if let Some((at, cluster)) = strata.places[case.number as usize] {
+            all[at as usize].add(cluster as usize, value);
         }
     }
     all

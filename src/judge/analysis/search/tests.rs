@@ -90,7 +90,7 @@ fn visit(journal: &mut Journal, plan: &Plan, next: &NextVisit, truth: Truth) {
         let noise = 0.01 * scatter(own + u64::from(key.index));
         let measured = |name, source, value| Measurement::new(name, source, value);
         journal.trials.push(Trial {
-            case: case(key.index).id,
+            case: case(key.index).id.into(),
             key,
             launch: 0,
             started: "2026-01-01T00:00:00Z".into(),

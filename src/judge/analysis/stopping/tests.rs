@@ -77,11 +77,11 @@ fn measure(journal: &mut Journal, round: u32, truths: &[Truth], rng: &mut ChaCha
             let own = if right { toss >= truth.loss / 0.8 } else { toss < truth.gain / 0.2 };
             for replicate in 0..if place == 0 { 2 } else { 1 } {
                 let key = TrialKey {
-                    setting: setting.label.clone(),
+                    setting: setting.label.as_str().into(),
                     context: 512,
                     round,
                     replicate,
-                    task: case.task.clone(),
+                    task: case.task.as_str().into(),
                     arm: None,
                     index: case.index,
                     repeat: 0,
@@ -367,7 +367,7 @@ fn a_budget_of_server_time_goes_by_the_monotonic_clock() {
     let at = |at_s| Some(Tick { session: 0, at_s });
     // The clock is set five days forward while the server loads.
     let started = || "2026-01-06T00:00:04Z".to_owned();
-    let asked = |tick| Trial { started: started(), tick, ..trial(key.clone(), "c", true, 10.0) };
+    let asked = |tick| Trial { started: started().into(), tick, ..trial(key.clone(), "c", true, 10.0) };
     assert!((since_launch_s(&launch(at(1.0)), &asked(at(5.0))).unwrap() - 4.0).abs() < 1e-9);
     let by_the_wall = since_launch_s(&launch(None), &asked(None)).unwrap();
     assert!((by_the_wall - 432_004.0).abs() < 1e-6, "{by_the_wall}");

@@ -167,7 +167,7 @@ fn replies(
             task: own
                 .key
                 .arm
-                .map_or(own.key.task.clone(), |arm| format!("{} ({})", own.key.task, arm.name())),
+                .map_or(own.key.task.to_string(), |arm| format!("{} ({})", own.key.task, arm.name())),
             prompt: case.map(prompt).unwrap_or_default(),
             shared: escaped(&differing.shared),
             reference: differing.theirs.map(escaped),

@@ -252,7 +252,7 @@ mod tests {
         let wrong = |_: &str, _: u32| Outcome::Scored(Score::of(0.0));
         let mut journal = Play::new("").reference().other(wrong).journal;
         for trial in &mut journal.trials {
-            let content = trial.key.setting.clone();
+            let content = trial.key.setting.to_string();
             trial.reply = Some(Box::new(Reply { content, ..Reply::default() }));
         }
         let reason = HOSTILE.to_owned();
@@ -260,7 +260,7 @@ mod tests {
         journal.held.schemas.push(unknown);
         let others = journal.trials.iter().filter(|trial| trial.key.setting == OTHER);
         let held = |trial: &Trial| HeldCase {
-            case: trial.case.clone(),
+            case: trial.case.to_string(),
             schemas: vec!["s".into()],
             answer: trial.key.index.is_multiple_of(2).then_some(true),
             right: None,

@@ -439,7 +439,7 @@ fn measured(last: Value) -> Vec<(String, Option<f64>)> {
         .map(|m| {
             assert_eq!(m.source, Source::Engine);
             assert!(m.value.is_some() != m.absent.is_some());
-            (m.name.into_owned(), m.value)
+            (m.name.to_string(), m.value)
         })
         .collect()
 }

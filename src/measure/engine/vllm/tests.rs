@@ -220,7 +220,7 @@ fn lines_of_a_gpu() {
 
 fn figures(last: &Value) -> Vec<(String, Option<f64>)> {
     let figures = Vllm.measurements(last).into_iter();
-    figures.map(|figure| (figure.name.into_owned(), figure.value)).collect()
+    figures.map(|figure| (figure.name.to_string(), figure.value)).collect()
 }
 
 #[test]

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::{Estimator, Kind};
 use crate::record::plan::Plan;
 use crate::record::suite::{Relaunch, Suite};
-use crate::record::{Arm, Decision, TrialKey};
+use crate::record::{Arm, Decision, Name, TrialKey};
 
 /// What is expected of a kind counts as much as so many trials of it.
 const PRIOR_TRIALS: f64 = 1.0;
 
 /// A visit of a cell: setting, context length, round, replicate.
-type VisitKey = (String, u32, u32, u32);
+type VisitKey = (Name, u32, u32, u32);
 
 /// What is left of a run, and how long what was done took.
 #[derive(Debug, Default)]

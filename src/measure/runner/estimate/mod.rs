@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use crate::record::plan::Plan;
 use crate::record::suite::{Arrivals, LoadSpec, Setting, Suite};
-use crate::record::{Arm, Machine, TrialKey};
+use crate::record::{Arm, Machine, Name, TrialKey};
 
 mod eta;
 mod observed;
@@ -39,9 +39,9 @@ const MEASURED_FACTOR: f64 = 1.5;
 /// Trials that take about as long: those of a task (and arm) on a cell.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Kind {
-    setting: String,
+    setting: Name,
     context: u32,
-    task: String,
+    task: Name,
     arm: Option<Arm>,
 }
 

@@ -355,11 +355,11 @@ impl Runner<'_> {
 
 fn item_key(setting: &str, quality: &LoadQuality, replicate: u32, index: u32) -> TrialKey {
     TrialKey {
-        setting: setting.to_owned(),
+        setting: setting.into(),
         context: quality.context,
         round: 0,
         replicate,
-        task: quality.task.clone(),
+        task: quality.task.as_str().into(),
         arm: quality.arm,
         index,
         repeat: 0,
@@ -378,9 +378,9 @@ impl Asked {
     fn trial(self, streams: u32, key: TrialKey, launch: u32) -> LoadtestTrial {
         let trial = Trial {
             key,
-            case: self.case.id.clone(),
+            case: self.case.id.as_str().into(),
             launch,
-            started: self.started.wall,
+            started: self.started.wall.into(),
             tick: self.started.tick,
             reply: self.reply.map(Box::new),
             measurements: self.measurements,
