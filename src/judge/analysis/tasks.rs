@@ -1,5 +1,6 @@
 //! Results task by task, by depth, and what broke.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 
@@ -32,14 +33,16 @@ pub(crate) fn rows(run: &Run<'_>, context: u32) -> Result<Vec<TaskRow>> {
     let visit = |setting| VisitKey { setting, context, replicate: 0 };
     for (task, arm) in run.task_arms(context) {
         let start = rows.len();
-        let theirs = run.frame.judged(visit(reference), task, arm)?;
+        let theirs = means(&run.frame.judged(visit(reference), task, arm)?);
+        let their_times = LazyCell::new(|| server_times(run, (task, arm), visit(reference)));
         for setting in &run.suite.settings {
             let judged = run.frame.judged(visit(&setting.label), task, arm)?;
             let mut row = row(run, (task, arm), visit(&setting.label), &judged);
             row.difference = difference(&judged, &theirs, run.resampling.confidence)
                 .filter(|_| setting.label != *reference);
-            let both = [visit(&setting.label), visit(reference)];
-            row.shown_after_s = row.difference.and_then(|lost| shown_after(run, (task, arm), both, &lost));
+            let spent =
+                || spent_on_both(&server_times(run, (task, arm), visit(&setting.label)), &their_times);
+            row.shown_after_s = row.difference.and_then(|lost| shown_after(run, &lost, spent));
             rows.push(row);
         }
         let on_reference = rows[start].quality.map(|quality| quality.value);
@@ -83,19 +86,11 @@ fn row(run: &Run<'_>, (task, arm): (&str, Option<Arm>), visit: VisitKey<'_>, jud
     row
 }
 
-/// How long servers would work until what a setting loses on a task shows (s).
-fn shown_after(
-    run: &Run<'_>,
-    task_arm: (&str, Option<Arm>),
-    [setting, reference]: [VisitKey<'_>; 2],
-    lost: &Estimate,
-) -> Option<f64> {
+/// How long servers would work until what a setting loses on a task shows (s), from what was spent on it (s).
+fn shown_after(run: &Run<'_>, lost: &Estimate, spent: impl FnOnce() -> f64) -> Option<f64> {
     let share = time_to_show(1.0, lost.value, lost.low?, lost.high?, run.resampling.confidence)?;
     // One group of cases shows nothing, however much it lost.
-    let share = share.max(2.0 / f64::from(lost.n));
-    Some(
-        share * spent_on_both(&server_times(run, task_arm, setting), &server_times(run, task_arm, reference)),
-    )
+    Some(share.max(2.0 / f64::from(lost.n)) * spent())
 }
 
 /// What was spent (s) on the cases that both asked, added up in their order: the same to the last bit in every run.
@@ -120,18 +115,24 @@ fn server_s(trial: &Trial) -> f64 {
     trial.measured(metric::TOTAL_S, Source::Client).unwrap_or_default()
 }
 
-/// Scores minus the reference's on the same cases; the cases of a cluster are no independent evidence and count as one.
-fn difference(ours: &[Judged], theirs: &[Judged], confidence: f64) -> Option<Estimate> {
-    let mut reference: HashMap<u32, (f64, f64)> = HashMap::with_capacity(theirs.len());
-    for item in theirs {
-        let (sum, count) = reference.entry(item.case).or_default();
+/// The mean score of each case.
+fn means(judged: &[Judged]) -> HashMap<u32, f64> {
+    let mut sums: HashMap<u32, (f64, f64)> = HashMap::with_capacity(judged.len());
+    for item in judged {
+        let (sum, count) = sums.entry(item.case).or_default();
         (*sum, *count) = (*sum + item.quality, *count + 1.0);
     }
+    sums.into_iter().map(|(case, (sum, count))| (case, sum / count)).collect()
+}
+
+/// Scores minus the reference's means on the same cases; the cases of a cluster are no independent evidence and count as
+/// one.
+fn difference(ours: &[Judged], theirs: &HashMap<u32, f64>, confidence: f64) -> Option<Estimate> {
     let mut clusters: BTreeMap<u32, (f64, f64, f64)> = BTreeMap::new();
     for item in ours {
-        let Some((sum, count)) = reference.get(&item.case) else { continue };
+        let Some(reference) = theirs.get(&item.case) else { continue };
         let (mine, its, items) = clusters.entry(item.cluster).or_default();
-        (*mine, *its, *items) = (*mine + item.quality, *its + sum / count, *items + 1.0);
+        (*mine, *its, *items) = (*mine + item.quality, *its + reference, *items + 1.0);
     }
     let pairs: Vec<(f64, f64)> =
         clusters.values().map(|(ours, theirs, items)| (ours / items, theirs / items)).collect();
@@ -279,7 +280,7 @@ mod tests {
         let theirs = [scored('a', 'x', 1.0), scored('b', 'x', 1.0), scored('c', 'y', 1.0)];
         let ours =
             [scored('a', 'x', 0.0), scored('b', 'x', 1.0), scored('c', 'y', 1.0), scored('d', 'z', 0.0)];
-        let difference = difference(&ours, &theirs, 0.95).unwrap();
+        let difference = difference(&ours, &means(&theirs), 0.95).unwrap();
         assert_eq!((difference.value, difference.n), (-0.25, 2), "x lost half, y nothing");
     }
 
@@ -314,7 +315,7 @@ mod tests {
     fn cases_that_all_differ_alike_have_no_interval() {
         let theirs = [scored('a', 'a', 0.8), scored('b', 'b', 0.8)];
         let ours = [scored('a', 'a', 0.2), scored('b', 'b', 0.2)];
-        let difference = difference(&ours, &theirs, 0.95).unwrap();
+        let difference = difference(&ours, &means(&theirs), 0.95).unwrap();
         assert_eq!(
             (difference.n, difference.low, difference.high),
             (2, None, None),
@@ -323,7 +324,7 @@ mod tests {
         let flags = [scored('a', 'a', 1.0), scored('b', 'b', 1.0)];
         let lost = [scored('a', 'a', 0.0), scored('b', 'b', 0.0)];
         assert!(
-            super::difference(&lost, &flags, 0.95).unwrap().high.is_some(),
+            super::difference(&lost, &means(&flags), 0.95).unwrap().high.is_some(),
             "flags have Tango's interval"
         );
     }
@@ -331,9 +332,9 @@ mod tests {
     #[test]
     fn repeats_of_a_case_are_averaged() {
         let theirs = [scored('a', 'a', 1.0), scored('a', 'a', 0.0)];
-        let difference = difference(&[scored('a', 'a', 0.5)], &theirs, 0.95).unwrap();
+        let difference = difference(&[scored('a', 'a', 0.5)], &means(&theirs), 0.95).unwrap();
         assert_eq!((difference.value, difference.n), (0.0, 1));
-        assert_eq!(super::difference(&[], &theirs, 0.95), None);
+        assert_eq!(super::difference(&[], &means(&theirs), 0.95), None);
     }
 
     #[test]

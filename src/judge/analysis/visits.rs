@@ -23,16 +23,52 @@ impl<'a> Places<'a> {
     }
 }
 
-/// Trials by setting, context and replicate.
-pub(crate) type Visits<'a> = BTreeMap<(&'a str, u32, u32), Vec<&'a Trial>>;
+/// A visit: setting, context and replicate.
+type Visit<'a> = (&'a str, u32, u32);
+
+/// Trials by visit.
+pub(crate) type Visits<'a> = BTreeMap<Visit<'a>, Vec<&'a Trial>>;
 
 /// Trials by visit, in the order they ended.
 pub(super) fn by_visit<'a>(trials: impl Iterator<Item = &'a Trial>) -> Visits<'a> {
-    // Hashed first: a million trials are found their place faster than by comparing long names.
-    let mut visits: HashMap<(&str, u32, u32), Vec<&Trial>> = HashMap::new();
+    let mut numbers: HashMap<Visit<'_>, u32> = HashMap::new();
+    let mut visits: Vec<(Visit<'_>, Vec<&Trial>)> = Vec::new();
+    let mut habit = Habit::default();
     for trial in trials {
-        let key = &trial.key;
-        visits.entry((key.setting.as_str(), key.context, key.replicate)).or_default().push(trial);
+        let visit = (trial.key.setting.as_str(), trial.key.context, trial.key.replicate);
+        let guess = habit.next().filter(|&number| visits[number as usize].0 == visit);
+        let number = guess.unwrap_or_else(|| {
+            *numbers.entry(visit).or_insert_with(|| {
+                visits.push((visit, Vec::new()));
+                visits.len() as u32 - 1
+            })
+        });
+        habit.learn(number);
+        visits[number as usize].1.push(trial);
     }
     visits.into_iter().collect()
+}
+
+/// What comes behind what, by numbers: trials come in the same order again and again, so that a guess is nearly always
+/// right and nothing has to be looked up by name.
+#[derive(Default)]
+pub(super) struct Habit {
+    behind: Vec<Option<u32>>,
+    last: Option<u32>,
+}
+
+impl Habit {
+    pub(super) fn next(&self) -> Option<u32> {
+        *self.behind.get(self.last? as usize)?
+    }
+
+    pub(super) fn learn(&mut self, number: u32) {
+        if let Some(last) = self.last.replace(number) {
+            let last = last as usize;
+            if self.behind.len() <= last {
+                self.behind.resize(last + 1, None);
+            }
+            self.behind[last] = Some(number);
+        }
+    }
 }

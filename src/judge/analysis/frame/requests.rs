@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::columns::arm_name;
 use crate::judge::analysis::Tasks;
-use crate::judge::analysis::visits::{Places, Visits};
+use crate::judge::analysis::visits::{Habit, Places, Visits};
 use crate::record::journal::Journal;
 use crate::record::{Case, Prompt, Trial};
 use crate::task::Weight;
@@ -82,29 +82,6 @@ pub(super) fn rows<'a>(
     order.iter().zip(0..).for_each(|(&number, place)| places[number as usize] = place);
     rows.iter_mut().for_each(|row| row.request = places[row.request as usize]);
     (rows, requests(order.iter().map(|&number| found[number as usize]), tasks))
-}
-
-/// Visits ask much the same in the same order: which request came behind each is a guess that is nearly always right.
-#[derive(Default)]
-struct Habit {
-    behind: Vec<Option<u32>>,
-    last: Option<u32>,
-}
-
-impl Habit {
-    fn next(&self) -> Option<u32> {
-        *self.behind.get(self.last? as usize)?
-    }
-
-    fn learn(&mut self, request: u32) {
-        if let Some(last) = self.last.replace(request) {
-            let last = last as usize;
-            if self.behind.len() <= last {
-                self.behind.resize(last + 1, None);
-            }
-            self.behind[last] = Some(request);
-        }
-    }
 }
 
 /// Tasks and arms come in runs: their names are kept once.

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use polars::prelude::{Column, DataFrame};
+use polars::prelude::{
+    BooleanChunkedBuilder, ChunkedBuilder, Column, DataFrame, Float64Type, IntoColumn,
+    PrimitiveChunkedBuilder, UInt32Type,
+};
 
 use super::columns::{ENERGY, QUALITY, net_energy};
 use super::requests::{Request, Row};
@@ -67,51 +70,50 @@ pub(super) fn table(
     let numbers: Vec<u32> =
         visits.iter().zip(0..).flat_map(|(&trials, visit)| std::iter::repeat_n(visit, trials)).collect();
     let places: Vec<u64> = numbers.iter().zip(rows).map(|(&visit, row)| place(visit, row.request)).collect();
-    let mut columns = vec![
-        Column::new(VISIT.into(), numbers),
-        Column::new(PLACE.into(), places),
-        number(LAUNCH, rows, |row| row.trial.launch),
-        number(INDEX, rows, |row| row.trial.key.index),
-        number(ROUND, rows, |row| row.trial.key.round),
-        flag(SCORED, rows, |row| matches!(row.trial.outcome, Outcome::Scored(_))),
-        flag(UNSCORED, rows, |row| matches!(row.trial.outcome, Outcome::Unscored { .. })),
-        flag(BROKE, rows, |row| matches!(row.trial.outcome, Outcome::Failed { .. })),
-        // A comparative task asks for as long a reply as its budget allows.
-        flag(TRUNCATED, rows, |row| {
-            is_truncated(row.trial) && request(row).weight != Some(Weight::Comparative)
-        }),
-        flag(PRIMARY, rows, |row| request(row).weight.unwrap_or(Weight::Primary) == Weight::Primary),
-        flag(COUNTED, rows, |row| request(row).chat && counts(row)),
-        figure(JUDGED, rows, judged),
-    ];
-    columns.extend(figures((journal, workers), rows, requests));
+    let mut table = Table::new(rows.len());
+    table.number(LAUNCH, |row| row.trial.launch);
+    table.number(INDEX, |row| row.trial.key.index);
+    table.number(ROUND, |row| row.trial.key.round);
+    table.flag(SCORED, |row| matches!(row.trial.outcome, Outcome::Scored(_)));
+    table.flag(UNSCORED, |row| matches!(row.trial.outcome, Outcome::Unscored { .. }));
+    table.flag(BROKE, |row| matches!(row.trial.outcome, Outcome::Failed { .. }));
+    // A comparative task asks for as long a reply as its budget allows.
+    table.flag(TRUNCATED, |row| is_truncated(row.trial) && request(row).weight != Some(Weight::Comparative));
+    table.flag(PRIMARY, |row| request(row).weight.unwrap_or(Weight::Primary) == Weight::Primary);
+    table.flag(COUNTED, |row| request(row).chat && counts(row));
+    table.figure(JUDGED, judged);
+    figures(&mut table, (journal, workers), requests);
+    let mut columns = vec![Column::new(VISIT.into(), numbers), Column::new(PLACE.into(), places)];
+    columns.extend(table.filled(rows));
     DataFrame::new(rows.len(), columns).context(|| "cannot make a table of the trials".into())
 }
 
-fn figures((journal, workers): (&Journal, &Workers), rows: &[Row<'_>], requests: &[Request]) -> Vec<Column> {
+fn figures<'a>(
+    table: &mut Table<'a>,
+    (journal, workers): (&'a Journal, &'a Workers),
+    requests: &'a [Request],
+) {
     let taken = measured(journal);
     let counts = |row: &&Row<'_>| workers.counts(journal, row.trial.launch);
-    let mut columns = Vec::new();
     for of in metric::FIGURES {
         let here = |source: &Source| taken.contains(&(of.metric, *source));
         let sources: Vec<Source> = of.sources.iter().copied().filter(here).collect();
         if !sources.is_empty() {
-            columns.push(figure(of.name, rows, |row| {
+            table.figure(of.name, move |row| {
                 let row = Some(row).filter(counts)?;
                 sources.iter().find_map(|source| row.trial.measured(of.metric, *source))
-            }));
+            });
         }
     }
     if taken.iter().any(|(name, _)| [metric::GPU_ENERGY_J, metric::CPU_ENERGY_J].contains(name)) {
         let idle_w = |row: &Row<'_>| journal.machine_of(row.trial.launch).idle_gpu_w.unwrap_or_default();
         // A forced answer is no reply: like its speed, its energy is in no figure.
         let free = |row: &&Row<'_>| !requests[row.request as usize].forced;
-        columns.push(figure(ENERGY, rows, |row| {
+        table.figure(ENERGY, move |row| {
             Some(row).filter(free).filter(counts).and_then(|row| net_energy(row.trial, idle_w(row)))
-        }));
-        columns.push(figure(QUALITY, rows, |row| row.trial.outcome.score()?.quality));
+        });
+        table.figure(QUALITY, |row| row.trial.outcome.score()?.quality);
     }
-    columns
 }
 
 /// What was measured on any trial, and by whom: a figure that nobody measured is not looked for a million times.
@@ -134,14 +136,65 @@ pub(super) fn is_truncated(trial: &Trial) -> bool {
     reply.is_some_and(|reply| reply.turns().any(|turn| turn.finish_reason == Some(FinishReason::Length)))
 }
 
-fn number(name: &str, rows: &[Row<'_>], of: impl Fn(&Row<'_>) -> u32) -> Column {
-    Column::new(name.into(), rows.iter().map(of).collect::<Vec<_>>())
+/// Rows that all columns are filled from before the next ones are looked at: what a trial holds is read from memory once.
+const TOGETHER: usize = 512;
+
+/// Columns by name, what each takes of a row, and what it has so far.
+struct Table<'a> {
+    rows: usize,
+    columns: Vec<Filling<'a>>,
 }
 
-fn flag(name: &str, rows: &[Row<'_>], of: impl Fn(&Row<'_>) -> bool) -> Column {
-    Column::new(name.into(), rows.iter().map(of).collect::<Vec<_>>())
+enum Filling<'a> {
+    Numbers(Of<'a, u32>, PrimitiveChunkedBuilder<UInt32Type>),
+    Flags(Of<'a, bool>, BooleanChunkedBuilder),
+    Figures(Of<'a, Option<f64>>, PrimitiveChunkedBuilder<Float64Type>),
 }
 
-fn figure(name: &str, rows: &[Row<'_>], of: impl Fn(&Row<'_>) -> Option<f64>) -> Column {
-    Column::new(name.into(), rows.iter().map(of).collect::<Vec<_>>())
+type Of<'a, T> = Box<dyn Fn(&Row<'_>) -> T + 'a>;
+
+impl<'a> Table<'a> {
+    fn new(rows: usize) -> Self {
+        Self { rows, columns: Vec::new() }
+    }
+
+    fn number(&mut self, name: &str, of: impl Fn(&Row<'_>) -> u32 + 'a) {
+        let column = PrimitiveChunkedBuilder::new(name.into(), self.rows);
+        self.columns.push(Filling::Numbers(Box::new(of), column));
+    }
+
+    fn flag(&mut self, name: &str, of: impl Fn(&Row<'_>) -> bool + 'a) {
+        let column = BooleanChunkedBuilder::new(name.into(), self.rows);
+        self.columns.push(Filling::Flags(Box::new(of), column));
+    }
+
+    fn figure(&mut self, name: &str, of: impl Fn(&Row<'_>) -> Option<f64> + 'a) {
+        let column = PrimitiveChunkedBuilder::new(name.into(), self.rows);
+        self.columns.push(Filling::Figures(Box::new(of), column));
+    }
+
+    fn filled(mut self, rows: &[Row<'_>]) -> Vec<Column> {
+        for rows in rows.chunks(TOGETHER) {
+            self.columns.iter_mut().for_each(|column| column.fill(rows));
+        }
+        self.columns.into_iter().map(Filling::column).collect()
+    }
+}
+
+impl Filling<'_> {
+    fn fill(&mut self, rows: &[Row<'_>]) {
+        match self {
+            Self::Numbers(of, column) => rows.iter().for_each(|row| column.append_value(of(row))),
+            Self::Flags(of, column) => rows.iter().for_each(|row| column.append_value(of(row))),
+            Self::Figures(of, column) => rows.iter().for_each(|row| column.append_option(of(row))),
+        }
+    }
+
+    fn column(self) -> Column {
+        match self {
+            Self::Numbers(_, column) => column.finish().into_column(),
+            Self::Flags(_, column) => column.finish().into_column(),
+            Self::Figures(_, column) => column.finish().into_column(),
+        }
+    }
 }
