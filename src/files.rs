@@ -3,8 +3,25 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Context, Error, Result};
+
+/// A name that nobody else uses at the same time, here or on another machine: processes of two machines, or of two containers, often
+/// have the same number.
+pub(crate) fn unique() -> String {
+    static NAMES: AtomicU64 = AtomicU64::new(0);
+    let number = NAMES.fetch_add(1, Ordering::Relaxed);
+    format!("{}-{}-{number}", processes(), std::process::id())
+}
+
+/// Where process numbers mean something: this run of the kernel, and its space of numbers; containers have spaces of their own.
+pub(crate) fn processes() -> String {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let space = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    let space: String = space.to_string_lossy().chars().filter(char::is_ascii_digit).collect();
+    format!("{}-{space}", boot.trim().get(..8).unwrap_or_default())
+}
 
 /// A file that is written and not yet in its place; dropping it removes it.
 struct Staged {
@@ -15,7 +32,7 @@ struct Staged {
 impl Staged {
     fn write(path: PathBuf, bytes: &[u8]) -> Result<Self> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let new = path.with_file_name(format!(".{name}.{}.part", std::process::id()));
+        let new = path.with_file_name(format!(".{name}.{}.part", unique()));
         let staged = Self { new, path };
         let written = File::create(&staged.new).and_then(|mut file| {
             file.write_all(bytes)?;

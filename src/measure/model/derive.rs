@@ -11,6 +11,7 @@ use super::located::{Location, ModelFile, location, model_file};
 use super::packages::QUANTISER;
 use super::store::{Step, Store, sync_dir};
 use crate::error::{Context, Error, Result};
+use crate::files;
 use crate::measure::engine::supervise::log_tail;
 
 /// Quants that can be derived: those that need no importance matrix.
@@ -111,7 +112,7 @@ fn quantise(source: &ModelFile, quant: &str, path: &Path, store: &Store<'_>) -> 
     let quantiser = store.fetch(&QUANTISER)?;
     let folder = store.folder("derived")?;
     remove_leftovers(&folder, &file_stem(&source.sha256, quant));
-    let new = path.with_extension(format!("{}.part", std::process::id()));
+    let new = path.with_extension(format!("{}.part", files::unique()));
     let log = path.with_extension("log");
     let step = Step::begin(store.progress, &format!("requantising to {quant}"), None);
     run(&quantiser, &source.path, &new, quant, &log, &step)?;

@@ -12,7 +12,12 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+
 use crate::error::{Context, Error, Result};
+use crate::files;
 
 /// How often the holder shows that it lives, and after what silence it is dead. File systems may show changes of other machines
 /// some seconds late.
@@ -68,7 +73,7 @@ impl Lease {
                 _ => Instant::now(),
             };
             if is_dead_here(&seen) || since.elapsed() >= pace.dead {
-                bury(&held);
+                bury(&held, &seen);
                 watched = None;
                 continue;
             }
@@ -87,7 +92,7 @@ impl Drop for Lease {
             drop(stop);
             let _ = beats.join();
         }
-        if is_of(&self.held, &self.owner) {
+        if fs::read_to_string(&self.held).is_ok_and(|said| is_of(&said, &self.owner)) {
             let _ = fs::remove_file(&self.held);
         }
     }
@@ -95,24 +100,31 @@ impl Drop for Lease {
 
 /// Makes the file that says who holds the name; false when there is one.
 fn make(held: &Path, owner: &str) -> Result<bool> {
-    let made = OpenOptions::new().write(true).create_new(true).open(held);
-    match made.and_then(|mut file| file.write_all(format!("{owner} 0").as_bytes())) {
-        Ok(()) => Ok(true),
+    let failed = |source| Error::runtime(format!("cannot write {}", held.display())).with_source(source);
+    match OpenOptions::new().write(true).create_new(true).open(held) {
+        Ok(mut file) => match file.write_all(format!("{owner} 0").as_bytes()) {
+            Ok(()) => Ok(true),
+            Err(source) => {
+                // An empty one would keep others waiting for nobody.
+                let _ = fs::remove_file(held);
+                Err(failed(source))
+            }
+        },
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
-        Err(source) => Err(Error::runtime(format!("cannot write {}", held.display())).with_source(source)),
+        Err(source) => Err(failed(source)),
     }
 }
 
-/// Removes what a dead one left. It is moved away first: of several who see it, one moves it.
-fn bury(held: &Path) {
-    let grave = held.with_extension(format!("{}.dead", short(&owner())));
+/// Removes what a dead one left. It is moved away first: of several who see it, one moves it. Who comes late moves the file of the one
+/// that took over, and puts it back.
+fn bury(held: &Path, dead: &str) {
+    let grave = held.with_extension(format!("{}.dead", files::unique()));
     if fs::rename(held, &grave).is_ok() {
+        if fs::read_to_string(&grave).is_ok_and(|said| said != dead) {
+            let _ = fs::hard_link(&grave, held);
+        }
         let _ = fs::remove_file(grave);
     }
-}
-
-fn short(owner: &str) -> String {
-    crate::record::short_hash(owner.as_bytes())
 }
 
 /// Shows every now and then that the holder lives, until it says that it is done.
@@ -122,11 +134,12 @@ fn beats(held: PathBuf, owner: String, every: Duration) -> Option<(Sender<()>, J
         let mut number = 0_u64;
         while stopped.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
             number += 1;
-            // Somebody took us for dead: the file is theirs.
-            if !is_of(&held, &owner) {
-                return;
+            match fs::read_to_string(&held) {
+                Ok(said) if !is_of(&said, &owner) => return, // Somebody took us for dead: the file is theirs.
+                Ok(_) => drop(fs::write(&held, format!("{owner} {number}"))),
+                // Moved away by one who came late, and not put back: it is ours as long as nobody else has one.
+                Err(_) => drop(make(&held, &owner)),
             }
-            let _ = fs::write(&held, format!("{owner} {number}"));
         }
     };
     // Without a thread the name is held for as long as a silent one is believed to live.
@@ -134,34 +147,24 @@ fn beats(held: PathBuf, owner: String, every: Duration) -> Option<(Sender<()>, J
     Some((stop, thread))
 }
 
-fn is_of(held: &Path, owner: &str) -> bool {
-    fs::read_to_string(held)
-        .is_ok_and(|said| said.strip_prefix(owner).is_some_and(|rest| rest.starts_with(' ')))
+fn is_of(said: &str, owner: &str) -> bool {
+    said.strip_prefix(owner).is_some_and(|rest| rest.starts_with(' '))
 }
 
-/// Who holds a name: the kernel that runs, the space of process numbers, the process, and which of its leases.
+/// Who holds a name: where its process number means something, the process, and a name of its own.
 fn owner() -> String {
-    use std::sync::atomic::{AtomicU64, Ordering};
-    static LEASES: AtomicU64 = AtomicU64::new(0);
-    let number = LEASES.fetch_add(1, Ordering::Relaxed);
-    format!("{} {} {number}", processes(), std::process::id())
-}
-
-/// Where process numbers mean something: the kernel's run and its space of numbers; containers have spaces of their own.
-fn processes() -> String {
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let space = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
-    format!("{}/{}", boot.trim(), space.display())
+    format!("{} {} {}", files::processes(), std::process::id(), files::unique())
 }
 
 /// Whether the holder was a process of this machine that is no more.
 fn is_dead_here(said: &str) -> bool {
     let mut words = said.split(' ');
-    let (Some(place), Some(process)) = (words.next(), words.next().and_then(|word| word.parse::<u32>().ok()))
+    let (Some(place), Some(process)) = (words.next(), words.next().and_then(|word| word.parse::<i32>().ok()))
     else {
         return false;
     };
-    place == processes() && !Path::new("/proc").join(process.to_string()).exists()
+    // Not by /proc: it may hide the processes of other users.
+    place == files::processes() && kill(Pid::from_raw(process), None) == Err(Errno::ESRCH)
 }
 
 #[cfg(test)]
@@ -185,7 +188,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x");
         let held = Lease::take(&path, QUICK, || panic!("nobody to wait for")).unwrap();
-        assert!(is_of(&held.held, &held.owner));
+        assert!(is_of(&fs::read_to_string(&held.held).unwrap(), &held.owner));
         drop(held);
         assert_eq!(names(folder.path()), ["x"]);
     }
@@ -241,13 +244,36 @@ mod tests {
         let mut gone = std::process::Command::new("true").spawn().unwrap();
         let process = gone.id();
         gone.wait().unwrap();
-        fs::write(folder.path().join("x.held"), format!("{} {process} 0 7", processes())).unwrap();
+        fs::write(folder.path().join("x.held"), format!("{} {process} x 7", files::processes())).unwrap();
         Lease::take(&folder.path().join("x"), PATIENT, || panic!("it is dead")).unwrap();
         assert!(
             !is_dead_here("")
                 && !is_dead_here("a b")
-                && !is_dead_here(&format!("{} {}", processes(), std::process::id()))
+                && !is_dead_here(&format!("{} {}", files::processes(), std::process::id()))
         );
+    }
+
+    #[test]
+    fn who_comes_late_to_a_burial_puts_back_what_is_alive() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = folder.path().join("x.held");
+        fs::write(&held, "the next 1 0 4").unwrap();
+        bury(&held, "the dead 1 0 9");
+        assert_eq!(fs::read_to_string(&held).unwrap(), "the next 1 0 4");
+        bury(&held, "the next 1 0 4");
+        assert!(names(folder.path()).is_empty());
+    }
+
+    #[test]
+    fn a_file_that_was_moved_away_is_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = Lease::take(&folder.path().join("x"), PATIENT, || ()).unwrap();
+        fs::remove_file(&held.held).unwrap();
+        let until = Instant::now() + Duration::from_secs(60);
+        while !held.held.exists() && Instant::now() < until {
+            std::thread::yield_now();
+        }
+        assert!(held.held.exists());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The cache folder: where things lie, locks, hashes.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -13,6 +13,7 @@ use super::hub::place::Hub;
 use super::lease::{Lease, Pace};
 use super::packages::Package;
 use crate::error::{Context, Error, Result};
+use crate::files;
 use crate::record::{hex, short_hash};
 
 /// Told how a long step goes on. Every `begin` is followed by one `end`, even after an error.
@@ -258,10 +259,9 @@ impl Remembered {
         serde_json::from_slice(&fs::read(path).ok()?).ok()
     }
 
-    fn save(&self, path: &Path) -> io::Result<()> {
-        let new = path.with_extension(format!("{}.new", std::process::id()));
-        fs::write(&new, serde_json::to_vec(self)?)?;
-        fs::rename(new, path)
+    fn save(&self, path: &Path) -> Result<()> {
+        let bytes = serde_json::to_vec(self).context(|| "cannot write JSON".into())?;
+        files::write(path, &bytes)
     }
 }
 

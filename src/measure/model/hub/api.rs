@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::place::Hub;
 use super::reference::{Reference, is_path};
 use crate::error::{Context, Error, Result, chain};
+use crate::files;
 
 /// Bytes that a list of files may have.
 const MAX_LISTING: usize = 64 << 20;
@@ -137,10 +138,9 @@ impl Listing {
         serde_json::from_slice(&fs::read(path).ok()?).ok()
     }
 
-    pub(super) fn save(&self, path: &Path) -> io::Result<()> {
-        let new = path.with_extension(format!("{}.new", std::process::id()));
-        fs::write(&new, serde_json::to_vec(self)?)?;
-        fs::rename(new, path)
+    pub(super) fn save(&self, path: &Path) -> Result<()> {
+        let bytes = serde_json::to_vec(self).context(|| "cannot write JSON".into())?;
+        files::write(path, &bytes)
     }
 
     fn read(bytes: &[u8]) -> Result<Self, HubError> {
