@@ -12,7 +12,7 @@ use nvml_wrapper::enums::device::UsedGpuMemory;
 use nvml_wrapper::{Device, Nvml};
 
 use super::entry::{Probe, ProbeEntry, Subject};
-use super::joules::{Joules, Reading, idle_watts};
+use super::joules::{Joules, OFTEN, Reading, TOO_SHORT, idle_watts};
 
 use crate::error::{Error, Result};
 use crate::measure::processes;
@@ -35,6 +35,7 @@ pub const ENTRY: ProbeEntry = ProbeEntry {
     start: |subject| Box::new(Nvidia::new(subject)),
 };
 
+/// Time between two looks at memory and processes; energy is read more often.
 const INTERVAL: Duration = Duration::from_millis(100);
 /// The name that the driver installs; the one without a number comes with development files only.
 const LIBRARY: &str = "libnvidia-ml.so.1";
@@ -225,7 +226,7 @@ fn process_name(pid: u32) -> String {
 /// What a card says of its energy: the counter (Volta and newer), else the power.
 fn energy(device: &Device<'_>) -> Result<Reading, String> {
     match device.total_energy_consumption() {
-        Ok(millijoules) => Ok(Reading::Counter { joules: millijoules as f64 / 1e3, range: None }),
+        Ok(millijoules) => Ok(Reading::Stepped(millijoules as f64 / 1e3)),
         Err(_) => {
             let milliwatts = device.power_usage().map_err(|error| error.to_string())?;
             Ok(Reading::Power(f64::from(milliwatts) / 1e3))
@@ -290,6 +291,8 @@ struct Nvidia {
     seen: Seen,
     /// Why the memory of single processes is not known.
     hidden: Option<String>,
+    /// The last look at memory and processes of the trial.
+    looked: Option<Instant>,
 }
 
 impl Nvidia {
@@ -298,11 +301,23 @@ impl Nvidia {
         let places = nvml.as_ref().ok().and_then(|nvml| places(nvml).ok());
         let cards = vec![Card::default(); places.map_or(0, |places| places.len())];
         let seen = Seen::default();
-        Self { server: subject.server_pid, nvml, cards, seen, hidden: None }
+        Self { server: subject.server_pid, nvml, cards, seen, hidden: None, looked: None }
+    }
+
+    fn read_energy(&mut self) -> Result<(), String> {
+        let nvml = self.nvml.as_ref().map_err(Clone::clone)?;
+        for (place, card) in places(nvml)?.iter().zip(&mut self.cards) {
+            match place.energy() {
+                Ok(reading) => card.joules.add(Instant::now(), reading),
+                Err(reason) => card.no_energy = Some(reason),
+            }
+        }
+        Ok(())
     }
 
     fn look(&mut self) -> Result<(), String> {
         let nvml = self.nvml.as_ref().map_err(Clone::clone)?;
+        self.looked = Some(Instant::now());
         let ours: BTreeSet<u32> = processes::tree(self.server)
             .map_err(|error| error.to_string())?
             .into_iter()
@@ -311,10 +326,6 @@ impl Nvidia {
         let mut found = false;
         let mut held = vec![0_u64; self.cards.len()];
         for ((place, card), held) in places(nvml)?.iter().zip(&mut self.cards).zip(&mut held) {
-            match place.energy() {
-                Ok(reading) => card.joules.add(Instant::now(), reading),
-                Err(reason) => card.no_energy = Some(reason),
-            }
             // Each figure by itself: a card that shares the machine's memory (GB10, Jetson) reports none of its own.
             match place.device.memory_info() {
                 Ok(info) => card.used = card.used.max(Some(info.used)),
@@ -375,14 +386,25 @@ impl Probe for Nvidia {
     }
 
     fn interval(&self) -> Option<Duration> {
-        Some(INTERVAL)
+        Some(OFTEN)
     }
 
     fn sample(&mut self) -> Result<()> {
-        self.look().map_err(Error::runtime)
+        self.read_energy().map_err(Error::runtime)?;
+        if self.looked.is_none_or(|looked| looked.elapsed() >= INTERVAL) {
+            self.look().map_err(Error::runtime)?;
+        }
+        Ok(())
     }
 
     fn take(&mut self) -> Vec<Measurement> {
+        // What the server holds at the end of a trial belongs to it, however short it was.
+        if self.looked.take().is_some()
+            && let Err(error) = self.look()
+        {
+            tracing::debug!(error, "no last look at the cards");
+        }
+        self.looked = None;
         let seen = std::mem::take(&mut self.seen);
         let mut cards = self.end();
         let reason = match &self.nvml {
@@ -404,11 +426,13 @@ impl Probe for Nvidia {
         };
         let server = seen.server.filter(|_| self.hidden.is_none()).map(|bytes| bytes as f64);
         let sampled = |value: f64| seen.sampled.then_some(value);
+        let hardly_moved = cards.iter().any(|card| card.joules.hardly_moved());
         let joules: Option<f64> = cards.iter_mut().map(|card| card.joules.take()).sum();
         // A reading that failed in between is a hole that nobody can fill.
         let no_energy = cards.iter().find_map(|card| card.no_energy.clone());
         let joules = joules.filter(|_| seen.sampled && no_energy.is_none());
-        let no_energy = no_energy.unwrap_or_else(|| reason.clone());
+        let too_short = hardly_moved.then(|| TOO_SHORT.to_owned());
+        let no_energy = no_energy.or(too_short).unwrap_or_else(|| reason.clone());
         // A sum with a hole in it is none.
         let used: Option<u64> = cards.iter().map(|card| card.used).sum();
         let used = used.filter(|_| seen.sampled).map(|bytes| bytes as f64);

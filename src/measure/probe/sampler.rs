@@ -11,7 +11,7 @@ use crate::error::{Context, Result};
 use crate::record::Measurement;
 
 /// The shortest time between two samples.
-const TICK: Duration = Duration::from_millis(50);
+const TICK: Duration = Duration::from_millis(25);
 
 /// The sampling thread of one server; ends when dropped.
 #[derive(Debug)]
