@@ -384,6 +384,31 @@ fn a_server_whose_grammars_know_no_tokens_is_told_the_text_and_not_asked_again()
     assert_eq!(grammars, ["root ::= <[7]>", "root ::= \"seven\"", "root ::= \"seven\""]);
 }
 
+/// What llama-server says of a grammar of tokens through a piece of a character says nothing of other answers.
+#[test]
+fn an_answer_that_cannot_be_told_by_its_tokens_is_no_reason_not_to_tell_others_so() {
+    let server = Scripted::start(|request| match request.body["grammar"].as_str() {
+        Some("root ::= <[7]> <[8]>") => Answer::Json(
+            500,
+            serde_json::json!({ "error": { "code": 500, "message": "Unexpected empty grammar stack after accepting piece" } }),
+        ),
+        _ => spelled(request, 9),
+    });
+    let client = Client::new(&server.url, mock::ENDPOINTS, limits()).unwrap();
+    let form = |tokens| ForcedForm { text: "seven".into(), tokens };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let messages = [Message::user("How many?")];
+        for tokens in [vec![7, 8], vec![9], vec![7, 8]] {
+            client.force(&Conversation::of(&messages), &form(tokens), 8).await.unwrap();
+        }
+    });
+    let grammars: Vec<String> =
+        server.seen().iter().map(|request| request.body["grammar"].as_str().unwrap().to_owned()).collect();
+    let text = "root ::= \"seven\"";
+    assert_eq!(grammars, ["root ::= <[7]> <[8]>", text, "root ::= <[9]>", "root ::= <[7]> <[8]>", text]);
+}
+
 #[test]
 fn a_server_that_refuses_every_grammar_has_no_score_and_is_not_lost() {
     let server = Scripted::start(|_| {

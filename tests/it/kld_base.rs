@@ -124,8 +124,11 @@ fn a_server_in_ik_llamas_words_is_compared_and_what_it_cannot_write_is_left_out(
     // Each way is tried once; the third request is the first chunk's band, which is then asked for one by one.
     let band = compared("--like ik-llama --fault unwritable@3");
     assert_eq!((&band["kld"], &band["unlistable"]), (&plain["kld"], &0.into()));
-    // The band and its first position, the same of its first half, and that position by itself.
-    let one = compared("--like ik-llama --fault unwritable@3-7");
+    // One position is asked again for a whole character.
+    let whole = compared("--like ik-llama --fault unwritable@3-4");
+    assert_eq!((&whole["kld"], &whole["unlistable"]), (&plain["kld"], &0.into()));
+    // The band and its first position twice, the same of its first half, and that position by itself, twice.
+    let one = compared("--like ik-llama --fault unwritable@3-10");
     assert_eq!((&one["positions"], &one["unlistable"]), (&9.into(), &1.into()), "{one}");
     assert!(one["notes"].to_string().contains("a piece of a character: 1 of all positions"), "{one}");
     let mock = MockServer::start("--decode-ms 0 --like ik-llama --fault unwritable@3-999");

@@ -8,7 +8,7 @@ use kneepoint::measure::client::{Client, Conversation, Limits};
 use kneepoint::measure::engine;
 use kneepoint::measure::engine::supervise;
 use kneepoint::record::suite::Sampling;
-use kneepoint::record::{Argv, Message, token_lengths};
+use kneepoint::record::{Argv, ForcedForm, Message, token_lengths};
 
 const SUITE: &str = r#"
 name = "two-cells"
@@ -520,4 +520,37 @@ fn a_real_server_sends_every_token_by_itself() {
             }
         }
     }
+}
+
+/// A token that is a piece of a character has no list of its own (llama-server 10068 and 11549), and ends a grammar of tokens: the first is
+/// asked for otherwise, and the second says nothing of other answers.
+#[test]
+fn a_real_server_lists_what_follows_pieces_of_characters() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let (_server, port) = serve(dir.path(), &[]);
+    let client = client_of(port);
+    runtime.block_on(async {
+        let text = "Party time 🎉🎉 and food 🥕 日本語のテキスト with words";
+        let tokens = client.tokenize(text, false).await.unwrap();
+        assert!(
+            tokens.len() > text.chars().filter(char::is_ascii).count() / 4 + 10,
+            "emoji are several tokens each"
+        );
+        let positions: Vec<usize> = (2..tokens.len()).collect();
+        let answered = client.distributions(&tokens, &positions, 8).await.unwrap();
+        let lists = answered.reply.distributions.unwrap().unpack().unwrap();
+        assert_eq!(lists.len(), positions.len());
+        assert!(lists.iter().all(|list| list.len() == 8), "{lists:?}");
+
+        let messages = [Message::user("What do you bring?"), Message::prefill("I bring")];
+        for (said, by_tokens) in [(" 🥕🎉", false), (" Paris", true)] {
+            let tokens = client.tokenize(said, false).await.unwrap();
+            let form = ForcedForm { text: said.to_owned(), tokens: tokens.clone() };
+            let forced = client.force(&Conversation::of(&messages), &form, 32).await;
+            let ids: Option<Vec<_>> =
+                forced.ok().map(|told| told.forced.tokens.iter().filter_map(|token| token.id).collect());
+            assert_eq!(ids == Some(tokens), by_tokens, "{said}: {ids:?}");
+        }
+    });
 }

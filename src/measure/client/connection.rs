@@ -238,13 +238,15 @@ impl Client {
     ) -> Result<Told, Failure> {
         let by_tokens = !tokens.is_empty() && !self.refuses_tokens.load(Ordering::Relaxed);
         let forced = ForcedText { text, tokens: by_tokens.then_some(tokens) };
-        let told = self.told_once(conversation, forced, max_tokens, whole).await;
-        if !by_tokens || told.as_ref().err().is_none_or(|failure| !failure.unsupported) {
-            return told;
-        }
+        let refused = match self.told_once(conversation, forced, max_tokens, whole).await {
+            Err(failure) if by_tokens && failure.unsupported => failure,
+            told => return told,
+        };
         let forced = ForcedText { text, tokens: None };
         let told = self.told_once(conversation, forced, max_tokens, whole).await?;
-        self.refuses_tokens.store(true, Ordering::Relaxed);
+        if !refused.cannot_be_written() {
+            self.refuses_tokens.store(true, Ordering::Relaxed);
+        }
         Ok(told)
     }
 

@@ -26,6 +26,9 @@ use crate::record::{Measurement, PackedDistributions, Reply, Source, metric};
 const MOST_POSITIONS: usize = 8;
 /// Room for one listed token in a reply (bytes): id, text and bytes, escaped, and log-probability.
 const ENTRY_BYTES: usize = 256;
+/// Picks a token that is a whole character, and leaves the list as it is without: llama-server (builds 10068 and 11549) lists nothing
+/// for a token that is a piece of one, or ends with HTTP 500.
+const WHOLE: &str = "root ::= [ -~]";
 
 /// The request for some positions.
 #[derive(Debug, Serialize)]
@@ -46,7 +49,7 @@ struct Request<'a> {
     response_fields: &'static [&'static str],
     /// Allows the text's own tokens alone.
     #[serde(skip_serializing_if = "Option::is_none")]
-    grammar: Option<String>,
+    grammar: Option<&'a str>,
 }
 
 const FIELDS: &[&str] = &["tokens_evaluated", "truncated", "timings", "completion_probabilities"];
@@ -88,6 +91,11 @@ struct Details {
 }
 
 impl Response {
+    /// Whether the server says nothing of the token that it picked, as of one that is a piece of a character.
+    fn lists_nothing(&self) -> bool {
+        self.completion_probabilities.is_empty()
+    }
+
     /// A reply in either words.
     fn read(bytes: &[u8]) -> serde_json::Result<Self> {
         let mut response: Self = serde_json::from_slice(bytes)?;
@@ -170,7 +178,7 @@ impl Walk<'_> {
         }
         match self.forced(lengths, cold).await {
             Ok(Some(positions)) => Ok(positions),
-            // The text begins or ends within a character: one token at a time it need not be said.
+            // The text has a piece of a character: one token at a time it need not be said.
             Err(failure) if failure.cannot_be_written() => self.alone(lengths, cold).await,
             Err(failure) if !failure.refuses_the_request() => Err(failure),
             // It does not do what it was told, or says so: not asked again.
@@ -185,7 +193,7 @@ impl Walk<'_> {
     /// One request for all of them; `None` where the server says something else than what it was told.
     async fn forced(&self, lengths: &[usize], cold: bool) -> Result<Option<Vec<Position>>, Failure> {
         let text = &self.tokens[lengths[0]..=lengths[lengths.len() - 1]];
-        let (answer, response) = self.ask(lengths[0], Some(text), cold).await?;
+        let (answer, response) = self.ask(lengths[0], text.len(), Some(&token_by_token(text)), cold).await?;
         let said = response.completion_probabilities.iter().map(|position| position.id);
         if !said.eq(text.iter().map(|id| Some(u64::from(*id)))) {
             return Ok(None);
@@ -223,7 +231,11 @@ impl Walk<'_> {
     }
 
     async fn position(&self, length: usize, cold: bool) -> Result<Position, Failure> {
-        let (answer, response) = self.ask(length, None, cold).await?;
+        let (answer, response) = match self.ask(length, 1, None, cold).await {
+            Err(failure) if failure.cannot_be_written() => self.ask(length, 1, Some(WHOLE), cold).await?,
+            Ok((_, response)) if response.lists_nothing() => self.ask(length, 1, Some(WHOLE), cold).await?,
+            asked => asked?,
+        };
         let listed = response.completion_probabilities.first().map_or(&[][..], |first| &first.top_logprobs);
         if listed.is_empty() {
             return Err(Failure::unsupported(
@@ -234,14 +246,14 @@ impl Walk<'_> {
         Ok(Position { top, timings: response.timings, took: answer.total, step: false })
     }
 
-    /// Asks what follows the first `length` tokens: `text`, or any one token.
+    /// Asks what follows the first `length` tokens: so many tokens, of those that a grammar allows.
     async fn ask(
         &self,
         length: usize,
-        text: Option<&[u32]>,
+        steps: usize,
+        grammar: Option<&str>,
         cold: bool,
     ) -> Result<(Answer, Response), Failure> {
-        let steps = text.map_or(1, <[u32]>::len);
         let request = Request {
             model: self.writer.model.as_deref(),
             prompt: &self.tokens[..length],
@@ -253,7 +265,7 @@ impl Walk<'_> {
             stream: false,
             post_sampling_probs: false,
             response_fields: FIELDS,
-            grammar: text.map(token_by_token),
+            grammar,
         };
         let room = steps.saturating_mul(self.top_k).saturating_mul(ENTRY_BYTES);
         let answer = self.http.with_room(room).post(self.path, &request).await?;

@@ -81,9 +81,12 @@ impl Failure {
         self.stage == Stage::Request && statuses.iter().any(|status| self.message.starts_with(status))
     }
 
-    /// Whether the server could not put its reply into JSON, as it holds a piece of a character (nlohmann's library says so).
+    /// Whether the server could not write this very reply, as a token of it is a piece of a character; others it can.
     pub(crate) fn cannot_be_written(&self) -> bool {
-        self.stage == Stage::Request && self.message.starts_with("HTTP 500") && self.message.contains("UTF-8")
+        // nlohmann's library of ik_llama.cpp; llama-server 10068 on a free token; both llama-servers (10068, 11549) under a grammar of tokens.
+        const SAID: [&str; 3] = ["UTF-8", "does not match the expected", "Unexpected empty grammar stack"];
+        let said = SAID.iter().any(|said| self.message.contains(said));
+        self.stage == Stage::Request && self.message.contains("HTTP 500") && said
     }
 
     pub(super) fn stream(message: impl Into<String>) -> Self {
