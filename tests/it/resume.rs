@@ -123,6 +123,35 @@ fn an_interrupted_run_stops_its_server_and_says_how_to_go_on() {
     }
 }
 
+/// A cluster that takes a task back, and a terminal that hangs up, signal the server as well; it may be gone first.
+#[test]
+fn a_server_that_is_ended_together_with_its_kneepoint_breaks_no_trial() {
+    let whole = undisturbed();
+    let bench = MockBench::new("--decode-ms 20");
+    let marker = bench.dir.path().to_str().unwrap().to_owned();
+    let child = bench
+        .command(&["run", "suite.toml"])
+        .env("KNEEPOINT_TEST", &marker)
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_for_lines(&bench, 4);
+    let servers = servers_of(&bench);
+    assert_eq!(servers.len(), 1, "a trial is on its way");
+    assert!(std::process::Command::new("kill").args(["-TERM", &servers[0]]).status().unwrap().success());
+    send(&child, "-TERM");
+    let out = child.wait_with_output().unwrap();
+    assert_eq!(out.status.code(), Some(130), "{}", String::from_utf8_lossy(&out.stderr));
+    let so_far = outcomes(&bench.run_folder());
+    assert!(
+        so_far.len() < whole.len() && so_far.values().flatten().all(|outcome| !outcome.contains("failed")),
+        "{so_far:?}"
+    );
+    let out = bench.command(&["resume"]).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    assert_eq!(outcomes(&bench.run_folder()), whole);
+}
+
 #[test]
 fn a_run_of_another_set_up_is_not_resumed() {
     let bench = MockBench::new("");

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::error::{Error, Kind, Result, chain};
 use crate::measure::model::Witness;
@@ -28,6 +29,8 @@ use super::turns::{Company, Turn, Turns};
 
 /// How the names of tasks that are about speed begin.
 const SPEED_TASKS: &str = "serving/";
+/// How much later than a server that died of it a signal may be heard of here.
+const HEARD_LAST: Duration = Duration::from_millis(300);
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -267,6 +270,7 @@ impl<'a> Runner<'a> {
                         *server
                     }
                     LaunchOutcome::Interrupted => break,
+                    LaunchOutcome::Refused(_) if self.ended_with_us().await => break,
                     LaunchOutcome::Refused(outcome) => {
                         self.settle(&keys[position..], &outcome)?;
                         let said = self.lost.note(self.suite, visit, &outcome);
@@ -282,6 +286,10 @@ impl<'a> Runner<'a> {
                 trial => trial?,
             };
             let broke = matches!(&trial.outcome, Outcome::Failed { stage: Stage::Server, .. });
+            if broke && self.ended_with_us().await {
+                server.stop().await?;
+                break;
+            }
             self.finish(&trial)?;
             if !broke {
                 live = Some(server);
@@ -525,6 +533,12 @@ impl<'a> Runner<'a> {
     /// Whether a trial has the machine to itself: it is of a task that is about speed, and the suite does not let it overlap.
     fn measures_speed(&self, key: &TrialKey) -> bool {
         !self.suite.engine.speed_overlaps && key.task.starts_with(SPEED_TASKS)
+    }
+
+    /// Whether a server that is gone was ended by who asks us to stop: a terminal and a cluster signal all processes at once,
+    /// and ours may hear of it last. The trial is then asked again by who goes on.
+    async fn ended_with_us(&self) -> bool {
+        tokio::time::timeout(HEARD_LAST, self.interrupt.asked(1)).await.is_ok()
     }
 
     /// Waits for a turn among the workers of this machine; `None`: the user asks to stop.
