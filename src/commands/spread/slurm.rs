@@ -109,6 +109,15 @@ fn sbatch_is_there() -> Result<()> {
     })
 }
 
+/// Slurm tells which cards are the task's to CUDA and ROCm alone, and hands on what the shell that submitted was told as a
+/// step of its own (seen with 22.05).
+const CARDS: [&str; 3] = [
+    "unset SLURM_STEP_GPUS",
+    "cards=\"${CUDA_VISIBLE_DEVICES:-$ROCR_VISIBLE_DEVICES}\"",
+    "if [[ \"$cards\" =~ ^[0-9,]+$ ]]; then export CUDA_DEVICE_ORDER=\"${CUDA_DEVICE_ORDER:-PCI_BUS_ID}\" \
+     GGML_VK_VISIBLE_DEVICES=\"${GGML_VK_VISIBLE_DEVICES:-$cards}\"; fi",
+];
+
 /// An array job for shares of a run.
 struct Job<'a> {
     folder: &'a Path,
@@ -146,6 +155,7 @@ impl Job<'_> {
                 "if [ -n \"$SLURM_CPUS_PER_TASK\" ]; then export LLAMA_ARG_THREADS=\"$SLURM_CPUS_PER_TASK\"; fi".to_owned(),
             );
         }
+        lines.extend(CARDS.map(str::to_owned));
         let retry = if self.retry_failed { " --retry-failed" } else { "" };
         lines.push(format!(
             "exec {} worker {} --index \"$SLURM_ARRAY_TASK_ID\"{retry}",
@@ -311,5 +321,22 @@ mod tests {
         );
         let odd = Job { folder: Path::new("/runs/50%"), suite: &suite, options: &[], retry_failed: false };
         assert!(odd.script(&[0]).is_err());
+    }
+
+    #[test]
+    fn the_script_tells_vulkan_what_slurm_tells_cuda() {
+        let told = |variables: &[(&str, &str)]| {
+            let script =
+                CARDS.join("\n") + "\necho \"$GGML_VK_VISIBLE_DEVICES/$CUDA_DEVICE_ORDER/$SLURM_STEP_GPUS\"";
+            let mut bash = Command::new("bash");
+            bash.env_clear().args(["-c", &script]).envs(variables.iter().copied());
+            String::from_utf8(bash.output().unwrap().stdout).unwrap().trim().to_owned()
+        };
+        assert_eq!(told(&[("CUDA_VISIBLE_DEVICES", "2,3"), ("SLURM_STEP_GPUS", "0,1")]), "2,3/PCI_BUS_ID/");
+        assert_eq!(told(&[("ROCR_VISIBLE_DEVICES", "1")]), "1/PCI_BUS_ID/");
+        assert_eq!(told(&[]), "//", "no card was asked for");
+        assert_eq!(told(&[("CUDA_VISIBLE_DEVICES", "MIG-0c1d")]), "//", "a part of a card has no number");
+        let own = [("CUDA_VISIBLE_DEVICES", "2"), ("GGML_VK_VISIBLE_DEVICES", "5")];
+        assert_eq!(told(&own), "5/PCI_BUS_ID/", "what the user says stands");
     }
 }
