@@ -364,7 +364,7 @@ fn header_of(
         fingerprint: journal::fingerprint(suite, &filters, task::version_of, &engines, &models, &files),
         suite: suite.clone(),
         repeat,
-        machine: crate::measure::probe::machine::measured(),
+        machine: crate::measure::probe::machine::measured(prepared.files.is_some()),
         engines,
         models,
         files,

@@ -122,7 +122,7 @@ impl Work<'_> {
         let prepared = prepare(&suite, &display)?;
         check_same(header, &prepared, &secrets).map_err(|error| self.elsewhere(error))?;
         reference::same_tokenizer(&suite, &prepared)?;
-        let machine = machine_here(&header.machine, &cards, beside);
+        let machine = machine_here(&header.machine, &cards, beside, prepared.files.is_some());
         let header = Header {
             worker: Some(Worker { index: self.index, place: place(), cards }),
             environment: prepared.files.is_some().then(crate::record::environment::telling_variables),
@@ -186,12 +186,12 @@ impl Work<'_> {
 }
 
 /// The machine, with the worker's cards alone. What only shows while nothing of ours runs was measured before others began.
-fn machine_here(before: &Machine, cards: &[u32], beside: bool) -> Machine {
+fn machine_here(before: &Machine, cards: &[u32], beside: bool, starts_servers: bool) -> Machine {
     let here = if beside {
         let Machine { idle_gpu_w, memory_copy_bytes_per_s, .. } = before.clone();
         Machine { idle_gpu_w, memory_copy_bytes_per_s, ..machine::machine() }
     } else {
-        machine::measured()
+        machine::measured(starts_servers)
     };
     here.with_cards(cards)
 }

@@ -9,11 +9,13 @@ use super::sysfs::{first_line, folders, is_card};
 use super::{amd, bandwidth, intel, nvidia};
 use crate::record::Machine;
 
-/// The machine as a run finds it: also how fast it copies memory, and what its cards use while nothing of ours runs.
+/// The machine as a run finds it: also what its cards use while nothing of ours runs and, where the run starts servers here, how fast
+/// it copies memory (of a server that runs already nobody knows what it reads, nor always where it is).
 /// Takes about 0.3 s, and 2 s more with a card.
-pub fn measured() -> Machine {
+pub fn measured(starts_servers: bool) -> Machine {
     let idle = nvidia::idle_power_w().or_else(|_| amd::idle_power_w()).or_else(|_| intel::idle_power_w());
-    Machine { idle_gpu_w: idle.ok(), memory_copy_bytes_per_s: bandwidth::copy_bytes_per_s(), ..machine() }
+    let memory_copy_bytes_per_s = starts_servers.then(bandwidth::copy_bytes_per_s).flatten();
+    Machine { idle_gpu_w: idle.ok(), memory_copy_bytes_per_s, ..machine() }
 }
 
 /// The machine; what cannot be read is called unknown, an empty list of GPUs means that none was found.
