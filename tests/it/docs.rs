@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 mod both_ways;
+mod power;
 
 fn stdout(args: &[&str]) -> String {
     let out = Command::new(env!("CARGO_BIN_EXE_kneepoint"))
@@ -17,6 +18,22 @@ fn stdout(args: &[&str]) -> String {
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf()
+}
+
+/// A number of points with its sign, to one decimal.
+fn signed(value: f64) -> String {
+    match (value * 10.0).round() / 10.0 {
+        value if value > 0.0 => format!("+{value:.1}"),
+        value if value < 0.0 => format!("−{:.1}", -value),
+        _ => "0.0".to_owned(),
+    }
+}
+
+fn thousands(number: u64) -> String {
+    match number {
+        0..1000 => number.to_string(),
+        _ => format!("{},{:03}", number / 1000, number % 1000),
+    }
 }
 
 /// Compares a file with what it must be; `KNEEPOINT_UPDATE_DOCS=1` writes it instead.

@@ -7,7 +7,7 @@ use std::path::Path;
 use kneepoint::record::{Forced, journal};
 use serde_json::Value;
 
-use super::{assert_current, root};
+use super::{assert_current, root, signed, thousands};
 
 const BEGIN: &str = "<!-- both ways: made by tests/it/docs/both_ways.rs -->\n";
 const END: &str = "<!-- both ways: end -->\n";
@@ -253,20 +253,8 @@ fn within(folders: &[std::path::PathBuf]) -> String {
 }
 
 fn points(cell: &Cell) -> String {
-    let signed = |value: f64| match (value * 10.0).round() / 10.0 {
-        value if value > 0.0 => format!("+{value:.1}"),
-        value if value < 0.0 => format!("−{:.1}", -value),
-        _ => "0.0".to_owned(),
-    };
     match cell.difference {
         Some([value, low, high]) => format!("{} [{}, {}]", signed(value), signed(low), signed(high)),
         None => "–".to_owned(),
-    }
-}
-
-fn thousands(number: u64) -> String {
-    match number {
-        0..1000 => number.to_string(),
-        _ => format!("{},{:03}", number / 1000, number % 1000),
     }
 }
