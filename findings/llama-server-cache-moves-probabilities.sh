@@ -2,9 +2,10 @@
 # llama-server, build 10068, CPU: the same prompt has other next-token probabilities when its beginning comes from the cache.
 #
 # The second of two equal greedy requests finds all but the last token in the cache, so that token is computed alone instead
-# of in a batch with the others. Weights of 4 bits are multiplied by another kernel then, and the log-probability of the most
+# of in a batch with the others, and the log-probability of the most
 # probable next token moves in its second or third digit, with an f16 cache and nothing else changed. A third
-# request equals the second to the last digit. Guessed before: a difference below 1e-4.
+# request equals the second to the last digit. Guessed before: a difference below 1e-4. (The reason is the attention over an f16
+# cache, and not the weights: llama-server-f16-cache-two-kernels.sh.)
 #
 # Seen (SmolLM2-135M-Instruct Q4_1, x86 with AVX2): cold -0.330714, from the cache -0.341063, again -0.341063 (two threads).
 # Exits 1 when the first two are within 0.001, or the last two differ. Needs python3 with pip, curl.
