@@ -145,16 +145,14 @@ impl<'a> Store<'a> {
         if !self.hashes {
             return Ok(String::new());
         }
-        let memory = self.memory(&seen)?;
-        let settled = seen.is_settled(SystemTime::now());
-        let step = Step::begin(self.progress, &format!("hashing {}", file_name(path)), Some(seen.bytes));
-        let sha256 = sha256_of(path, &step)?;
-        if Seen::of(path)? != seen {
-            return Err(Error::runtime(format!("{} changed while it was read", path.display()))
-                .hint("is it still being copied or downloaded? Try again when that is done"));
-        }
+        let read = || {
+            let step = Step::begin(self.progress, &format!("hashing {}", file_name(path)), Some(seen.bytes));
+            sha256_of(path, &step)
+        };
+        let (sha256, seen, settled) = unchanged(seen.clone(), read, || Seen::of(path))?;
         if settled {
             // Not being able to remember only costs time.
+            let memory = self.memory(&seen)?;
             let _ = Remembered { file: seen, sha256: sha256.clone() }.save(&memory);
         }
         Ok(sha256)
@@ -221,6 +219,33 @@ pub(crate) struct Seen {
     modified: i128,
     /// Contents, name or attributes changed, since 1970 (ns).
     changed: i128,
+}
+
+/// How often a file is read at most for one hash.
+const READS: u32 = 3;
+
+/// Reads a file until it is afterwards what it was before: what was read, the file's state, and whether that had settled.
+/// Where contents and times stand still, and the state alone moves, it is read again: a network file system (seen with FUSE) may tell for a
+/// second what was so before a file got a further name.
+fn unchanged<T>(
+    mut seen: Seen,
+    read: impl Fn() -> Result<T>,
+    look: impl Fn() -> Result<Seen>,
+) -> Result<(T, Seen, bool)> {
+    for _ in 0..READS {
+        let settled = seen.is_settled(SystemTime::now());
+        let found = read()?;
+        let after = look()?;
+        if after == seen {
+            return Ok((found, seen, settled));
+        }
+        if (after.bytes, after.modified) != (seen.bytes, seen.modified) {
+            break;
+        }
+        seen = after;
+    }
+    Err(Error::runtime(format!("{} changed while it was read", seen.path.display()))
+        .hint("is it still being copied or downloaded? Try again when that is done"))
 }
 
 impl Seen {
@@ -303,7 +328,32 @@ pub(super) fn file_name(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    #[test]
+    fn a_file_whose_state_settles_late_is_read_again_and_one_that_grows_is_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let first = Seen::of(file.path()).unwrap();
+        let moves = |times: i128, bytes: u64| {
+            let (reads, first) = (Cell::new(0), first.clone());
+            let read = || {
+                reads.set(reads.get() + 1);
+                Ok(())
+            };
+            let look = || {
+                let changed = first.changed + reads.get().min(times);
+                Ok(Seen { changed, bytes: first.bytes + bytes, ..first.clone() })
+            };
+            let found = unchanged(first.clone(), read, look).map(|(_, seen, _)| seen.changed - first.changed);
+            (found.ok(), reads.get())
+        };
+        assert_eq!(moves(0, 0), (Some(0), 1));
+        assert_eq!(moves(1, 0), (Some(1), 2), "what was told late is so");
+        assert_eq!(moves(9, 0), (None, 3), "it never settles");
+        assert_eq!(moves(0, 1), (None, 1), "it grew");
+    }
 
     #[test]
     fn the_cache_follows_the_xdg_specification() {

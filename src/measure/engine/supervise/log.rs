@@ -84,7 +84,7 @@ pub(super) fn hints(signal: Option<Signal>, log: &str) -> Vec<String> {
     let mut hints = Vec::new();
     let mut add = |hint: &str| hints.push(hint.to_owned());
     if signal == Some(Signal::SIGILL) || says(&["illegal instruction"]) {
-        add("this build needs processor instructions that this machine lacks (such as AVX-512): \
+        add("this build needs processor instructions that this machine lacks (such as AVX-512 or AMX): \
              name another build in `engine.binary`");
     }
     if signal == Some(Signal::SIGKILL) || says(&["out of memory", "failed to allocate", "cannot allocate"]) {
