@@ -306,7 +306,12 @@ impl Nvidia {
 
     fn read_energy(&mut self) -> Result<(), String> {
         let nvml = self.nvml.as_ref().map_err(Clone::clone)?;
+        // A reading takes 4 ms (H200): once it is known which cards are the server's, the others are left alone.
+        let known = self.cards.iter().any(|card| card.ours);
         for (place, card) in places(nvml)?.iter().zip(&mut self.cards) {
+            if known && !card.ours {
+                continue;
+            }
             match place.energy() {
                 Ok(reading) => card.joules.add(Instant::now(), reading),
                 Err(reason) => card.no_energy = Some(reason),
@@ -353,8 +358,13 @@ impl Nvidia {
         }
         // A server opens every card to look at it: those that it works on hold far more.
         let most = held.iter().copied().max().unwrap_or_default();
+        let known = self.cards.iter().any(|card| card.ours);
         for (card, held) in self.cards.iter_mut().zip(&held) {
-            card.ours |= *held > 0 && held * 10 >= most;
+            let works = *held > 0 && held * 10 >= most;
+            if known && works && !card.ours {
+                card.no_energy = Some("the server came onto the card in the middle of the request".to_owned());
+            }
+            card.ours |= works;
         }
         if found {
             self.seen.found = true;
@@ -386,7 +396,8 @@ impl Probe for Nvidia {
     }
 
     fn interval(&self) -> Option<Duration> {
-        Some(OFTEN)
+        let cards = self.cards.iter().filter(|card| card.ours).count();
+        Some(OFTEN * u32::try_from(cards).unwrap_or(u32::MAX).clamp(1, 4))
     }
 
     fn sample(&mut self) -> Result<()> {
