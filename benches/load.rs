@@ -85,7 +85,7 @@ fn write_bench(folder: &Path, streams: u32) -> Result<()> {
         "#!/bin/sh\n\
          for arg in \"$@\"; do case \"$arg\" in\n\
          --version) echo 'version: 1 (mock)'; exit 0 ;;\n\
-         --help) echo '-fa, --flash-attn [on|off|auto]'; exit 0 ;;\n\
+         --help) echo '-m, --model FNAME'; echo '-fa, --flash-attn [on|off|auto]'; exit 0 ;;\n\
          esac; done\n\
          while [ $# -gt 0 ]; do case \"$1\" in --port) port=$2 ;; -np) slots=$2 ;; esac; shift; done\n\
          exec {kneepoint} mock-server --port \"$port\" --slots \"$slots\" --prefill-ms {PREFILL_MS} \
