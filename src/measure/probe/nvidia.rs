@@ -362,7 +362,8 @@ impl Nvidia {
         for (card, held) in self.cards.iter_mut().zip(&held) {
             let works = *held > 0 && held * 10 >= most;
             if known && works && !card.ours {
-                card.no_energy = Some("the server came onto the card in the middle of the request".to_owned());
+                card.no_energy =
+                    Some("the server came onto the card in the middle of the request".to_owned());
             }
             card.ours |= works;
         }

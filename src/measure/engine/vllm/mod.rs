@@ -111,6 +111,9 @@ static CARD: EngineCard = EngineCard {
     ..EngineCard::PLAIN
 };
 
+/// KV cache types that mean what they say on a processor (0.32.0; docs/seen/servers.md).
+const ON_PROCESSORS: [&str; 4] = ["auto", "fp8", "fp8_e4m3", "fp8_e5m2"];
+
 impl Engine for Vllm {
     fn card(&self) -> &'static EngineCard {
         &CARD
@@ -194,7 +197,10 @@ fn arguments(cell: &Cell, launch: &Launch<'_>) -> Result<Vec<String>> {
     args.pair("--host", "127.0.0.1");
     args.pair("--port", launch.port.to_string());
     args.pair("--max-model-len", cell.context.to_string());
-    args.pair("--kv-cache-dtype", known(&build.cache_types, &setting.k, "KV cache type", build)?);
+    args.pair(
+        "--kv-cache-dtype",
+        kept(known(&build.cache_types, &setting.k, "KV cache type", build)?, build)?,
+    );
     args.extend(speculation(setting, launch)?);
     args.extend(option::words(options::OPTIONS, setting, build)?);
     if setting.options.contains_key("tool_call_parser") {
@@ -215,6 +221,18 @@ fn known<'a>(list: &[String], word: &'a str, what: &str, build: &Build) -> Resul
     let hint =
         near.map_or_else(|| format!("it has {}", list.join(", ")), |near| format!("did you mean `{near}`?"));
     Err(Error::usage(format!("this vLLM ({}) has no {what} `{word}`", build.version)).hint(hint))
+}
+
+/// A KV cache type that the build keeps: on a processor it takes the others without a word, and answers nonsense.
+fn kept<'a>(word: &'a str, build: &Build) -> Result<&'a str> {
+    if !build.version.ends_with("+cpu") || ON_PROCESSORS.contains(&word) {
+        return Ok(word);
+    }
+    let version = &build.version;
+    Err(Error::usage(format!(
+        "vLLM {version} takes the KV cache type `{word}` on a processor, and answers nonsense"
+    ))
+    .hint(format!("what it keeps there is {}", ON_PROCESSORS.join(", "))))
 }
 
 /// `--speculative-config {"method":..,"model":..,"num_speculative_tokens":..}`.

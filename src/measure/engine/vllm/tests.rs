@@ -142,6 +142,18 @@ fn what_a_build_lacks_is_an_error_that_says_what_it_has() {
 }
 
 #[test]
+fn what_a_processor_only_seems_to_take_is_refused() {
+    for word in ["int8_per_token_head", "nvfp4", "turboquant_4bit_nc", "bfloat16"] {
+        let error = argv(&cell(word, "off", &[]), &build()).unwrap_err();
+        assert!(error.to_string().contains("answers nonsense"), "{error}");
+        assert!(error.hints().join(" ").contains("auto, fp8, fp8_e4m3, fp8_e5m2"), "{error:?}");
+        let card = Build { version: "0.32.0".to_owned(), ..build() };
+        assert!(argv(&cell(word, "off", &[]), &card).is_ok(), "{word}");
+    }
+    assert!(argv(&cell("fp8_e5m2", "off", &[]), &build()).is_ok());
+}
+
+#[test]
 fn impossible_settings_say_what_to_do() {
     let reason = |cell: Cell| Vllm.validate(&cell.setting).err();
     for possible in [
