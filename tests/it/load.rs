@@ -1,6 +1,7 @@
 //! The load phase against a mock server: what it sends, what it writes down, and what it makes of faults.
 
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::common::MockBench;
@@ -213,8 +214,31 @@ fn a_server_with_fewer_slots_than_asked_is_void() {
     assert!(steps(&summary).iter().all(|step| step["broke"].is_string()));
 }
 
+/// Processes that a process started.
+fn children(process: u32) -> Vec<String> {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap().flatten();
+    let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    lists.flat_map(|list| list.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
 #[test]
 fn a_load_phase_that_was_interrupted_goes_on_where_it_stopped() {
+    goes_on_after(|child| child.kill().unwrap());
+}
+
+/// As a cluster and a terminal do it.
+#[test]
+fn a_server_that_is_ended_together_with_its_load_breaks_no_step() {
+    goes_on_after(|child| {
+        let kneepoint = child.id().to_string();
+        let servers = children(child.id());
+        assert!(!servers.is_empty());
+        let status = Command::new("kill").arg("-TERM").args(servers).arg(kneepoint).status().unwrap();
+        assert!(status.success());
+    });
+}
+
+fn goes_on_after(end: impl Fn(&mut std::process::Child)) {
     let load = "concurrency = [1, 2]\nrequests = 8\noutput_tokens = 8\n\
                 [load.quality]\ntask = \"retrieval/niah_single_1\"\n";
     let bench = bench("--prefill-ms 0.1 --decode-ms 4", load);
@@ -226,10 +250,10 @@ fn a_load_phase_that_was_interrupted_goes_on_where_it_stopped() {
         assert!(begin.elapsed() < Duration::from_secs(60), "no step after a minute");
         std::thread::sleep(Duration::from_millis(5));
     }
-    child.kill().unwrap();
+    end(&mut child);
     child.wait().unwrap();
-    let done = records(&bench.run_folder(), "loadstep").len();
-    assert!(done < 4, "{done}");
+    let done = records(&bench.run_folder(), "loadstep");
+    assert!(done.len() < 4 && done.iter().all(|step| step["broke"].is_null()), "{done:?}");
     let (code, summary) = summary(&bench, &["resume", "latest", "--json"]);
     assert_eq!(code, 0, "{}", summary["warnings"]);
     let steps = records(&bench.run_folder(), "loadstep");

@@ -537,7 +537,7 @@ impl<'a> Runner<'a> {
 
     /// Whether a server that is gone was ended by who asks us to stop: a terminal and a cluster signal all processes at once,
     /// and ours may hear of it last. The trial is then asked again by who goes on.
-    async fn ended_with_us(&self) -> bool {
+    pub(super) async fn ended_with_us(&self) -> bool {
         tokio::time::timeout(HEARD_LAST, self.interrupt.asked(1)).await.is_ok()
     }
 

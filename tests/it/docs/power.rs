@@ -242,8 +242,8 @@ fn short(setting: &str) -> String {
     }
 }
 
-fn seconds(value: impl std::borrow::Borrow<f64>) -> String {
-    match *value.borrow() {
+fn seconds(value: f64) -> String {
+    match value {
         value if value < 0.995 => format!("{value:.2} s"),
         value if value < 9.95 => format!("{value:.1} s"),
         value => format!("{value:.0} s"),

@@ -249,6 +249,9 @@ fn speculation(setting: &Setting, launch: &Launch<'_>) -> Result<Vec<String>> {
     }
     let drafts = NEED_DRAFT_MODEL.contains(&method);
     for (key, parameter, value) in option::speculation(options::OPTIONS, setting, method, drafts) {
+        if matches!(parameter.kind, OptionKind::CacheType(_)) {
+            kept(value, launch.build)?;
+        }
         config.insert(key.to_owned(), typed(parameter.kind, value));
     }
     Ok(vec!["--speculative-config".to_owned(), Value::Object(config).to_string()])

@@ -151,6 +151,8 @@ fn what_a_processor_only_seems_to_take_is_refused() {
         assert!(argv(&cell(word, "off", &[]), &card).is_ok(), "{word}");
     }
     assert!(argv(&cell("fp8_e5m2", "off", &[]), &build()).is_ok());
+    let error = argv(&drafting("eagle", &[("draft_kv", "nvfp4")]), &build()).unwrap_err();
+    assert!(error.to_string().contains("`nvfp4` on a processor"), "{error}");
 }
 
 #[test]

@@ -137,6 +137,7 @@ impl Runner<'_> {
                 None => match self.serve(visit, spec).await? {
                     Served::Ready(serving) => serving,
                     Served::Interrupted => return Ok(()),
+                    Served::Refused(_) if self.ended_with_us().await => return Ok(()),
                     Served::Refused(reason) => {
                         self.give_up(visit, work, &reason)?;
                         given_up = Some(reason);
@@ -255,6 +256,9 @@ impl Runner<'_> {
             None => None,
         };
         let broke = gone.or(driven.broke);
+        if broke.is_some() && self.ended_with_us().await {
+            return None;
+        }
         let window = schedule.window();
         Some(LoadtestStep {
             setting: visit.cell.setting.label.clone(),
@@ -305,6 +309,10 @@ impl Runner<'_> {
             cases.iter().map(|(key, case)| (case.index, key.clone())).collect();
         let interrupt = self.interrupt.clone();
         let seen = |asked: Asked| -> Result<bool> {
+            // The server may have been ended together with us; the item is then asked again.
+            if interrupt.requested() && matches!(asked.outcome, Outcome::Failed { .. }) {
+                return Ok(false);
+            }
             if let Some((_, key)) = of_index.iter().find(|(index, _)| *index == asked.case.index) {
                 self.emit(&Event::LoadtestTrial(&asked.trial(streams, key.clone(), launch)))?;
             }
