@@ -440,7 +440,7 @@ fn a_run_folder_that_is_deleted_or_moved_is_noticed_at_once() {
         assert_eq!(out.status.code(), Some(1), "{text}");
         assert!(text.contains("was deleted or moved"), "{text}");
         assert!(!text.contains("goes on where this run stopped"), "{text}");
-        assert!(took < Duration::from_secs(5), "noticed after {took:?}");
+        assert!(took < Duration::from_secs(15), "noticed after {took:?}");
     }
 }
 

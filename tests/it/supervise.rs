@@ -370,11 +370,12 @@ async fn a_server_behind_the_watcher_takes_sigterm_as_anywhere() {
     let web = web_server(folder.path(), port);
     let script =
         format!("trap 'echo ended softly; kill $!; exit 0' TERM; python3 {} & wait", web.args.join(" "));
-    let server = start(&shell(&script), port, folder.path(), LONG).await.unwrap();
-    let log = server.log().to_owned();
+    let patient = Launcher { grace: LONG, ..launcher(LONG) };
+    let log = folder.path().join("engine/server.log");
+    let server = patient.start(&shell(&script), port, "/health", &log).await.unwrap();
     let began = Instant::now();
     server.stop().await.unwrap();
-    assert!(began.elapsed() < Duration::from_secs(3), "it was not left to the end of its grace");
+    assert!(began.elapsed() < LONG / 2, "it was not left to the end of its grace");
     assert!(std::fs::read_to_string(log).unwrap().contains("ended softly"));
 }
 
