@@ -188,7 +188,8 @@ fn trial(key: TrialKey, case: &str, launch: u32, right: bool, decode_tps: f64) -
         measurements: vec![
             Measurement::new(metric::DECODE_TPS, Source::Client, decode_tps),
             Measurement::new(metric::PEAK_RSS_BYTES, Source::Procfs, 1e9 / decode_tps),
-        ],
+        ]
+        .into(),
         outcome: Outcome::Scored(Score::of(f64::from(u8::from(right)))),
     }
 }

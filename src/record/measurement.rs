@@ -43,7 +43,7 @@ impl Source {
 }
 
 /// One measured number, or why there is none.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(JsonSchema))]
 pub struct Measurement {
     /// Name with its unit, such as `ttft_s`; the constants are in `record::metric`.

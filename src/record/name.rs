@@ -1,50 +1,66 @@
-//! Names that come again and again: of settings, tasks, figures. Equal ones share their text.
+//! Names that come again and again: of settings, tasks, cases, figures. Equal ones are one text.
 
 use std::borrow::Borrow;
-use std::cell::RefCell;
-use std::collections::HashSet;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::ops::Deref;
-use std::sync::Arc;
 
 #[cfg(test)]
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-/// Names that a thread remembers. A file of nothing but different names must not fill the memory: then it forgets them
-/// all, and equal names have texts of their own.
-const REMEMBERED: usize = 4096;
+use super::kept::{Known, Near, kept};
+
+static KNOWN: Known<str> = Known::new(Default::default);
 
 thread_local! {
-    static KNOWN: RefCell<HashSet<Arc<str>>> = RefCell::default();
+    static NEAR: Near<str> = Near::default();
 }
 
-/// A name of which there are few and which stands in every trial. Cheap to copy; equal names that one thread made share
-/// their text.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Name(Arc<str>);
+/// A name of which there are few and which stands in every trial: eight bytes, copied like a number. Its text is kept once
+/// and until the process ends, so that a journal of ever new names takes no more memory than their texts do.
+#[derive(Clone, Copy)]
+pub struct Name(&'static Box<str>);
 
 impl Name {
     /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
+    pub fn as_str(&self) -> &'static str {
+        self.0
     }
 }
 
 impl From<&str> for Name {
     fn from(text: &str) -> Self {
-        KNOWN.with_borrow_mut(|known| {
-            if let Some(name) = known.get(text) {
-                return Self(Arc::clone(name));
-            }
-            if known.len() >= REMEMBERED {
-                known.clear();
-            }
-            let name: Arc<str> = text.into();
-            known.insert(Arc::clone(&name));
-            Self(name)
-        })
+        Self(kept(text, &NEAR, &KNOWN))
+    }
+}
+
+// Equal names are the same text.
+impl PartialEq for Name {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self.0, other.0)
+    }
+}
+
+impl Eq for Name {}
+
+impl PartialOrd for Name {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Name {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        if self == other { std::cmp::Ordering::Equal } else { self.as_str().cmp(other.as_str()) }
+    }
+}
+
+// As the text does, by which maps are asked for names.
+impl Hash for Name {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
     }
 }
 
@@ -76,73 +92,73 @@ impl Deref for Name {
     type Target = str;
 
     fn deref(&self) -> &str {
-        &self.0
+        self.as_str()
     }
 }
 
 impl AsRef<str> for Name {
     fn as_ref(&self) -> &str {
-        &self.0
+        self.as_str()
     }
 }
 
 impl Borrow<str> for Name {
     fn borrow(&self) -> &str {
-        &self.0
+        self.as_str()
     }
 }
 
 impl PartialEq<str> for Name {
     fn eq(&self, other: &str) -> bool {
-        *self.0 == *other
+        *self.as_str() == *other
     }
 }
 
 impl PartialEq<&str> for Name {
     fn eq(&self, other: &&str) -> bool {
-        *self.0 == **other
+        *self.as_str() == **other
     }
 }
 
 impl PartialEq<String> for Name {
     fn eq(&self, other: &String) -> bool {
-        *self.0 == **other
+        *self.as_str() == **other
     }
 }
 
 impl PartialEq<Name> for str {
     fn eq(&self, other: &Name) -> bool {
-        *self == *other.0
+        *self == *other.as_str()
     }
 }
 
 impl PartialEq<Name> for &str {
     fn eq(&self, other: &Name) -> bool {
-        **self == *other.0
+        **self == *other.as_str()
     }
 }
 
 impl PartialEq<Name> for String {
     fn eq(&self, other: &Name) -> bool {
-        **self == *other.0
+        **self == *other.as_str()
     }
 }
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.as_str().fmt(f)
     }
 }
 
 impl fmt::Debug for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&*self.0, f)
+        fmt::Debug::fmt(self.as_str(), f)
     }
 }
 
 impl Serialize for Name {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
+        serializer.serialize_str(self.as_str())
     }
 }
 
@@ -181,6 +197,7 @@ impl JsonSchema for Name {
 
 #[cfg(test)]
 mod tests {
+    use super::super::kept::AT_HAND;
     use super::*;
 
     #[test]
@@ -191,18 +208,19 @@ mod tests {
         let owned: Name = serde_json::from_value(serde_json::json!("retrieval/counting")).unwrap();
         for other in [&read, &escaped, &owned] {
             assert_eq!(&name, other);
-            assert!(Arc::ptr_eq(&name.0, &other.0));
         }
         assert_eq!(serde_json::to_string(&name).unwrap(), "\"retrieval/counting\"");
         assert!(serde_json::from_str::<Name>("7").is_err());
     }
 
     #[test]
-    fn names_without_end_are_forgotten() {
-        for number in 0..3 * REMEMBERED {
-            let name = Name::from(format!("name {number}"));
-            assert_eq!(name, format!("name {number}"));
-        }
-        assert!(KNOWN.with_borrow(HashSet::len) <= REMEMBERED);
+    fn names_are_one_text_in_all_threads_and_after_many_others() {
+        let first = Name::from("name 7");
+        let others =
+            || (0..AT_HAND + 100).map(|number| Name::from(format!("name {number}"))).collect::<Vec<_>>();
+        let (here, there) = (others(), std::thread::spawn(others).join().unwrap());
+        assert_eq!(here, there);
+        assert_eq!((first, here[7], &*here[AT_HAND + 99]), (there[7], first, "name 65635"));
+        assert!(here[10] < here[7] && here[7].cmp(&first).is_eq(), "in the order of their texts");
     }
 }

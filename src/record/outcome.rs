@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::name::Name;
+use super::rare::Rare;
+
 /// A judged reply.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(JsonSchema))]
@@ -13,14 +16,14 @@ pub struct Score {
     /// 0 (wrong) to 1 (right); `None` for a task that only compares with the reference (`coherence/kld`).
     pub quality: Option<f64>,
     /// Further figures of the task by name.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub metrics: BTreeMap<String, f64>,
+    #[serde(default, skip_serializing_if = "Rare::is_empty")]
+    pub metrics: Rare<BTreeMap<String, f64>>,
     /// What kind of error it was, in the task's own terms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub label: Option<String>,
+    pub label: Option<Name>,
     /// For an answer of several parts that lie in several places of the context: each part.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub parts: Vec<Part>,
+    #[serde(default, skip_serializing_if = "Rare::is_empty")]
+    pub parts: Rare<Vec<Part>>,
 }
 
 /// A part of an answer, such as one of several needles.
@@ -41,7 +44,7 @@ impl Score {
 
     /// Names the kind of error.
     #[must_use]
-    pub fn labelled(mut self, label: impl Into<String>) -> Self {
+    pub fn labelled(mut self, label: impl Into<Name>) -> Self {
         self.label = Some(label.into());
         self
     }

@@ -75,12 +75,9 @@ fn is_whole(run: &Journal, trials: &[Trial]) -> Result<()> {
 
 /// A trial with what its replies say alone.
 fn of_replies(trial: &Trial) -> Trial {
-    let says = |measured: &&Measurement| OF_REPLIES.contains(&measured.name.as_ref());
-    let mut trial = Trial {
-        tick: None,
-        measurements: trial.measurements.iter().filter(says).cloned().collect(),
-        ..trial.clone()
-    };
+    let says = |measured: &Measurement| OF_REPLIES.contains(&measured.name.as_ref());
+    let mut trial =
+        Trial { tick: None, measurements: trial.measurements.iter().filter(says).collect(), ..trial.clone() };
     if let super::Outcome::Scored(score) = &mut trial.outcome {
         score.metrics.retain(|name, _| !OF_MACHINES.iter().any(|end| name.ends_with(end)));
     }

@@ -143,7 +143,7 @@ mod tests {
             started: "".into(),
             tick: None,
             reply: None,
-            measurements: Vec::new(),
+            measurements: Vec::new().into(),
             outcome,
         }
     }

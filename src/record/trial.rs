@@ -1,15 +1,16 @@
 //! One case run once on one cell.
 
-use compact_str::CompactString;
 #[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::arm::Arm;
-use super::measurement::{Measurement, Source};
+use super::measurement::Source;
+use super::measurements::Measurements;
 use super::name::Name;
 use super::outcome::Outcome;
 use super::reply::Reply;
+use super::timestamp::Timestamp;
 use crate::clock::Tick;
 
 /// Names one planned trial; unique within a run.
@@ -47,13 +48,11 @@ pub struct Trial {
     /// Which planned trial this is.
     pub key: TrialKey,
     /// Content hash of the case; empty when it failed before cases could be made.
-    #[cfg_attr(test, schemars(with = "String"))]
-    pub case: CompactString,
+    pub case: Name,
     /// Which server process answered: number of the launch record in the journal, from 0.
     pub launch: u32,
     /// Start of the request, UTC, RFC 3339.
-    #[cfg_attr(test, schemars(with = "String"))]
-    pub started: CompactString,
+    pub started: Timestamp,
     /// Start of the request by the monotonic clock; journals before it was kept have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tick: Option<Tick>,
@@ -61,7 +60,7 @@ pub struct Trial {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply: Option<Box<Reply>>,
     /// What was measured, each with its source.
-    pub measurements: Vec<Measurement>,
+    pub measurements: Measurements,
     /// The judgement.
     pub outcome: Outcome,
 }
@@ -69,6 +68,19 @@ pub struct Trial {
 impl Trial {
     /// The number that `source` measured as `name`, if there is one.
     pub fn measured(&self, name: &str, source: Source) -> Option<f64> {
-        self.measurements.iter().find(|m| m.source == source && m.name == name).and_then(|m| m.value)
+        self.measurements.number(name, source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs of ten million trials are judged from memory: what stands in each counts.
+    #[test]
+    fn a_trial_takes_little_room() {
+        assert!(size_of::<TrialKey>() <= 40, "{}", size_of::<TrialKey>());
+        assert!(size_of::<Outcome>() <= 40, "{}", size_of::<Outcome>());
+        assert!(size_of::<Trial>() <= 168, "{}", size_of::<Trial>());
     }
 }

@@ -84,7 +84,7 @@ fn scored(case: &Case, parts: &[f64]) -> Score {
     let placed = case.forced.iter().zip(parts);
     let placed: Option<Vec<Part>> =
         placed.map(|(part, quality)| Some(Part { depth: part.depth?, quality: *quality })).collect();
-    score.parts = placed.filter(|placed| placed.len() > 1).unwrap_or_default();
+    score.parts = placed.filter(|placed| placed.len() > 1).unwrap_or_default().into();
     score
 }
 

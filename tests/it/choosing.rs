@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use kneepoint::record::journal::{Journal, Record};
 use kneepoint::record::kv::{KvGroup, KvShape, KvUse};
-use kneepoint::record::{journal, metric};
+use kneepoint::record::{Trial, journal, metric};
 
 fn published() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/runs/quickstart")
@@ -62,8 +62,7 @@ fn more_than_two_runs_stand_in_one_table() {
     let [run, slower] = [&folder, &other].map(|folder| folder.path().to_str().unwrap());
     journal.header.machine.cpu = "another processor".into();
     for trial in &mut journal.trials {
-        let rates = trial.measurements.iter_mut().filter(|figure| figure.name == metric::DECODE_TPS);
-        rates.for_each(|figure| figure.value = figure.value.map(|rate| rate / 2.0));
+        slow_down(trial, 2.0);
     }
     write(&journal, other.path());
     let said = stdout(&["compare", run, run, slower]);
@@ -185,16 +184,20 @@ fn questions_are_asked_the_other_way_round_in_the_words_of_users() {
     }
 }
 
+fn slow_down(trial: &mut Trial, times: f64) {
+    trial.measurements.change(|figure| {
+        if figure.name == metric::DECODE_TPS {
+            figure.value = figure.value.map(|rate| rate / times);
+        }
+    });
+}
+
 #[test]
 fn a_slower_run_fails_only_when_asked_to() {
     let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut slower = quick();
     write(&slower, other.path());
-    for measurement in slower.trials.iter_mut().flat_map(|trial| &mut trial.measurements) {
-        if measurement.name == metric::DECODE_TPS {
-            measurement.value = measurement.value.map(|rate| rate / 10.0);
-        }
-    }
+    slower.trials.iter_mut().for_each(|trial| slow_down(trial, 10.0));
     write(&slower, folder.path());
     let (run, slow) = (other.path().to_str().unwrap(), folder.path().to_str().unwrap());
     assert_eq!(code(&["compare", run, slow]), 0);

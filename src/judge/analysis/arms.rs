@@ -241,7 +241,7 @@ mod tests {
             started: "2026-01-01T00:00:00Z".into(),
             tick: None,
             reply: None,
-            measurements,
+            measurements: measurements.into(),
             outcome,
         });
         journal.cases.push(case);

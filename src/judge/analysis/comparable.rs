@@ -207,9 +207,12 @@ fn a_setting_that_was_timed_on_the_short_prompts_alone_is_not_the_faster_for_it(
             trial.measurements.retain(|m| m.name != metric::TTFT_S);
         }
         // It is a little slower than the reference.
-        for ttft in trial.measurements.iter_mut().filter(|m| m.name == metric::TTFT_S) {
-            ttft.value = ttft.value.map(|value| value * 2.2);
-        }
+        let slower = |value| value * 2.2;
+        trial.measurements.change(|m| {
+            if m.name == metric::TTFT_S {
+                m.value = m.value.map(slower);
+            }
+        });
     }
     let request = PickRequest { goal: Goal::Ttft, ..PickRequest::new(512) };
     let picked = pick(&play.journal, &request, &as_measured).unwrap();

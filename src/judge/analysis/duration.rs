@@ -16,8 +16,8 @@ pub(super) fn duration_s(journal: &Journal) -> f64 {
         let total_s = trial.measured(metric::TOTAL_S, Source::Client).unwrap_or_default();
         if let Some(tick) = trial.tick {
             sessions.entry(tick.session).or_default().add(tick.at_s, total_s);
-        } else if let Ok(started) = chrono::DateTime::parse_from_rfc3339(&trial.started) {
-            wall.add(started.timestamp_millis() as f64 / 1000.0, total_s);
+        } else if let Some(millis) = trial.started.millis() {
+            wall.add(millis as f64 / 1000.0, total_s);
         }
     }
     wall.length() + sessions.values().map(Span::length).sum::<f64>()
@@ -77,7 +77,7 @@ mod tests {
                 started: (*started).into(),
                 tick: tick.map(|(session, at_s)| Tick { session, at_s }),
                 reply: None,
-                measurements: vec![Measurement::new(metric::TOTAL_S, Source::Client, 2.0)],
+                measurements: vec![Measurement::new(metric::TOTAL_S, Source::Client, 2.0)].into(),
                 outcome: Outcome::Unscored { reason: String::new() },
             });
         }

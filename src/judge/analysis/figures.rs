@@ -69,7 +69,7 @@ fn figures<'a>(
     };
     let all = |(id, trial): (&'a str, &'a Trial)| {
         let own = trial.outcome.score().map(|score| score.metrics.clone());
-        let mut all = own.unwrap_or_default();
+        let mut all = own.unwrap_or_default().taken();
         all.extend(beside(id, trial).unwrap_or_default());
         all.retain(|_, value| value.is_finite());
         (id, all)
@@ -95,7 +95,7 @@ fn further<'a>(
     }
     for &trial in run.trials(visit).iter().filter(|trial| trial.key.task == task && trial.key.arm == arm) {
         if let Some(score) = trial.outcome.score().filter(|_| trial.key.repeat > 0) {
-            let mut own = score.metrics.clone();
+            let mut own = score.metrics.clone().taken();
             own.retain(|_, value| value.is_finite());
             further.entry(trial.case.as_str()).or_default().push(own);
         }

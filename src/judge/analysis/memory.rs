@@ -139,7 +139,7 @@ fn by_engine(run: &Run<'_>, setting: &str, launches: &[&Effective]) -> Option<Pl
 }
 
 /// As the probes saw it: on a card by any of them, else not known if any could not tell.
-fn by_probes<'m>(measurements: impl Iterator<Item = &'m Measurement>) -> Place {
+fn by_probes<'m>(measurements: impl Iterator<Item = Measurement>) -> Place {
     let mut place = Place::NotAsked;
     for found in measurements.filter(|measurement| measurement.name == metric::ON_GPU) {
         match (found.value, &found.absent) {
@@ -155,7 +155,7 @@ fn by_probes<'m>(measurements: impl Iterator<Item = &'m Measurement>) -> Place {
 }
 
 /// Whether main memory cannot be taken for a server's: it is on a card, or nobody can tell.
-pub(crate) fn may_be_on_a_card<'m>(measurements: impl Iterator<Item = &'m Measurement>) -> bool {
+pub(crate) fn may_be_on_a_card<'m>(measurements: impl Iterator<Item = Measurement>) -> bool {
     !matches!(by_probes(measurements), Place::Main | Place::NotAsked)
 }
 
@@ -180,7 +180,7 @@ impl Peaks {
 }
 
 /// Why there is no peak.
-fn why_absent<'m>(place: &Place, measurements: impl Iterator<Item = &'m Measurement>) -> Option<String> {
+fn why_absent<'m>(place: &Place, measurements: impl Iterator<Item = Measurement>) -> Option<String> {
     if let Place::Unknown(reason) = place {
         return Some(format!("whether it is on a graphics card: {reason}"));
     }
@@ -188,7 +188,7 @@ fn why_absent<'m>(place: &Place, measurements: impl Iterator<Item = &'m Measurem
         Place::Cards => (metric::PEAK_VRAM_BYTES, "GPU memory of the server"),
         _ => (metric::PEAK_RSS_BYTES, "its main memory"),
     };
-    let absent = measurements.filter(|m| m.name == wanted).find_map(|m| m.absent.as_deref())?;
+    let absent = measurements.filter(|m| m.name == wanted).find_map(|m| m.absent).map(|why| why.as_str())?;
     Some(format!("{what}: {absent}"))
 }
 
@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn one_probe_that_cannot_tell_makes_it_unknown_and_one_that_sees_it_certain() {
-        let place = |all: &[Measurement]| by_probes(all.iter());
+        let place = |all: &[Measurement]| by_probes(all.iter().copied());
         assert_eq!(place(&[]), Place::NotAsked);
         assert_eq!(place(&[on_gpu(Ok(0.0)), on_gpu(Ok(0.0))]), Place::Main);
         assert_eq!(place(&[on_gpu(Ok(0.0)), on_gpu(Err("hidden"))]), Place::Unknown("hidden".into()));

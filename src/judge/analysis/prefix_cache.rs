@@ -179,7 +179,7 @@ mod tests {
                 tick: None,
                 outcome: PrefixCache.score(&case, &reply),
                 reply: Some(Box::new(reply)),
-                measurements: Vec::new(),
+                measurements: Vec::new().into(),
             });
             journal.cases.push(case);
         }

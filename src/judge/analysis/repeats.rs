@@ -147,7 +147,7 @@ mod tests {
             started: "2026-01-01T00:00:00Z".into(),
             tick: None,
             reply: None,
-            measurements: Vec::new(),
+            measurements: Vec::new().into(),
             outcome: Outcome::Scored(Score::of(score).with("steps", f64::from(repeat))),
         }
     }

@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::record::journal::{Journal, LaunchRecord};
 use crate::record::suite::{Stopping, StoppingRule, Suite};
 use crate::record::{
-    Decision, Direction, Look, Objective, OpenCell, Source, StopReason, StopRule, Trial, metric,
+    Decision, Direction, Look, Objective, OpenCell, Source, StopReason, StopRule, Timestamp, Trial, metric,
 };
 
 /// Draws of the speed intervals that racing looks at.
@@ -381,11 +381,8 @@ fn since_launch_s(launch: &LaunchRecord, trial: &Trial) -> Option<f64> {
             Some(started.at_s - launched.at_s)
         }
         _ => {
-            let seconds = |stamp: &str| {
-                let time = chrono::DateTime::parse_from_rfc3339(stamp).ok()?;
-                Some(time.timestamp_millis() as f64 / 1000.0)
-            };
-            Some(seconds(&trial.started)? - seconds(&launch.started)?)
+            let launched = Timestamp::from(launch.started.as_str()).millis()?;
+            Some((trial.started.millis()? - launched) as f64 / 1000.0)
         }
     }
 }

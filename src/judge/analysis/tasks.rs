@@ -76,7 +76,7 @@ fn row(run: &Run<'_>, (task, arm): (&str, Option<Arm>), visit: VisitKey<'_>, jud
             Outcome::Scored(score) => {
                 row.scored += 1;
                 if let Some(label) = &score.label {
-                    *row.labels.entry(label.clone()).or_default() += 1;
+                    *row.labels.entry(label.as_str().to_owned()).or_default() += 1;
                 }
             }
             Outcome::Unscored { reason } => *row.unscored.entry(reason.clone()).or_default() += 1,

@@ -6,8 +6,8 @@ use super::summary::{CellSummary, SUMMARY_SCHEMA_VERSION, Summary};
 use crate::record::journal::{FORMAT, Header, Journal, LaunchRecord};
 use crate::record::suite::Suite;
 use crate::record::{
-    Argv, Case, Effective, Machine, Measurement, Message, ModelInfo, Objective, Outcome, Prompt, Score,
-    Source, Stage, Trial, TrialKey, metric,
+    Argv, Case, Effective, Machine, Measurement, Measurements, Message, ModelInfo, Objective, Outcome,
+    Prompt, Score, Source, Stage, Trial, TrialKey, metric,
 };
 
 /// The setting of [`Play`] that breaks or is compared.
@@ -92,9 +92,9 @@ impl Play {
                     tick: None,
                     reply: None,
                     measurements: if broke {
-                        Vec::new()
+                        Measurements::default()
                     } else {
-                        vec![
+                        Measurements::from(vec![
                             measured(metric::TTFT_S, f64::from(prompt_tokens) / 1000.0 / speed),
                             measured(metric::DECODE_TPS, 50.0 * speed),
                             measured(metric::TOTAL_S, 1.0 / speed),
@@ -103,7 +103,7 @@ impl Play {
                                 Source::Procfs,
                                 if setting == OTHER { 4e8 } else { 5e8 },
                             ),
-                        ]
+                        ])
                     },
                     outcome,
                 });

@@ -9,8 +9,6 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use compact_str::CompactString;
-
 use super::case_file::{CaseFile, Place};
 use super::interrupt::Interrupt;
 use super::own_tokens::{self, OwnTokens};
@@ -42,7 +40,7 @@ pub(super) struct CaseBook {
     /// Where the cases of each list lie, by index.
     lists: HashMap<ListKey, Vec<Place>>,
     spool: CaseFile,
-    journalled: HashMap<(ListKey, u32), CompactString>,
+    journalled: HashMap<(ListKey, u32), Name>,
     /// Where the cases of the reference's pack lie; empty where it is served here.
     packed: HashMap<PackedList, Vec<Place>>,
     interrupt: Interrupt,
@@ -254,7 +252,7 @@ impl CaseBook {
 }
 
 /// A resumed run must go on with the very same cases; `known` is the id that an earlier session used.
-fn check(known: Option<&CompactString>, case: &Case) -> Result<()> {
+fn check(known: Option<&Name>, case: &Case) -> Result<()> {
     if known.is_none_or(|known| *known == case.id) {
         return Ok(());
     }

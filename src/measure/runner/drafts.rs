@@ -115,7 +115,8 @@ impl RunningServer {
         for (name, tokens) in
             [(metric::DRAFT_TOKENS, grown.drafted), (metric::DRAFT_ACCEPTED, grown.accepted)]
         {
-            fill(&mut trial.measurements, Measurement::new(name, Source::Engine, tokens));
+            let figure = Measurement::new(name, Source::Engine, tokens);
+            trial.measurements.edit(|all| fill(all, figure));
         }
         if let Some(reply) =
             trial.reply.as_mut().filter(|reply| reply.turns().all(|turn| turn.drafts.is_none()))

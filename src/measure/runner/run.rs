@@ -9,7 +9,7 @@ use crate::measure::model::Witness;
 use crate::record::journal::{Journal, LaunchRecord};
 use crate::record::plan::{Plan, Visit};
 use crate::record::suite::{Relaunch, Suite};
-use crate::record::{Arm, Outcome, Stage, StopRule, Trial, TrialKey};
+use crate::record::{Arm, Measurements, Outcome, Stage, StopRule, Trial, TrialKey};
 use crate::task::STREAM_CHECK;
 
 use super::by_table;
@@ -501,7 +501,7 @@ impl<'a> Runner<'a> {
             started: now.wall.into(),
             tick: now.tick,
             reply: None,
-            measurements: Vec::new(),
+            measurements: Measurements::default(),
             outcome: outcome.clone(),
         }
     }

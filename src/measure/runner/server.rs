@@ -416,7 +416,7 @@ impl RunningServer {
             started: started.wall.into(),
             tick: started.tick,
             reply: reply.map(Box::new),
-            measurements,
+            measurements: measurements.into(),
             outcome,
         }
     }

@@ -147,7 +147,7 @@ fn known(stranger: Option<String>) -> Result<(), String> {
 fn scored(score: &Score) -> Result<(), String> {
     let share = 0.0..=1.0;
     within("the quality", score.quality.unwrap_or_default(), &share)?;
-    for part in &score.parts {
+    for part in score.parts.iter() {
         within("the quality of a part", part.quality, &share)?;
         within("the depth of a part", part.depth, &share)?;
     }

@@ -3,8 +3,6 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use compact_str::CompactString;
-
 use super::belongs::difference;
 use super::folder::{self, FILE_NAME};
 use super::launch::LaunchRecord;
@@ -77,7 +75,7 @@ struct Joined {
     repeats: HashMap<TrialKey, u32>,
     cases: HashSet<String>,
     /// The reference's cases, and the part that had each first.
-    reference: HashMap<Place, (CompactString, usize)>,
+    reference: HashMap<Place, (Name, usize)>,
     next_launch: u32,
     next_session: u32,
 }
@@ -317,7 +315,7 @@ mod tests {
             started: "".into(),
             tick,
             reply: None,
-            measurements: Vec::new(),
+            measurements: Vec::new().into(),
             outcome,
         }
     }

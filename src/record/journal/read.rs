@@ -19,7 +19,7 @@ use super::loadtest::{LoadtestStep, LoadtestTrial};
 use super::records::Record;
 use super::whole::Journal;
 use crate::error::{Context, Error, Result};
-use crate::record::{Case, Prompt, Trial, TrialKey};
+use crate::record::{Case, Measurements, Prompt, Trial, TrialKey};
 
 /// Longest line (bytes): far more than the longest reply takes, and less than fills a machine.
 const MAX_LINE: u64 = 1 << 30;
@@ -275,7 +275,7 @@ impl Keep {
     fn trial(self, trial: Trial) -> Trial {
         match self {
             Self::All => trial,
-            Self::Progress => Trial { reply: None, measurements: Vec::new(), ..trial },
+            Self::Progress => Trial { reply: None, measurements: Measurements::default(), ..trial },
         }
     }
 

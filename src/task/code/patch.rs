@@ -192,7 +192,7 @@ mod tests {
         let reply = Reply { content: content.into(), ..Reply::default() };
         let outcome = CodePatch.score(case, &reply);
         let score = outcome.score().unwrap();
-        (score.quality.unwrap(), score.label.clone())
+        (score.quality.unwrap(), score.label.map(String::from))
     }
 
     fn target(case: &Case) -> Target {

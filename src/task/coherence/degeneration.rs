@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::detect::{self, COMPRESSION_LIMIT};
 use super::{option, ran_out, short_case, without_tokens};
 use crate::error::Result;
-use crate::record::{Case, Outcome, Reply, Score};
+use crate::record::{Case, Name, Outcome, Reply, Score};
 use crate::task::random::Random;
 use crate::task::{Card, Comparison, Figures, Needs, Params, Task, TaskOption, TokenCounter, Weight};
 
@@ -93,7 +93,7 @@ impl Task for Degeneration {
         }
         let metrics = figures(reply);
         let label = label(&metrics);
-        Outcome::Scored(Score { metrics, label: label.map(str::to_owned), ..Score::default() })
+        Outcome::Scored(Score { metrics: metrics.into(), label: label.map(Name::from), ..Score::default() })
     }
 
     fn comparison(&self) -> Comparison {

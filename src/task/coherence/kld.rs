@@ -90,7 +90,7 @@ impl Task for Kld {
 
     fn score(&self, case: &Case, reply: &Reply) -> Outcome {
         match own_figures(case, reply) {
-            Ok(metrics) => Outcome::Scored(Score { metrics, ..Score::default() }),
+            Ok(metrics) => Outcome::Scored(Score { metrics: metrics.into(), ..Score::default() }),
             Err(reason) => Outcome::Unscored { reason },
         }
     }

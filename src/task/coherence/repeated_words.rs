@@ -158,7 +158,7 @@ mod tests {
     fn judged(content: &str) -> (f64, Option<String>) {
         let outcome = RepeatedWords.score(&case(), &Reply { content: content.into(), ..Reply::default() });
         let score = outcome.score().unwrap().clone();
-        (score.quality.unwrap(), score.label)
+        (score.quality.unwrap(), score.label.map(String::from))
     }
 
     const RIGHT: &str = "apple apple apple apples apple apple apple apple";

@@ -31,7 +31,7 @@ pub(super) fn score(task: &dyn Task, case: &Case, content: &str) -> Score {
 /// Quality and label of a reply that ended by itself.
 pub(super) fn judged(task: &dyn Task, case: &Case, content: &str) -> (f64, Option<String>) {
     let score = score(task, case, content);
-    (score.quality.unwrap(), score.label)
+    (score.quality.unwrap(), score.label.map(String::from))
 }
 
 /// What holds for every task of long replies.

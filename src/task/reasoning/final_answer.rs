@@ -1,6 +1,6 @@
 //! The answer that a reply names at its end.
 
-use crate::record::{Reply, Score};
+use crate::record::{Name, Reply, Score};
 use crate::task::retrieval::ran_out;
 
 use super::chain;
@@ -30,7 +30,7 @@ pub(super) fn judge<T: PartialEq>(
         Some(_) => Some("wrong"),
     };
     let changed = has_changed(reply, &first);
-    let score = Score { label: label.map(str::to_owned), ..Score::of(f64::from(u8::from(right))) };
+    let score = Score { label: label.map(Name::from), ..Score::of(f64::from(u8::from(right))) };
     chain::figures(reply, right, changed)
         .into_iter()
         .fold(score, |score, (name, value)| score.with(name, value))

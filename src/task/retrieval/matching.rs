@@ -12,7 +12,7 @@ pub(super) fn judged(case: &Case, reply: &Reply, error: impl FnOnce(&str, f64) -
     let text = reply.answer();
     let found = found(&answers(&case.target), &text);
     let quality = share(&found);
-    let score = Score { parts: parts(case, &found), ..Score::of(quality) };
+    let score = Score { parts: parts(case, &found).into(), ..Score::of(quality) };
     if quality >= 1.0 {
         score
     } else if ran_out(reply) {

@@ -37,7 +37,7 @@ pub(super) fn judge(
     let reply = Reply { content: content.into(), finish_reason: Some(finish_reason), ..Reply::default() };
     let outcome = task.score(case, &reply);
     let score = outcome.score().unwrap();
-    (score.quality.unwrap(), score.label.clone())
+    (score.quality.unwrap(), score.label.map(String::from))
 }
 
 const OURS: [&dyn Task; 5] = [

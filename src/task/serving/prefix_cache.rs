@@ -170,7 +170,7 @@ fn judge(target: &Target, warm: &Reply, cold: &Reply) -> Result<Outcome, &'stati
     for (name, value) in shares {
         score.metrics.extend(value.map(|value| (name.to_owned(), value)));
     }
-    score.label = label.map(|label| format!("{}: {label}", target.variant.name()));
+    score.label = label.map(|label| format!("{}: {label}", target.variant.name()).into());
     Ok(Outcome::Scored(score))
 }
 

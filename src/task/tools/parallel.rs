@@ -63,7 +63,7 @@ mod tests {
     fn judged(case: &Case, reply: &Reply) -> (f64, Option<String>) {
         let outcome = Parallel.score(case, reply);
         let score = outcome.score().unwrap();
-        (score.quality.unwrap(), score.label.clone())
+        (score.quality.unwrap(), score.label.map(String::from))
     }
 
     #[test]

@@ -256,9 +256,11 @@ const FAIL_ON: &[&str] = &["quality=2pp", "decode=10%", "ttft=10%", "memory=5%"]
 
 /// Changes the measurement of that name.
 fn scale(trial: &mut Trial, name: &str, factor: f64) {
-    for measurement in trial.measurements.iter_mut().filter(|m| m.name == name) {
-        measurement.value = measurement.value.map(|value| value * factor);
-    }
+    trial.measurements.change(|measurement| {
+        if measurement.name == name {
+            measurement.value = measurement.value.map(|value| value * factor);
+        }
+    });
 }
 
 #[test]
@@ -436,8 +438,11 @@ static TWO_SPEEDS: LazyLock<Journal> = LazyLock::new(|| {
     journal.trials.retain(|trial| known(&trial.key.setting) && trial.key.replicate == 0);
     for trial in &mut journal.trials {
         let seconds = if trial.key.setting == REFERENCE { 2.0 } else { 1.0 };
-        let is_total = |m: &&mut Measurement| m.name == metric::TOTAL_S && m.source == Source::Client;
-        trial.measurements.iter_mut().filter(is_total).for_each(|m| m.value = Some(seconds));
+        trial.measurements.change(|m| {
+            if m.name == metric::TOTAL_S && m.source == Source::Client {
+                m.value = Some(seconds);
+            }
+        });
         if trial.outcome.score().is_some_and(|score| score.quality.is_some()) {
             trial.outcome = Outcome::Scored(Score::of(1.0));
         }

@@ -93,7 +93,8 @@ fn trial(case: &Case, setting: &str, replicate: u32, reply: Reply, score: Score)
         measurements: vec![
             Measurement::new(metric::DRAFT_TOKENS, Source::Engine, 10.0),
             Measurement::new(metric::DRAFT_ACCEPTED, Source::Engine, 9.0),
-        ],
+        ]
+        .into(),
         outcome: Outcome::Scored(score),
     }
 }

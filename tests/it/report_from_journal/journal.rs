@@ -390,7 +390,7 @@ fn trial(
         started: format!("2026-02-03T{:02}:{:02}:{:02}Z", 4 + number / 3600, number / 60 % 60, number % 60)
             .into(),
         tick: None,
-        measurements: measurements(case, truth, &name),
+        measurements: measurements(case, truth, &name).into(),
         outcome: outcome(case, setting, truth, replicate),
         reply: Some(Box::new(reply)),
     }

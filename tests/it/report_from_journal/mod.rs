@@ -141,7 +141,7 @@ fn parts_of_an_answer_count_where_they_lie() {
     for trial in journal.trials.iter_mut().filter(|trial| trial.key.task == task) {
         let part = |depth, quality| Part { depth, quality };
         let mut score = Score::of(0.5);
-        score.parts = vec![part(0.1, 1.0), part(0.2, 0.0), part(0.6, 1.0), part(1.0, 0.0)];
+        score.parts = vec![part(0.1, 1.0), part(0.2, 0.0), part(0.6, 1.0), part(1.0, 0.0)].into();
         trial.outcome = Outcome::Scored(score);
     }
     let summary = summarise_with(&journal, &MadeUp).expect("a summary");

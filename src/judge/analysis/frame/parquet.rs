@@ -80,7 +80,7 @@ impl<'a> Known<'a> {
             cases: journal.cases.iter().map(|case| (case.id.as_str(), case)).collect(),
             places: Places::new(&journal.cases),
             void: void_cells(&journal.launches),
-            measured: measurements.map(|found| (found.name.as_ref(), found.source)).collect(),
+            measured: measurements.map(|found| (found.name.as_str(), found.source)).collect(),
             metrics: scores.flat_map(|score| score.metrics.keys()).map(String::as_str).collect(),
         }
     }
@@ -114,7 +114,7 @@ impl<'a> Known<'a> {
             column("index", trials, |trial| Some(trial.key.index)),
             column("repeat", trials, |trial| Some(trial.key.repeat)),
             column("launch", trials, |trial| Some(trial.launch)),
-            column("started", trials, |trial| Some(trial.started.as_str())),
+            column("started", trials, |trial| Some(trial.started.text())),
             column("void", trials, |trial| Some(void(trial))),
         ]
     }

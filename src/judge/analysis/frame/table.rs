@@ -117,11 +117,11 @@ fn figures<'a>(
 }
 
 /// What was measured on any trial, and by whom: a figure that nobody measured is not looked for a million times.
-fn measured(journal: &Journal) -> Vec<(&str, Source)> {
-    let mut seen: Vec<(&str, Source)> = Vec::new();
+fn measured(journal: &Journal) -> Vec<(&'static str, Source)> {
+    let mut seen: Vec<(&'static str, Source)> = Vec::new();
     for trial in &journal.trials {
         for (at, measurement) in trial.measurements.iter().enumerate() {
-            let this = (measurement.name.as_ref(), measurement.source);
+            let this = (measurement.name.as_str(), measurement.source);
             // Most trials have the same figures in the same order.
             if seen.get(at) != Some(&this) && !seen.contains(&this) {
                 seen.push(this);

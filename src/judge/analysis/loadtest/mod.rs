@@ -87,7 +87,7 @@ fn peak_bytes(measurements: &[Measurement]) -> Option<u64> {
         measurements.iter().filter(|m| m.name == name).find_map(|m| m.value).filter(|bytes| *bytes > 0.0)
     };
     let main = || of(metric::PEAK_PSS_BYTES).or_else(|| of(metric::PEAK_RSS_BYTES));
-    let may_be_on_a_card = memory::may_be_on_a_card(measurements.iter());
+    let may_be_on_a_card = memory::may_be_on_a_card(measurements.iter().copied());
     let peak = of(metric::PEAK_VRAM_BYTES).or_else(|| if may_be_on_a_card { None } else { main() });
     peak.map(|bytes| bytes as u64)
 }

@@ -100,7 +100,8 @@ fn visit(journal: &mut Journal, plan: &Plan, next: &NextVisit, truth: Truth) {
                 measured(metric::DECODE_TPS, Source::Client, decode),
                 measured(metric::TOTAL_S, Source::Client, 1.0),
                 measured(metric::PEAK_RSS_BYTES, Source::Procfs, memory),
-            ],
+            ]
+            .into(),
             outcome: Outcome::Scored(Score::of((text + noise - loss).clamp(0.0, 1.0))),
         });
     }

@@ -102,7 +102,8 @@ fn trial(label: &str, replicate: u32, case: &Case, made: &Made, launch: u32) -> 
             Measurement::new(metric::OUTPUT_TOKENS, Source::Engine, 40.0),
             count(metric::DRAFT_TOKENS, made.drafts.map(|(drafted, _)| drafted)),
             count(metric::DRAFT_ACCEPTED, made.drafts.map(|(_, accepted)| accepted)),
-        ],
+        ]
+        .into(),
         outcome: Outcome::Scored(Score::default()),
     }
 }

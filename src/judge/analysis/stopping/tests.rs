@@ -106,7 +106,8 @@ fn trial(key: TrialKey, case: &str, right: bool, decode_tps: f64) -> Trial {
             Measurement::new(metric::DECODE_TPS, Source::Client, decode_tps),
             Measurement::new(metric::PROMPT_TOKENS, Source::Engine, 100.0),
             Measurement::new(metric::OUTPUT_TOKENS, Source::Engine, 20.0),
-        ],
+        ]
+        .into(),
         outcome: Outcome::Scored(Score::of(f64::from(u8::from(right)))),
     }
 }

@@ -62,7 +62,7 @@ fn knows_energy(trial: &Trial) -> bool {
 fn forced_energy(run: &Run<'_>) -> Option<Absence> {
     let cases = run.journal.cases.iter().filter(|case| !case.forced.is_empty());
     let forced: HashSet<&str> = cases.map(|case| case.id.as_str()).collect();
-    let counted = |measured: &Measurement| {
+    let counted = |measured: Measurement| {
         measured.value.is_some()
             && [metric::CPU_ENERGY_J, metric::GPU_ENERGY_J].contains(&measured.name.as_ref())
     };
@@ -96,19 +96,19 @@ fn absent(run: &Run<'_>) -> Vec<Absence> {
     reasons.into_iter().map(of).collect()
 }
 
-fn absent_of(trial: &Trial) -> BTreeMap<&str, &str> {
+fn absent_of(trial: &Trial) -> BTreeMap<&'static str, &'static str> {
     // Most trials of a machine that measures everything: nothing to sort out.
     if trial.measurements.iter().all(|m| m.value.is_some()) {
         return BTreeMap::new();
     }
-    let counts = |m: &&Measurement| m.source == Source::Client || !only_the_clients(&m.name);
+    let counts = |m: &Measurement| m.source == Source::Client || !only_the_clients(&m.name);
     let figures = || trial.measurements.iter().filter(counts);
     let known = |name: &str| figures().any(|m| m.name == name && m.value.is_some());
     let (clients, others): (Vec<_>, Vec<_>) =
         figures().filter(|m| m.value.is_none() && !known(&m.name)).partition(|m| m.source == Source::Client);
     // Where several sources have none, the client's reason is the one that is kept.
     let without = others.into_iter().chain(clients);
-    without.map(|m| (m.name.as_ref(), m.absent.as_deref().unwrap_or("no reason given"))).collect()
+    without.map(|m| (m.name.as_str(), m.absent.map_or("no reason given", |why| why.as_str()))).collect()
 }
 
 /// Figures that are the client's alone in every table: that an engine names its own is no reason to leave out why they

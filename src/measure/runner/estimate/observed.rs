@@ -97,10 +97,9 @@ fn by_length(rates: &[(f64, f64)]) -> Vec<(f64, f64)> {
 /// The time of a trial with everything around it (s): until the next one of its server began, or the time of its
 /// request.
 fn took_s(trial: &Trial, next: Option<&Trial>) -> Option<f64> {
-    let began = |trial: &Trial| chrono::DateTime::parse_from_rfc3339(&trial.started).ok();
     let next = next.filter(|next| next.launch == trial.launch);
-    let until_next = next.and_then(|next| Some(began(next)? - began(trial)?));
-    let seconds = until_next.map(|time| time.num_milliseconds() as f64 / 1000.0);
+    let until_next = next.and_then(|next| Some(next.started.millis()? - trial.started.millis()?));
+    let seconds = until_next.map(|millis| millis as f64 / 1000.0);
     let request = trial.measured(metric::TOTAL_S, Source::Client);
     // A clock that was set in between gives a time that is none; the request's own is a lower bound.
     match (seconds.filter(|seconds| *seconds > 0.0), request) {

@@ -391,7 +391,7 @@ impl Asked {
             started: self.started.wall.into(),
             tick: self.started.tick,
             reply: self.reply.map(Box::new),
-            measurements: self.measurements,
+            measurements: self.measurements.into(),
             outcome: self.outcome,
         };
         LoadtestTrial { streams, trial }

@@ -21,7 +21,7 @@ fn label(case: &Case, content: &str, finish_reason: FinishReason) -> (f64, Optio
     let reply = Reply { content: content.into(), finish_reason: Some(finish_reason), ..Reply::default() };
     let outcome = SINGLE_1.score(case, &reply);
     let score = outcome.score().unwrap();
-    (score.quality.unwrap(), score.label.clone())
+    (score.quality.unwrap(), score.label.map(String::from))
 }
 
 #[test]

@@ -232,7 +232,7 @@ mod tests {
     fn judged(case: &Case, reply: &Reply) -> (f64, Option<String>) {
         let outcome = Abstain.score(case, reply);
         let score = outcome.score().unwrap();
-        (score.quality.unwrap(), score.label.clone())
+        (score.quality.unwrap(), score.label.map(String::from))
     }
 
     fn right(case: &Case) -> RequestKind {
