@@ -22,7 +22,8 @@ mod made_up;
 
 const TASKS: &[&str] = &["retrieval/niah_multikey_2"];
 
-const GOAL: Size = Size { settings: 20, contexts: 5, tasks: TASKS, items: 10_000, draws: 10_000, said: 0 };
+const GOAL: Size =
+    Size { settings: 20, contexts: 5, tasks: TASKS, items: 10_000, draws: 10_000, said: 0, rounds: 2 };
 
 /// What a process found.
 #[derive(Debug, Serialize, Deserialize)]

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use kneepoint::error::Result;
-use kneepoint::record::journal::{FORMAT, Header, Journal};
+use kneepoint::record::journal::{self, FORMAT, Header, Journal};
 use kneepoint::record::{
     Case, Machine, Measurement, Message, Outcome, Prompt, Reply, Score, Source, Trial, TrialKey, metric,
 };
-use kneepoint::suite;
+use kneepoint::{suite, task};
 
 const WEIGHTS: [&str; 4] = ["Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M"];
 const CACHES: [&str; 5] = ["f16", "q8_0", "q5_1", "q5_0", "q4_0"];
@@ -23,6 +23,7 @@ pub(crate) struct Size {
     pub(crate) draws: u32,
     /// Characters of a reply and, six times as many, of a prompt; 0: nothing is said.
     pub(crate) said: u32,
+    pub(crate) rounds: u32,
 }
 
 /// A long night: some 7,000 trials with replies.
@@ -34,6 +35,7 @@ pub(crate) const TRIALS: Size = Size {
     items: 59,
     draws: 1000,
     said: 900,
+    rounds: 2,
 };
 
 /// A wide search: 1,000 cells.
@@ -45,31 +47,13 @@ pub(crate) const CELLS: Size = Size {
     items: 8,
     draws: 1000,
     said: 900,
+    rounds: 2,
 };
 
 /// A run whose settings lose the more cases the coarser they are, in two rounds.
 pub(crate) fn journal(size: Size) -> Result<Journal> {
-    let suite = suite::parse(&suite_text(size), Path::new("bench.toml"), &[])?;
-    let header = Header {
-        format: FORMAT,
-        run: "bench".into(),
-        started: "2026-01-01T00:00:00Z".into(),
-        tool_version: env!("CARGO_PKG_VERSION").into(),
-        git_hash: None,
-        fingerprint: suite.fingerprint(),
-        suite,
-        repeat: String::new(),
-        machine: Machine::default(),
-        engines: Vec::new(),
-        models: Vec::new(),
-        files: Vec::new(),
-        filters: Vec::new(),
-        environment: None,
-        choice_notes: None,
-        spread: None,
-        worker: None,
-    };
-    let mut journal = Journal::new(header);
+    let mut journal = Journal::new(header(size)?);
+
     let suite = journal.header.suite.clone();
     let mut luck = Luck(1);
     for (&context, level) in suite.contexts.iter().zip(0..) {
@@ -79,16 +63,7 @@ pub(crate) fn journal(size: Size) -> Result<Journal> {
                 let case = case(task, number, context, index, size.said);
                 for (setting, coarseness) in suite.settings.iter().zip(0..) {
                     let kept = luck.share() >= 0.004 * f64::from(coarseness % 20);
-                    let key = TrialKey {
-                        setting: setting.label.as_str().into(),
-                        context,
-                        round: index % suite.rounds,
-                        replicate: 0,
-                        task: task.into(),
-                        arm: None,
-                        index,
-                        repeat: 0,
-                    };
+                    let key = key(&setting.label, task, context, index, suite.rounds);
                     let launch = (level * size.settings + coarseness) * suite.rounds + index % suite.rounds;
                     let decode = 40.0 + f64::from(coarseness % 20) + luck.share();
                     let mut made = trial(key, &case.id, launch, right && kept, decode);
@@ -109,6 +84,42 @@ pub(crate) fn journal(size: Size) -> Result<Journal> {
         }
     }
     Ok(journal)
+}
+
+pub(crate) fn header(size: Size) -> Result<Header> {
+    let suite = suite::parse(&suite_text(size), Path::new("bench.toml"), &[])?;
+    Ok(Header {
+        format: FORMAT,
+        run: "bench".into(),
+        started: "2026-01-01T00:00:00Z".into(),
+        tool_version: env!("CARGO_PKG_VERSION").into(),
+        git_hash: None,
+        fingerprint: journal::fingerprint(&suite, &[], task::version_of, &[], &[], &[]),
+        suite,
+        repeat: String::new(),
+        machine: Machine::default(),
+        engines: Vec::new(),
+        models: Vec::new(),
+        files: Vec::new(),
+        filters: Vec::new(),
+        environment: None,
+        choice_notes: None,
+        spread: None,
+        worker: None,
+    })
+}
+
+pub(crate) fn key(setting: &str, task: &str, context: u32, index: u32, rounds: u32) -> TrialKey {
+    TrialKey {
+        setting: setting.into(),
+        context,
+        round: index % rounds,
+        replicate: 0,
+        task: task.into(),
+        arm: None,
+        index,
+        repeat: 0,
+    }
 }
 
 fn suite_text(size: Size) -> String {
@@ -137,17 +148,22 @@ fn suite_text(size: Size) -> String {
         .map(|task| format!("[[task]]\nname = \"{task}\"\nsamples = {}\n", size.items))
         .collect();
     format!(
-        "name = \"bench\"\nrounds = 2\ndraws = {}\ncontexts = [{}]\nobjectives = [\"quality\", \"decode\", \"memory\"]\n\
+        "name = \"bench\"\nrounds = {}\ndraws = {}\ncontexts = [{}]\nobjectives = [\"quality\", \"decode\", \"memory\"]\n\
          {models}[reference]\nmodel = \"Q8_0\"\nkv = \"f16\"\n{settings}{tasks}",
+        size.rounds,
         size.draws,
         contexts.join(", "),
     )
 }
 
-fn case(task: &str, number: u32, context: u32, index: u32, said: u32) -> Case {
+pub(crate) fn id(context: u32, number: u32, index: u32) -> String {
+    format!("{context:08x}{number:02x}{index:06x}")
+}
+
+pub(crate) fn case(task: &str, number: u32, context: u32, index: u32, said: u32) -> Case {
     let prompt = if said == 0 { "?".to_owned() } else { words(index, 6 * said) };
     Case {
-        id: format!("{context:08x}{number:02x}{index:06x}"),
+        id: id(context, number, index),
         task: task.into(),
         task_version: 1,
         arm: None,
@@ -177,7 +193,7 @@ fn words(from: u32, characters: u32) -> String {
     said
 }
 
-fn trial(key: TrialKey, case: &str, launch: u32, right: bool, decode_tps: f64) -> Trial {
+pub(crate) fn trial(key: TrialKey, case: &str, launch: u32, right: bool, decode_tps: f64) -> Trial {
     Trial {
         key,
         case: case.into(),
@@ -195,11 +211,11 @@ fn trial(key: TrialKey, case: &str, launch: u32, right: bool, decode_tps: f64) -
 }
 
 /// Repeatable numbers: splitmix64 (Steele et al. 2014).
-struct Luck(u64);
+pub(crate) struct Luck(pub(crate) u64);
 
 impl Luck {
     /// In 0..1.
-    fn share(&mut self) -> f64 {
+    pub(crate) fn share(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -6,8 +6,10 @@ use std::hash::Hash;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::thread::LocalKey;
 
+use foldhash::fast::RandomState;
+
 /// Where what was kept is found by what it is.
-type Places<T> = HashMap<&'static T, &'static Box<T>>;
+type Places<T> = HashMap<&'static T, &'static Box<T>, RandomState>;
 
 /// All of this process.
 pub(super) type Known<T> = LazyLock<Mutex<Places<T>>>;

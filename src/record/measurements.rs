@@ -13,42 +13,45 @@ use super::kept::{Known, Near, kept};
 use super::measurement::{Measurement, Source};
 use super::name::Name;
 
-/// A measurement without its number.
+/// A measurement without its number and its reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Figure {
     name: Name,
     source: Source,
-    absent: Option<Name>,
     /// Whether there is a number.
     is_number: bool,
+    /// Whether there is a reason why there is none.
+    has_reason: bool,
 }
 
 impl Hash for Figure {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        // Equal names are one text at one place.
-        let at = |name: Name| name.as_str().as_ptr() as usize;
-        (at(self.name), self.source, self.absent.map(at), self.is_number).hash(state);
+        (self.name.number(), self.source, self.is_number, self.has_reason).hash(state);
     }
 }
 
-static KNOWN: Known<[Figure]> = Known::new(Default::default);
+static FIGURES: Known<[Figure]> = Known::new(Default::default);
+static REASONS: Known<[Name]> = Known::new(Default::default);
 
 thread_local! {
-    static NEAR: Near<[Figure]> = Near::default();
+    static NEAR_FIGURES: Near<[Figure]> = Near::default();
+    static NEAR_REASONS: Near<[Name]> = Near::default();
 }
 
 /// What was measured of a trial, each with its source, in the order in which it was measured.
 #[derive(Clone)]
 pub struct Measurements {
     figures: &'static Box<[Figure]>,
-    /// Of the figures that have one, in their order.
+    /// Of the figures that have one, in their order: apart, for some name a number, such as that of the tokens that a cache had.
+    reasons: &'static Box<[Name]>,
+    /// As the reasons.
     numbers: Box<[f64]>,
 }
 
 impl Measurements {
     /// All of them.
     pub fn iter(&self) -> Iter<'_> {
-        Iter { figures: self.figures.iter(), numbers: self.numbers.iter() }
+        Iter { figures: self.figures.iter(), reasons: self.reasons.iter(), numbers: self.numbers.iter() }
     }
 
     /// How many there are.
@@ -102,11 +105,15 @@ impl From<Vec<Measurement>> for Measurements {
     fn from(all: Vec<Measurement>) -> Self {
         let figure = |measurement: &Measurement| {
             let Measurement { name, source, value, absent } = *measurement;
-            Figure { name, source, absent, is_number: value.is_some() }
+            Figure { name, source, is_number: value.is_some(), has_reason: absent.is_some() }
         };
         let figures: Vec<Figure> = all.iter().map(figure).collect();
-        let numbers = all.iter().filter_map(|measurement| measurement.value).collect();
-        Self { figures: kept(&figures[..], &NEAR, &KNOWN), numbers }
+        let reasons: Vec<Name> = all.iter().filter_map(|measurement| measurement.absent).collect();
+        Self {
+            figures: kept(&figures[..], &NEAR_FIGURES, &FIGURES),
+            reasons: kept(&reasons[..], &NEAR_REASONS, &REASONS),
+            numbers: all.iter().filter_map(|measurement| measurement.value).collect(),
+        }
     }
 }
 
@@ -129,6 +136,7 @@ impl<'a> IntoIterator for &'a Measurements {
 #[derive(Debug, Clone)]
 pub struct Iter<'a> {
     figures: std::slice::Iter<'static, Figure>,
+    reasons: std::slice::Iter<'static, Name>,
     numbers: std::slice::Iter<'a, f64>,
 }
 
@@ -136,15 +144,18 @@ impl Iterator for Iter<'_> {
     type Item = Measurement;
 
     fn next(&mut self) -> Option<Measurement> {
-        let &Figure { name, source, absent, is_number } = self.figures.next()?;
+        let &Figure { name, source, is_number, has_reason } = self.figures.next()?;
         let value = if is_number { self.numbers.next().copied() } else { None };
+        let absent = if has_reason { self.reasons.next().copied() } else { None };
         Some(Measurement { name, source, value, absent })
     }
 }
 
 impl PartialEq for Measurements {
     fn eq(&self, other: &Self) -> bool {
-        std::ptr::eq(self.figures, other.figures) && self.numbers == other.numbers
+        std::ptr::eq(self.figures, other.figures)
+            && std::ptr::eq(self.reasons, other.reasons)
+            && self.numbers == other.numbers
     }
 }
 

@@ -28,6 +28,11 @@ impl Name {
     pub fn as_str(&self) -> &'static str {
         self.0
     }
+
+    /// A number that equal names share, and no others, as long as the process lasts.
+    pub(super) fn number(self) -> usize {
+        self.as_str().as_ptr().addr()
+    }
 }
 
 impl From<&str> for Name {

@@ -1,5 +1,7 @@
 //! One case run once on one cell.
 
+use std::hash::Hash;
+
 #[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -35,6 +37,14 @@ pub struct TrialKey {
     /// Which reply to the case it is, from 0, where each case is asked several times; journals before that was possible have none.
     #[serde(default, skip_serializing_if = "is_first")]
     pub repeat: u32,
+}
+
+impl TrialKey {
+    /// What equal keys share, for tables of millions of them: names by their numbers, not their texts.
+    pub(super) fn numbers(&self) -> impl Hash + use<> {
+        let Self { setting, context, round, replicate, task, arm, index, repeat } = *self;
+        (setting.number(), task.number(), (context, round, replicate), arm, (index, repeat))
+    }
 }
 
 fn is_first(repeat: &u32) -> bool {
@@ -81,6 +91,6 @@ mod tests {
     fn a_trial_takes_little_room() {
         assert!(size_of::<TrialKey>() <= 40, "{}", size_of::<TrialKey>());
         assert!(size_of::<Outcome>() <= 40, "{}", size_of::<Outcome>());
-        assert!(size_of::<Trial>() <= 168, "{}", size_of::<Trial>());
+        assert!(size_of::<Trial>() <= 176, "{}", size_of::<Trial>());
     }
 }

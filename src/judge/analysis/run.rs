@@ -1,6 +1,7 @@
 //! A journal with its indexes: what every part of the analysis looks things up in.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::frame::{Frame, VisitKey};
 use super::visits::{Places, Visits, by_visit};
@@ -17,16 +18,16 @@ pub(crate) struct Run<'a> {
     pub(crate) journal: &'a Journal,
     pub(crate) suite: &'a Suite,
     pub(crate) tasks: &'a dyn Tasks,
-    pub(crate) frame: Frame,
+    pub(crate) frame: Frame<'a>,
     /// Who measured what, where several workers did.
-    pub(crate) workers: Workers,
+    pub(crate) workers: Arc<Workers>,
     pub(crate) resampling: Resampling,
     /// The cases that settings are compared on.
-    pub(crate) selection: Selection,
+    pub(crate) selection: Arc<Selection>,
     /// Why cells do not count, by setting and context.
-    pub(crate) void: BTreeMap<(&'a str, u32), String>,
+    pub(crate) void: Arc<BTreeMap<(&'a str, u32), String>>,
     /// The trials of each visit (setting, context, replicate), in the order they ended.
-    visits: Visits<'a>,
+    visits: Arc<Visits<'a>>,
     /// The cases by their place in the plan.
     places: Places<'a>,
 }
@@ -38,11 +39,11 @@ impl<'a> Run<'a> {
     /// When the journal does not hold together (a frame cannot be built from it).
     pub(crate) fn new(journal: &'a Journal, tasks: &'a dyn Tasks) -> Result<Self> {
         let suite = &journal.header.suite;
-        let void = void_cells(&journal.launches);
-        let visits = by_visit(journal.trials.iter().chain(&journal.repeated));
-        let workers = Workers::of(journal);
+        let void = Arc::new(void_cells(&journal.launches));
+        let visits = Arc::new(by_visit(journal.trials.iter().chain(&journal.repeated)));
+        let workers = Arc::new(Workers::of(journal));
         let places = Places::new(&journal.cases);
-        let selection = Selection::of(suite, &journal.trials);
+        let selection = Arc::new(Selection::of(suite, &journal.trials));
         Ok(Self {
             journal,
             suite,

@@ -5,13 +5,15 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
+
 use super::header::Header;
 use super::launch::LaunchRecord;
 use super::records::Record;
 use crate::record::plan::Planned;
 use crate::record::suite::bounds::{count, texts, within};
 use crate::record::{
-    Arm, Case, Decision, HeldCase, Machine, ModelInfo, Outcome, Prompt, Score, Trial, TrialKey,
+    Arm, Case, Decision, HeldCase, Machine, ModelInfo, Name, Outcome, Prompt, Score, Trial, TrialKey,
 };
 
 /// Most layers of a model, and most groups of them; real models have fewer than 200.
@@ -23,13 +25,13 @@ pub(super) struct Rules {
     planned: Planned,
     contexts: Vec<u32>,
     rounds: u32,
-    cases: HashMap<String, Item>,
+    cases: HashMap<Name, Item, RandomState>,
 }
 
 /// What a case is for.
 #[derive(Debug, PartialEq)]
 struct Item {
-    task: String,
+    task: Name,
     arm: Option<Arm>,
     context: u32,
     index: u32,
@@ -54,7 +56,7 @@ impl Rules {
         texts("a note on the choice", header.choice_notes.iter().flatten().map(String::as_str))?;
         let planned = Planned::new(&header.suite, &header.filters).map_err(|error| error.to_string())?;
         let (contexts, rounds) = (header.suite.contexts.clone(), header.suite.rounds);
-        Ok(Self { planned, contexts, rounds, cases: HashMap::new() })
+        Ok(Self { planned, contexts, rounds, cases: HashMap::default() })
     }
 
     /// Why a record cannot be of this run.
@@ -86,15 +88,16 @@ impl Rules {
                 return Err("its bands of positions are not one behind the other".into());
             }
         }
-        let item = Item { task: case.task.clone(), arm: case.arm, context: case.context, index: case.index };
-        self.cases.insert(case.id.clone(), item);
+        let item =
+            Item { task: case.task.as_str().into(), arm: case.arm, context: case.context, index: case.index };
+        self.cases.insert(case.id.as_str().into(), item);
         Ok(())
     }
 
     /// A case that is held to schemas is one of the run's.
     fn held_case(&self, held: &HeldCase) -> Result<(), String> {
         count("schemas of a case", held.schemas.len())?;
-        match self.cases.contains_key(&held.case) {
+        match self.cases.contains_key(held.case.as_str()) {
             true => Ok(()),
             false => Err(format!("there is no case `{}` in front of it", held.case)),
         }

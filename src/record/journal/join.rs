@@ -1,10 +1,14 @@
 //! Joining the journals of the workers of a run: what a run folder holds, whoever measured it.
 
-use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use foldhash::fast::RandomState;
 
 use super::belongs::difference;
 use super::folder::{self, FILE_NAME};
+use super::index::Index;
 use super::launch::LaunchRecord;
 use super::read::{Keep, load_one};
 use super::whole::{Journal, Part};
@@ -49,12 +53,52 @@ fn joined(folder: &Path, keep: Keep) -> Result<Journal> {
         return Ok(own);
     }
     let mut joined = Joined::of(own);
-    for part in parts {
-        let name = part.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let journal = load_one(&part, keep)?;
-        joined.add(name, journal).map_err(|why| stray(&part, &why))?;
-    }
+    in_turn(
+        &parts,
+        |part| load_one(part, keep),
+        |part, journal| {
+            let name = part.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            joined.add(name, journal?).map_err(|why| stray(part, &why))
+        },
+    )?;
     Ok(joined.finish())
+}
+
+/// Reads folders over the machine's threads, and hands them on in their order while others are read.
+fn in_turn(
+    parts: &[PathBuf],
+    read: impl Fn(&Path) -> Result<Journal> + Sync,
+    mut take: impl FnMut(&Path, Result<Journal>) -> Result<()>,
+) -> Result<()> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(parts.len());
+    let next = AtomicUsize::new(0);
+    let (done, came) = std::sync::mpsc::sync_channel(threads);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            let (done, next, read) = (done.clone(), &next, &read);
+            scope.spawn(move || {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(part) = parts.get(at) else { return };
+                    // Whoever takes them ends at the first that is none: then nobody wants this one.
+                    if done.send((at, read(part))).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(done);
+        let mut early = BTreeMap::new();
+        let mut turn = 0;
+        for (at, journal) in came {
+            early.insert(at, journal);
+            while let Some(journal) = early.remove(&turn) {
+                take(&parts[turn], journal)?;
+                turn += 1;
+            }
+        }
+        Ok(())
+    })
 }
 
 fn stray(part: &Path, why: &str) -> Error {
@@ -69,13 +113,15 @@ type Place = (u32, Name, Option<Arm>, u32);
 /// A journal that others are joined to.
 struct Joined {
     journal: Journal,
-    /// Where the trial of a key stands, and which part it is from.
-    trials: HashMap<TrialKey, (usize, usize)>,
+    /// Where the trial of a key stands.
+    trials: Index,
+    /// The part that each trial is from.
+    parts: Vec<u32>,
     /// How often a key has been repeated.
     repeats: HashMap<TrialKey, u32>,
-    cases: HashSet<String>,
+    cases: HashSet<Name, RandomState>,
     /// The reference's cases, and the part that had each first.
-    reference: HashMap<Place, (Name, usize)>,
+    reference: HashMap<Place, (Name, usize), RandomState>,
     next_launch: u32,
     next_session: u32,
 }
@@ -85,10 +131,11 @@ impl Joined {
     fn of(own: Journal) -> Self {
         let mut joined = Self {
             journal: Journal::new(own.header.clone()),
-            trials: HashMap::new(),
+            trials: Index::default(),
+            parts: Vec::new(),
             repeats: HashMap::new(),
-            cases: HashSet::new(),
-            reference: HashMap::new(),
+            cases: HashSet::default(),
+            reference: HashMap::default(),
             next_launch: 0,
             next_session: 0,
         };
@@ -140,7 +187,7 @@ impl Joined {
         let mut numbers = Numbers { first, launches: HashMap::new(), session: self.next_session, last: None };
         let logs = if name == "run" { String::new() } else { format!("{}/{name}/", folder::PARTS) };
         let journal = &mut self.journal;
-        journal.cases.extend(cases.into_iter().filter(|case| self.cases.insert(case.id.clone())));
+        journal.cases.extend(cases.into_iter().filter(|case| self.cases.insert(case.id.as_str().into())));
         journal.launches.extend(launches.into_iter().map(|launch| numbers.launch(launch, &logs)));
         let known = |a: &crate::record::Decision, all: &[crate::record::Decision]| all.contains(a);
         for decision in decisions {
@@ -178,7 +225,7 @@ impl Joined {
         journal
             .doubts
             .extend(doubts.into_iter().filter(|doubt| !journal.doubts.contains(doubt)).collect::<Vec<_>>());
-        let (part, count) = (journal.parts.len(), trials.len() as u32);
+        let (part, count) = (journal.parts.len() as u32, trials.len() as u32);
         for trial in trials {
             let trial = numbers.trial(trial);
             self.trial(trial, part);
@@ -200,18 +247,19 @@ impl Joined {
     }
 
     /// A trial that another part has, too, is a repeated one; what did not break stands for the key.
-    fn trial(&mut self, trial: Trial, part: usize) {
-        let Some(&(at, before)) = self.trials.get(&trial.key) else {
-            self.trials.insert(trial.key.clone(), (self.journal.trials.len(), part));
+    fn trial(&mut self, trial: Trial, part: u32) {
+        let Some(at) = self.trials.find_or_add(&self.journal.trials, &trial.key) else {
             self.journal.trials.push(trial);
+            self.parts.push(part);
             return;
         };
+        let before = self.parts[at];
         let broke = |trial: &Trial| matches!(trial.outcome, Outcome::Failed { .. });
         let known = &mut self.journal.trials[at];
         let mut second = trial;
         if broke(known) && !broke(&second) {
             std::mem::swap(known, &mut second);
-            self.trials.insert(known.key.clone(), (at, part));
+            self.parts[at] = part;
         }
         // What broke and went well elsewhere shows nothing.
         if before == part || broke(&second) {
@@ -275,8 +323,6 @@ impl Numbers {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::super::header::Header;
     use super::super::records::Record;
     use super::super::write::JournalWriter;

@@ -5,6 +5,7 @@ mod check;
 mod fingerprint;
 mod folder;
 mod header;
+mod index;
 mod join;
 mod launch;
 mod line;

@@ -14,6 +14,7 @@ use super::check::Rules;
 use super::fingerprint;
 use super::folder::{FILE_NAME, PACKED_NAME};
 use super::header::FORMAT;
+use super::index::Index;
 use super::line::{self, Seal};
 use super::loadtest::{LoadtestStep, LoadtestTrial};
 use super::records::Record;
@@ -98,7 +99,7 @@ struct Book {
     /// Whether the header has a checksum: then every line must have one.
     sealed: bool,
     suite_hash: Option<String>,
-    trials: HashMap<TrialKey, usize>,
+    trials: Index,
     load_trials: HashMap<(u32, TrialKey), usize>,
     damage: Damage,
     whole: usize,
@@ -142,7 +143,7 @@ impl Book {
             rules: None,
             sealed: false,
             suite_hash: None,
-            trials: HashMap::new(),
+            trials: Index::default(),
             load_trials: HashMap::new(),
             damage: Damage::default(),
             whole: 0,
@@ -232,7 +233,11 @@ impl Book {
             Record::HeldCase(held) => journal.held.cases.push(*held),
             Record::Trial(trial) => {
                 let trial = keep.trial(*trial);
-                replace_or_push(&mut journal.trials, &mut self.trials, trial.key.clone(), trial);
+                match self.trials.find_or_add(&journal.trials, &trial.key) {
+                    // A later record of the same key supersedes (`resume --retry-failed`).
+                    Some(at) => journal.trials[at] = trial,
+                    None => journal.trials.push(trial),
+                }
             }
             Record::LoadtestServer(server) => journal.load.servers.push(*server),
             Record::LoadtestStep(step) => journal.load.add_step(keep.load_step(*step)),
@@ -287,7 +292,7 @@ impl Keep {
     }
 }
 
-/// A later record of the same key supersedes (`resume --retry-failed`).
+/// As with trials.
 fn replace_or_push<K: Hash + Eq, T>(all: &mut Vec<T>, places: &mut HashMap<K, usize>, key: K, new: T) {
     match places.get(&key) {
         Some(&place) => all[place] = new,

@@ -1,23 +1,22 @@
-//! The trials of a run as one table. Everything that knows polars is in this folder.
+//! The trials of a run as tables. Everything that knows polars is in this folder.
 //!
-//! What is counted, added up or averaged of every visit is asked once, by a grouped query over the whole table
-//! (`queries.rs`), and looked up visit by visit. Series in order of time are read where they stand: the rows of a visit
-//! lie together, in the order in which the trials ended.
+//! A table is made of the trials of a visit when something is asked of them, with the columns that it takes, and gone then: of
+//! a run of millions of trials only what was counted stays in memory beside the journal. Rows of a visit lie in the order in
+//! which the trials ended.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use polars::prelude::DataFrame;
 
-use self::queries::{CaseColumns, Tallies};
-use self::requests::Request;
-use self::table::{BROKE, COUNTED, INDEX, JUDGED, LAUNCH, PLACE, ROUND, request_at};
+use self::queries::Tallies;
+use self::table::{BROKE, COUNTED, Columns, INDEX, JUDGED, LAUNCH, REQUEST, ROUND, Row};
 use super::Tasks;
 use super::visits::{Places, Visits};
 use super::workers::Workers;
 use crate::error::Result;
 use crate::record::journal::Journal;
-use crate::record::{Arm, Selection};
+use crate::record::{Arm, Outcome, Selection, Trial};
 
 mod columns;
 mod parquet;
@@ -35,23 +34,22 @@ pub use parquet::trials_parquet;
 pub(crate) use queries::Counts;
 pub(crate) use requests::RequestKey;
 
-/// The trials of a run, a row each, and what was asked of all visits at once.
-pub(crate) struct Frame {
-    trials: DataFrame,
-    requests: Vec<Request>,
+/// The trials of a run by visit, and what was counted of each.
+pub(crate) struct Frame<'a> {
+    columns: Columns<'a>,
+    trials: Arc<Visits<'a>>,
     /// By setting, context and replicate.
-    visits: BTreeMap<(String, u32, u32), Rows>,
+    visits: BTreeMap<(&'a str, u32, u32), Rows>,
     tallies: Tallies,
-    cases: CaseColumns,
 }
 
-/// Where the rows of a visit are.
-#[derive(Debug, Clone, Copy)]
+/// The rows of a visit.
+#[derive(Debug)]
 struct Rows {
     /// Number of the visit.
-    visit: usize,
-    first: usize,
-    rows: usize,
+    visit: u32,
+    /// Of each of its trials the number of the request.
+    requests: Vec<u32>,
 }
 
 /// One visit of a cell; replicate 1 is the reference's second visit.
@@ -100,8 +98,8 @@ pub(crate) struct Timed {
 
 /// Of every visit, how many trials have a figure, and how many of them lie above a threshold.
 pub(crate) struct Above<'f> {
-    frame: &'f Frame,
-    visits: BTreeMap<usize, (u32, u32)>,
+    frame: &'f Frame<'f>,
+    visits: BTreeMap<u32, (u32, u32)>,
 }
 
 impl Above<'_> {
@@ -117,84 +115,90 @@ impl Above<'_> {
     }
 }
 
-impl Frame {
-    /// The journal's trials as a table; of workers whose figures of time, energy and memory do not count, without these.
+impl<'a> Frame<'a> {
+    /// The journal's trials; of workers whose figures of time, energy and memory do not count, without these.
     pub(crate) fn new(
-        (journal, workers): (&Journal, &Workers),
+        (journal, workers): (&'a Journal, &Arc<Workers>),
         tasks: &dyn Tasks,
-        void: &BTreeMap<(&str, u32), String>,
-        visits: &Visits<'_>,
-        (places, selection): (&Places<'_>, &Selection),
+        void: &Arc<BTreeMap<(&'a str, u32), String>>,
+        trials: &Arc<Visits<'a>>,
+        (places, selection): (&Places<'a>, &Arc<Selection>),
     ) -> Result<Self> {
-        let sizes: Vec<usize> = visits.values().map(Vec::len).collect();
-        let (rows, requests) = requests::rows(journal, tasks, visits, places);
-        let trials = table::table((journal, workers), (void, selection), &sizes, &rows, &requests)?;
-        drop(rows);
-        let mut first = 0;
-        let mut visit_rows = BTreeMap::new();
-        for (visit, ((setting, context, replicate), trials)) in visits.iter().enumerate() {
-            let rows = Rows { visit, first, rows: trials.len() };
-            visit_rows.insert(((*setting).to_owned(), *context, *replicate), rows);
-            first += trials.len();
-        }
-        let (tallies, cases) = (Tallies::of(&trials)?, CaseColumns::of(&trials)?);
-        Ok(Self { trials, requests, visits: visit_rows, tallies, cases })
+        let (asked, requests) = requests::numbered(journal, tasks, trials, places);
+        let rows = (0..).zip(asked).map(|(visit, requests)| Rows { visit, requests });
+        let visits = trials.keys().copied().zip(rows).collect::<BTreeMap<_, _>>();
+        let columns = Columns::new(journal, workers, void, selection, requests);
+        let of_visits = trials.values().zip(visits.values()).map(|(trials, rows)| in_rows(trials, rows));
+        let tallies = Tallies::of(&columns, of_visits)?;
+        Ok(Self { columns, trials: Arc::clone(trials), visits, tallies })
     }
 
-    /// Where the trials of a visit are; `None` when it did not happen.
-    fn rows(&self, visit: VisitKey<'_>) -> Option<Rows> {
-        self.visits.get(&(visit.setting.to_owned(), visit.context, visit.replicate)).copied()
+    /// The rows of a visit; `None` when it did not happen.
+    fn rows<'v>(&'v self, visit: VisitKey<'v>) -> Option<&'v Rows> {
+        let visits: &'v BTreeMap<(&'v str, u32, u32), Rows> = &self.visits;
+        visits.get(&(visit.setting, visit.context, visit.replicate))
+    }
+
+    /// The trials of a visit; `None` when it did not happen.
+    fn of_visit<'v>(&'v self, visit: VisitKey<'v>) -> Option<Vec<Row<'v>>> {
+        let visits: &'v BTreeMap<(&'v str, u32, u32), Vec<&'v Trial>> = &self.trials;
+        let trials = visits.get(&(visit.setting, visit.context, visit.replicate))?;
+        Some(in_rows(trials, self.rows(visit)?))
     }
 
     /// Columns of the trials of a visit; `None` when it did not happen, or nobody measured one of them.
-    fn columns(&self, visit: VisitKey<'_>, names: &[&str]) -> Option<DataFrame> {
-        let Rows { first, rows, .. } = self.rows(visit)?;
-        let columns: Option<Vec<_>> =
-            names.iter().map(|name| Some(self.trials.column(name).ok()?.slice(first as i64, rows))).collect();
-        DataFrame::new(rows, columns?).ok()
+    fn table(&self, visit: VisitKey<'_>, names: &[&str]) -> Result<Option<DataFrame>> {
+        let Some(rows) = self.of_visit(visit) else { return Ok(None) };
+        self.columns.table(&rows, names).transpose()
     }
 
     /// Trials of a visit by outcome, void or not.
     pub(crate) fn counts(&self, visit: VisitKey<'_>) -> Result<Counts> {
-        self.rows(visit).map_or(Ok(Counts::default()), |rows| self.tallies.counts(rows.visit))
+        self.rows(visit).map_or(Ok(Counts::default()), |rows| self.tallies.counts(rows.visit as usize))
     }
 
     /// The judged cases of the primary endpoint, repeats averaged, in a fixed order; what broke counts as lost. None
     /// where nothing was scored: a server that never answered has no quality.
     pub(crate) fn cases(&self, visit: VisitKey<'_>) -> Vec<ScoredCase> {
-        let Some(rows) = self.rows(visit) else { return Vec::new() };
-        let case = |at: usize| {
-            let number = request_at(self.cases.places[at]);
-            let request = &self.requests[number];
+        let rows = self.of_visit(visit).unwrap_or_default();
+        let primary = rows.iter().filter(|row| self.columns.is_primary(row));
+        let judged = |row: &Row<'_>| {
+            let broke = matches!(row.trial.outcome, Outcome::Failed { .. });
+            Some((row.request, self.columns.judged(row)?, broke))
+        };
+        let mut judged: Vec<(u32, f64, bool)> = primary.filter_map(judged).collect();
+        // Repeats stay in the order they ended.
+        judged.sort_by_key(|(request, ..)| *request);
+        let case = |trials: &[(u32, f64, bool)]| {
+            let number = trials[0].0;
+            let request = &self.columns.requests[number as usize];
             ScoredCase {
-                number: number as u32,
+                number,
                 request: Arc::clone(&request.key),
                 cluster: Arc::clone(&request.cluster),
-                quality: self.cases.quality[at],
-                broke: self.cases.broke[at] > 0,
-                lost: self.cases.broke[at] == self.cases.trials[at],
+                quality: trials.iter().map(|(_, quality, _)| quality).sum::<f64>() / trials.len() as f64,
+                broke: trials.iter().any(|(.., broke)| *broke),
+                lost: trials.iter().all(|(.., broke)| *broke),
             }
         };
-        let cases: Vec<ScoredCase> = self.cases.of_visit(rows.visit).map(case).collect();
+        let cases: Vec<ScoredCase> = judged.chunk_by(|a, b| a.0 == b.0).map(case).collect();
         if cases.iter().any(|case| !case.lost) { cases } else { Vec::new() }
     }
 
     /// The judged cases of one task (and arm) in a visit, repeats averaged; none where nothing was scored.
     pub(crate) fn judged(&self, visit: VisitKey<'_>, task: &str, arm: Option<Arm>) -> Result<Vec<Judged>> {
-        let Some(rows) = self.columns(visit, &[PLACE, INDEX, ROUND, JUDGED, BROKE]) else {
-            return Ok(Vec::new());
-        };
+        let names = [REQUEST, INDEX, ROUND, JUDGED, BROKE];
+        let Some(rows) = self.table(visit, &names)? else { return Ok(Vec::new()) };
         let planned = read::wholes(&rows, INDEX)?.into_iter().zip(read::wholes(&rows, ROUND)?);
         let scores = read::numbers(&rows, JUDGED)?.into_iter().zip(read::flags(&rows, BROKE)?);
         let mut found = Vec::new();
-        for ((place, planned), (score, broke)) in
-            read::places(&rows, PLACE)?.into_iter().zip(planned).zip(scores)
+        for ((number, planned), (score, broke)) in
+            read::wholes(&rows, REQUEST)?.into_iter().zip(planned).zip(scores)
         {
-            let number = request_at(place);
-            let request = &self.requests[number];
+            let request = &self.columns.requests[number as usize];
             let asked = *request.key.task == *task && *request.key.arm == *arm_name(arm);
             if let Some(quality) = score.filter(|_| asked) {
-                let (case, cluster) = (number as u32, request.cluster_number);
+                let (case, cluster) = (number, request.cluster_number);
                 found.push((planned, Judged { case, cluster, quality, broke }));
             }
         }
@@ -205,17 +209,17 @@ impl Frame {
 
     /// The requests of the run by their numbers, each with the name of its cluster.
     pub(crate) fn requests(&self) -> impl Iterator<Item = (&RequestKey, &str)> {
-        self.requests.iter().map(|request| (&*request.key, &*request.cluster))
+        self.columns.requests.iter().map(|request| (&*request.key, &*request.cluster))
     }
 
     /// A figure of a visit's chat trials with the request that each belongs to, in order of time.
     pub(crate) fn timed(&self, visit: VisitKey<'_>, column: &str) -> Result<Vec<Timed>> {
-        let Some(rows) = self.columns(visit, &[COUNTED, LAUNCH, PLACE, column]) else {
+        let Some(rows) = self.table(visit, &[COUNTED, LAUNCH, REQUEST, column])? else {
             return Ok(Vec::new());
         };
-        let asked = read::wholes(&rows, LAUNCH)?.into_iter().zip(read::places(&rows, PLACE)?);
-        let timed = counted(&rows, column)?.into_iter().zip(asked).filter_map(|(value, (launch, place))| {
-            let request = &self.requests[request_at(place)];
+        let asked = read::wholes(&rows, LAUNCH)?.into_iter().zip(read::wholes(&rows, REQUEST)?);
+        let timed = counted(&rows, column)?.into_iter().zip(asked).filter_map(|(value, (launch, number))| {
+            let request = &self.columns.requests[number as usize];
             let (key, prompt_tokens) = (Arc::clone(&request.key), request.prompt_tokens);
             Some(Timed { launch, request: key, prompt_tokens, value: value? })
         });
@@ -224,7 +228,7 @@ impl Frame {
 
     /// A figure of a visit's chat trials, one list a server process, each in order of time.
     pub(crate) fn by_launch(&self, visit: VisitKey<'_>, column: &str) -> Result<Vec<Vec<f64>>> {
-        let Some(rows) = self.columns(visit, &[COUNTED, LAUNCH, column]) else { return Ok(Vec::new()) };
+        let Some(rows) = self.table(visit, &[COUNTED, LAUNCH, column])? else { return Ok(Vec::new()) };
         let mut lists: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
         for (launch, value) in read::wholes(&rows, LAUNCH)?.into_iter().zip(counted(&rows, column)?) {
             if let Some(value) = value {
@@ -243,25 +247,25 @@ impl Frame {
         min_tokens: f64,
     ) -> Result<Vec<(f64, f64)>> {
         let [first, second] = columns;
-        let find = |column| self.columns(visit, &[COUNTED, column]);
-        let (Some(ours), Some(theirs), Some(output)) = (find(first), find(second), find(OUTPUT)) else {
-            return Ok(Vec::new());
-        };
-        let figures = counted(&ours, first)?.into_iter().zip(counted(&theirs, second)?);
-        let figures = figures.zip(counted(&output, OUTPUT)?);
+        let rows = self.table(visit, &[COUNTED, first, second, OUTPUT]);
+        // Of energy a token the second figure is the tokens.
+        let rows = if second == OUTPUT { self.table(visit, &[COUNTED, first, OUTPUT]) } else { rows };
+        let Some(rows) = rows? else { return Ok(Vec::new()) };
+        let figures = counted(&rows, first)?.into_iter().zip(counted(&rows, second)?);
+        let figures = figures.zip(counted(&rows, OUTPUT)?);
         let long = figures.filter(|(_, tokens)| tokens.is_some_and(|tokens| tokens >= min_tokens));
         Ok(long.filter_map(|((ours, theirs), _)| Some((ours?, theirs?))).collect())
     }
 
     /// The largest value of a figure over all trials of a visit.
     pub(crate) fn largest(&self, visit: VisitKey<'_>, column: &str) -> Result<Option<f64>> {
-        self.rows(visit).map_or(Ok(None), |rows| self.tallies.largest(rows.visit, column))
+        self.rows(visit).map_or(Ok(None), |rows| self.tallies.largest(rows.visit as usize, column))
     }
 
     /// The sum of a figure over all trials of a visit; `None` when none has it. It is added up from the smallest on: the
     /// same to the last bit in whatever order the trials ended.
     pub(crate) fn total(&self, visit: VisitKey<'_>, column: &str) -> Result<Option<f64>> {
-        let Some(rows) = self.columns(visit, &[column]) else { return Ok(None) };
+        let Some(rows) = self.table(visit, &[column])? else { return Ok(None) };
         let mut values = read::present(&rows, column)?;
         values.sort_unstable_by(f64::total_cmp);
         Ok((!values.is_empty()).then(|| values.iter().sum()))
@@ -269,13 +273,27 @@ impl Frame {
 
     /// Whether any trial of a visit has a figure.
     pub(crate) fn has(&self, visit: VisitKey<'_>, column: &str) -> bool {
-        self.rows(visit).is_some_and(|rows| self.tallies.has(rows.visit, column))
+        self.rows(visit).is_some_and(|rows| self.tallies.has(rows.visit as usize, column))
     }
 
     /// Of every visit, how many trials have a figure, and how many of them lie above a threshold.
     pub(crate) fn above(&self, column: &str, threshold: f64) -> Result<Above<'_>> {
-        Ok(Above { frame: self, visits: queries::above(&self.trials, column, threshold)? })
+        let mut visits = BTreeMap::new();
+        for (&(setting, context, replicate), rows) in &self.visits {
+            let Some(figure) = self.table(VisitKey { setting, context, replicate }, &[column])? else {
+                continue;
+            };
+            let values = read::present(&figure, column)?;
+            let above = values.iter().filter(|value| **value > threshold).count();
+            visits.insert(rows.visit, (values.len() as u32, above as u32));
+        }
+        Ok(Above { frame: self, visits })
     }
+}
+
+fn in_rows<'a>(trials: &[&'a Trial], rows: &Rows) -> Vec<Row<'a>> {
+    let numbered = trials.iter().zip(&rows.requests);
+    numbered.map(|(&trial, &request)| Row { trial, visit: rows.visit, request }).collect()
 }
 
 /// The trials of one case, which are neighbours, as one.

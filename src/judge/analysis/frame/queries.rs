@@ -1,13 +1,13 @@
-//! What is asked of every visit at once: grouped queries over the whole table, whose answers are looked up per visit.
+//! What is counted of every visit: grouped queries over tables of their trials.
 
-use std::collections::BTreeMap;
-
-use polars::prelude::{DataFrame, IntoLazy, LazyFrame, SortMultipleOptions, col, len, lit};
+use polars::prelude::{DataFrame, IntoLazy, LazyFrame, SortMultipleOptions, col};
 
 use super::read;
-use super::table::{BROKE, JUDGED, PLACE, PRIMARY, SCORED, TRUNCATED, UNSCORED, VISIT};
-use crate::error::{Context, Result};
-use crate::record::metric;
+use super::table::{BROKE, Columns, Row, SCORED, TRUNCATED, UNSCORED, VISIT};
+use crate::error::{Context, Error, Result};
+
+/// Trials of visits that are tallied together: what is in memory beside the journal.
+const TOGETHER: usize = 1 << 17;
 
 /// Trials of a visit by outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -22,16 +22,39 @@ pub(crate) struct Counts {
 pub(super) struct Tallies(DataFrame);
 
 impl Tallies {
-    pub(super) fn of(trials: &DataFrame) -> Result<Self> {
-        let flags = [SCORED, UNSCORED, BROKE, TRUNCATED].map(|flag| col(flag).sum());
-        let figures = metric::FIGURES.iter().map(|figure| figure.name);
-        let measured = figures.filter(|figure| trials.column(figure).is_ok());
-        let figures = measured.flat_map(|figure| {
+    /// Of visits, each with the rows of its trials.
+    pub(super) fn of<'r>(columns: &Columns<'_>, visits: impl Iterator<Item = Vec<Row<'r>>>) -> Result<Self> {
+        let mut tallies = Self(DataFrame::default());
+        let mut together: Vec<Row<'_>> = Vec::new();
+        for rows in visits {
+            together.extend(rows);
+            if together.len() >= TOGETHER {
+                tallies.add(columns, &together)?;
+                together.clear();
+            }
+        }
+        if !together.is_empty() {
+            tallies.add(columns, &together)?;
+        }
+        Ok(tallies)
+    }
+
+    fn add(&mut self, columns: &Columns<'_>, rows: &[Row<'_>]) -> Result<()> {
+        let (flags, figures) = ([SCORED, UNSCORED, BROKE, TRUNCATED], columns.figures());
+        let names: Vec<&str> = [VISIT].into_iter().chain(flags).chain(figures.iter().copied()).collect();
+        let table = columns.table(rows, &names).ok_or_else(|| Error::runtime("a figure is gone"))??;
+        let flags = flags.map(|flag| col(flag).sum());
+        let figures = figures.into_iter().flat_map(|figure| {
             [col(figure).max().alias(largest(figure)), col(figure).count().alias(present(figure))]
         });
         let asked: Vec<_> = flags.into_iter().chain(figures).collect();
-        let tallies = trials.clone().lazy().group_by([col(VISIT)]).agg(asked);
-        Ok(Self(collect(tallies.sort([VISIT], SortMultipleOptions::default()))?))
+        let tallies = table.lazy().group_by([col(VISIT)]).agg(asked);
+        let tallies = collect(tallies.sort([VISIT], SortMultipleOptions::default()))?;
+        if self.0.width() == 0 {
+            self.0 = tallies;
+            return Ok(());
+        }
+        self.0.vstack_mut(&tallies).map(drop).context(|| "cannot put tallies together".into())
     }
 
     pub(super) fn counts(&self, visit: usize) -> Result<Counts> {
@@ -60,55 +83,6 @@ fn largest(column: &str) -> String {
 
 fn present(column: &str) -> String {
     format!("present {column}")
-}
-
-/// The judged cases of the primary endpoint, repeats averaged, by visit and then by the request's names.
-pub(super) struct CaseColumns {
-    pub(super) places: Vec<u64>,
-    pub(super) quality: Vec<f64>,
-    /// Trials of the case that broke.
-    pub(super) broke: Vec<u32>,
-    /// Its trials.
-    pub(super) trials: Vec<u32>,
-}
-
-impl CaseColumns {
-    pub(super) fn of(trials: &DataFrame) -> Result<Self> {
-        let rows = trials
-            .clone()
-            .lazy()
-            .filter(col(PRIMARY).and(col(JUDGED).is_not_null()))
-            .select([col(PLACE), col(JUDGED), col(BROKE)])
-            // Repeats stay in the order they ended: what is added up then does not depend on threads.
-            .sort([PLACE], SortMultipleOptions::default().with_maintain_order(true))
-            .group_by_stable([col(PLACE)])
-            .agg([col(JUDGED).mean(), col(BROKE).sum(), len().alias("trials")]);
-        let rows = collect(rows)?;
-        Ok(Self {
-            places: read::places(&rows, PLACE)?,
-            quality: read::present(&rows, JUDGED)?,
-            broke: read::wholes(&rows, BROKE)?,
-            trials: read::wholes(&rows, "trials")?,
-        })
-    }
-
-    /// Where the cases of a visit stand.
-    pub(super) fn of_visit(&self, visit: usize) -> std::ops::Range<usize> {
-        let before = |visit: usize| self.places.partition_point(|place| (place >> 32) < visit as u64);
-        before(visit)..before(visit + 1)
-    }
-}
-
-/// Of every visit, how many trials have a figure and how many of them lie above a threshold.
-pub(super) fn above(trials: &DataFrame, column: &str, threshold: f64) -> Result<BTreeMap<usize, (u32, u32)>> {
-    if trials.column(column).is_err() {
-        return Ok(BTreeMap::new());
-    }
-    let rows = trials.clone().lazy().filter(col(column).is_not_null()).group_by([col(VISIT)]);
-    let rows =
-        collect(rows.agg([len().alias("trials"), col(column).gt(lit(threshold)).sum().alias("above")]))?;
-    let counts = read::wholes(&rows, "trials")?.into_iter().zip(read::wholes(&rows, "above")?);
-    Ok(read::wholes(&rows, VISIT)?.into_iter().map(|visit| visit as usize).zip(counts).collect())
 }
 
 fn collect(rows: LazyFrame) -> Result<DataFrame> {

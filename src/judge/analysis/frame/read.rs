@@ -28,11 +28,6 @@ pub(super) fn wholes(rows: &DataFrame, name: &str) -> Result<Vec<u32>> {
     Ok(column.iter().flatten().collect())
 }
 
-pub(super) fn places(rows: &DataFrame, name: &str) -> Result<Vec<u64>> {
-    let column = rows.column(name).and_then(|column| column.u64()).map_err(missing(name))?;
-    Ok(column.iter().flatten().collect())
-}
-
 pub(super) fn flags(rows: &DataFrame, name: &str) -> Result<Vec<bool>> {
     let column = rows.column(name).and_then(|column| column.bool()).map_err(missing(name))?;
     Ok(column.iter().flatten().collect())

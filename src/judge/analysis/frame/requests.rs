@@ -34,28 +34,21 @@ pub(super) struct Request {
     pub(super) weight: Option<Weight>,
 }
 
-/// A trial and the number of its request.
-pub(super) struct Row<'a> {
-    pub(super) trial: &'a Trial,
-    pub(super) request: u32,
-}
-
 /// A request before it has its number: task, arm, hash of the case, and the case where it is known.
 type Found<'a> = (&'a str, &'static str, &'a str, Option<&'a Case>);
 
-/// Returns a row per trial, visit by visit, and the requests that the rows name.
-pub(super) fn rows<'a>(
+/// Returns the number of each trial's request, visit by visit, and the requests.
+pub(super) fn numbered<'a>(
     journal: &'a Journal,
     tasks: &dyn Tasks,
     visits: &Visits<'a>,
     places: &Places<'a>,
-) -> (Vec<Row<'a>>, Vec<Request>) {
+) -> (Vec<Vec<u32>>, Vec<Request>) {
     let cases: HashMap<&str, &Case> = journal.cases.iter().map(|case| (case.id.as_str(), case)).collect();
     let mut numbers: HashMap<(&str, &str, &str), u32> = HashMap::new();
     let mut found: Vec<Found<'a>> = Vec::new();
-    let mut rows = Vec::with_capacity(journal.trials.len());
     let mut habit = Habit::default();
-    for &trial in visits.values().flatten() {
+    let mut number_of = |trial: &'a Trial| {
         // What broke before its case was made has the case of its place in the plan, where another visit made it.
         let placed = if trial.case.is_empty() { places.of(&trial.key) } else { None };
         let id = placed.map_or(trial.case.as_str(), |case| &case.id);
@@ -71,8 +64,10 @@ pub(super) fn rows<'a>(
             })
         });
         habit.learn(request);
-        rows.push(Row { trial, request });
-    }
+        request
+    };
+    let mut asked: Vec<Vec<u32>> =
+        visits.values().map(|trials| trials.iter().map(|&trial| number_of(trial)).collect()).collect();
     let mut order: Vec<u32> = (0..found.len() as u32).collect();
     order.sort_unstable_by_key(|&number| {
         let (task, arm, id, _) = found[number as usize];
@@ -80,8 +75,8 @@ pub(super) fn rows<'a>(
     });
     let mut places = vec![0; found.len()];
     order.iter().zip(0..).for_each(|(&number, place)| places[number as usize] = place);
-    rows.iter_mut().for_each(|row| row.request = places[row.request as usize]);
-    (rows, requests(order.iter().map(|&number| found[number as usize]), tasks))
+    asked.iter_mut().flatten().for_each(|request| *request = places[*request as usize]);
+    (asked, requests(order.iter().map(|&number| found[number as usize]), tasks))
 }
 
 /// Tasks and arms come in runs: their names are kept once.

@@ -1,6 +1,7 @@
-//! The table of a whole run: a row per trial, names as numbers.
+//! Tables of trials: a row per trial, names as numbers, only the columns that are asked for.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use polars::prelude::{
     BooleanChunkedBuilder, ChunkedBuilder, Column, DataFrame, Float64Type, IntoColumn,
@@ -8,7 +9,7 @@ use polars::prelude::{
 };
 
 use super::columns::{ENERGY, QUALITY, net_energy};
-use super::requests::{Request, Row};
+use super::requests::Request;
 use crate::error::{Context, Result};
 use crate::judge::analysis::workers::Workers;
 use crate::record::journal::Journal;
@@ -17,8 +18,8 @@ use crate::task::Weight;
 
 /// Number of the trial's visit.
 pub(super) const VISIT: &str = "visit";
-/// Number of the trial's visit and, in the lower half, of its request.
-pub(super) const PLACE: &str = "place";
+/// Number of the trial's request, in the order of the requests' names.
+pub(super) const REQUEST: &str = "request";
 /// Number of the server process.
 pub(super) const LAUNCH: &str = "launch";
 /// Index of the case in its task's list.
@@ -33,90 +34,140 @@ pub(super) const UNSCORED: &str = "unscored";
 pub(super) const BROKE: &str = "broke";
 /// Whether the reply was cut off at its budget.
 pub(super) const TRUNCATED: &str = "truncated";
-/// Whether the task belongs to the primary endpoint.
-pub(super) const PRIMARY: &str = "primary";
 /// Whether speed and energy count: a chat of a cell that is not void.
 pub(super) const COUNTED: &str = "counted";
 /// Score as settings are compared by it, what broke counting as lost; of a cell that is not void.
 pub(super) const JUDGED: &str = "judged";
 
-/// A visit's request as one number that sorts by visit, then by the request's names.
-pub(super) fn place(visit: u32, request: u32) -> u64 {
-    u64::from(visit) << 32 | u64::from(request)
+/// A trial, the number of its visit, and that of its request.
+#[derive(Clone, Copy)]
+pub(super) struct Row<'a> {
+    pub(super) trial: &'a Trial,
+    pub(super) visit: u32,
+    pub(super) request: u32,
 }
 
-/// The request of a place.
-pub(super) fn request_at(place: u64) -> usize {
-    (place & u64::from(u32::MAX)) as usize
+/// What columns are made from.
+pub(super) struct Columns<'a> {
+    pub(super) journal: &'a Journal,
+    pub(super) workers: Arc<Workers>,
+    /// Why cells do not count, by setting and context.
+    pub(super) void: Arc<BTreeMap<(&'a str, u32), String>>,
+    pub(super) selection: Arc<Selection>,
+    pub(super) requests: Vec<Request>,
+    /// What was measured on any trial, and by whom: a figure that nobody measured is not looked for a million times.
+    taken: Vec<(&'static str, Source)>,
 }
 
-/// Returns the table: rows of a visit (of so many trials each) together, figures that nobody measured left out.
-pub(super) fn table(
-    (journal, workers): (&Journal, &Workers),
-    (void, selection): (&BTreeMap<(&str, u32), String>, &Selection),
-    visits: &[usize],
-    rows: &[Row<'_>],
-    requests: &[Request],
-) -> Result<DataFrame> {
-    let request = |row: &Row<'_>| &requests[row.request as usize];
-    let counts = |row: &Row<'_>| !void.contains_key(&(row.trial.key.setting.as_str(), row.trial.key.context));
-    let outcome = |row: &Row<'_>| row.trial.outcome.judged();
-    // What broke before its case was made, and is not known from another visit, pairs with nothing.
-    let judged = |row: &Row<'_>| {
-        let counts =
-            !request(row).key.case.is_empty() && counts(row) && !selection.leaves_out(&row.trial.key);
-        outcome(row).filter(|_| counts)
-    };
-    let numbers: Vec<u32> =
-        visits.iter().zip(0..).flat_map(|(&trials, visit)| std::iter::repeat_n(visit, trials)).collect();
-    let places: Vec<u64> = numbers.iter().zip(rows).map(|(&visit, row)| place(visit, row.request)).collect();
-    let mut table = Table::new(rows.len());
-    table.number(LAUNCH, |row| row.trial.launch);
-    table.number(INDEX, |row| row.trial.key.index);
-    table.number(ROUND, |row| row.trial.key.round);
-    table.flag(SCORED, |row| matches!(row.trial.outcome, Outcome::Scored(_)));
-    table.flag(UNSCORED, |row| matches!(row.trial.outcome, Outcome::Unscored { .. }));
-    table.flag(BROKE, |row| matches!(row.trial.outcome, Outcome::Failed { .. }));
-    // A comparative task asks for as long a reply as its budget allows.
-    table.flag(TRUNCATED, |row| is_truncated(row.trial) && request(row).weight != Some(Weight::Comparative));
-    table.flag(PRIMARY, |row| request(row).weight.unwrap_or(Weight::Primary) == Weight::Primary);
-    table.flag(COUNTED, |row| request(row).chat && counts(row));
-    table.figure(JUDGED, judged);
-    figures(&mut table, (journal, workers), requests);
-    let mut columns = vec![Column::new(VISIT.into(), numbers), Column::new(PLACE.into(), places)];
-    columns.extend(table.filled(rows));
-    DataFrame::new(rows.len(), columns).context(|| "cannot make a table of the trials".into())
-}
+impl<'a> Columns<'a> {
+    pub(super) fn new(
+        journal: &'a Journal,
+        workers: &Arc<Workers>,
+        void: &Arc<BTreeMap<(&'a str, u32), String>>,
+        selection: &Arc<Selection>,
+        requests: Vec<Request>,
+    ) -> Self {
+        let (workers, void, selection) = (Arc::clone(workers), Arc::clone(void), Arc::clone(selection));
+        Self { journal, workers, void, selection, requests, taken: measured(journal) }
+    }
 
-fn figures<'a>(
-    table: &mut Table<'a>,
-    (journal, workers): (&'a Journal, &'a Workers),
-    requests: &'a [Request],
-) {
-    let taken = measured(journal);
-    let counts = |row: &&Row<'_>| workers.counts(journal, row.trial.launch);
-    for of in metric::FIGURES {
-        let here = |source: &Source| taken.contains(&(of.metric, *source));
-        let sources: Vec<Source> = of.sources.iter().copied().filter(here).collect();
-        if !sources.is_empty() {
-            table.figure(of.name, move |row| {
-                let row = Some(row).filter(counts)?;
-                sources.iter().find_map(|source| row.trial.measured(of.metric, *source))
-            });
+    /// Columns of some trials; `None` when nobody measured one of them.
+    pub(super) fn table(&self, rows: &[Row<'_>], names: &[&str]) -> Option<Result<DataFrame>> {
+        let mut columns = Vec::new();
+        for name in names {
+            columns.push(self.column(name, rows.len())?);
         }
+        // What a trial holds is read from memory once.
+        for rows in rows.chunks(TOGETHER) {
+            columns.iter_mut().for_each(|column| column.fill(rows));
+        }
+        let columns = columns.into_iter().map(Filling::column).collect();
+        Some(DataFrame::new(rows.len(), columns).context(|| "cannot make a table of the trials".into()))
     }
-    if taken.iter().any(|(name, _)| [metric::GPU_ENERGY_J, metric::CPU_ENERGY_J].contains(name)) {
-        let idle_w = |row: &Row<'_>| journal.machine_of(row.trial.launch).idle_gpu_w.unwrap_or_default();
-        // A forced answer is no reply: like its speed, its energy is in no figure.
-        let free = |row: &&Row<'_>| !requests[row.request as usize].forced;
-        table.figure(ENERGY, move |row| {
-            Some(row).filter(free).filter(counts).and_then(|row| net_energy(row.trial, idle_w(row)))
-        });
-        table.figure(QUALITY, |row| row.trial.outcome.score()?.quality);
+
+    /// Names of the figures that were measured.
+    pub(super) fn figures(&self) -> Vec<&'static str> {
+        let figures = metric::FIGURES.iter().map(|figure| figure.name);
+        figures.filter(|name| !self.sources(name).is_empty()).collect()
+    }
+
+    fn column<'f>(&'f self, name: &str, rows: usize) -> Option<Filling<'f>> {
+        let named = Named { name, rows };
+        Some(match name {
+            VISIT => named.number(|row| row.visit),
+            REQUEST => named.number(|row| row.request),
+            LAUNCH => named.number(|row| row.trial.launch),
+            INDEX => named.number(|row| row.trial.key.index),
+            ROUND => named.number(|row| row.trial.key.round),
+            SCORED => named.flag(|row| matches!(row.trial.outcome, Outcome::Scored(_))),
+            UNSCORED => named.flag(|row| matches!(row.trial.outcome, Outcome::Unscored { .. })),
+            BROKE => named.flag(|row| matches!(row.trial.outcome, Outcome::Failed { .. })),
+            // A comparative task asks for as long a reply as its budget allows.
+            TRUNCATED => named
+                .flag(|row| is_truncated(row.trial) && self.request(row).weight != Some(Weight::Comparative)),
+            COUNTED => named.flag(|row| self.request(row).chat && self.cell_counts(row)),
+            JUDGED => named.figure(|row| self.judged(row)),
+            ENERGY if self.knows_energy() => named.figure(|row| self.energy(row)),
+            QUALITY if self.knows_energy() => named.figure(|row| row.trial.outcome.score()?.quality),
+            figure => {
+                let sources = self.sources(figure);
+                let metric = metric::FIGURES.iter().find(|known| known.name == figure)?.metric;
+                (!sources.is_empty()).then(|| {
+                    named.figure(move |row| {
+                        let row = Some(row).filter(|row| self.figures_count(row))?;
+                        sources.iter().find_map(|source| row.trial.measured(metric, *source))
+                    })
+                })?
+            }
+        })
+    }
+
+    fn request(&self, row: &Row<'_>) -> &Request {
+        &self.requests[row.request as usize]
+    }
+
+    fn cell_counts(&self, row: &Row<'_>) -> bool {
+        !self.void.contains_key(&(row.trial.key.setting.as_str(), row.trial.key.context))
+    }
+
+    fn figures_count(&self, row: &Row<'_>) -> bool {
+        self.workers.counts(self.journal, row.trial.launch)
+    }
+
+    /// Whether the task belongs to the primary endpoint.
+    pub(super) fn is_primary(&self, row: &Row<'_>) -> bool {
+        self.request(row).weight.unwrap_or(Weight::Primary) == Weight::Primary
+    }
+
+    /// What broke before its case was made, and is not known from another visit, pairs with nothing.
+    pub(super) fn judged(&self, row: &Row<'_>) -> Option<f64> {
+        let counts = !self.request(row).key.case.is_empty()
+            && self.cell_counts(row)
+            && !self.selection.leaves_out(&row.trial.key);
+        row.trial.outcome.judged().filter(|_| counts)
+    }
+
+    fn knows_energy(&self) -> bool {
+        self.taken.iter().any(|(name, _)| [metric::GPU_ENERGY_J, metric::CPU_ENERGY_J].contains(name))
+    }
+
+    /// A forced answer is no reply: like its speed, its energy is in no figure.
+    fn energy(&self, row: &Row<'_>) -> Option<f64> {
+        let idle_w = || self.journal.machine_of(row.trial.launch).idle_gpu_w.unwrap_or_default();
+        let counts = !self.request(row).forced && self.figures_count(row);
+        if counts { net_energy(row.trial, idle_w()) } else { None }
+    }
+
+    /// Who measured a figure, whom it is taken from first in front.
+    fn sources(&self, figure: &str) -> Vec<Source> {
+        let of = metric::FIGURES.iter().filter(|known| known.name == figure);
+        of.flat_map(|of| {
+            of.sources.iter().copied().filter(|source| self.taken.contains(&(of.metric, *source)))
+        })
+        .collect()
     }
 }
 
-/// What was measured on any trial, and by whom: a figure that nobody measured is not looked for a million times.
 fn measured(journal: &Journal) -> Vec<(&'static str, Source)> {
     let mut seen: Vec<(&'static str, Source)> = Vec::new();
     for trial in &journal.trials {
@@ -136,48 +187,36 @@ pub(super) fn is_truncated(trial: &Trial) -> bool {
     reply.is_some_and(|reply| reply.turns().any(|turn| turn.finish_reason == Some(FinishReason::Length)))
 }
 
-/// Rows that all columns are filled from before the next ones are looked at: what a trial holds is read from memory once.
+/// Rows that all columns are filled from before the next ones are looked at.
 const TOGETHER: usize = 512;
 
-/// Columns by name, what each takes of a row, and what it has so far.
-struct Table<'a> {
+/// What a column takes of a row, and what it has so far.
+enum Filling<'f> {
+    Numbers(Of<'f, u32>, PrimitiveChunkedBuilder<UInt32Type>),
+    Flags(Of<'f, bool>, BooleanChunkedBuilder),
+    Figures(Of<'f, Option<f64>>, PrimitiveChunkedBuilder<Float64Type>),
+}
+
+type Of<'f, T> = Box<dyn Fn(&Row<'_>) -> T + 'f>;
+
+/// A column that is to be.
+#[derive(Clone, Copy)]
+struct Named<'n> {
+    name: &'n str,
     rows: usize,
-    columns: Vec<Filling<'a>>,
 }
 
-enum Filling<'a> {
-    Numbers(Of<'a, u32>, PrimitiveChunkedBuilder<UInt32Type>),
-    Flags(Of<'a, bool>, BooleanChunkedBuilder),
-    Figures(Of<'a, Option<f64>>, PrimitiveChunkedBuilder<Float64Type>),
-}
-
-type Of<'a, T> = Box<dyn Fn(&Row<'_>) -> T + 'a>;
-
-impl<'a> Table<'a> {
-    fn new(rows: usize) -> Self {
-        Self { rows, columns: Vec::new() }
+impl Named<'_> {
+    fn number<'f>(self, of: impl Fn(&Row<'_>) -> u32 + 'f) -> Filling<'f> {
+        Filling::Numbers(Box::new(of), PrimitiveChunkedBuilder::new(self.name.into(), self.rows))
     }
 
-    fn number(&mut self, name: &str, of: impl Fn(&Row<'_>) -> u32 + 'a) {
-        let column = PrimitiveChunkedBuilder::new(name.into(), self.rows);
-        self.columns.push(Filling::Numbers(Box::new(of), column));
+    fn flag<'f>(self, of: impl Fn(&Row<'_>) -> bool + 'f) -> Filling<'f> {
+        Filling::Flags(Box::new(of), BooleanChunkedBuilder::new(self.name.into(), self.rows))
     }
 
-    fn flag(&mut self, name: &str, of: impl Fn(&Row<'_>) -> bool + 'a) {
-        let column = BooleanChunkedBuilder::new(name.into(), self.rows);
-        self.columns.push(Filling::Flags(Box::new(of), column));
-    }
-
-    fn figure(&mut self, name: &str, of: impl Fn(&Row<'_>) -> Option<f64> + 'a) {
-        let column = PrimitiveChunkedBuilder::new(name.into(), self.rows);
-        self.columns.push(Filling::Figures(Box::new(of), column));
-    }
-
-    fn filled(mut self, rows: &[Row<'_>]) -> Vec<Column> {
-        for rows in rows.chunks(TOGETHER) {
-            self.columns.iter_mut().for_each(|column| column.fill(rows));
-        }
-        self.columns.into_iter().map(Filling::column).collect()
+    fn figure<'f>(self, of: impl Fn(&Row<'_>) -> Option<f64> + 'f) -> Filling<'f> {
+        Filling::Figures(Box::new(of), PrimitiveChunkedBuilder::new(self.name.into(), self.rows))
     }
 }
 
