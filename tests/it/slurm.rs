@@ -341,3 +341,72 @@ fn killed_run(
     assert!(out.status.success(), "{}", said(&out));
     assert_eq!(&trials(&folder), whole);
 }
+
+/// Two settings of a real model, scored by probability: what a server says depends on nothing else here.
+const REAL: &str = r#"
+name = "real"
+contexts = [512]
+rounds = 2
+[engine]
+threads = 1
+[[model]]
+name = "SmolLM2-135M-Instruct"
+package = "smollm2-135m-instruct"
+[reference]
+kv = "f16"
+[[setting]]
+kv = "q4_0"
+[[task]]
+name = "retrieval/niah_multikey_2"
+samples = 8
+questions = 4
+score = "probability"
+options.output_tokens = 16
+"#;
+
+/// The score of every trial by setting, replicate and index.
+fn scores(folder: &Path) -> BTreeMap<(String, u32, u32), f64> {
+    let journal = kneepoint::record::journal::load(folder).unwrap();
+    let score = |trial: &kneepoint::record::Trial| {
+        let key = &trial.key;
+        let quality = trial.outcome.score().unwrap_or_else(|| panic!("{trial:?}")).quality.unwrap();
+        ((key.setting.to_string(), key.replicate, key.index), quality)
+    };
+    journal.trials.iter().map(score).collect()
+}
+
+#[test]
+#[ignore = "needs slurm-wlm and munge; .ci/run has them"]
+fn a_real_server_says_the_same_on_two_nodes_as_in_one_process() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("suite.toml"), REAL).unwrap();
+    let kneepoint = |args: &[&str], cluster: Option<&Cluster>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kneepoint"));
+        command.current_dir(dir.path()).args(args).env_remove("KNEEPOINT_RUNS_DIR");
+        if let Some(cluster) = cluster {
+            command.env("SLURM_CONF", cluster.config()).env_remove("KNEEPOINT_NODE");
+        }
+        let out = command.output().unwrap();
+        assert!(out.status.success(), "{}", said(&out));
+        let runs = std::fs::read_dir(dir.path().join("runs")).unwrap().flatten().map(|run| run.path());
+        runs.filter(|run| run.is_dir()).max_by_key(|run| run.metadata().unwrap().modified().unwrap()).unwrap()
+    };
+    let alone = scores(&kneepoint(&["run", "suite.toml"], None));
+    assert_eq!(alone.len(), 24, "two settings and A/A");
+    let cluster = Cluster::start();
+    let folder = kneepoint(&["run", "suite.toml", "--on", "slurm", "--tasks", "2", "--wait"], Some(&cluster));
+    let spread = scores(&folder);
+    assert_eq!(alone.keys().collect::<Vec<_>>(), spread.keys().collect::<Vec<_>>());
+    for (trial, score) in &alone {
+        assert!(
+            (spread[trial] - score).abs() < 1e-6,
+            "{trial:?}: {score} alone, {} on a node",
+            spread[trial]
+        );
+    }
+    let nodes: std::collections::BTreeSet<String> = lines(&folder, "header")
+        .into_iter()
+        .filter_map(|(_, header)| Some(header["worker"]["place"].as_str()?.to_owned()))
+        .collect();
+    assert_eq!(nodes.len(), 2, "{nodes:?}");
+}
