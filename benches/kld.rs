@@ -49,6 +49,7 @@ fn case(top_k: usize) -> Case {
         first: bands[0].first,
         top_k,
         bands: bands.to_vec(),
+        by_decode: false,
     };
     Case {
         id: String::new(),

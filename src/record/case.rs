@@ -46,6 +46,9 @@ pub enum Prompt {
         /// Where only some positions are asked for: those of each band, in the order of the text. Empty: all.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         bands: Vec<Band>,
+        /// Whether each must be read by a decode step, also where the server lists those of a prompt in one go.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        by_decode: bool,
     },
 }
 
@@ -237,7 +240,7 @@ mod tests {
     fn bands_stay_within_the_tokens() {
         let ask = |first, bands: &[(usize, usize)]| {
             let bands = bands.iter().map(|&(first, end)| Band { first, end }).collect();
-            Prompt::Distributions { tokens: vec![0; 9], first, top_k: 4, bands }.positions()
+            Prompt::Distributions { tokens: vec![0; 9], first, top_k: 4, bands, by_decode: false }.positions()
         };
         assert_eq!(ask(6, &[]), [6, 7, 8]);
         assert_eq!(ask(2, &[(2, 4), (7, 9)]), [2, 3, 7, 8]);

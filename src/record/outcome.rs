@@ -145,6 +145,7 @@ mod tests {
             first: 1,
             top_k: 64,
             bands: vec![Band { first: 1, end: 2 }],
+            by_decode: true,
         };
         let text = serde_json::to_string(&prompt).unwrap();
         assert_eq!(serde_json::from_str::<Prompt>(&text).unwrap(), prompt);

@@ -7,7 +7,7 @@ use kneepoint::measure::client::wire;
 use kneepoint::measure::client::{Client, Conversation, Limits, abilities};
 use kneepoint::measure::engine::Endpoints;
 use kneepoint::record::suite::Sampling;
-use kneepoint::record::{Message, Source, Tool, metric};
+use kneepoint::record::{Message, ReadPath, Source, Tool, metric};
 
 use crate::common::{KNEEPOINT, MockServer};
 
@@ -265,6 +265,14 @@ fn vllms_interface_is_spoken() {
         let exchange = client.distributions(&ids, &[1, 3], 4).await.unwrap();
         let lists = exchange.reply.distributions.unwrap().unpack().unwrap();
         assert_eq!(lists.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4]);
+        // By decode steps it is the same, and said to be read so.
+        let at_once = client.distributions(&ids, &[2, 3], 4).await.unwrap().reply.distributions.unwrap();
+        let steps =
+            client.decoded_distributions(&ids, &[2, 3], 4).await.unwrap().reply.distributions.unwrap();
+        assert_eq!(steps.unpack().unwrap(), at_once.unpack().unwrap());
+        assert_eq!([at_once.path, steps.path], [ReadPath::Prefill, ReadPath::Decode]);
+        let failure = client.decoded_distributions(&ids, &[1, 3], 4).await.unwrap_err();
+        assert!(failure.unsupported && failure.message.contains("two tokens"), "{}", failure.message);
     });
 }
 

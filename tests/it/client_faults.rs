@@ -257,6 +257,7 @@ fn walk() -> Prompt {
         first: 30,
         top_k: 8,
         bands: Vec::new(),
+        by_decode: false,
     }
 }
 

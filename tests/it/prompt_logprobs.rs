@@ -47,7 +47,8 @@ fn ask(endpoints: Endpoints, top_k: usize) -> Result<Exchange, Failure> {
         tokio::spawn(async { axum::serve(listener, Router::new().route(PATH, post(answer))).await });
         let client = Client::new(&format!("http://{address}"), endpoints, Limits::default()).unwrap();
         let bands = vec![Band { first: 1, end: 3 }, Band { first: 10, end: 12 }];
-        let prompt = Prompt::Distributions { tokens: (0..12).collect(), first: 1, top_k, bands };
+        let prompt =
+            Prompt::Distributions { tokens: (0..12).collect(), first: 1, top_k, bands, by_decode: false };
         client.send(&prompt, &Sampling::default(), 1).await
     })
 }

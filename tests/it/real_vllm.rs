@@ -115,3 +115,30 @@ async fn a_real_vllm_runs_what_it_was_asked_for() {
         assert!(figure.value.is_some(), "{name}: {:?}", figure.absent);
     }
 }
+
+#[tokio::test]
+#[ignore = "needs a vLLM that runs with --dtype float32 and --max-logprobs 20: KNEEPOINT_VLLM_URL"]
+async fn a_real_vllm_lists_by_decode_steps_what_it_lists_of_a_prompt() {
+    use kneepoint::measure::client::wire;
+    use kneepoint::measure::client::{Client, Limits, abilities};
+    let url = std::env::var("KNEEPOINT_VLLM_URL").expect("KNEEPOINT_VLLM_URL is not set");
+    let client = Client::new(&url, Vllm.endpoints(), Limits::default()).unwrap().speaking(&wire::Vllm);
+    let (client, _) = abilities::probe(client).await.unwrap();
+    let text =
+        "The river ran past an old mill, where seven men sold bread and salt to whoever came by. ".repeat(10);
+    let ids = client.tokenize(&text, false).await.unwrap();
+    let positions: Vec<usize> = (100..116).chain([150]).collect();
+    let lists = async |steps: bool| {
+        let exchange = match steps {
+            true => client.decoded_distributions(&ids, &positions, 20).await.unwrap(),
+            false => client.distributions(&ids, &positions, 20).await.unwrap(),
+        };
+        exchange.reply.distributions.unwrap().unpack().unwrap()
+    };
+    for ((step, at_once), position) in lists(true).await.iter().zip(&lists(false).await).zip(&positions) {
+        // Beyond the likely ones, equals may change places.
+        for ((id, logprob), (same, reference)) in step.iter().zip(at_once).take(5) {
+            assert!(id == same && (logprob - reference).abs() < 1e-3, "{position}: {step:?} {at_once:?}");
+        }
+    }
+}

@@ -19,7 +19,7 @@ use super::wire::body::ignore_end;
 use super::wire::conversation::Conversation;
 use super::wire::format::{ForcedText, WireFormat};
 use super::writer::RequestWriter;
-use super::{budget, chat, distributions, forced, prompt_logprobs, wire};
+use super::{budget, chat, decode_lists, distributions, forced, prompt_logprobs, wire};
 use crate::error::Result;
 use crate::record::suite::Sampling;
 use crate::record::{Forced, ForcedForm, Message, Prompt, Tool, prefill};
@@ -109,8 +109,11 @@ impl Client {
                 };
                 self.chat(&conversation, sampling, max_tokens).await
             }
-            Prompt::Distributions { tokens, top_k, .. } => {
+            Prompt::Distributions { tokens, top_k, by_decode: false, .. } => {
                 self.distributions(tokens, &prompt.positions(), *top_k).await
+            }
+            Prompt::Distributions { tokens, top_k, .. } => {
+                self.decoded_distributions(tokens, &prompt.positions(), *top_k).await
             }
         }
     }
@@ -286,6 +289,29 @@ impl Client {
             }
             (None, None) => Err(Failure::unsupported("this engine lists no token probabilities")),
         }
+    }
+
+    /// As [`Client::distributions`], each read by a decode step, over the cache that the text is in.
+    ///
+    /// # Errors
+    /// As there; an [unsupported](Failure::unsupported) one when the engine cannot be asked so.
+    pub async fn decoded_distributions(
+        &self,
+        tokens: &[u32],
+        positions: &[usize],
+        top_k: usize,
+    ) -> Result<Exchange, Failure> {
+        if self.endpoints.completion.is_some() {
+            return self.distributions(tokens, positions, top_k).await;
+        }
+        distributions::check(tokens, positions, top_k)?;
+        if positions.first().is_some_and(|first| *first < 2) {
+            return Err(Failure::unsupported("a decode step needs two tokens in front of it"));
+        }
+        let format = self.writer.wire.decode_lists();
+        let format =
+            format.ok_or_else(|| Failure::unsupported("this engine lists no tokens by decode steps"))?;
+        decode_lists::collect(&self.http, &self.writer, format, tokens, (positions, top_k)).await
     }
 
     /// Token ids of a text, special tokens in the text recognised. `add_special` puts those in front (and

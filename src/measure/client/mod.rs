@@ -11,6 +11,7 @@ mod chat;
 mod connection;
 mod counting;
 mod counts;
+mod decode_lists;
 pub mod distributions;
 mod drafts;
 mod endpoints;

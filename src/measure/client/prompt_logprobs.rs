@@ -48,7 +48,7 @@ pub(super) async fn collect(
 }
 
 /// A server that lists fewer tokens than asked for says so; what to do about it is added.
-fn explained(mut failure: Failure) -> Failure {
+pub(super) fn explained(mut failure: Failure) -> Failure {
     if failure.message.contains(CAP) {
         failure
             .message

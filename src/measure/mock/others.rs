@@ -73,6 +73,10 @@ struct CompletionsRequest {
     prompt: Vec<u32>,
     #[serde(default)]
     prompt_logprobs: usize,
+    #[serde(default)]
+    logprobs: usize,
+    #[serde(default)]
+    allowed_token_ids: Vec<u32>,
 }
 
 /// One token, and the probabilities of the prompt's own tokens.
@@ -80,6 +84,9 @@ pub(super) async fn completions(State(server): Shared, body: Bytes) -> Result<Re
     let request: CompletionsRequest = parse(&body)?;
     check_model(&server.script, request.model.as_deref())?;
     server.check_context(request.prompt.len() as u64)?;
+    if let [said] = request.allowed_token_ids[..] {
+        return Ok(json_response(&said_twice(&request, said)));
+    }
     let listed = |at: usize| match at {
         0 => Value::Null,
         _ => alternatives(&request.prompt[..at], request.prompt[at], request.prompt_logprobs),
@@ -95,6 +102,27 @@ pub(super) async fn completions(State(server): Shared, body: Bytes) -> Result<Re
             "total_tokens": request.prompt.len() + 1,
         },
     })))
+}
+
+/// Two tokens of which only one is allowed, each with the most probable ones of its place and itself.
+fn said_twice(request: &CompletionsRequest, said: u32) -> Value {
+    let longer = [&request.prompt[..], &[said]].concat();
+    let named = |prefix: &[u32]| -> Map<String, Value> {
+        let listed = alternatives(prefix, said, request.logprobs);
+        let entries = listed.as_object().into_iter().flatten();
+        entries.map(|(id, entry)| (format!("token_id:{id}"), entry["logprob"].clone())).collect()
+    };
+    json!({
+        "object": "text_completion",
+        "model": MODEL,
+        "choices": [{
+            "index": 0,
+            "finish_reason": "length",
+            "token_ids": [said, said],
+            "logprobs": { "top_logprobs": [named(&request.prompt), named(&longer)] },
+        }],
+        "usage": { "prompt_tokens": request.prompt.len(), "completion_tokens": 2 },
+    })
 }
 
 /// The most probable tokens after a prefix, by id, and the actual one, whatever its rank.

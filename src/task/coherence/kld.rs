@@ -53,6 +53,14 @@ static OPTIONS: &[TaskOption] = &[
         max: 4096,
         difficulty: None,
     },
+    TaskOption {
+        name: "decode_steps",
+        help: "1: every position by a decode step, also on vLLM, which then takes a request a position",
+        default: 0,
+        min: 0,
+        max: 1,
+        difficulty: None,
+    },
 ];
 
 /// Tokens of the context that stay free: llama-server reports a reply that fills the last place as cut, and SGLang (0.5.17) takes
@@ -112,8 +120,9 @@ impl Kld {
             // A single band goes to the end, which is what no list of bands means.
             bands.clear();
         }
-        let prompt =
-            Prompt::Distributions { first, top_k: params.option(&card, "top_k") as usize, bands, tokens };
+        let (top_k, by_decode) =
+            (params.option(&card, "top_k") as usize, params.option(&card, "decode_steps") > 0);
+        let prompt = Prompt::Distributions { first, top_k, bands, tokens, by_decode };
         let case = card.case(params.context, index, prompt, Value::Null);
         // The last token is only compared, never sent: its place is that of the token generated.
         Ok(case.sized(length - 1, self.max_tokens(params)).seal())
@@ -321,7 +330,8 @@ mod tests {
     fn case(actual: &[u32]) -> Case {
         let mut case = Kld.cases(&params(512, 1, None), 1, &WordCounter::default()).unwrap().remove(0);
         let tokens = [&[9, 9][..], actual].concat();
-        case.prompt = Prompt::Distributions { first: 2, top_k: 4, tokens, bands: Vec::new() };
+        case.prompt =
+            Prompt::Distributions { first: 2, top_k: 4, tokens, bands: Vec::new(), by_decode: false };
         case
     }
 
@@ -480,7 +490,7 @@ mod tests {
         let mut params = params(512, 2, None);
         params.options.insert("positions".into(), 100);
         for case in Kld.cases(&params, 1, &WordCounter::default()).unwrap() {
-            let Prompt::Distributions { tokens, first, top_k, bands } = &case.prompt else {
+            let Prompt::Distributions { tokens, first, top_k, bands, .. } = &case.prompt else {
                 panic!("not distributions");
             };
             assert_eq!((tokens.len(), *first, *top_k, bands.len()), (504, 404, 64, 0));

@@ -225,7 +225,8 @@ fn lists(positions: &[usize], shift: impl Fn(usize) -> f64) -> Reply {
 #[test]
 fn divergence_is_told_by_band_of_depth() {
     let bands = vec![Band { first: 100, end: 140 }, Band { first: 500, end: 540 }];
-    let prompt = Prompt::Distributions { tokens: vec![1; 540], first: 100, top_k: 2, bands };
+    let prompt =
+        Prompt::Distributions { tokens: vec![1; 540], first: 100, top_k: 2, bands, by_decode: false };
     let positions = prompt.positions();
     let journal = run("coherence/kld", 3, prompt, |setting, _, index| {
         // Texts differ a little; damage is four times as large in the deeper band.

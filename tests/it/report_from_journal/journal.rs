@@ -277,6 +277,7 @@ fn case(task: &str, arm: Option<Arm>, context: u32, index: u32, samples: u32) ->
             first: context as usize - 64,
             top_k: 64,
             bands: Vec::new(),
+            by_decode: false,
         }
     } else {
         Prompt::chat(vec![Message::user(format!("{task} {index}"))])

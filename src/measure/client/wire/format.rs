@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use serde_json::{Value, json};
 
 use super::conversation::Conversation;
+use super::decode_list::DecodeLists;
 use super::prompt_lists::{PromptLists, PromptLogprobs};
 use super::step::StepFormat;
 use crate::measure::client::exchange::Failure;
@@ -71,6 +72,11 @@ pub trait WireFormat: Debug + Sync {
     /// Returns how the server is asked for the probability of one token after the other, where it cannot be made to say a whole
     /// answer whose probabilities stay the model's own.
     fn steps(&self) -> Option<&'static dyn StepFormat> {
+        None
+    }
+
+    /// Returns how the server lists what follows a text by a decode step, where it does so without a grammar of tokens.
+    fn decode_lists(&self) -> Option<&'static dyn DecodeLists> {
         None
     }
 

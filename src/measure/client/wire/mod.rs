@@ -2,6 +2,7 @@
 
 pub mod body;
 pub mod conversation;
+pub mod decode_list;
 pub mod format;
 mod llama_cpp;
 mod openai;

@@ -168,7 +168,7 @@ impl PromptLists for GenerateLists {
 
 const NOTHING: &str = "nothing is listed";
 
-fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure> {
+pub(super) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure> {
     serde_json::from_slice(body).map_err(|error| {
         let body = shown(&String::from_utf8_lossy(body));
         Failure::stream(format!("the reply is not a completion ({error}): {body}"))
@@ -229,7 +229,7 @@ fn in_order(entries: &[Value], top_k: usize) -> Result<Place, String> {
     first_of(entries.iter().map(entry).collect::<Result<Place, String>>()?, top_k)
 }
 
-fn first_of(mut top: Place, top_k: usize) -> Result<Place, String> {
+pub(super) fn first_of(mut top: Place, top_k: usize) -> Result<Place, String> {
     if top.is_empty() {
         return Err(NOTHING.to_owned());
     }

@@ -6,6 +6,7 @@
 use serde_json::{Value, json};
 
 use super::body::{merged, said, template_body};
+use super::decode_list::{DecodeLists, SecondToken};
 use super::format::{ChatRequest, WireFormat};
 use super::prompt_lists::{GenerateLists, PromptLists};
 use super::step::{Completions, Generate, StepFormat};
@@ -43,6 +44,10 @@ impl WireFormat for Vllm {
 
     fn steps(&self) -> Option<&'static dyn StepFormat> {
         Some(&Completions)
+    }
+
+    fn decode_lists(&self) -> Option<&'static dyn DecodeLists> {
+        Some(&SecondToken)
     }
 }
 
