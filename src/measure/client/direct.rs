@@ -6,6 +6,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -19,7 +20,6 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 use super::exchange::Limits;
 use super::framing::{Body, Head, Unframed};
-use super::http::{after, is_loopback};
 use super::timeline::Recording;
 
 /// How long a connection may take to open.
@@ -75,8 +75,7 @@ impl Target {
     /// The server of this address; `None` where a library has to see to TLS or a proxy.
     pub(super) fn of(url: &Url) -> Option<Self> {
         let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        let is_direct =
-            url.scheme() == "http" && (is_loopback(url) || !PROXIES.iter().any(|name| is_set(&name)));
+        let is_direct = url.scheme() == "http" && (is_loopback(url) || !PROXIES.iter().any(is_set));
         let host = url.host_str().filter(|_| is_direct)?;
         let host = host.trim_start_matches('[').trim_end_matches(']');
         Some(Self { host: host.into(), port: url.port_or_known_default()? })
@@ -108,6 +107,19 @@ impl Target {
         stream.set_nodelay(true)?;
         Ok(stream)
     }
+}
+
+/// Whether this is an address of this machine alone.
+pub(super) fn is_loopback(url: &Url) -> bool {
+    let Some(host) = url.host_str() else { return false };
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || address.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+}
+
+/// `start + wait`; a wait that the clock cannot express is as good as a year.
+pub(super) fn after(start: Instant, wait: Duration) -> Instant {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+    start + wait.min(YEAR)
 }
 
 /// The bytes of a request whose connection is closed behind the reply.

@@ -145,7 +145,7 @@ impl Body {
         let values = |name: &'static str| {
             fields.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
         };
-        if let Some(coding) = values("transfer-encoding").last() {
+        if let Some(coding) = values("transfer-encoding").next_back() {
             let last = coding.rsplit(|byte| *byte == b',').next().unwrap_or_default().trim_ascii();
             let is_chunked = last.eq_ignore_ascii_case(b"chunked");
             return Ok(if is_chunked { Self::Chunked(Chunks::START) } else { Self::UntilClosed });

@@ -1,7 +1,6 @@
 //! Sending a request and recording its reply: no redirects, no retries, no hidden waits.
 
 use std::error::Error as _;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::direct::{self, Broken, RefusalLimits, Target};
+use super::direct::{self, Broken, RefusalLimits, Target, after, is_loopback};
 use super::exchange::{Failure, Limits};
 use super::key::ApiKey;
 use super::timeline::Recording;
@@ -252,12 +251,6 @@ fn advice(status: StatusCode, key: Option<&ApiKey>) -> Option<String> {
     })
 }
 
-/// `start + wait`; a wait that the clock cannot express is as good as a year.
-pub(super) fn after(start: Instant, wait: Duration) -> Instant {
-    const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
-    start + wait.min(YEAR)
-}
-
 /// `name=value`, escaped as the query of an address.
 pub(super) fn query(name: &str, value: &str) -> String {
     let url = Url::parse_with_params("http://localhost", [(name, value)]);
@@ -315,12 +308,6 @@ pub(super) fn build(url: &Url) -> reqwest::Result<reqwest::Client> {
         builder = builder.no_proxy();
     }
     builder.build()
-}
-
-pub(super) fn is_loopback(url: &Url) -> bool {
-    let Some(host) = url.host_str() else { return false };
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || address.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }
 
 fn media_type(headers: &HeaderMap) -> String {
