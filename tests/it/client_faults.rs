@@ -47,15 +47,40 @@ async fn ask(client: &Client) -> Result<Exchange, Failure> {
     client.chat(&Conversation::of(&messages), &Sampling::default(), 64).await
 }
 
-/// What a request with the fault comes to; the request after it must be answered as if nothing had been.
+/// The same as one of many requests at the same time.
+async fn ask_under_load(client: &Client) -> Result<Exchange, Failure> {
+    let messages = [Message::user("Where does the river flow?")];
+    client.chat_under_load(&Conversation::of(&messages), &Sampling::default(), 64, false).await
+}
+
+/// What a request with the fault comes to, alone and under load; the request after it must be answered as if nothing had been.
 fn hit(fault: &str, limits: Limits) -> Result<Exchange, Failure> {
     let good = good();
-    with_mock(quick(&[&format!("{fault}@1")]), limits, async |client| {
+    with_mock(quick(&[&format!("{fault}@1"), &format!("{fault}@3")]), limits, async |client| {
         let first = ask(&client).await;
         let second = ask(&client).await.unwrap();
         assert_eq!(second.reply, good, "the request after {fault}");
+        let loaded = ask_under_load(&client).await;
+        match (&first, &loaded) {
+            (Ok(first), Ok(loaded)) => assert_eq!(first.reply, loaded.reply, "{fault}"),
+            (Err(first), Err(loaded)) => {
+                assert_eq!((first.stage, words(first)), (loaded.stage, words(loaded)), "{fault}");
+            }
+            _ => panic!("{fault}: {first:?}, but under load {loaded:?}"),
+        }
+        let fourth = ask_under_load(&client).await.unwrap();
+        assert_eq!(fourth.reply, good, "the request after {fault}, under load");
         first
     })
+}
+
+/// A failure without the number of the request, and without what a library says of its cause.
+fn words(failure: &Failure) -> String {
+    let words = failure.message.replace("mock-3", "mock-1");
+    match words.contains("broke") {
+        true => words.split(':').next().unwrap_or_default().to_owned(),
+        false => words,
+    }
 }
 
 fn good() -> kneepoint::record::Reply {

@@ -91,7 +91,8 @@ fn every_setting_goes_through_the_ladder_and_is_asked_the_same_items() {
     for request in written.iter().flat_map(|step| step["requests"].as_array().unwrap()) {
         let at = |name: &str| request[name].as_f64().unwrap();
         assert!(at("due_s") <= at("sent_s") + 1e-6, "{request}");
-        assert!(at("sent_s") < at("first_s") && at("first_s") < at("end_s"), "{request}");
+        // What is read at once, as on a busy machine, arrived at the same moment.
+        assert!(at("sent_s") < at("first_s") && at("first_s") <= at("end_s"), "{request}");
         assert_eq!(request["gaps_us"].as_array().unwrap().len(), 7);
         let tokens = request["prompt_tokens"].as_f64().unwrap();
         assert!((62.0..=66.0).contains(&tokens), "asked for 64, the server counts {tokens}");

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use super::cache_report::CacheReport;
 use super::counts::Counts;
@@ -36,6 +37,8 @@ pub struct Client {
     pub(super) cache_report: CacheReport,
     /// Whether the server refused to be told an answer by its tokens; clones share it.
     refuses_tokens: Arc<AtomicBool>,
+    /// Whose turn it is to decode a reply on another thread; clones share it.
+    decoding: Arc<Semaphore>,
 }
 
 impl Client {
@@ -53,6 +56,7 @@ impl Client {
             counts: Counts::default(),
             cache_report: CacheReport::default(),
             refuses_tokens: Arc::default(),
+            decoding: Arc::new(Semaphore::new(1)),
         })
     }
 
@@ -152,7 +156,10 @@ impl Client {
         if to_the_end {
             ignore_end(&mut body);
         }
-        let answer = self.http.post(self.endpoints.chat, &body).await?;
+        let answer = self.http.post_under_load(self.endpoints.chat, &body).await?;
+        // One after another: the threads of all replies that end at the same moment would take the processor from the
+        // streams that go on.
+        let _turn = self.decoding.acquire().await;
         let client = self.clone();
         let decoded = tokio::task::spawn_blocking(move || client.exchange(&answer, max_tokens)).await;
         decoded.unwrap_or_else(|_| Err(Failure::stream("decoding the reply panicked")))

@@ -23,14 +23,36 @@ pub(super) struct DraftCounter {
     broken: bool,
 }
 
+/// What the `timings` of an event count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Drafted {
+    /// Tokens generated so far (`predicted_n`).
+    pub(super) generated: Option<u64>,
+    /// Tokens drafted so far (`draft_n`).
+    pub(super) drafted: Option<u64>,
+    /// Those of them that were accepted (`draft_n_accepted`).
+    pub(super) accepted: Option<u64>,
+}
+
+impl Drafted {
+    /// Those of an event.
+    pub(super) fn of(event: &Value) -> Self {
+        let count = |name: &str| event.get("timings")?.get(name)?.as_u64();
+        Self {
+            generated: count("predicted_n"),
+            drafted: count("draft_n"),
+            accepted: count("draft_n_accepted"),
+        }
+    }
+}
+
 impl DraftCounter {
     /// Takes note of an event; those without counts say nothing.
-    pub(super) fn see(&mut self, event: &Value) {
-        let count = |pointer: &str| event.pointer(pointer).and_then(Value::as_u64);
-        let Some(tokens) = count("/timings/predicted_n").and_then(|n| u32::try_from(n).ok()) else { return };
+    pub(super) fn see(&mut self, event: Drafted) {
+        let Some(tokens) = event.generated.and_then(|n| u32::try_from(n).ok()) else { return };
         // They are left out until there is something to count.
-        let so_far = |pointer| count(pointer).map_or(Some(0), |n| u32::try_from(n).ok());
-        let counts = so_far("/timings/draft_n").zip(so_far("/timings/draft_n_accepted"));
+        let so_far = |count: Option<u64>| count.map_or(Some(0), |n| u32::try_from(n).ok());
+        let counts = so_far(event.drafted).zip(so_far(event.accepted));
         let Some((drafted, accepted)) = counts else {
             self.broken = true;
             return;
@@ -105,7 +127,7 @@ mod tests {
 
     fn trace(events: &[(u32, Option<(u32, u32)>)]) -> Option<DraftTrace> {
         let mut counter = DraftCounter::default();
-        events.iter().for_each(|&(tokens, drafts)| counter.see(&event(tokens, drafts)));
+        events.iter().for_each(|&(tokens, drafts)| counter.see(Drafted::of(&event(tokens, drafts))));
         counter.finish()
     }
 
@@ -155,7 +177,8 @@ mod tests {
             assert_eq!(trace(events), None, "{events:?}");
         }
         let mut counter = DraftCounter::default();
-        counter.see(&json!({ "timings": { "predicted_n": 1, "draft_n": u64::MAX, "draft_n_accepted": 1 } }));
+        let huge = json!({ "timings": { "predicted_n": 1, "draft_n": u64::MAX, "draft_n_accepted": 1 } });
+        counter.see(Drafted::of(&huge));
         assert_eq!(counter.finish(), None);
         // A huge draft is one draft, cut to the positions that are told apart.
         let huge = trace(&[(1, Some((4_000_000_000, 3)))]).unwrap();

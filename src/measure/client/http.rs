@@ -1,7 +1,6 @@
 //! Sending a request and recording its reply: no redirects, no retries, no hidden waits.
 
 use std::error::Error as _;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::direct::{self, Broken, RefusalLimits, Target, after, is_loopback};
 use super::exchange::{Failure, Limits};
 use super::key::ApiKey;
 use super::timeline::Recording;
@@ -43,6 +43,8 @@ pub(super) struct Answer {
 pub(super) struct Http {
     client: reqwest::Client,
     base: Arc<str>,
+    /// Where its replies may be read without the library.
+    direct: Option<Target>,
     limits: Limits,
     key: Option<ApiKey>,
 }
@@ -53,6 +55,7 @@ impl Http {
         Ok(Self {
             client: build(&url).context(|| "the HTTP client could not be set up".to_owned())?,
             base: base_url.trim_end_matches('/').into(),
+            direct: Target::of(&url),
             limits,
             key: None,
         })
@@ -79,10 +82,18 @@ impl Http {
     }
 
     pub(super) async fn post(&self, path: &str, body: &impl Serialize) -> Result<Answer, Failure> {
-        let body = serde_json::to_vec(body)
-            .map_err(|error| Failure::request(format!("request cannot be written as JSON: {error}")))?;
-        let request = self.client.post(self.url(path)).body(body);
+        let request = self.client.post(self.url(path)).body(written(body)?);
         self.record(request.header(CONTENT_TYPE, "application/json")).await
+    }
+
+    /// The same for one of many requests at the same time; where nothing stands between us and the server, without the
+    /// library.
+    pub(super) async fn post_under_load(&self, path: &str, body: &impl Serialize) -> Result<Answer, Failure> {
+        let url = Url::parse(&self.url(path)).ok();
+        let Some((target, url)) = self.direct.as_ref().zip(url) else { return self.post(path, body).await };
+        let key = self.key.as_ref().map(ApiKey::header);
+        let request = direct::post(&url, key.as_ref(), &written(body)?);
+        self.redacted(self.answered(target, &request).await)
     }
 
     /// Opens a connection with a request that costs the server nothing, for the timed one that follows at once:
@@ -106,7 +117,11 @@ impl Http {
 
     /// What came back, without the key.
     async fn record(&self, request: RequestBuilder) -> Result<Answer, Failure> {
-        match self.recorded(request).await {
+        self.redacted(self.recorded(request).await)
+    }
+
+    fn redacted(&self, answered: Result<Answer, Failure>) -> Result<Answer, Failure> {
+        match answered {
             Ok(mut answer) => {
                 if let Some(key) = &self.key {
                     key.redact(answer.recording.bytes_mut());
@@ -142,7 +157,7 @@ impl Http {
         let response = timeout_at(deadline, request.header(CONNECTION, "close").send()).await;
         let mut response = response.map_err(|_| late(limits))?.map_err(|error| self.unsent(&error))?;
         if !response.status().is_success() {
-            return Err(self.refusal(response).await);
+            return Err(self.refusal(response.status(), refusal_body(response).await));
         }
         let mut recording = Recording::default();
         let mut next_by = deadline;
@@ -162,7 +177,7 @@ impl Http {
                         total: now - sent,
                     });
                 }
-                Ok(Err(error)) => return Err(broken(received, &error)),
+                Ok(Err(error)) => return Err(broken(received, &causes(&error))),
                 Err(_) if next_by == deadline => return Err(late(limits)),
                 Err(_) => return Err(silent(limits, received)),
             }
@@ -170,17 +185,37 @@ impl Http {
         }
     }
 
-    fn unsent(&self, error: &reqwest::Error) -> Failure {
-        let causes = causes(error);
-        if error.is_connect() {
-            return Failure::request(format!("no connection to {}: {causes}", self.base));
+    /// As [`Http::recorded`], read from the socket.
+    async fn answered(&self, target: &Target, request: &[u8]) -> Result<Answer, Failure> {
+        let refusals = RefusalLimits { bytes: REFUSAL_BYTES, timeout: REFUSAL_TIMEOUT };
+        match target.ask(request, &self.limits, refusals).await {
+            Ok(reply) if !reply.status.is_success() => {
+                Err(self.refusal(reply.status, reply.recording.bytes().to_vec()))
+            }
+            Ok(reply) => Ok(Answer {
+                media_type: bare_type(&reply.content_type),
+                recording: reply.recording,
+                total: reply.total,
+            }),
+            Err(Broken::Connect(causes)) => Err(self.unconnected(&shown(&causes))),
+            Err(Broken::Before(causes)) => Err(unanswered(&shown(&causes))),
+            Err(Broken::Within(received, causes)) => Err(broken(received, &shown(&causes))),
+            Err(Broken::Late) => Err(late(&self.limits)),
+            Err(Broken::Silent(received)) => Err(silent(&self.limits, received)),
+            Err(Broken::TooLarge) => Err(too_large(&self.limits)),
         }
-        Failure::stream(format!("the connection broke before a reply came: {causes}"))
     }
 
-    async fn refusal(&self, response: Response) -> Failure {
-        let status = response.status();
-        let mut body = refusal_body(response).await;
+    fn unsent(&self, error: &reqwest::Error) -> Failure {
+        let causes = causes(error);
+        if error.is_connect() { self.unconnected(&causes) } else { unanswered(&causes) }
+    }
+
+    fn unconnected(&self, causes: &str) -> Failure {
+        Failure::request(format!("no connection to {}: {causes}", self.base))
+    }
+
+    fn refusal(&self, status: StatusCode, mut body: Vec<u8>) -> Failure {
         // Before it is cut to a few words, which could leave a part of the key.
         if let Some(key) = &self.key {
             key.redact(&mut body);
@@ -214,12 +249,6 @@ fn advice(status: StatusCode, key: Option<&ApiKey>) -> Option<String> {
         }
         _ => return None,
     })
-}
-
-/// `start + wait`; a wait that the clock cannot express is as good as a year.
-fn after(start: Instant, wait: Duration) -> Instant {
-    const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
-    start + wait.min(YEAR)
 }
 
 /// `name=value`, escaped as the query of an address.
@@ -281,16 +310,20 @@ pub(super) fn build(url: &Url) -> reqwest::Result<reqwest::Client> {
     builder.build()
 }
 
-pub(super) fn is_loopback(url: &Url) -> bool {
-    let Some(host) = url.host_str() else { return false };
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || address.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
-}
-
 fn media_type(headers: &HeaderMap) -> String {
     let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let bare = value.and_then(|value| value.split(';').next());
-    bare.unwrap_or_default().trim().to_ascii_lowercase()
+    value.map(bare_type).unwrap_or_default()
+}
+
+/// A media type in lower case, without its parameters.
+fn bare_type(value: &str) -> String {
+    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// A request's body.
+fn written(body: &impl Serialize) -> Result<Vec<u8>, Failure> {
+    serde_json::to_vec(body)
+        .map_err(|error| Failure::request(format!("request cannot be written as JSON: {error}")))
 }
 
 fn late(limits: &Limits) -> Failure {
@@ -314,8 +347,12 @@ fn too_large(limits: &Limits) -> Failure {
     ))
 }
 
-fn broken(received: usize, error: &reqwest::Error) -> Failure {
-    Failure::stream(format!("the reply broke off after {received} bytes: {}", causes(error)))
+fn unanswered(causes: &str) -> Failure {
+    Failure::stream(format!("the connection broke before a reply came: {causes}"))
+}
+
+fn broken(received: usize, causes: &str) -> Failure {
+    Failure::stream(format!("the reply broke off after {received} bytes: {causes}"))
 }
 
 /// The innermost causes of an error; the outer ones only repeat the address.

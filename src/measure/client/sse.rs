@@ -105,7 +105,7 @@ impl Decoder {
                     continue;
                 }
             }
-            let Some(end) = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r')) else {
+            let Some(end) = memchr::memchr2(b'\n', b'\r', bytes) else {
                 self.extend_line(bytes)?;
                 self.taken += bytes.len();
                 return Ok(());
@@ -149,7 +149,7 @@ impl Decoder {
 
     /// A line with a colon in front is a comment: its field name is empty.
     fn field(&mut self, line: &[u8]) -> Result<(), SseError> {
-        let colon = line.iter().position(|byte| *byte == b':');
+        let colon = memchr::memchr(b':', line);
         let (name, value) = match colon {
             Some(at) => (&line[..at], &line[at + 1..]),
             None => (line, &line[line.len()..]),

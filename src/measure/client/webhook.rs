@@ -6,6 +6,7 @@ use reqwest::Url;
 use reqwest::header::AUTHORIZATION;
 use serde_json::Value;
 
+use super::direct;
 use super::http;
 use super::key::ApiKey;
 use crate::error::{Error, Result};
@@ -51,7 +52,7 @@ pub async fn post_with_key(address: &str, key: &ApiKey, body: &Value, limit: Dur
     let url = Url::parse(address.trim()).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
     let url =
         url.ok_or_else(|| Error::usage(format!("{address} is neither an http nor an https address")))?;
-    if url.scheme() == "http" && !http::is_loopback(&url) {
+    if url.scheme() == "http" && !direct::is_loopback(&url) {
         return Err(
             Error::usage("a key is not sent over http to another machine").hint("give an https address")
         );

@@ -19,6 +19,7 @@ mod document;
 mod others;
 mod plan;
 mod script;
+mod sent;
 mod server;
 mod tokens;
 mod wire;
@@ -40,20 +41,21 @@ pub const ENDPOINTS: Endpoints = Endpoints {
 /// Serves on `listener` until `shutdown` completes; connections that are still open are then cut.
 ///
 /// # Errors
-/// When the script makes no sense (a usage error) or the listener fails.
+/// When the script makes no sense (a usage error), its log cannot be written or the listener fails.
 pub async fn serve(
     listener: TcpListener,
     script: Script,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
     script.check()?;
+    let log = script.sent_log.as_deref().map(sent::SentLog::create).transpose()?;
     // Small writes must leave at their time, not when the kernel has gathered enough of them.
     let listener = listener.tap_io(|stream| {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "mock server keeps Nagle's algorithm");
         }
     });
-    let app = server::router(script);
+    let app = server::router(script, log);
     tokio::select! {
         served = axum::serve(listener, app) => served.context(|| "mock server failed".to_owned()),
         () = shutdown => Ok(()),

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::json;
 
-use super::document::{Document, Speech};
+use super::document::{Document, Speech, Timings, Usage};
 use super::script::{FaultKind, Script};
 
 /// A piece of a reply's body.
@@ -54,16 +54,13 @@ pub(super) fn streamed(speech: &Speech<'_>, script: &Script, wanted: Wanted) -> 
         writes.push(event(ready(0), &speech.role()));
     }
     let mut said = 0;
+    let chunks = TextChunks::of(speech);
     for group in speech.tokens.chunks(script.tokens_per_chunk.max(1) as usize) {
         said += group.len() as u64;
-        let mut chunk = speech.text(group.concat());
-        if wanted.timings_per_token && script.per_token_timings {
-            chunk.timings = Some(speech.timings(script, said));
-        }
-        if wanted.continuous_usage {
-            chunk.usage = Some(speech.usage(script, said));
-        }
-        writes.push(event(ready(said), &chunk));
+        let timed = wanted.timings_per_token && script.per_token_timings;
+        let timings = timed.then(|| speech.timings(script, said));
+        let usage = wanted.continuous_usage.then(|| speech.usage(script, said));
+        writes.push(chunks.event(ready(said), &group.concat(), usage, timings));
     }
     let mut last = speech.finish();
     if script.usage_chunk && wanted.usage {
@@ -87,6 +84,45 @@ fn event(at: Duration, document: &Document) -> Write {
     bytes.extend(written(document));
     bytes.extend(b"\n\n");
     Write { at, bytes: bytes.into() }
+}
+
+/// The events of a reply's texts. What all of them share is written once: many replies are planned at the same moment, and while
+/// one is, the others wait.
+struct TextChunks {
+    /// Up to the text.
+    head: Vec<u8>,
+    /// From the text on, without the end of the document.
+    tail: Vec<u8>,
+}
+
+impl TextChunks {
+    fn of(speech: &Speech<'_>) -> Self {
+        const EMPTY: &[u8] = b"\"\"";
+        let bytes = written(&speech.text(String::new()));
+        let at = bytes.windows(EMPTY.len()).position(|two| two == EMPTY).unwrap_or_default();
+        let end = bytes.len().saturating_sub(1).max(at);
+        Self {
+            head: [b"data: ", &bytes[..at]].concat(),
+            tail: bytes[at..end].strip_prefix(EMPTY).unwrap_or_default().to_vec(),
+        }
+    }
+
+    fn event(&self, at: Duration, text: &str, usage: Option<Usage>, timings: Option<Timings>) -> Write {
+        let mut bytes = Vec::with_capacity(self.head.len() + self.tail.len() + text.len() + 256);
+        bytes.extend_from_slice(&self.head);
+        bytes.extend(written(&text));
+        bytes.extend_from_slice(&self.tail);
+        if let Some(usage) = usage {
+            bytes.extend_from_slice(b",\"usage\":");
+            bytes.extend(written(&usage));
+        }
+        if let Some(timings) = timings {
+            bytes.extend_from_slice(b",\"timings\":");
+            bytes.extend(written(&timings));
+        }
+        bytes.extend_from_slice(b"}\n\n");
+        Write { at, bytes: bytes.into() }
+    }
 }
 
 /// Documents of strings and numbers can always be written.
@@ -214,6 +250,24 @@ mod tests {
     fn texts(plan: &Plan) -> Vec<String> {
         let text = |write: &Write| String::from_utf8_lossy(&write.bytes).into_owned();
         plan.writes.iter().map(text).collect()
+    }
+
+    #[test]
+    fn chunks_of_text_are_the_documents() {
+        let (speech, script) = (speech(), Script::default());
+        for (usage, timings) in [(false, false), (true, false), (false, true), (true, true)] {
+            let usage = usage.then(|| speech.usage(&script, 3));
+            let timings = timings.then(|| speech.timings(&script, 3));
+            let mut document = speech.text("a \"naïve\"\n".to_owned());
+            let chunk = TextChunks::of(&speech).event(
+                Duration::ZERO,
+                "a \"naïve\"\n",
+                usage.clone(),
+                timings.clone(),
+            );
+            (document.usage, document.timings) = (usage, timings);
+            assert_eq!(chunk, event(Duration::ZERO, &document));
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What the mock server does: timing, form and faults.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -71,6 +72,9 @@ pub struct Script {
     pub huge_line_bytes: usize,
     /// What goes wrong, and when.
     pub faults: Vec<Fault>,
+    /// Where it is written down when each streamed request came in and each piece of its reply left: JSON lines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sent_log: Option<PathBuf>,
 }
 
 impl Default for Script {
@@ -93,6 +97,7 @@ impl Default for Script {
             replies: Vec::new(),
             huge_line_bytes: 2 << 20,
             faults: Vec::new(),
+            sent_log: None,
         }
     }
 }
@@ -343,6 +348,9 @@ pub struct MockArgs {
     /// Fault and the requests that it hits, such as close@3, silence@2-4, http-500@*
     #[arg(long = "fault", value_name = "KIND@REQUESTS")]
     pub faults: Vec<String>,
+    /// Write down when each streamed request came in and each piece of its reply left, one JSON line a reply
+    #[arg(long, value_name = "FILE")]
+    pub sent_log: Option<PathBuf>,
 }
 
 impl MockArgs {
@@ -370,6 +378,7 @@ impl MockArgs {
             replies: self.replies.clone(),
             huge_line_bytes: self.huge_line_bytes,
             faults: faults?,
+            sent_log: self.sent_log.clone(),
         };
         script.check()?;
         Ok(script)

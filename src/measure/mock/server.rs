@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::document::Speech;
 use super::plan::{self, End, Plan, Wanted, Write};
 use super::script::{FaultKind, Likeness, Script};
+use super::sent::{Sent, SentLog};
 use super::wire::{ChatMessage, Refused, Server, Shared, json_response, parse, render};
 use super::{others, tokens};
 
@@ -34,13 +35,14 @@ const FLUSH: Duration = Duration::from_millis(5);
 const TEMPLATE: &str = "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n\
                         {% endfor %}<|im_start|>assistant\n";
 
-pub(super) fn router(script: Script) -> Router {
+pub(super) fn router(script: Script, log: Option<SentLog>) -> Router {
     let room = match script.slots as usize {
         0 => Semaphore::MAX_PERMITS,
         slots => slots,
     };
     let state = Arc::new(Server {
         script,
+        log,
         requests: AtomicU64::new(0),
         prompt_tokens: AtomicU64::new(0),
         output_tokens: AtomicU64::new(0),
@@ -138,7 +140,9 @@ async fn chat(State(server): Shared, body: Bytes) -> Result<Response, Refused> {
     } else {
         plan::whole(&speech, script)
     };
-    respond(start, plan, fault, script, slot).await
+    let log = server.log.clone().filter(|_| request.stream);
+    let sent = Sent::of(log, number, seen, start);
+    respond(start, plan, fault, script, (slot, sent)).await
 }
 
 /// Like a server whose grammars know no dynamic references.
@@ -290,7 +294,8 @@ async fn complete(
     }
     let document = in_words(document);
     let at = server.script.ready(speech.processed, speech.count());
-    respond(start, plan::single(at, &document), fault, &server.script, slot).await
+    let sent = Sent::of(None, number, prompt.len() as u64, start);
+    respond(start, plan::single(at, &document), fault, &server.script, (slot, sent)).await
 }
 
 /// One entry a generated token; generated tokens join the prefix of the next. The most probable is said, or what a grammar
@@ -464,7 +469,7 @@ async fn respond(
     plan: Plan,
     fault: Option<FaultKind>,
     script: &Script,
-    slot: OwnedSemaphorePermit,
+    held: (OwnedSemaphorePermit, Sent),
 ) -> Result<Response, Refused> {
     let plan = match fault {
         Some(FaultKind::Http500) => {
@@ -494,26 +499,30 @@ async fn respond(
         punctual(start + first.at).await;
     }
     let media_type = [(header::CONTENT_TYPE, plan.media_type)];
-    Ok((media_type, body(start, plan, slot)).into_response())
+    Ok((media_type, body(start, plan, held)).into_response())
 }
 
 /// The slot is held as long as there is something to write.
-fn body(start: Instant, plan: Plan, slot: OwnedSemaphorePermit) -> Body {
+fn body(start: Instant, plan: Plan, held: (OwnedSemaphorePermit, Sent)) -> Body {
     let writes = plan.writes.into_iter();
-    Body::from_stream(stream::unfold((writes, plan.end, slot), move |(mut writes, end, slot)| async move {
-        if let Some(Write { at, bytes }) = writes.next() {
-            sleep_until(start + at).await;
-            return Some((Ok(bytes), (writes, end, slot)));
-        }
-        match end {
-            End::Complete => None,
-            End::Abort => {
-                sleep(FLUSH).await;
-                Some((Err(io::Error::other("scripted end")), (writes, End::Complete, slot)))
+    Body::from_stream(stream::unfold(
+        (writes, plan.end, held),
+        move |(mut writes, end, mut held)| async move {
+            if let Some(Write { at, bytes }) = writes.next() {
+                sleep_until(start + at).await;
+                held.1.piece();
+                return Some((Ok(bytes), (writes, end, held)));
             }
-            End::Hang => pending().await,
-        }
-    }))
+            match end {
+                End::Complete => None,
+                End::Abort => {
+                    sleep(FLUSH).await;
+                    Some((Err(io::Error::other("scripted end")), (writes, End::Complete, held)))
+                }
+                End::Hang => pending().await,
+            }
+        },
+    ))
 }
 
 #[cfg(test)]

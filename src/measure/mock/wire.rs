@@ -13,10 +13,13 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use super::script::Script;
+use super::sent::SentLog;
 
 /// The state of the server.
 pub(super) struct Server {
     pub(super) script: Script,
+    /// Where it is written down what left when.
+    pub(super) log: Option<SentLog>,
     /// Generating requests so far.
     pub(super) requests: AtomicU64,
     pub(super) prompt_tokens: AtomicU64,

@@ -6,7 +6,8 @@ use thiserror::Error;
 
 use self::calls::Calls;
 use self::pieces::{Pieces, Written};
-use super::drafts::DraftCounter;
+use self::plain::Plain;
+use super::drafts::{DraftCounter, Drafted};
 use super::http::server_words;
 use super::sse::Event;
 use super::timeline::Counts;
@@ -15,6 +16,7 @@ use crate::record::{FinishReason, Reply, Source, said};
 
 mod calls;
 mod pieces;
+mod plain;
 mod thinking;
 
 /// A decoded reply.
@@ -70,28 +72,35 @@ pub struct Tokens {
 /// Says what is wrong when an event is not JSON, the server reports an error in the stream, or the stream
 /// ended before it was finished.
 pub fn from_events(events: &[Event]) -> Result<Decoded, NoReply> {
+    assembled(events, Assembly::see)
+}
+
+/// As [`from_events`]; `see` takes an event.
+fn assembled(
+    events: &[Event],
+    see: impl Fn(&mut Assembly, usize, &Event) -> Result<Seen, NoReply>,
+) -> Result<Decoded, NoReply> {
     let mut assembly = Assembly::default();
     let mut token_events = Vec::new();
     let mut drafts = DraftCounter::default();
     let mut running = RunningCount::default();
     let mut pieces = Pieces::default();
+    let mut last = None;
     let mut done = false;
     for (index, event) in events.iter().enumerate() {
         if event.is_done() {
             done = true;
             break;
         }
-        let value = parse(index, event).map_err(|broken| broken.after(token_events.len()))?;
-        let carries = assembly.add(&value);
-        let tokens = counts(&value).output;
-        pieces.see(assembly.written(), tokens);
-        let counted = running.grows(tokens, carries);
-        if carries || (counted && assembly.goes_on_with(&value)) {
-            token_events.push(Tokens { index, tokens });
+        let seen = see(&mut assembly, index, event).map_err(|broken| broken.after(token_events.len()))?;
+        pieces.see(assembly.written(), seen.tokens);
+        let counted = running.grows(seen.tokens, seen.carries);
+        if seen.carries || (counted && seen.goes_on && assembly.finish_reason.is_none()) {
+            token_events.push(Tokens { index, tokens: seen.tokens });
         }
-        drafts.see(&value);
-        if carries_counts(&value) {
-            assembly.last = value;
+        drafts.see(seen.drafted);
+        if seen.counts {
+            last = Some((index, event));
         }
     }
     if !done && assembly.finish_reason.is_none() {
@@ -99,6 +108,9 @@ pub fn from_events(events: &[Event]) -> Result<Decoded, NoReply> {
             "the stream ended unfinished after {} events (no finish_reason, no [DONE])",
             events.len()
         )));
+    }
+    if let Some((index, event)) = last {
+        assembly.last = parse(index, event)?;
     }
     let mut decoded = assembly.decoded(token_events);
     decoded.reply.drafts = drafts.finish();
@@ -110,6 +122,20 @@ pub fn from_events(events: &[Event]) -> Result<Decoded, NoReply> {
         false => pieces.finish(decoded.counts.output),
     };
     Ok(decoded)
+}
+
+/// What an event that was taken says beside its text.
+struct Seen {
+    /// It carries at least one token.
+    carries: bool,
+    /// It is part of the reply: what is counted behind its end is the whole.
+    goes_on: bool,
+    /// Tokens generated up to and including it, if it says so.
+    tokens: Option<u64>,
+    /// What its `timings` count.
+    drafted: Drafted,
+    /// It has `usage` or `timings`.
+    counts: bool,
 }
 
 /// Follows the count of generated tokens that servers put on every event (vLLM's `continuous_usage_stats`,
@@ -233,6 +259,43 @@ struct Assembly {
 }
 
 impl Assembly {
+    /// Takes an event.
+    fn see(&mut self, index: usize, event: &Event) -> Result<Seen, NoReply> {
+        match plain::read(event) {
+            Some(plain) => Ok(self.see_plain(&plain)),
+            None => self.see_document(index, event),
+        }
+    }
+
+    fn see_plain(&mut self, plain: &Plain<'_>) -> Seen {
+        let mut carries = false;
+        if let Some(choice) = &plain.choice {
+            let reason = choice.finish_reason.as_deref().and_then(FinishReason::of);
+            self.finish_reason = reason.or(self.finish_reason.take());
+            self.content.push_str(&choice.content);
+            self.reasoning.push_str(&choice.reasoning);
+            carries = !choice.content.is_empty() || !choice.reasoning.is_empty();
+        }
+        Seen {
+            carries,
+            goes_on: plain.choice.is_some(),
+            tokens: plain.generated.or(plain.drafted.generated),
+            drafted: plain.drafted,
+            counts: plain.counts,
+        }
+    }
+
+    fn see_document(&mut self, index: usize, event: &Event) -> Result<Seen, NoReply> {
+        let value = parse(index, event)?;
+        Ok(Seen {
+            carries: self.add(&value),
+            goes_on: choice(&value).is_some_and(|choice| choice.get("delta").is_some()),
+            tokens: counts(&value).output,
+            drafted: Drafted::of(&value),
+            counts: carries_counts(&value),
+        })
+    }
+
     /// Takes an event's delta or a whole message; says whether it carries at least one token.
     fn add(&mut self, value: &Value) -> bool {
         self.other_choices |= has_other_choices(value);
@@ -254,12 +317,6 @@ impl Assembly {
     /// How much was written until now.
     fn written(&self) -> Written {
         Written { reasoning: self.reasoning.len(), content: self.content.len(), has_calls: self.calls.any() }
-    }
-
-    /// Whether an event that was just taken is part of the reply, before its end: what is counted at the end is the
-    /// whole.
-    fn goes_on_with(&self, event: &Value) -> bool {
-        self.finish_reason.is_none() && choice(event).is_some_and(|choice| choice.get("delta").is_some())
     }
 
     fn decoded(self, token_events: Vec<Tokens>) -> Decoded {

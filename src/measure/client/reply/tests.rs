@@ -480,4 +480,100 @@ proptest! {
             let _ = from_whole(event.data.as_bytes());
         }
     }
+
+    #[test]
+    fn events_read_without_a_document_come_to_the_same(
+        events in prop::collection::vec(prop_oneof![4 => event_text(), 1 => any_json().prop_map(|v| v.to_string())], 0..8),
+    ) {
+        let events: Vec<Event> =
+            events.into_iter().map(|data| Event { name: None, data, end: 0 }).collect();
+        prop_assert_eq!(from_events(&events), assembled(&events, Assembly::see_document));
+    }
+}
+
+/// The text of an event as servers write it, with a field or two out of the ordinary.
+fn event_text() -> impl Strategy<Value = String> {
+    let value = || {
+        prop::sample::select(vec![
+            "null",
+            "0",
+            "1",
+            "7",
+            "-1",
+            "1.5",
+            "1e999",
+            "\"\"",
+            "\"a\"",
+            "\"\\u00e4\"",
+            "\"\\ud83e\\udd80\"",
+            "\"\\ud83e\"",
+            "\"stop\"",
+            "\"length\"",
+            "[]",
+            "[1]",
+            "[\"a\"]",
+            "[{\"type\":\"text\",\"text\":\"b\"}]",
+            "{}",
+            "{\"a\":1}",
+            "[{\"index\":0,\"id\":\"c\",\"function\":{\"name\":\"f\",\"arguments\":\"{\"}}]",
+            "true",
+            "nonsense",
+            "{\"$serde_json::private::Number\":\"x\"}",
+        ])
+    };
+    let fields = |names: &'static [&'static str], most: usize| {
+        prop::collection::vec((prop::sample::select(names), value()), 0..most).prop_map(|fields| {
+            fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect::<Vec<_>>()
+        })
+    };
+    let object = |mut fields: Vec<String>, more: Option<String>| {
+        fields.extend(more);
+        format!("{{{}}}", fields.join(","))
+    };
+    let delta = fields(
+        &[
+            "content",
+            "content",
+            "reasoning_content",
+            "reasoning",
+            "thinking",
+            "role",
+            "tool_calls",
+            "function_call",
+        ],
+        3,
+    );
+    let choice =
+        (fields(&["index", "finish_reason", "logprobs", "message", "delta"], 2), delta, any::<bool>())
+            .prop_map(move |(outer, delta, has)| {
+                object(outer, has.then(|| format!("\"delta\":{}", object(delta, None))))
+            });
+    let counts =
+        fields(&["completion_tokens", "prompt_tokens", "predicted_n", "draft_n", "draft_n_accepted"], 4);
+    (
+        fields(&["id", "error", "choices", "usage", "timings"], 2),
+        prop::collection::vec(choice, 0..3),
+        counts,
+        prop::sample::select(vec!["usage", "timings", "other"]),
+    )
+        .prop_map(move |(outer, choices, counts, holder)| {
+            let mut all = outer;
+            all.push(format!("\"choices\":[{}]", choices.join(",")));
+            object(all, Some(format!("\"{holder}\":{}", object(counts, None))))
+        })
+}
+
+#[test]
+fn what_servers_send_is_read_without_a_document() {
+    for (bytes, least) in [
+        (fixture!("llama-server/chat_ngram_spec.sse"), 0.9),
+        (fixture!("vllm-0.23/chat_cold.sse"), 0.9),
+        (fixture!("sglang/chat_cold.sse"), 0.9),
+    ] {
+        let bounds = Bounds { line: 1 << 20, event: 1 << 20 };
+        let events = decode(bytes, bounds).unwrap();
+        let plain = events.iter().filter(|event| plain::read(event).is_some()).count();
+        assert!(plain as f64 >= least * (events.len() - 1) as f64, "{plain} of {}", events.len());
+        assert_eq!(from_events(&events), assembled(&events, Assembly::see_document));
+    }
 }

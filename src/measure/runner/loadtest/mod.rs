@@ -241,8 +241,9 @@ impl Runner<'_> {
             requests = Requests::of(serving, sampling, words, spec, arrivals) => requests,
             () = self.interrupt.asked(1) => return None,
         };
-        let started = crate::clock::now();
         serving.live.watch();
+        // The times of requests count from here; the probes take some milliseconds to begin.
+        let started = crate::clock::now();
         let driven = tokio::select! {
             driven = drive(&mut schedule, |shot| requests.send(shot)) => Some(driven),
             () = self.interrupt.asked(1) => None,
