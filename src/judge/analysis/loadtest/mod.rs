@@ -3,13 +3,18 @@
 use super::memory;
 use super::run::Run;
 use super::warnings::finding::Finding;
+use crate::error::Result;
+use crate::record::capacity::CrowdAnswer;
+use crate::record::journal::Journal;
 use crate::record::journal::loadtest::{LoadtestServer, LoadtestStep};
-use crate::record::suite::{Arrivals, LoadSpec};
+use crate::record::suite::{Arrivals, LoadSearch, LoadSpec};
 use crate::record::{Measurement, metric};
 
+mod capacity;
 mod quality;
 mod steps;
 
+use super::Registry;
 use super::summary::{LoadRow, LoadServerRow, LoadSummary, Unit, WarningCode};
 
 /// A client that sends requests later than this (s) takes part in the latencies.
@@ -18,14 +23,18 @@ const LATE_S: f64 = 0.01;
 const CACHED: f64 = 0.02;
 
 /// What the load phase shows; `None` when there was none.
-pub(crate) fn summary(run: &Run<'_>) -> Option<LoadSummary> {
-    let spec = run.suite.load.as_ref()?;
-    if run.journal.load.is_empty() {
-        return None;
-    }
+///
+/// # Errors
+/// When what a search made of its cases cannot be told again.
+pub(crate) fn summary(run: &Run<'_>) -> Result<Option<LoadSummary>> {
+    let Some(spec) = run.suite.load.as_ref().filter(|_| !run.journal.load.is_empty()) else {
+        return Ok(None);
+    };
     let confidence = run.suite.confidence;
     let steps = in_order(run, spec).map(|step| steps::row(step, spec, confidence));
-    Some(LoadSummary {
+    let quality = spec.quality.as_ref().map(|asked| quality::rows(run, asked)).unwrap_or_default();
+    let searched = spec.search.as_ref().map(|search| capacity::summary(run, spec, search, &quality));
+    Ok(Some(LoadSummary {
         context: spec.context,
         slots: spec.slots,
         prompt_tokens: spec.prompt_tokens.clone(),
@@ -34,19 +43,39 @@ pub(crate) fn summary(run: &Run<'_>) -> Option<LoadSummary> {
         limits: spec.limits,
         servers: servers(run),
         steps: steps.collect(),
-        quality: spec.quality.as_ref().map(|asked| quality::rows(run, asked)).unwrap_or_default(),
+        capacity: searched.transpose()?,
+        quality,
+    }))
+}
+
+/// What a search for the highest load made of the cases of a setting with so many under way.
+///
+/// # Errors
+/// When the journal does not hold together.
+pub(crate) fn crowd(journal: &Journal, setting: &str, streams: u32) -> Result<CrowdAnswer> {
+    let load = journal.header.suite.load.as_ref();
+    let Some(asked) = load.and_then(|load| load.quality.as_ref()) else { return Ok(CrowdAnswer::Open) };
+    let run = Run::new(journal, &Registry)?;
+    Ok(quality::crowd(&run, asked, setting, streams))
+}
+
+/// Steps by setting, then as the suite names them, or by load where they were searched for.
+fn in_order<'r>(run: &'r Run<'_>, spec: &'r LoadSpec) -> impl Iterator<Item = &'r LoadtestStep> {
+    let all = &run.journal.load;
+    run.suite.settings.iter().flat_map(move |setting| match &spec.search {
+        Some(search) => by_load(search, all.steps_of(&setting.label)),
+        None => {
+            let of = |arrivals: Arrivals| all.steps_of(&setting.label).find(|step| step.arrivals == arrivals);
+            spec.steps().into_iter().filter_map(of).collect::<Vec<_>>()
+        }
     })
 }
 
-/// Steps by setting, then as the suite names them.
-fn in_order<'r>(run: &'r Run<'_>, spec: &'r LoadSpec) -> impl Iterator<Item = &'r LoadtestStep> {
-    let all = &run.journal.load.steps;
-    run.suite.settings.iter().flat_map(move |setting| {
-        let of = |arrivals: Arrivals| {
-            all.iter().find(|step| step.setting == setting.label && step.arrivals == arrivals)
-        };
-        spec.steps().into_iter().filter_map(of).collect::<Vec<_>>()
-    })
+fn by_load<'r>(search: &LoadSearch, steps: impl Iterator<Item = &'r LoadtestStep>) -> Vec<&'r LoadtestStep> {
+    let load = |step: &LoadtestStep| search.load_of(step.arrivals).unwrap_or_default();
+    let mut steps: Vec<&LoadtestStep> = steps.collect();
+    steps.sort_by(|a, b| load(a).total_cmp(&load(b)).then(a.visit.cmp(&b.visit)));
+    steps
 }
 
 /// The last server of each setting that came up, else the last that did not.
