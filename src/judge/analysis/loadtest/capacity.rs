@@ -137,11 +137,11 @@ fn missed(counted: &[&LoadtestRequest], limits: &LoadLimits, goal: f64) -> Vec<M
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::steps::tests as made;
     use super::*;
     use crate::judge::analysis::Registry;
-    use crate::judge::analysis::summary::Verdict;
+    use crate::judge::analysis::summary::{LoadSummary, Verdict};
     use crate::judge::analysis::testing::{ITEMS, OTHER, PLAYED, Play, REFERENCE, right};
     use crate::record::capacity::Next;
     use crate::record::journal::Journal;
@@ -218,9 +218,20 @@ mod tests {
         }
     }
 
-    fn found(journal: &Journal) -> LoadCapacity {
+    fn summary(journal: &Journal) -> LoadSummary {
         let run = Run::new(journal, &Registry).unwrap();
-        super::super::summary(&run).unwrap().unwrap().capacity.unwrap()
+        super::super::summary(&run).unwrap().unwrap()
+    }
+
+    fn found(journal: &Journal) -> LoadCapacity {
+        summary(journal).capacity.unwrap()
+    }
+
+    /// The reference bears five streams.
+    pub(in super::super) fn of_a_run() -> LoadSummary {
+        let mut journal = Play::new(SEARCH).reference().journal;
+        search(&mut journal, REFERENCE, 5, 9);
+        summary(&journal)
     }
 
     #[test]

@@ -22,6 +22,10 @@ const LATE_S: f64 = 0.01;
 /// Above this share of cached prompt tokens, prompts that should be all different were not cold.
 const CACHED: f64 = 0.02;
 
+/// What a load shows that is more than a server bears. A search goes there on purpose and says what stopped it.
+const TOO_MUCH: [WarningCode; 4] =
+    [WarningCode::LoadBroke, WarningCode::LoadFailed, WarningCode::LoadNotSent, WarningCode::LoadFallsBehind];
+
 /// What the load phase shows; `None` when there was none.
 ///
 /// # Errors
@@ -126,7 +130,11 @@ pub(crate) fn findings(load: &LoadSummary) -> Vec<Finding> {
     // A server that is void says why once, not at every step.
     let is_void = |row: &LoadRow| load.servers.iter().any(|s| s.setting == row.setting && s.void.is_some());
     let steps = load.steps.iter().filter(|row| !is_void(row));
-    let steps = steps.flat_map(|row| step_findings(row, load.shared_prefix_tokens == 0));
+    let steps = steps.flat_map(|row| {
+        let found = step_findings(row, load.shared_prefix_tokens == 0);
+        let expected = |code| is_beyond(load, row) && TOO_MUCH.contains(&code);
+        found.into_iter().filter(move |found| !expected(found.code)).collect::<Vec<_>>()
+    });
     let unsteady = load.servers.iter().filter_map(|server| {
         let warm_up = server.warm_up.filter(|warm_up| !warm_up.steady)?;
         let finding = Finding::of_setting(WarningCode::LoadNotSteady, &server.setting);
@@ -139,8 +147,18 @@ pub(crate) fn findings(load: &LoadSummary) -> Vec<Finding> {
     steps.chain(unsteady).chain(voids).collect()
 }
 
+/// Whether a search measured a step at or above the lowest load that did not hold.
+fn is_beyond(load: &LoadSummary, row: &LoadRow) -> bool {
+    let Some(capacity) = &load.capacity else { return false };
+    let of = |arrivals| capacity.search.load_of(arrivals);
+    let found = capacity.rows.iter().find(|found| found.setting == row.setting);
+    let failed = found.and_then(|found| of(found.failed.as_ref()?.arrivals));
+    failed.zip(of(row.arrivals)).is_some_and(|(failed, load)| load >= failed)
+}
+
 fn step_findings(row: &LoadRow, all_different: bool) -> Vec<Finding> {
-    let of = |code| Finding::of_setting(code, &row.setting).about(row.arrivals.words());
+    let again = if row.visit > 0 { ", again" } else { "" };
+    let of = |code| Finding::of_setting(code, &row.setting).about(format!("{}{again}", row.arrivals.words()));
     let requests = |code| of(code).figure("requests", row.requests, Unit::Requests);
     let broke = row
         .broke
@@ -202,5 +220,25 @@ mod tests {
         }
         assert_eq!(found.len(), expected.len());
         assert!(!step_findings(&row, false).iter().any(|found| found.code == WarningCode::LoadCached));
+    }
+
+    #[test]
+    fn what_a_search_went_beyond_is_no_warning() {
+        let row = |streams, visit| LoadRow {
+            arrivals: Arrivals::Closed(streams),
+            visit,
+            failed: 3,
+            error: Some("HTTP 500: no".into()),
+            ..steps::row(&steps::tests::step(5), &steps::tests::spec(), 0.95)
+        };
+        let mut load = capacity::tests::of_a_run();
+        load.servers.clear();
+        load.steps = vec![row(5, 1), row(6, 0), row(8, 0)];
+        load.steps
+            .iter_mut()
+            .for_each(|row| row.setting.clone_from(&load.capacity.as_ref().unwrap().rows[0].setting));
+        let said: Vec<String> = findings(&load).iter().map(sentence).collect();
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].contains("(5 streams, again)"), "{said:?}");
     }
 }
