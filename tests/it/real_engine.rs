@@ -305,9 +305,13 @@ fn the_main_job_runs_on_a_real_server() {
         assert!(roofline["weights_bytes"].as_u64().unwrap().abs_diff(96_000_000) < 4_000_000, "{roofline}");
         assert_eq!(roofline["kv_bytes"], cell["memory"]["kv_bytes"], "the context is the whole cache");
         // Not how large it is: a machine that others use may decode a hundred times slower than it reads.
-        let (part, decode) = (|name: &str| roofline[name].as_f64().unwrap(), cell["decode_tps"]["value"].as_f64().unwrap());
+        let (part, decode) =
+            (|name: &str| roofline[name].as_f64().unwrap(), cell["decode_tps"]["value"].as_f64().unwrap());
         let share = (part("weights_bytes") + part("kv_bytes")) * decode / part("bandwidth");
-        assert!((part("share") / share - 1.0).abs() < 1e-9 && roofline["source"] == "measured", "{roofline} at {decode}");
+        assert!(
+            (part("share") / share - 1.0).abs() < 1e-9 && roofline["source"] == "measured",
+            "{roofline} at {decode}"
+        );
     }
     // 30 layers x 3 heads x 64 x 512 positions x 2 bytes, K and V; the log rounds each to 0.01 MiB.
     let kv_bytes = |cell: &serde_json::Value| cell["memory"]["kv_bytes"].as_u64().unwrap();
