@@ -20,7 +20,7 @@ use crate::measure::model::{Silent, Store};
 use crate::measure::runner;
 use crate::measure::runner::{Basis, ConfigFile, Prepared, ServerCommand, megabytes};
 use crate::record::plan::{Plan, Visit};
-use crate::record::suite::{SampledAlike, Suite};
+use crate::record::suite::{LoadSearch, LoadSpec, SampledAlike, Suite};
 use crate::record::{Argv, Warning};
 
 /// What `run --dry-run --json` prints.
@@ -270,13 +270,10 @@ fn dry_load(suite: &Suite, plan: &Plan, prepared: Option<&Prepared>) -> Result<V
         (Some(requests), None) => format!("{requests} requests"),
         (None, seconds) => format!("{} s", seconds.unwrap_or_default()),
     };
-    let mut steps: Vec<String> =
-        spec.steps().into_iter().map(|step| format!("{}, {length}", step.words())).collect();
-    steps.extend(spec.quality.as_ref().map(|quality| {
-        let concurrencies: Vec<String> = spec.concurrencies().map(|streams| streams.to_string()).collect();
-        let (samples, task) = (quality.samples, &quality.task);
-        format!("{samples} cases of {task}: alone twice, and {} at a time", concurrencies.join(", "))
-    }));
+    let steps = match &spec.search {
+        Some(search) => dry_search(spec, search, &length),
+        None => dry_ladder(spec, &length),
+    };
     let servers = plan.load.iter().map(|visit| {
         Ok(DryLoad {
             setting: visit.cell.setting.label.clone(),
@@ -289,6 +286,34 @@ fn dry_load(suite: &Suite, plan: &Plan, prepared: Option<&Prepared>) -> Result<V
         })
     });
     servers.collect()
+}
+
+fn dry_ladder(spec: &LoadSpec, length: &str) -> Vec<String> {
+    let steps = spec.steps().into_iter().map(|step| format!("{}, {length}", step.words()));
+    let cases = spec.quality.as_ref().map(|quality| {
+        let concurrencies: Vec<String> = spec.concurrencies().map(|streams| streams.to_string()).collect();
+        let (samples, task) = (quality.samples, &quality.task);
+        format!("{samples} cases of {task}: alone twice, and {} at a time", concurrencies.join(", "))
+    });
+    steps.chain(cases).collect()
+}
+
+/// The most that a search comes to.
+fn dry_search(spec: &LoadSpec, search: &LoadSearch, length: &str) -> Vec<String> {
+    let (from, to) = (search.from, search.arrivals(search.to).words());
+    let within = crate::judge::analysis::words::percent(search.within);
+    let most = search.most_steps(spec.quality.is_some());
+    let in_all = spec.requests.map_or_else(String::new, |requests| {
+        let requests = u64::from(requests) * u64::from(most);
+        format!(", {} requests in all", crate::judge::analysis::words::thousands(requests))
+    });
+    let steps =
+        format!("a search from {from} to {to}, to within {within}: at most {most} steps of {length}{in_all}");
+    let cases = spec.quality.as_ref().map(|quality| {
+        let (samples, task, crowds) = (quality.samples, &quality.task, search.most_crowds());
+        format!("{samples} cases of {task}: alone twice, and in at most {crowds} crowds")
+    });
+    std::iter::once(steps).chain(cases).collect()
 }
 
 fn dry_text(dry: &DryRun) -> String {

@@ -318,14 +318,16 @@ impl Subscriber for Display {
                 self.status().skipped(keys);
             }
             Event::Note(note) => self.bar.suspend(|| tracing::warn!("{note}")),
-            Event::LoadtestVisit { visit, steps } => {
+            Event::LoadtestVisit { visit, steps, at_most } => {
                 let mut status = self.status();
                 status.at = format!("under load: {}", visit.cell.setting);
                 if let Some(eta) = &mut status.eta {
                     eta.load_began(&visit.cell.setting.label);
                 }
                 drop(status);
-                self.say(&format!("load: {} at {}: {steps} steps", visit.cell.setting, visit.cell.context));
+                let most = if *at_most { "a search of at most " } else { "" };
+                let (setting, context) = (&visit.cell.setting, visit.cell.context);
+                self.say(&format!("load: {setting} at {context}: {most}{steps} steps"));
             }
             Event::LoadtestWork { setting, what } => {
                 self.bar.set_message(clean(&format!("{setting} under load: {what}")).into_owned());

@@ -9,6 +9,7 @@ use crate::judge::analysis::search;
 use crate::judge::analysis::search::{NextVisit, Step};
 use crate::judge::report::{about, plain};
 use crate::measure::runner::{Ending, Interrupt, Prepared};
+use crate::record::capacity::CrowdAnswer;
 use crate::record::journal;
 use crate::record::journal::{Journal, Place, Record};
 use crate::record::plan::{Plan, Visit};
@@ -20,6 +21,11 @@ struct NeverInside;
 impl StopRule for NeverInside {
     fn decide(&self, _: &Journal, _: u32) -> Result<Look> {
         Ok(Look::default())
+    }
+
+    /// Such a suite has no load phase.
+    fn crowd(&self, _: &Journal, _: &str, _: u32) -> Result<CrowdAnswer> {
+        Ok(CrowdAnswer::Open)
     }
 }
 

@@ -14,11 +14,12 @@ use crate::judge::analysis;
 use crate::judge::serving::ServeForm;
 use crate::measure::runner;
 use crate::measure::runner::{Ending, Eta, Event, Interrupt, Prepared, Runner, Subscriber, Terms, Turns};
+use crate::record::capacity::{Course, End};
 use crate::record::journal::loadtest::{LoadtestServer, LoadtestStep, LoadtestTrial};
 use crate::record::journal::{Journal, JournalWriter, LaunchRecord, Place, Record};
 use crate::record::plan::Plan;
 use crate::record::secrets::Secrets;
-use crate::record::suite::{Arrivals, StoppingRule, Suite};
+use crate::record::suite::{Arrivals, LoadSearch, LoadSpec, StoppingRule, Suite};
 use crate::record::{Outcome, Selection, StopRule, Trial, TrialKey, journal, short_hash};
 
 /// One session of a run.
@@ -241,16 +242,28 @@ impl Session {
     }
 }
 
-/// Planned steps of the load phase that show nothing.
+/// Planned steps of the load phase that show nothing; of a search that did not come to its end, one.
 fn unloaded(plan: &Plan, journal: &Journal) -> usize {
     let Some(load) = &journal.header.suite.load else { return 0 };
-    let shown = |setting: &str, arrivals: Arrivals| {
-        let mut steps = journal.load.steps.iter();
-        steps.any(|step| step.setting == setting && step.arrivals == arrivals && step.broke.is_none())
+    let missing = |setting: &str| match &load.search {
+        Some(search) => usize::from(!is_searched(load, search, setting, journal)),
+        None => {
+            let shown = |arrivals: &Arrivals| {
+                let mut steps = journal.load.steps_of(setting);
+                steps.any(|step| step.arrivals == *arrivals && step.broke.is_none())
+            };
+            load.steps().iter().filter(|step| !shown(step)).count()
+        }
     };
-    let settings = plan.load.iter().map(|visit| visit.cell.setting.label.as_str());
-    let missing = |setting| load.steps().into_iter().filter(|step| !shown(setting, *step)).count();
-    settings.map(missing).sum()
+    plan.load.iter().map(|visit| missing(&visit.cell.setting.label)).sum()
+}
+
+/// Whether the search for the limits of a setting came to its end, and a load showed something. A load that a server broke
+/// under is an answer, the lowest one aside.
+fn is_searched(load: &LoadSpec, search: &LoadSearch, setting: &str, journal: &Journal) -> bool {
+    let steps = || journal.load.steps_of(setting);
+    let ended = matches!(Course::limits_end(load, search, steps()), End::Found | End::Unsettled);
+    ended && steps().any(|step| step.broke.is_none())
 }
 
 /// Writes every event that belongs into the journal, before anybody else sees the next one.

@@ -170,6 +170,7 @@ impl Work<'_> {
                 journal.trials.extend(other.trials.into_iter().filter(|trial| !done.contains(&trial.key)));
                 journal.decisions.extend(other.decisions);
                 other.load.steps.into_iter().for_each(|step| journal.load.steps.push(step));
+                journal.load.trials.extend(other.load.trials);
             }
         }
         Ok(journal)

@@ -4,6 +4,7 @@
 
 mod arm;
 pub mod blocks;
+pub mod capacity;
 pub mod cards;
 mod case;
 mod decision;

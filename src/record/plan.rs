@@ -263,7 +263,7 @@ impl Planned {
             return Some("the suite asks nothing under load".to_owned());
         };
         let item = key.task == quality.task && key.arm == quality.arm && key.context == quality.context;
-        let crowd = streams == 1 || load.concurrency.contains(&streams);
+        let crowd = streams == 1 || load.may_ask_beside(streams);
         if !self.has_setting(&key.setting) {
             return Some(format!("the suite has no setting `{}`", key.setting));
         }

@@ -1,5 +1,6 @@
-//! The one thing that crosses from judging to measuring while a run goes on: whether a cell may stop.
+//! The one thing that crosses from judging to measuring while a run goes on: whether what was measured is enough.
 
+use super::capacity::CrowdAnswer;
 use super::decision::{Decision, OpenCell};
 use super::journal::Journal;
 use crate::error::Result;
@@ -13,8 +14,8 @@ pub struct Look {
     pub open: Vec<OpenCell>,
 }
 
-/// Decides between two rounds which cells need not go on. Judging makes such rules, and measuring obeys them: the one
-/// thing that crosses from one to the other while a run goes on.
+/// Decides between two rounds which cells need not go on, and in a search for the highest load whether answers got worse.
+/// Judging makes such rules, and measuring obeys them: the one thing that crosses from one to the other while a run goes on.
 pub trait StopRule: Sync {
     /// Which cells stop after a round (from 0), given everything that was measured until its end. The same journal gives
     /// the same decisions; cells that the journal's own decisions stopped already are not named again.
@@ -22,4 +23,11 @@ pub trait StopRule: Sync {
     /// # Errors
     /// When the journal does not hold together.
     fn decide(&self, so_far: &Journal, after_round: u32) -> Result<Look>;
+
+    /// What the cases of a setting with so many requests under way (2 or more) came to beside the same cases alone, given
+    /// the load phase of the journal. The same cases give the same answer, whatever else the journal holds.
+    ///
+    /// # Errors
+    /// When the journal does not hold together.
+    fn crowd(&self, so_far: &Journal, setting: &str, streams: u32) -> Result<CrowdAnswer>;
 }

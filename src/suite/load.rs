@@ -412,6 +412,7 @@ mod models;
 mod packed;
 mod repeats;
 mod scoring;
+mod searching;
 mod serving;
 #[cfg(test)]
 mod tests;

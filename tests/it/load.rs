@@ -287,3 +287,162 @@ fn a_dry_run_says_what_the_load_phase_would_do() {
     assert!(text.contains("3 cases of retrieval/niah_single_1: alone twice, and 4 at a time"), "{text}");
     assert!(text.contains("-c 2048 -np 4"), "{text}");
 }
+
+/// Every step of the journal: setting, streams or rate, visit.
+fn visits(folder: &Path) -> Vec<(String, f64, u64)> {
+    let of = |step: &Value| {
+        let load = step["arrivals"]["closed"].as_f64().or(step["arrivals"]["poisson"].as_f64()).unwrap();
+        (step["setting"].as_str().unwrap().to_owned(), load, step["visit"].as_u64().unwrap_or(0))
+    };
+    records(folder, "loadstep").iter().map(of).collect()
+}
+
+/// Four slots, and 400 ms a request: a fifth stream waits 100 ms on average for a slot, more than the limit. How fast the
+/// machine is decides no more than whether fewer streams keep it.
+#[test]
+fn a_search_finds_how_many_streams_have_a_slot() {
+    let load = "slots = 4\nrequests = 20\noutput_tokens = 40\n[load.limits]\nttft_s = 0.08\n\
+                [load.search]\nover = \"streams\"\nfrom = 2\nto = 16\n";
+    let bench = bench("--prefill-ms 0.02 --decode-ms 10 --output-tokens 40 --slots 4", load);
+    let (code, summary) = summary(&bench, &[&ALONE[..], &["--filter", "setting=reference"]].concat());
+    assert_eq!(code, 0, "{}", summary["warnings"]);
+    let rows = summary["load"]["capacity"]["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    let streams = |side: &str| rows[0][side]["arrivals"]["closed"].as_u64();
+    assert!(streams("held").unwrap_or(0) <= 4 && streams("failed").unwrap() <= 5, "{rows:?}");
+    let steps = steps(&summary);
+    let shares = |streams: u64| -> Vec<f64> {
+        let here = steps.iter().filter(|step| step["arrivals"]["closed"] == streams);
+        here.map(|step| step["within_limits"]["value"].as_f64().unwrap()).collect()
+    };
+    let enough = |streams: u64| shares(streams).iter().sum::<f64>() / shares(streams).len() as f64 >= 0.95;
+    if enough(2) && enough(4) {
+        assert_eq!(
+            (streams("held"), streams("failed"), &rows[0]["end"]),
+            (Some(4), Some(5), &"found".into())
+        );
+        let loads: Vec<f64> = visits(&bench.run_folder()).iter().map(|(_, load, _)| *load).collect();
+        assert_eq!(loads, [2., 4., 8., 6., 5., 4., 5.]);
+    }
+    let missed = &rows[0]["failed"]["missed"][0];
+    assert!(missed["limit"] == "ttft" && missed["reached_s"].as_f64().unwrap() > 0.08, "{rows:?}");
+    let report = std::fs::read_to_string(bench.run_folder().join("report.md")).unwrap();
+    assert!(
+        report.contains("### The highest load") && report.contains("first token: 95% within"),
+        "{report}"
+    );
+}
+
+/// Two slots and 200 ms a request: 10 requests a second at most.
+#[test]
+fn a_search_over_rates_ends_where_the_server_falls_behind() {
+    let load = "slots = 2\nrequests = 30\noutput_tokens = 20\n[load.limits]\ne2e_s = 0.6\n\
+                [load.quality]\ntask = \"retrieval/niah_single_1\"\n\
+                [load.search]\nover = \"rate\"\nfrom = 5\nto = 40\nwithin = 0.5\ngoal = 0.9\n";
+    let bench = bench("--prefill-ms 0.02 --decode-ms 10 --output-tokens 20 --slots 2", load);
+    let (code, summary) = summary(&bench, &[&ALONE[..], &["--filter", "setting=reference"]].concat());
+    assert_eq!(code, 0, "{}", summary["warnings"]);
+    let row = &summary["load"]["capacity"]["rows"][0];
+    let rate = |side: &str| row[side]["arrivals"]["poisson"].as_f64();
+    // More than twice what it can answer is never within the limits.
+    assert!(rate("failed").unwrap() <= 20.0 && rate("held").is_none_or(|held| held < 20.0), "{row}");
+    if let Some(held) = rate("held") {
+        assert!(rate("failed").unwrap() <= 1.5 * held + 1e-9, "{row}");
+        // Cases are asked with as many under way as the load had; alone is not asked again.
+        let quality = &row["quality"];
+        assert_eq!((&quality["end"], &quality["failed"]), (&"top".into(), &Value::Null), "{row}");
+        let crowd = quality["held"]["streams"].as_u64().unwrap();
+        let asked = records(&bench.run_folder(), "loadtrial");
+        assert_eq!(asked.len(), if crowd == 1 { 0 } else { 3 * 4 }, "{row}");
+        assert!(crowd <= 2);
+    }
+}
+
+#[test]
+fn a_search_that_was_killed_goes_on_where_it_stopped() {
+    let load = "requests = 20\noutput_tokens = 4\n[load.limits]\nttft_s = 100\n\
+                [load.quality]\ntask = \"retrieval/niah_single_1\"\n\
+                [load.search]\nover = \"streams\"\nto = 3\n";
+    let bench = bench("--prefill-ms 0.1 --decode-ms 4 --output-tokens 4", load);
+    let written = || {
+        let runs = std::fs::read_dir(bench.dir.path().join("runs")).into_iter().flatten().flatten();
+        runs.map(|run| std::fs::read_to_string(run.path().join("journal.jsonl")).unwrap_or_default())
+            .collect::<String>()
+    };
+    // Killed in the midst of the steps, and again in the midst of the cases.
+    for (args, kind) in [
+        (&["run", "suite.toml", "--filter", "task=load"][..], "\"loadstep\""),
+        (&["resume", "latest"][..], "\"loadtrial\""),
+    ] {
+        let mut child = bench.command(args).spawn().unwrap();
+        let begin = Instant::now();
+        while !written().contains(kind) {
+            assert!(begin.elapsed() < Duration::from_secs(60), "no {kind} after a minute");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let (code, summary) = summary(&bench, &["resume", "latest", "--json"]);
+    assert_eq!(code, 0, "{}", summary["warnings"]);
+    // Up to the end of the search, which is confirmed, on both settings: none twice, none lost.
+    let path = [(1., 0), (2., 0), (3., 0), (3., 1)];
+    let found: Vec<(f64, u64)> =
+        visits(&bench.run_folder()).into_iter().map(|(_, load, visit)| (load, visit)).collect();
+    assert_eq!(found, [path, path].concat());
+    let mut items: Vec<String> = records(&bench.run_folder(), "loadtrial")
+        .iter()
+        .map(|asked| format!("{} {}", asked["streams"], asked["trial"]["key"]))
+        .collect();
+    items.sort();
+    let all = items.len();
+    items.dedup();
+    assert_eq!((all, items.len()), (2 * 3 * 4, 2 * 3 * 4));
+    for row in summary["load"]["capacity"]["rows"].as_array().unwrap() {
+        assert_eq!((&row["end"], &row["held"]["arrivals"]["closed"]), (&"top".into(), &3.into()), "{row}");
+        assert_eq!((&row["quality"]["end"], &row["quality"]["held"]["streams"]), (&"top".into(), &3.into()));
+    }
+    // The report is made from the journal alone, and a search that has ended asks nothing more.
+    let (code, again) = self::summary(&bench, &["resume", "latest", "--json"]);
+    assert_eq!((code, &again["load"]["capacity"]), (0, &summary["load"]["capacity"]));
+    assert_eq!(visits(&bench.run_folder()).len(), 8);
+}
+
+#[test]
+fn a_search_on_a_server_that_does_not_start_is_incomplete() {
+    let load = "requests = 20\noutput_tokens = 4\n[load.limits]\nttft_s = 1\n\
+                [load.search]\nover = \"streams\"\nto = 8\n";
+    let bench = bench("--slots 2", load);
+    let (code, summary) = summary(&bench, &ALONE);
+    assert_eq!(code, 106);
+    for row in summary["load"]["capacity"]["rows"].as_array().unwrap() {
+        assert_eq!((&row["end"], &row["held"]), (&"not_measured".into(), &Value::Null), "{row}");
+    }
+    assert_eq!(visits(&bench.run_folder()).len(), 2, "one of each setting says why");
+}
+
+/// The eighth request ends the server, each time that it is started: no load above the lowest is answered.
+#[test]
+fn a_load_that_ends_the_server_is_the_end_of_the_search() {
+    let load = "requests = 20\noutput_tokens = 4\n[load.limits]\nttft_s = 100\n\
+                [load.search]\nover = \"streams\"\nto = 4\n";
+    let bench = bench("--prefill-ms 0.02 --decode-ms 2 --output-tokens 4 --fault exit@40", load);
+    let (code, summary) = summary(&bench, &[&ALONE[..], &["--filter", "setting=reference"]].concat());
+    let row = &summary["load"]["capacity"]["rows"][0];
+    assert_eq!(code, 0, "{row} {}", summary["warnings"]);
+    assert_eq!(row["held"]["arrivals"]["closed"], 1, "{row}");
+    let broke = row["failed"]["broke"].as_str().unwrap();
+    assert!(broke.contains("scripted end of the mock server"), "{row}");
+}
+
+#[test]
+fn a_dry_run_says_how_far_a_search_may_go() {
+    let load = "requests = 40\n[load.limits]\nttft_s = 1\n[load.quality]\ntask = \"retrieval/niah_single_1\"\nsamples = 3\n\
+                [load.search]\nover = \"streams\"\nto = 16\n";
+    let bench = bench("", &format!("output_tokens = 8\n{load}"));
+    let out = bench.command(&["run", "suite.toml", "--dry-run"]).output().unwrap();
+    let text = String::from_utf8(out.stdout).unwrap();
+    let search = "16 slots: a search from 1 to 16 streams, to within 10%: at most 25 steps of 40 requests, 1,000 requests in all; \
+                  3 cases of retrieval/niah_single_1: alone twice, and in at most 8 crowds";
+    assert!(text.contains(search), "{text}");
+}

@@ -1,4 +1,4 @@
-//! Two streams on the real llama-server with the real model, both fetched by kneepoint itself.
+//! Two streams, and a search for more, on the real llama-server with the real model, both fetched by kneepoint itself.
 
 use std::process::Command;
 
@@ -20,8 +20,7 @@ samples = 2
 output_tokens = 16
 
 [load]
-concurrency = [1, 2]
-requests = 4
+STEPS
 prompt_tokens = 96
 output_tokens = 12
 warm_up_s = 5
@@ -33,10 +32,10 @@ e2e_s = 600
 task = "retrieval/niah_single_1"
 "#;
 
-#[test]
-fn two_streams_share_a_real_server() {
+/// A run of the load phase alone: its folder, and its summary.
+fn run(suite: &str) -> (tempfile::TempDir, serde_json::Value) {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("suite.toml"), SUITE).unwrap();
+    std::fs::write(dir.path().join("suite.toml"), suite).unwrap();
     let out = Command::new(env!("CARGO_BIN_EXE_kneepoint"))
         .current_dir(dir.path())
         .args(["run", "suite.toml", "--json", "--filter", "task=load"])
@@ -45,7 +44,13 @@ fn two_streams_share_a_real_server() {
         .unwrap();
     let said = String::from_utf8_lossy(&out.stderr);
     assert_eq!(out.status.code(), Some(0), "{said}");
-    let summary: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    let summary = serde_json::from_slice(&out.stdout).unwrap();
+    (dir, summary)
+}
+
+#[test]
+fn two_streams_share_a_real_server() {
+    let (dir, summary) = run(&SUITE.replace("STEPS", "concurrency = [1, 2]\nrequests = 4"));
     let load = &summary["load"];
     assert_eq!(load["slots"], 2);
 
@@ -87,4 +92,28 @@ fn two_streams_share_a_real_server() {
     let crowds: Vec<u64> =
         load["quality"].as_array().unwrap().iter().map(|row| row["streams"].as_u64().unwrap()).collect();
     assert_eq!(crowds, [1, 2]);
+}
+
+/// The limits are far away, so the search goes to its upper end however slow the machine is.
+#[test]
+fn a_search_on_a_real_server_ends_at_its_upper_end() {
+    let search = "\n[load.search]\nover = \"streams\"\nto = 2\ngoal = 0.75\n";
+    let (_dir, summary) = run(&(SUITE.replace("STEPS", "requests = 4") + search));
+    let load = &summary["load"];
+    let steps = load["steps"].as_array().unwrap();
+    let visits: Vec<(u64, u64)> = steps
+        .iter()
+        .map(|step| (step["arrivals"]["closed"].as_u64().unwrap(), step["visit"].as_u64().unwrap_or(0)))
+        .collect();
+    assert_eq!(visits, [(1, 0), (2, 0), (2, 1)]);
+    // The second visit has prompts of its own: nothing comes from a cache.
+    assert!(steps.iter().all(|step| step["cached"].as_f64() == Some(0.0)), "{steps:?}");
+    let row = &load["capacity"]["rows"][0];
+    assert_eq!((&row["end"], &row["failed"]), (&"top".into(), &().into()), "{row}");
+    assert_eq!((&row["held"]["arrivals"]["closed"], &row["held"]["visits"]), (&2.into(), &2.into()), "{row}");
+    assert_eq!(row["held"]["share"].as_f64(), Some(1.0));
+    // Two cases show nothing, and so nothing is worse.
+    let quality = &row["quality"];
+    assert_eq!((&quality["end"], &quality["held"]["streams"]), (&"top".into(), &2.into()), "{row}");
+    assert_eq!(quality["held"]["difference"]["n"], 2, "{row}");
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use crate::error::Result;
+use crate::record::capacity::{Course, End};
 use crate::record::journal::Journal;
 use crate::record::plan::Plan;
 use crate::record::share::share;
@@ -80,9 +81,12 @@ fn left(suite: &Suite, share: &Plan, done: Option<&Journal>, retry_failed: bool)
 fn unloaded(suite: &Suite, share: &Plan, done: Option<&Journal>) -> usize {
     let Some(load) = &suite.load else { return 0 };
     let steps = done.map_or(&[][..], |journal| &journal.load.steps);
-    let settings = share.load.iter().map(|visit| visit.cell.setting.label.as_str());
-    let taken = |setting: &str, arrivals| {
-        steps.iter().any(|step| step.setting == setting && step.arrivals == arrivals)
+    let missing = |setting: &str| {
+        let of = || steps.iter().filter(|step| step.setting == setting);
+        match &load.search {
+            Some(search) => usize::from(Course::limits_end(load, search, of()) == End::Open),
+            None => load.steps().iter().filter(|step| !of().any(|known| known.arrivals == **step)).count(),
+        }
     };
-    settings.map(|setting| load.steps().into_iter().filter(|step| !taken(setting, *step)).count()).sum()
+    share.load.iter().map(|visit| missing(&visit.cell.setting.label)).sum()
 }

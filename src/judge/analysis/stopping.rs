@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::kld::Comparison;
+use super::loadtest;
 use super::measured::Measured;
 use super::quality::{self, Evidence, Level};
 use super::run::Run;
@@ -15,6 +16,7 @@ use super::summary::{Estimate, StoppingSummary, Verdict};
 use super::words::{points, thousands};
 use super::{Registry, Tasks, cells, outlook, pareto};
 use crate::error::Result;
+use crate::record::capacity::CrowdAnswer;
 use crate::record::journal::{Journal, LaunchRecord};
 use crate::record::suite::{Stopping, StoppingRule, Suite};
 use crate::record::{
@@ -32,6 +34,10 @@ pub struct Sequential;
 impl StopRule for Sequential {
     fn decide(&self, so_far: &Journal, after_round: u32) -> Result<Look> {
         decide(so_far, after_round)
+    }
+
+    fn crowd(&self, so_far: &Journal, setting: &str, streams: u32) -> Result<CrowdAnswer> {
+        loadtest::crowd(so_far, setting, streams)
     }
 }
 

@@ -88,7 +88,7 @@ pub fn summarise_with(journal: &Journal, tasks: &dyn Tasks) -> Result<Summary> {
         triggers: triggers::rows(&run),
         arms: arms::rows(&run),
         held: held::tasks(&run),
-        load: loadtest::summary(&run),
+        load: loadtest::summary(&run)?,
         fronts: all.fronts,
         interactions: all.interactions,
         stopping: stopping::summary(run.suite, &journal.decisions, run.saved()),

@@ -199,6 +199,7 @@ pub fn load_csv(summary: &Summary) -> Option<Vec<u8>> {
         "e2e_p95_s",
         "e2e_p99_s",
         "late_p95_s",
+        "visit",
     ];
     let load = summary.load.as_ref()?;
     let mut csv = Csv::new(HEADER);
@@ -236,6 +237,7 @@ fn load_fields(row: &LoadRow) -> Vec<Field<'_>> {
         fields.extend(percentiles.all().map(Field::Number));
     }
     fields.push(Field::Number(row.late_s.p95));
+    fields.push(Field::whole(row.visit));
     fields
 }
 

@@ -92,7 +92,7 @@ impl<'a> EarlyStopping<'a> {
 }
 
 /// The frames of the analysis refuse to block a thread that drives requests, as the runner's does.
-fn on_its_own_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+pub(super) fn on_its_own_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     let outcome = std::thread::scope(|scope| scope.spawn(work).join());
     outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

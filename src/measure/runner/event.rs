@@ -59,6 +59,8 @@ pub enum Event<'a> {
         visit: &'a Visit,
         /// Steps and rounds of cases that remain.
         steps: usize,
+        /// Whether these are the most that a search comes to.
+        at_most: bool,
     },
     /// A server of the load test came up and is warm, or did not come up.
     LoadtestServer(&'a LoadtestServer),

@@ -72,7 +72,7 @@ pub struct Runner<'a> {
     pub(super) journalled_cases: HashSet<String>,
     pub(super) launches_up: usize,
     pub(super) last_launch_failure: Option<String>,
-    pub(super) load_done: LoadtestDone,
+    pub(super) load_done: LoadtestDone<'a>,
     /// Files that must stay as they are.
     pub(super) witnesses: Vec<Witness>,
     /// Trials since these were last looked at.
@@ -125,7 +125,7 @@ impl<'a> Runner<'a> {
             journalled_cases: journal.cases.iter().map(|case| case.id.clone()).collect(),
             launches_up: 0,
             last_launch_failure: None,
-            load_done: LoadtestDone::of(journal, terms.retry_failed),
+            load_done: LoadtestDone::of(journal, terms.stop_rule, terms.retry_failed),
             witnesses: prepared.witnesses.clone(),
             in_doubt: Vec::new(),
             lost: LostReference::of(journal, suite, terms.retry_failed),
@@ -242,6 +242,7 @@ impl<'a> Runner<'a> {
 
     pub(super) fn emit(&mut self, event: &Event<'_>) -> Result<()> {
         self.pace.note(event);
+        self.load_done.note(event);
         self.subscribers.iter_mut().try_for_each(|subscriber| subscriber.on(event))
     }
 

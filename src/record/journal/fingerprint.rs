@@ -54,7 +54,9 @@ pub(super) fn suite_hash(header: &[u8]) -> Option<String> {
     let suite = header.pointer_mut("/header/suite")?.as_object_mut()?;
     *suite.get_mut("description")? = Value::String(String::new());
     suite.shift_remove("gates");
-    if let Some(load) = suite.get_mut("load").and_then(Value::as_object_mut) {
+    // Where a search goes follows from the limits.
+    let load = suite.get_mut("load").and_then(Value::as_object_mut);
+    if let Some(load) = load.filter(|load| !load.contains_key("search")) {
         load.shift_remove("limits");
     }
     Some(short_hash(&serde_json::to_vec(suite).ok()?))
@@ -102,15 +104,20 @@ mod tests {
     use super::*;
     use crate::judge::analysis::testing;
     use crate::record::journal::records::Record;
+    use crate::record::suite::LoadSpec;
     use crate::task::version_of;
 
     fn journal() -> Journal {
-        let text = "name = \"t\"\ncontexts = [512]\n[[model]]\nname = \"m\"\npath = \"m.gguf\"\nweights = \"Q8_0\"\n\
+        journal_of("concurrency = [2]\nrequests = 4\nprompt_tokens = 64\noutput_tokens = 8\n")
+    }
+
+    fn journal_of(load: &str) -> Journal {
+        let head = "name = \"t\"\ncontexts = [512]\n[[model]]\nname = \"m\"\npath = \"m.gguf\"\nweights = \"Q8_0\"\n\
                     [reference]\n[[task]]\nname = \"retrieval/niah_single_1\"\nsamples = 2\n\
                     [[task]]\nname = \"tools/arguments\"\nsamples = 2\n[[gate]]\nmetric = \"quality\"\nmin = 0.5\n\
-                    [load]\nconcurrency = [2]\nrequests = 4\nprompt_tokens = 64\noutput_tokens = 8\n\
-                    [load.limits]\nttft_s = 0.5\n";
-        let suite = crate::suite::parse(text, std::path::Path::new("t.toml"), &[]).unwrap();
+                    [load]\n";
+        let text = format!("{head}{load}[load.limits]\nttft_s = 0.5\n");
+        let suite = crate::suite::parse(&text, std::path::Path::new("t.toml"), &[]).unwrap();
         let mut header = testing::header(suite);
         let Header { suite, filters, engines, models, files, .. } = &header;
         header.fingerprint = fingerprint(suite, filters, version_of, engines, models, files);
@@ -136,6 +143,20 @@ mod tests {
         assert!(change(|header| header.suite.settings[0].label.push('x')).is_some());
         assert_eq!(change(|header| header.suite.gates.clear()), None, "only judges");
         assert_eq!(change(|header| header.suite.description = "other".into()), None);
+    }
+
+    #[test]
+    fn limits_are_doubted_where_a_search_went_by_them() {
+        let of = |load: &str, change: fn(&mut LoadSpec)| {
+            let mut journal = journal_of(load);
+            journal.header.suite.load.iter_mut().for_each(change);
+            doubt_of(&journal)
+        };
+        let listed = "concurrency = [2]\nrequests = 4\n";
+        let searched = "requests = 40\n[load.search]\nover = \"rate\"\nfrom = 0.1\nto = 8\n";
+        assert_eq!(of(searched, |_| {}), None);
+        assert_eq!(of(listed, |load| load.limits = None), None);
+        assert!(of(searched, |load| load.limits = None).is_some());
     }
 
     #[test]

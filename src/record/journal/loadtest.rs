@@ -46,6 +46,9 @@ pub struct LoadtestStep {
     pub launch: u32,
     /// When requests are sent.
     pub arrivals: Arrivals,
+    /// How often a search measured this load before; 0 where steps are listed.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub visit: u32,
     /// When it began (UTC, RFC 3339).
     pub started: String,
     /// From when on requests count: the first of every stream have ended (closed loop), or the first of all (open
@@ -67,6 +70,11 @@ pub struct LoadtestStep {
     /// What the probes saw from its beginning to its end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub measurements: Vec<Measurement>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+const fn is_first(visit: &u32) -> bool {
+    *visit == 0
 }
 
 /// One request under load.
@@ -113,6 +121,13 @@ pub struct LoadtestRequest {
     pub error: Option<String>,
 }
 
+impl LoadtestStep {
+    /// What tells it from others.
+    pub fn key(&self) -> (&str, Arrivals, u32) {
+        (&self.setting, self.arrivals, self.visit)
+    }
+}
+
 impl LoadtestRequest {
     /// Whether its reply came to its end.
     pub fn is_done(&self) -> bool {
@@ -149,16 +164,19 @@ pub struct LoadtestJournal {
 }
 
 impl LoadtestJournal {
+    /// The steps of a setting.
+    pub fn steps_of<'a>(&'a self, setting: &'a str) -> impl Iterator<Item = &'a LoadtestStep> {
+        self.steps.iter().filter(move |step| step.setting == setting)
+    }
+
     /// Whether there was no load phase.
     pub fn is_empty(&self) -> bool {
         self.servers.is_empty() && self.steps.is_empty() && self.trials.is_empty()
     }
 
-    /// Adds a step, in the place of an earlier one of the same setting and arrivals.
-    pub(super) fn add_step(&mut self, step: LoadtestStep) {
-        let same =
-            |known: &&mut LoadtestStep| known.setting == step.setting && known.arrivals == step.arrivals;
-        match self.steps.iter_mut().find(same) {
+    /// Adds a step, in the place of an earlier one of the same setting, arrivals and visit.
+    pub fn add_step(&mut self, step: LoadtestStep) {
+        match self.steps.iter_mut().find(|known| known.key() == step.key()) {
             Some(known) => *known = step,
             None => self.steps.push(step),
         }

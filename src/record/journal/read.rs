@@ -240,7 +240,10 @@ impl Book {
                 }
             }
             Record::LoadtestServer(server) => journal.load.servers.push(*server),
-            Record::LoadtestStep(step) => journal.load.add_step(keep.load_step(*step)),
+            Record::LoadtestStep(step) => {
+                let searched = journal.header.suite.load.as_ref().is_some_and(|load| load.search.is_some());
+                journal.load.add_step(keep.load_step(*step, searched));
+            }
             Record::LoadtestTrial(asked) => {
                 let asked = LoadtestTrial { trial: keep.trial(asked.trial), ..*asked };
                 let key = (asked.streams, asked.trial.key.clone());
@@ -284,9 +287,11 @@ impl Keep {
         }
     }
 
-    fn load_step(self, step: LoadtestStep) -> LoadtestStep {
+    /// A search goes on from what the requests of its steps were.
+    fn load_step(self, step: LoadtestStep, searched: bool) -> LoadtestStep {
         match self {
             Self::All => step,
+            Self::Progress if searched => LoadtestStep { measurements: Vec::new(), ..step },
             Self::Progress => LoadtestStep { requests: Vec::new(), measurements: Vec::new(), ..step },
         }
     }

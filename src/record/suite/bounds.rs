@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::hash::Hash;
 use std::ops::RangeInclusive;
 
-use super::{Gate, LoadSpec, Sampling, Setting, Suite, TaskSpec, Window};
+use super::{Gate, LoadSearch, LoadSpec, Sampling, SearchOver, Setting, Suite, TaskSpec, Window};
 use crate::record::filter::Filter;
 
 /// How often every cell is visited.
@@ -39,6 +39,10 @@ pub(crate) const LIMIT: RangeInclusive<f64> = -1e15..=1e15;
 pub(crate) const STREAMS: RangeInclusive<u32> = 1..=1024;
 /// Rates of the load phase (requests/s).
 pub(crate) const RATE: RangeInclusive<f64> = 0.001..=1000.0;
+/// How close a search for the highest load comes, a share of it.
+pub(crate) const WITHIN: RangeInclusive<f64> = 0.01..=1.0;
+/// Share of a step's requests that must keep the limits for it to hold.
+pub(crate) const GOAL: RangeInclusive<f64> = 0.5..=1.0;
 /// Tokens of a prompt of the load phase.
 pub(crate) const PROMPT_TOKENS: RangeInclusive<u32> = 32..=4_194_304;
 /// Tokens of a reply of the load phase.
@@ -224,6 +228,7 @@ impl LoadSpec {
         within("duration_s", self.duration_s.unwrap_or(1.0), &(1.0..=86_400.0))?;
         within("max_in_flight", self.max_in_flight, &(1..=4096))?;
         within("warm_up_s", self.warm_up_s, &(0.0..=3600.0))?;
+        self.search.map_or(Ok(()), |search| search.check())?;
         let limits = self.limits.unwrap_or_default();
         for limit in [limits.ttft_s, limits.itl_s, limits.e2e_s].into_iter().flatten() {
             within("a limit of the load phase", limit, &(0.000_1..=86_400.0))?;
@@ -232,6 +237,19 @@ impl LoadSpec {
         let task = suite.tasks.iter().find(|task| task.name == quality.task);
         let task = task.ok_or_else(|| format!("the load phase asks cases of {}", quality.task))?;
         within("samples of the load phase", quality.samples, &(1..=task.samples))
+    }
+}
+
+impl LoadSearch {
+    fn check(&self) -> Result<(), String> {
+        let (least, most) = match self.over {
+            SearchOver::Streams => (f64::from(*STREAMS.start()), f64::from(*STREAMS.end())),
+            SearchOver::Rate => (*RATE.start(), *RATE.end()),
+        };
+        within("the lowest load of a search", self.from, &(least..=most))?;
+        within("the highest load of a search", self.to, &(self.from..=most))?;
+        within("the resolution of a search", self.within, &WITHIN)?;
+        within("the goal of a search", self.goal, &GOAL)
     }
 }
 

@@ -107,7 +107,9 @@ impl Suite {
     /// Hash of everything that makes trials comparable: the whole resolved suite but its description and what
     /// only judges them (gates, limits of the goodput) or tells of them.
     pub fn fingerprint(&self) -> String {
-        let load = self.load.clone().map(|load| LoadSpec { limits: None, ..load });
+        // Where a search goes follows from the limits.
+        let limits = |load: &LoadSpec| load.limits.filter(|_| load.search.is_some());
+        let load = self.load.clone().map(|load| LoadSpec { limits: limits(&load), ..load });
         let bare = Self { description: String::new(), gates: Vec::new(), notify: None, load, ..self.clone() };
         short_hash(&serde_json::to_vec(&bare).unwrap_or_default())
     }

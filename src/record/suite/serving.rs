@@ -4,6 +4,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::arrivals::Arrivals;
+use super::search::LoadSearch;
 use crate::record::Arm;
 
 /// The load phase: servers of its own, one a setting, that answer many requests at the same time.
@@ -20,6 +22,9 @@ pub struct LoadSpec {
     /// Open loop: requests a second, a step each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rates: Vec<f64>,
+    /// A search for the highest load, in place of the steps above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<LoadSearch>,
     /// Measured requests of a step; `None`: as many as `duration_s` allows.
     pub requests: Option<u32>,
     /// How long measured requests of a step are begun (s); `None`: until `requests` are.
@@ -43,7 +48,7 @@ pub struct LoadSpec {
 }
 
 impl LoadSpec {
-    /// The steps in the order in which a server goes through them.
+    /// The steps in the order in which a server goes through them; none where they are searched for.
     pub fn steps(&self) -> Vec<Arrivals> {
         let closed = self.concurrency.iter().map(|&streams| Arrivals::Closed(streams));
         closed.chain(self.rates.iter().map(|&rate| Arrivals::Poisson(rate))).collect()
@@ -58,30 +63,16 @@ impl LoadSpec {
         (prompt, output)
     }
 
-    /// The concurrencies at which quality is measured beside alone.
+    /// The concurrencies at which quality is measured beside alone; those of a search follow from what it finds.
     pub fn concurrencies(&self) -> impl Iterator<Item = u32> {
         self.concurrency.iter().copied().filter(|streams| *streams > 1)
     }
-}
 
-/// When the requests of a step are sent.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(JsonSchema))]
-#[serde(rename_all = "lowercase")]
-pub enum Arrivals {
-    /// Closed loop: so many streams, each sends its next request when its last has ended.
-    Closed(u32),
-    /// Open loop: so many requests a second, at exponentially distributed intervals, whatever the server does.
-    Poisson(f64),
-}
-
-impl Arrivals {
-    /// Such as `4 streams` or `0.5 requests/s`.
-    pub fn words(self) -> String {
-        match self {
-            Self::Closed(1) => "1 stream".to_owned(),
-            Self::Closed(streams) => format!("{streams} streams"),
-            Self::Poisson(rate) => format!("{rate} requests/s"),
+    /// Whether cases may be asked with so many under way, alone aside.
+    pub fn may_ask_beside(&self, streams: u32) -> bool {
+        match &self.search {
+            Some(search) => f64::from(streams) <= search.to.max(self.slots.into()),
+            None => self.concurrency.contains(&streams),
         }
     }
 }

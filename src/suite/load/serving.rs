@@ -7,7 +7,7 @@ use toml::Spanned;
 use super::super::checker::Checker;
 use crate::error::Result;
 use crate::record::Arm;
-use crate::record::suite::{LoadLimits, LoadQuality, LoadSpec, TaskSpec, bounds};
+use crate::record::suite::{LoadLimits, LoadQuality, LoadSearch, LoadSpec, SearchOver, TaskSpec, bounds};
 use crate::suite::raw::loadtest::{OneOrMany, RawLoad, RawLoadLimits, RawLoadQuality};
 use crate::task::{self, Weight};
 
@@ -27,29 +27,37 @@ impl Checker {
         let load = raw.get_ref();
         let concurrency = self.streams(&load.concurrency)?;
         let rates = self.rates(&load.rates)?;
-        if concurrency.is_empty() && rates.is_empty() {
+        let search = load.search.as_ref().map(|search| self.load_search(search, load)).transpose()?;
+        if concurrency.is_empty() && rates.is_empty() && search.is_none() {
             return Err(self
                 .error(
                     raw.span(),
                     "[load] says neither how many streams nor how many requests a second",
                     "here",
                 )
-                .hint("give it concurrency = [1, 2, 4, 8], or rates = [0.5, 1.0]"));
+                .hint(
+                    "give it concurrency = [1, 2, 4, 8], or rates = [0.5, 1.0], or a table [load.search]",
+                ));
         }
         if load.requests.is_none() && load.duration_s.is_none() {
             return Err(self.error(raw.span(), "[load] does not say how long a step is", "here").hint(
                 "give it requests = 100 (the fewest that have a 99th percentile), or duration_s = 60",
             ));
         }
-        let quality = load.quality.as_ref().map(|quality| self.load_quality(quality, tasks, &concurrency));
+        let streams = match search {
+            Some(LoadSearch { over: SearchOver::Streams, to, .. }) => Some(to as u32),
+            _ => concurrency.iter().copied().max(),
+        };
+        let slots = match &load.slots {
+            Some(slots) => self.inside(slots, &bounds::STREAMS, "slots")?,
+            None => streams.unwrap_or(SLOTS),
+        };
+        // An open loop is searched with so many under way as the server works on.
+        let crowd = streams.unwrap_or(if search.is_some() { slots } else { 1 });
+        let quality = load.quality.as_ref().map(|quality| self.load_quality(quality, tasks, crowd));
         let quality = quality.transpose()?;
         let prompt_tokens = self.each(&load.prompt_tokens, &bounds::PROMPT_TOKENS, "prompt_tokens")?;
         let output_tokens = self.each(&load.output_tokens, &bounds::OUTPUT_TOKENS, "output_tokens")?;
-        let largest = concurrency.iter().copied().max().unwrap_or(SLOTS);
-        let slots = match &load.slots {
-            Some(slots) => self.inside(slots, &bounds::STREAMS, "slots")?,
-            None => largest,
-        };
         Ok(LoadSpec {
             context: self.load_context(raw, (&prompt_tokens, &output_tokens), quality.as_ref(), contexts)?,
             slots: u16::try_from(slots).unwrap_or(u16::MAX),
@@ -65,6 +73,7 @@ impl Checker {
             limits: load.limits.as_ref().map(|limits| self.load_limits(limits)).transpose()?,
             concurrency,
             rates,
+            search,
             prompt_tokens,
             output_tokens,
             quality,
@@ -165,7 +174,7 @@ impl Checker {
         &self,
         raw: &Spanned<RawLoadQuality>,
         tasks: &[TaskSpec],
-        concurrency: &[u32],
+        crowd: u32,
     ) -> Result<LoadQuality> {
         let quality = raw.get_ref();
         let spec = tasks.iter().find(|spec| spec.name == *quality.task.get_ref()).ok_or_else(|| {
@@ -176,10 +185,10 @@ impl Checker {
             let message = format!("{} has no scores of its own", spec.name);
             return Err(self.error(quality.task.span(), message, "choose a task that has"));
         }
-        if !concurrency.iter().any(|streams| *streams > 1) {
+        if crowd < 2 {
             return Err(self
                 .error(raw.span(), "quality under load without a load", "this table")
-                .hint("add a number above 1 to `concurrency`"));
+                .hint("add a number above 1 to `concurrency`, or search with more than one slot"));
         }
         Ok(LoadQuality {
             task: spec.name.clone(),

@@ -1,5 +1,5 @@
 use super::*;
-use crate::record::suite::{Arrivals, LoadSpec};
+use crate::record::suite::{Arrivals, LoadSearch, LoadSpec, SearchOver};
 
 fn task(folder: &Path, keys: &str) -> Result<TaskSpec> {
     let text = format!(
@@ -197,6 +197,74 @@ fn a_load_phase_has_what_it_needs_filled_in() {
     assert_eq!(load.context, 2048, "the cases must fit, too");
     let text = serde_json::to_string(&load).unwrap();
     assert_eq!(serde_json::from_str::<LoadSpec>(&text).unwrap(), load);
+}
+
+#[test]
+fn a_search_has_what_it_needs_filled_in() {
+    let search = "requests = 40\n[load.limits]\nttft_s = 1\n[load.search]\nover = \"streams\"\nto = 64\n";
+    let load = loaded(search).unwrap();
+    let found = load.search.unwrap();
+    let expected = LoadSearch { over: SearchOver::Streams, from: 1.0, to: 64.0, within: 0.1, goal: 0.95 };
+    assert_eq!((found, load.slots, load.steps()), (expected, 64, Vec::new()));
+    let rate = "requests = 100\nslots = 8\n[load.search]\nover = \"rate\"\nfrom = 0.5\nto = 4\nwithin = 0.2\ngoal = 0.99\n\
+                [load.quality]\ntask = \"retrieval/niah_multikey_2\"\n";
+    let load = loaded(rate).unwrap();
+    assert_eq!((load.search.unwrap().to, load.slots), (4.0, 8));
+    let text = serde_json::to_string(&load).unwrap();
+    assert_eq!(serde_json::from_str::<LoadSpec>(&text).unwrap(), load);
+}
+
+#[test]
+fn limits_decide_where_a_search_goes() {
+    let search = |limit: &str| {
+        let keys = "duration_s = 9\n[load.search]\nover = \"rate\"\nfrom = 1\nto = 4\n[load.limits]\n";
+        judged(&format!("[load]\n{keys}ttft_s = {limit}\n")).unwrap().fingerprint()
+    };
+    assert_ne!(search("1"), search("2"));
+}
+
+#[test]
+fn mistakes_in_a_search_are_shown_where_they_are() {
+    let streams = "requests = 40\n[load.limits]\nttft_s = 1\n[load.search]\nover = \"streams\"\n";
+    let rate = "requests = 40\n[load.search]\nover = \"rate\"\n";
+    for (keys, expected, hint) in [
+        (format!("concurrency = [2]\n{streams}to = 8"), "beside a list of steps", "leave out `concurrency`"),
+        (format!("rates = [2]\n{rate}from = 1\nto = 8"), "beside a list of steps", "leave out"),
+        (
+            "requests = 40\n[load.search]\nover = \"streams\"\nto = 8".to_owned(),
+            "nothing that ends it",
+            "[load.limits]",
+        ),
+        (format!("{streams}to = 1"), "goes from 1 to 1", ""),
+        (format!("{streams}to = 2000"), "to (streams) is 2000", ""),
+        (format!("{streams}to = 8.5"), "to (streams) is 8.5", ""),
+        (format!("{streams}from = 0\nto = 8"), "from (streams) is 0", ""),
+        (format!("{streams}from = nan\nto = 8"), "from (streams) is NaN", ""),
+        (format!("{rate}to = 8"), "at which rate it starts", "from = 0.1"),
+        (format!("{rate}from = 2\nto = 1"), "goes from 2 to 1", ""),
+        (format!("{rate}from = 2\nto = 1e9"), "to (requests/s) is", ""),
+        (format!("{streams}to = 8\nwithin = 0.001"), "within (a share: 0.1 is 10%) is 0.001", ""),
+        (format!("{streams}to = 8\ngoal = 0.2"), "goal (a share: 0.95 is 95%) is 0.2", ""),
+        (
+            format!("{streams}to = 8\ngoal = 0.99"),
+            "40 requests a step cannot tell",
+            "requests = 100, or goal = 1",
+        ),
+        (format!("{streams}to = 8\nover_ = 1"), "over_", ""),
+        (format!("{}to = 8", streams.replace("streams", "users")), "users", ""),
+        (
+            format!(
+                "slots = 1\n{rate}from = 1\nto = 8\n[load.quality]\ntask = \"retrieval/niah_multikey_2\""
+            ),
+            "without a load",
+            "more than one slot",
+        ),
+    ] {
+        let error = loaded(&keys).unwrap_err();
+        assert!(error.to_string().contains(expected), "{keys}: {error}");
+        assert!(error.location().is_some(), "{keys}");
+        assert!(error.hints().join(" ").contains(hint), "{keys}: {:?}", error.hints());
+    }
 }
 
 #[test]

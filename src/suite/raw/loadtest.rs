@@ -13,6 +13,7 @@ use toml::Spanned;
 use super::super::scalar::Tokens;
 use super::place::unplaced;
 use crate::record::Arm;
+use crate::record::suite::SearchOver;
 
 /// `[load]`: how every setting serves many requests at once, on servers of their own after the trials.
 #[derive(Debug, Deserialize)]
@@ -25,6 +26,9 @@ pub struct RawLoad {
     /// Open loop: Poisson arrivals of so many requests a second (0.001..=1000), a step each.
     #[cfg_attr(test, schemars(with = "Vec<f64>"))]
     pub rates: Vec<Spanned<f64>>,
+    /// The highest load within the limits, in place of a list of steps.
+    #[cfg_attr(test, schemars(with = "Option<RawLoadSearch>"))]
+    pub search: Option<Spanned<RawLoadSearch>>,
     /// Measured requests of a step (2..=100,000); those of its beginning and end come on top.
     #[cfg_attr(test, schemars(with = "Option<u32>"))]
     pub requests: Option<Spanned<u32>>,
@@ -43,7 +47,7 @@ pub struct RawLoad {
     /// Context length of a slot (tokens), one of the suite's; default: the smallest that holds a request.
     #[cfg_attr(test, schemars(with = "Option<Tokens>"))]
     pub context: Option<Spanned<Tokens>>,
-    /// Requests that the server works on at the same time (1..=1024); default: the largest concurrency, or 4.
+    /// Requests that the server works on at the same time (1..=1024); default: the largest number of streams, or 4.
     #[cfg_attr(test, schemars(with = "Option<u32>"))]
     pub slots: Option<Spanned<u32>>,
     /// Open loop: arrivals beyond so many requests under way are not sent, and counted (1..=4096).
@@ -65,6 +69,7 @@ impl Default for RawLoad {
         Self {
             concurrency: Vec::new(),
             rates: Vec::new(),
+            search: None,
             requests: None,
             duration_s: None,
             prompt_tokens: unplaced(OneOrMany(vec![256])),
@@ -146,6 +151,39 @@ impl JsonSchema for OneOrMany {
     }
 }
 
+/// `[load.search]`: doubles the load until a step does not hold, then bisects, and visits both ends once more.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RawLoadSearch {
+    /// What is raised: `streams` (closed loop) or `rate` (open loop, requests a second).
+    #[cfg_attr(test, schemars(with = "SearchOver"))]
+    pub over: Spanned<SearchOver>,
+    /// The lowest load: streams (1..=1024; default: 1), or requests/s (0.001..=1000).
+    #[cfg_attr(test, schemars(with = "Option<f64>"))]
+    pub from: Option<Spanned<f64>>,
+    /// The highest load, above `from`; default of `slots` for streams.
+    #[cfg_attr(test, schemars(with = "f64"))]
+    pub to: Spanned<f64>,
+    /// How close both ends come: a share of the highest load that holds (0.01..=1; 1: doubling alone). Streams are never
+    /// closer than one.
+    #[serde(default = "tenth")]
+    #[cfg_attr(test, schemars(with = "f64"))]
+    pub within: Spanned<f64>,
+    /// Share of a step's requests that must be answered and keep the limits (0.5..=1).
+    #[serde(default = "most")]
+    #[cfg_attr(test, schemars(with = "f64"))]
+    pub goal: Spanned<f64>,
+}
+
+fn tenth() -> Spanned<f64> {
+    unplaced(0.1)
+}
+
+fn most() -> Spanned<f64> {
+    unplaced(0.95)
+}
+
 /// `[load.limits]`: at least one.
 #[derive(Debug, Default, Deserialize)]
 #[cfg_attr(test, derive(JsonSchema))]
@@ -162,7 +200,7 @@ pub struct RawLoadLimits {
     pub e2e_s: Option<Spanned<f64>>,
 }
 
-/// `[load.quality]`: cases of a task, asked alone and then at every concurrency.
+/// `[load.quality]`: cases of a task, asked alone and then at every concurrency, or where a search needs them.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(JsonSchema))]
 #[serde(deny_unknown_fields)]

@@ -3,13 +3,18 @@
 use super::memory;
 use super::run::Run;
 use super::warnings::finding::Finding;
+use crate::error::Result;
+use crate::record::capacity::CrowdAnswer;
+use crate::record::journal::Journal;
 use crate::record::journal::loadtest::{LoadtestServer, LoadtestStep};
-use crate::record::suite::{Arrivals, LoadSpec};
+use crate::record::suite::{Arrivals, LoadSearch, LoadSpec};
 use crate::record::{Measurement, metric};
 
+mod capacity;
 mod quality;
 mod steps;
 
+use super::Registry;
 use super::summary::{LoadRow, LoadServerRow, LoadSummary, Unit, WarningCode};
 
 /// A client that sends requests later than this (s) takes part in the latencies.
@@ -17,15 +22,23 @@ const LATE_S: f64 = 0.01;
 /// Above this share of cached prompt tokens, prompts that should be all different were not cold.
 const CACHED: f64 = 0.02;
 
+/// What a load shows that is more than a server bears. A search goes there on purpose and says what stopped it.
+const TOO_MUCH: [WarningCode; 4] =
+    [WarningCode::LoadBroke, WarningCode::LoadFailed, WarningCode::LoadNotSent, WarningCode::LoadFallsBehind];
+
 /// What the load phase shows; `None` when there was none.
-pub(crate) fn summary(run: &Run<'_>) -> Option<LoadSummary> {
-    let spec = run.suite.load.as_ref()?;
-    if run.journal.load.is_empty() {
-        return None;
-    }
+///
+/// # Errors
+/// When what a search made of its cases cannot be told again.
+pub(crate) fn summary(run: &Run<'_>) -> Result<Option<LoadSummary>> {
+    let Some(spec) = run.suite.load.as_ref().filter(|_| !run.journal.load.is_empty()) else {
+        return Ok(None);
+    };
     let confidence = run.suite.confidence;
     let steps = in_order(run, spec).map(|step| steps::row(step, spec, confidence));
-    Some(LoadSummary {
+    let quality = spec.quality.as_ref().map(|asked| quality::rows(run, asked)).unwrap_or_default();
+    let searched = spec.search.as_ref().map(|search| capacity::summary(run, spec, search, &quality));
+    Ok(Some(LoadSummary {
         context: spec.context,
         slots: spec.slots,
         prompt_tokens: spec.prompt_tokens.clone(),
@@ -34,19 +47,39 @@ pub(crate) fn summary(run: &Run<'_>) -> Option<LoadSummary> {
         limits: spec.limits,
         servers: servers(run),
         steps: steps.collect(),
-        quality: spec.quality.as_ref().map(|asked| quality::rows(run, asked)).unwrap_or_default(),
+        capacity: searched.transpose()?,
+        quality,
+    }))
+}
+
+/// What a search for the highest load made of the cases of a setting with so many under way.
+///
+/// # Errors
+/// When the journal does not hold together.
+pub(crate) fn crowd(journal: &Journal, setting: &str, streams: u32) -> Result<CrowdAnswer> {
+    let load = journal.header.suite.load.as_ref();
+    let Some(asked) = load.and_then(|load| load.quality.as_ref()) else { return Ok(CrowdAnswer::Open) };
+    let run = Run::new(journal, &Registry)?;
+    Ok(quality::crowd(&run, asked, setting, streams))
+}
+
+/// Steps by setting, then as the suite names them, or by load where they were searched for.
+fn in_order<'r>(run: &'r Run<'_>, spec: &'r LoadSpec) -> impl Iterator<Item = &'r LoadtestStep> {
+    let all = &run.journal.load;
+    run.suite.settings.iter().flat_map(move |setting| match &spec.search {
+        Some(search) => by_load(search, all.steps_of(&setting.label)),
+        None => {
+            let of = |arrivals: Arrivals| all.steps_of(&setting.label).find(|step| step.arrivals == arrivals);
+            spec.steps().into_iter().filter_map(of).collect::<Vec<_>>()
+        }
     })
 }
 
-/// Steps by setting, then as the suite names them.
-fn in_order<'r>(run: &'r Run<'_>, spec: &'r LoadSpec) -> impl Iterator<Item = &'r LoadtestStep> {
-    let all = &run.journal.load.steps;
-    run.suite.settings.iter().flat_map(move |setting| {
-        let of = |arrivals: Arrivals| {
-            all.iter().find(|step| step.setting == setting.label && step.arrivals == arrivals)
-        };
-        spec.steps().into_iter().filter_map(of).collect::<Vec<_>>()
-    })
+fn by_load<'r>(search: &LoadSearch, steps: impl Iterator<Item = &'r LoadtestStep>) -> Vec<&'r LoadtestStep> {
+    let load = |step: &LoadtestStep| search.load_of(step.arrivals).unwrap_or_default();
+    let mut steps: Vec<&LoadtestStep> = steps.collect();
+    steps.sort_by(|a, b| load(a).total_cmp(&load(b)).then(a.visit.cmp(&b.visit)));
+    steps
 }
 
 /// The last server of each setting that came up, else the last that did not.
@@ -97,7 +130,11 @@ pub(crate) fn findings(load: &LoadSummary) -> Vec<Finding> {
     // A server that is void says why once, not at every step.
     let is_void = |row: &LoadRow| load.servers.iter().any(|s| s.setting == row.setting && s.void.is_some());
     let steps = load.steps.iter().filter(|row| !is_void(row));
-    let steps = steps.flat_map(|row| step_findings(row, load.shared_prefix_tokens == 0));
+    let steps = steps.flat_map(|row| {
+        let found = step_findings(row, load.shared_prefix_tokens == 0);
+        let expected = |code| is_beyond(load, row) && TOO_MUCH.contains(&code);
+        found.into_iter().filter(move |found| !expected(found.code)).collect::<Vec<_>>()
+    });
     let unsteady = load.servers.iter().filter_map(|server| {
         let warm_up = server.warm_up.filter(|warm_up| !warm_up.steady)?;
         let finding = Finding::of_setting(WarningCode::LoadNotSteady, &server.setting);
@@ -110,8 +147,18 @@ pub(crate) fn findings(load: &LoadSummary) -> Vec<Finding> {
     steps.chain(unsteady).chain(voids).collect()
 }
 
+/// Whether a search measured a step at or above the lowest load that did not hold.
+fn is_beyond(load: &LoadSummary, row: &LoadRow) -> bool {
+    let Some(capacity) = &load.capacity else { return false };
+    let of = |arrivals| capacity.search.load_of(arrivals);
+    let found = capacity.rows.iter().find(|found| found.setting == row.setting);
+    let failed = found.and_then(|found| of(found.failed.as_ref()?.arrivals));
+    failed.zip(of(row.arrivals)).is_some_and(|(failed, load)| load >= failed)
+}
+
 fn step_findings(row: &LoadRow, all_different: bool) -> Vec<Finding> {
-    let of = |code| Finding::of_setting(code, &row.setting).about(row.arrivals.words());
+    let again = if row.visit > 0 { ", again" } else { "" };
+    let of = |code| Finding::of_setting(code, &row.setting).about(format!("{}{again}", row.arrivals.words()));
     let requests = |code| of(code).figure("requests", row.requests, Unit::Requests);
     let broke = row
         .broke
@@ -173,5 +220,25 @@ mod tests {
         }
         assert_eq!(found.len(), expected.len());
         assert!(!step_findings(&row, false).iter().any(|found| found.code == WarningCode::LoadCached));
+    }
+
+    #[test]
+    fn what_a_search_went_beyond_is_no_warning() {
+        let row = |streams, visit| LoadRow {
+            arrivals: Arrivals::Closed(streams),
+            visit,
+            failed: 3,
+            error: Some("HTTP 500: no".into()),
+            ..steps::row(&steps::tests::step(5), &steps::tests::spec(), 0.95)
+        };
+        let mut load = capacity::tests::of_a_run();
+        load.servers.clear();
+        load.steps = vec![row(5, 1), row(6, 0), row(8, 0)];
+        load.steps
+            .iter_mut()
+            .for_each(|row| row.setting.clone_from(&load.capacity.as_ref().unwrap().rows[0].setting));
+        let said: Vec<String> = findings(&load).iter().map(sentence).collect();
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].contains("(5 streams, again)"), "{said:?}");
     }
 }

@@ -1,48 +1,121 @@
 //! The same cases alone and under load.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::judge::analysis::quality::{Difference, Rule, mean_score, paired_difference};
 use crate::judge::analysis::run::Run;
 use crate::judge::analysis::summary::{Estimate, LoadQualityRow, Verdict};
 use crate::judge::stats::{ClusterSums, holm};
+use crate::record::capacity::CrowdAnswer;
 use crate::record::journal::loadtest::LoadtestTrial;
 use crate::record::suite::LoadQuality;
-use crate::record::{Outcome, Reply, Trial};
+use crate::record::{Outcome, Reply, Stage, Trial};
 
 /// Cases of a setting at a concurrency, by case.
 type Asked<'a> = BTreeMap<&'a str, &'a Trial>;
 
 /// Every setting at every concurrency, and alone once more, against alone.
 pub(super) fn rows(run: &Run<'_>, quality: &LoadQuality) -> Vec<LoadQualityRow> {
-    let clusters: HashMap<&str, &str> =
-        run.journal.cases.iter().map(|case| (case.id.as_str(), case.cluster.as_str())).collect();
+    let comparison = Comparison::new(run, quality);
     let mut compared: Vec<Compared> = Vec::new();
     for setting in &run.suite.settings {
-        let cases = |streams, replicate| asked(run, &setting.label, streams, replicate);
-        let alone = cases(1, 0);
-        let again = cases(1, 1);
-        let purpose = format!("load alone {}", setting.label);
-        let floor = difference(run, &clusters, &answered(&alone), &answered(&again), &purpose);
-        let floor_size = floor.as_ref().map(|floor| floor.absolute);
-        if !again.is_empty() {
-            let row = blank(run, quality, (&setting.label, 1), &clusters, (&alone, &again), floor.as_ref());
-            compared.push(Compared { row, found: None, credit: 0.0, room: 1.0, floor: None });
-        }
-        for streams in run.suite.load.iter().flat_map(|load| load.concurrencies()) {
-            let loaded = cases(streams, 0);
-            if loaded.is_empty() {
-                continue;
-            }
-            let purpose = format!("load {streams} {}", setting.label);
-            let found = difference(run, &clusters, &alone, &loaded, &purpose);
-            let of = (setting.label.as_str(), streams);
-            let row = blank(run, quality, of, &clusters, (&alone, &loaded), found.as_ref());
-            let credit = credit(&alone, &loaded);
-            compared.push(Compared { row, found, credit, room: room(&alone), floor: floor_size });
-        }
+        let alone = comparison.alone(&setting.label);
+        compared.extend(comparison.floor_row(&alone));
+        let crowds = crowds(run, &setting.label);
+        compared.extend(crowds.into_iter().filter_map(|streams| comparison.row(&alone, streams)));
     }
     judge(run, compared)
+}
+
+/// What the cases of a setting with so many under way came to; the same verdict as in [`rows`].
+pub(super) fn crowd(run: &Run<'_>, quality: &LoadQuality, setting: &str, streams: u32) -> CrowdAnswer {
+    let rounds = [(1, 0), (streams, 0), (1, 1)].map(|(streams, replicate)| {
+        let trials = run.journal.load.trials.iter();
+        trials.filter(move |asked| is_of(asked, setting, streams, replicate)).collect::<Vec<_>>()
+    });
+    if rounds.iter().any(|asked| asked.len() < quality.samples as usize) {
+        return CrowdAnswer::Open;
+    }
+    let no_server =
+        |asked: &LoadtestTrial| matches!(asked.trial.outcome, Outcome::Failed { stage: Stage::Launch, .. });
+    if rounds.iter().flatten().any(|asked| no_server(asked)) {
+        return CrowdAnswer::Unknown;
+    }
+    let comparison = Comparison::new(run, quality);
+    let row = comparison.row(&comparison.alone(setting), streams);
+    match judge(run, row.into_iter().collect()).first().map(|row| row.verdict) {
+        Some(Verdict::Worse) => CrowdAnswer::Worse,
+        _ => CrowdAnswer::Held,
+    }
+}
+
+/// The crowds that cases of a setting were asked in: those of the suite, or those that a search came to.
+fn crowds(run: &Run<'_>, setting: &str) -> Vec<u32> {
+    let Some(load) = &run.suite.load else { return Vec::new() };
+    if load.search.is_none() {
+        return load.concurrencies().collect();
+    }
+    let of = run.journal.load.trials.iter().filter(|asked| asked.trial.key.setting == setting);
+    let crowds: BTreeSet<u32> = of.map(|asked| asked.streams).filter(|streams| *streams > 1).collect();
+    crowds.into_iter().collect()
+}
+
+/// What all comparisons under load have in common.
+struct Comparison<'r, 'a> {
+    run: &'r Run<'a>,
+    quality: &'r LoadQuality,
+    clusters: HashMap<&'a str, &'a str>,
+}
+
+/// The cases of a setting alone, twice.
+struct Alone<'a, 's> {
+    setting: &'s str,
+    first: Asked<'a>,
+    again: Asked<'a>,
+    /// What answered ones differ by.
+    floor: Option<Difference>,
+}
+
+impl<'a> Comparison<'_, 'a> {
+    fn new<'r>(run: &'r Run<'a>, quality: &'r LoadQuality) -> Comparison<'r, 'a> {
+        let cases = run.journal.cases.iter();
+        let clusters = cases.map(|case| (case.id.as_str(), case.cluster.as_str())).collect();
+        Comparison { run, quality, clusters }
+    }
+
+    fn alone<'s>(&self, setting: &'s str) -> Alone<'a, 's> {
+        let (first, again) = (asked(self.run, setting, 1, 0), asked(self.run, setting, 1, 1));
+        let purpose = format!("load alone {setting}");
+        let floor = difference(self.run, &self.clusters, &answered(&first), &answered(&again), &purpose);
+        Alone { setting, first, again, floor }
+    }
+
+    /// The noise floor, which is not judged.
+    fn floor_row(&self, alone: &Alone<'a, '_>) -> Option<Compared> {
+        if alone.again.is_empty() {
+            return None;
+        }
+        let pair = (&alone.first, &alone.again);
+        let row =
+            blank(self.run, self.quality, (alone.setting, 1), &self.clusters, pair, alone.floor.as_ref());
+        Some(Compared { row, found: None, credit: 0.0, room: 1.0, floor: None })
+    }
+
+    /// With so many under way; `None` when nothing was asked so.
+    fn row(&self, alone: &Alone<'a, '_>, streams: u32) -> Option<Compared> {
+        let loaded = asked(self.run, alone.setting, streams, 0);
+        if loaded.is_empty() {
+            return None;
+        }
+        let purpose = format!("load {streams} {}", alone.setting);
+        let found = difference(self.run, &self.clusters, &alone.first, &loaded, &purpose);
+        let pair = (&alone.first, &loaded);
+        let of = (alone.setting, streams);
+        let row = blank(self.run, self.quality, of, &self.clusters, pair, found.as_ref());
+        let floor = alone.floor.as_ref().map(|floor| floor.absolute);
+        let credit = credit(&alone.first, &loaded);
+        Some(Compared { row, found, credit, room: room(&alone.first), floor })
+    }
 }
 
 /// A row before it is judged.
@@ -58,12 +131,12 @@ struct Compared {
     floor: Option<f64>,
 }
 
-/// The verdicts, by the rule for settings: p-values are adjusted over all concurrencies, and nothing is called worse within
-/// what the cases differ alone.
+/// The verdicts, by the rule for settings: p-values are adjusted over all concurrencies (in a search over all that it may ask),
+/// and nothing is called worse within what the cases differ alone.
 fn judge(run: &Run<'_>, compared: Vec<Compared>) -> Vec<LoadQualityRow> {
     let p_values: Vec<f64> =
         compared.iter().filter_map(|one| one.found.as_ref().map(|found| found.p_value)).collect();
-    let mut adjusted = holm(&p_values).into_iter();
+    let mut adjusted = adjusted(run, &p_values).into_iter();
     let judged = compared.into_iter().map(|Compared { mut row, found, credit, room, floor }| {
         let Some(found) = found else { return row };
         row.p_holm = adjusted.next();
@@ -75,12 +148,26 @@ fn judge(run: &Run<'_>, compared: Vec<Compared>) -> Vec<LoadQualityRow> {
     judged.collect()
 }
 
+/// Holm's over what was asked. A search asks one crowd after the other, and what it made of one must not change with the
+/// next: there every p-value is multiplied by the most that it may ask (Bonferroni).
+fn adjusted(run: &Run<'_>, p_values: &[f64]) -> Vec<f64> {
+    match run.suite.load.as_ref().and_then(|load| load.search) {
+        None => holm(p_values),
+        Some(search) => {
+            let most = f64::from(search.most_crowds()) * run.suite.settings.len() as f64;
+            p_values.iter().map(|p| (p * most).min(1.0)).collect()
+        }
+    }
+}
+
+fn is_of(asked: &LoadtestTrial, setting: &str, streams: u32, replicate: u32) -> bool {
+    let key = &asked.trial.key;
+    asked.streams == streams && key.setting == setting && key.replicate == replicate
+}
+
 fn asked<'a>(run: &Run<'a>, setting: &str, streams: u32, replicate: u32) -> Asked<'a> {
     let trials: &'a [LoadtestTrial] = &run.journal.load.trials;
-    let here = trials.iter().filter(|asked| {
-        let key = &asked.trial.key;
-        asked.streams == streams && key.setting == setting && key.replicate == replicate
-    });
+    let here = trials.iter().filter(|asked| is_of(asked, setting, streams, replicate));
     // A case that could not be asked has no content of its own: the one of its place in the plan is meant.
     here.map(|asked| (run.case_of(&asked.trial), &asked.trial)).filter(|(case, _)| !case.is_empty()).collect()
 }

@@ -5,15 +5,13 @@ use std::collections::BTreeMap;
 use crate::judge::analysis::summary::{Estimate, LoadRow, Percentiles};
 use crate::judge::stats::wilson;
 use crate::quantile::nearest_rank;
+use crate::record::capacity::{SteadyPart, falls_behind, keeps};
 use crate::record::journal::loadtest::{LoadtestRequest, LoadtestStep};
 use crate::record::suite::{Arrivals, LoadLimits, LoadSpec};
 
-/// A backlog that grows by more than this share of the requests is no chance.
-const BEHIND: f64 = 0.1;
-
 /// The figures of a step.
 pub(super) fn row(step: &LoadtestStep, spec: &LoadSpec, confidence: f64) -> LoadRow {
-    let window = Window::of(step);
+    let window = SteadyPart::of(step);
     let counted: Vec<&LoadtestRequest> = step.requests.iter().filter(|request| request.counts).collect();
     // What was broken off shows nothing.
     let counted = if step.broke.is_some() { Vec::new() } else { counted };
@@ -25,19 +23,21 @@ pub(super) fn row(step: &LoadtestStep, spec: &LoadSpec, confidence: f64) -> Load
     let timed = done.iter().filter(|request| request.untimed.is_none());
     let gaps = timed.flat_map(|request| request.gaps_us.iter().map(|gap| f64::from(*gap) / 1e6));
     let late = counted.iter().filter_map(|request| Some(request.sent_s? - request.due_s));
-    let backlog = window.filter(|_| matches!(step.arrivals, Arrivals::Poisson(_))).map(|w| w.backlog(step));
+    let backlog =
+        window.filter(|_| matches!(step.arrivals, Arrivals::Poisson(_))).map(|part| part.backlog(step));
     LoadRow {
         setting: step.setting.clone(),
         arrivals: step.arrivals,
+        visit: step.visit,
         broke: step.broke.clone(),
         requests: counted.len() as u32,
         failed: counted.iter().filter(|request| request.failed.is_some()).count() as u32,
         not_sent: counted.iter().filter(|request| request.sent_s.is_none()).count() as u32,
         error: commonest(counted.iter().filter_map(|request| request.error.as_deref())),
-        window_s: window.map(Window::seconds),
-        output_tps: window.map(|window| window.output_rate(step)),
-        prompt_tps: window.and_then(|window| window.prompt_rate(step)),
-        requests_per_s: window.map(|window| window.rate(step, |_| true)),
+        window_s: window.map(SteadyPart::seconds),
+        output_tps: window.map(|window| output_rate(window, step)),
+        prompt_tps: window.and_then(|window| prompt_rate(window, step)),
+        requests_per_s: window.map(|window| rate(window, step, |_| true)),
         ttft_s: since_due(first_token),
         itl_s: percentiles(gaps),
         e2e_s: since_due(|request| request.end_s),
@@ -45,7 +45,7 @@ pub(super) fn row(step: &LoadtestStep, spec: &LoadSpec, confidence: f64) -> Load
         within_limits: spec.limits.and_then(|limits| share_within(&counted, &limits, confidence)),
         goodput_per_s: window
             .filter(|_| spec.limits.is_some())
-            .map(|window| window.rate(step, |request| keeps(request, &limits))),
+            .map(|window| rate(window, step, |request| keeps(request, &limits))),
         peak_in_flight: step.peak_in_flight,
         backlog,
         falls_behind: backlog.is_some_and(|grown| falls_behind(grown, counted.len(), spec.slots)),
@@ -61,72 +61,38 @@ fn first_token(request: &LoadtestRequest) -> Option<f64> {
     request.first_s.filter(|_| request.untimed.is_none())
 }
 
-/// The steady part of a step, longer than nothing.
-#[derive(Clone, Copy)]
-struct Window {
-    from: f64,
-    until: f64,
+/// Answers in the steady part that pass, per second.
+fn rate(window: SteadyPart, step: &LoadtestStep, passes: impl Fn(&LoadtestRequest) -> bool) -> f64 {
+    let ended = step.requests.iter().filter(|request| {
+        request.is_done() && request.end_s.is_some_and(|end| window.holds(end)) && passes(request)
+    });
+    ended.count() as f64 / window.seconds()
 }
 
-impl Window {
-    fn of(step: &LoadtestStep) -> Option<Self> {
-        let window = Self { from: step.from_s?, until: step.until_s? };
-        (step.broke.is_none() && window.until > window.from).then_some(window)
-    }
-
-    fn seconds(self) -> f64 {
-        self.until - self.from
-    }
-
-    fn holds(self, at: f64) -> bool {
-        self.from < at && at <= self.until
-    }
-
-    /// Answers in it that pass, per second.
-    fn rate(self, step: &LoadtestStep, passes: impl Fn(&LoadtestRequest) -> bool) -> f64 {
-        let ended = step.requests.iter().filter(|request| {
-            request.is_done() && request.end_s.is_some_and(|end| self.holds(end)) && passes(request)
-        });
-        ended.count() as f64 / self.seconds()
-    }
-
-    /// Tokens that arrived in it per second. An event of a reply counts as its mean number of tokens.
-    fn output_rate(self, step: &LoadtestStep) -> f64 {
-        step.requests.iter().map(|request| self.tokens(request)).sum::<f64>() / self.seconds()
-    }
-
-    fn tokens(self, request: &LoadtestRequest) -> f64 {
-        let Some((first, output)) = request.first_s.zip(request.output_tokens) else { return 0.0 };
-        let mut at = first;
-        let mut inside = u32::from(self.holds(at));
-        for gap in &request.gaps_us {
-            at += f64::from(*gap) / 1e6;
-            inside += u32::from(self.holds(at));
-        }
-        f64::from(inside) * output as f64 / (request.gaps_us.len() + 1) as f64
-    }
-
-    /// Prompt tokens that were read, by the moment of the first token; `None` when the engine does not count them.
-    fn prompt_rate(self, step: &LoadtestStep) -> Option<f64> {
-        let inside =
-            step.requests.iter().filter(|request| request.first_s.is_some_and(|first| self.holds(first)));
-        let read: Option<Vec<u64>> = inside
-            .map(|request| Some(request.prompt_tokens?.saturating_sub(request.cached_tokens.unwrap_or(0))))
-            .collect();
-        Some(read?.iter().sum::<u64>() as f64 / self.seconds())
-    }
-
-    /// By how many the requests under way grew: those that were due less those that ended, whatever became of them.
-    fn backlog(self, step: &LoadtestStep) -> i64 {
-        let sent = step.requests.iter().filter(|request| request.sent_s.is_some());
-        let due = sent.clone().filter(|request| self.holds(request.due_s)).count() as i64;
-        let ended = sent.filter(|request| request.end_s.is_some_and(|end| self.holds(end))).count() as i64;
-        due - ended
-    }
+/// Tokens that arrived in it per second. An event of a reply counts as its mean number of tokens.
+fn output_rate(window: SteadyPart, step: &LoadtestStep) -> f64 {
+    step.requests.iter().map(|request| tokens(window, request)).sum::<f64>() / window.seconds()
 }
 
-fn falls_behind(backlog: i64, requests: usize, slots: u16) -> bool {
-    backlog > i64::from(slots) && backlog as f64 > BEHIND * requests as f64
+fn tokens(window: SteadyPart, request: &LoadtestRequest) -> f64 {
+    let Some((first, output)) = request.first_s.zip(request.output_tokens) else { return 0.0 };
+    let mut at = first;
+    let mut inside = u32::from(window.holds(at));
+    for gap in &request.gaps_us {
+        at += f64::from(*gap) / 1e6;
+        inside += u32::from(window.holds(at));
+    }
+    f64::from(inside) * output as f64 / (request.gaps_us.len() + 1) as f64
+}
+
+/// Prompt tokens that were read, by the moment of the first token; `None` when the engine does not count them.
+fn prompt_rate(window: SteadyPart, step: &LoadtestStep) -> Option<f64> {
+    let inside =
+        step.requests.iter().filter(|request| request.first_s.is_some_and(|first| window.holds(first)));
+    let read: Option<Vec<u64>> = inside
+        .map(|request| Some(request.prompt_tokens?.saturating_sub(request.cached_tokens.unwrap_or(0))))
+        .collect();
+    Some(read?.iter().sum::<u64>() as f64 / window.seconds())
 }
 
 pub(super) fn percentiles(values: impl Iterator<Item = f64>) -> Percentiles {
@@ -143,33 +109,6 @@ fn share_within(counted: &[&LoadtestRequest], limits: &LoadLimits, confidence: f
     let within = counted.iter().filter(|request| keeps(request, limits)).count() as f64;
     let (low, high) = wilson(within, n, confidence)?;
     Some(Estimate { value: within / n, low: Some(low), high: Some(high), n: counted.len() as u32 })
-}
-
-/// Whether a request was answered and keeps all limits. Where its tokens were kept back, their latest possible times
-/// are what counts.
-fn keeps(request: &LoadtestRequest, limits: &LoadLimits) -> bool {
-    let since_due = |at: Option<f64>| at.map(|at| at - request.due_s);
-    let within = |value: Option<f64>, limit: Option<f64>| {
-        limit.is_none_or(|limit| value.is_some_and(|value| value <= limit))
-    };
-    request.is_done()
-        && within(since_due(request.first_s), limits.ttft_s)
-        && within(token_s(request), limits.itl_s)
-        && within(since_due(request.end_s), limits.e2e_s)
-}
-
-/// Mean time of a token after the first (s), whatever number of tokens an event holds; 0 where there was none. Of a reply
-/// that was kept back its whole time.
-fn token_s(request: &LoadtestRequest) -> Option<f64> {
-    let later = request.output_tokens?.saturating_sub(1);
-    if later == 0 {
-        return Some(0.0);
-    }
-    let seconds: f64 = match &request.untimed {
-        Some(_) => request.end_s? - request.sent_s?,
-        None => request.gaps_us.iter().map(|gap| f64::from(*gap) / 1e6).sum(),
-    };
-    Some(seconds / later as f64)
 }
 
 fn commonest<'a>(words: impl Iterator<Item = &'a str>) -> Option<String> {
@@ -205,6 +144,7 @@ pub(super) mod tests {
             slots: 2,
             concurrency: vec![1, 2],
             rates: Vec::new(),
+            search: None,
             requests: Some(4),
             duration_s: None,
             prompt_tokens: vec![100],
@@ -243,6 +183,7 @@ pub(super) mod tests {
             context: 1024,
             launch: 0,
             arrivals: Arrivals::Closed(1),
+            visit: 0,
             started: String::new(),
             from_s: Some(0.75),
             until_s: Some(0.75 * f64::from(requests)),

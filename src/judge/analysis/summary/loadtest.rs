@@ -4,6 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::capacity::LoadCapacity;
 use super::{Estimate, Verdict};
 use crate::record::Arm;
 use crate::record::journal::loadtest::WarmUp;
@@ -28,7 +29,10 @@ pub struct LoadSummary {
     pub limits: Option<LoadLimits>,
     /// The servers, one a setting.
     pub servers: Vec<LoadServerRow>,
-    /// Every setting at every step, in suite order.
+    /// What a search for the highest load found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<LoadCapacity>,
+    /// Every setting at every step, in suite order, or by load where they were searched for.
     pub steps: Vec<LoadRow>,
     /// The same cases alone and under load.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -62,6 +66,9 @@ pub struct LoadRow {
     pub setting: String,
     /// When requests are sent.
     pub arrivals: Arrivals,
+    /// How often a search measured this load before; 0 where steps are listed.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub visit: u32,
     /// Why it shows nothing.
     pub broke: Option<String>,
     /// Requests that count.
@@ -113,6 +120,11 @@ pub struct LoadRow {
     pub untimed_reason: Option<String>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+const fn is_first(visit: &u32) -> bool {
+    *visit == 0
+}
+
 /// Percentiles by nearest rank; each is absent when fewer than one observation is expected above it (the 99th takes
 /// 100, the 95th 20, the 90th 10, the median 2).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -156,7 +168,8 @@ pub struct LoadQualityRow {
     pub quality: Option<Estimate>,
     /// Paired difference to the first time alone (-1..1).
     pub difference: Option<Estimate>,
-    /// Test of no difference, Holm-adjusted over all concurrencies of all settings; `None` for the noise floor.
+    /// Test of no difference, Holm-adjusted over all concurrencies of all settings; in a search times all that it may ask
+    /// (Bonferroni); `None` for the noise floor.
     pub p_holm: Option<f64>,
     /// What that comes to, by the same rule as for settings; the noise floor is `reference`.
     pub verdict: Verdict,

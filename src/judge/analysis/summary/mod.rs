@@ -8,6 +8,7 @@ use crate::record::suite::{PackedReference, SampledAlike};
 use crate::record::{EngineInfo, Machine, ModelInfo, Objective, Scoring, SelectedCases};
 
 mod absence;
+mod capacity;
 mod cell;
 mod distributions;
 mod estimate;
@@ -22,6 +23,10 @@ mod worded;
 mod worker;
 
 pub use absence::{Absence, AbsenceCode};
+pub use capacity::{
+    CapacityCrowd, CapacityEnd, CapacityQuality, CapacityRow, CapacityStep, LoadCapacity, LoadLimit,
+    MissedLimit,
+};
 pub use cell::{BandwidthSource, CellSummary, EnergySummary, Roofline, SpeedRow, WeightsSummary};
 pub use distributions::{
     AcceptanceRow, DivergenceExample, DivergenceRow, DivergenceVerdict, FigureRow, KldBand, KldSummary,

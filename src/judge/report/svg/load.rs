@@ -63,7 +63,9 @@ fn ladders(steps: &[LoadRow]) -> Vec<Ladder<'_>> {
             Arrivals::Closed(streams) => Some((streams, row.output_tps?, row.e2e_s.p50?)),
             Arrivals::Poisson(_) => None,
         };
-        let mut points: Vec<(u32, f64, f64)> = rows.iter().filter_map(point).collect();
+        // A load that a search visited twice is a single point.
+        let mut points: Vec<(u32, f64, f64)> =
+            rows.iter().filter(|row| row.visit == 0).filter_map(point).collect();
         points.sort_by_key(|(streams, ..)| *streams);
         (points.len() > 1).then(|| Ladder { setting: &rows[0].setting, points })
     });

@@ -189,7 +189,7 @@ impl Estimator {
                 + output * speed.token_s() / f64::from(streams).clamp(1.0, SHARED_READS)
         };
         let of_load = |streams| request_s(mean(&load.prompt_tokens), mean(&load.output_tokens), streams);
-        let steps = load.steps().into_iter().map(|step| {
+        let steps = expected_steps(load).into_iter().map(|step| {
             // Those that bring the load up and keep it up come on top.
             let (streams, least_s) = match step {
                 Arrivals::Closed(streams) => (streams, 0.0),
@@ -204,7 +204,7 @@ impl Estimator {
         });
         let quality = load.quality.iter().flat_map(|quality| {
             let item_s = move |streams| request_s(f64::from(quality.context), REPLY_TOKENS, streams);
-            let rounds = [1, 1].into_iter().chain(load.concurrencies());
+            let rounds = [1, 1].into_iter().chain(expected_crowds(load));
             rounds.map(move |streams| f64::from(quality.samples) * item_s(streams))
         });
         self.launch_s
@@ -228,5 +228,22 @@ impl Estimator {
             basis: Basis { words: "made up".into(), factor: 1.0 },
             calibrated,
         }
+    }
+}
+
+/// The steps of a load phase; of a search the way up, and those between about as long as in its middle.
+fn expected_steps(load: &LoadSpec) -> Vec<Arrivals> {
+    let Some(search) = &load.search else { return load.steps() };
+    let ladder = search.ladder();
+    let middle = ladder.get(ladder.len() / 2).copied().unwrap_or(search.to);
+    let others = search.expected_steps().saturating_sub(ladder.len() as u32) as usize;
+    ladder.into_iter().chain(std::iter::repeat_n(middle, others)).map(|load| search.arrivals(load)).collect()
+}
+
+/// The crowds that cases are asked in; of a search a single one, where nothing got worse.
+fn expected_crowds(load: &LoadSpec) -> Vec<u32> {
+    match &load.search {
+        Some(_) => vec![load.slots.into()],
+        None => load.concurrencies().collect(),
     }
 }

@@ -17,16 +17,18 @@ use crate::measure::client::timeline::Timeline;
 use crate::measure::client::{Conversation, Failure};
 use crate::record::journal::loadtest::{LoadtestServer, LoadtestStep, LoadtestTrial, WarmUp};
 use crate::record::plan::{Plan, Visit};
-use crate::record::suite::{Arrivals, LoadQuality, LoadSpec, Sampling, Suite};
+use crate::record::suite::{Arrivals, LoadSpec, Sampling, Suite};
 use crate::record::{Arm, Case, Outcome, Stage, Trial, TrialKey};
 use crate::task;
 
+mod agenda;
 pub(super) mod done;
 mod drive;
 mod prompts;
 mod quality;
 mod schedule;
 
+use agenda::{Agenda, Work, step_words};
 use drive::drive;
 use prompts::Prompts;
 use quality::{Asked, Asker};
@@ -42,23 +44,6 @@ const FITTED: u32 = 128;
 const MOST_FITTED: u32 = 4096;
 /// Tokens of a reply while warming up: a few show whether decoding is steady.
 const WARM_UP_TOKENS: u32 = 16;
-
-/// Something that a server of the load phase does.
-enum Work {
-    Step(Arrivals),
-    /// Cases with so many requests under way; their keys.
-    Items(u32, Vec<TrialKey>),
-}
-
-impl Work {
-    fn words(&self) -> String {
-        match self {
-            Self::Step(arrivals) => arrivals.words(),
-            Self::Items(1, keys) => format!("{} cases alone", keys.len()),
-            Self::Items(streams, keys) => format!("{} cases, {streams} at a time", keys.len()),
-        }
-    }
-}
 
 /// A server of the load phase that answers.
 struct Serving {
@@ -84,52 +69,40 @@ impl Runner<'_> {
             if self.interrupt.requested() {
                 return Ok(());
             }
-            let work = self.load_work(visit, &spec);
-            if !work.is_empty() {
-                self.emit(&Event::LoadtestVisit { visit, steps: work.len() })?;
-                self.load_setting(visit, &spec, work).await?;
+            let agenda = Agenda::of(&spec, &visit.cell.setting.label, &mut self.load_done)?;
+            if !agenda.is_empty() {
+                let (steps, at_most) = (agenda.at_most(), spec.search.is_some());
+                self.emit(&Event::LoadtestVisit { visit, steps, at_most })?;
+                self.load_setting(visit, &spec, agenda).await?;
             }
         }
         Ok(())
     }
 
-    /// The steps, then the cases: alone, at every concurrency, and alone again (the noise floor).
-    fn load_work(&self, visit: &Visit, spec: &LoadSpec) -> Vec<Work> {
-        let setting = visit.cell.setting.label.as_str();
-        let steps = spec.steps().into_iter().filter(|step| !self.load_done.has_step(setting, *step));
-        let mut work: Vec<Work> = steps.map(Work::Step).collect();
-        if let Some(quality) = &spec.quality {
-            let concurrencies = spec.concurrencies().map(|streams| (streams, 0));
-            for (streams, replicate) in std::iter::once((1, 0)).chain(concurrencies).chain([(1, 1)]) {
-                let keys = (0..quality.samples).map(|index| item_key(setting, quality, replicate, index));
-                let open = |key: &TrialKey| !self.load_done.items.contains(&(streams, key.clone()));
-                let keys: Vec<TrialKey> = keys.filter(open).collect();
-                if !keys.is_empty() {
-                    work.push(Work::Items(streams, keys));
-                }
-            }
-        }
-        work
-    }
-
-    /// One server does all of it; one that breaks is started again once.
-    async fn load_setting(&mut self, visit: &Visit, spec: &LoadSpec, work: Vec<Work>) -> Result<()> {
+    /// One server does all of it; one that breaks is started again.
+    async fn load_setting(&mut self, visit: &Visit, spec: &LoadSpec, mut agenda: Agenda<'_>) -> Result<()> {
         self.check_files()?;
         let Some(_turn) = self.turn(Company::Alone).await? else { return Ok(()) };
-        self.load_with_server(visit, spec, &work).await?;
+        self.load_with_server(visit, spec, &mut agenda).await?;
         let Err(error) = self.check_files() else { return Ok(()) };
         let reason = swapped_reason(&error);
-        work.iter().try_for_each(|work| self.give_up(visit, work, &reason))?;
+        agenda.all().try_for_each(|work| self.give_up(visit, &work, &reason))?;
         Err(error)
     }
 
-    async fn load_with_server(&mut self, visit: &Visit, spec: &LoadSpec, work: &[Work]) -> Result<()> {
+    async fn load_with_server(
+        &mut self,
+        visit: &Visit,
+        spec: &LoadSpec,
+        agenda: &mut Agenda<'_>,
+    ) -> Result<()> {
         let mut server: Option<Box<Serving>> = None;
-        let mut restarts = 1;
+        // A search goes where servers break.
+        let mut restarts = spec.search.map_or(1, |search| search.most_steps(spec.quality.is_some()));
         let mut given_up: Option<String> = None;
-        for work in work {
+        while let Some(work) = agenda.next(&mut self.load_done)? {
             if let Some(reason) = &given_up {
-                self.give_up(visit, work, reason)?;
+                self.give_up(visit, &work, reason)?;
                 continue;
             }
             let mut serving = match server.take() {
@@ -139,14 +112,14 @@ impl Runner<'_> {
                     Served::Interrupted => return Ok(()),
                     Served::Refused(_) if self.ended_with_us().await => return Ok(()),
                     Served::Refused(reason) => {
-                        self.give_up(visit, work, &reason)?;
+                        self.give_up(visit, &work, &reason)?;
                         given_up = Some(reason);
                         continue;
                     }
                 },
             };
             self.emit(&Event::LoadtestWork { setting: &visit.cell.setting.label, what: &work.words() })?;
-            let went_on = self.work(&mut serving, visit, spec, work).await?;
+            let went_on = self.work(&mut serving, visit, spec, &work).await?;
             if !went_on {
                 return serving.live.stop().await;
             }
@@ -157,7 +130,7 @@ impl Runner<'_> {
                     if restarts == 0 {
                         given_up = Some(reason);
                     }
-                    restarts -= i32::from(restarts > 0);
+                    restarts = restarts.saturating_sub(1);
                 }
             }
         }
@@ -176,7 +149,7 @@ impl Runner<'_> {
         work: &Work,
     ) -> Result<bool> {
         match work {
-            Work::Step(arrivals) => match self.step(serving, visit, spec, *arrivals).await {
+            Work::Step(arrivals, again) => match self.step(serving, visit, spec, (*arrivals, *again)).await {
                 Some(step) => {
                     self.emit(&Event::LoadtestStep(&step))?;
                     Ok(true)
@@ -229,9 +202,9 @@ impl Runner<'_> {
         serving: &mut Serving,
         visit: &Visit,
         spec: &LoadSpec,
-        arrivals: Arrivals,
+        (arrivals, again): (Arrivals, u32),
     ) -> Option<LoadtestStep> {
-        let words = arrivals.words();
+        let words = step_words(arrivals, again);
         let extent =
             Extent { requests: spec.requests, duration: spec.duration_s.map(Duration::from_secs_f64) };
         let purpose = format!("load arrivals {words}");
@@ -266,6 +239,7 @@ impl Runner<'_> {
             context: visit.cell.context,
             launch: serving.live.launch_id(),
             arrivals,
+            visit: again,
             started,
             from_s: window.map(|(from, _)| from.as_secs_f64()),
             until_s: window.map(|(_, until)| until.as_secs_f64()),
@@ -335,11 +309,12 @@ impl Runner<'_> {
     /// Notes what could not be done.
     fn give_up(&mut self, visit: &Visit, work: &Work, reason: &str) -> Result<()> {
         match work {
-            Work::Step(arrivals) => self.emit(&Event::LoadtestStep(&LoadtestStep {
+            Work::Step(arrivals, again) => self.emit(&Event::LoadtestStep(&LoadtestStep {
                 setting: visit.cell.setting.label.clone(),
                 context: visit.cell.context,
                 launch: self.next_launch.saturating_sub(1),
                 arrivals: *arrivals,
+                visit: *again,
                 started: crate::clock::now(),
                 from_s: None,
                 until_s: None,
@@ -359,19 +334,6 @@ impl Runner<'_> {
     fn settle_item(&mut self, streams: u32, key: &TrialKey, outcome: &Outcome) -> Result<()> {
         let trial = self.untried(key, outcome);
         self.emit(&Event::LoadtestTrial(&LoadtestTrial { streams, trial }))
-    }
-}
-
-fn item_key(setting: &str, quality: &LoadQuality, replicate: u32, index: u32) -> TrialKey {
-    TrialKey {
-        setting: setting.into(),
-        context: quality.context,
-        round: 0,
-        replicate,
-        task: quality.task.as_str().into(),
-        arm: quality.arm,
-        index,
-        repeat: 0,
     }
 }
 

@@ -185,6 +185,7 @@ mod tests {
             slots: 2,
             concurrency: vec![2],
             rates: Vec::new(),
+            search: None,
             requests: Some(4),
             duration_s: None,
             prompt_tokens: vec![200, 400],

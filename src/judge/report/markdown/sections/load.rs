@@ -1,11 +1,12 @@
 use super::super::render_markdown;
 use crate::judge::analysis::summary::{
-    Estimate, LoadQualityRow, LoadRow, LoadServerRow, LoadSummary, Percentiles, Verdict,
+    CapacityCrowd, CapacityEnd, CapacityQuality, CapacityRow, CapacityStep, Estimate, LoadCapacity,
+    LoadLimit, LoadQualityRow, LoadRow, LoadServerRow, LoadSummary, MissedLimit, Percentiles, Verdict,
 };
 use crate::judge::analysis::testing;
 use crate::judge::report::load_curve;
 use crate::record::journal::loadtest::WarmUp;
-use crate::record::suite::{Arrivals, LoadLimits};
+use crate::record::suite::{Arrivals, LoadLimits, LoadSearch, SearchOver};
 
 fn load() -> LoadSummary {
     let of = |n: u32, scale: f64| Percentiles {
@@ -18,6 +19,7 @@ fn load() -> LoadSummary {
     let row = LoadRow {
         setting: "a|b".into(),
         arrivals: Arrivals::Closed(4),
+        visit: 0,
         broke: None,
         requests: 100,
         failed: 2,
@@ -103,6 +105,7 @@ fn load() -> LoadSummary {
             kv_bytes: None,
             command: "llama-server -np 8".into(),
         }],
+        capacity: None,
         steps: vec![row, broke, open],
         quality: vec![alone, items],
     }
@@ -115,6 +118,70 @@ fn the_section_says_how_settings_serve_many_at_once() {
     let report = render_markdown(&summary, None).unwrap();
     let start = report.find("## Many requests at once").unwrap();
     let length = report[start..].find("\n## Noise floor").unwrap();
+    insta::assert_snapshot!(&report[start..start + length]);
+}
+
+/// A search that the limits stopped, and one whose answers got worse first.
+fn capacity() -> LoadCapacity {
+    let step = |streams, share, missed: Vec<MissedLimit>| CapacityStep {
+        arrivals: Arrivals::Closed(streams),
+        visits: 2,
+        share,
+        requests: 80,
+        failed: 0,
+        behind: 0,
+        broke: None,
+        missed,
+    };
+    let late = MissedLimit { limit: LoadLimit::Ttft, allowed_s: 0.5, reached_s: Some(0.81) };
+    let slow = MissedLimit { limit: LoadLimit::Itl, allowed_s: 0.05, reached_s: None };
+    let crowd = |streams, value, verdict| CapacityCrowd {
+        arrivals: Arrivals::Closed(streams),
+        streams,
+        difference: Some(Estimate { value, low: Some(value - 0.1), high: Some(value + 0.1), n: 40 }),
+        verdict: Some(verdict),
+    };
+    let stopped = CapacityRow {
+        setting: "a|b".into(),
+        held: Some(step(9, 0.97, Vec::new())),
+        failed: Some(step(10, 0.81, vec![late, slow])),
+        end: CapacityEnd::Found,
+        quality: Some(CapacityQuality {
+            held: Some(crowd(9, -0.025, Verdict::NotSeparable)),
+            failed: None,
+            end: CapacityEnd::Top,
+        }),
+    };
+    let top = CapacityRow {
+        setting: "c".into(),
+        held: Some(step(64, 1.0, Vec::new())),
+        failed: None,
+        end: CapacityEnd::Top,
+        quality: Some(CapacityQuality {
+            held: Some(crowd(16, 0.0, Verdict::NoWorse)),
+            failed: Some(crowd(17, -0.3, Verdict::Worse)),
+            end: CapacityEnd::Found,
+        }),
+    };
+    let broke = CapacityStep { broke: Some("the server *died*".into()), ..step(1, 0.0, Vec::new()) };
+    let none = CapacityRow {
+        setting: "d".into(),
+        held: None,
+        failed: Some(broke),
+        end: CapacityEnd::Bottom,
+        quality: Some(CapacityQuality { held: None, failed: None, end: CapacityEnd::Bottom }),
+    };
+    let search = LoadSearch { over: SearchOver::Streams, from: 1.0, to: 64.0, within: 0.1, goal: 0.95 };
+    LoadCapacity { search, rows: vec![stopped, top, none] }
+}
+
+#[test]
+fn a_search_says_how_far_every_setting_goes_and_what_stopped_it() {
+    let mut summary = testing::summary();
+    summary.load = Some(LoadSummary { capacity: Some(capacity()), ..load() });
+    let report = render_markdown(&summary, None).unwrap();
+    let start = report.find("### The highest load").unwrap();
+    let length = report[start..].find("\n### Every step").unwrap();
     insta::assert_snapshot!(&report[start..start + length]);
 }
 
