@@ -165,7 +165,7 @@ pub(crate) fn case(task: &str, number: u32, context: u32, index: u32, said: u32)
     Case {
         id: id(context, number, index),
         task: task.into(),
-        task_version: 1,
+        task_version: task::version_of(task),
         arm: None,
         context,
         index,

@@ -8,8 +8,18 @@ use std::thread::LocalKey;
 
 use foldhash::fast::RandomState;
 
+/// What is kept: a reference to it takes a pointer's room, also where one to its contents takes two.
+#[derive(Debug)]
+pub(super) struct Kept<T: ?Sized>(Box<T>);
+
+impl<T: ?Sized> Kept<T> {
+    pub(super) fn contents(&'static self) -> &'static T {
+        &self.0
+    }
+}
+
 /// Where what was kept is found by what it is.
-type Places<T> = HashMap<&'static T, &'static Box<T>, RandomState>;
+type Places<T> = HashMap<&'static T, &'static Kept<T>, RandomState>;
 
 /// All of this process.
 pub(super) type Known<T> = LazyLock<Mutex<Places<T>>>;
@@ -21,7 +31,11 @@ pub(super) type Near<T> = RefCell<Places<T>>;
 pub(super) const AT_HAND: usize = 1 << 16;
 
 /// The one of all that are equal to this.
-pub(super) fn kept<T>(this: &T, near: &'static LocalKey<Near<T>>, known: &'static Known<T>) -> &'static Box<T>
+pub(super) fn kept<T>(
+    this: &T,
+    near: &'static LocalKey<Near<T>>,
+    known: &'static Known<T>,
+) -> &'static Kept<T>
 where
     T: Hash + Eq + ?Sized,
     for<'a> Box<T>: From<&'a T>,
@@ -35,11 +49,11 @@ where
         }
         let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
         let found = known.get(this).copied().unwrap_or_else(|| {
-            let kept: &'static Box<T> = Box::leak(Box::new(Box::from(this)));
-            known.insert(kept, kept);
+            let kept: &'static Kept<T> = Box::leak(Box::new(Kept(Box::from(this))));
+            known.insert(kept.contents(), kept);
             kept
         });
-        near.insert(found, found);
+        near.insert(found.contents(), found);
         found
     })
 }

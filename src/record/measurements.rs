@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::kept::{Known, Near, kept};
+use super::kept::{Kept, Known, Near, kept};
 use super::measurement::{Measurement, Source};
 use super::name::Name;
 
@@ -41,9 +41,9 @@ thread_local! {
 /// What was measured of a trial, each with its source, in the order in which it was measured.
 #[derive(Clone)]
 pub struct Measurements {
-    figures: &'static Box<[Figure]>,
+    figures: &'static Kept<[Figure]>,
     /// Of the figures that have one, in their order: apart, for some name a number, such as that of the tokens that a cache had.
-    reasons: &'static Box<[Name]>,
+    reasons: &'static Kept<[Name]>,
     /// As the reasons.
     numbers: Box<[f64]>,
 }
@@ -51,25 +51,33 @@ pub struct Measurements {
 impl Measurements {
     /// All of them.
     pub fn iter(&self) -> Iter<'_> {
-        Iter { figures: self.figures.iter(), reasons: self.reasons.iter(), numbers: self.numbers.iter() }
+        Iter {
+            figures: self.figures.contents().iter(),
+            reasons: self.reasons.contents().iter(),
+            numbers: self.numbers.iter(),
+        }
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.figures.len()
+        self.figures.contents().len()
     }
 
     /// Whether nothing was measured.
     pub fn is_empty(&self) -> bool {
-        self.figures.is_empty()
+        self.figures.contents().is_empty()
     }
 
     /// The number that `source` measured as `name`, if there is one.
     pub fn number(&self, name: &str, source: Source) -> Option<f64> {
-        let at = self.figures.iter().position(|figure| figure.source == source && *figure.name == *name)?;
-        let (before, this) = (self.figures.get(..at)?, self.figures.get(at)?);
-        let place = before.iter().filter(|figure| figure.is_number).count();
-        if this.is_number { self.numbers.get(place).copied() } else { None }
+        let mut place = 0;
+        for figure in self.figures.contents() {
+            if figure.source == source && figure.name == *name {
+                return if figure.is_number { self.numbers.get(place).copied() } else { None };
+            }
+            place += usize::from(figure.is_number);
+        }
+        None
     }
 
     /// Changes them as a list.

@@ -10,7 +10,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::kept::{Known, Near, kept};
+use super::kept::{Kept, Known, Near, kept};
 
 static KNOWN: Known<str> = Known::new(Default::default);
 
@@ -21,12 +21,12 @@ thread_local! {
 /// A name of which there are few and which stands in every trial: eight bytes, copied like a number. Its text is kept once
 /// and until the process ends, so that a journal of ever new names takes no more memory than their texts do.
 #[derive(Clone, Copy)]
-pub struct Name(&'static Box<str>);
+pub struct Name(&'static Kept<str>);
 
 impl Name {
     /// The name as text.
     pub fn as_str(&self) -> &'static str {
-        self.0
+        self.0.contents()
     }
 
     /// A number that equal names share, and no others, as long as the process lasts.

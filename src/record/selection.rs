@@ -108,7 +108,7 @@ impl Selection {
 }
 
 fn place(key: &TrialKey) -> Place {
-    (key.task.clone(), key.arm, key.context, key.index)
+    (key.task, key.arm, key.context, key.index)
 }
 
 #[cfg(test)]

@@ -346,7 +346,7 @@ fn a_spent_budget_has_its_own_label() {
     let label = |content: &str| {
         let reply =
             Reply { content: content.into(), finish_reason: Some(FinishReason::Length), ..Reply::default() };
-        Bfcl.score(&case, &reply).score().unwrap().label.clone()
+        Bfcl.score(&case, &reply).score().unwrap().label
     };
     assert_eq!(label("[m.add(a=").as_deref(), Some("truncated"));
     assert_eq!(label("[m.add(a=3)]").as_deref(), Some(OTHER));

@@ -139,7 +139,7 @@ fn by_engine(run: &Run<'_>, setting: &str, launches: &[&Effective]) -> Option<Pl
 }
 
 /// As the probes saw it: on a card by any of them, else not known if any could not tell.
-fn by_probes<'m>(measurements: impl Iterator<Item = Measurement>) -> Place {
+fn by_probes(measurements: impl Iterator<Item = Measurement>) -> Place {
     let mut place = Place::NotAsked;
     for found in measurements.filter(|measurement| measurement.name == metric::ON_GPU) {
         match (found.value, &found.absent) {
@@ -155,7 +155,7 @@ fn by_probes<'m>(measurements: impl Iterator<Item = Measurement>) -> Place {
 }
 
 /// Whether main memory cannot be taken for a server's: it is on a card, or nobody can tell.
-pub(crate) fn may_be_on_a_card<'m>(measurements: impl Iterator<Item = Measurement>) -> bool {
+pub(crate) fn may_be_on_a_card(measurements: impl Iterator<Item = Measurement>) -> bool {
     !matches!(by_probes(measurements), Place::Main | Place::NotAsked)
 }
 
@@ -180,7 +180,7 @@ impl Peaks {
 }
 
 /// Why there is no peak.
-fn why_absent<'m>(place: &Place, measurements: impl Iterator<Item = Measurement>) -> Option<String> {
+fn why_absent(place: &Place, measurements: impl Iterator<Item = Measurement>) -> Option<String> {
     if let Place::Unknown(reason) = place {
         return Some(format!("whether it is on a graphics card: {reason}"));
     }

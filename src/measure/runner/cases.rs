@@ -82,21 +82,21 @@ impl CaseBook {
         };
         for trial in journal.trials.iter().filter(|trial| !trial.case.is_empty()) {
             let key = (book.list_key(&trial.key), trial.key.index);
-            book.journalled.insert(key, trial.case.clone());
+            book.journalled.insert(key, trial.case);
         }
         Ok(book)
     }
 
     fn list_key(&self, key: &TrialKey) -> ListKey {
         let model = self.models.get(key.setting.as_str()).cloned().unwrap_or_default();
-        (model, key.task.clone(), key.arm, key.context)
+        (model, key.task, key.arm, key.context)
     }
 
     /// Makes the list of a trial's case, unless it is there; `server` counts tokens.
     pub(super) async fn ready(&mut self, key: &TrialKey, server: &RunningServer) -> Result<()> {
         let list_key = self.list_key(key);
         if !self.lists.contains_key(&list_key) {
-            let of_pack = self.packed.get(&(key.task.clone(), key.arm, key.context)).cloned();
+            let of_pack = self.packed.get(&(key.task, key.arm, key.context)).cloned();
             let places = match of_pack {
                 Some(places) => self.checked(places, server).await?,
                 None => self.make(key, &list_key, server.client().clone()).await?,
@@ -185,7 +185,7 @@ impl CaseBook {
             let list_key = self.list_key(key);
             let made = self.lists.contains_key(&list_key)
                 || self.ahead.contains_key(&list_key)
-                || self.packed.contains_key(&(key.task.clone(), key.arm, key.context));
+                || self.packed.contains_key(&(key.task, key.arm, key.context));
             if made || self.interrupt.requested() || !tried.insert(list_key.clone()) {
                 continue;
             }

@@ -234,9 +234,9 @@ impl Turns {
             | metric::ITL_P50_S
             | metric::ITL_P95_S
             | metric::ITL_MAX_S
-            | metric::POSITION_S => first.clone(),
+            | metric::POSITION_S => *first,
             metric::PROMPT_TOKENS => {
-                self.figures.last().and_then(|turn| alike(turn, first)).unwrap_or(first).clone()
+                *self.figures.last().and_then(|turn| alike(turn, first)).unwrap_or(first)
             }
             metric::DECODE_TPS => self.decode_rate(first),
             _ => self.sum(first),
@@ -248,11 +248,11 @@ impl Turns {
         let all: Option<Vec<f64>> =
             self.figures.iter().map(|turn| alike(turn, first).and_then(|figure| figure.value)).collect();
         match (all, first.value) {
-            (Some(values), _) => Measurement { value: Some(values.iter().sum()), ..first.clone() },
+            (Some(values), _) => Measurement { value: Some(values.iter().sum()), ..*first },
             (None, Some(_)) => {
-                Measurement { value: None, absent: Some("not given for every turn".into()), ..first.clone() }
+                Measurement { value: None, absent: Some("not given for every turn".into()), ..*first }
             }
-            (None, None) => first.clone(),
+            (None, None) => *first,
         }
     }
 
@@ -265,8 +265,8 @@ impl Turns {
         });
         let (tokens, seconds) = timed.fold((0.0, 0.0), |sum, turn| (sum.0 + turn.0, sum.1 + turn.1));
         match seconds > 0.0 {
-            true => Measurement { value: Some(tokens / seconds), absent: None, ..first.clone() },
-            false => first.clone(),
+            true => Measurement { value: Some(tokens / seconds), absent: None, ..*first },
+            false => *first,
         }
     }
 }

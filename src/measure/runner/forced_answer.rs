@@ -90,11 +90,11 @@ impl ForcedAnswer {
     }
 
     fn over_all(&self, first: &Measurement) -> Option<Measurement> {
-        let with = |value| Measurement { value, absent: None, ..first.clone() };
+        let with = |value| Measurement { value, absent: None, ..*first };
         let absent = || Measurement { absent: Some(NO_SPEED.into()), ..with(None) };
         match (first.name.as_ref(), first.source) {
             (metric::PROMPT_TOKENS | metric::CACHED_TOKENS, _) | (metric::PREFILL_TPS, Source::Engine) => {
-                Some(first.clone())
+                Some(*first)
             }
             (metric::TOTAL_S | metric::OUTPUT_TOKENS, _) => {
                 let each =

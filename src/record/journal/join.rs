@@ -167,8 +167,8 @@ impl Joined {
             other.trials.iter().filter(|trial| trial.key.setting == reference && !trial.case.is_empty())
         {
             let TrialKey { context, task, arm, index, .. } = &trial.key;
-            let place = (*context, task.clone(), *arm, *index);
-            let (case, first) = self.reference.entry(place).or_insert_with(|| (trial.case.clone(), part));
+            let place = (*context, *task, *arm, *index);
+            let (case, first) = self.reference.entry(place).or_insert_with(|| (trial.case, part));
             if *case != trial.case {
                 let before = self.journal.parts.get(*first).map_or("this journal", |part| part.name.as_str());
                 return Err(format!(

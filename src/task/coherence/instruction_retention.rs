@@ -212,7 +212,7 @@ mod tests {
         let label = |content: &str, finish_reason| {
             let earlier = vec![Reply { content: content.into(), finish_reason, ..Reply::default() }; 40];
             let reply = Reply { earlier, ..Reply::default() };
-            InstructionRetention.score(case, &reply).score().unwrap().label.clone().unwrap()
+            InstructionRetention.score(case, &reply).score().unwrap().label.unwrap()
         };
         assert_eq!(label("A, B,\n1", Some(FinishReason::Length)), "truncated");
         assert_eq!(label("", Some(FinishReason::Stop)), "empty");

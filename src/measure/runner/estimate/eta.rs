@@ -169,7 +169,7 @@ impl Eta {
 
     fn launches_left(&self) -> f64 {
         let launch = |(setting, context, round, replicate): &VisitKey| {
-            (setting.clone(), if self.shared { 0 } else { *context }, *round, *replicate)
+            (*setting, if self.shared { 0 } else { *context }, *round, *replicate)
         };
         let left: BTreeSet<VisitKey> = self.visits.keys().map(launch).collect();
         let running = self.running.as_ref().is_some_and(|visit| left.contains(&launch(visit)));
@@ -183,7 +183,7 @@ impl Eta {
 }
 
 fn visit_of(key: &TrialKey) -> VisitKey {
-    (key.setting.clone(), key.context, key.round, key.replicate)
+    (key.setting, key.context, key.round, key.replicate)
 }
 
 fn take_one<K: Ord>(counts: &mut BTreeMap<K, u32>, key: &K) {

@@ -47,7 +47,7 @@ pub(super) struct Kind {
 
 impl Kind {
     fn of(key: &TrialKey) -> Self {
-        Self { setting: key.setting.clone(), context: key.context, task: key.task.clone(), arm: key.arm }
+        Self { setting: key.setting, context: key.context, task: key.task, arm: key.arm }
     }
 }
 

@@ -204,7 +204,7 @@ fn codes_are_read_whatever_their_case() {
     let answer = answers(&case.target).remove(0);
     let score = |content: String| {
         let outcome = MULTIKEY_3.score(case, &Reply { content, ..Reply::default() });
-        outcome.score().map(|score| (score.quality, score.label.clone())).unwrap()
+        outcome.score().map(|score| (score.quality, score.label)).unwrap()
     };
     assert_eq!(score(answer.to_uppercase()), (Some(1.0), None));
     let other = values_in(text(case), ValueKind::Code).into_iter().find(|code| *code != answer).unwrap();

@@ -118,7 +118,7 @@ fn the_right_conversation_scores_one_and_ends_where_it_should() {
             }
             assert_eq!(MultiTurn.step(&case, &replies), Step::Done, "{id}");
             let score = scored(&case, replies);
-            assert_eq!((score.quality, score.label.clone()), (Some(1.0), None), "{id}: {score:?}");
+            assert_eq!((score.quality, score.label), (Some(1.0), None), "{id}: {score:?}");
             assert_eq!((score.metrics["state"], score.metrics["results"]), (1.0, 1.0));
             assert!(!score.metrics.contains_key("first_wrong_turn"));
         }
