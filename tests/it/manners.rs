@@ -251,7 +251,7 @@ fn every_signal_while_attaching_ends_with_130() {
         // It is attaching once it has connected.
         let _held = listener.accept().unwrap();
         signal(&child, sent);
-        assert_eq!(wait(&mut child, Duration::from_secs(10)), Some(130), "{sent}");
+        assert_eq!(wait(&mut child, Duration::from_secs(60)), Some(130), "{sent}");
     }
 }
 
@@ -274,7 +274,7 @@ fn sigterm_while_hashing_ends_with_130() {
     std::thread::sleep(Duration::from_secs(2));
     assert!(child.try_wait().unwrap().is_none(), "it hashes");
     signal(&child, Signal::SIGTERM);
-    assert_eq!(wait(&mut child, Duration::from_secs(10)), Some(130));
+    assert_eq!(wait(&mut child, Duration::from_secs(60)), Some(130));
 }
 
 #[test]
@@ -293,7 +293,7 @@ fn a_run_under_nohup_survives_the_terminal() {
     std::thread::sleep(Duration::from_millis(500));
     assert!(child.try_wait().unwrap().is_none(), "SIGHUP was to be ignored");
     signal(&child, Signal::SIGTERM);
-    assert_eq!(wait(&mut child, Duration::from_secs(10)), Some(130));
+    assert_eq!(wait(&mut child, Duration::from_secs(60)), Some(130));
 }
 
 // Suites on the command line.
