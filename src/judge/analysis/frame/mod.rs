@@ -247,10 +247,12 @@ impl<'a> Frame<'a> {
         min_tokens: f64,
     ) -> Result<Vec<(f64, f64)>> {
         let [first, second] = columns;
-        let rows = self.table(visit, &[COUNTED, first, second, OUTPUT]);
+        let mut names = vec![COUNTED, first, second];
         // Of energy a token the second figure is the tokens.
-        let rows = if second == OUTPUT { self.table(visit, &[COUNTED, first, OUTPUT]) } else { rows };
-        let Some(rows) = rows? else { return Ok(Vec::new()) };
+        if !names.contains(&OUTPUT) {
+            names.push(OUTPUT);
+        }
+        let Some(rows) = self.table(visit, &names)? else { return Ok(Vec::new()) };
         let figures = counted(&rows, first)?.into_iter().zip(counted(&rows, second)?);
         let figures = figures.zip(counted(&rows, OUTPUT)?);
         let long = figures.filter(|(_, tokens)| tokens.is_some_and(|tokens| tokens >= min_tokens));
