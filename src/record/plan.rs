@@ -66,9 +66,10 @@ impl Visit {
 }
 
 /// Lays out a run. In each round every cell is visited once, the reference a second time at the end (A/A);
-/// the order is reversed from round to round so that drift favours no cell, but for the reference's first visit where it
-/// chooses the cases of the others. Case `i` belongs to round
-/// `i % rounds`; with several questions to one text, it is the texts that take turns.
+/// the order is reversed from round to round so that drift favours no cell, but for the reference's first visit where the
+/// others need its answers: it chooses their cases, or they are compared text by text. Case `i` belongs to round
+/// `i % rounds`; with several questions to one text, it is the texts that take turns. Where cells may be stopped between two
+/// texts, the trials of a visit come text by text, the first text of every task before the second of any.
 ///
 /// # Errors
 /// When the filter leaves nothing to run.
@@ -79,8 +80,7 @@ pub fn plan(suite: &Suite, filter: &Filter) -> Result<Plan> {
         if round % 2 == 1 {
             one_round.reverse();
         }
-        if suite.tasks.iter().any(|task| task.window.is_some()) {
-            // It chooses the cases of all others.
+        if reference_leads(suite) {
             one_round.sort_by_key(|visit| visit.replicate > 0 || visit.cell.setting != *suite.reference());
         }
         visits.extend(one_round);
@@ -91,6 +91,12 @@ pub fn plan(suite: &Suite, filter: &Filter) -> Result<Plan> {
             .hint("`--dry-run` without the filter shows what there is"));
     }
     Ok(Plan { visits, load })
+}
+
+/// Whether the reference's first visit comes first in every round.
+fn reference_leads(suite: &Suite) -> bool {
+    let chooses_cases = suite.tasks.iter().any(|task| task.window.is_some());
+    chooses_cases || suite.stops_within_visits()
 }
 
 /// One server a setting. Filters see the load phase as a task of the name [`LOAD`].
@@ -186,6 +192,10 @@ fn trials_of(
             }
         }
     }
+    if suite.stops_within_visits() {
+        // The questions to one text stay together: the server keeps the text for them.
+        trials.sort_by_cached_key(|key| suite.text_of(key));
+    }
     trials
 }
 
@@ -219,6 +229,11 @@ impl Planned {
     /// Whether a setting is of the suite.
     pub fn has_setting(&self, label: &str) -> bool {
         self.settings.contains(label)
+    }
+
+    /// Whether a task is of the suite.
+    pub fn has_task(&self, name: &str) -> bool {
+        self.tasks.contains_key(name)
     }
 
     /// Why a trial is not of the plan; `None` when it is.
@@ -347,6 +362,89 @@ mod tests {
         assert_eq!(labels(0), second);
         assert_eq!(labels(0).first().unwrap().2, 0);
         assert_eq!(labels(0).last().unwrap().2, 1);
+    }
+
+    /// Two tasks of six texts in two rounds, looked at after every text.
+    fn by_text(more: &str) -> Suite {
+        let text = format!(
+            r#"
+            name = "t"
+            contexts = [512, 1024]
+            rounds = 2
+            [[model]]
+            name = "m"
+            path = "m.gguf"
+            weights = "Q8_0"
+            [reference]
+            [matrix]
+            kv = ["f16", "q8_0", "q4_0"]
+            [stopping]
+            rule = "sequential"
+            [[task]]
+            name = "retrieval/niah_multikey_2"
+            samples = 12
+            questions = 2
+            score = "probability"
+            [[task]]
+            name = "retrieval/niah_multikey_3"
+            samples = 18
+            questions = 3
+            score = "probability"
+            {more}
+            "#
+        );
+        crate::suite::parse(&text, std::path::Path::new("t.toml"), &[]).unwrap()
+    }
+
+    /// Setting, context length and replicate of a round's visits.
+    fn visits(plan: &Plan, round: u32) -> Vec<(String, u32, u32)> {
+        let visits = plan.visits.iter().filter(|visit| visit.round == round);
+        visits.map(|visit| (visit.cell.setting.label.clone(), visit.cell.context, visit.replicate)).collect()
+    }
+
+    #[test]
+    fn where_cells_stop_between_texts_the_reference_answers_first_and_the_others_still_take_turns() {
+        let suite = by_text("");
+        let plan = plan(&suite, &Filter::default()).unwrap();
+        let reference = &suite.reference().label;
+        let mut rest = Vec::new();
+        for round in 0..2 {
+            let mut order = visits(&plan, round);
+            let behind = order.split_off(2);
+            assert!(order.iter().all(|(label, _, replicate)| label == reference && *replicate == 0));
+            assert_eq!(behind.len(), 2 * 3);
+            rest.push(behind);
+        }
+        rest[1].reverse();
+        assert_eq!(rest[0], rest[1]);
+    }
+
+    #[test]
+    fn where_cells_stop_between_texts_the_trials_come_text_by_text() {
+        let plan = plan(&by_text(""), &Filter::default()).unwrap();
+        for visit in &plan.visits {
+            let order: Vec<(&str, u32)> =
+                visit.trials.iter().map(|key| (key.task.as_str(), key.index)).collect();
+            let (two, three) = ("retrieval/niah_multikey_2", "retrieval/niah_multikey_3");
+            let texts = (0..3).map(|text| 2 * text + visit.round).flat_map(|text| {
+                let first = (0..2).map(move |question| (two, 2 * text + question));
+                first.chain((0..3).map(move |question| (three, 3 * text + question)))
+            });
+            assert_eq!(order, texts.collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn with_a_task_of_speed_the_settings_take_turns_and_the_tasks_come_one_by_one() {
+        let suite = by_text("[[task]]\nname = \"serving/speed\"\nsamples = 2\n");
+        let plan = plan(&suite, &Filter::default()).unwrap();
+        let mut second = visits(&plan, 1);
+        second.reverse();
+        assert_eq!(visits(&plan, 0), second);
+        let tasks = plan.visits[0].trials.iter().map(|key| key.task.as_str());
+        let mut tasks: Vec<&str> = tasks.collect();
+        tasks.dedup();
+        assert_eq!(tasks.len(), 3);
     }
 
     #[test]

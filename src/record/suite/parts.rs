@@ -150,6 +150,11 @@ impl TaskSpec {
     pub fn round_of(&self, index: u32, rounds: u32) -> u32 {
         index / self.questions.max(1) % rounds.max(1)
     }
+
+    /// Returns which of its round's texts (from 0) case `index` is about; without shared texts, which of its cases it is.
+    pub fn text_of(&self, index: u32, rounds: u32) -> u32 {
+        index / self.questions.max(1) / rounds.max(1)
+    }
 }
 
 /// Smallest and largest probability (0..1), both within.

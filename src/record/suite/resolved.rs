@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::judging::{Gate, Stopping};
+use super::judging::{Gate, Stopping, StoppingRule};
 use super::notify::Notify;
 use super::packed::PackedReference;
 use super::parts::{EngineSpec, ModelSpec, TaskSpec};
@@ -14,6 +14,7 @@ use super::setting::Setting;
 use crate::record::forced::Scoring;
 use crate::record::hash::short_hash;
 use crate::record::objective::Objective;
+use crate::record::trial::TrialKey;
 
 /// A suite with every default filled in and the matrix expanded. This is what the journal's header holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -97,6 +98,22 @@ impl Suite {
     /// counts.
     pub fn stops_by_outcome(&self) -> bool {
         self.stopping.is_some_and(|stopping| stopping.rule.is_some())
+    }
+
+    /// Whether a cell may be stopped in the middle of a visit: every task asks several questions to a text and scores them by
+    /// probability, so that each text is evidence of its own which may be looked at, and none is about speed, for which
+    /// the settings have to take turns.
+    pub fn stops_within_visits(&self) -> bool {
+        let rule = self.stopping.and_then(|stopping| stopping.rule);
+        let by_text = |task: &TaskSpec| task.score == Scoring::Probability && task.questions > 1;
+        matches!(rule, Some(StoppingRule::Sequential | StoppingRule::Racing))
+            && self.tasks.iter().all(by_text)
+    }
+
+    /// Which of its round's texts (from 0) a planned trial is about.
+    pub fn text_of(&self, key: &TrialKey) -> u32 {
+        let task = self.tasks.iter().find(|task| task.name == key.task.as_str());
+        task.map_or(0, |task| task.text_of(key.index, self.rounds))
     }
 
     /// Returns whether its answers are scored by their probability: then all of them are.
