@@ -413,6 +413,7 @@ mod tests {
             context: 512,
             replicate: None,
             untried: false,
+            within: None,
             reason: StopReason::Settled,
             because: String::new(),
         };

@@ -49,7 +49,7 @@ mod warning;
 
 pub use arm::{Arm, Mode};
 pub use case::{ANY_OBJECT, Band, Case, Prompt};
-pub use decision::{Decision, EvidenceUnit, OpenCell, Outlook, StopReason};
+pub use decision::{Decision, EvidenceUnit, OpenCell, Outlook, StopReason, WithinRound};
 pub use engine::{Argv, Build, Effective, Stretch, shell_text, shell_word, stretches};
 pub use engine_info::{EngineInfo, Placement};
 pub use forced::{Forced, ForcedForm, ForcedPart, ForcedToken, ReadPath, Scoring};

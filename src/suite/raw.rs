@@ -345,7 +345,7 @@ pub struct RawTask {
     pub options: BTreeMap<Spanned<String>, Spanned<Tokens>>,
 }
 
-/// `[stopping]`: decided between rounds.
+/// `[stopping]`: decided between rounds; where all tasks ask several questions to a text and score by probability, also between texts.
 #[derive(Debug, Default, Deserialize)]
 #[cfg_attr(test, derive(JsonSchema))]
 #[serde(deny_unknown_fields, default)]

@@ -111,27 +111,26 @@ impl<'a> Run<'a> {
 
     /// Trials that stopping early made needless.
     pub(crate) fn saved(&self) -> u32 {
-        let rounds = |setting: &str, context: u32, replicate: u32| {
+        let about = |setting: &str, context: u32, replicate: u32| -> Vec<&Decision> {
             let decisions = self.journal.decisions.iter();
-            let about = decisions.filter(|decision| decision.covers(setting, context, replicate));
-            about.map(Decision::rounds).min()
+            decisions.filter(|decision| decision.covers(setting, context, replicate)).collect()
         };
         let of = |(setting, replicate): (&str, u32)| -> u32 {
             let contexts = self.suite.contexts.iter();
             let saved = contexts.map(|&context| {
-                let rounds = rounds(setting, context, replicate);
+                let about = about(setting, context, replicate);
                 let here = self.suite.tasks.iter().filter(|task| task.contexts.contains(&context));
-                here.map(|task| self.saved_of(task, (setting, context, replicate), rounds)).sum::<u32>()
+                here.map(|task| self.saved_of(task, (setting, context, replicate), &about)).sum::<u32>()
             });
             saved.sum()
         };
         self.visits_of_cells().into_iter().map(of).sum()
     }
 
-    /// Trials of a task in a visit that were not asked: those behind the rounds that it was part of, and those whose cases the
+    /// Trials of a task in a visit that were not asked: those that the decisions about it leave out, and those whose cases the
     /// reference did not choose.
-    fn saved_of(&self, task: &TaskSpec, visit: (&str, u32, u32), rounds: Option<u32>) -> u32 {
-        if rounds.is_none() && task.window.is_none() {
+    fn saved_of(&self, task: &TaskSpec, visit: (&str, u32, u32), about: &[&Decision]) -> u32 {
+        if about.is_empty() && task.window.is_none() {
             return 0;
         }
         let (setting, context, replicate) = visit;
@@ -149,7 +148,7 @@ impl<'a> Run<'a> {
                 index,
                 repeat: 0,
             };
-            rounds.is_some_and(|rounds| round >= rounds)
+            about.iter().any(|decision| decision.leaves_out(round, &task.name, index))
                 || (task.window.is_some() && self.selection.skips(&key()))
         };
         let saved =

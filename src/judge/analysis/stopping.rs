@@ -1,4 +1,4 @@
-//! Between two rounds: which cells need not go on.
+//! Between two rounds: which cells need not go on; between two texts of a visit: [`within`].
 //!
 //! Pure: the trials so far decide, so a run that was interrupted decides the same again. Every claim behind a
 //! decision holds at any time (E-values and confidence sequences), so looking after every round does not raise
@@ -23,6 +23,11 @@ use crate::record::{
     Decision, Direction, Look, Objective, OpenCell, Source, StopReason, StopRule, Timestamp, Trial, metric,
 };
 
+mod settled;
+pub mod within;
+
+pub(super) use settled::settled;
+
 /// Draws of the speed intervals that racing looks at.
 const DRAWS: u32 = 1000;
 
@@ -34,6 +39,16 @@ pub struct Sequential;
 impl StopRule for Sequential {
     fn decide(&self, so_far: &Journal, after_round: u32) -> Result<Look> {
         decide(so_far, after_round)
+    }
+
+    fn decide_within(
+        &self,
+        so_far: &Journal,
+        setting: &str,
+        context: u32,
+        round: u32,
+    ) -> Result<Option<Decision>> {
+        within::decide(so_far, (setting, context), round, &Registry)
     }
 
     fn crowd(&self, so_far: &Journal, setting: &str, streams: u32) -> Result<CrowdAnswer> {
@@ -119,6 +134,7 @@ impl EarlyStopping<'_, '_> {
             context,
             replicate: None,
             untried: false,
+            within: None,
             reason,
             because,
         });
@@ -161,6 +177,7 @@ impl EarlyStopping<'_, '_> {
                 context: level.context,
                 replicate: Some(1),
                 untried: false,
+                within: None,
                 reason: StopReason::Settled,
                 because: format!(
                     "the reference differs from itself by at most {} on {} pairs, the margin is {}",
@@ -300,31 +317,6 @@ impl EarlyStopping<'_, '_> {
     }
 }
 
-/// Why the verdict of a cell cannot change any more, however the other cells' p-values turn out: Holm multiplies by no more
-/// than `family`.
-pub(super) fn settled(suite: &Suite, cell: &Measured, family: f64) -> Option<String> {
-    let difference = cell.difference.as_ref()?;
-    let Estimate { value, low: Some(low), high: Some(high), n } = difference.estimate else {
-        return None;
-    };
-    let pairs = thousands(u64::from(n));
-    match cell.summary.verdict {
-        Verdict::NoWorse => Some(format!(
-            "no worse: a difference of {} [{}, {}] points on {pairs} pairs, the margin is {}",
-            signed(value),
-            signed(low),
-            signed(high),
-            points(suite.margin)
-        )),
-        Verdict::Worse if difference.p_value * family <= 1.0 - suite.confidence => Some(format!(
-            "worse: {} points on {pairs} pairs, E = {:.0}",
-            signed(value),
-            1.0 / difference.p_value
-        )),
-        _ => None,
-    }
-}
-
 /// The least difference that the confidence sequence leaves, when it is above zero.
 fn lead(ahead: &Evidence, confidence: f64) -> Option<f64> {
     let (low, _) = ahead.confidence_sequence(confidence)?;
@@ -349,10 +341,6 @@ fn meets(a: &Measured, b: &Measured, objective: Objective) -> bool {
         Direction::Up => own.low.unwrap_or(own.value) >= other.value,
         Direction::Down => own.high.unwrap_or(own.value) <= other.value,
     })
-}
-
-fn signed(value: f64) -> String {
-    format!("{:+.1}", value * 100.0).replace('-', "−")
 }
 
 /// Prompt and output tokens; without the engine's word the whole context.
@@ -416,9 +404,10 @@ pub(crate) fn summary(suite: &Suite, decisions: &[Decision], saved: u32) -> Opti
     rules.extend(stopping.budget_s.map(|s| format!("no round goes beyond {s:.0} s of server time")));
     let guarantee = if suite.stops_by_outcome() {
         let level = (1.0 - suite.confidence) * 100.0;
+        let looks = if decisions.iter().any(|decision| decision.within.is_some()) { "text" } else { "round" };
         format!(
             "Intervals of a cell's quality are confidence sequences and p-values are one over E-values: they hold after every \
-             round at once, whatever made a cell stop. The chance that any setting of a context length which in truth \
+             {looks} at once, whatever made a cell stop. The chance that any setting of a context length which in truth \
              equals the reference is ever called worse stays at most {level:.0}% (Holm over its settings). The \
              quality of a cell that answered fewer cases than the reference is adjusted for how hard those were to it. \
              Intervals by task and by depth are the usual ones, which hold for one look."

@@ -42,7 +42,7 @@ pub enum Event<'a> {
     TrialStarted(&'a TrialKey),
     /// A trial ended.
     Trial(&'a Trial),
-    /// A cell was stopped between two rounds; `saved` trials of it are not run.
+    /// A cell was stopped between two rounds, or between two texts; `saved` trials of it are not run.
     Stopped {
         /// Why, and after which round.
         decision: &'a Decision,

@@ -139,7 +139,12 @@ impl Rules {
 
     fn decision(&self, decision: &Decision) -> Result<(), String> {
         self.cell(&decision.setting, decision.context)?;
-        within("the round of the decision", decision.after_round, &(0..=self.rounds - 1))
+        within("the round of the decision", decision.after_round, &(0..=self.rounds - 1))?;
+        let tasks = decision.within.iter().flat_map(|within| within.from.keys());
+        match tasks.into_iter().find(|task| !self.planned.has_task(task)) {
+            Some(stranger) => Err(format!("the suite has no task `{stranger}`")),
+            None => Ok(()),
+        }
     }
 }
 

@@ -38,7 +38,7 @@ pub enum Record {
     Launch(Box<LaunchRecord>),
     /// A trial ended.
     Trial(Box<Trial>),
-    /// A cell was stopped between two rounds.
+    /// A cell was stopped between two rounds, or between two texts of a visit.
     Decision(Box<Decision>),
     /// A server of the load phase was started and warmed up.
     #[serde(rename = "loadserver")]

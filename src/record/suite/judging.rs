@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::record::Objective;
 
-/// When cells are stopped before they have seen all cases; decided between rounds.
+/// When cells are stopped before they have seen all cases; decided between rounds, and between texts where each is evidence of
+/// its own.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(JsonSchema))]
 pub struct Stopping {

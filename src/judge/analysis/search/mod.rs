@@ -144,6 +144,7 @@ impl<'r, 'a> Search<'r, 'a> {
             context: self.level.context,
             replicate: None,
             untried: !candidate.tried,
+            within: None,
             reason,
             because,
         });

@@ -104,10 +104,10 @@ impl Eta {
         take_one(&mut self.visits, &visit_of(key));
     }
 
-    /// A cell was stopped: its later rounds are not run.
+    /// A cell was stopped: its later rounds are not run, nor what is left of the one that it was stopped within.
     pub fn stopped(&mut self, decision: &Decision) {
         let wanted = |setting: &str, context: u32, round: u32, replicate: u32| {
-            round < decision.rounds() || !decision.covers(setting, context, replicate)
+            round < decision.whole_rounds() || !decision.covers(setting, context, replicate)
         };
         for (kind, tally) in &mut self.kinds {
             tally
@@ -198,9 +198,9 @@ fn take_one<K: Ord>(counts: &mut BTreeMap<K, u32>, key: &K) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::StopReason;
     use crate::record::filter::Filter;
     use crate::record::plan::plan;
+    use crate::record::{StopReason, WithinRound};
 
     fn suite() -> Suite {
         let text = r#"
@@ -312,12 +312,18 @@ mod tests {
             context,
             replicate: None,
             untried: false,
+            within: None,
             reason: StopReason::Settled,
             because: String::new(),
         };
         eta.stopped(&stop(&suite.settings[1].label, 32_768));
         let after = eta.left_s().unwrap();
         assert!(after < 0.9 * before, "{before} to {after}");
+        let rest = WithinRound { texts: 5, from: [("retrieval/niah_multikey_2".to_owned(), 9)].into() };
+        let decision = stop(&suite.settings[1].label, 32_768);
+        let mut sooner = Eta::new(&suite, &plan, &estimator, |_| false);
+        sooner.stopped(&Decision { within: Some(rest), ..decision });
+        assert!(sooner.left_s().unwrap() < 0.95 * after, "what is left of its round is not asked, either");
         let done = Eta::new(&suite, &plan, &estimator, |_| true);
         assert_eq!(done.left_s(), Some(0.0));
     }
