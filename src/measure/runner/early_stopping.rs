@@ -1,11 +1,12 @@
-//! Stopping early: what was measured so far, and the decisions that come from it between rounds.
+//! Stopping early: what was measured so far, and the decisions that come from it between rounds and between texts.
 
 use std::collections::HashMap;
 
 use super::event::Event;
 use crate::error::Result;
 use crate::record::journal::Journal;
-use crate::record::{Look, Selection, StopRule, Trial, TrialKey};
+use crate::record::plan::Visit;
+use crate::record::{Decision, Look, Selection, StopRule, Trial, TrialKey};
 
 /// Remembers a run as far as its decisions need it: nothing when its suite does not stop early.
 pub(super) struct EarlyStopping<'a> {
@@ -88,6 +89,37 @@ impl<'a> EarlyStopping<'a> {
             self.round += 1;
         }
         Ok(all)
+    }
+
+    /// Whether the texts that a visit has answered settle its cell, looked at in front of the first trial of another text. A session
+    /// that goes on looks there again, from the same texts.
+    pub(super) fn decide_within(&mut self, visit: &Visit, next: &TrialKey) -> Result<Option<Decision>> {
+        if !self.looks_in_front_of(visit, next) {
+            return Ok(None);
+        }
+        let (setting, context) = (visit.cell.setting.label.as_str(), visit.cell.context);
+        let look = || self.rule.decide_within(&self.so_far, setting, context, visit.round);
+        let decided = on_its_own_thread(look)?;
+        self.so_far.decisions.extend(decided.clone());
+        Ok(decided)
+    }
+
+    /// Whether the visit has answered some texts, and nothing was asked from this one on: where what broke is tried again, later
+    /// ones are there already, and the time to stop is past.
+    fn looks_in_front_of(&self, visit: &Visit, next: &TrialKey) -> bool {
+        let suite = &self.so_far.header.suite;
+        if !suite.stops_within_visits() || visit.cell.setting == *suite.reference() {
+            return false;
+        }
+        let text = suite.text_of(next);
+        let asked = |key: &&TrialKey| self.places.contains_key(*key);
+        let (before, from): (Vec<_>, Vec<_>) =
+            visit.trials.iter().filter(asked).partition(|key| suite.text_of(key) < text);
+        let in_a_later_round = |trial: &Trial| {
+            let key = &trial.key;
+            key.round > visit.round && (key.setting, key.context) == (next.setting, next.context)
+        };
+        !before.is_empty() && from.is_empty() && !self.so_far.trials.iter().any(in_a_later_round)
     }
 }
 

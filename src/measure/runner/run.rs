@@ -9,7 +9,7 @@ use crate::measure::model::Witness;
 use crate::record::journal::{Journal, LaunchRecord};
 use crate::record::plan::{Plan, Visit};
 use crate::record::suite::{Relaunch, Suite};
-use crate::record::{Arm, Measurements, Outcome, Stage, StopRule, Trial, TrialKey};
+use crate::record::{Arm, Decision, Measurements, Outcome, Stage, StopRule, Trial, TrialKey};
 use crate::task::STREAM_CHECK;
 
 use super::by_table;
@@ -161,7 +161,7 @@ impl<'a> Runner<'a> {
                 continue;
             }
             self.emit(&Event::Visit { visit, remaining: remaining.len() })?;
-            self.visit(visit, &remaining).await?;
+            self.visit(visit, &remaining, plan).await?;
             if self.interrupt.requested() {
                 return Ok(Ending::Interrupted);
             }
@@ -217,14 +217,26 @@ impl<'a> Runner<'a> {
     /// At the end of a round: which cells stop.
     fn decide_before(&mut self, round: u32, plan: &Plan) -> Result<()> {
         let look = self.pace.decide_before(round)?;
-        for decision in look.stopped {
-            let saved = self.leave(plan, |_, key| decision.stops(key)).len();
-            self.emit(&Event::Stopped { decision: &decision, saved })?;
-        }
+        look.stopped.iter().try_for_each(|decision| self.stop(decision, plan))?;
         if !look.open.is_empty() {
             self.emit(&Event::Open(&look.open))?;
         }
         Ok(())
+    }
+
+    /// In the middle of a visit: whether its cell stops in front of a trial.
+    fn stops_in_front_of(&mut self, visit: &Visit, next: &TrialKey, plan: &Plan) -> Result<bool> {
+        let Some(decision) = self.pace.decide_within(visit, next)? else { return Ok(false) };
+        // What was measured of other files than the run's settles nothing.
+        self.check_files()?;
+        self.stop(&decision, plan)?;
+        Ok(true)
+    }
+
+    /// Leaves out what a decision leaves of the plan.
+    fn stop(&mut self, decision: &Decision, plan: &Plan) -> Result<()> {
+        let saved = self.leave(plan, |_, key| decision.stops(key)).len();
+        self.emit(&Event::Stopped { decision, saved })
     }
 
     /// Looks whether every file that the figures depend on is what it was when the run began. Where one is not, the
@@ -247,7 +259,7 @@ impl<'a> Runner<'a> {
     }
 
     /// One visit: a fresh server answers the trials; one that breaks is restarted once.
-    async fn visit(&mut self, visit: &Visit, keys: &[TrialKey]) -> Result<()> {
+    async fn visit(&mut self, visit: &Visit, keys: &[TrialKey], plan: &Plan) -> Result<()> {
         let mut record = None;
         let mut live = self.carried_over(visit, &mut record).await?;
         if let Some(server) = &live {
@@ -256,7 +268,7 @@ impl<'a> Runner<'a> {
         }
         let mut restarts = 1;
         for (position, key) in keys.iter().enumerate() {
-            if self.interrupt.requested() {
+            if self.interrupt.requested() || self.stops_in_front_of(visit, key, plan)? {
                 break;
             }
             let mut server = match live.take() {
