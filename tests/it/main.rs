@@ -57,6 +57,7 @@ mod serving;
 mod sharing;
 mod slurm;
 mod spread;
+mod stopping;
 mod structure;
 mod supervise;
 mod telling;

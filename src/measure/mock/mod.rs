@@ -16,6 +16,7 @@ use crate::error::{Context, Error, Result};
 use crate::measure::engine::Endpoints;
 
 mod document;
+mod forced;
 mod others;
 mod plan;
 mod script;

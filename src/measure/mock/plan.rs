@@ -132,10 +132,15 @@ fn written(document: &impl Serialize) -> Vec<u8> {
 
 /// A chat completion in one piece.
 pub(super) fn whole(speech: &Speech<'_>, script: &Script) -> Plan {
+    single(script.ready(speech.processed, speech.count()), &document(speech, script))
+}
+
+/// What it says.
+pub(super) fn document(speech: &Speech<'_>, script: &Script) -> Document {
     let mut document = speech.whole();
     document.usage = Some(speech.usage(script, speech.count()));
     document.timings = times(script).then(|| speech.timings(script, speech.count()));
-    single(script.ready(speech.processed, speech.count()), &document)
+    document
 }
 
 /// A JSON document that leaves at once.

@@ -66,6 +66,8 @@ pub struct Script {
     pub slots: u32,
     /// Whether `/completion` follows a grammar of tokens.
     pub token_grammars: bool,
+    /// Share (0..1) of the prompts after which a token that a grammar forces is a twentieth as probable as it would be.
+    pub forced_losses: f64,
     /// Texts of the replies, in turn; empty: filler words.
     pub replies: Vec<String>,
     /// Length of the line that [`FaultKind::HugeLine`] sends (bytes).
@@ -94,6 +96,7 @@ impl Default for Script {
             context: 8192,
             slots: 0,
             token_grammars: true,
+            forced_losses: 0.0,
             replies: Vec::new(),
             huge_line_bytes: 2 << 20,
             faults: Vec::new(),
@@ -117,6 +120,10 @@ impl Script {
         };
         rate("prefill_ms_per_token", self.prefill_ms_per_token)?;
         rate("decode_ms_per_token", self.decode_ms_per_token)?;
+        if !(0.0..=1.0).contains(&self.forced_losses) {
+            return Err(Error::usage(format!("mock server: forced_losses is {}", self.forced_losses))
+                .hint("give a share between 0 and 1"));
+        }
         for (name, value) in [
             ("tokens_per_chunk", self.tokens_per_chunk),
             ("output_tokens", self.output_tokens),
@@ -339,6 +346,9 @@ pub struct MockArgs {
     /// Let `/completion` follow a grammar of tokens
     #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
     pub token_grammars: bool,
+    /// Share (0..1) of the prompts after which a forced token is a twentieth as probable, as with a damaged model
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    pub forced_losses: f64,
     /// Text of a reply; several are given in turn
     #[arg(long = "reply", value_name = "TEXT")]
     pub replies: Vec<String>,
@@ -375,6 +385,7 @@ impl MockArgs {
             context: self.context,
             slots: self.slots,
             token_grammars: self.token_grammars,
+            forced_losses: self.forced_losses,
             replies: self.replies.clone(),
             huge_line_bytes: self.huge_line_bytes,
             faults: faults?,
@@ -429,6 +440,7 @@ mod tests {
             "--fault close@0",
             "--fault close@5-3",
             "--fault close@x",
+            "--forced-losses 1.5",
         ] {
             let error = script(line).unwrap_err();
             assert_eq!(error.kind(), crate::error::Kind::Usage, "{line}");

@@ -23,7 +23,7 @@ use super::plan::{self, End, Plan, Wanted, Write};
 use super::script::{FaultKind, Likeness, Script};
 use super::sent::{Sent, SentLog};
 use super::wire::{ChatMessage, Refused, Server, Shared, json_response, parse, render};
-use super::{others, tokens};
+use super::{forced, others, tokens};
 
 /// Largest request (bytes).
 const REQUEST_BYTES: usize = 64 << 20;
@@ -97,6 +97,7 @@ struct ChatRequest {
     response_format: Value,
     #[serde(default)]
     ignore_eos: bool,
+    grammar: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -124,9 +125,12 @@ async fn chat(State(server): Shared, body: Bytes) -> Result<Response, Refused> {
     let script = &server.script;
     let reused = server.reuse(&prompt, server.may_reuse(&request));
     let cached = u64::from(script.cached_tokens).max(reused).min(seen.saturating_sub(1));
-    let (tokens, complete) = match request.max_tokens.filter(|_| request.ignore_eos) {
-        Some(budget) => (tokens::filler(budget), false),
-        None => server.say(number, request.max_tokens),
+    let grammar = request.grammar.as_deref().filter(|_| script.like.is_llama());
+    let forced = grammar.map(forced::text).transpose()?;
+    let (tokens, complete) = match (&forced, request.max_tokens.filter(|_| request.ignore_eos)) {
+        (Some(text), _) => (tokens::pieces(text), true),
+        (None, Some(budget)) => (tokens::filler(budget), false),
+        (None, None) => server.say(number, request.max_tokens),
     };
     let speech = Speech { request: number, tokens, complete, processed: seen - cached, cached };
     server.count(&speech);
@@ -137,6 +141,8 @@ async fn chat(State(server): Shared, body: Bytes) -> Result<Response, Refused> {
             timings_per_token: script.like.is_llama() && request.timings_per_token,
         };
         plan::streamed(&speech, script, wanted)
+    } else if forced.is_some() {
+        forced::plan(&prompt, &speech, script)
     } else {
         plan::whole(&speech, script)
     };

@@ -69,6 +69,12 @@ pub(super) fn distribution(prefix: &[u32], count: usize) -> Vec<(u32, f64)> {
         .collect()
 }
 
+/// Whether a prompt is among so large a share of all (0..1).
+pub(super) fn is_hit(prompt: &[u32], share: f64) -> bool {
+    let hash = hash(prompt.iter().flat_map(|id| id.to_le_bytes()));
+    ((hash >> 11) as f64 / (1u64 << 53) as f64) < share
+}
+
 /// FNV-1a, 64 bits, with a final mix: its high bits alone are weak on short input.
 fn hash(bytes: impl Iterator<Item = u8>) -> u64 {
     let hash = bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
