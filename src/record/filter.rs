@@ -1,5 +1,6 @@
 //! Which trials to run, as `--filter` says.
 
+use super::Arm;
 use super::suite::Setting;
 use crate::error::{Error, Result};
 use crate::quantity;
@@ -55,8 +56,13 @@ impl Filter {
         self.passes(FilterKey::Setting, setting) && self.passes(FilterKey::Context, &context.to_string())
     }
 
-    /// The reference always passes by setting: without it nothing could be compared.
-    pub(super) fn passes_setting(&self, setting: &Setting, reference: &Setting) -> bool {
+    /// Whether anything of an arm passes; `None`: a task without arms.
+    pub fn keeps_arm(&self, arm: Option<Arm>) -> bool {
+        self.passes(FilterKey::Arm, arm.map_or("", Arm::name))
+    }
+
+    /// Whether anything of a setting passes. The reference always does: without it nothing could be compared.
+    pub fn passes_setting(&self, setting: &Setting, reference: &Setting) -> bool {
         setting == reference || self.passes(FilterKey::Setting, &setting.label)
     }
 }

@@ -174,7 +174,7 @@ fn trials_of(
             arms => arms.iter().copied().map(Some).collect(),
         };
         for arm in arms {
-            if !filter.passes(FilterKey::Arm, arm.map_or("", |arm| arm.name())) {
+            if !filter.keeps_arm(arm) {
                 continue;
             }
             for index in (0..task.samples).filter(|index| task.round_of(*index, suite.rounds) == round) {
@@ -266,7 +266,7 @@ impl Planned {
             return Some(format!("`{setting}` is not visited so often"));
         }
         let filtered = !self.filter.keeps(task, *context)
-            || !self.filter.passes(FilterKey::Arm, arm.map_or("", |arm| arm.name()))
+            || !self.filter.keeps_arm(*arm)
             || !(twice || self.filter.passes(FilterKey::Setting, setting));
         filtered.then(|| "the run's filters leave it out".to_owned())
     }

@@ -38,6 +38,31 @@ fn steps(summary: &Value) -> Vec<Value> {
     summary["load"]["steps"].as_array().unwrap().clone()
 }
 
+/// What was not asked for is not missing.
+#[test]
+fn a_load_that_was_asked_for_alone_is_a_whole_run() {
+    let bench =
+        bench("--prefill-ms 0.02 --decode-ms 1", "concurrency = [2]\nrequests = 12\noutput_tokens = 8\n");
+    let (code, summary) = summary(&bench, &ALONE);
+    assert_eq!(code, 0, "{}", summary["warnings"]);
+    assert_eq!((&summary["planned"], &summary["done"]), (&0.into(), &0.into()));
+    assert!(
+        summary["verdict"].as_str().unwrap().starts_with("The load alone was asked for"),
+        "{}",
+        summary["verdict"]
+    );
+    let missed =
+        |warning: &&Value| ["run_incomplete", "no_noise_floor"].map(Value::from).contains(&warning["code"]);
+    let warnings = summary["warnings"].as_array().unwrap();
+    assert_eq!(warnings.iter().find(missed), None);
+    assert_eq!(summary["not_measured"].as_array().map_or(0, Vec::len), 0, "{}", summary["not_measured"]);
+    let report = std::fs::read_to_string(bench.run_folder().join("report.md")).unwrap();
+    assert!(
+        report.contains("## Many requests at once") && !report.contains("of which servers worked"),
+        "{report}"
+    );
+}
+
 #[test]
 fn every_setting_goes_through_the_ladder_and_is_asked_the_same_items() {
     let load = "concurrency = [1, 4]\nrates = [40]\nrequests = 24\noutput_tokens = 8\n\

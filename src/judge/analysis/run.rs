@@ -8,6 +8,7 @@ use super::visits::{Places, Visits, by_visit};
 use super::workers::Workers;
 use super::{Resampling, Tasks};
 use crate::error::Result;
+use crate::record::filter::Filter;
 use crate::record::journal::{Journal, LaunchRecord};
 use crate::record::suite::{Setting, Suite, TaskSpec};
 use crate::record::{Arm, Decision, ModelInfo, Selection, TrainedContext, Trial, TrialKey};
@@ -24,6 +25,8 @@ pub(crate) struct Run<'a> {
     pub(crate) resampling: Resampling,
     /// The cases that settings are compared on.
     pub(crate) selection: Arc<Selection>,
+    /// What the run was to measure of its suite.
+    filter: Filter,
     /// Why cells do not count, by setting and context.
     pub(crate) void: Arc<BTreeMap<(&'a str, u32), String>>,
     /// The trials of each visit (setting, context, replicate), in the order they ended.
@@ -57,6 +60,7 @@ impl<'a> Run<'a> {
                 confidence: suite.confidence,
                 graded_from: if suite.scores_by_probability() { 2 } else { Resampling::GRADED_UNITS },
             },
+            filter: Filter::parse(&journal.header.filters)?,
             void,
             visits,
             places,
@@ -91,10 +95,25 @@ impl<'a> Run<'a> {
         .collect()
     }
 
-    /// Trials planned for one visit of every case of a cell.
+    /// Trials planned for one visit of every case of a cell, as far as the run's filters keep them.
     pub(crate) fn planned(&self, context: u32) -> u32 {
-        let here = self.suite.tasks.iter().filter(|task| task.contexts.contains(&context));
-        here.map(|task| task.samples * task.repeats.max(1) * task.arms.len().max(1) as u32).sum()
+        let here = self.planned_tasks(context);
+        here.map(|task| task.samples * task.repeats.max(1) * self.planned_arms(task).len() as u32).sum()
+    }
+
+    /// The tasks that the run's filters keep at a context length.
+    fn planned_tasks(&self, context: u32) -> impl Iterator<Item = &'a TaskSpec> {
+        let here = move |task: &&TaskSpec| {
+            task.contexts.contains(&context) && self.filter.keeps(&task.name, context)
+        };
+        self.suite.tasks.iter().filter(here)
+    }
+
+    /// The arms of a task that the run's filters keep; `None` alone for a task without arms.
+    fn planned_arms(&self, task: &TaskSpec) -> Vec<Option<Arm>> {
+        let arms =
+            if task.arms.is_empty() { vec![None] } else { task.arms.iter().copied().map(Some).collect() };
+        arms.into_iter().filter(|arm| self.filter.keeps_arm(*arm)).collect()
     }
 
     pub(crate) fn planned_in_all(&self) -> u32 {
@@ -103,10 +122,12 @@ impl<'a> Run<'a> {
         measured + self.suite.pack.as_ref().map_or(0, |pack| pack.trials)
     }
 
-    /// Settings and replicates that every context length is visited for.
+    /// Settings and replicates that every context length is visited for, as far as the run's filters keep them.
     fn visits_of_cells(&self) -> Vec<(&'a str, u32)> {
-        let again = self.suite.pack.is_none().then(|| (self.suite.reference().label.as_str(), 1));
-        self.suite.measured().map(|setting| (setting.label.as_str(), 0)).chain(again).collect()
+        let reference = self.suite.reference();
+        let again = self.suite.pack.is_none().then_some((reference.label.as_str(), 1));
+        let kept = self.suite.measured().filter(|setting| self.filter.passes_setting(setting, reference));
+        kept.map(|setting| (setting.label.as_str(), 0)).chain(again).collect()
     }
 
     /// Trials that stopping early made needless.
@@ -119,7 +140,7 @@ impl<'a> Run<'a> {
             let contexts = self.suite.contexts.iter();
             let saved = contexts.map(|&context| {
                 let about = about(setting, context, replicate);
-                let here = self.suite.tasks.iter().filter(|task| task.contexts.contains(&context));
+                let here = self.planned_tasks(context);
                 here.map(|task| self.saved_of(task, (setting, context, replicate), &about)).sum::<u32>()
             });
             saved.sum()
@@ -134,8 +155,7 @@ impl<'a> Run<'a> {
             return 0;
         }
         let (setting, context, replicate) = visit;
-        let arms =
-            if task.arms.is_empty() { vec![None] } else { task.arms.iter().copied().map(Some).collect() };
+        let arms = self.planned_arms(task);
         let is_saved = |arm: Option<Arm>, index: u32| {
             let round = task.round_of(index, self.suite.rounds);
             let key = || TrialKey {

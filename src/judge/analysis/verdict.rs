@@ -43,6 +43,9 @@ impl Judged<'_> {
 /// The verdict of a run.
 pub(crate) fn sentences(summary: &Summary) -> String {
     let settings = judged(summary);
+    if settings.is_empty() && summary.load.is_some() && summary.planned == 0 {
+        return "The load alone was asked for: nothing is compared but what the servers bore and answered under it.".to_owned();
+    }
     if settings.is_empty() {
         return format!(
             "Only the reference {} was measured, so there is nothing to compare. Add settings to the suite's matrix.",

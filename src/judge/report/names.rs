@@ -39,9 +39,11 @@ pub(super) fn shortened(summary: &Summary) -> Result<Shortened> {
 /// The settings of a run, each once, the reference among them.
 fn names(summary: &Summary) -> Vec<&str> {
     let mut names = vec![summary.reference.as_str()];
-    for cell in &summary.cells {
-        if !names.contains(&cell.setting.as_str()) {
-            names.push(&cell.setting);
+    let of_cells = summary.cells.iter().map(|cell| cell.setting.as_str());
+    let under_load = summary.load.iter().flat_map(|load| &load.servers).map(|server| server.setting.as_str());
+    for name in of_cells.chain(under_load) {
+        if !names.contains(&name) {
+            names.push(name);
         }
     }
     names

@@ -11,7 +11,8 @@ use crate::record::{Measurement, Source, Trial, metric};
 /// Returns what has no figure, worded.
 pub(crate) fn not_measured(run: &Run<'_>, summary: &Summary) -> Vec<Absence> {
     let mut absences = Vec::new();
-    if !run.journal.trials.iter().any(knows_energy) {
+    let trials = &run.journal.trials;
+    if !trials.is_empty() && !trials.iter().any(knows_energy) {
         absences.push(absence(AbsenceCode::NoProbe, "energy and GPU memory", None, None));
     }
     for &objective in &summary.objectives {
