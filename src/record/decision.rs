@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::trial::TrialKey;
+use super::key::TrialKey;
 
 /// A cell that was stopped between two rounds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use super::{Resampling, Tasks};
 use crate::error::Result;
 use crate::record::journal::{Journal, LaunchRecord};
 use crate::record::suite::{Setting, Suite, TaskSpec};
-use crate::record::{Arm, Decision, ModelInfo, Selection, TrainedContext, Trial, TrialKey};
+use crate::record::{Arm, Decision, KeyParts, ModelInfo, Selection, TrainedContext, Trial};
 use crate::task::Weight;
 
 /// A journal with what every part of the analysis looks up in it.
@@ -139,15 +139,18 @@ impl<'a> Run<'a> {
             if task.arms.is_empty() { vec![None] } else { task.arms.iter().copied().map(Some).collect() };
         let is_saved = |arm: Option<Arm>, index: u32| {
             let round = task.round_of(index, self.suite.rounds);
-            let key = || TrialKey {
-                setting: setting.into(),
-                context,
-                round,
-                replicate,
-                task: task.name.as_str().into(),
-                arm,
-                index,
-                repeat: 0,
+            let key = || {
+                KeyParts {
+                    setting: setting.into(),
+                    context,
+                    round,
+                    replicate,
+                    task: task.name.as_str().into(),
+                    arm,
+                    index,
+                    repeat: 0,
+                }
+                .key()
             };
             rounds.is_some_and(|rounds| round >= rounds)
                 || (task.window.is_some() && self.selection.skips(&key()))

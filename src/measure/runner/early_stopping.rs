@@ -68,7 +68,7 @@ impl<'a> EarlyStopping<'a> {
         match self.places.get(&trial.key) {
             Some(&place) => self.so_far.trials[place] = trial,
             None => {
-                self.places.insert(trial.key.clone(), self.so_far.trials.len());
+                self.places.insert(trial.key, self.so_far.trials.len());
                 self.so_far.trials.push(trial);
             }
         }
