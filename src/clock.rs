@@ -1,6 +1,7 @@
 //! Wall-clock time as text, and the monotonic clock of a session. Durations are measured with `Instant`, never with
 //! wall-clock time: that is set, by hand and by the network, while a run goes on.
 
+use std::num::NonZeroU32;
 use std::sync::OnceLock;
 use std::time::Instant;
 
@@ -14,10 +15,43 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(test, derive(JsonSchema))]
 pub struct Tick {
     /// Which session at the run, from 0: `run` is the first, every `resume` another.
-    #[serde(rename = "sitting")]
-    pub session: u32,
+    #[serde(rename = "sitting", with = "from_zero")]
+    #[cfg_attr(test, schemars(with = "u32"))]
+    session: NonZeroU32,
     /// Time since the session began (s).
     pub at_s: f64,
+}
+
+impl Tick {
+    /// A moment of a session (from 0, and not the last number that there is), so long after it began (s).
+    pub const fn new(session: u32, at_s: f64) -> Self {
+        Self { session: counted(session), at_s }
+    }
+
+    /// Which session at the run, from 0.
+    pub const fn session(self) -> u32 {
+        self.session.get() - 1
+    }
+}
+
+/// Counted from 1, so that a trial without a tick takes no more room than one with.
+const fn counted(session: u32) -> NonZeroU32 {
+    NonZeroU32::MIN.saturating_add(session)
+}
+
+mod from_zero {
+    use std::num::NonZeroU32;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+    pub(super) fn serialize<S: Serializer>(session: &NonZeroU32, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u32(session.get() - 1)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NonZeroU32, D::Error> {
+        u32::deserialize(deserializer).map(super::counted)
+    }
 }
 
 /// The session of this process: its number in the run, and when it began.
@@ -52,7 +86,7 @@ pub fn moment() -> Moment {
     let tick = SESSION.get().map(|(session, began)| {
         // Microseconds: more digits would only lengthen the journal.
         let at_s = (began.elapsed().as_secs_f64() * 1e6).round() / 1e6;
-        Tick { session: *session, at_s }
+        Tick::new(*session, at_s)
     });
     Moment { wall: now(), tick }
 }

@@ -5,7 +5,8 @@ use std::path::Path;
 use kneepoint::error::Result;
 use kneepoint::record::journal::{self, FORMAT, Header, Journal};
 use kneepoint::record::{
-    Case, Machine, Measurement, Message, Outcome, Prompt, Reply, Score, Source, Trial, TrialKey, metric,
+    Case, KeyParts, Machine, Measurement, Message, Outcome, Prompt, Reply, Score, Source, Trial, TrialKey,
+    metric,
 };
 use kneepoint::{suite, task};
 
@@ -110,7 +111,7 @@ pub(crate) fn header(size: Size) -> Result<Header> {
 }
 
 pub(crate) fn key(setting: &str, task: &str, context: u32, index: u32, rounds: u32) -> TrialKey {
-    TrialKey {
+    KeyParts {
         setting: setting.into(),
         context,
         round: index % rounds,
@@ -120,6 +121,7 @@ pub(crate) fn key(setting: &str, task: &str, context: u32, index: u32, rounds: u
         index,
         repeat: 0,
     }
+    .key()
 }
 
 fn suite_text(size: Size) -> String {

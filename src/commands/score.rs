@@ -265,7 +265,7 @@ fn run_again(folder: &Path) -> Result<u8> {
         ScoreLine {
             case: (!trial.case.is_empty()).then(|| trial.case.to_string()),
             task: Some(trial.key.task.to_string()),
-            trial: Some(trial.key.clone()),
+            trial: Some(trial.key),
             before: differs.then(|| trial.outcome.clone()),
             changed: Some(differs),
             outcome: Some(now),

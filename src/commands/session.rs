@@ -122,7 +122,7 @@ impl Session {
             super::estimate::estimator(&self.suite, prepared, &global.runs_dir, Some(&self.journal));
         let retry = |trial: &&Trial| self.retry_failed && matches!(trial.outcome, Outcome::Failed { .. });
         let done: HashSet<TrialKey> =
-            self.journal.trials.iter().filter(|trial| !retry(trial)).map(|trial| trial.key.clone()).collect();
+            self.journal.trials.iter().filter(|trial| !retry(trial)).map(|trial| trial.key).collect();
         let selection = Selection::of(&self.suite, &self.journal.trials);
         let settled =
             |key: &TrialKey| done.contains(key) || self.journal.is_stopped(key) || selection.skips(key);

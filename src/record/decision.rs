@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::trial::TrialKey;
+use super::key::TrialKey;
 
 /// A cell that was stopped between two rounds, or between two texts of a visit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -149,9 +149,10 @@ pub enum StopReason {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::KeyParts;
 
     fn key(round: u32, task: &str, index: u32) -> TrialKey {
-        TrialKey {
+        KeyParts {
             setting: "m kv=q4_0".into(),
             context: 512,
             round,
@@ -161,6 +162,7 @@ mod tests {
             index,
             repeat: 0,
         }
+        .key()
     }
 
     fn decision(within: Option<WithinRound>) -> Decision {
@@ -191,7 +193,7 @@ mod tests {
         ] {
             assert_eq!(decision.stops(&key(round, task, index)), stopped, "{round} {task} {index}");
         }
-        assert!(!decision.stops(&TrialKey { setting: "m kv=f16".into(), ..key(2, "a", 0) }));
+        assert!(!decision.stops(&KeyParts { setting: "m kv=f16".into(), ..key(2, "a", 0).parts() }.key()));
         assert_eq!((decision.rounds(), decision.whole_rounds()), (2, 1));
     }
 

@@ -1,17 +1,20 @@
 //! What was measured of a trial, in little room: nearly all trials of a run have the same figures from the same sources, so
 //! that these are kept once, and of a trial its numbers alone.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::sync::atomic::AtomicU64;
 
 #[cfg(test)]
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::kept::{Kept, Known, Near, kept};
+use super::kept::{Kept, Known, Near};
 use super::measurement::{Measurement, Source};
 use super::name::Name;
+use super::numbers::{self, Block};
 
 /// A measurement without its number and its reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,50 +33,108 @@ impl Hash for Figure {
     }
 }
 
-static FIGURES: Known<[Figure]> = Known::new(Default::default);
-static REASONS: Known<[Name]> = Known::new(Default::default);
+/// What the measurements of many trials have in common: all but the numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Form {
+    figures: Vec<Figure>,
+    /// Of the figures that have one, in their order: apart, for some name a number, such as that of the tokens that a cache had.
+    reasons: Vec<Name>,
+    /// How many have a number.
+    numbers: usize,
+}
+
+// The figures say how many numbers and reasons there are.
+impl Hash for Form {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.figures.hash(state);
+        self.reasons.iter().for_each(|reason| reason.number().hash(state));
+    }
+}
+
+impl From<&Form> for Box<Form> {
+    fn from(form: &Form) -> Self {
+        Self::new(form.clone())
+    }
+}
+
+static FORMS: Known<Form> = Known::new();
 
 thread_local! {
-    static NEAR_FIGURES: Near<[Figure]> = Near::default();
-    static NEAR_REASONS: Near<[Name]> = Near::default();
+    static NEAR: Near<Form> = Near::default();
+    static GATHERED: RefCell<Gathered> = RefCell::default();
 }
 
 /// What was measured of a trial, each with its source, in the order in which it was measured.
 #[derive(Clone)]
 pub struct Measurements {
-    figures: &'static Kept<[Figure]>,
-    /// Of the figures that have one, in their order: apart, for some name a number, such as that of the tokens that a cache had.
-    reasons: &'static Kept<[Name]>,
-    /// As the reasons.
-    numbers: Box<[f64]>,
+    form: Kept<Form>,
+    /// Where its numbers begin in the block.
+    at: u32,
+    block: Option<Block>,
+}
+
+/// Measurements as they come in.
+#[derive(Default)]
+struct Gathered {
+    form: Form,
+    numbers: Vec<f64>,
+}
+
+impl Gathered {
+    fn push(&mut self, measurement: Measurement) {
+        let Measurement { name, source, value, absent } = measurement;
+        self.form.figures.push(Figure {
+            name,
+            source,
+            is_number: value.is_some(),
+            has_reason: absent.is_some(),
+        });
+        self.form.reasons.extend(absent);
+        self.form.numbers += usize::from(value.is_some());
+        self.numbers.extend(value);
+    }
+
+    fn kept(&self) -> Measurements {
+        let (block, at) = numbers::stored(&self.numbers);
+        Measurements { form: FORMS.kept(&self.form, &NEAR), at, block }
+    }
+
+    fn clear(&mut self) {
+        self.form.figures.clear();
+        self.form.reasons.clear();
+        self.form.numbers = 0;
+        self.numbers.clear();
+    }
 }
 
 impl Measurements {
     /// All of them.
     pub fn iter(&self) -> Iter<'_> {
-        Iter {
-            figures: self.figures.contents().iter(),
-            reasons: self.reasons.contents().iter(),
-            numbers: self.numbers.iter(),
-        }
+        let Form { figures, reasons, .. } = self.form();
+        Iter { figures: figures.iter(), reasons: reasons.iter(), numbers: self.numbers().iter() }
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.figures.contents().len()
+        self.form().figures.len()
     }
 
     /// Whether nothing was measured.
     pub fn is_empty(&self) -> bool {
-        self.figures.contents().is_empty()
+        self.form().figures.is_empty()
+    }
+
+    /// Whether others are of the same figures by the same sources, whatever their numbers.
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.form == other.form
     }
 
     /// The number that `source` measured as `name`, if there is one.
     pub fn number(&self, name: &str, source: Source) -> Option<f64> {
         let mut place = 0;
-        for figure in self.figures.contents() {
+        for figure in &self.form().figures {
             if figure.source == source && figure.name == *name {
-                return if figure.is_number { self.numbers.get(place).copied() } else { None };
+                return if figure.is_number { self.numbers().get(place).map(numbers::read) } else { None };
             }
             place += usize::from(figure.is_number);
         }
@@ -101,33 +162,33 @@ impl Measurements {
     pub fn retain(&mut self, wanted: impl FnMut(&Measurement) -> bool) {
         self.edit(|all| all.retain(wanted));
     }
+
+    fn form(&self) -> &'static Form {
+        FORMS.get(self.form)
+    }
+
+    fn numbers(&self) -> &[AtomicU64] {
+        self.block.as_ref().map_or(&[], |block| &block[self.at as usize..][..self.form().numbers])
+    }
 }
 
 impl Default for Measurements {
     fn default() -> Self {
-        Vec::new().into()
+        Gathered::default().kept()
     }
 }
 
 impl From<Vec<Measurement>> for Measurements {
     fn from(all: Vec<Measurement>) -> Self {
-        let figure = |measurement: &Measurement| {
-            let Measurement { name, source, value, absent } = *measurement;
-            Figure { name, source, is_number: value.is_some(), has_reason: absent.is_some() }
-        };
-        let figures: Vec<Figure> = all.iter().map(figure).collect();
-        let reasons: Vec<Name> = all.iter().filter_map(|measurement| measurement.absent).collect();
-        Self {
-            figures: kept(&figures[..], &NEAR_FIGURES, &FIGURES),
-            reasons: kept(&reasons[..], &NEAR_REASONS, &REASONS),
-            numbers: all.iter().filter_map(|measurement| measurement.value).collect(),
-        }
+        all.into_iter().collect()
     }
 }
 
 impl FromIterator<Measurement> for Measurements {
     fn from_iter<I: IntoIterator<Item = Measurement>>(all: I) -> Self {
-        all.into_iter().collect::<Vec<_>>().into()
+        let mut gathered = Gathered::default();
+        all.into_iter().for_each(|measurement| gathered.push(measurement));
+        gathered.kept()
     }
 }
 
@@ -145,7 +206,7 @@ impl<'a> IntoIterator for &'a Measurements {
 pub struct Iter<'a> {
     figures: std::slice::Iter<'static, Figure>,
     reasons: std::slice::Iter<'static, Name>,
-    numbers: std::slice::Iter<'a, f64>,
+    numbers: std::slice::Iter<'a, AtomicU64>,
 }
 
 impl Iterator for Iter<'_> {
@@ -153,7 +214,7 @@ impl Iterator for Iter<'_> {
 
     fn next(&mut self) -> Option<Measurement> {
         let &Figure { name, source, is_number, has_reason } = self.figures.next()?;
-        let value = if is_number { self.numbers.next().copied() } else { None };
+        let value = if is_number { self.numbers.next().map(numbers::read) } else { None };
         let absent = if has_reason { self.reasons.next().copied() } else { None };
         Some(Measurement { name, source, value, absent })
     }
@@ -161,9 +222,8 @@ impl Iterator for Iter<'_> {
 
 impl PartialEq for Measurements {
     fn eq(&self, other: &Self) -> bool {
-        std::ptr::eq(self.figures, other.figures)
-            && std::ptr::eq(self.reasons, other.reasons)
-            && self.numbers == other.numbers
+        let numbers = |all: &Self| all.numbers().iter().map(numbers::read).collect::<Vec<_>>();
+        self.form == other.form && numbers(self) == numbers(other)
     }
 }
 
@@ -190,11 +250,15 @@ impl<'de> Deserialize<'de> for Measurements {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Measurements, A::Error> {
-                let mut all = Vec::with_capacity(32);
+                // The memory of the one before: millions are read.
+                let mut gathered = GATHERED.take();
+                gathered.clear();
                 while let Some(measurement) = list.next_element()? {
-                    all.push(measurement);
+                    gathered.push(measurement);
                 }
-                Ok(all.into())
+                let kept = gathered.kept();
+                GATHERED.set(gathered);
+                Ok(kept)
             }
         }
         deserializer.deserialize_seq(List)
@@ -250,7 +314,7 @@ mod tests {
         let of =
             |seconds| Measurements::from(vec![Measurement::new(metric::TTFT_S, Source::Client, seconds)]);
         let (one, other) = (of(1.0), std::thread::spawn(move || of(2.0)).join().unwrap());
-        assert!(std::ptr::eq(one.figures, other.figures) && one != other && one == of(1.0));
+        assert!(one.is_like(&other) && one != other && one == of(1.0));
         let mut more = one.clone();
         more.push(Measurement::new(metric::TOTAL_S, Source::Client, 3.0));
         more.retain(|measurement| measurement.name != metric::TTFT_S);

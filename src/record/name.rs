@@ -10,45 +10,44 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::kept::{Kept, Known, Near, kept};
+use super::kept::{Kept, Known, Near};
 
-static KNOWN: Known<str> = Known::new(Default::default);
+static KNOWN: Known<str> = Known::new();
 
 thread_local! {
     static NEAR: Near<str> = Near::default();
 }
 
-/// A name of which there are few and which stands in every trial: eight bytes, copied like a number. Its text is kept once
+/// A name of which there are few and which stands in every trial: four bytes, copied like a number. Its text is kept once
 /// and until the process ends, so that a journal of ever new names takes no more memory than their texts do.
-#[derive(Clone, Copy)]
-pub struct Name(&'static Kept<str>);
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Name(Kept<str>);
 
 impl Name {
     /// The name as text.
+    #[inline]
     pub fn as_str(&self) -> &'static str {
-        self.0.contents()
+        KNOWN.get(self.0)
     }
 
     /// A number that equal names share, and no others, as long as the process lasts.
-    pub(super) fn number(self) -> usize {
-        self.as_str().as_ptr().addr()
+    #[inline]
+    pub(crate) fn number(self) -> u32 {
+        self.0.number()
+    }
+
+    /// The name that has a number, if one has.
+    pub(super) fn numbered(number: u32) -> Option<Self> {
+        let name = Kept::numbered(number)?;
+        KNOWN.find(name).map(|_| Self(name))
     }
 }
 
 impl From<&str> for Name {
     fn from(text: &str) -> Self {
-        Self(kept(text, &NEAR, &KNOWN))
+        Self(KNOWN.kept(text, &NEAR))
     }
 }
-
-// Equal names are the same text.
-impl PartialEq for Name {
-    fn eq(&self, other: &Self) -> bool {
-        std::ptr::eq(self.0, other.0)
-    }
-}
-
-impl Eq for Name {}
 
 impl PartialOrd for Name {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
@@ -96,6 +95,7 @@ impl Default for Name {
 impl Deref for Name {
     type Target = str;
 
+    #[inline]
     fn deref(&self) -> &str {
         self.as_str()
     }
@@ -114,6 +114,7 @@ impl Borrow<str> for Name {
 }
 
 impl PartialEq<str> for Name {
+    #[inline]
     fn eq(&self, other: &str) -> bool {
         *self.as_str() == *other
     }

@@ -142,8 +142,10 @@ pub fn for_suite(
 fn renamed(trial: &Trial, suite: &Suite, planned: &Planned, launches: &HashMap<u32, u32>) -> Option<Trial> {
     let spec = suite.tasks.iter().find(|spec| spec.name == trial.key.task)?;
     let mut trial = trial.clone();
-    trial.key.setting = suite.reference().label.as_str().into();
-    trial.key.round = spec.round_of(trial.key.index, suite.rounds);
+    trial.key.change(|key| {
+        key.setting = suite.reference().label.as_str().into();
+        key.round = spec.round_of(key.index, suite.rounds);
+    });
     trial.launch = launches.get(&trial.launch).copied().unwrap_or_default();
     planned.stranger(&trial.key).is_none().then_some(trial)
 }

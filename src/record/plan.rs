@@ -2,11 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
+use foldhash::fast::RandomState;
 use serde::Serialize;
 
 use super::filter::{Filter, FilterKey};
+use super::key::{KeyParts, TrialKey};
 use super::suite::{Cell, LoadSpec, Relaunch, Setting, Suite, TaskSpec};
-use super::trial::TrialKey;
 use crate::error::{Error, Kind, Result};
 
 /// What filters call the load phase: `--filter task=load` runs it alone.
@@ -179,15 +180,18 @@ fn trials_of(
             }
             for index in (0..task.samples).filter(|index| task.round_of(*index, suite.rounds) == round) {
                 // One after the other: a round ends with whole cases.
-                trials.extend((0..task.repeats.max(1)).map(|repeat| TrialKey {
-                    setting: setting.label.as_str().into(),
-                    context,
-                    round,
-                    replicate,
-                    task: task.name.as_str().into(),
-                    arm,
-                    index,
-                    repeat,
+                trials.extend((0..task.repeats.max(1)).map(|repeat| {
+                    KeyParts {
+                        setting: setting.label.as_str().into(),
+                        context,
+                        round,
+                        replicate,
+                        task: task.name.as_str().into(),
+                        arm,
+                        index,
+                        repeat,
+                    }
+                    .key()
                 }));
             }
         }
@@ -205,8 +209,8 @@ pub struct Planned {
     filter: Filter,
     rounds: u32,
     reference: String,
-    settings: HashSet<String>,
-    tasks: HashMap<String, TaskSpec>,
+    settings: HashSet<String, RandomState>,
+    tasks: HashMap<String, TaskSpec, RandomState>,
     load: Option<LoadSpec>,
 }
 
@@ -238,7 +242,7 @@ impl Planned {
 
     /// Why a trial is not of the plan; `None` when it is.
     pub fn stranger(&self, key: &TrialKey) -> Option<String> {
-        let TrialKey { setting, context, round, replicate, task, arm, index, repeat } = key;
+        let KeyParts { setting, context, round, replicate, task, arm, index, repeat } = &key.parts();
         if !self.has_setting(setting) {
             return Some(format!("the suite has no setting `{setting}`"));
         }
@@ -344,7 +348,7 @@ mod tests {
         }
         let planned = Planned::new(&suite, &[]).unwrap();
         assert!(plan.keys().all(|key| planned.stranger(key).is_none()));
-        let fourth = TrialKey { repeat: 3, ..plan.visits[0].trials[0].clone() };
+        let fourth = KeyParts { repeat: 3, ..plan.visits[0].trials[0].parts() }.key();
         assert!(planned.stranger(&fourth).unwrap().contains("no case 4 times"));
     }
 
@@ -477,17 +481,19 @@ mod tests {
         assert!(keys.iter().all(|key| few.stranger(key).is_none() == chosen.contains(key)));
         assert!(!chosen.is_empty() && chosen.len() < keys.len());
 
-        let key =
-            || keys.iter().find(|key| key.task == "tools/arguments" && key.replicate == 0).unwrap().clone();
+        let key = || *keys.iter().find(|key| key.task == "tools/arguments" && key.replicate == 0).unwrap();
         for (stray, named) in [
-            (TrialKey { setting: "Q2_K".into(), ..key() }, "no setting `Q2_K`"),
-            (TrialKey { task: "retrieval/qa".into(), ..key() }, "no task `retrieval/qa`"),
-            (TrialKey { context: 1024, ..key() }, "does not run at 1024 tokens"),
-            (TrialKey { arm: None, ..key() }, "this arm"),
-            (TrialKey { index: 1, ..key() }, "no case 1"),
-            (TrialKey { round: 2, ..key() }, "in round 2"),
-            (TrialKey { repeat: 1, ..key() }, "no case 2 times"),
-            (TrialKey { setting: "Q8_0 kv=q4_0".into(), replicate: 1, ..key() }, "not visited so often"),
+            (KeyParts { setting: "Q2_K".into(), ..key().parts() }.key(), "no setting `Q2_K`"),
+            (KeyParts { task: "retrieval/qa".into(), ..key().parts() }.key(), "no task `retrieval/qa`"),
+            (KeyParts { context: 1024, ..key().parts() }.key(), "does not run at 1024 tokens"),
+            (KeyParts { arm: None, ..key().parts() }.key(), "this arm"),
+            (KeyParts { index: 1, ..key().parts() }.key(), "no case 1"),
+            (KeyParts { round: 2, ..key().parts() }.key(), "in round 2"),
+            (KeyParts { repeat: 1, ..key().parts() }.key(), "no case 2 times"),
+            (
+                KeyParts { setting: "Q8_0 kv=q4_0".into(), replicate: 1, ..key().parts() }.key(),
+                "not visited so often",
+            ),
         ] {
             assert!(all.stranger(&stray).unwrap().contains(named), "{stray:?}");
         }

@@ -9,8 +9,9 @@ use std::collections::{BTreeMap, HashMap};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::key::TrialKey;
 use super::suite::{Suite, Window};
-use super::trial::{Trial, TrialKey};
+use super::trial::Trial;
 use super::{Arm, Name, Outcome};
 
 /// A case by its place in the plan: task, arm, context length, index.
@@ -116,7 +117,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::record::Score;
+    use crate::record::{KeyParts, Score};
 
     fn suite() -> Suite {
         let text = "name = \"a\"\ncontexts = [512]\n[engine]\nname = \"llama.cpp\"\n[[model]]\nname = \"m\"\n\
@@ -126,7 +127,7 @@ mod tests {
     }
 
     fn trial(suite: &Suite, place: usize, replicate: u32, index: u32, outcome: Outcome) -> Trial {
-        let key = TrialKey {
+        let key = KeyParts {
             setting: suite.settings[place].label.as_str().into(),
             context: 512,
             round: 0,
@@ -135,7 +136,8 @@ mod tests {
             arm: None,
             index,
             repeat: 0,
-        };
+        }
+        .key();
         Trial {
             key,
             case: "".into(),

@@ -265,7 +265,7 @@ mod tests {
                 for key in share.keys() {
                     let is_reference = key.setting == suite.reference().label;
                     assert!(is_reference || asked.contains(&(key.context, key.index)), "{workers}: {key:?}");
-                    assert!(seen.insert(key.clone()) || is_reference, "{workers}: twice {key:?}");
+                    assert!(seen.insert(*key) || is_reference, "{workers}: twice {key:?}");
                 }
             }
             assert_eq!(seen.len(), plan.trials(), "{workers}");

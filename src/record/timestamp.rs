@@ -1,5 +1,7 @@
 //! When something began, by the wall clock.
 
+use std::fmt;
+
 use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
 #[cfg(test)]
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -8,10 +10,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::name::Name;
 
 /// A moment by the wall clock: UTC, RFC 3339, as the journal has it: to the letter, also where it is no such text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timestamp(Form);
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Timestamp(i64);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a number stands for.
 enum Form {
     /// As kneepoint writes it, with milliseconds: these since 1970.
     Millis(i64),
@@ -20,9 +22,15 @@ enum Form {
 }
 
 impl Timestamp {
+    fn form(self) -> Form {
+        // No year of four digits is so long ago: the numbers from the least on are those of texts.
+        let text = self.0.checked_sub(i64::MIN).and_then(|number| Name::numbered(number.try_into().ok()?));
+        text.map_or(Form::Millis(self.0), Form::Text)
+    }
+
     /// Milliseconds since 1970; `None` where the text is none.
     pub fn millis(&self) -> Option<i64> {
-        match self.0 {
+        match self.form() {
             Form::Millis(millis) => Some(millis),
             Form::Text(text) => Some(DateTime::parse_from_rfc3339(&text).ok()?.timestamp_millis()),
         }
@@ -31,7 +39,7 @@ impl Timestamp {
     /// The text.
     pub fn text(&self) -> String {
         let of = |millis| DateTime::<Utc>::from_timestamp_millis(millis);
-        match self.0 {
+        match self.form() {
             // Every moment in this form was read from a text.
             Form::Millis(millis) => {
                 of(millis).map_or(String::new(), |at| at.to_rfc3339_opts(SecondsFormat::Millis, true))
@@ -43,7 +51,8 @@ impl Timestamp {
 
 impl From<&str> for Timestamp {
     fn from(text: &str) -> Self {
-        Self(millis_of(text).map_or_else(|| Form::Text(text.into()), Form::Millis))
+        let as_text = || i64::MIN + i64::from(Name::from(text).number());
+        Self(millis_of(text).unwrap_or_else(as_text))
     }
 }
 
@@ -67,6 +76,12 @@ fn millis_of(text: &str) -> Option<i64> {
     let date = NaiveDate::from_ymd_opt(number(0, 4) as i32, number(5, 7), number(8, 10))?;
     let at = date.and_hms_milli_opt(number(11, 13), number(14, 16), number(17, 19), number(20, 23))?;
     Some(at.and_utc().timestamp_millis())
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Timestamp").field(&self.text()).finish()
+    }
 }
 
 impl Serialize for Timestamp {

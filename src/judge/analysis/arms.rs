@@ -184,7 +184,7 @@ mod tests {
     use super::*;
     use crate::judge::analysis::summary::HeldFailures;
     use crate::record::journal::{Journal, PackedServer};
-    use crate::record::{Case, Conversion, HeldCase, HeldSchema, Measurement, Message, Prompt, TrialKey};
+    use crate::record::{Case, Conversion, HeldCase, HeldSchema, KeyParts, Measurement, Message, Prompt};
 
     const TASK: &str = "tools/arguments";
 
@@ -216,7 +216,7 @@ mod tests {
             forced: Vec::new(),
             shared_tokens: 0,
         };
-        let key = TrialKey {
+        let key = KeyParts {
             setting: journal.header.suite.reference().label.as_str().into(),
             context: 4096,
             round: 0,
@@ -225,7 +225,8 @@ mod tests {
             arm: Some(arm),
             index,
             repeat: 0,
-        };
+        }
+        .key();
         let measurements = if outcome.score().is_some() {
             vec![
                 Measurement::new(metric::TTFT_S, Source::Client, 0.1 * slowness),

@@ -15,7 +15,7 @@ pub(super) fn duration_s(journal: &Journal) -> f64 {
     for trial in journal.trials.iter().filter(|trial| !suite.is_packed(&trial.key.setting)) {
         let total_s = trial.measured(metric::TOTAL_S, Source::Client).unwrap_or_default();
         if let Some(tick) = trial.tick {
-            sessions.entry(tick.session).or_default().add(tick.at_s, total_s);
+            sessions.entry(tick.session()).or_default().add(tick.at_s, total_s);
         } else if let Some(millis) = trial.started.millis() {
             wall.add(millis as f64 / 1000.0, total_s);
         }
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
     use crate::clock::Tick;
     use crate::judge::analysis::testing;
-    use crate::record::{Measurement, Outcome, Trial, TrialKey};
+    use crate::record::{KeyParts, Measurement, Outcome, Trial};
 
     const SUITE: &str = "name = \"a\"\ncontexts = [512]\n[[model]]\nname = \"m\"\npath = \"m.gguf\"\n\
                          weights = \"Q8_0\"\n[reference]\n[[task]]\nname = \"retrieval/niah_single_1\"\nsamples = 1\n";
@@ -62,7 +62,7 @@ mod tests {
         let mut journal = Journal::new(testing::header(suite));
         for (index, (started, tick)) in (0..).zip(trials) {
             journal.trials.push(Trial {
-                key: TrialKey {
+                key: KeyParts {
                     setting: "m".into(),
                     context: 512,
                     round: 0,
@@ -71,11 +71,12 @@ mod tests {
                     arm: None,
                     index,
                     repeat: 0,
-                },
+                }
+                .key(),
                 case: "".into(),
                 launch: 0,
                 started: (*started).into(),
-                tick: tick.map(|(session, at_s)| Tick { session, at_s }),
+                tick: tick.map(|(session, at_s)| Tick::new(session, at_s)),
                 reply: None,
                 measurements: vec![Measurement::new(metric::TOTAL_S, Source::Client, 2.0)].into(),
                 outcome: Outcome::Unscored { reason: String::new() },

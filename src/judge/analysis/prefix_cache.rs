@@ -122,7 +122,7 @@ mod tests {
 
     use super::super::{Registry, testing};
     use super::*;
-    use crate::record::TrialKey;
+    use crate::record::KeyParts;
     use crate::record::journal::Journal;
     use crate::task::Task as _;
     use crate::task::serving::prefix_cache::PrefixCache;
@@ -163,7 +163,7 @@ mod tests {
             ];
             let reply = Reply::of_conversation(turns).unwrap();
             journal.trials.push(Trial {
-                key: TrialKey {
+                key: KeyParts {
                     setting: label.as_str().into(),
                     context: 2048,
                     round: 0,
@@ -172,7 +172,8 @@ mod tests {
                     arm: None,
                     index: case.index,
                     repeat: 0,
-                },
+                }
+                .key(),
                 case: case.id.as_str().into(),
                 launch: 0,
                 started: "2026-01-01T00:00:00Z".into(),

@@ -94,7 +94,7 @@ mod tests {
     use super::super::testing::{self, OTHER, REFERENCE};
     use crate::judge::stats::close;
     use crate::record::journal::Journal;
-    use crate::record::{Case, Message, Outcome, Prompt, Score, Trial, TrialKey};
+    use crate::record::{Case, KeyParts, Message, Outcome, Prompt, Score, Trial};
 
     const TASK: &str = "retrieval/niah_multikey_2";
 
@@ -132,7 +132,7 @@ mod tests {
 
     fn trial((setting, replicate): (&str, u32), (index, repeat): (u32, u32), score: f64) -> Trial {
         Trial {
-            key: TrialKey {
+            key: KeyParts {
                 setting: setting.into(),
                 context: 512,
                 round: 0,
@@ -141,7 +141,8 @@ mod tests {
                 arm: None,
                 index,
                 repeat,
-            },
+            }
+            .key(),
             case: format!("c{index}").into(),
             launch: 0,
             started: "2026-01-01T00:00:00Z".into(),

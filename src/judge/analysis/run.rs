@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::record::filter::Filter;
 use crate::record::journal::{Journal, LaunchRecord};
 use crate::record::suite::{Setting, Suite, TaskSpec};
-use crate::record::{Arm, Decision, ModelInfo, Selection, TrainedContext, Trial, TrialKey};
+use crate::record::{Arm, Decision, KeyParts, ModelInfo, Selection, TrainedContext, Trial};
 use crate::task::Weight;
 
 /// A journal with what every part of the analysis looks up in it.
@@ -158,15 +158,18 @@ impl<'a> Run<'a> {
         let arms = self.planned_arms(task);
         let is_saved = |arm: Option<Arm>, index: u32| {
             let round = task.round_of(index, self.suite.rounds);
-            let key = || TrialKey {
-                setting: setting.into(),
-                context,
-                round,
-                replicate,
-                task: task.name.as_str().into(),
-                arm,
-                index,
-                repeat: 0,
+            let key = || {
+                KeyParts {
+                    setting: setting.into(),
+                    context,
+                    round,
+                    replicate,
+                    task: task.name.as_str().into(),
+                    arm,
+                    index,
+                    repeat: 0,
+                }
+                .key()
             };
             about.iter().any(|decision| decision.leaves_out(round, &task.name, index))
                 || (task.window.is_some() && self.selection.skips(&key()))

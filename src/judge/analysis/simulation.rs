@@ -1,7 +1,5 @@
 //! The procedures checked by simulation: coverage of the intervals, false claims, power.
 
-use std::sync::Arc;
-
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use statrs::distribution::{Binomial, Discrete};
@@ -439,7 +437,7 @@ fn on_front(visits: &[Vec<f64>], reference: &[Vec<f64>], resampling: Resampling)
     let timed = |visits: &[Vec<f64>]| -> Vec<Timed> {
         let request = |launch: usize, at: usize| {
             let case = format!("{launch} {at}").into();
-            Arc::new(RequestKey { task: "t".into(), arm: "".into(), case })
+            RequestKey { task: "t".into(), arm: "".into(), case }
         };
         let of_launch = |(launch, values): (usize, &Vec<f64>)| -> Vec<Timed> {
             let one = |(at, value): (usize, &f64)| Timed {

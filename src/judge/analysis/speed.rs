@@ -15,6 +15,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use foldhash::fast::RandomState;
+
 use super::Resampling;
 use super::draws::{Draw, Draws};
 use super::frame::{self, RequestKey, Timed, VisitKey};
@@ -169,13 +171,13 @@ fn ratio_on_each(run: &Run<'_>, ours: &[Timed], theirs: &[Timed], purpose: &str)
 /// Ours divided by theirs, request by request, a group for every pair of server processes, in order of time; only pairs of
 /// server processes that `may` be compared.
 fn ratios(ours: &[Timed], theirs: &[Timed], may: &dyn Fn(u32, u32) -> bool) -> Vec<Vec<f64>> {
-    let mut left: HashMap<&RequestKey, Vec<&Timed>> = HashMap::new();
+    let mut left: HashMap<&RequestKey, Vec<&Timed>, RandomState> = HashMap::default();
     for timed in theirs.iter().rev().filter(|timed| timed.value > 0.0) {
         left.entry(&timed.request).or_default().push(timed);
     }
     let mut groups: BTreeMap<(u32, u32), Vec<f64>> = BTreeMap::new();
     for timed in ours.iter().filter(|timed| timed.value > 0.0) {
-        let others = left.get_mut(&*timed.request);
+        let others = left.get_mut(&timed.request);
         let fits = |other: &&Timed| may(timed.launch, other.launch);
         let other = others.and_then(|others| others.iter().rposition(fits).map(|at| others.remove(at)));
         if let Some(other) = other {
@@ -294,7 +296,7 @@ mod tests {
 
     fn timed(task: &str, case: usize, launch: u32, prompt_tokens: u32, value: f64) -> Timed {
         let request = RequestKey { task: task.into(), arm: "".into(), case: case.to_string().into() };
-        Timed { launch, request: request.into(), prompt_tokens, value }
+        Timed { launch, request, prompt_tokens, value }
     }
 
     /// Short prompts of 100 and long ones of 4,000 tokens, 0.1 and 4 s to the first token, `slowness` times as slow. The

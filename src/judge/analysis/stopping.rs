@@ -371,7 +371,7 @@ pub(super) fn server_s(journal: &Journal) -> f64 {
 /// How long after the launch of its server a trial started (s).
 fn since_launch_s(launch: &LaunchRecord, trial: &Trial) -> Option<f64> {
     match (launch.tick, trial.tick) {
-        (Some(launched), Some(started)) if launched.session == started.session => {
+        (Some(launched), Some(started)) if launched.session() == started.session() => {
             Some(started.at_s - launched.at_s)
         }
         _ => {

@@ -4,6 +4,8 @@ use std::cell::LazyCell;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 
+use foldhash::fast::RandomState;
+
 use super::frame::{Judged, VisitKey};
 use super::quality::mean_score;
 use super::run::Run;
@@ -94,30 +96,32 @@ fn shown_after(run: &Run<'_>, lost: &Estimate, spent: impl FnOnce() -> f64) -> O
 }
 
 /// What was spent (s) on the cases that both asked, added up in their order: the same to the last bit in every run.
-fn spent_on_both(ours: &BTreeMap<&str, f64>, theirs: &BTreeMap<&str, f64>) -> f64 {
-    ours.iter().filter_map(|(case, ours_s)| Some(ours_s + theirs.get(case)?)).sum()
+fn spent_on_both(ours: &[(u32, f64)], theirs: &[(u32, f64)]) -> f64 {
+    let at = |case: &u32| theirs.binary_search_by_key(case, |(case, _)| *case).ok();
+    ours.iter().filter_map(|(case, ours_s)| Some(ours_s + theirs[at(case)?].1)).sum()
 }
 
-/// How long the server worked on each case of a task in a visit (s).
-fn server_times<'a>(
-    run: &Run<'a>,
-    (task, arm): (&str, Option<Arm>),
-    visit: VisitKey<'_>,
-) -> BTreeMap<&'a str, f64> {
-    let mut times = BTreeMap::new();
-    for &trial in run.trials(visit).iter().filter(|trial| trial.key.task == task && trial.key.arm == arm) {
-        *times.entry(run.case_of(trial)).or_default() += server_s(trial);
-    }
-    times
+/// How long the server worked on each case of a task in a visit (s), by the numbers of their requests.
+fn server_times(run: &Run<'_>, (task, arm): (&str, Option<Arm>), visit: VisitKey<'_>) -> Vec<(u32, f64)> {
+    let asked = run.trials(visit).iter().zip(run.frame.asked(visit));
+    let asked = asked.filter(|(trial, _)| trial.key.task == task && trial.key.arm == arm);
+    let mut times: Vec<(u32, f64)> = asked.map(|(&trial, &request)| (request, server_s(trial))).collect();
+    // Repeats stay in the order they ended.
+    times.sort_by_key(|(request, _)| *request);
+    let together = |case: &[(u32, f64)]| (case[0].0, case.iter().map(|(_, time_s)| time_s).sum());
+    times.chunk_by(|a, b| a.0 == b.0).map(together).collect()
 }
 
 fn server_s(trial: &Trial) -> f64 {
     trial.measured(metric::TOTAL_S, Source::Client).unwrap_or_default()
 }
 
+/// Mean scores by the numbers of their cases.
+type Means = HashMap<u32, f64, RandomState>;
+
 /// The mean score of each case.
-fn means(judged: &[Judged]) -> HashMap<u32, f64> {
-    let mut sums: HashMap<u32, (f64, f64)> = HashMap::with_capacity(judged.len());
+fn means(judged: &[Judged]) -> Means {
+    let mut sums: HashMap<u32, (f64, f64), RandomState> = HashMap::default();
     for item in judged {
         let (sum, count) = sums.entry(item.case).or_default();
         (*sum, *count) = (*sum + item.quality, *count + 1.0);
@@ -127,15 +131,16 @@ fn means(judged: &[Judged]) -> HashMap<u32, f64> {
 
 /// Scores minus the reference's means on the same cases; the cases of a cluster are no independent evidence and count as
 /// one.
-fn difference(ours: &[Judged], theirs: &HashMap<u32, f64>, confidence: f64) -> Option<Estimate> {
-    let mut clusters: BTreeMap<u32, (f64, f64, f64)> = BTreeMap::new();
-    for item in ours {
-        let Some(reference) = theirs.get(&item.case) else { continue };
-        let (mine, its, items) = clusters.entry(item.cluster).or_default();
-        (*mine, *its, *items) = (*mine + item.quality, *its + reference, *items + 1.0);
-    }
-    let pairs: Vec<(f64, f64)> =
-        clusters.values().map(|(ours, theirs, items)| (ours / items, theirs / items)).collect();
+fn difference(ours: &[Judged], theirs: &Means, confidence: f64) -> Option<Estimate> {
+    let both = ours.iter().filter_map(|item| Some((item.cluster, item.quality, *theirs.get(&item.case)?)));
+    let mut both: Vec<(u32, f64, f64)> = both.collect();
+    // The cases of a cluster stay in their order.
+    both.sort_by_key(|(cluster, ..)| *cluster);
+    let mean = |cases: &[(u32, f64, f64)]| {
+        let (ours, theirs) = cases.iter().fold((0.0, 0.0), |sums, case| (sums.0 + case.1, sums.1 + case.2));
+        (ours / cases.len() as f64, theirs / cases.len() as f64)
+    };
+    let pairs: Vec<(f64, f64)> = both.chunk_by(|a, b| a.0 == b.0).map(mean).collect();
     // Student's interval knows nothing of the range of scores.
     let within = |end: Option<f64>| end.map(|end| end.clamp(-1.0, 1.0));
     let difference = figures::difference(&pairs, confidence)?;
@@ -305,10 +310,10 @@ mod tests {
 
     #[test]
     fn time_on_cases_that_only_one_asked_does_not_count() {
-        let ours = BTreeMap::from([("a", 1.0), ("b", 2.0)]);
-        let theirs = BTreeMap::from([("b", 3.0), ("a", 1.5), ("c", 100.0)]);
+        let ours = [(0, 1.0), (1, 2.0)];
+        let theirs = [(0, 1.5), (1, 3.0), (2, 100.0)];
         close(spent_on_both(&ours, &theirs), 7.5, 1e-12);
-        close(spent_on_both(&BTreeMap::new(), &theirs), 0.0, 1e-12);
+        close(spent_on_both(&[], &theirs), 0.0, 1e-12);
     }
 
     #[test]

@@ -6,8 +6,8 @@ use super::summary::{CellSummary, SUMMARY_SCHEMA_VERSION, Summary};
 use crate::record::journal::{FORMAT, Header, Journal, LaunchRecord};
 use crate::record::suite::Suite;
 use crate::record::{
-    Argv, Case, Effective, Machine, Measurement, Measurements, Message, ModelInfo, Objective, Outcome,
-    Prompt, Score, Source, Stage, Trial, TrialKey, metric,
+    Argv, Case, Effective, KeyParts, Machine, Measurement, Measurements, Message, ModelInfo, Objective,
+    Outcome, Prompt, Score, Source, Stage, Trial, metric,
 };
 
 /// The setting of [`Play`] that breaks or is compared.
@@ -75,7 +75,7 @@ impl Play {
                 let speed = if setting == OTHER { 2.0 } else { 1.0 };
                 let measured = |name, value| Measurement::new(name, Source::Client, value);
                 self.journal.trials.push(Trial {
-                    key: TrialKey {
+                    key: KeyParts {
                         setting: setting.into(),
                         context: 512,
                         round: 0,
@@ -84,7 +84,8 @@ impl Play {
                         arm: of.arm,
                         index,
                         repeat: 0,
-                    },
+                    }
+                    .key(),
                     // What the server's end took with it was never made into a case.
                     case: if broke { "".into() } else { of.id.into() },
                     launch: replicate + 2 * u32::from(setting == OTHER),

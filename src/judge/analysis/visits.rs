@@ -46,6 +46,7 @@ pub(super) fn by_visit<'a>(trials: impl Iterator<Item = &'a Trial>) -> Visits<'a
         habit.learn(number);
         visits[number as usize].1.push(trial);
     }
+    visits.iter_mut().for_each(|(_, trials)| trials.shrink_to_fit());
     visits.into_iter().collect()
 }
 

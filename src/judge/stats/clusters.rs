@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
+use foldhash::fast::RandomState;
+
 /// The cases of one stratum (a task, or an arm of it), added up by cluster.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ClusterSums {
@@ -20,7 +22,7 @@ impl ClusterSums {
 
     /// Cases with the names (or numbers) of their clusters, added up; clusters in the order in which they first come.
     pub fn of<K: Eq + Hash>(cases: impl IntoIterator<Item = (K, f64)>) -> Self {
-        let mut numbers = HashMap::new();
+        let mut numbers: HashMap<K, usize, RandomState> = HashMap::default();
         let mut all = Self::default();
         for (cluster, value) in cases {
             let next = numbers.len();

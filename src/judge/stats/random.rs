@@ -14,10 +14,12 @@ pub fn rng(seed: u64, purpose: &str) -> ChaCha8Rng {
 }
 
 /// A number in `0..n`. The bias of the multiplication, n / 2^32, is far below what any draw can show.
+#[inline]
 pub(super) fn pick(rng: &mut impl Rng, n: usize) -> usize {
     within(rng.next_u32(), n)
 }
 
+#[inline]
 fn within(word: u32, n: usize) -> usize {
     ((u64::from(word) * n as u64) >> 32) as usize
 }

@@ -11,7 +11,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::measure::client::Conversation;
 use crate::record::plan::Visit;
 use crate::record::suite::{Cell, Sampling, Suite, TaskSpec};
-use crate::record::{Arm, Case, Message, Outcome, Trial, TrialKey, metric};
+use crate::record::{Arm, Case, KeyParts, Message, Outcome, Trial, metric};
 use crate::task::Emit;
 
 /// A running server of the suite's reference; nothing of it is journalled.
@@ -106,7 +106,7 @@ impl CaseServer {
 
     /// Sends a case and judges the reply.
     pub async fn ask(&mut self, case: &Case) -> Trial {
-        let key = TrialKey {
+        let key = KeyParts {
             setting: self.setting.as_str().into(),
             context: case.context,
             round: 0,
@@ -115,7 +115,8 @@ impl CaseServer {
             arm: case.arm,
             index: case.index,
             repeat: 0,
-        };
+        }
+        .key();
         self.live.run(&key, case, &self.sampling).await
     }
 

@@ -69,7 +69,7 @@ impl<'a> EarlyStopping<'a> {
         match self.places.get(&trial.key) {
             Some(&place) => self.so_far.trials[place] = trial,
             None => {
-                self.places.insert(trial.key.clone(), self.so_far.trials.len());
+                self.places.insert(trial.key, self.so_far.trials.len());
                 self.so_far.trials.push(trial);
             }
         }
@@ -113,7 +113,7 @@ impl<'a> EarlyStopping<'a> {
         }
         let text = suite.text_of(next);
         let asked = |key: &&TrialKey| self.places.contains_key(*key);
-        let (before, from): (Vec<_>, Vec<_>) =
+        let (before, from): (Vec<&TrialKey>, Vec<&TrialKey>) =
             visit.trials.iter().filter(asked).partition(|key| suite.text_of(key) < text);
         let in_a_later_round = |trial: &Trial| {
             let key = &trial.key;

@@ -107,8 +107,7 @@ impl<'a> Runner<'a> {
             is_swapped(&trial.outcome)
                 || (terms.retry_failed && matches!(trial.outcome, Outcome::Failed { .. }))
         };
-        let done =
-            journal.trials.iter().filter(|trial| !retry(trial)).map(|trial| trial.key.clone()).collect();
+        let done = journal.trials.iter().filter(|trial| !retry(trial)).map(|trial| trial.key).collect();
         Ok(Self {
             suite,
             prepared,
@@ -508,7 +507,7 @@ impl<'a> Runner<'a> {
     pub(super) fn untried(&self, key: &TrialKey, outcome: &Outcome) -> Trial {
         let now = crate::clock::moment();
         Trial {
-            key: key.clone(),
+            key: *key,
             case: "".into(),
             launch: self.next_launch.saturating_sub(1),
             started: now.wall.into(),
@@ -572,8 +571,8 @@ impl<'a> Runner<'a> {
 
     fn finish(&mut self, trial: &Trial) -> Result<()> {
         self.emit(&Event::Trial(trial))?;
-        self.done.insert(trial.key.clone());
-        self.in_doubt.push(trial.key.clone());
+        self.done.insert(trial.key);
+        self.in_doubt.push(trial.key);
         Ok(())
     }
 }

@@ -410,7 +410,7 @@ impl RunningServer {
         outcome: Outcome,
     ) -> Trial {
         Trial {
-            key: key.clone(),
+            key: *key,
             case: case.into(),
             launch: self.launch,
             started: started.wall.into(),

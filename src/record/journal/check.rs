@@ -13,7 +13,7 @@ use super::records::Record;
 use crate::record::plan::Planned;
 use crate::record::suite::bounds::{count, texts, within};
 use crate::record::{
-    Arm, Case, Decision, HeldCase, Machine, ModelInfo, Name, Outcome, Prompt, Score, Trial, TrialKey,
+    Arm, Case, Decision, HeldCase, KeyParts, Machine, ModelInfo, Name, Outcome, Prompt, Score, Trial,
 };
 
 /// Most layers of a model, and most groups of them; real models have fewer than 200.
@@ -25,16 +25,23 @@ pub(super) struct Rules {
     planned: Planned,
     contexts: Vec<u32>,
     rounds: u32,
-    cases: HashMap<Name, Item, RandomState>,
+    /// By the numbers of their names.
+    cases: HashMap<u32, Item, RandomState>,
 }
 
 /// What a case is for.
-#[derive(Debug, PartialEq)]
-struct Item {
-    task: Name,
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Item {
+    pub(super) task: Name,
     arm: Option<Arm>,
     context: u32,
     index: u32,
+}
+
+impl Item {
+    pub(super) fn of(case: &Case) -> Self {
+        Self { task: case.task.as_str().into(), arm: case.arm, context: case.context, index: case.index }
+    }
 }
 
 impl Rules {
@@ -88,16 +95,19 @@ impl Rules {
                 return Err("its bands of positions are not one behind the other".into());
             }
         }
-        let item =
-            Item { task: case.task.as_str().into(), arm: case.arm, context: case.context, index: case.index };
-        self.cases.insert(case.id.as_str().into(), item);
+        self.known_case(case.id.as_str().into(), Item::of(case));
         Ok(())
+    }
+
+    /// A case that was checked before, in whatever journal of the run.
+    pub(super) fn known_case(&mut self, id: Name, item: Item) {
+        self.cases.insert(id.number(), item);
     }
 
     /// A case that is held to schemas is one of the run's.
     fn held_case(&self, held: &HeldCase) -> Result<(), String> {
         count("schemas of a case", held.schemas.len())?;
-        match self.cases.contains_key(held.case.as_str()) {
+        match self.cases.contains_key(&Name::from(&held.case).number()) {
             true => Ok(()),
             false => Err(format!("there is no case `{}` in front of it", held.case)),
         }
@@ -122,12 +132,10 @@ impl Rules {
     fn trial(&self, trial: &Trial) -> Result<(), String> {
         // A trial that failed before cases could be made has none.
         if !trial.case.is_empty() {
-            let item = self.cases.get(trial.case.as_str());
+            let item = self.cases.get(&trial.case.number());
             let item = item.ok_or_else(|| format!("there is no case `{}` in front of it", trial.case))?;
-            let TrialKey { task, arm, context, index, .. } = &trial.key;
-            if (item.task.as_str(), &item.arm, &item.context, &item.index)
-                != (task.as_str(), arm, context, index)
-            {
+            let KeyParts { task, arm, context, index, .. } = trial.key.parts();
+            if *item != (Item { task, arm, context, index }) {
                 return Err(format!("its case `{}` is another one than its key names", trial.case));
             }
         }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::header::Header;
-use super::whole::Journal;
 use crate::record::suite::Suite;
 use crate::record::{EngineInfo, FileInfo, ModelInfo, short_hash};
 
@@ -62,10 +61,11 @@ pub(super) fn suite_hash(header: &[u8]) -> Option<String> {
     Some(short_hash(&serde_json::to_vec(suite).ok()?))
 }
 
-/// Says when a header is not the one that its fingerprint was made of. `suite`: its [`suite_hash`].
-pub(super) fn doubt(journal: &Journal, suite: &str) -> Option<String> {
-    let Header { fingerprint, filters, engines, models, files, .. } = &journal.header;
-    let mut candidates = versions(journal)?;
+/// Says when a header is not the one that its fingerprint was made of. `suite`: its [`suite_hash`]; `versions`: those of the
+/// tasks that cases were made of.
+pub(super) fn doubt(header: &Header, versions: &BTreeMap<&str, u32>, suite: &str) -> Option<String> {
+    let Header { fingerprint, filters, engines, models, files, .. } = header;
+    let mut candidates = candidates(header, versions)?;
     let set_up = (engines.as_slice(), models.as_slice(), files.as_slice());
     let fits = candidates.any(|versions| hash(suite.to_owned(), filters, versions, set_up) == *fingerprint);
     (!fits).then(|| {
@@ -78,10 +78,11 @@ pub(super) fn doubt(journal: &Journal, suite: &str) -> Option<String> {
 }
 
 /// The versions that the tasks may have had, `TASK=VERSION` each; `None` when there are too many to try.
-fn versions(journal: &Journal) -> Option<impl Iterator<Item = Vec<String>>> {
-    let named: BTreeMap<&str, u32> =
-        journal.cases.iter().map(|case| (case.task.as_str(), case.task_version)).collect();
-    let possible = journal.header.suite.tasks.iter().map(|spec| match named.get(spec.name.as_str()) {
+fn candidates(
+    header: &Header,
+    versions: &BTreeMap<&str, u32>,
+) -> Option<impl Iterator<Item = Vec<String>> + use<>> {
+    let possible = header.suite.tasks.iter().map(|spec| match versions.get(spec.name.as_str()) {
         Some(version) => (spec.name.clone(), *version, 1),
         // No case was made of it: any version; 0 where the task was not known.
         None => (spec.name.clone(), 0, NEWEST_TASK_VERSION + 1),
@@ -104,6 +105,7 @@ mod tests {
     use super::*;
     use crate::judge::analysis::testing;
     use crate::record::journal::records::Record;
+    use crate::record::journal::whole::Journal;
     use crate::record::suite::LoadSpec;
     use crate::task::version_of;
 
@@ -126,7 +128,7 @@ mod tests {
 
     fn doubt_of(journal: &Journal) -> Option<String> {
         let line = serde_json::to_vec(&Record::Header(Box::new(journal.header.clone()))).unwrap();
-        doubt(journal, &suite_hash(&line).unwrap())
+        doubt(&journal.header, &BTreeMap::new(), &suite_hash(&line).unwrap())
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use foldhash::fast::RandomState;
@@ -10,11 +11,12 @@ use super::belongs::difference;
 use super::folder::{self, FILE_NAME};
 use super::index::Index;
 use super::launch::LaunchRecord;
-use super::read::{Keep, load_one};
+use super::read::{Keep, Shared, load_one, load_part};
+use super::shelf::{Shelf, Shelved};
 use super::whole::{Journal, Part};
 use crate::clock::Tick;
 use crate::error::{Error, Result};
-use crate::record::{Arm, Name, Outcome, Trial, TrialKey};
+use crate::record::{Arm, KeyParts, Name, Outcome, Trial, TrialKey};
 
 /// Numbers of replicates from here on are those of repeated trials.
 const REPEATED: u32 = 2;
@@ -53,12 +55,13 @@ fn joined(folder: &Path, keep: Keep) -> Result<Journal> {
         return Ok(own);
     }
     let mut joined = Joined::of(own);
+    let shelf = Shelf::default();
     in_turn(
         &parts,
-        |part| load_one(part, keep),
-        |part, journal| {
+        |part| load_part(part, keep, &shelf),
+        |part, read| {
             let name = part.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            joined.add(name, journal?).map_err(|why| stray(part, &why))
+            joined.add(name, read?).map_err(|why| stray(part, &why))
         },
     )?;
     Ok(joined.finish())
@@ -67,8 +70,8 @@ fn joined(folder: &Path, keep: Keep) -> Result<Journal> {
 /// Reads folders over the machine's threads, and hands them on in their order while others are read.
 fn in_turn(
     parts: &[PathBuf],
-    read: impl Fn(&Path) -> Result<Journal> + Sync,
-    mut take: impl FnMut(&Path, Result<Journal>) -> Result<()>,
+    read: impl Fn(&Path) -> Result<Shared> + Sync,
+    mut take: impl FnMut(&Path, Result<Shared>) -> Result<()>,
 ) -> Result<()> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(parts.len());
     let next = AtomicUsize::new(0);
@@ -141,7 +144,7 @@ impl Joined {
         };
         joined.journal.doubts.clone_from(&own.doubts);
         if !own.trials.is_empty() || !own.launches.is_empty() || !own.load.is_empty() {
-            joined.take("run".to_owned(), own);
+            joined.take("run".to_owned(), own, &[]);
         }
         joined
     }
@@ -150,12 +153,13 @@ impl Joined {
     ///
     /// # Errors
     /// Why it is none, in words.
-    fn add(&mut self, name: String, other: Journal) -> Result<(), String> {
+    fn add(&mut self, name: String, read: Shared) -> Result<(), String> {
+        let Shared { journal: other, cases, .. } = read;
         if let Some(difference) = difference(&self.journal.header, &other.header) {
             return Err(difference);
         }
         self.same_cases(&other)?;
-        self.take(name, other);
+        self.take(name, other, &cases);
         Ok(())
     }
 
@@ -166,8 +170,8 @@ impl Joined {
         for trial in
             other.trials.iter().filter(|trial| trial.key.setting == reference && !trial.case.is_empty())
         {
-            let TrialKey { context, task, arm, index, .. } = &trial.key;
-            let place = (*context, *task, *arm, *index);
+            let KeyParts { context, task, arm, index, .. } = trial.key.parts();
+            let place = (context, task, arm, index);
             let (case, first) = self.reference.entry(place).or_insert_with(|| (trial.case, part));
             if *case != trial.case {
                 let before = self.journal.parts.get(*first).map_or("this journal", |part| part.name.as_str());
@@ -181,13 +185,15 @@ impl Joined {
         Ok(())
     }
 
-    fn take(&mut self, name: String, other: Journal) {
+    fn take(&mut self, name: String, other: Journal, shelved: &[Arc<Shelved>]) {
         let Journal { header, cases, launches, trials, decisions, held, load, doubts, .. } = other;
         let first = self.next_launch;
         let mut numbers = Numbers { first, launches: HashMap::new(), session: self.next_session, last: None };
         let logs = if name == "run" { String::new() } else { format!("{}/{name}/", folder::PARTS) };
         let journal = &mut self.journal;
         journal.cases.extend(cases.into_iter().filter(|case| self.cases.insert(case.id.as_str().into())));
+        let first_seen = shelved.iter().filter(|case| self.cases.insert(case.id));
+        journal.cases.extend(first_seen.filter_map(|case| case.take()));
         journal.launches.extend(launches.into_iter().map(|launch| numbers.launch(launch, &logs)));
         let known = |a: &crate::record::Decision, all: &[crate::record::Decision]| all.contains(a);
         for decision in decisions {
@@ -265,8 +271,8 @@ impl Joined {
         if before == part || broke(&second) {
             return;
         }
-        let times = self.repeats.entry(second.key.clone()).or_default();
-        second.key.replicate = REPEATED + second.key.replicate + 2 * *times;
+        let times = self.repeats.entry(second.key).or_default();
+        second.key.change(|key| key.replicate += REPEATED + 2 * *times);
         *times += 1;
         self.journal.repeated.push(second);
     }
@@ -300,9 +306,9 @@ impl Numbers {
     }
 
     fn tick(&mut self, tick: Option<Tick>) -> Option<Tick> {
-        let session = self.session.saturating_add(tick?.session);
+        let session = self.session.saturating_add(tick?.session());
         self.last = self.last.max(Some(session));
-        tick.map(|tick| Tick { session, ..tick })
+        tick.map(|tick| Tick::new(session, tick.at_s))
     }
 
     fn launch(&mut self, mut launch: LaunchRecord, logs: &str) -> LaunchRecord {
@@ -343,7 +349,7 @@ mod tests {
     fn trial(setting: usize, index: u32, replicate: u32, outcome: Outcome) -> Trial {
         let setting = header().suite.settings[setting].label.as_str().into();
         let task = "retrieval/niah_single_1".into();
-        let key = TrialKey {
+        let key = KeyParts {
             setting,
             context: 512,
             round: index % 2,
@@ -352,8 +358,9 @@ mod tests {
             arm: None,
             index,
             repeat: 0,
-        };
-        let tick = Some(Tick { session: 0, at_s: 1.0 });
+        }
+        .key();
+        let tick = Some(Tick::new(0, 1.0));
         Trial {
             key,
             case: format!("c{index}").into(),
@@ -439,7 +446,7 @@ mod tests {
         assert_eq!(journal.trials.iter().map(|trial| trial.launch).collect::<Vec<_>>(), [0, 0, 1, 1]);
         assert_eq!(journal.launches.iter().map(|launch| launch.id).collect::<Vec<_>>(), [0, 1]);
         assert_eq!(journal.launches[1].log, "parts/0001@b/engine/007.log");
-        assert_eq!(journal.trials[2].tick.unwrap().session, 1, "sessions of two machines are two");
+        assert_eq!(journal.trials[2].tick.unwrap().session(), 1, "sessions of two machines are two");
         assert_eq!(journal.part_of(1), Some(1));
         assert_eq!((journal.part_of(2), journal.machine_of(0).cpu.as_str()), (None, "0000@a"));
         assert_eq!(journal.parts[1].cards, [1]);
@@ -462,7 +469,7 @@ mod tests {
     fn several_replies_to_a_case_are_neither_lost_nor_taken_for_one() {
         let suite = SUITE.replace("rounds = 2", "rounds = 2\nrepeats = 2\nsampling = { temperature = 0.5 }");
         let suite = crate::suite::parse(&suite, Path::new("t.toml"), &[]).unwrap();
-        let again = |trial: Trial| Trial { key: TrialKey { repeat: 1, ..trial.key.clone() }, ..trial };
+        let again = |trial: Trial| Trial { key: KeyParts { repeat: 1, ..trial.key.parts() }.key(), ..trial };
         let first = trial(0, 0, 0, right());
         let parts = [
             ("0000@a", vec![first.clone(), again(first.clone())]),

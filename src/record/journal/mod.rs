@@ -13,6 +13,7 @@ pub mod loadtest;
 pub mod pack;
 mod read;
 mod records;
+mod shelf;
 mod whole;
 mod write;
 

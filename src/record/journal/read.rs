@@ -1,11 +1,12 @@
 //! Reading a journal: strict about everything but a torn last line. A line that cannot be right is damage: all of them
 //! are counted and the first is named, and no figure is made of the rest.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::hash::Hash;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
+use std::sync::Arc;
 
 use flate2::read::MultiGzDecoder;
 use serde_json::Value;
@@ -18,6 +19,7 @@ use super::index::Index;
 use super::line::{self, Seal};
 use super::loadtest::{LoadtestStep, LoadtestTrial};
 use super::records::Record;
+use super::shelf::{Shelf, Shelved};
 use super::whole::Journal;
 use crate::error::{Context, Error, Result};
 use crate::record::{Case, Measurements, Prompt, Trial, TrialKey};
@@ -43,6 +45,15 @@ pub(super) enum Keep {
 /// When the file cannot be read, does not start with a header of this format whose numbers can be, or lines are damaged
 /// (counted, the first of them named): no JSON, a wrong checksum, a trial that is not of the plan or of no known case.
 pub(super) fn load_one(folder: &Path, keep: Keep) -> Result<Journal> {
+    load_of(folder, keep, None).map(|book| book.journal)
+}
+
+/// As [`load_one`], one of several journals whose cases go on a shelf that they share.
+pub(super) fn load_part(folder: &Path, keep: Keep, shelf: &Shelf) -> Result<Shared> {
+    load_of(folder, keep, Some(shelf))
+}
+
+fn load_of(folder: &Path, keep: Keep, shelf: Option<&Shelf>) -> Result<Shared> {
     let path = [FILE_NAME, PACKED_NAME].map(|name| folder.join(name)).into_iter().find(|path| path.exists());
     let path = path.unwrap_or_else(|| folder.join(FILE_NAME));
     let file = File::open(&path)
@@ -52,7 +63,8 @@ pub(super) fn load_one(folder: &Path, keep: Keep) -> Result<Journal> {
         Some(packed) if packed == "gz" => Box::new(BufReader::new(MultiGzDecoder::new(file))),
         _ => Box::new(BufReader::new(file)),
     };
-    read(reader, keep).map(|(journal, _)| journal).map_err(|reason| unreadable(&path, &reason))
+    let mut book = Book { shelf, ..Book::new(keep, Judge::Plan) };
+    book.read(reader).and_then(|()| book.close()).map_err(|reason| unreadable(&path, &reason))
 }
 
 /// A journal that cannot be used, and what to do.
@@ -70,7 +82,7 @@ pub(super) fn unreadable(path: &Path, reason: &str) -> Error {
 pub fn parse(bytes: &[u8]) -> Result<(Journal, usize), String> {
     let mut book = Book::new(Keep::All, Judge::Lines);
     book.read(bytes)?;
-    book.close()
+    book.close().map(|book| (book.journal, book.whole))
 }
 
 /// Reads a journal line by line and checks that it holds together: the journal, and how many bytes of it are whole
@@ -78,7 +90,16 @@ pub fn parse(bytes: &[u8]) -> Result<(Journal, usize), String> {
 pub(super) fn read(reader: impl BufRead, keep: Keep) -> Result<(Journal, usize), String> {
     let mut book = Book::new(keep, Judge::Plan);
     book.read(reader)?;
-    book.close()
+    book.close().map(|book| (book.journal, book.whole))
+}
+
+/// A journal that was read, apart from the cases that it shares with others.
+pub(super) struct Shared {
+    pub(super) journal: Journal,
+    /// In the order of their lines; without a shelf none, but all in the journal.
+    pub(super) cases: Vec<Arc<Shelved>>,
+    /// How many bytes are whole lines.
+    whole: usize,
 }
 
 /// What lines are checked for.
@@ -91,9 +112,11 @@ enum Judge {
 }
 
 /// A journal while it is read.
-struct Book {
+struct Book<'s> {
     keep: Keep,
     judge: Judge,
+    shelf: Option<&'s Shelf>,
+    shelved: Vec<Arc<Shelved>>,
     journal: Option<Journal>,
     rules: Option<Rules>,
     /// Whether the header has a checksum: then every line must have one.
@@ -134,11 +157,13 @@ impl Damage {
     }
 }
 
-impl Book {
+impl Book<'_> {
     fn new(keep: Keep, judge: Judge) -> Self {
         Self {
             keep,
             judge,
+            shelf: None,
+            shelved: Vec::new(),
             journal: None,
             rules: None,
             sealed: false,
@@ -211,14 +236,45 @@ impl Book {
     }
 
     fn record(&mut self, line: &mut Vec<u8>) -> Result<(), String> {
-        let (record, sealed) = record_of(line)?;
-        if self.sealed && sealed == Seal::Absent {
-            return Err("it has no checksum, while the header has one".into());
+        let Some((shelf, mark)) = self.shelf.and_then(|shelf| Some((shelf, shelf.mark(line)?))) else {
+            return self.checked(line).and_then(|(record, _)| self.keep(record));
+        };
+        if let Some(case) = shelf.find(mark) {
+            return self.shelved(case);
         }
+        let (record, seal) = self.checked(line)?;
+        match record {
+            Record::Case(case) => self.shelved.push(shelf.put(mark, self.keep.case(*case), seal)),
+            other => self.keep(other)?,
+        }
+        Ok(())
+    }
+
+    /// The record of a line, if it can be one of this journal.
+    fn checked(&mut self, line: &mut Vec<u8>) -> Result<(Record, Seal), String> {
+        let (record, seal) = record_of(line)?;
+        self.sealed_enough(seal)?;
         if let Some(rules) = &mut self.rules {
             rules.check(&record)?;
         }
-        self.keep(record)
+        Ok((record, seal))
+    }
+
+    fn sealed_enough(&self, seal: Seal) -> Result<(), String> {
+        match seal {
+            Seal::Absent if self.sealed => Err("it has no checksum, while the header has one".into()),
+            Seal::Absent | Seal::Kept => Ok(()),
+        }
+    }
+
+    /// A case whose line was read, and was right, in another journal.
+    fn shelved(&mut self, case: Arc<Shelved>) -> Result<(), String> {
+        self.sealed_enough(case.seal)?;
+        if let Some(rules) = &mut self.rules {
+            rules.known_case(case.id, case.item);
+        }
+        self.shelved.push(case);
+        Ok(())
     }
 
     fn keep(&mut self, record: Record) -> Result<(), String> {
@@ -246,20 +302,30 @@ impl Book {
             }
             Record::LoadtestTrial(asked) => {
                 let asked = LoadtestTrial { trial: keep.trial(asked.trial), ..*asked };
-                let key = (asked.streams, asked.trial.key.clone());
+                let key = (asked.streams, asked.trial.key);
                 replace_or_push(&mut journal.load.trials, &mut self.load_trials, key, asked);
             }
         }
         Ok(())
     }
 
-    fn close(self) -> Result<(Journal, usize), String> {
+    fn close(self) -> Result<Shared, String> {
         self.damage.said()?;
         let mut journal = self.journal.ok_or_else(|| "it has no header".to_owned())?;
-        let doubt = self.suite_hash.and_then(|suite| fingerprint::doubt(&journal, &suite));
+        let cases = self.shelved;
+        let doubt = self.suite_hash.and_then(|suite| {
+            let versions = task_versions(&journal.cases, &cases);
+            fingerprint::doubt(&journal.header, &versions, &suite)
+        });
         journal.doubts.extend(doubt);
-        Ok((journal, self.whole))
+        Ok(Shared { journal, cases, whole: self.whole })
     }
+}
+
+/// The versions of the tasks that cases were made of.
+fn task_versions<'c>(cases: &'c [Case], shelved: &'c [Arc<Shelved>]) -> BTreeMap<&'c str, u32> {
+    let shelved = shelved.iter().map(|case| (case.item.task.as_str(), case.task_version));
+    cases.iter().map(|case| (case.task.as_str(), case.task_version)).chain(shelved).collect()
 }
 
 /// The record of a line without its line break, and whether it had a checksum, which is taken off the line.

@@ -105,7 +105,7 @@ impl Journal {
 
     /// Keys of the trials that have an outcome.
     pub fn done(&self) -> std::collections::HashSet<TrialKey> {
-        self.trials.iter().map(|trial| trial.key.clone()).collect()
+        self.trials.iter().map(|trial| trial.key).collect()
     }
 
     /// The number of the session that goes on with this run.
@@ -113,7 +113,7 @@ impl Journal {
         let of_trials = self.trials.iter().map(|trial| trial.tick);
         let servers = self.launches.iter().chain(self.load.servers.iter().map(|server| &server.launch));
         let ticks = of_trials.chain(servers.map(|launch| launch.tick)).flatten();
-        ticks.map(|tick| tick.session.saturating_add(1)).max().unwrap_or(0)
+        ticks.map(|tick| tick.session().saturating_add(1)).max().unwrap_or(0)
     }
 
     /// The number that the next launch gets.

@@ -13,8 +13,8 @@ use super::serving::LoadSpec;
 use super::setting::Setting;
 use crate::record::forced::Scoring;
 use crate::record::hash::short_hash;
+use crate::record::key::TrialKey;
 use crate::record::objective::Objective;
-use crate::record::trial::TrialKey;
 
 /// A suite with every default filled in and the matrix expanded. This is what the journal's header holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::resolved::Suite;
 use super::sampling::Sampling;
 use super::setting::Setting;
+use crate::record::TrialKey;
 use crate::record::hash::short_hash;
-use crate::record::trial::TrialKey;
 
 /// Derived seeds lie below this: engines read seeds as 32-bit numbers, some of them with a sign, and llama.cpp takes the largest one
 /// without a sign for "any seed".
@@ -91,6 +91,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::record::KeyParts;
 
     fn suite(more: &str) -> Suite {
         let text = format!(
@@ -103,7 +104,7 @@ mod tests {
     }
 
     fn key(suite: &Suite, task: &str, replicate: u32, repeat: u32) -> TrialKey {
-        TrialKey {
+        KeyParts {
             setting: suite.reference().label.as_str().into(),
             context: 512,
             round: 0,
@@ -113,6 +114,7 @@ mod tests {
             index: 0,
             repeat,
         }
+        .key()
     }
 
     #[test]
@@ -125,7 +127,8 @@ mod tests {
                 for repeat in 0..3 {
                     let key = key(&suite, task, replicate, repeat);
                     let ours = suite.sampling_for(&key, case);
-                    let other = TrialKey { setting: suite.settings[1].label.as_str().into(), ..key };
+                    let other =
+                        KeyParts { setting: suite.settings[1].label.as_str().into(), ..key.parts() }.key();
                     let theirs = suite.sampling_for(&other, case);
                     assert_eq!((ours.seed, ours.temperature), (theirs.seed, 0.7));
                     assert_eq!((theirs.temperature, theirs.top_k), (0.6, 20));

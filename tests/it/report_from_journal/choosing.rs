@@ -412,7 +412,7 @@ fn runs_without_a_common_name_are_compared_by_their_references() {
     let labels = other.header.suite.settings.iter_mut().map(|setting| &mut setting.label);
     labels.for_each(|label| label.push_str(" elsewhere"));
     for trial in &mut other.trials {
-        trial.key.setting = format!("{} elsewhere", trial.key.setting).into();
+        trial.key.change(|key| key.setting = format!("{} elsewhere", key.setting).into());
     }
     let comparison = compare(&other, &[]).unwrap();
     assert!(comparison.cells.iter().all(|cell| cell.setting == REFERENCE && cell.pairs > 0));

@@ -5,8 +5,8 @@ use kneepoint::judge::analysis::summary::{DivergenceRow, DivergenceVerdict, Figu
 use kneepoint::record::journal::Journal;
 use kneepoint::record::suite::TaskSpec;
 use kneepoint::record::{
-    Band, Case, FinishReason, Measurement, Message, Outcome, PackedDistributions, Prompt, Reply, Score,
-    Source, Trial, TrialKey, metric,
+    Band, Case, FinishReason, KeyParts, Measurement, Message, Outcome, PackedDistributions, Prompt, Reply,
+    Score, Source, Trial, metric,
 };
 
 use super::journal;
@@ -75,7 +75,7 @@ fn case(task: &str, index: u32, prompt: Prompt) -> Case {
 
 fn trial(case: &Case, setting: &str, replicate: u32, reply: Reply, score: Score) -> Trial {
     Trial {
-        key: TrialKey {
+        key: KeyParts {
             setting: setting.into(),
             context: CONTEXT,
             round: 0,
@@ -84,7 +84,8 @@ fn trial(case: &Case, setting: &str, replicate: u32, reply: Reply, score: Score)
             arm: None,
             index: case.index,
             repeat: 0,
-        },
+        }
+        .key(),
         case: case.id.as_str().into(),
         launch: 0,
         started: "2026-02-03T04:05:06Z".into(),

@@ -9,9 +9,9 @@ use kneepoint::record::suite::{
     EngineSpec, FlashAttention, ModelSpec, Relaunch, Sampling, Setting, Suite, TaskSpec,
 };
 use kneepoint::record::{
-    Argv, Arm, Case, Effective, EngineInfo, FinishReason, Machine, Measurement, Message, ModelInfo,
-    Objective, Outcome, PackedDistributions, Packing, Prompt, Reply, Score, Source, Stage, Trial, TrialKey,
-    metric, short_hash,
+    Argv, Arm, Case, Effective, EngineInfo, FinishReason, KeyParts, Machine, Measurement, Message, ModelInfo,
+    Objective, Outcome, PackedDistributions, Packing, Prompt, Reply, Score, Source, Stage, Trial, metric,
+    short_hash,
 };
 use kneepoint::task::{Comparison, PositionKld, Weight};
 
@@ -376,7 +376,7 @@ fn trial(
     let name = format!("{} {} {replicate}", case.id, setting.label);
     let reply = reply(case, truth, &name);
     Trial {
-        key: TrialKey {
+        key: KeyParts {
             setting: setting.label.as_str().into(),
             context: case.context,
             round,
@@ -385,7 +385,8 @@ fn trial(
             arm: case.arm,
             index: case.index,
             repeat: 0,
-        },
+        }
+        .key(),
         case: case.id.as_str().into(),
         launch,
         started: format!("2026-02-03T{:02}:{:02}:{:02}Z", 4 + number / 3600, number / 60 % 60, number % 60)

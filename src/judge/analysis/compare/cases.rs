@@ -132,7 +132,9 @@ pub(super) fn floor(run: &Run<'_>, context: u32) -> Option<f64> {
     let mut tasks: BTreeMap<(&str, &str), (f64, f64, bool)> = BTreeMap::new();
     for case in &again {
         if let Some(reference) = theirs.get(&case.number) {
-            let (sum, count, scores) = tasks.entry((&case.request.task, &case.request.arm)).or_default();
+            let (request, _) = run.frame.request(case);
+            let task = (request.task.as_str(), request.arm.as_str());
+            let (sum, count, scores) = tasks.entry(task).or_default();
             *sum += (case.quality - reference).abs();
             *count += 1.0;
             *scores |= *reference > 0.0;

@@ -155,8 +155,8 @@ fn speed(runs: &Pair<'_>, setting: &str, context: u32, column: &str) -> Result<O
 fn ratio(a: &[Timed], b: &[Timed], resampling: Resampling, purpose: &str) -> Option<Ratio> {
     let found = speed::ratio(b, a, resampling, purpose)?.estimate;
     let shared = |ours: &[Timed], theirs: &[Timed]| {
-        let theirs: HashSet<&RequestKey> = theirs.iter().map(|timed| &*timed.request).collect();
-        let shared = ours.iter().filter(|timed| theirs.contains(&*timed.request));
+        let theirs: HashSet<&RequestKey> = theirs.iter().map(|timed| &timed.request).collect();
+        let shared = ours.iter().filter(|timed| theirs.contains(&timed.request));
         median(&mut shared.map(|timed| timed.value).collect::<Vec<f64>>())
     };
     found.value.is_finite().then_some(Ratio { a: shared(a, b)?, b: shared(b, a)?, ratio: found })
@@ -213,8 +213,6 @@ fn peaks(run: &Run<'_>, setting: &str, context: u32, name: &str) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     const RESAMPLING: Resampling =
@@ -226,7 +224,7 @@ mod tests {
         for (launch, values) in visits.iter().enumerate() {
             for (at, value) in values.iter().enumerate() {
                 let case = format!("{launch} {at}").into();
-                let request = Arc::new(RequestKey { task: "t".into(), arm: "".into(), case });
+                let request = RequestKey { task: "t".into(), arm: "".into(), case };
                 all.push(Timed { launch: launch as u32, request, prompt_tokens: 100, value: *value });
             }
         }

@@ -78,9 +78,9 @@ pub(super) fn rows(runs: &Pair<'_>, cells: &[(&str, u32)], prices: Prices) -> Re
 fn cost((run, other): (&Run<'_>, &Run<'_>), visit: VisitKey<'_>, price: Option<f64>) -> Result<Cost> {
     let shared = |column| -> Result<Vec<Timed>> {
         let theirs = other.frame.timed(visit, column)?;
-        let theirs: HashSet<&RequestKey> = theirs.iter().map(|timed| &*timed.request).collect();
+        let theirs: HashSet<&RequestKey> = theirs.iter().map(|timed| &timed.request).collect();
         let mut ours = run.frame.timed(visit, column)?;
-        ours.retain(|timed| theirs.contains(&*timed.request));
+        ours.retain(|timed| theirs.contains(&timed.request));
         Ok(ours)
     };
     let rate = |column| -> Result<Option<f64>> {
@@ -100,12 +100,9 @@ fn cost((run, other): (&Run<'_>, &Run<'_>), visit: VisitKey<'_>, price: Option<f
 
 /// All energy over all tokens of the requests that have both (J).
 fn token_j(energy: &[Timed], output: &[Timed]) -> Option<f64> {
-    let tokens: HashMap<&RequestKey, f64> = output
-        .iter()
-        .filter(|timed| timed.value >= 1.0)
-        .map(|timed| (&*timed.request, timed.value))
-        .collect();
-    let both = energy.iter().filter_map(|timed| Some((timed.value, *tokens.get(&*timed.request)?)));
+    let tokens: HashMap<&RequestKey, f64> =
+        output.iter().filter(|timed| timed.value >= 1.0).map(|timed| (&timed.request, timed.value)).collect();
+    let both = energy.iter().filter_map(|timed| Some((timed.value, *tokens.get(&timed.request)?)));
     let (joules, tokens) = both.fold((0.0, 0.0), |(j, t), (energy, output)| (j + energy, t + output));
     (tokens > 0.0).then(|| joules / tokens)
 }

@@ -128,7 +128,7 @@ fn references_as_one(a: &Journal, b: &Journal) -> (Option<Journal>, Option<Strin
     let labels = labels.chain(renamed.launches.iter_mut().map(|launch| &mut launch.setting));
     labels.filter(|label| **label == old).for_each(|label| label.clone_from(&new));
     let keys = renamed.trials.iter_mut().map(|trial| &mut trial.key);
-    keys.filter(|key| key.setting == old).for_each(|key| key.setting = new.as_str().into());
+    keys.filter(|key| key.setting == old).for_each(|key| key.change(|key| key.setting = new.as_str().into()));
     (Some(renamed), Some(note))
 }
 

@@ -16,7 +16,7 @@ use super::visits::{Places, Visits};
 use super::workers::Workers;
 use crate::error::Result;
 use crate::record::journal::Journal;
-use crate::record::{Arm, Outcome, Selection, Trial};
+use crate::record::{Arm, Name, Outcome, Selection, Trial};
 
 mod columns;
 mod parquet;
@@ -61,12 +61,12 @@ pub(crate) struct VisitKey<'a> {
 }
 
 /// A case with its mean score.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct ScoredCase {
     /// Number of its request, by which the cases of a run's visits pair.
     pub(crate) number: u32,
-    pub(crate) request: Arc<RequestKey>,
-    pub(crate) cluster: Arc<str>,
+    /// Number of its cluster, in the order of their names.
+    pub(crate) cluster: u32,
     pub(crate) quality: f64,
     /// Whether one of its trials broke; that one counts as lost.
     pub(crate) broke: bool,
@@ -90,7 +90,7 @@ pub(crate) struct Judged {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Timed {
     pub(crate) launch: u32,
-    pub(crate) request: Arc<RequestKey>,
+    pub(crate) request: RequestKey,
     /// Length of the prompt (tokens), as the case was made.
     pub(crate) prompt_tokens: u32,
     pub(crate) value: f64,
@@ -139,6 +139,11 @@ impl<'a> Frame<'a> {
         visits.get(&(visit.setting, visit.context, visit.replicate))
     }
 
+    /// The numbers of the requests of a visit's trials, in the order they ended.
+    pub(crate) fn asked<'v>(&'v self, visit: VisitKey<'v>) -> &'v [u32] {
+        self.rows(visit).map_or(&[], |rows| &rows.requests)
+    }
+
     /// The trials of a visit; `None` when it did not happen.
     fn of_visit<'v>(&'v self, visit: VisitKey<'v>) -> Option<Vec<Row<'v>>> {
         let visits: &'v BTreeMap<(&'v str, u32, u32), Vec<&'v Trial>> = &self.trials;
@@ -171,17 +176,16 @@ impl<'a> Frame<'a> {
         judged.sort_by_key(|(request, ..)| *request);
         let case = |trials: &[(u32, f64, bool)]| {
             let number = trials[0].0;
-            let request = &self.columns.requests[number as usize];
             ScoredCase {
                 number,
-                request: Arc::clone(&request.key),
-                cluster: Arc::clone(&request.cluster),
+                cluster: self.columns.requests[number as usize].cluster_number,
                 quality: trials.iter().map(|(_, quality, _)| quality).sum::<f64>() / trials.len() as f64,
                 broke: trials.iter().any(|(.., broke)| *broke),
                 lost: trials.iter().all(|(.., broke)| *broke),
             }
         };
-        let cases: Vec<ScoredCase> = judged.chunk_by(|a, b| a.0 == b.0).map(case).collect();
+        let mut cases: Vec<ScoredCase> = judged.chunk_by(|a, b| a.0 == b.0).map(case).collect();
+        cases.shrink_to_fit();
         if cases.iter().any(|case| !case.lost) { cases } else { Vec::new() }
     }
 
@@ -196,7 +200,7 @@ impl<'a> Frame<'a> {
             read::wholes(&rows, REQUEST)?.into_iter().zip(planned).zip(scores)
         {
             let request = &self.columns.requests[number as usize];
-            let asked = *request.key.task == *task && *request.key.arm == *arm_name(arm);
+            let asked = request.key.task == *task && request.key.arm == *arm_name(arm);
             if let Some(quality) = score.filter(|_| asked) {
                 let (case, cluster) = (number, request.cluster_number);
                 found.push((planned, Judged { case, cluster, quality, broke }));
@@ -208,8 +212,14 @@ impl<'a> Frame<'a> {
     }
 
     /// The requests of the run by their numbers, each with the name of its cluster.
-    pub(crate) fn requests(&self) -> impl Iterator<Item = (&RequestKey, &str)> {
-        self.columns.requests.iter().map(|request| (&*request.key, &*request.cluster))
+    pub(crate) fn requests(&self) -> impl Iterator<Item = (RequestKey, Name)> {
+        self.columns.requests.iter().map(|request| (request.key, request.cluster))
+    }
+
+    /// The request of a case, and the name of its cluster.
+    pub(crate) fn request(&self, case: &ScoredCase) -> (RequestKey, Name) {
+        let request = &self.columns.requests[case.number as usize];
+        (request.key, request.cluster)
     }
 
     /// A figure of a visit's chat trials with the request that each belongs to, in order of time.
@@ -220,7 +230,7 @@ impl<'a> Frame<'a> {
         let asked = read::wholes(&rows, LAUNCH)?.into_iter().zip(read::wholes(&rows, REQUEST)?);
         let timed = counted(&rows, column)?.into_iter().zip(asked).filter_map(|(value, (launch, number))| {
             let request = &self.columns.requests[number as usize];
-            let (key, prompt_tokens) = (Arc::clone(&request.key), request.prompt_tokens);
+            let (key, prompt_tokens) = (request.key, request.prompt_tokens);
             Some(Timed { launch, request: key, prompt_tokens, value: value? })
         });
         Ok(timed.collect())

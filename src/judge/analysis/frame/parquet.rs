@@ -218,7 +218,7 @@ mod tests {
         let mut journal = Play::new("").reference().other(other).journal;
         journal.trials[0].outcome =
             Outcome::Scored(Score::of(0.5).with("steps", 3.0).labelled("'); \u{0} \n=1+1"));
-        journal.trials[1].key.setting = "\"a\",\u{1b}[31m\n\u{202e}".into();
+        journal.trials[1].key.change(|key| key.setting = "\"a\",\u{1b}[31m\n\u{202e}".into());
         journal
     }
 

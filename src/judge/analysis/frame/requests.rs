@@ -1,29 +1,38 @@
 //! What was asked in a run: its requests, numbered in the order of their names.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::hash::{Hash, Hasher};
+
+use foldhash::fast::RandomState;
 
 use super::columns::arm_name;
 use crate::judge::analysis::Tasks;
 use crate::judge::analysis::visits::{Habit, Places, Visits};
 use crate::record::journal::Journal;
-use crate::record::{Case, Prompt, Trial};
+use crate::record::{Arm, Case, Name, Prompt, Trial};
 use crate::task::Weight;
 
 /// What identifies a request between visits, and between runs: task, arm and case.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RequestKey {
-    pub(crate) task: Arc<str>,
+    pub(crate) task: Name,
     /// Empty for a task without arms.
-    pub(crate) arm: Arc<str>,
+    pub(crate) arm: Name,
     /// Hash of the case; empty when nobody made it.
-    pub(crate) case: Arc<str>,
+    pub(crate) case: Name,
+}
+
+// Millions are looked up: by the numbers of their names, not by the texts.
+impl Hash for RequestKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.task.number(), self.arm.number(), self.case.number()).hash(state);
+    }
 }
 
 /// A request of a run, with what is known of its case and its task.
 pub(super) struct Request {
-    pub(super) key: Arc<RequestKey>,
-    pub(super) cluster: Arc<str>,
+    pub(super) key: RequestKey,
+    pub(super) cluster: Name,
     /// Number of the cluster's name among those of the run, in their order.
     pub(super) cluster_number: u32,
     /// Length of the prompt (tokens), as the case was made; 0 when nobody made it.
@@ -34,8 +43,8 @@ pub(super) struct Request {
     pub(super) weight: Option<Weight>,
 }
 
-/// A request before it has its number: task, arm, hash of the case, and the case where it is known.
-type Found<'a> = (&'a str, &'static str, &'a str, Option<&'a Case>);
+/// A request before it has its number, and the case where it is known.
+type Found<'a> = (RequestKey, Option<&'a Case>);
 
 /// Returns the number of each trial's request, visit by visit, and the requests.
 pub(super) fn numbered<'a>(
@@ -45,21 +54,22 @@ pub(super) fn numbered<'a>(
     places: &Places<'a>,
 ) -> (Vec<Vec<u32>>, Vec<Request>) {
     let cases: HashMap<&str, &Case> = journal.cases.iter().map(|case| (case.id.as_str(), case)).collect();
-    let mut numbers: HashMap<(&str, &str, &str), u32> = HashMap::new();
+    let mut numbers: HashMap<RequestKey, u32, RandomState> = HashMap::default();
     let mut found: Vec<Found<'a>> = Vec::new();
     let mut habit = Habit::default();
+    let arms = [None, Some(Arm::Native), Some(Arm::Prompted), Some(Arm::Constrained)];
+    let arms = arms.map(|arm| (arm, Name::from(arm_name(arm))));
+    let arm_of =
+        |arm| arms.iter().find(|(known, _)| *known == arm).map_or_else(Name::default, |(_, name)| *name);
     let mut number_of = |trial: &'a Trial| {
         // What broke before its case was made has the case of its place in the plan, where another visit made it.
         let placed = if trial.case.is_empty() { places.of(&trial.key) } else { None };
-        let id = placed.map_or(trial.case.as_str(), |case| &case.id);
-        let (task, arm) = (trial.key.task.as_str(), arm_name(trial.key.arm));
-        let is_asked = |number: u32| {
-            let (known, its_arm, its_id, _) = found[number as usize];
-            known == task && its_arm == arm && its_id == id
-        };
-        let request = habit.next().filter(|&number| is_asked(number)).unwrap_or_else(|| {
-            *numbers.entry((task, arm, id)).or_insert_with(|| {
-                found.push((task, arm, id, cases.get(id).copied()));
+        let case = placed.map_or(trial.case, |case| case.id.as_str().into());
+        let key = RequestKey { task: trial.key.task, arm: arm_of(trial.key.arm), case };
+        let guess = habit.next().filter(|&number| found[number as usize].0 == key);
+        let request = guess.unwrap_or_else(|| {
+            *numbers.entry(key).or_insert_with(|| {
+                found.push((key, cases.get(case.as_str()).copied()));
                 found.len() as u32 - 1
             })
         });
@@ -70,8 +80,8 @@ pub(super) fn numbered<'a>(
         visits.values().map(|trials| trials.iter().map(|&trial| number_of(trial)).collect()).collect();
     let mut order: Vec<u32> = (0..found.len() as u32).collect();
     order.sort_unstable_by_key(|&number| {
-        let (task, arm, id, _) = found[number as usize];
-        (task, arm, id)
+        let RequestKey { task, arm, case } = found[number as usize].0;
+        (task, arm, case)
     });
     let mut places = vec![0; found.len()];
     order.iter().zip(0..).for_each(|(&number, place)| places[number as usize] = place);
@@ -79,18 +89,15 @@ pub(super) fn numbered<'a>(
     (asked, requests(order.iter().map(|&number| found[number as usize]), tasks))
 }
 
-/// Tasks and arms come in runs: their names are kept once.
 fn requests<'a>(found: impl Iterator<Item = Found<'a>>, tasks: &dyn Tasks) -> Vec<Request> {
     let mut requests: Vec<Request> = Vec::new();
-    for (task, arm, id, case) in found {
-        let last = requests.last().filter(|last| *last.key.task == *task);
-        let weight = last.map_or_else(|| tasks.weight(task), |last| last.weight);
-        let named = last.map_or_else(|| task.into(), |last| Arc::clone(&last.key.task));
-        let last = last.filter(|last| *last.key.arm == *arm);
-        let arm = last.map_or_else(|| arm.into(), |last| Arc::clone(&last.key.arm));
+    for (key, case) in found {
+        // Tasks come in runs.
+        let last = requests.last().filter(|last| last.key.task == key.task);
+        let weight = last.map_or_else(|| tasks.weight(&key.task), |last| last.weight);
         requests.push(Request {
-            key: Arc::new(RequestKey { task: named, arm, case: id.into() }),
-            cluster: case.map_or(id, |case| &case.cluster).into(),
+            key,
+            cluster: case.map_or(key.case, |case| case.cluster.as_str().into()),
             cluster_number: 0,
             prompt_tokens: case.map_or(0, |case| case.prompt_tokens),
             chat: case.is_some_and(|case| matches!(case.prompt, Prompt::Chat { .. })),
@@ -103,11 +110,11 @@ fn requests<'a>(found: impl Iterator<Item = Found<'a>>, tasks: &dyn Tasks) -> Ve
 }
 
 fn number_clusters(requests: &mut [Request]) {
-    let mut names: Vec<Arc<str>> = requests.iter().map(|request| Arc::clone(&request.cluster)).collect();
+    let mut names: Vec<Name> = requests.iter().map(|request| request.cluster).collect();
     names.sort_unstable();
     names.dedup();
-    let numbers: HashMap<&str, u32> = names.iter().map(|name| &**name).zip(0..).collect();
+    let numbers: HashMap<Name, u32> = names.into_iter().zip(0..).collect();
     for request in requests {
-        request.cluster_number = numbers[&*request.cluster];
+        request.cluster_number = numbers[&request.cluster];
     }
 }

@@ -13,7 +13,7 @@ use super::requests::Request;
 use crate::error::{Context, Result};
 use crate::judge::analysis::workers::Workers;
 use crate::record::journal::Journal;
-use crate::record::{FinishReason, Outcome, Selection, Source, Trial, metric};
+use crate::record::{FinishReason, Measurements, Outcome, Selection, Source, Trial, metric};
 use crate::task::Weight;
 
 /// Number of the trial's visit.
@@ -170,11 +170,16 @@ impl<'a> Columns<'a> {
 
 fn measured(journal: &Journal) -> Vec<(&'static str, Source)> {
     let mut seen: Vec<(&'static str, Source)> = Vec::new();
-    for trial in &journal.trials {
-        for (at, measurement) in trial.measurements.iter().enumerate() {
+    let mut last: Option<&Measurements> = None;
+    for Trial { measurements, .. } in &journal.trials {
+        // Most trials have the same figures.
+        if last.is_some_and(|last| last.is_like(measurements)) {
+            continue;
+        }
+        last = Some(measurements);
+        for measurement in measurements {
             let this = (measurement.name.as_str(), measurement.source);
-            // Most trials have the same figures in the same order.
-            if seen.get(at) != Some(&this) && !seen.contains(&this) {
+            if !seen.contains(&this) {
                 seen.push(this);
             }
         }

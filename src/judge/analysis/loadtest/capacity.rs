@@ -146,7 +146,7 @@ pub(super) mod tests {
     use crate::record::capacity::Next;
     use crate::record::journal::Journal;
     use crate::record::journal::loadtest::LoadtestTrial;
-    use crate::record::{Outcome, Score, Stage, TrialKey};
+    use crate::record::{KeyParts, Outcome, Score, Stage};
 
     const SEARCH: &str = "[load]\nrequests = 20\nprompt_tokens = 100\noutput_tokens = 11\n[load.limits]\nttft_s = 0.5\n\
                           [load.quality]\ntask = \"retrieval/niah_multikey_2\"\n\
@@ -178,7 +178,7 @@ pub(super) mod tests {
         let asked = |index| LoadtestTrial {
             streams,
             trial: crate::record::Trial {
-                key: TrialKey { setting: setting.into(), replicate, index, ..template.key.clone() },
+                key: KeyParts { setting: setting.into(), replicate, index, ..template.key.parts() }.key(),
                 case: format!("{} {index}", PLAYED[0].0).into(),
                 outcome: outcome(index),
                 ..template.clone()

@@ -185,10 +185,10 @@ impl<'r, 'a> Endpoint<'r, 'a> {
         let mut all: Vec<ClusterSums> =
             self.strata.iter().map(|stratum| ClusterSums::new(stratum.clusters.len())).collect();
         for (case, value) in cases {
-            let RequestKey { task, arm, .. } = &*case.request;
-            let place = self.strata.iter().position(|s| *s.task == **task && *s.arm == **arm);
+            let (RequestKey { task, arm, .. }, cluster) = self.run.frame.request(case);
+            let place = self.strata.iter().position(|s| task == *s.task && arm == *s.arm);
             if let Some((at, &cluster)) =
-                place.and_then(|at| Some((at, self.strata[at].clusters.get(&*case.cluster)?)))
+                place.and_then(|at| Some((at, self.strata[at].clusters.get(cluster.as_str())?)))
             {
                 all[at].add(cluster, value);
             }

@@ -8,8 +8,9 @@
 //! does not apply to one of two settings is left out of both; a cell that has no case of a task in common with the
 //! reference is not compared at all.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use foldhash::fast::RandomState;
 
 use super::draws::Draw;
 use super::frame::{RequestKey, ScoredCase, VisitKey, arm_name};
@@ -18,7 +19,7 @@ use super::run::Run;
 use super::summary::{AaSummary, Estimate, Verdict};
 use crate::judge::stats::{CellDraws, ClusterSums, holm, joint_draws, rng};
 use crate::record::suite::Suite;
-use crate::record::{Prompt, Reply, Trial};
+use crate::record::{Name, Prompt, Reply, Trial};
 use crate::task::Weight;
 
 mod evidence;
@@ -37,8 +38,8 @@ pub(crate) use rule::Rule;
 /// The cases of one primary task (and arm) at one context length, by cluster.
 #[derive(Debug, Clone)]
 struct Stratum {
-    task: Arc<str>,
-    arm: Arc<str>,
+    task: Name,
+    arm: Name,
     clusters: HashMap<String, usize>,
 }
 
@@ -46,8 +47,8 @@ struct Stratum {
 #[derive(Debug, Clone)]
 struct Strata {
     all: Vec<Stratum>,
-    /// By the request's number: its stratum, and its cluster there.
-    places: Vec<Option<(u32, u32)>>,
+    /// By the request's number: its stratum, and its cluster there where it is of a known one.
+    places: Vec<Option<(u32, Option<u32>)>>,
 }
 
 /// What is shared by all cells of a context length.
@@ -78,14 +79,15 @@ struct Cell {
 /// Pairs of a visit with the reference's first one, added up by stratum and cluster.
 struct Change {
     strata: Vec<ClusterSums>,
-    sizes: Vec<ClusterSums>,
+    /// How far they are apart, whichever way.
+    absolute: f64,
     /// What the pairs gain whose case broke on the reference.
-    credits: Vec<ClusterSums>,
+    credit: f64,
     discordance: f64,
 }
 
 /// The cases of the reference's first visit, by their requests' numbers.
-type Reference<'i> = HashMap<u32, &'i ScoredCase>;
+type Reference<'i> = HashMap<u32, &'i ScoredCase, RandomState>;
 
 /// A setting on its way to a cell: its cases, their scores, and how they differ from the reference's.
 struct Scored<'a> {
@@ -120,7 +122,16 @@ impl Shared<'_, '_> {
     }
 
     fn change(&self, cases: &[ScoredCase]) -> Change {
-        Change::of(self.strata, if self.comparable { cases } else { &[] }, &self.reference)
+        Change::of(&self.pairs(cases))
+    }
+
+    /// How far each case is from the reference's.
+    fn sizes(&self, cases: &[ScoredCase]) -> Vec<ClusterSums> {
+        self.pairs(cases).sums(|change, _| change.abs())
+    }
+
+    fn pairs<'c>(&self, cases: &'c [ScoredCase]) -> Pairs<'_, 'c> {
+        Pairs::of(self.strata, if self.comparable { cases } else { &[] }, &self.reference)
     }
 
     /// The draws of every setting, and those of the reference's second visit: all at once, which pairs them.
@@ -151,7 +162,7 @@ impl Shared<'_, '_> {
             let slope = slope(self.strata, &cases, &self.reference);
             whole.adjust(&mut quality, &mut draws, difference.as_ref(), (slope, &changes));
         }
-        let credit = mean_of_means(&change.credits).unwrap_or_default();
+        let credit = change.credit;
         let mut cell = Cell { quality, draws, difference, cases, credit, not_comparable: Vec::new() };
         if self.comparable && setting != self.run.suite.reference().label {
             cell.hold_apart(self.strata, &scores, &change);
@@ -208,8 +219,8 @@ impl Whole {
 /// Slope (0..1) of a cell's scores on the reference's over the cases that both answered, each about its task's mean.
 fn slope(strata: &Strata, cases: &[ScoredCase], reference: &Reference<'_>) -> f64 {
     let (mut together, mut alone) = (0.0, 0.0);
-    for stratum in &strata.all {
-        let here = cases.iter().filter(|case| stratum.holds(case));
+    for at in 0..strata.all.len() {
+        let here = cases.iter().filter(|case| strata.holds(at, case));
         let pairs: Vec<(f64, f64)> =
             here.filter_map(|case| Some((case.quality, reference.get(&case.number)?.quality))).collect();
         let n = pairs.len().max(1) as f64;
@@ -240,6 +251,7 @@ impl<'a> Level<'a> {
         // The noise floor is what answers differ by; a server that breaks is no noise.
         let mut again = run.frame.cases(visit(reference, 1));
         again.retain(|case| answered_by_both(case, &shared.reference));
+        let aa_sizes = shared.sizes(&again);
         let again = shared.change(&again);
         let (drawn, of_again) = shared.draw(&scored, &again);
         let whole = Whole::of(&scored, &drawn);
@@ -247,7 +259,7 @@ impl<'a> Level<'a> {
         let cells =
             cells.map(|(scored, drawn)| (scored.setting, shared.cell(scored, drawn, &whole))).collect();
         let aa = again.difference(run, &of_again, &format!("{context} aa"));
-        let aa_sizes = Evidence::of(run.suite, &again.sizes);
+        let aa_sizes = Evidence::of(run.suite, &aa_sizes);
         let aa_replies = identical_replies(run, reference, context);
         Self { context, suite: run.suite, reference, cells, aa, aa_sizes, aa_replies, strata }
     }
@@ -316,10 +328,10 @@ impl<'a> Level<'a> {
     /// The pass/fail cases of a cell when it has one primary task and independent cases: right, and all.
     pub(crate) fn right_of(&self, setting: &str) -> Option<(u32, u32)> {
         let cases = &self.cells.get(setting)?.cases;
-        let [stratum] = self.strata.all.as_slice() else { return None };
-        let mine = cases.iter().filter(|case| stratum.holds(case));
+        let [_] = self.strata.all.as_slice() else { return None };
+        let mine = cases.iter().filter(|case| self.strata.holds(0, case));
         let mine: Vec<&ScoredCase> = mine.collect();
-        let clusters: BTreeSet<&str> = mine.iter().map(|case| &*case.cluster).collect();
+        let clusters: HashSet<u32> = mine.iter().map(|case| case.cluster).collect();
         let pass_fail = mine.iter().all(|case| case.quality == 0.0 || case.quality == 1.0);
         let right = mine.iter().filter(|case| case.quality == 1.0).count() as u32;
         (pass_fail && clusters.len() == mine.len() && !mine.is_empty()).then_some((right, mine.len() as u32))
@@ -398,10 +410,6 @@ impl Cell {
 }
 
 impl Stratum {
-    fn holds(&self, case: &ScoredCase) -> bool {
-        self.asks(&case.request)
-    }
-
     fn asks(&self, request: &RequestKey) -> bool {
         self.task == request.task && self.arm == request.arm
     }
@@ -433,12 +441,17 @@ fn strata(run: &Run<'_>, context: u32) -> Strata {
 impl Strata {
     /// Every request is looked up once, not once a setting.
     fn new(run: &Run<'_>, all: Vec<Stratum>) -> Self {
-        let place = |(request, cluster): (&RequestKey, &str)| {
-            let at = all.iter().position(|stratum| stratum.asks(request))?;
-            Some((at as u32, *all[at].clusters.get(cluster)? as u32))
+        let place = |(request, cluster): (RequestKey, Name)| {
+            let at = all.iter().position(|stratum| stratum.asks(&request))?;
+            Some((at as u32, all[at].clusters.get(cluster.as_str()).map(|cluster| *cluster as u32)))
         };
         let places = run.frame.requests().map(place).collect();
         Self { all, places }
+    }
+
+    /// Whether a case is of the stratum at this place.
+    fn holds(&self, at: usize, case: &ScoredCase) -> bool {
+        self.places[case.number as usize].is_some_and(|(stratum, _)| stratum as usize == at)
     }
 }
 
@@ -475,23 +488,36 @@ fn compared_sums(
     sums(strata, cases.iter().filter_map(|case| Some((case, of(case)?))))
 }
 
-impl Change {
-    fn of(strata: &Strata, cases: &[ScoredCase], reference: &Reference<'_>) -> Self {
-        let mut pairs: Vec<(&ScoredCase, f64, bool)> = Vec::new();
-        for case in cases {
-            if let Some(theirs) = reference.get(&case.number) {
-                pairs.push((case, case.quality - theirs.quality, theirs.broke));
-            }
-        }
-        let differing = pairs.iter().filter(|(_, change, _)| *change != 0.0).count();
-        let added = |of: &dyn Fn(f64, bool) -> f64| {
-            sums(strata, pairs.iter().map(|(case, change, broke)| (*case, of(*change, *broke))))
+/// Cases that the reference has, too: each with its change, and whether it broke on the reference.
+struct Pairs<'s, 'c> {
+    strata: &'s Strata,
+    all: Vec<(&'c ScoredCase, f64, bool)>,
+}
+
+impl<'s, 'c> Pairs<'s, 'c> {
+    fn of(strata: &'s Strata, cases: &'c [ScoredCase], reference: &Reference<'_>) -> Self {
+        let pair = |case: &'c ScoredCase| {
+            let theirs = reference.get(&case.number)?;
+            Some((case, case.quality - theirs.quality, theirs.broke))
         };
+        Self { strata, all: cases.iter().filter_map(pair).collect() }
+    }
+
+    fn sums(&self, of: impl Fn(f64, bool) -> f64) -> Vec<ClusterSums> {
+        sums(self.strata, self.all.iter().map(|(case, change, broke)| (*case, of(*change, *broke))))
+    }
+}
+
+impl Change {
+    /// Of millions of cases only what is drawn stays in memory.
+    fn of(pairs: &Pairs<'_, '_>) -> Self {
+        let mean = |sums: &[ClusterSums]| mean_of_means(sums).unwrap_or_default();
+        let differing = pairs.all.iter().filter(|(_, change, _)| *change != 0.0).count();
         Self {
-            strata: added(&|change, _| change),
-            sizes: added(&|change, _| change.abs()),
-            credits: added(&|change, broke| if broke { change.max(0.0) } else { 0.0 }),
-            discordance: differing as f64 / pairs.len().max(1) as f64,
+            strata: pairs.sums(|change, _| change),
+            absolute: mean(&pairs.sums(|change, _| change.abs())),
+            credit: mean(&pairs.sums(|change, broke| if broke { change.max(0.0) } else { 0.0 })),
+            discordance: differing as f64 / pairs.all.len().max(1) as f64,
         }
     }
 
@@ -503,8 +529,8 @@ impl Change {
         } else {
             difference_of(&self.strata, &draws.means, run.resampling, &format!("difference {name}"))
         };
-        let absolute = mean_of_means(&self.sizes).unwrap_or_default();
-        difference.map(|difference| Difference { absolute, discordance: self.discordance, ..difference })
+        let Self { absolute, discordance, .. } = *self;
+        difference.map(|difference| Difference { absolute, discordance, ..difference })
     }
 }
 
@@ -512,7 +538,7 @@ impl Change {
 fn sums<'i>(strata: &Strata, values: impl Iterator<Item = (&'i ScoredCase, f64)>) -> Vec<ClusterSums> {
     let mut all: Vec<ClusterSums> = strata.all.iter().map(|s| ClusterSums::new(s.clusters.len())).collect();
     for (case, value) in values {
-        if let Some((at, cluster)) = strata.places[case.number as usize] {
+        if let Some((at, Some(cluster))) = strata.places[case.number as usize] {
             all[at as usize].add(cluster as usize, value);
         }
     }

@@ -4,8 +4,8 @@ use super::super::{Registry, summarise_with, testing};
 use super::*;
 use crate::record::journal::Journal;
 use crate::record::{
-    Case, DraftPoint, DraftPosition, DraftTrace, Measurement, Message, Outcome, Prompt, Reply, Score, Source,
-    TrialKey, metric,
+    Case, DraftPoint, DraftPosition, DraftTrace, KeyParts, Measurement, Message, Outcome, Prompt, Reply,
+    Score, Source, metric,
 };
 use crate::task::Task as _;
 use crate::task::coherence::greedy_divergence::GreedyDivergence;
@@ -76,7 +76,7 @@ fn trial(label: &str, replicate: u32, case: &Case, made: &Made, launch: u32) -> 
         None => Measurement::absent(name, Source::Engine, "the reply names no drafted tokens"),
     };
     Trial {
-        key: TrialKey {
+        key: KeyParts {
             setting: label.into(),
             context: 4096,
             round: 0,
@@ -85,7 +85,8 @@ fn trial(label: &str, replicate: u32, case: &Case, made: &Made, launch: u32) -> 
             arm: None,
             index: case.index,
             repeat: 0,
-        },
+        }
+        .key(),
         case: case.id.as_str().into(),
         launch,
         started: "2026-01-01T00:00:00Z".into(),
@@ -227,6 +228,6 @@ fn nothing_is_said_of_a_run_that_did_not_look_into_it() {
     assert!(found(&journal).is_empty());
     // A draft that was traced is something to say.
     answer(&mut journal, 1, 1, fast);
-    journal.trials.iter_mut().for_each(|trial| trial.key.replicate = 0);
+    journal.trials.iter_mut().for_each(|trial| trial.key.change(|key| key.replicate = 0));
     assert_eq!(found(&journal).len(), 1);
 }

@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use super::*;
 use crate::judge::analysis::{summarise_with, testing};
 use crate::judge::stats::rng;
-use crate::record::{Case, Measurement, Message, Outcome, Prompt, Score, TrialKey};
+use crate::record::{Case, KeyParts, Measurement, Message, Outcome, Prompt, Score, TrialKey};
 use crate::task::Weight;
 
 /// One primary task and nothing else.
@@ -76,7 +76,7 @@ fn measure(journal: &mut Journal, round: u32, truths: &[Truth], rng: &mut ChaCha
             // A loss is one of the cases that the reference has, a gain one of those that it has not.
             let own = if right { toss >= truth.loss / 0.8 } else { toss < truth.gain / 0.2 };
             for replicate in 0..if place == 0 { 2 } else { 1 } {
-                let key = TrialKey {
+                let key = KeyParts {
                     setting: setting.label.as_str().into(),
                     context: 512,
                     round,
@@ -85,7 +85,8 @@ fn measure(journal: &mut Journal, round: u32, truths: &[Truth], rng: &mut ChaCha
                     arm: None,
                     index: case.index,
                     repeat: 0,
-                };
+                }
+                .key();
                 if !journal.is_stopped(&key) {
                     journal.trials.push(trial(key, &case.id, own, truth.decode_tps));
                 }
@@ -355,7 +356,7 @@ fn a_budget_of_server_time_goes_by_the_monotonic_clock() {
         pack: None,
         attached: None,
     };
-    let key = TrialKey {
+    let key = KeyParts {
         setting: "m".into(),
         context: 512,
         round: 0,
@@ -364,11 +365,12 @@ fn a_budget_of_server_time_goes_by_the_monotonic_clock() {
         arm: None,
         index: 0,
         repeat: 0,
-    };
-    let at = |at_s| Some(Tick { session: 0, at_s });
+    }
+    .key();
+    let at = |at_s| Some(Tick::new(0, at_s));
     // The clock is set five days forward while the server loads.
     let started = || "2026-01-06T00:00:04Z".to_owned();
-    let asked = |tick| Trial { started: started().into(), tick, ..trial(key.clone(), "c", true, 10.0) };
+    let asked = |tick| Trial { started: started().into(), tick, ..trial(key, "c", true, 10.0) };
     assert!((since_launch_s(&launch(at(1.0)), &asked(at(5.0))).unwrap() - 4.0).abs() < 1e-9);
     let by_the_wall = since_launch_s(&launch(None), &asked(None)).unwrap();
     assert!((by_the_wall - 432_004.0).abs() < 1e-6, "{by_the_wall}");

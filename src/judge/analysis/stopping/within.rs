@@ -17,7 +17,9 @@ use crate::judge::analysis::summary::CellSummary;
 use crate::record::journal::Journal;
 use crate::record::plan::Planned;
 use crate::record::suite::{Suite, TaskSpec};
-use crate::record::{Arm, Case, Decision, Name, Prompt, Selection, StopReason, TrialKey, WithinRound};
+use crate::record::{
+    Arm, Case, Decision, KeyParts, Name, Prompt, Selection, StopReason, TrialKey, WithinRound,
+};
 
 /// No mean is refuted by fewer texts.
 const FEWEST_TEXTS: usize = 5;
@@ -157,15 +159,8 @@ impl<'a> Answered<'a> {
         let cases = first..(first + task.questions).min(task.samples);
         cases.flat_map(move |index| arms.clone().into_iter().map(move |arm| (index, arm))).flat_map(
             move |(index, arm)| {
-                (0..repeats).map(move |repeat| TrialKey {
-                    setting,
-                    context,
-                    round,
-                    replicate,
-                    task: name,
-                    arm,
-                    index,
-                    repeat,
+                (0..repeats).map(move |repeat| {
+                    KeyParts { setting, context, round, replicate, task: name, arm, index, repeat }.key()
                 })
             },
         )

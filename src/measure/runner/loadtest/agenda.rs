@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 
 use super::done::LoadtestDone;
 use crate::error::Result;
-use crate::record::TrialKey;
 use crate::record::capacity::Next;
 use crate::record::suite::{Arrivals, LoadQuality, LoadSpec};
+use crate::record::{KeyParts, TrialKey};
 
 /// Something that a server of the load phase does.
 #[derive(Debug, Clone, PartialEq)]
@@ -110,13 +110,13 @@ impl<'a> Agenda<'a> {
     fn cases(&self, done: &LoadtestDone<'_>, (streams, replicate): (u32, u32)) -> Option<Work> {
         let quality = self.spec.quality.as_ref()?;
         let keys = (0..quality.samples).map(|index| item_key(self.setting, quality, replicate, index));
-        let keys: Vec<TrialKey> = keys.filter(|key| !done.items.contains(&(streams, key.clone()))).collect();
+        let keys: Vec<TrialKey> = keys.filter(|key| !done.items.contains(&(streams, *key))).collect();
         (!keys.is_empty()).then_some(Work::Items(streams, keys))
     }
 }
 
 fn item_key(setting: &str, quality: &LoadQuality, replicate: u32, index: u32) -> TrialKey {
-    TrialKey {
+    KeyParts {
         setting: setting.into(),
         context: quality.context,
         round: 0,
@@ -126,4 +126,5 @@ fn item_key(setting: &str, quality: &LoadQuality, replicate: u32, index: u32) ->
         index,
         repeat: 0,
     }
+    .key()
 }

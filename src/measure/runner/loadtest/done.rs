@@ -40,7 +40,7 @@ impl<'a> LoadtestDone<'a> {
         let mut done = Self {
             rule,
             so_far: Journal::new(journal.header.clone()),
-            items: asked().map(|asked| (asked.streams, asked.trial.key.clone())).collect(),
+            items: asked().map(|asked| (asked.streams, asked.trial.key)).collect(),
             answers: HashMap::new(),
         };
         let steps = journal.load.steps.iter().filter(kept).cloned().collect();
@@ -83,7 +83,7 @@ impl<'a> LoadtestDone<'a> {
     fn note_trial(&mut self, asked: &LoadtestTrial) {
         let trial = Trial { reply: None, measurements: Measurements::default(), ..asked.trial.clone() };
         let asked = LoadtestTrial { trial, ..*asked };
-        self.items.insert((asked.streams, asked.trial.key.clone()));
+        self.items.insert((asked.streams, asked.trial.key));
         let trials = &mut self.so_far.load.trials;
         match trials.iter_mut().find(|known| known.key() == asked.key()) {
             Some(known) => *known = asked,

@@ -268,7 +268,7 @@ impl Runner<'_> {
             if self.journalled_cases.insert(case.id.clone()) {
                 self.emit(&Event::Case(&case))?;
             }
-            cases.push((key.clone(), Arc::new(case)));
+            cases.push((*key, Arc::new(case)));
         }
         if let Some(reason) = self.cannot_ask(serving, &cases).await {
             for (key, _) in &cases {
@@ -280,8 +280,7 @@ impl Runner<'_> {
         let Some(task) = task::find(&first.task) else { return Ok(true) };
         let asker = serving.asker(self.suite.sampling_at(&first.setting));
         let launch = serving.live.launch_id();
-        let of_index: Vec<(u32, TrialKey)> =
-            cases.iter().map(|(key, case)| (case.index, key.clone())).collect();
+        let of_index: Vec<(u32, TrialKey)> = cases.iter().map(|(key, case)| (case.index, *key)).collect();
         let interrupt = self.interrupt.clone();
         let seen = |asked: Asked| -> Result<bool> {
             // The server may have been ended together with us; the item is then asked again.
@@ -289,7 +288,7 @@ impl Runner<'_> {
                 return Ok(false);
             }
             if let Some((_, key)) = of_index.iter().find(|(index, _)| *index == asked.case.index) {
-                self.emit(&Event::LoadtestTrial(&asked.trial(streams, key.clone(), launch)))?;
+                self.emit(&Event::LoadtestTrial(&asked.trial(streams, *key, launch)))?;
             }
             Ok(!interrupt.requested())
         };

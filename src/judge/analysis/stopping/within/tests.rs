@@ -54,7 +54,7 @@ fn case(key: &TrialKey) -> Case {
 fn answer(key: &TrialKey, lost: f64) -> Trial {
     let varies = f64::from(key.index * 7 % 5) * 0.004 * (1.0 + f64::from(u8::from(lost > 0.0)));
     Trial {
-        key: key.clone(),
+        key: *key,
         case: format!("{} {}", key.task, key.index).as_str().into(),
         launch: 0,
         started: "2026-01-01T00:00:00Z".into(),
