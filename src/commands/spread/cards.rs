@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::again::Again;
 use super::crew::{self, Plan as Start};
+use super::room::{crowded, dealt};
 use super::shares::Missing;
 use super::tasks::shares_in_words;
 use crate::cli::{Global, RunArgs};
@@ -13,12 +14,13 @@ use crate::commands::progress::Display;
 use crate::commands::run::Asked;
 use crate::console;
 use crate::error::{Error, Result};
-use crate::measure::probe::machine::machine;
+use crate::measure::probe::machine::{free_memory_bytes, machine};
+use crate::measure::probe::near::processors_near_cards;
 use crate::measure::processes;
 use crate::record::plan::Plan;
 use crate::record::share::most_workers;
 use crate::record::suite::{Setting, Suite};
-use crate::record::{Machine, Spread, SpreadOn};
+use crate::record::{Machine, ModelInfo, Spread, SpreadOn};
 
 pub(super) fn run(suite: Suite, plan: &Plan, gpus: &str, args: &RunArgs, global: &Global) -> Result<u8> {
     let machine = machine();
@@ -49,6 +51,7 @@ pub(super) fn run(suite: Suite, plan: &Plan, gpus: &str, args: &RunArgs, global:
     drop(display);
     let starts = starts(&groups, &session.suite, &(0..workers).collect::<Vec<_>>(), false);
     let total = all_trials(&session.suite, plan, workers);
+    warn_of_crowding(&session.journal.header.models, groups.len());
     let ending = crew::work(&session.folder, starts, total, global)?;
     session.report(plan, ending, global)
 }
@@ -75,7 +78,7 @@ fn all_trials(suite: &Suite, plan: &Plan, workers: u32) -> usize {
 
 /// How the workers of these shares are started: each on its cards, with its share of the processors.
 fn starts(groups: &[Vec<u32>], suite: &Suite, indexes: &[u32], retry_failed: bool) -> Vec<Start> {
-    let cores = dealt(&processes::cores(), groups.len());
+    let cores = dealt(&processes::cores(), &near(groups));
     if cores.is_empty() {
         tracing::warn!(
             "there are fewer processor cores than workers: none is pinned, and they may slow each other down"
@@ -96,6 +99,13 @@ fn starts(groups: &[Vec<u32>], suite: &Suite, indexes: &[u32], retry_failed: boo
     indexes.iter().filter_map(of).collect()
 }
 
+/// The processors near each worker's cards.
+fn near(groups: &[Vec<u32>]) -> Vec<Vec<usize>> {
+    let cards = processors_near_cards();
+    let of = |card: &u32| cards.get(*card as usize).cloned().unwrap_or_default();
+    groups.iter().map(|group| group.iter().flat_map(of).collect()).collect()
+}
+
 /// What tells servers which cards to use, and how many threads where the suite leaves it open: llama.cpp counts the machine's
 /// processors, not those that it is pinned to.
 fn environment(cards: &[u32], threads: Option<usize>) -> Vec<(String, String)> {
@@ -114,13 +124,12 @@ fn environment(cards: &[u32], threads: Option<usize>) -> Vec<(String, String)> {
     variables
 }
 
-/// The processors of each worker: whole cores, as many for each; none where there are fewer cores than workers.
-fn dealt(cores: &[Vec<usize>], workers: usize) -> Vec<Vec<usize>> {
-    let each = cores.len().checked_div(workers).unwrap_or_default();
-    if each == 0 {
-        return Vec::new();
+/// Main memory is not divided by the kernel as processors are: says so where the servers' models do not fit side by side.
+fn warn_of_crowding(models: &[ModelInfo], workers: usize) {
+    let sizes: Vec<u64> = models.iter().map(|model| model.bytes).collect();
+    if let Some(said) = free_memory_bytes().and_then(|free| crowded(&sizes, workers, free)) {
+        tracing::warn!("{said}");
     }
-    cores.chunks(each).take(workers).map(<[Vec<usize>]>::concat).collect()
 }
 
 fn listed<T: ToString>(numbers: &[T]) -> String {
@@ -239,14 +248,6 @@ mod tests {
             assert!(groups(text, &four).unwrap_err().to_string().contains(said), "{text}");
         }
         assert!(groups("all", &machine(&[])).unwrap_err().to_string().contains("no graphics card"));
-    }
-
-    #[test]
-    fn whole_cores_are_dealt_as_many_to_each() {
-        let cores = [vec![0, 4], vec![1, 5], vec![2, 6], vec![3, 7], vec![8]];
-        assert_eq!(dealt(&cores, 2), [vec![0, 4, 1, 5], vec![2, 6, 3, 7]]);
-        assert_eq!(dealt(&cores, 5).len(), 5);
-        assert!(dealt(&cores, 6).is_empty() && dealt(&[], 1).is_empty());
     }
 
     #[test]

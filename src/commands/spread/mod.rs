@@ -16,6 +16,7 @@ mod again;
 mod cards;
 mod crew;
 mod kubernetes;
+mod room;
 pub(super) mod shares;
 mod slurm;
 mod tally;

@@ -119,6 +119,11 @@ pub(super) fn facts(root: &Path, maker: &Maker) -> Vec<GpuCard> {
     Card::all(root, maker).iter().map(|card| card.facts(maker)).collect()
 }
 
+/// Where a maker's cards are on the bus.
+pub(super) fn addresses(root: &Path, maker: &Maker) -> Vec<String> {
+    Card::all(root, maker).into_iter().map(|card| card.address).collect()
+}
+
 /// Whether a maker's cards are here, for `doctor`.
 pub(super) fn check(root: &Path, maker: &Maker) -> Result<String, String> {
     let cards = Card::all(root, maker);

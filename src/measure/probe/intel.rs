@@ -37,6 +37,11 @@ pub fn cards(root: &Path) -> Vec<GpuCard> {
     drm::facts(root, &INTEL)
 }
 
+/// Where they are on the bus (`0000:03:00.0`), in the order of [`cards`].
+pub fn addresses(root: &Path) -> Vec<String> {
+    drm::addresses(root, &INTEL)
+}
+
 /// Mean power of a card (W) while nothing of ours runs, over two seconds.
 ///
 /// # Errors

@@ -50,6 +50,11 @@ fn clock_file(root: &Path, name: &str) -> Option<String> {
     first_line(&root.join("sys/devices/system/cpu/cpu0/cpufreq").join(name))
 }
 
+/// Main memory that could be had without swapping (bytes), as the kernel estimates it.
+pub fn free_memory_bytes() -> Option<u64> {
+    Meminfo::current().ok()?.mem_available
+}
+
 /// Whether a GPU was found that a server could use.
 pub fn has_gpu() -> bool {
     !gpus(Path::new("/")).is_empty()

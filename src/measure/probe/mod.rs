@@ -11,6 +11,7 @@ mod joules;
 pub mod listener;
 pub mod machine;
 pub mod memory;
+pub mod near;
 pub mod noise;
 pub mod nvidia;
 pub mod rapl;

@@ -101,6 +101,23 @@ pub fn cards() -> Vec<GpuCard> {
     devices(&nvml).unwrap_or_default().iter().map(|device| facts(device, driver.as_deref())).collect()
 }
 
+/// Where the cards are on the bus (`0000:65:00.0`), in the order of [`cards`]; none where there is no driver.
+pub fn addresses() -> Vec<String> {
+    let Ok(nvml) = open() else { return Vec::new() };
+    let devices = devices(&nvml).unwrap_or_default();
+    let bus = |device: &Device<'_>| device.pci_info().map(|info| address(&info.bus_id));
+    devices.iter().map(|device| bus(device).unwrap_or_default()).collect()
+}
+
+/// As the kernel writes it: NVML has eight digits for the domain, sysfs four where they do.
+fn address(bus_id: &str) -> String {
+    let lower = bus_id.to_lowercase();
+    match lower.strip_prefix("0000") {
+        Some(short) if lower.len() == "00000000:65:00.0".len() => short.to_owned(),
+        _ => lower,
+    }
+}
+
 fn facts(device: &Device<'_>, driver: Option<&str>) -> GpuCard {
     let hertz = |megahertz: u32| f64::from(megahertz) * 1e6;
     let link = device.current_pcie_link_gen().ok().zip(device.current_pcie_link_width().ok());
@@ -476,6 +493,13 @@ fn measured(name: &'static str, value: Option<f64>, reason: &str) -> Measurement
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_is_written_as_the_kernel_does() {
+        assert_eq!(address("00000000:65:00.0"), "0000:65:00.0");
+        assert_eq!(address("00010000:C1:00.0"), "00010000:c1:00.0");
+        assert_eq!(address("0000:03:00.0"), "0000:03:00.0");
+    }
 
     /// On a machine with a card the figures are there; on any other the reason is.
     #[test]
