@@ -264,6 +264,11 @@ impl Effective {
             (known, state) => known.or(state),
         }
     }
+
+    /// What holds the KV of everything under way (bytes): each slot's own together, or the pool that all requests share.
+    pub fn kv_of_all_bytes(&self) -> Option<u64> {
+        self.kv_bytes().or(self.kv_pool_bytes)
+    }
 }
 
 #[cfg(test)]
@@ -284,6 +289,14 @@ mod tests {
         assert_eq!((elsewhere.k_bytes, elsewhere.compute_bytes), (None, None));
         assert_eq!(elsewhere.pool_token_bytes(), Some(6144.0));
         assert_eq!((elsewhere.kv_pool_bytes, elsewhere.model_bytes), (Some(6 << 30), Some(1 << 30)));
+        assert_eq!(elsewhere.kv_of_all_bytes(), Some(6 << 30));
+    }
+
+    #[test]
+    fn slots_that_have_caches_of_their_own_share_no_pool() {
+        let effective = Effective { k_bytes: Some(1 << 20), v_bytes: Some(3 << 20), ..Effective::default() };
+        assert_eq!(effective.kv_of_all_bytes(), Some(4 << 20));
+        assert_eq!(Effective::default().kv_of_all_bytes(), None);
     }
 
     #[test]

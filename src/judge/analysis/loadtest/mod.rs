@@ -109,7 +109,7 @@ fn server_row(run: &Run<'_>, server: &LoadtestServer) -> LoadServerRow {
         void: void(server),
         warm_up: server.warm_up,
         peak_bytes: peaks.max(),
-        kv_bytes: launch.effective.kv_bytes(),
+        kv_bytes: launch.effective.kv_of_all_bytes(),
         command: launch.argv.shell(),
     }
 }

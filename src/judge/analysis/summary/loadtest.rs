@@ -51,7 +51,7 @@ pub struct LoadServerRow {
     pub warm_up: Option<WarmUp>,
     /// Peak GPU memory where it uses a GPU, else peak proportional or resident set size, over all steps (bytes).
     pub peak_bytes: Option<u64>,
-    /// KV cache of all slots, as the engine reports it (bytes).
+    /// KV cache of all slots, or the pool that they share, as the engine reports it (bytes).
     pub kv_bytes: Option<u64>,
     /// Its command line.
     pub command: String,
