@@ -170,11 +170,7 @@ fn trials_of(
     let runs_here =
         |task: &&TaskSpec| task.contexts.contains(&context) && filter.passes(FilterKey::Task, &task.name);
     for task in suite.tasks.iter().filter(runs_here) {
-        let arms: Vec<_> = match task.arms.as_slice() {
-            [] => vec![None],
-            arms => arms.iter().copied().map(Some).collect(),
-        };
-        for arm in arms {
+        for arm in task.every_arm() {
             if !filter.keeps_arm(arm) {
                 continue;
             }

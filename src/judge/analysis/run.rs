@@ -86,10 +86,7 @@ impl<'a> Run<'a> {
     pub(crate) fn task_arms(&self, context: u32) -> Vec<(&'a str, Option<Arm>)> {
         let here = self.suite.tasks.iter().filter(|task| task.contexts.contains(&context));
         here.flat_map(|task| {
-            let arms: Vec<Option<Arm>> = match task.arms.as_slice() {
-                [] => vec![None],
-                arms => arms.iter().copied().map(Some).collect(),
-            };
+            let arms = task.every_arm();
             arms.into_iter().map(|arm| (task.name.as_str(), arm))
         })
         .collect()
@@ -111,9 +108,7 @@ impl<'a> Run<'a> {
 
     /// The arms of a task that the run's filters keep; `None` alone for a task without arms.
     fn planned_arms(&self, task: &TaskSpec) -> Vec<Option<Arm>> {
-        let arms =
-            if task.arms.is_empty() { vec![None] } else { task.arms.iter().copied().map(Some).collect() };
-        arms.into_iter().filter(|arm| self.filter.keeps_arm(*arm)).collect()
+        task.every_arm().into_iter().filter(|arm| self.filter.keeps_arm(*arm)).collect()
     }
 
     pub(crate) fn planned_in_all(&self) -> u32 {

@@ -145,6 +145,14 @@ pub struct TaskSpec {
 }
 
 impl TaskSpec {
+    /// Returns the arms that it runs in; `None` alone for a task without arms.
+    pub fn every_arm(&self) -> Vec<Option<Arm>> {
+        match self.arms.as_slice() {
+            [] => vec![None],
+            arms => arms.iter().copied().map(Some).collect(),
+        }
+    }
+
     /// Returns the round (from 0, of `rounds`) in which case `index` is asked: texts take turns, and all questions to one
     /// text belong to one round.
     pub fn round_of(&self, index: u32, rounds: u32) -> u32 {

@@ -17,9 +17,7 @@ use crate::judge::analysis::summary::CellSummary;
 use crate::record::journal::Journal;
 use crate::record::plan::Planned;
 use crate::record::suite::{Suite, TaskSpec};
-use crate::record::{
-    Arm, Case, Decision, KeyParts, Name, Prompt, Selection, StopReason, TrialKey, WithinRound,
-};
+use crate::record::{Case, Decision, KeyParts, Name, Prompt, Selection, StopReason, TrialKey, WithinRound};
 
 /// No mean is refuted by fewer texts.
 const FEWEST_TEXTS: usize = 5;
@@ -150,10 +148,7 @@ impl<'a> Answered<'a> {
     ) -> impl Iterator<Item = TrialKey> {
         let name = Name::from(task.name.as_str());
         let (context, repeats) = (self.context, task.repeats.max(1));
-        let arms: Vec<Option<Arm>> = match task.arms.as_slice() {
-            [] => vec![None],
-            arms => arms.iter().copied().map(Some).collect(),
-        };
+        let arms = task.every_arm();
         let first = text * task.questions;
         let round = task.round_of(first, self.suite.rounds);
         let cases = first..(first + task.questions).min(task.samples);
