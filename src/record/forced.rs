@@ -54,6 +54,9 @@ pub struct ForcedForm {
     pub tokens: Vec<u32>,
 }
 
+/// Probability of an answer's beginning below which the rest of it is not asked for: no score is off by more.
+pub const IMPOSSIBLE: f64 = 0.001;
+
 /// How a forced answer went through the model.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(JsonSchema))]
@@ -89,6 +92,10 @@ pub struct Forced {
     /// does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends: Option<f64>,
+    /// Whether it was not said to its end: the tokens are its beginning, which has a probability below [`IMPOSSIBLE`], and
+    /// the whole no more than that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cut: bool,
 }
 
 /// A token that a reply was made to say.
@@ -103,7 +110,12 @@ pub struct ForcedToken {
 }
 
 impl Forced {
-    /// Returns the natural-log probability of the text with its end, where that is known.
+    /// Returns whether what was said so far is so improbable that the rest need not be asked for.
+    pub fn is_impossible(&self) -> bool {
+        self.log_probability() < IMPOSSIBLE.ln()
+    }
+
+    /// Returns the natural-log probability of what was said, with its end, where that is known.
     pub fn log_probability(&self) -> f64 {
         let tokens: f64 = self.tokens.iter().map(|token| f64::from(token.logprob)).sum();
         tokens + self.ends.map_or(0.0, |ends| ends.max(f64::MIN_POSITIVE).ln())

@@ -5,7 +5,8 @@ use super::TokenCounter;
 use crate::error::{Error, Result};
 use crate::record::{Case, Forced, ForcedForm, ForcedPart, Outcome, Part, Reply, Score};
 
-/// Natural logarithm of the probability that the whole answer is said, part after part.
+/// Natural logarithm of the probability that the whole answer is said, part after part; of one that was not said to its end
+/// ([`Forced::cut`]) that of its beginning.
 pub const LOG_PROBABILITY: &str = "log_probability";
 
 /// Returns a part of an answer: what the reply has said before it, and what it may say now. Each form is tokenized as it
@@ -109,7 +110,9 @@ fn canonical(form: &ForcedForm, forced: &Forced) -> Result<(), String> {
             form.text
         ));
     }
-    let alike = forced.tokens.len() == form.tokens.len()
+    let whole = forced.tokens.len() == form.tokens.len();
+    let begun = forced.cut && forced.tokens.len() < form.tokens.len() && forced.is_impossible();
+    let alike = (whole || begun)
         && forced
             .tokens
             .iter()
@@ -176,6 +179,19 @@ mod tests {
         );
         assert!(quality(&case, Vec::new()).unwrap_err().contains("not asked for"));
         assert!(quality(&case, vec![said(0, &[(None, -0.1), (None, -0.1)], None)]).is_ok());
+    }
+
+    #[test]
+    fn an_answer_that_was_cut_counts_as_its_beginning_if_that_is_next_to_impossible() {
+        let case = case(&[&[7, 8, 9]]);
+        let begun =
+            |logprob: f32, cut| Forced { cut, ..said(0, &[(Some(7), logprob), (Some(8), -0.5)], None) };
+        let score = quality(&case, vec![begun(-8.0, true)]).unwrap();
+        assert!((score - (-8.5_f64).exp()).abs() < 1e-9);
+        assert!(quality(&case, vec![begun(-8.0, false)]).unwrap_err().contains("2 instead of 3"));
+        assert!(quality(&case, vec![begun(-3.0, true)]).unwrap_err().contains("2 instead of 3"));
+        let other = Forced { cut: true, ..said(0, &[(Some(6), -8.0)], None) };
+        assert!(quality(&case, vec![other]).unwrap_err().contains("other tokens"));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use super::cache_report::CacheReport;
+use super::counting::PromptTokens;
 use super::counts::Counts;
 use super::endpoints::Endpoints;
 use super::exchange::{Exchange, Failure, Limits};
@@ -37,6 +38,8 @@ pub struct Client {
     pub(super) cache_report: CacheReport,
     /// Whether the server refused to be told an answer by its tokens; clones share it.
     refuses_tokens: Arc<AtomicBool>,
+    /// What tells the tokens of a prompt without asking the server.
+    pub(super) own: Option<Arc<dyn PromptTokens>>,
     /// Whose turn it is to decode a reply on another thread; clones share it.
     decoding: Arc<Semaphore>,
 }
@@ -56,6 +59,7 @@ impl Client {
             counts: Counts::default(),
             cache_report: CacheReport::default(),
             refuses_tokens: Arc::default(),
+            own: None,
             decoding: Arc::new(Semaphore::new(1)),
         })
     }
@@ -83,6 +87,12 @@ impl Client {
     pub fn expecting_cache_counts(self) -> Self {
         self.cache_report.expect();
         self
+    }
+
+    /// The same, with the tokens of prompts told here where that can be done: by what was checked against the server's.
+    #[must_use]
+    pub fn with_own_tokens(self, own: Option<Arc<dyn PromptTokens>>) -> Self {
+        Self { own, ..self }
     }
 
     /// The same for one conversation: where the server takes a salt for its prefix cache, all requests of this client
@@ -197,6 +207,30 @@ impl Client {
         if let Some(format) = self.writer.wire.steps() {
             return self.force_by_steps(format, conversation, form).await;
         }
+        if let Some(behind) = self.prompt_to_force_behind(conversation) {
+            match self.force_by_tokens(behind, form, conversation.reuse_cache).await {
+                Err(failure) if failure.unsupported => {
+                    tracing::debug!("an answer is forced in words instead of tokens: {}", failure.message);
+                }
+                told => return told,
+            }
+        }
+        self.force_in_words(conversation, form, max_tokens).await
+    }
+
+    /// Where answers can be forced behind a prompt of tokens, and that prompt, if it is known here.
+    fn prompt_to_force_behind(&self, conversation: &Conversation<'_>) -> Option<(&'static str, Vec<u32>)> {
+        let path = self.endpoints.completion.filter(|_| !self.refuses_tokens.load(Ordering::Relaxed))?;
+        Some((path, self.own_tokens(conversation.messages, conversation.tools)?))
+    }
+
+    /// As [`Client::force`], of a chat that the server renders.
+    async fn force_in_words(
+        &self,
+        conversation: &Conversation<'_>,
+        form: &ForcedForm,
+        max_tokens: u32,
+    ) -> Result<ForcedExchange, Failure> {
         let Told { tokens, mut ends, measurements, last } =
             self.told(conversation, (&form.text, &form.tokens), max_tokens, true).await?;
         let mut exchange =

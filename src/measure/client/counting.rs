@@ -4,6 +4,8 @@
 //! is asked for one token, and its `usage.prompt_tokens` is the count: exact, but it costs a prefill of the prompt, so
 //! every count is kept.
 
+use std::fmt::Debug;
+
 use serde_json::Value;
 
 use super::connection::Client;
@@ -20,6 +22,12 @@ const LEAD: &str = "Text:";
 /// Pieces that a prompt is cut into when it is too long to be counted in one request (characters).
 const PIECE: usize = 2000;
 
+/// Tells tokens as the server has them, without asking it.
+pub trait PromptTokens: Debug + Send + Sync {
+    /// Returns the tokens of the prompt that the server makes of a conversation; `None` where they cannot be told.
+    fn of_chat(&self, messages: &[Message], tools: &[Tool]) -> Option<Vec<u32>>;
+}
+
 impl Client {
     /// Tokens of the prompt that the server makes of a conversation with the model's chat template.
     ///
@@ -32,7 +40,12 @@ impl Client {
         Ok(length(self.chat_tokens(messages, tools).await?.len()))
     }
 
-    /// The tokens themselves.
+    /// The tokens of a prompt, told without asking the server; `None` where that cannot be done.
+    pub(super) fn own_tokens(&self, messages: &[Message], tools: &[Tool]) -> Option<Vec<u32>> {
+        self.own.as_ref()?.of_chat(messages, tools)
+    }
+
+    /// The tokens themselves, as the server has them.
     pub(super) async fn chat_tokens(&self, messages: &[Message], tools: &[Tool]) -> Result<Vec<u32>> {
         let Some(body) = self.writer.count_chat(messages, tools) else {
             let rendered = self.apply_template(messages, tools).await?;

@@ -10,120 +10,22 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::completion::{self, Asked, Completion, Timings, id_of, top_of};
 use super::exchange::{Exchange, Failure};
 use super::http::{Answer, Http};
 use super::listed::{log_probability, sort};
 use super::wire::token_by_token;
 use super::writer::RequestWriter;
-use crate::console::shown;
 use crate::record::{Measurement, PackedDistributions, Reply, Source, metric};
 
 /// Positions in one request. llama-server (build 10068) keeps what it lists until the reply is whole: 256 positions took 67 MiB more
 /// of SmolLM2's server than one at a time, eight take 9: it stands in the memory of every setting alike.
 const MOST_POSITIONS: usize = 8;
-/// Room for one listed token in a reply (bytes): id, text and bytes, escaped, and log-probability.
-const ENTRY_BYTES: usize = 256;
 /// Picks a token that is a whole character, and leaves the list as it is without: llama-server (builds 10068 and 11549) lists nothing
 /// for a token that is a piece of one, or ends with HTTP 500.
 const WHOLE: &str = "root ::= [ -~]";
-
-/// The request for some positions.
-#[derive(Debug, Serialize)]
-struct Request<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    model: Option<&'a str>,
-    prompt: &'a [u32],
-    n_predict: u32,
-    n_probs: usize,
-    /// Negative: probabilities are those of the model itself, whatever the samplers.
-    temperature: f64,
-    cache_prompt: bool,
-    /// One slot throughout: its cache holds the prefix.
-    id_slot: u32,
-    stream: bool,
-    post_sampling_probs: bool,
-    /// Leaves out the echo of the prompt and of the settings.
-    response_fields: &'static [&'static str],
-    /// Allows the text's own tokens alone.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    grammar: Option<&'a str>,
-}
-
-const FIELDS: &[&str] = &["tokens_evaluated", "truncated", "timings", "completion_probabilities"];
-
-#[derive(Debug, Deserialize)]
-struct Response {
-    tokens_evaluated: Option<u64>,
-    truncated: Option<bool>,
-    #[serde(default)]
-    timings: Timings,
-    #[serde(default)]
-    completion_probabilities: Vec<Probabilities>,
-    /// The same in the words of OpenAI's completions: there ik_llama.cpp lists token ids, at `/completion` texts alone.
-    #[serde(default)]
-    choices: Vec<Choice>,
-    usage: Option<Usage>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Choice {
-    logprobs: Option<Listed>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Listed {
-    #[serde(default)]
-    content: Vec<Probabilities>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Usage {
-    prompt_tokens: Option<u64>,
-    prompt_tokens_details: Option<Details>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Details {
-    cached_tokens: Option<u64>,
-}
-
-impl Response {
-    /// Whether the server says nothing of the token that it picked, as of one that is a piece of a character.
-    fn lists_nothing(&self) -> bool {
-        self.completion_probabilities.is_empty()
-    }
-
-    /// A reply in either words.
-    fn read(bytes: &[u8]) -> serde_json::Result<Self> {
-        let mut response: Self = serde_json::from_slice(bytes)?;
-        if let Some(listed) = response.choices.pop().and_then(|choice| choice.logprobs) {
-            response.completion_probabilities = listed.content;
-        }
-        if let Some(usage) = response.usage.take() {
-            let cached = usage.prompt_tokens_details.and_then(|details| details.cached_tokens);
-            response.tokens_evaluated = response.tokens_evaluated.or(usage.prompt_tokens);
-            response.timings.cache_n = response.timings.cache_n.or(cached);
-        }
-        Ok(response)
-    }
-}
-
-#[derive(Debug, Default, Clone, Deserialize)]
-struct Timings {
-    cache_n: Option<u64>,
-    prompt_n: Option<u64>,
-    prompt_ms: Option<f64>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Probabilities {
-    id: Option<u64>,
-    #[serde(default)]
-    top_logprobs: Vec<Value>,
-}
 
 /// Who is asked for what.
 pub(super) struct Walk<'a> {
@@ -194,21 +96,21 @@ impl Walk<'_> {
     async fn forced(&self, lengths: &[usize], cold: bool) -> Result<Option<Vec<Position>>, Failure> {
         let text = &self.tokens[lengths[0]..=lengths[lengths.len() - 1]];
         let (answer, response) = self.ask(lengths[0], text.len(), Some(&token_by_token(text)), cold).await?;
-        let said = response.completion_probabilities.iter().map(|position| position.id);
+        let said = response.said.iter().map(id_of);
         if !said.eq(text.iter().map(|id| Some(u64::from(*id)))) {
             return Ok(None);
         }
         let [prefill, step] = times(&answer, &response.timings, text.len());
         let mut positions = Vec::with_capacity(lengths.len());
-        for (&length, listed) in lengths.iter().zip(&response.completion_probabilities) {
-            if listed.top_logprobs.is_empty() {
+        for (&length, listed) in lengths.iter().zip(&response.said) {
+            if top_of(listed).is_empty() {
                 // It was drafted, and accepted.
                 positions.push(self.position(length, false).await?);
                 continue;
             }
             let first = length == lengths[0];
             let timings = if first { response.timings.clone() } else { one_step(&response.timings) };
-            let top = top_list(&listed.top_logprobs, self.top_k).map_err(|reason| at(length, &reason))?;
+            let top = top_list(top_of(listed), self.top_k).map_err(|reason| at(length, &reason))?;
             positions.push(Position {
                 top,
                 timings,
@@ -233,10 +135,10 @@ impl Walk<'_> {
     async fn position(&self, length: usize, cold: bool) -> Result<Position, Failure> {
         let (answer, response) = match self.ask(length, 1, None, cold).await {
             Err(failure) if failure.cannot_be_written() => self.ask(length, 1, Some(WHOLE), cold).await?,
-            Ok((_, response)) if response.lists_nothing() => self.ask(length, 1, Some(WHOLE), cold).await?,
+            Ok((_, response)) if response.said.is_empty() => self.ask(length, 1, Some(WHOLE), cold).await?,
             asked => asked?,
         };
-        let listed = response.completion_probabilities.first().map_or(&[][..], |first| &first.top_logprobs);
+        let listed = response.said.first().map_or(&[][..], top_of);
         if listed.is_empty() {
             return Err(Failure::unsupported(
                 "this server lists no token ids with its probabilities (`top_logprobs`): it cannot be compared by them",
@@ -253,29 +155,10 @@ impl Walk<'_> {
         steps: usize,
         grammar: Option<&str>,
         cold: bool,
-    ) -> Result<(Answer, Response), Failure> {
-        let request = Request {
-            model: self.writer.model.as_deref(),
-            prompt: &self.tokens[..length],
-            n_predict: steps as u32,
-            n_probs: self.top_k,
-            temperature: -1.0,
-            cache_prompt: !cold,
-            id_slot: 0,
-            stream: false,
-            post_sampling_probs: false,
-            response_fields: FIELDS,
-            grammar,
-        };
-        let room = steps.saturating_mul(self.top_k).saturating_mul(ENTRY_BYTES);
-        let answer = self.http.with_room(room).post(self.path, &request).await?;
-        let response = Response::read(answer.recording.bytes()).map_err(|error| {
-            let body = shown(&String::from_utf8_lossy(answer.recording.bytes()));
-            at(length, &format!("the reply is not a completion ({error}): {body}"))
-        })?;
-        check_prompt(&response, length as u64, cold)
-            .map_err(|reason| Failure::integrity(format!("position {length}: {reason}")))?;
-        Ok((answer, response))
+    ) -> Result<(Answer, Completion), Failure> {
+        let model = self.writer.model.as_deref();
+        let asked = Asked { model, prompt: &self.tokens[..length], steps, top: self.top_k, grammar, cold };
+        completion::ask(self.http, self.path, asked).await
     }
 }
 
@@ -309,31 +192,6 @@ pub(super) fn check(tokens: &[u32], positions: &[usize], top_k: usize) -> Result
         positions.len(),
         tokens.len()
     )))
-}
-
-/// Whether the server computed from exactly the tokens sent, and from nothing older when `cold`.
-fn check_prompt(response: &Response, sent: u64, cold: bool) -> Result<(), String> {
-    let Timings { cache_n, prompt_n, .. } = response.timings;
-    if response.truncated == Some(true) {
-        return Err("the server cut the prompt".to_owned());
-    }
-    match response.tokens_evaluated {
-        Some(seen) if seen == sent => {}
-        Some(seen) => return Err(format!("the server saw {seen} tokens of {sent} sent")),
-        None => return Err("the server does not say how many tokens it saw".to_owned()),
-    }
-    match (cache_n, prompt_n) {
-        (Some(cached), Some(processed)) if cached.checked_add(processed) != Some(sent) => {
-            Err(format!("{cached} cached and {processed} processed tokens do not make the {sent} sent"))
-        }
-        (Some(cached), _) if cold && cached > 0 => {
-            Err(format!("{cached} tokens came from earlier requests although the cache was switched off"))
-        }
-        (None, Some(processed)) if cold && processed != sent => Err(format!(
-            "only {processed} of {sent} tokens were processed although the cache was switched off"
-        )),
-        _ => Ok(()),
-    }
 }
 
 /// The list of a position, most probable first.
@@ -395,44 +253,38 @@ fn prefill_rate(timings: &Timings) -> Measurement {
 mod tests {
     use super::*;
 
-    fn response(text: &str) -> Response {
-        Response::read(text.as_bytes()).unwrap()
+    fn response(text: &str) -> Completion {
+        Completion::read(text.as_bytes()).unwrap()
     }
 
     #[test]
     fn llama_server_reply() {
         let response = response(include_str!("../../../tests/fixtures/llama-server/completion_n_probs.json"));
-        let listed = &response.completion_probabilities[0].top_logprobs;
+        let listed = top_of(&response.said[0]);
         let top = top_list(listed, 64).unwrap();
         assert_eq!(top.len(), 5);
         assert_eq!(top[0], (12095, -0.097_158_3));
         assert!(top.is_sorted_by(|a, b| a.1 >= b.1));
         assert_eq!(top_list(listed, 2).unwrap().len(), 2);
-        assert_eq!(check_prompt(&response, 5, true), Ok(()));
-        assert!(check_prompt(&response, 6, true).unwrap_err().contains("saw 5 tokens of 6"));
     }
 
     #[test]
     fn a_server_without_token_ids_is_refused() {
         let response = response(include_str!("../../../tests/fixtures/ik_llama/completion_n_probs.json"));
-        assert!(response.completion_probabilities[0].top_logprobs.is_empty());
+        assert!(top_of(&response.said[0]).is_empty());
     }
 
     #[test]
     fn ik_llama_lists_ids_in_openais_words() {
         let response = response(include_str!("../../../tests/fixtures/ik_llama/v1_completions_n_probs.json"));
-        let listed = &response.completion_probabilities[0];
-        assert_eq!(listed.id, Some(7042));
-        assert_eq!(top_list(&listed.top_logprobs, 64).unwrap()[1], (260, -2.835_428));
-        assert_eq!(check_prompt(&response, 5, true), Ok(()));
-        assert!(check_prompt(&response, 6, true).unwrap_err().contains("saw 5 tokens of 6"));
+        assert_eq!(top_list(top_of(&response.said[0]), 64).unwrap()[1], (260, -2.835_428));
     }
 
     #[test]
     fn lists_must_hold_probabilities() {
         let list = |entry: &str| {
             let text = format!(r#"{{"completion_probabilities":[{{"top_logprobs":[{entry}]}}]}}"#);
-            top_list(&response(&text).completion_probabilities[0].top_logprobs, 4)
+            top_list(top_of(&response(&text).said[0]), 4)
         };
         assert_eq!(list(r#"{"id":3,"logprob":-1}"#), Ok(vec![(3, -1.0)]));
         assert_eq!(list(r#"{"id":3,"logprob":-1e300}"#), Ok(vec![(3, f32::MIN)]));
@@ -449,30 +301,15 @@ mod tests {
         }
     }
 
-    #[test]
-    fn prompts_are_checked() {
-        let check = |text: &str, cold| check_prompt(&response(text), 9, cold);
-        let timed = |cached, processed| {
-            format!(r#"{{"tokens_evaluated":9,"timings":{{"cache_n":{cached},"prompt_n":{processed}}}}}"#)
-        };
-        assert_eq!(check(&timed(0, 9), true), Ok(()));
-        assert_eq!(check(&timed(8, 1), false), Ok(()));
-        assert_eq!(check(&timed(0, 9), false), Ok(()));
-        assert!(check(&timed(8, 1), true).unwrap_err().contains("8 tokens came from earlier"));
-        assert!(check(&timed(3, 3), false).unwrap_err().contains("do not make the 9"));
-        assert!(check(&timed(u64::MAX, 1), false).is_err());
-        assert!(check(r#"{"tokens_evaluated":4}"#, true).is_err());
-        assert!(check("{}", true).is_err());
-        assert!(check(r#"{"tokens_evaluated":9,"truncated":true}"#, true).is_err());
-        let ik = r#"{"tokens_evaluated":9,"timings":{"prompt_n":1}}"#;
-        assert!(check(ik, true).unwrap_err().contains("only 1 of 9"));
-        assert_eq!(check(ik, false), Ok(()));
-    }
-
     fn served(ms: u64, cache_n: u64, prompt_n: u64) -> Position {
         Position {
             top: vec![(1, -0.5)],
-            timings: Timings { cache_n: Some(cache_n), prompt_n: Some(prompt_n), prompt_ms: Some(50.0) },
+            timings: Timings {
+                cache_n: Some(cache_n),
+                prompt_n: Some(prompt_n),
+                prompt_ms: Some(50.0),
+                ..Timings::default()
+            },
             took: Duration::from_millis(ms),
             step: prompt_n == 1,
         }

@@ -37,9 +37,10 @@ pub(super) struct Told {
 }
 
 /// A token of a forced answer.
+#[derive(Debug)]
 pub(super) struct ToldToken {
     pub(super) bytes: Vec<u8>,
-    id: Option<u32>,
+    pub(super) id: Option<u32>,
     /// `None` where the server did not compute it: of a draft that was accepted, llama-server says 0 and lists nothing.
     logprob: Option<f32>,
 }
@@ -106,7 +107,8 @@ fn unlike(said: &[u8], form: &str) -> String {
     format!("the forced answer is {}, not {}", shown(&String::from_utf8_lossy(said)), shown(form))
 }
 
-fn token(entry: &Value) -> Result<ToldToken, String> {
+/// The token of an entry of a list, with its probability where the server computed that.
+pub(super) fn token(entry: &Value) -> Result<ToldToken, String> {
     let id = entry.get("id").and_then(Value::as_u64).and_then(|id| id.try_into().ok());
     let bytes = bytes(entry).ok_or("a token of the forced answer has no text")?;
     let logprob = log_probability(entry).ok_or("a token of the forced answer has no log-probability")?;
@@ -127,7 +129,7 @@ fn bytes(entry: &Value) -> Option<Vec<u8>> {
 
 /// The probability that the answer ends here: what is left when the listed tokens that go on with a letter or a digit are
 /// taken away. Tokens that are not listed are taken for ends, so it is an upper bound.
-fn ends(entry: &Value) -> Option<f64> {
+pub(super) fn ends(entry: &Value) -> Option<f64> {
     let top = entry.get("top_logprobs")?.as_array()?;
     let mut by_token: BTreeMap<Vec<u8>, f32> = BTreeMap::new();
     for listed in top {

@@ -2,7 +2,8 @@
 //! token, over the server's prefix cache, and one for what could follow.
 //!
 //! Each token is the first one behind a prompt, so what is read is the way of prompts: a KV type that is not read there shows
-//! no damage. That is written down ([`ReadPath::Prefill`]).
+//! no damage. That is written down ([`ReadPath::Prefill`]). Where what was said is next to impossible already, the
+//! rest is not asked for.
 
 use serde_json::Value;
 
@@ -28,8 +29,13 @@ impl Client {
         if form.tokens.is_empty() {
             return Err(Failure::unsupported("the answer's tokens are not known: it cannot be forced"));
         }
-        let prompt = self.chat_tokens(conversation.messages, conversation.tools).await;
-        let mut tokens = prompt.map_err(|error| Failure::unsupported(chain(&error)))?;
+        let mut tokens = match self.own_tokens(conversation.messages, conversation.tools) {
+            Some(tokens) => tokens,
+            None => {
+                let tokens = self.chat_tokens(conversation.messages, conversation.tools).await;
+                tokens.map_err(|error| Failure::unsupported(chain(&error)))?
+            }
+        };
         let mut exchange = ForcedExchange {
             forced: Forced { path: ReadPath::Prefill, ..Forced::default() },
             measurements: Vec::new(),
@@ -40,6 +46,10 @@ impl Client {
             let logprob = next.logprob.unwrap_or(f32::MIN);
             exchange.forced.tokens.push(ForcedToken { id: Some(token), logprob });
             tokens.push(token);
+            if exchange.forced.is_impossible() && exchange.forced.tokens.len() < form.tokens.len() {
+                exchange.forced.cut = true;
+                return Ok(exchange);
+            }
         }
         let next = self.next(format, &tokens, None, &mut exchange).await?;
         exchange.forced.ends = ends_here(&next.top);

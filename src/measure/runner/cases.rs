@@ -17,7 +17,7 @@ use super::packed::PackedList;
 use super::prepared::Prepared;
 use super::server::RunningServer;
 use crate::error::{Context, Error, Kind, Result, chain};
-use crate::measure::client::Client;
+use crate::measure::client::{Client, PromptTokens};
 use crate::measure::model::BytePairs;
 use crate::record::journal::Journal;
 use crate::record::suite::{Suite, TaskSpec};
@@ -201,6 +201,12 @@ impl CaseBook {
         }
     }
 
+    /// What tells the tokens of a setting's prompts here, where its cases were counted with it.
+    pub(super) fn own_tokens(&self, setting: &str) -> Option<Arc<dyn PromptTokens>> {
+        let own = self.own.get(self.models.get(setting)?)?.clone()?;
+        Some(own)
+    }
+
     /// What counts a model's tokens here.
     async fn own_of(&mut self, model: &str) -> Option<Arc<OwnTokens>> {
         if let Some(known) = self.own.get(model) {
@@ -227,7 +233,7 @@ impl CaseBook {
         let Some(first) = places.first() else { return Ok(None) };
         let case = self.spool.read(*first)?;
         let Prompt::Chat { messages, tools, .. } = &case.prompt else { return Ok(None) };
-        let Some(ours) = own.chat_tokens(messages, tools) else { return Ok(None) };
+        let Some(ours) = own.of_chat(messages, tools) else { return Ok(None) };
         let theirs = match client.prompt_tokens(messages, tools).await {
             // Then it is no case to be asked.
             Err(error) if error.kind() == Kind::Refused => return Ok(None),

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::prepared::Prepared;
 use crate::error::Result;
-use crate::measure::client::{Client, Frame, frame_name};
+use crate::measure::client::{Client, Frame, PromptTokens, frame_name};
 use crate::measure::model::BytePairs;
 use crate::record::suite::Suite;
 use crate::record::{Message, Tool};
@@ -36,11 +36,6 @@ impl OwnTokens {
         self.pairs.count(&self.prompt(messages, tools)?, true)
     }
 
-    /// The tokens themselves.
-    pub(super) fn chat_tokens(&self, messages: &[Message], tools: &[Tool]) -> Option<Vec<u32>> {
-        self.pairs.tokens(&self.prompt(messages, tools)?, true)
-    }
-
     pub(super) fn count_text(&self, text: &str) -> Option<u32> {
         self.pairs.count(text, false)
     }
@@ -66,6 +61,12 @@ impl OwnTokens {
 
     fn frames(&self) -> MutexGuard<'_, HashMap<String, Option<Frame>>> {
         self.frames.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl PromptTokens for OwnTokens {
+    fn of_chat(&self, messages: &[Message], tools: &[Tool]) -> Option<Vec<u32>> {
+        self.pairs.tokens(&self.prompt(messages, tools)?, true)
     }
 }
 

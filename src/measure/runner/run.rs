@@ -534,6 +534,7 @@ impl<'a> Runner<'a> {
             return Err(Error::new(Kind::Interrupted, "interrupted"));
         };
         let sampling = self.suite.sampling_for(key, &case.id);
+        server.tell_tokens_by(self.cases.own_tokens(&key.setting));
         let mut trial = server.run(key, &case, &sampling).await;
         trial.outcome = self.held.outcome(&case.id, trial.outcome);
         if self.checks_stream(key) {

@@ -1,6 +1,7 @@
 //! A running server: its command line, and what it is asked.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::conversation::HeldConversation;
@@ -8,7 +9,7 @@ use super::handle::ServerHandle;
 use super::prepared::Prepared;
 use crate::clock::Moment;
 use crate::error::{self, Context, Error, Result};
-use crate::measure::client::{Client, Conversation, Limits};
+use crate::measure::client::{Client, Conversation, Limits, PromptTokens};
 use crate::measure::engine::{Engine, Launch};
 use crate::measure::probe::sampler::Sampler;
 use crate::measure::{client, engine};
@@ -60,6 +61,8 @@ pub(super) struct RunningServer {
     drops_tools: Option<bool>,
     /// The text that was asked about last, and the client that asked.
     text: Option<(String, Client)>,
+    /// What tells the tokens of prompts without asking.
+    own: Option<Arc<dyn PromptTokens>>,
     /// Why tools cannot be sent, where that is known.
     no_tools: Option<String>,
 }
@@ -177,6 +180,7 @@ impl RunningServer {
             served_at: None,
             drops_tools: None,
             text: None,
+            own: None,
             no_tools,
         }
     }
@@ -228,19 +232,26 @@ impl RunningServer {
     }
 
     /// Requests whose results do not count: the first one pays for lazily made buffers, and on a graphics card for
-    /// kernels that are compiled for each shape of work, so there it is long enough to have them all, and repeated
+    /// kernels that are compiled for each shape of work, so there it is long enough to have them all, asked further over
+    /// the cache (a question to a text that was read is a shape of its own, which took 4 s on a fresh card), and repeated
     /// until its time is steady. If it fails, the first trial will say so.
     pub(super) async fn warm_up(&self, sampling: &Sampling, gpu: bool, context: u32) {
         let (words, rounds) = if gpu { (context as usize / 4, WARM_UP_ROUNDS) } else { (0, 1) };
-        let text = format!("{}Say hello.", "One more word. ".repeat(words.min(WARM_UP_WORDS) / 3));
-        let messages = [Message::user(text)];
+        let text = "One more word. ".repeat(words.min(WARM_UP_WORDS) / 3);
+        let cold = [Message::user(format!("{text}Say hello."))];
+        let further =
+            [Message::user(format!("{text}Say what the last of the words before this question was."))];
+        let cold = Conversation::of(&cold);
+        let further = gpu.then_some(Conversation { reuse_cache: true, ..Conversation::of(&further) });
         let mut before = f64::INFINITY;
         for _ in 0..rounds {
+            let client = self.client.conversation();
             let began = std::time::Instant::now();
-            let asked = self.client.chat(&Conversation::of(&messages), sampling, WARM_UP_TOKENS).await;
-            if let Err(failure) = asked {
-                tracing::debug!("warm-up failed: {}", failure.message);
-                return;
+            for asked in [Some(&cold), further.as_ref()].into_iter().flatten() {
+                if let Err(failure) = client.chat(asked, sampling, WARM_UP_TOKENS).await {
+                    tracing::debug!("warm-up failed: {}", failure.message);
+                    return;
+                }
             }
             let took = began.elapsed().as_secs_f64();
             if (took / before - 1.0).abs() < STEADY {
@@ -248,6 +259,11 @@ impl RunningServer {
             }
             before = took;
         }
+    }
+
+    /// What tells the tokens of prompts without asking the server.
+    pub(super) fn tell_tokens_by(&mut self, own: Option<Arc<dyn PromptTokens>>) {
+        self.own = own;
     }
 
     /// Runs one case and judges the reply.
@@ -267,6 +283,7 @@ impl RunningServer {
         };
         let counters = self.draft_counters().await;
         let (client, warm) = self.client_for(case);
+        let client = client.with_own_tokens(self.own.clone());
         self.sampler.begin();
         let mut talk = HeldConversation::hold(&client, self.engine, task, case, sampling, warm).await;
         let mut probed = self.of_its_length(self.sampler.end());
