@@ -9,13 +9,13 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use super::cache_report::CacheReport;
-use super::counting::PromptTokens;
 use super::counts::Counts;
 use super::endpoints::Endpoints;
 use super::exchange::{Exchange, Failure, Limits};
 use super::forced::{ForcedExchange, Told, ToldToken};
 use super::http::{Answer, Http};
 use super::key::ApiKey;
+use super::prompt_tokens::PromptTokens;
 use super::refusals::{endpoint, unexpected, wrap};
 use super::wire::body::ignore_end;
 use super::wire::conversation::Conversation;

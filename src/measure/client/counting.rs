@@ -4,8 +4,6 @@
 //! is asked for one token, and its `usage.prompt_tokens` is the count: exact, but it costs a prefill of the prompt, so
 //! every count is kept.
 
-use std::fmt::Debug;
-
 use serde_json::Value;
 
 use super::connection::Client;
@@ -21,12 +19,6 @@ use crate::record::{Message, Tool, short_hash};
 const LEAD: &str = "Text:";
 /// Pieces that a prompt is cut into when it is too long to be counted in one request (characters).
 const PIECE: usize = 2000;
-
-/// Tells tokens as the server has them, without asking it.
-pub trait PromptTokens: Debug + Send + Sync {
-    /// Returns the tokens of the prompt that the server makes of a conversation; `None` where they cannot be told.
-    fn of_chat(&self, messages: &[Message], tools: &[Tool]) -> Option<Vec<u32>>;
-}
 
 impl Client {
     /// Tokens of the prompt that the server makes of a conversation with the model's chat template.

@@ -128,8 +128,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::measure::client::counting::PromptTokens;
-    use crate::measure::client::{Conversation, Limits};
+    use crate::measure::client::{Conversation, Limits, PromptTokens};
     use crate::measure::mock::{self, ENDPOINTS, Script};
     use crate::record::{Message, Tool};
 
