@@ -52,7 +52,7 @@ fn case(top_k: usize) -> Case {
         by_decode: false,
     };
     Case {
-        id: String::new(),
+        id: "".into(),
         task: "coherence/kld".into(),
         task_version: 1,
         arm: None,

@@ -165,14 +165,14 @@ pub(crate) fn id(context: u32, number: u32, index: u32) -> String {
 pub(crate) fn case(task: &str, number: u32, context: u32, index: u32, said: u32) -> Case {
     let prompt = if said == 0 { "?".to_owned() } else { words(index, 6 * said) };
     Case {
-        id: id(context, number, index),
+        id: id(context, number, index).into(),
         task: task.into(),
         task_version: task::version_of(task),
         arm: None,
         context,
         index,
         depth: None,
-        cluster: format!("{index}"),
+        cluster: format!("{index}").into(),
         prompt: Prompt::chat(vec![Message::user(&prompt)]),
         max_tokens: 8,
         prompt_tokens: 100,

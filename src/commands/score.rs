@@ -183,7 +183,7 @@ impl ScoredCases {
             self.order.iter().filter(|id| !self.answered.contains(*id)).cloned().collect();
         for id in &silent {
             let error = Some("no reply to this case".to_owned());
-            let task = self.cases.get(id).map(|case| case.task.clone());
+            let task = self.cases.get(id).map(|case| case.task.into());
             ScoreLine { case: Some(id.clone()), task, error, ..ScoreLine::default() }.print()?;
         }
         self.say(silent.len());
@@ -225,7 +225,7 @@ impl ScoredCases {
         let verdict = self.format.verdict(case, reply);
         ScoreLine {
             case: Some(id.to_owned()),
-            task: Some(case.task.clone()),
+            task: Some(case.task.into()),
             outcome: Some(outcome),
             valid: verdict.as_ref().map(|verdict| verdict.valid),
             error: verdict.and_then(|verdict| verdict.error),

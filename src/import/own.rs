@@ -22,6 +22,6 @@ impl Format for Own {
             return Err("--match is for imported files: kneepoint's own cases have one rule each".into());
         }
         let case: Case = serde_json::from_str(line.text).map_err(|error| format!("not a case: {error}"))?;
-        Ok(Imported { id: case.id.clone(), case })
+        Ok(Imported { id: case.id.into(), case })
     }
 }

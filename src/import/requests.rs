@@ -140,7 +140,7 @@ fn prompt(body: Body, response_schema: Option<Value>) -> Result<Prompt, String> 
         messages: body.messages.into_iter().map(message).collect::<Result<_, _>>()?,
         tools,
         tool_choice: Some(tool_choice(body.tool_choice.as_ref())?),
-        response_schema,
+        response_schema: response_schema.map(Box::new),
     })
 }
 
@@ -304,7 +304,7 @@ impl Task for Requests {
             (Extraction::NoCall, Some(leak)) => leaked(leak, tools),
             (Extraction::NoCall, None) if *tool_choice == Some(ToolChoice::Required) => failed(Fault::NoCall),
             (Extraction::NoCall, None) => {
-                match response_schema.as_ref().map(|schema| of_reply(schema, reply)) {
+                match response_schema.as_deref().map(|schema| of_reply(schema, reply)) {
                     Some(Ok(score)) => score,
                     Some(Err(reason)) => return Outcome::Unscored { reason },
                     None => Score::default().labelled("answered"),

@@ -147,7 +147,7 @@ fn by_index(Imported { id, mut case }: Imported) -> Imported {
     let index = case.target.as_object_mut().and_then(|target| target.remove(answers::INDEX));
     let Some(Value::String(index)) = index else { return Imported { id, case } };
     case.target["source"] = index.as_str().into();
-    case.cluster = answers::cluster(TASK, &index);
+    case.cluster = answers::cluster(TASK, &index).into();
     Imported { case: case.seal(), id: index }
 }
 

@@ -9,6 +9,7 @@ use super::arm::Arm;
 use super::forced::ForcedPart;
 use super::hash::short_hash;
 use super::message::{Message, Tool, ToolChoice};
+use super::name::Name;
 
 /// As a schema for the reply: any JSON object, which servers have a word of their own for.
 pub const ANY_OBJECT: Value = Value::Bool(true);
@@ -32,7 +33,7 @@ pub enum Prompt {
         /// JSON Schema that the server has to hold the reply to (`response_format`); [`ANY_OBJECT`] is its
         /// `json_object`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        response_schema: Option<Value>,
+        response_schema: Option<Box<Value>>,
     },
     /// The next-token distributions of a token sequence, one for each position in `first..tokens.len()`:
     /// position `t` is the distribution of the token that follows `tokens[..t]`.
@@ -98,9 +99,9 @@ impl Prompt {
 #[cfg_attr(test, derive(JsonSchema))]
 pub struct Case {
     /// Content hash of everything else in the case (hex, 16 digits); see [`Case::seal`].
-    pub id: String,
+    pub id: Name,
     /// Task name, such as `retrieval/niah_multikey_2`.
-    pub task: String,
+    pub task: Name,
     /// Version of the task that made it.
     pub task_version: u32,
     /// For tool tasks: how the tools reach the model.
@@ -114,7 +115,7 @@ pub struct Case {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub depth: Option<f64>,
     /// Cases that share a text (one haystack, one conversation, one template) share a cluster.
-    pub cluster: String,
+    pub cluster: Name,
     /// What is sent.
     pub prompt: Prompt,
     /// Output budget in tokens.
@@ -140,14 +141,14 @@ impl Case {
     /// it is a cluster of its own: what else is known is added by the methods below, the [seal](Case::seal) last.
     pub fn new(task: &str, task_version: u32, index: u32, prompt: Prompt, target: Value) -> Self {
         Self {
-            id: String::new(),
-            task: task.to_owned(),
+            id: Name::default(),
+            task: task.into(),
             task_version,
             arm: None,
             context: 0,
             index,
             depth: None,
-            cluster: format!("{task}/{index}"),
+            cluster: format!("{task}/{index}").into(),
             prompt,
             max_tokens: 0,
             prompt_tokens: 0,
@@ -177,7 +178,7 @@ impl Case {
 
     /// Sets what it shares with other cases: one text, one conversation, one template.
     #[must_use]
-    pub fn in_cluster(self, cluster: impl Into<String>) -> Self {
+    pub fn in_cluster(self, cluster: impl Into<Name>) -> Self {
         Self { cluster: cluster.into(), ..self }
     }
 
@@ -202,9 +203,9 @@ impl Case {
     /// Sets the id to the hash of the content.
     #[must_use]
     pub fn seal(mut self) -> Self {
-        self.id.clear();
+        self.id = Name::default();
         let bytes = serde_json::to_vec(&self).unwrap_or_default();
-        self.id = short_hash(&bytes);
+        self.id = short_hash(&bytes).into();
         self
     }
 }
@@ -216,7 +217,7 @@ mod tests {
     #[test]
     fn what_is_added_to_a_case_is_in_its_id() {
         let case = || Case::new("a/b", 3, 7, Prompt::chat(Vec::new()), Value::Null);
-        assert_eq!((case().task_version, case().index, case().cluster), (3, 7, "a/b/7".to_owned()));
+        assert_eq!((case().task_version, case().index, case().cluster), (3, 7, "a/b/7".into()));
         let others = [
             case().in_context(512),
             case().in_arm(Some(Arm::Native)),
@@ -227,7 +228,7 @@ mod tests {
             case().forcing(vec![ForcedPart { begun: String::new(), forms: Vec::new(), depth: None }]),
             case().sharing(1),
         ];
-        let ids: std::collections::BTreeSet<String> = others.into_iter().map(|case| case.seal().id).collect();
+        let ids: std::collections::BTreeSet<Name> = others.into_iter().map(|case| case.seal().id).collect();
         assert!(ids.len() == 8 && !ids.contains(&case().seal().id));
         let all = case().in_context(512).in_arm(Some(Arm::Native)).sized(100, 12);
         assert_eq!(

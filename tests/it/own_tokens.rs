@@ -150,7 +150,7 @@ fn cases_that_are_counted_here_are_those_that_the_server_counts() {
     kneepoint(dir.path(), &["run", "suite.toml", "--json"]);
     let run = std::fs::read_dir(dir.path().join("runs")).unwrap().next().unwrap().unwrap().path();
     let ran = journal::load(&run).unwrap().cases;
-    let ran: BTreeSet<String> = ran.into_iter().map(|case| case.id).collect();
+    let ran: BTreeSet<String> = ran.into_iter().map(|case| case.id.into()).collect();
     let mut counted = BTreeSet::new();
     for task in ["retrieval/niah_multikey_2", "retrieval/counting"] {
         let out = kneepoint(dir.path(), &["cases", "suite.toml", "--task", task]).stdout;
@@ -174,7 +174,7 @@ fn a_server_with_another_tokenizer_counts_itself() {
         let said = String::from_utf8(out.stderr).unwrap();
         assert!(out.status.success(), "{said}");
         let cases = journal::load(&bench.run_folder()).unwrap().cases;
-        let ids: Vec<String> = cases.into_iter().map(|case| case.id).collect();
+        let ids: Vec<String> = cases.into_iter().map(|case| case.id.into()).collect();
         (ids, said)
     };
     let ((expected, quiet), (found, said)) = (ids(&plain), ids(&other));

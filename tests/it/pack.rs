@@ -373,7 +373,7 @@ fn a_real_setting_beside_a_pack_has_the_verdict_that_it_has_beside_the_reference
     let cases = |dir: &Path| {
         let run = std::fs::read_dir(dir.join("runs")).unwrap().next().unwrap().unwrap().path();
         let mut ids: Vec<String> =
-            journal::load(&run).unwrap().cases.into_iter().map(|case| case.id).collect();
+            journal::load(&run).unwrap().cases.into_iter().map(|case| case.id.into()).collect();
         ids.sort();
         ids
     };

@@ -201,14 +201,14 @@ mod tests {
     /// A request's answer in one arm, `slowness` times as slow as 0.1 s to the first token and 50 tokens/s.
     fn answer(journal: &mut Journal, arm: Arm, index: u32, outcome: Outcome, slowness: f64) {
         let case = Case {
-            id: format!("{arm}{index}"),
+            id: format!("{arm}{index}").into(),
             task: TASK.into(),
             task_version: 1,
             arm: Some(arm),
             context: 4096,
             index,
             depth: None,
-            cluster: format!("request {index}"),
+            cluster: format!("request {index}").into(),
             prompt: Prompt::chat(vec![Message::user("?")]),
             max_tokens: 8,
             prompt_tokens: 100,
@@ -237,7 +237,7 @@ mod tests {
         };
         journal.trials.push(Trial {
             key,
-            case: case.id.as_str().into(),
+            case: case.id,
             launch: 0,
             started: "2026-01-01T00:00:00Z".into(),
             tick: None,

@@ -210,7 +210,7 @@ fn row(
     let mut firsts: Vec<f64> =
         pairs.iter().filter_map(|pair| pair.parted.first).map(|at| at as f64).collect();
     Some(DivergenceRow {
-        task: pairs.first()?.case.task.clone(),
+        task: pairs.first()?.case.task.into(),
         setting: visit.setting.into(),
         context: visit.context,
         parted: Estimate {

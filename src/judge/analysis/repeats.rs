@@ -123,7 +123,7 @@ mod tests {
         }
         let prompt = || Prompt::chat(vec![Message::user("?")]);
         let case = |index| Case {
-            id: format!("c{index}"),
+            id: format!("c{index}").into(),
             ..Case::new(TASK, 1, index, prompt(), serde_json::Value::Null).in_context(512)
         };
         journal.cases = (0..reference.len() as u32).map(case).collect();

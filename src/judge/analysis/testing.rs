@@ -87,7 +87,7 @@ impl Play {
                     }
                     .key(),
                     // What the server's end took with it was never made into a case.
-                    case: if broke { "".into() } else { of.id.into() },
+                    case: if broke { "".into() } else { of.id },
                     launch: replicate + 2 * u32::from(setting == OTHER),
                     started: "2026-01-01T00:00:00Z".into(),
                     tick: None,
@@ -115,14 +115,14 @@ impl Play {
 
 fn case(task: &str, index: u32, prompt_tokens: u32) -> Case {
     Case {
-        id: format!("{task} {index}"),
+        id: format!("{task} {index}").into(),
         task: task.into(),
         task_version: 1,
         arm: task.starts_with("tools/").then_some(crate::record::Arm::Native),
         context: 512,
         index,
         depth: None,
-        cluster: format!("{task} {index}"),
+        cluster: format!("{task} {index}").into(),
         prompt: Prompt::chat(vec![Message::user("?")]),
         max_tokens: 8,
         prompt_tokens,

@@ -118,7 +118,7 @@ impl Client {
                     messages,
                     tools,
                     tool_choice: *tool_choice,
-                    response_schema: response_schema.as_ref(),
+                    response_schema: response_schema.as_deref(),
                     reuse_cache: false,
                 };
                 self.chat(&conversation, sampling, max_tokens).await

@@ -111,7 +111,7 @@ impl CaseServer {
             context: case.context,
             round: 0,
             replicate: 0,
-            task: case.task.as_str().into(),
+            task: case.task,
             arm: case.arm,
             index: case.index,
             repeat: 0,

@@ -11,7 +11,7 @@ use super::interrupt::Interrupt;
 use crate::error::{Context, Result};
 use crate::measure::client::Client;
 use crate::record::journal::Journal;
-use crate::record::{Case, Conversion, HeldCase, HeldSchema, Outcome, Prompt, ToolChoice};
+use crate::record::{Case, Conversion, HeldCase, HeldSchema, Name, Outcome, Prompt, ToolChoice};
 use crate::task::tools::held::by_table::Column;
 use crate::task::tools::held::check::{Answer, Check, Constraint};
 use crate::task::{self, Task};
@@ -38,7 +38,7 @@ pub(super) struct HeldBook {
     reaches: HashMap<(String, String), Reach>,
     cases: HashMap<String, HeldCase>,
     /// Cases that were looked at, those without schemas too.
-    seen: HashSet<String>,
+    seen: HashSet<Name>,
     /// Time that is left for what was not looked at yet.
     left: Duration,
 }
@@ -65,7 +65,7 @@ impl HeldBook {
         Self {
             schemas: journal.held.schemas.iter().map(|held| held.schema.clone()).collect(),
             reaches: HashMap::new(),
-            seen: cases.clone().map(|held| held.case.clone()).collect(),
+            seen: cases.clone().map(|held| Name::from(&held.case)).collect(),
             cases: cases.map(|held| (held.case.clone(), held.clone())).collect(),
             left: ALL,
         }
@@ -78,7 +78,7 @@ impl HeldBook {
 
     /// The schemas of a case that was not looked at yet; none where it was.
     pub(super) fn news_of(&mut self, case: &Case) -> Vec<Constraint> {
-        match self.seen.insert(case.id.clone()) {
+        match self.seen.insert(case.id) {
             true => task::find(&case.task).map(|task| task.constraints(case)).unwrap_or_default(),
             false => Vec::new(),
         }
@@ -136,7 +136,7 @@ impl HeldBook {
             _ => Reach::default(),
         };
         let schemas = constraints.iter().map(Constraint::hash).collect();
-        let held = HeldCase { case: case.id.clone(), schemas, answer, right };
+        let held = HeldCase { case: case.id.into(), schemas, answer, right };
         self.cases.insert(held.case.clone(), held.clone());
         news.case = Some(held);
         Ok(news)

@@ -123,7 +123,7 @@ impl Turns {
                 messages: &ask.messages,
                 tools: &ask.tools,
                 tool_choice: *tool_choice,
-                response_schema: response_schema.as_ref(),
+                response_schema: response_schema.as_deref(),
                 reuse_cache: ask.reuse_cache,
             };
             // A later request that is to be cold must not share the conversation's cache.
@@ -324,14 +324,14 @@ mod tests {
     /// 13 tokens of the mock's template and tokenizer.
     fn case(prompt_tokens: u32) -> Case {
         Case {
-            id: String::new(),
+            id: "".into(),
             task: "test/turnwise".into(),
             task_version: 1,
             arm: None,
             context: 512,
             index: 0,
             depth: None,
-            cluster: String::new(),
+            cluster: "".into(),
             prompt: Prompt::chat(vec![Message::user("turn 1")]),
             max_tokens: 8,
             prompt_tokens,

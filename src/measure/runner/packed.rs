@@ -25,7 +25,7 @@ pub(super) fn lists(
     let mut cases: Vec<&Case> = journal.cases.iter().collect();
     cases.sort_by_key(|case| case.index);
     for case in cases {
-        let list = lists.entry((case.task.as_str().into(), case.arm, case.context)).or_default();
+        let list = lists.entry((case.task, case.arm, case.context)).or_default();
         if list.len() != case.index as usize {
             return Err(Error::usage(format!("the pack has no case {} of {}", list.len(), case.task)));
         }

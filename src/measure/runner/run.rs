@@ -9,7 +9,7 @@ use crate::measure::model::Witness;
 use crate::record::journal::{Journal, LaunchRecord};
 use crate::record::plan::{Plan, Visit};
 use crate::record::suite::{Relaunch, Suite};
-use crate::record::{Arm, Decision, Measurements, Outcome, Stage, StopRule, Trial, TrialKey};
+use crate::record::{Arm, Decision, Measurements, Name, Outcome, Stage, StopRule, Trial, TrialKey};
 use crate::task::STREAM_CHECK;
 
 use super::by_table;
@@ -69,7 +69,7 @@ pub struct Runner<'a> {
     /// What the server holds of the cases' schemas.
     pub(super) held: HeldBook,
     pub(super) next_launch: u32,
-    pub(super) journalled_cases: HashSet<String>,
+    pub(super) journalled_cases: HashSet<Name>,
     pub(super) launches_up: usize,
     pub(super) last_launch_failure: Option<String>,
     pub(super) load_done: LoadtestDone<'a>,
@@ -121,7 +121,7 @@ impl<'a> Runner<'a> {
             left_out: HashSet::new(),
             pace: EarlyStopping::new(journal, terms.stop_rule),
             next_launch: journal.next_launch(),
-            journalled_cases: journal.cases.iter().map(|case| case.id.clone()).collect(),
+            journalled_cases: journal.cases.iter().map(|case| case.id).collect(),
             launches_up: 0,
             last_launch_failure: None,
             load_done: LoadtestDone::of(journal, terms.stop_rule, terms.retry_failed),
@@ -396,7 +396,7 @@ impl<'a> Runner<'a> {
                 self.emit(&Event::HeldSchema(held))?;
             }
             if let Some(held) = &news.case {
-                if self.journalled_cases.insert(case.id.clone()) {
+                if self.journalled_cases.insert(case.id) {
                     self.emit(&Event::Case(&case))?;
                 }
                 self.emit(&Event::HeldCase(held))?;
@@ -526,7 +526,7 @@ impl<'a> Runner<'a> {
             Err(error) if matches!(error.kind(), Kind::Usage | Kind::Interrupted) => return Err(error),
             Err(error) => return Ok(server.no_case(key, &error).await),
         };
-        if self.journalled_cases.insert(case.id.clone()) {
+        if self.journalled_cases.insert(case.id) {
             self.emit(&Event::Case(&case))?;
         }
         let company = if self.measures_speed(key) { Company::Alone } else { Company::Beside };

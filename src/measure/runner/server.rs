@@ -17,8 +17,8 @@ use crate::record::journal::LaunchRecord;
 use crate::record::plan::Visit;
 use crate::record::suite::{Sampling, Suite};
 use crate::record::{
-    Argv, Arm, Case, Measurement, Message, Outcome, Prompt, Reply, Source, Stage, Trial, TrialKey, metric,
-    short_hash,
+    Argv, Arm, Case, Measurement, Message, Name, Outcome, Prompt, Reply, Source, Stage, Trial, TrialKey,
+    metric, short_hash,
 };
 use crate::task::{self, Task};
 
@@ -60,7 +60,7 @@ pub(super) struct RunningServer {
     served_at: Option<u32>,
     drops_tools: Option<bool>,
     /// The text that was asked about last, and the client that asked.
-    text: Option<(String, Client)>,
+    text: Option<(Name, Client)>,
     /// What tells the tokens of prompts without asking.
     own: Option<Arc<dyn PromptTokens>>,
     /// Why tools cannot be sent, where that is known.
@@ -328,7 +328,7 @@ impl RunningServer {
             Some((text, client)) if *text == case.cluster => (client.clone(), true),
             _ => {
                 let client = self.client.conversation();
-                self.text = Some((case.cluster.clone(), client.clone()));
+                self.text = Some((case.cluster, client.clone()));
                 (client, false)
             }
         }
@@ -346,7 +346,7 @@ impl RunningServer {
             messages,
             tools,
             tool_choice: *tool_choice,
-            response_schema: response_schema.as_ref(),
+            response_schema: response_schema.as_deref(),
             reuse_cache: false,
         };
         let measured = match self.client.chat_whole(&conversation, sampling, case.max_tokens).await {

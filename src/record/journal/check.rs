@@ -40,7 +40,7 @@ pub(super) struct Item {
 
 impl Item {
     pub(super) fn of(case: &Case) -> Self {
-        Self { task: case.task.as_str().into(), arm: case.arm, context: case.context, index: case.index }
+        Self { task: case.task, arm: case.arm, context: case.context, index: case.index }
     }
 }
 
@@ -95,7 +95,7 @@ impl Rules {
                 return Err("its bands of positions are not one behind the other".into());
             }
         }
-        self.known_case(case.id.as_str().into(), Item::of(case));
+        self.known_case(case.id, Item::of(case));
         Ok(())
     }
 

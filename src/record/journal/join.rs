@@ -191,7 +191,7 @@ impl Joined {
         let mut numbers = Numbers { first, launches: HashMap::new(), session: self.next_session, last: None };
         let logs = if name == "run" { String::new() } else { format!("{}/{name}/", folder::PARTS) };
         let journal = &mut self.journal;
-        journal.cases.extend(cases.into_iter().filter(|case| self.cases.insert(case.id.as_str().into())));
+        journal.cases.extend(cases.into_iter().filter(|case| self.cases.insert(case.id)));
         let first_seen = shelved.iter().filter(|case| self.cases.insert(case.id));
         journal.cases.extend(first_seen.filter_map(|case| case.take()));
         journal.launches.extend(launches.into_iter().map(|launch| numbers.launch(launch, &logs)));
@@ -427,7 +427,7 @@ mod tests {
                     .unwrap();
             writer.append(&Record::Launch(Box::new(launch()))).unwrap();
             for trial in trials {
-                let case = Case { id: trial.case.to_string(), ..case(trial.key.index) };
+                let case = Case { id: trial.case, ..case(trial.key.index) };
                 writer.append(&Record::Case(Box::new(case))).unwrap();
                 writer.append(&Record::Trial(Box::new(trial.clone()))).unwrap();
             }

@@ -63,7 +63,7 @@ impl Shelf {
     /// Shelves the case of a line. Where another thread was first, that one's, which is the same.
     pub(super) fn put(&self, mark: Mark, case: Case, seal: Seal) -> Arc<Shelved> {
         let shelved = Shelved {
-            id: case.id.as_str().into(),
+            id: case.id,
             item: Item::of(&case),
             task_version: case.task_version,
             seal,

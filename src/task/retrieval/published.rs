@@ -14,7 +14,7 @@ fn content(task: &dyn Task) -> String {
             for (context, samples) in [(1024, 6), (4096, 5), (32_768, 2)] {
                 let params = Params { mode: *mode, ..params(context, samples, None) };
                 for mut case in task.cases(&params, seed, &WordCounter::default()).unwrap() {
-                    case.id.clear();
+                    case.id = "".into();
                     case.task_version = 0;
                     all.extend(serde_json::to_vec(&case).unwrap());
                 }

@@ -55,14 +55,14 @@ fn run(task: &str, cases: u32, prompt: Prompt, reply: impl Fn(&str, u32, u32) ->
 
 fn case(task: &str, index: u32, prompt: Prompt) -> Case {
     Case {
-        id: String::new(),
+        id: "".into(),
         task: task.into(),
         task_version: 1,
         arm: None,
         context: CONTEXT,
         index,
         depth: None,
-        cluster: format!("{task} {index}"),
+        cluster: format!("{task} {index}").into(),
         prompt,
         max_tokens: 128,
         prompt_tokens: 1024,

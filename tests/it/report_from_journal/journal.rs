@@ -284,14 +284,14 @@ fn case(task: &str, arm: Option<Arm>, context: u32, index: u32, samples: u32) ->
     };
     let has_place = task.starts_with("retrieval/");
     Case {
-        id: String::new(),
+        id: "".into(),
         task: task.into(),
         task_version: 1,
         arm,
         context,
         index,
         depth: has_place.then(|| f64::from(index) / f64::from(samples - 1)),
-        cluster: format!("{task} {index}"),
+        cluster: format!("{task} {index}").into(),
         prompt,
         max_tokens: 32,
         prompt_tokens: context - 32,

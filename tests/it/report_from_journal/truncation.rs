@@ -76,7 +76,7 @@ fn going_on_takes_the_progress_and_nothing_more() {
         assert_eq!((&mine.case, &mine.outcome), (&theirs.case, &theirs.outcome));
         assert!(mine.reply.is_none() && mine.measurements.is_empty());
     }
-    let ids = |journal: &Journal| journal.cases.iter().map(|case| case.id.clone()).collect::<Vec<_>>();
+    let ids = |journal: &Journal| journal.cases.iter().map(|case| case.id).collect::<Vec<_>>();
     assert_eq!(ids(&found), ids(journal));
     assert!(found.cases.iter().all(|case| case.prompt == Prompt::chat(Vec::new())));
 }

@@ -53,7 +53,9 @@ pub(super) fn numbered<'a>(
     visits: &Visits<'a>,
     places: &Places<'a>,
 ) -> (Vec<Vec<u32>>, Vec<Request>) {
-    let cases: HashMap<&str, &Case> = journal.cases.iter().map(|case| (case.id.as_str(), case)).collect();
+    // By the numbers of their names.
+    let cases: HashMap<u32, &Case, RandomState> =
+        journal.cases.iter().map(|case| (case.id.number(), case)).collect();
     let mut numbers: HashMap<RequestKey, u32, RandomState> = HashMap::default();
     let mut found: Vec<Found<'a>> = Vec::new();
     let mut habit = Habit::default();
@@ -64,12 +66,12 @@ pub(super) fn numbered<'a>(
     let mut number_of = |trial: &'a Trial| {
         // What broke before its case was made has the case of its place in the plan, where another visit made it.
         let placed = if trial.case.is_empty() { places.of(&trial.key) } else { None };
-        let case = placed.map_or(trial.case, |case| case.id.as_str().into());
+        let case = placed.map_or(trial.case, |case| case.id);
         let key = RequestKey { task: trial.key.task, arm: arm_of(trial.key.arm), case };
         let guess = habit.next().filter(|&number| found[number as usize].0 == key);
         let request = guess.unwrap_or_else(|| {
             *numbers.entry(key).or_insert_with(|| {
-                found.push((key, cases.get(case.as_str()).copied()));
+                found.push((key, cases.get(&case.number()).copied()));
                 found.len() as u32 - 1
             })
         });
@@ -97,7 +99,7 @@ fn requests<'a>(found: impl Iterator<Item = Found<'a>>, tasks: &dyn Tasks) -> Ve
         let weight = last.map_or_else(|| tasks.weight(&key.task), |last| last.weight);
         requests.push(Request {
             key,
-            cluster: case.map_or(key.case, |case| case.cluster.as_str().into()),
+            cluster: case.map_or(key.case, |case| case.cluster),
             cluster_number: 0,
             prompt_tokens: case.map_or(0, |case| case.prompt_tokens),
             chat: case.is_some_and(|case| matches!(case.prompt, Prompt::Chat { .. })),

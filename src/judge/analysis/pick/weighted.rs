@@ -11,6 +11,7 @@ use crate::judge::analysis::quality::{mean_score, paired_difference};
 use crate::judge::analysis::run::Run;
 use crate::judge::analysis::summary::Estimate;
 use crate::judge::stats::{ClusterSums, joint_draws, mover, rng};
+use crate::record::Name;
 use crate::task::Weight;
 
 /// Refuses names that are no primary task of the run.
@@ -56,7 +57,7 @@ struct Stratum {
     task: String,
     arm: &'static str,
     weight: f64,
-    clusters: BTreeMap<String, usize>,
+    clusters: BTreeMap<Name, usize>,
 }
 
 /// The weighted endpoint of one context length.
@@ -90,7 +91,7 @@ impl<'r, 'a> Endpoint<'r, 'a> {
                 let cases = run.journal.cases.iter();
                 for case in cases.filter(|c| c.context == context && c.task == task && c.arm == arm) {
                     let next = clusters.len();
-                    clusters.entry(case.cluster.clone()).or_insert(next);
+                    clusters.entry(case.cluster).or_insert(next);
                 }
                 endpoint.strata.push(Stratum { task: task.into(), arm: arm_name(arm), weight, clusters });
             }
@@ -188,7 +189,7 @@ impl<'r, 'a> Endpoint<'r, 'a> {
             let (RequestKey { task, arm, .. }, cluster) = self.run.frame.request(case);
             let place = self.strata.iter().position(|s| task == *s.task && arm == *s.arm);
             if let Some((at, &cluster)) =
-                place.and_then(|at| Some((at, self.strata[at].clusters.get(cluster.as_str())?)))
+                place.and_then(|at| Some((at, self.strata[at].clusters.get(&cluster)?)))
             {
                 all[at].add(cluster, value);
             }

@@ -40,7 +40,7 @@ pub(crate) use rule::Rule;
 struct Stratum {
     task: Name,
     arm: Name,
-    clusters: HashMap<String, usize>,
+    clusters: HashMap<Name, usize, RandomState>,
 }
 
 /// The primary tasks of a context length, and where each request of the run stands among them.
@@ -426,11 +426,11 @@ fn strata(run: &Run<'_>, context: u32) -> Strata {
     let primary = task_arms.filter(|(task, _)| run.weight(task) == Weight::Primary);
     let all = primary
         .map(|(task, arm)| {
-            let mut clusters = HashMap::new();
+            let mut clusters = HashMap::default();
             let cases = run.journal.cases.iter();
             for case in cases.filter(|c| c.context == context && c.task == task && c.arm == arm) {
                 let next = clusters.len();
-                clusters.entry(case.cluster.clone()).or_insert(next);
+                clusters.entry(case.cluster).or_insert(next);
             }
             Stratum { task: task.into(), arm: arm_name(arm).into(), clusters }
         })
@@ -443,7 +443,7 @@ impl Strata {
     fn new(run: &Run<'_>, all: Vec<Stratum>) -> Self {
         let place = |(request, cluster): (RequestKey, Name)| {
             let at = all.iter().position(|stratum| stratum.asks(&request))?;
-            Some((at as u32, all[at].clusters.get(cluster.as_str()).map(|cluster| *cluster as u32)))
+            Some((at as u32, all[at].clusters.get(&cluster).map(|cluster| *cluster as u32)))
         };
         let places = run.frame.requests().map(place).collect();
         Self { all, places }

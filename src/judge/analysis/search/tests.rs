@@ -52,14 +52,14 @@ fn model(weights: &str, bytes: u64) -> crate::record::ModelInfo {
 
 fn case(index: u32) -> Case {
     Case {
-        id: format!("{index:08}"),
+        id: format!("{index:08}").into(),
         task: "retrieval/niah_multikey_2".into(),
         task_version: 1,
         arm: None,
         context: 512,
         index,
         depth: None,
-        cluster: format!("{}", index / QUESTIONS),
+        cluster: format!("{}", index / QUESTIONS).into(),
         prompt: Prompt::chat(vec![Message::user("?")]),
         max_tokens: 8,
         prompt_tokens: 100,
@@ -90,7 +90,7 @@ fn visit(journal: &mut Journal, plan: &Plan, next: &NextVisit, truth: Truth) {
         let noise = 0.01 * scatter(own + u64::from(key.index));
         let measured = |name, source, value| Measurement::new(name, source, value);
         journal.trials.push(Trial {
-            case: case(key.index).id.into(),
+            case: case(key.index).id,
             key,
             launch: 0,
             started: "2026-01-01T00:00:00Z".into(),

@@ -36,14 +36,14 @@ fn answer(journal: &mut Journal, setting: usize, replicate: u32, make: impl Fn(u
     let label = journal.header.suite.settings[setting].label.clone();
     for index in 0..12 {
         let case = Case {
-            id: format!("case {index}"),
+            id: format!("case {index}").into(),
             task: GreedyDivergence.card().name.into(),
             task_version: 1,
             arm: None,
             context: 4096,
             index,
             depth: None,
-            cluster: format!("text {index}"),
+            cluster: format!("text {index}").into(),
             prompt: Prompt::chat(vec![Message::user("?")]),
             max_tokens: 64,
             prompt_tokens: 100,
@@ -81,13 +81,13 @@ fn trial(label: &str, replicate: u32, case: &Case, made: &Made, launch: u32) -> 
             context: 4096,
             round: 0,
             replicate,
-            task: case.task.as_str().into(),
+            task: case.task,
             arm: None,
             index: case.index,
             repeat: 0,
         }
         .key(),
-        case: case.id.as_str().into(),
+        case: case.id,
         launch,
         started: "2026-01-01T00:00:00Z".into(),
         tick: None,

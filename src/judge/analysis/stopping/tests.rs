@@ -45,14 +45,14 @@ fn run(others: usize, samples: u32, rounds: u32, stopping: &str) -> Journal {
 
 fn case(index: u32) -> Case {
     Case {
-        id: format!("{index:08}"),
+        id: format!("{index:08}").into(),
         task: "retrieval/niah_multikey_2".into(),
         task_version: 1,
         arm: None,
         context: 512,
         index,
         depth: None,
-        cluster: format!("{index}"),
+        cluster: format!("{index}").into(),
         prompt: Prompt::chat(vec![Message::user("?")]),
         max_tokens: 8,
         prompt_tokens: 100,
@@ -81,7 +81,7 @@ fn measure(journal: &mut Journal, round: u32, truths: &[Truth], rng: &mut ChaCha
                     context: 512,
                     round,
                     replicate,
-                    task: case.task.as_str().into(),
+                    task: case.task,
                     arm: None,
                     index: case.index,
                     repeat: 0,

@@ -205,14 +205,14 @@ impl<'a> Answered<'a> {
 /// Prompts are long, and no verdict reads them.
 fn without_prompt(case: &Case) -> Case {
     Case {
-        id: case.id.clone(),
-        task: case.task.clone(),
+        id: case.id,
+        task: case.task,
         task_version: case.task_version,
         arm: case.arm,
         context: case.context,
         index: case.index,
         depth: case.depth,
-        cluster: case.cluster.clone(),
+        cluster: case.cluster,
         prompt: Prompt::chat(Vec::new()),
         max_tokens: case.max_tokens,
         prompt_tokens: case.prompt_tokens,

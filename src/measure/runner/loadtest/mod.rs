@@ -265,7 +265,7 @@ impl Runner<'_> {
                     continue;
                 }
             };
-            if self.journalled_cases.insert(case.id.clone()) {
+            if self.journalled_cases.insert(case.id) {
                 self.emit(&Event::Case(&case))?;
             }
             cases.push((*key, Arc::new(case)));
@@ -348,7 +348,7 @@ impl Asked {
     fn trial(self, streams: u32, key: TrialKey, launch: u32) -> LoadtestTrial {
         let trial = Trial {
             key,
-            case: self.case.id.as_str().into(),
+            case: self.case.id,
             launch,
             started: self.started.wall.into(),
             tick: self.started.tick,

@@ -51,9 +51,12 @@ impl Constraint {
     /// Those of a prompt: the schema of the reply, and the arguments of its tools.
     pub fn of_prompt(prompt: &Prompt) -> Vec<Self> {
         let Prompt::Chat { tools, response_schema, .. } = prompt else { return Vec::new() };
-        let reply = response_schema.iter().filter(|schema| **schema != ANY_OBJECT);
+        let reply = response_schema.as_deref().filter(|schema| **schema != ANY_OBJECT);
         let reply = reply.map(|schema| Self::new("reply", schema.clone()));
-        reply.chain(tools.iter().map(|tool| Self::new(tool.name.as_str(), tool.parameters.clone()))).collect()
+        reply
+            .into_iter()
+            .chain(tools.iter().map(|tool| Self::new(tool.name.as_str(), tool.parameters.clone())))
+            .collect()
     }
 
     /// The schema's hash, as journals name it.

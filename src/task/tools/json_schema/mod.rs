@@ -199,7 +199,7 @@ impl JsonSchema {
             messages,
             tools: Vec::new(),
             tool_choice: None,
-            response_schema: (arm == Arm::Constrained).then(|| entry.schema.clone()),
+            response_schema: (arm == Arm::Constrained).then(|| Box::new(entry.schema.clone())),
         };
         let case = card.case(params.context, index, prompt, to_json(&Target::new(level, entry))?);
         let cluster = format!("{}/{}", card.name, entry.id);

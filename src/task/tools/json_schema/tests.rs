@@ -183,7 +183,7 @@ fn arms_differ_by_the_response_schema_alone() {
     assert_eq!(parts(&prompted).0, parts(&constrained).0);
     assert_eq!(
         (parts(&prompted).1, parts(&constrained).1),
-        (None, Some(constrained.target["schema"].clone()))
+        (None, Some(Box::new(constrained.target["schema"].clone())))
     );
     assert_eq!(prompted.target, constrained.target);
 }

@@ -33,14 +33,14 @@ fn questions(task: &str) -> u32 {
 
 fn case(key: &TrialKey) -> Case {
     Case {
-        id: format!("{} {}", key.task, key.index),
-        task: key.task.to_string(),
+        id: format!("{} {}", key.task, key.index).into(),
+        task: key.task,
         task_version: 1,
         arm: None,
         context: 512,
         index: key.index,
         depth: None,
-        cluster: format!("text {}", key.index / questions(&key.task)),
+        cluster: format!("text {}", key.index / questions(&key.task)).into(),
         prompt: Prompt::chat(vec![Message::user("?")]),
         max_tokens: 8,
         prompt_tokens: 100,
