@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     fn singletons(values: &[f64]) -> ClusterSums {
-        ClusterSums { sums: values.to_vec(), counts: vec![1.0; values.len()] }
+        ClusterSums { sums: values.to_vec(), counts: vec![1; values.len()] }
     }
 
     #[test]

@@ -11,13 +11,13 @@ pub struct ClusterSums {
     /// Sum of the items' values, a cluster each.
     pub sums: Vec<f64>,
     /// Number of cases, a cluster each; 0 where none was scored.
-    pub counts: Vec<f64>,
+    pub counts: Vec<u32>,
 }
 
 impl ClusterSums {
     /// An empty stratum of so many clusters.
     pub fn new(clusters: usize) -> Self {
-        Self { sums: vec![0.0; clusters], counts: vec![0.0; clusters] }
+        Self { sums: vec![0.0; clusters], counts: vec![0; clusters] }
     }
 
     /// Cases with the names (or numbers) of their clusters, added up; clusters in the order in which they first come.
@@ -29,7 +29,7 @@ impl ClusterSums {
             let number = *numbers.entry(cluster).or_insert(next);
             if number == next {
                 all.sums.push(0.0);
-                all.counts.push(0.0);
+                all.counts.push(0);
             }
             all.add(number, value);
         }
@@ -39,12 +39,17 @@ impl ClusterSums {
     /// Adds one case to its cluster.
     pub fn add(&mut self, cluster: usize, value: f64) {
         self.sums[cluster] += value;
-        self.counts[cluster] += 1.0;
+        self.counts[cluster] += 1;
+    }
+
+    /// Number of cases in all clusters together.
+    pub fn cases(&self) -> u32 {
+        self.counts.iter().sum()
     }
 
     /// Mean of the cases; `None` without any.
     pub fn mean(&self) -> Option<f64> {
-        let count: f64 = self.counts.iter().sum();
+        let count = f64::from(self.cases());
         (count > 0.0).then(|| self.sums.iter().sum::<f64>() / count)
     }
 
@@ -57,6 +62,6 @@ impl ClusterSums {
     /// Means of the clusters that hold cases.
     pub fn cluster_means(&self) -> Vec<f64> {
         let pairs = self.sums.iter().zip(&self.counts);
-        pairs.filter(|(_, count)| **count > 0.0).map(|(sum, count)| sum / count).collect()
+        pairs.filter(|(_, count)| **count > 0).map(|(sum, count)| sum / f64::from(*count)).collect()
     }
 }

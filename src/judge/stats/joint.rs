@@ -224,9 +224,9 @@ impl Stratum {
 
 impl Column {
     fn of(stratum: &ClusterSums, base: Option<(usize, &ClusterSums)>) -> Self {
-        let first = stratum.counts.first().copied().unwrap_or(0.0);
+        let first = stratum.counts.first().copied().unwrap_or(0);
         let counts = if stratum.counts.iter().all(|count| *count == first) {
-            Counts::Same(first)
+            Counts::Same(f64::from(first))
         } else {
             Counts::Own(stratum.counts.iter().map(|count| *count as f32).collect())
         };
@@ -383,7 +383,7 @@ mod tests {
     use super::*;
 
     fn singletons(values: &[f64]) -> ClusterSums {
-        ClusterSums { sums: values.to_vec(), counts: vec![1.0; values.len()] }
+        ClusterSums { sums: values.to_vec(), counts: vec![1; values.len()] }
     }
 
     fn numbers(n: usize) -> Vec<f64> {

@@ -265,7 +265,7 @@ fn all_alike(
 fn alike(cases: &[u32], score: f64) -> Vec<ClusterSums> {
     let of_task = |count: &u32| {
         let n = *count as usize;
-        ClusterSums { sums: vec![score; n], counts: vec![1.0; n] }
+        ClusterSums { sums: vec![score; n], counts: vec![1; n] }
     };
     cases.iter().map(of_task).collect()
 }

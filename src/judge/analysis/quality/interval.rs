@@ -41,7 +41,7 @@ pub(super) fn mean_of_means(strata: &[ClusterSums]) -> Option<f64> {
 }
 
 pub(super) fn cases_in(strata: &[ClusterSums]) -> u32 {
-    strata.iter().flat_map(|stratum| &stratum.counts).sum::<f64>() as u32
+    strata.iter().map(ClusterSums::cases).sum()
 }
 
 /// Mean score over strata, within 0..1, with draws of its own.
@@ -131,7 +131,12 @@ pub(crate) fn anytime_score(strata: &[ClusterSums], confidence: f64) -> Option<E
     let value = mean_of_means(strata)?;
     // Betting knows numbers from -1 to 1: a score from 0 to 1 is put there and back.
     let stretched = |stratum: &ClusterSums| {
-        let sums = stratum.sums.iter().zip(&stratum.counts).map(|(sum, count)| 2.0 * sum - count).collect();
+        let sums = stratum
+            .sums
+            .iter()
+            .zip(&stratum.counts)
+            .map(|(sum, count)| 2.0 * sum - f64::from(*count))
+            .collect();
         ClusterSums { sums, counts: stratum.counts.clone() }
     };
     let units = pooled(&strata.iter().map(stretched).collect::<Vec<_>>());
@@ -233,7 +238,7 @@ fn contributions(strata: &[ClusterSums]) -> Vec<f64> {
     let counted: Vec<&ClusterSums> = strata.iter().filter(|stratum| stratum.mean().is_some()).collect();
     let mut all = Vec::new();
     for stratum in &counted {
-        let share = 1.0 / (stratum.counts.iter().sum::<f64>() * counted.len() as f64);
+        let share = 1.0 / (f64::from(stratum.cases()) * counted.len() as f64);
         all.extend(stratum.sums.iter().map(|sum| sum * share));
     }
     all
