@@ -32,9 +32,15 @@ pub(crate) fn fill_rows<T: Send, S>(
         return work(0, places);
     }
     std::thread::scope(|scope| {
-        for (number, part) in places.chunks_mut(share * width).enumerate() {
+        let mut parts = places.chunks_mut(share * width).enumerate();
+        // The first share is the caller's: what its thread has freed is of use to no other.
+        let own = parts.next();
+        for (number, part) in parts {
             let work = &work;
             scope.spawn(move || work(number * share, part));
+        }
+        if let Some((_, part)) = own {
+            work(0, part);
         }
     });
 }
