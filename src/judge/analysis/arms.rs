@@ -71,7 +71,7 @@ impl<'a> Answers<'_, 'a> {
 
     /// The trials of an arm, in the order they ended.
     fn of(&self, arm: Arm) -> impl Iterator<Item = &'a Trial> {
-        let trials = self.run.trials(self.visit).iter().copied();
+        let trials = self.run.trials(self.visit);
         trials.filter(move |trial| trial.key.task == self.task && trial.key.arm == Some(arm))
     }
 

@@ -46,7 +46,7 @@ fn measure(run: &Run<'_>, level: &Level<'_>, kld: &Comparison, setting: &str) ->
     }
     cell.summary.memory = memory::measure(run, visit)?;
     cell.summary.roofline = roofline::of(run, &cell.summary);
-    cell.summary.prefill_path = run.trials(visit).iter().any(|trial| on_the_prefill_path(trial));
+    cell.summary.prefill_path = run.trials(visit).any(on_the_prefill_path);
     Ok(cell)
 }
 

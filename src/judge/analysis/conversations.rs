@@ -28,7 +28,7 @@ fn scores<'a>(run: &Run<'a>, task: &str, cell: (&str, u32)) -> Vec<&'a Score> {
         return Vec::new();
     }
     let visit = VisitKey { setting: cell.0, context: cell.1, replicate: 0 };
-    let here = run.trials(visit).iter().copied().filter(|trial| trial.key.task == task);
+    let here = run.trials(visit).filter(|trial| trial.key.task == task);
     here.filter_map(|trial| trial.outcome.score()).collect()
 }
 

@@ -93,7 +93,7 @@ fn further<'a>(
     if run.suite.repeats_of(task) <= 1 || run.void.contains_key(&(visit.setting, visit.context)) {
         return further;
     }
-    for &trial in run.trials(visit).iter().filter(|trial| trial.key.task == task && trial.key.arm == arm) {
+    for trial in run.trials(visit).filter(|trial| trial.key.task == task && trial.key.arm == arm) {
         if let Some(score) = trial.outcome.score().filter(|_| trial.key.repeat > 0) {
             let mut own = score.metrics.clone().taken();
             own.retain(|_, value| value.is_finite());

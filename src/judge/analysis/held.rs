@@ -108,7 +108,7 @@ pub(super) fn tasks(run: &Run<'_>) -> Vec<HeldTask> {
         for task in run.suite.tasks.iter().filter(|task| task.contexts.contains(&context)) {
             let found = run.suite.settings.iter().find_map(|setting| {
                 let visit = VisitKey { setting: &setting.label, context, replicate: 0 };
-                let trials = run.trials(visit).iter().copied();
+                let trials = run.trials(visit);
                 held.of_trials(&trials.filter(|trial| trial.key.task == task.name).collect::<Vec<_>>())
             });
             rows.extend(found.map(|held| HeldTask { task: task.name.clone(), context, held }));

@@ -23,7 +23,7 @@ pub(crate) fn measure(run: &Run<'_>, visit: VisitKey<'_>) -> Result<MemorySummar
     let launches: Vec<&Effective> =
         run.launches(visit.setting, visit.context).map(|launch| &launch.effective).collect();
     let trials = run.trials(visit);
-    let measurements = || trials.iter().flat_map(|trial| trial.measurements.iter());
+    let measurements = || trials.clone().flat_map(|trial| trial.measurements.iter());
     let place = match by_probes(measurements()) {
         // An older run, whose figures stay what they were.
         Place::NotAsked if peak_vram_bytes.is_some() => Place::NotAsked,
@@ -36,7 +36,7 @@ pub(crate) fn measure(run: &Run<'_>, visit: VisitKey<'_>) -> Result<MemorySummar
     };
     let (kind, peak_bytes) = peaks.of(&place);
     let peak_absent =
-        (peak_bytes.is_none() && !trials.is_empty()).then(|| why_absent(&place, measurements())).flatten();
+        (peak_bytes.is_none() && trials.len() > 0).then(|| why_absent(&place, measurements())).flatten();
     let kind = kind.filter(|_| peak_bytes.is_some());
     let parts = Parts { kind, launches: &launches };
     let pool = launches.iter().find_map(|effective| pool_of(effective));
@@ -69,7 +69,7 @@ fn asked_as_others<'v>(run: &Run<'_>, visit: VisitKey<'v>) -> VisitKey<'v> {
     let second = VisitKey { replicate: 1, ..visit };
     let is_reference = visit.setting == run.suite.reference().label;
     let chose = run.suite.tasks.iter().any(|task| task.window.is_some());
-    if is_reference && chose && !run.trials(second).is_empty() { second } else { visit }
+    if is_reference && chose && run.trials(second).len() > 0 { second } else { visit }
 }
 
 fn pool_of(effective: &Effective) -> Option<PoolSummary> {

@@ -72,15 +72,14 @@ fn asked<'a>(
     if run.void.contains_key(&(visit.setting, visit.context)) {
         return Vec::new();
     }
-    let asked = |trial: &&'a Trial| {
-        let trial: &'a Trial = trial;
+    let asked = |trial: &'a Trial| {
         let turns: Vec<&'a Reply> = trial.reply.as_ref()?.turns().collect();
         let &[_, warm, cold] = turns.as_slice() else { return None };
         let (case, comparison) = cases.get(trial.case.as_str())?;
         let compared = comparison.warm(case, warm, cold)?;
         Some(Asked { launch: trial.launch, warm, cold, compared })
     };
-    run.trials(visit).iter().filter_map(asked).collect()
+    run.trials(visit).filter_map(asked).collect()
 }
 
 fn row(run: &Run<'_>, visit: VisitKey<'_>, variant: Variant, asked: &[Asked<'_>]) -> PrefixCacheRow {

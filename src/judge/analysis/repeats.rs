@@ -47,7 +47,7 @@ fn asked<'a>(
         return Vec::new();
     }
     let mut all: BTreeMap<u32, Asked<'a>> = BTreeMap::new();
-    for trial in run.trials(visit).iter().filter(|trial| trial.key.task == task && trial.key.arm == arm) {
+    for trial in run.trials(visit).filter(|trial| trial.key.task == task && trial.key.arm == arm) {
         let case = run.case_of(trial);
         let Some(score) = trial.outcome.judged().filter(|_| !case.is_empty()) else { continue };
         let cluster = cases.get(case).map_or(case, |case| case.cluster.as_str());

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::frame::{Frame, VisitKey};
-use super::visits::{Places, Visits, by_visit};
+use super::visits::{Places, VisitTrials, Visits};
 use super::workers::Workers;
 use super::{Resampling, Tasks};
 use crate::error::Result;
@@ -43,9 +43,9 @@ impl<'a> Run<'a> {
     pub(crate) fn new(journal: &'a Journal, tasks: &'a dyn Tasks) -> Result<Self> {
         let suite = &journal.header.suite;
         let void = Arc::new(void_cells(&journal.launches));
-        let visits = Arc::new(by_visit(journal.trials.iter().chain(&journal.repeated)));
+        let visits = Arc::new(Visits::of(journal));
         let workers = Arc::new(Workers::of(journal));
-        let places = Places::new(&journal.cases);
+        let places = Places::new(journal);
         let selection = Arc::new(Selection::of(suite, &journal.trials));
         Ok(Self {
             journal,
@@ -77,9 +77,8 @@ impl<'a> Run<'a> {
     }
 
     /// The trials of a visit, in the order they ended.
-    pub(crate) fn trials<'r>(&'r self, visit: VisitKey<'r>) -> &'r [&'a Trial] {
-        let visits: &'r BTreeMap<(&'r str, u32, u32), Vec<&'a Trial>> = &self.visits;
-        visits.get(&(visit.setting, visit.context, visit.replicate)).map_or(&[], Vec::as_slice)
+    pub(crate) fn trials<'r>(&'r self, visit: VisitKey<'r>) -> VisitTrials<'r, 'a> {
+        self.visits.trials((visit.setting, visit.context, visit.replicate))
     }
 
     /// The tasks and arms that run at a context length, in suite order.
@@ -183,8 +182,7 @@ impl<'a> Run<'a> {
     pub(crate) fn scored(&self, visit: VisitKey<'_>) -> BTreeMap<&'a str, &'a Trial> {
         let counts = !self.void.contains_key(&(visit.setting, visit.context));
         let here = |trial: &&Trial| counts && trial.key.repeat == 0 && trial.outcome.score().is_some();
-        let trials = self.trials(visit).iter().copied();
-        trials.filter(here).map(|trial| (trial.case.as_str(), trial)).collect()
+        self.trials(visit).filter(here).map(|trial| (trial.case.as_str(), trial)).collect()
     }
 
     /// The setting of a label.

@@ -156,7 +156,7 @@ impl<'a> ContextFindings<'a> {
         let looked_at_once = !run.suite.gates.is_empty() && !run.suite.stops_by_outcome();
         let settings = run.suite.settings.iter().filter(|_| looked_at_once);
         let exact = settings
-            .filter_map(|setting| Some(((&*setting.label, context), level.right_of(&setting.label)?)))
+            .filter_map(|setting| Some(((&*setting.label, context), level.right_of(run, &setting.label)?)))
             .collect();
         let mut depths = tasks::depths(run, context);
         depths.extend(kld.depths);

@@ -71,8 +71,8 @@ fn row(run: &Run<'_>, (task, arm): (&str, Option<Arm>), visit: VisitKey<'_>, jud
         unscored: BTreeMap::new(),
         failed: 0,
     };
-    let here = run.trials(visit).iter().filter(|trial| trial.key.task == task && trial.key.arm == arm);
-    for &trial in here {
+    let here = run.trials(visit).filter(|trial| trial.key.task == task && trial.key.arm == arm);
+    for trial in here {
         row.server_s += server_s(trial);
         match &trial.outcome {
             Outcome::Scored(score) => {
@@ -103,9 +103,9 @@ fn spent_on_both(ours: &[(u32, f64)], theirs: &[(u32, f64)]) -> f64 {
 
 /// How long the server worked on each case of a task in a visit (s), by the numbers of their requests.
 fn server_times(run: &Run<'_>, (task, arm): (&str, Option<Arm>), visit: VisitKey<'_>) -> Vec<(u32, f64)> {
-    let asked = run.trials(visit).iter().zip(run.frame.asked(visit));
+    let asked = run.trials(visit).zip(run.frame.asked(visit));
     let asked = asked.filter(|(trial, _)| trial.key.task == task && trial.key.arm == arm);
-    let mut times: Vec<(u32, f64)> = asked.map(|(&trial, &request)| (request, server_s(trial))).collect();
+    let mut times: Vec<(u32, f64)> = asked.map(|(trial, &request)| (request, server_s(trial))).collect();
     // Repeats stay in the order they ended.
     times.sort_by_key(|(request, _)| *request);
     let together = |case: &[(u32, f64)]| (case[0].0, case.iter().map(|(_, time_s)| time_s).sum());
@@ -197,7 +197,7 @@ fn parts(
         return Vec::new();
     }
     let mut found = Places::default();
-    for trial in run.trials(visit).iter().filter(|trial| trial.key.task == task && trial.key.arm == arm) {
+    for trial in run.trials(visit).filter(|trial| trial.key.task == task && trial.key.arm == arm) {
         let Some(score) = trial.outcome.score() else { continue };
         let whole = depths.get(trial.case.as_str()).zip(score.quality);
         let whole = whole.map(|(&depth, quality)| Part { depth, quality });

@@ -62,7 +62,7 @@ fn answered<'a>(
     if run.void.contains_key(&(setting, context)) {
         return BTreeMap::new();
     }
-    let answer = |&trial: &&'a Trial| {
+    let answer = |trial: &'a Trial| {
         // Of requests that were asked several times the first replies are compared.
         if trial.key.repeat > 0 {
             return None;
@@ -71,7 +71,7 @@ fn answered<'a>(
         trial.outcome.score()?;
         Some((trial.case.as_str(), Answered { trial, called: calls(trial.reply.as_deref()?) }))
     };
-    run.trials(VisitKey { setting, context, replicate }).iter().filter_map(answer).collect()
+    run.trials(VisitKey { setting, context, replicate }).filter_map(answer).collect()
 }
 
 fn row(

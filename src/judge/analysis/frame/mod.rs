@@ -12,11 +12,11 @@ use polars::prelude::DataFrame;
 use self::queries::Tallies;
 use self::table::{BROKE, COUNTED, Columns, INDEX, JUDGED, LAUNCH, REQUEST, ROUND, Row};
 use super::Tasks;
-use super::visits::{Places, Visits};
+use super::visits::{Places, VisitTrials, Visits};
 use super::workers::Workers;
 use crate::error::Result;
 use crate::record::journal::Journal;
-use crate::record::{Arm, Name, Outcome, Selection, Trial};
+use crate::record::{Arm, Name, Outcome, Selection};
 
 mod columns;
 mod parquet;
@@ -65,8 +65,6 @@ pub(crate) struct VisitKey<'a> {
 pub(crate) struct ScoredCase {
     /// Number of its request, by which the cases of a run's visits pair.
     pub(crate) number: u32,
-    /// Number of its cluster, in the order of their names.
-    pub(crate) cluster: u32,
     pub(crate) quality: f64,
     /// Whether one of its trials broke; that one counts as lost.
     pub(crate) broke: bool,
@@ -126,9 +124,9 @@ impl<'a> Frame<'a> {
     ) -> Result<Self> {
         let (asked, requests) = requests::numbered(journal, tasks, trials, places);
         let rows = (0..).zip(asked).map(|(visit, requests)| Rows { visit, requests });
-        let visits = trials.keys().copied().zip(rows).collect::<BTreeMap<_, _>>();
+        let visits = trials.keys().zip(rows).collect::<BTreeMap<_, _>>();
         let columns = Columns::new(journal, workers, void, selection, requests);
-        let of_visits = trials.values().zip(visits.values()).map(|(trials, rows)| in_rows(trials, rows));
+        let of_visits = visits.iter().map(|(&visit, rows)| in_rows(trials.trials(visit), rows));
         let tallies = Tallies::of(&columns, of_visits)?;
         Ok(Self { columns, trials: Arc::clone(trials), visits, tallies })
     }
@@ -146,9 +144,8 @@ impl<'a> Frame<'a> {
 
     /// The trials of a visit; `None` when it did not happen.
     fn of_visit<'v>(&'v self, visit: VisitKey<'v>) -> Option<Vec<Row<'v>>> {
-        let visits: &'v BTreeMap<(&'v str, u32, u32), Vec<&'v Trial>> = &self.trials;
-        let trials = visits.get(&(visit.setting, visit.context, visit.replicate))?;
-        Some(in_rows(trials, self.rows(visit)?))
+        let rows = self.rows(visit)?;
+        Some(in_rows(self.trials.trials((visit.setting, visit.context, visit.replicate)), rows))
     }
 
     /// Columns of the trials of a visit; `None` when it did not happen, or nobody measured one of them.
@@ -178,7 +175,6 @@ impl<'a> Frame<'a> {
             let number = trials[0].0;
             ScoredCase {
                 number,
-                cluster: self.columns.requests[number as usize].cluster_number,
                 quality: trials.iter().map(|(_, quality, _)| quality).sum::<f64>() / trials.len() as f64,
                 broke: trials.iter().any(|(.., broke)| *broke),
                 lost: trials.iter().all(|(.., broke)| *broke),
@@ -303,9 +299,9 @@ impl<'a> Frame<'a> {
     }
 }
 
-fn in_rows<'a>(trials: &[&'a Trial], rows: &Rows) -> Vec<Row<'a>> {
-    let numbered = trials.iter().zip(&rows.requests);
-    numbered.map(|(&trial, &request)| Row { trial, visit: rows.visit, request }).collect()
+fn in_rows<'a>(trials: VisitTrials<'_, 'a>, rows: &Rows) -> Vec<Row<'a>> {
+    let numbered = trials.zip(&rows.requests);
+    numbered.map(|(trial, &request)| Row { trial, visit: rows.visit, request }).collect()
 }
 
 /// The trials of one case, which are neighbours, as one.

@@ -78,7 +78,7 @@ impl<'a> Known<'a> {
         Self {
             run: &journal.header.run,
             cases: journal.cases.iter().map(|case| (case.id.as_str(), case)).collect(),
-            places: Places::new(&journal.cases),
+            places: Places::new(journal),
             void: void_cells(&journal.launches),
             measured: measurements.map(|found| (found.name.as_str(), found.source)).collect(),
             metrics: scores.flat_map(|score| score.metrics.keys()).map(String::as_str).collect(),

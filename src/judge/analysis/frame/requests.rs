@@ -79,7 +79,7 @@ pub(super) fn numbered<'a>(
         request
     };
     let mut asked: Vec<Vec<u32>> =
-        visits.values().map(|trials| trials.iter().map(|&trial| number_of(trial)).collect()).collect();
+        visits.keys().map(|visit| visits.trials(visit).map(&mut number_of).collect()).collect();
     let mut order: Vec<u32> = (0..found.len() as u32).collect();
     order.sort_unstable_by_key(|&number| {
         let RequestKey { task, arm, case } = found[number as usize].0;

@@ -326,12 +326,12 @@ impl<'a> Level<'a> {
     }
 
     /// The pass/fail cases of a cell when it has one primary task and independent cases: right, and all.
-    pub(crate) fn right_of(&self, setting: &str) -> Option<(u32, u32)> {
+    pub(crate) fn right_of(&self, run: &Run<'_>, setting: &str) -> Option<(u32, u32)> {
         let cases = &self.cells.get(setting)?.cases;
         let [_] = self.strata.all.as_slice() else { return None };
         let mine = cases.iter().filter(|case| self.strata.holds(0, case));
         let mine: Vec<&ScoredCase> = mine.collect();
-        let clusters: HashSet<u32> = mine.iter().map(|case| case.cluster).collect();
+        let clusters: HashSet<u32> = mine.iter().map(|case| run.frame.request(case).1.number()).collect();
         let pass_fail = mine.iter().all(|case| case.quality == 0.0 || case.quality == 1.0);
         let right = mine.iter().filter(|case| case.quality == 1.0).count() as u32;
         (pass_fail && clusters.len() == mine.len() && !mine.is_empty()).then_some((right, mine.len() as u32))
@@ -548,18 +548,15 @@ fn sums<'i>(strata: &Strata, values: impl Iterator<Item = (&'i ScoredCase, f64)>
 /// How many chat replies of the reference's two visits are byte-identical, of how many.
 fn identical_replies(run: &Run<'_>, reference: &str, context: u32) -> Option<(u32, u32)> {
     let visit = |replicate| run.trials(VisitKey { setting: reference, context, replicate });
-    if visit(1).is_empty() {
+    if visit(1).len() == 0 {
         return None;
     }
     let here = run.journal.cases.iter().filter(|case| case.context == context);
     let chats = here.filter(|case| matches!(case.prompt, Prompt::Chat { .. }));
     let chats: HashSet<&str> = chats.map(|case| case.id.as_str()).collect();
-    let is_chat = |trial: &&&Trial| trial.reply.is_some() && chats.contains(trial.case.as_str());
-    let first: BTreeMap<(&str, u32), &Trial> = visit(0)
-        .iter()
-        .filter(is_chat)
-        .map(|trial| ((trial.case.as_str(), trial.key.repeat), *trial))
-        .collect();
+    let is_chat = |trial: &&Trial| trial.reply.is_some() && chats.contains(trial.case.as_str());
+    let first: BTreeMap<(&str, u32), &Trial> =
+        visit(0).filter(is_chat).map(|trial| ((trial.case.as_str(), trial.key.repeat), trial)).collect();
     let turn = |reply: &Reply| {
         let calls: Vec<_> =
             reply.tool_calls.iter().map(|call| (call.name.clone(), call.arguments.clone())).collect();
@@ -568,7 +565,6 @@ fn identical_replies(run: &Run<'_>, reference: &str, context: u32) -> Option<(u3
     let text =
         |trial: &Trial| -> Vec<_> { trial.reply.iter().flat_map(|reply| reply.turns()).map(turn).collect() };
     let pairs: Vec<bool> = visit(1)
-        .iter()
         .filter(is_chat)
         .filter_map(|trial| Some(text(trial) == text(first.get(&(trial.case.as_str(), trial.key.repeat))?)))
         .collect();

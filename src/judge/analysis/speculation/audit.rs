@@ -48,7 +48,7 @@ impl<'r, 'a> Audit<'r, 'a> {
             let failed = matches!(trial.outcome, Outcome::Failed { .. });
             !failed && trial.reply.as_ref().is_some_and(|reply| reply.distributions.is_none())
         };
-        self.run.trials(visit).iter().copied().filter(answered).collect()
+        self.run.trials(visit).filter(answered).collect()
     }
 
     pub(super) fn cluster(&self, trial: &'a Trial) -> &'a str {
