@@ -4,17 +4,18 @@
 //! tokens of all other streams wait for it. So where there is neither TLS nor a proxy the reply is read here and not by the
 //! HTTP library: its bytes are read, stamped, freed of their framing and kept.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use reqwest::header::HeaderValue;
 use reqwest::{StatusCode, Url};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
@@ -28,6 +29,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const READ_BYTES: usize = 8 << 10;
 /// Variables that name a proxy for plain HTTP.
 const PROXIES: [&str; 4] = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"];
+
+thread_local! {
+    /// What was read last, of whichever stream. All streams of a thread share it: it stays in the processor's cache, and one of
+    /// each stream's own would be fetched from memory for every piece.
+    static WIRE: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(READ_BYTES));
+}
 
 /// A server that is reached without TLS and without a proxy.
 #[derive(Debug, Clone)]
@@ -98,8 +105,16 @@ impl Target {
         };
         let written = timeout_at(deadline, stream.write_all(request)).await;
         written.map_err(|_| Broken::Late)?.map_err(|error| Broken::Before(error.to_string()))?;
-        let reader = Reader { sent, deadline, limits, refusals, head: None, recording: Recording::default() };
-        reader.read(&stream).await
+        let reader = Reader {
+            sent,
+            deadline,
+            limits,
+            refusals,
+            head: None,
+            front: Vec::new(),
+            recording: Recording::default(),
+        };
+        reader.read(&mut stream).await
     }
 
     async fn connect(&self) -> io::Result<TcpStream> {
@@ -151,6 +166,8 @@ struct Reader<'a> {
     limits: &'a Limits,
     refusals: RefusalLimits,
     head: Option<Head>,
+    /// What came of a head that is not whole yet.
+    front: Vec<u8>,
     recording: Recording,
 }
 
@@ -163,18 +180,15 @@ enum Came {
 }
 
 impl Reader<'_> {
-    async fn read(mut self, stream: &TcpStream) -> Result<Reply, Broken> {
-        let mut wire = Vec::with_capacity(READ_BYTES);
+    async fn read(mut self, stream: &mut TcpStream) -> Result<Reply, Broken> {
         // Set back only when it goes off too early: to do so with every piece would cost as much as to read the piece.
         let mut alarm = pin!(sleep_until(self.deadline));
         let mut last = None;
         loop {
-            let came = poll_fn(|cx| next_bytes(stream, &mut wire, alarm.as_mut(), cx)).await;
-            let now = Instant::now();
-            match came {
+            let (came, now) = poll_fn(|cx| self.poll(stream, alarm.as_mut(), cx)).await;
+            match came? {
                 Ok(Came::Bytes(0)) => return self.closed(now),
                 Ok(Came::Bytes(_)) => {
-                    self.take(&mut wire, now)?;
                     if self.body().is_some_and(Body::has_ended) {
                         return Ok(self.reply(now));
                     }
@@ -194,35 +208,55 @@ impl Reader<'_> {
         }
     }
 
+    /// Waits for bytes, and takes those that come; with the moment at which they were read.
+    fn poll(
+        &mut self,
+        stream: &mut TcpStream,
+        alarm: Pin<&mut Sleep>,
+        cx: &mut Context<'_>,
+    ) -> Poll<(Result<io::Result<Came>, Broken>, Instant)> {
+        WIRE.with_borrow_mut(|wire| {
+            wire.clear();
+            let came = ready!(next_bytes(stream, wire, alarm, cx));
+            let now = Instant::now();
+            Poll::Ready((self.take(wire, now).map(|()| came), now))
+        })
+    }
+
     /// Until when the next bytes must be there; `last`: when the last of the body came.
     fn next_by(&self, last: Option<Instant>) -> Instant {
         last.map_or(self.deadline, |last| self.deadline.min(after(last, self.limits.idle_timeout)))
     }
 
-    /// Takes what was read at this moment out of `wire`.
-    fn take(&mut self, wire: &mut Vec<u8>, now: Instant) -> Result<(), Broken> {
-        let mut from = 0;
-        if self.head.is_none() {
-            let Some((head, length)) = Head::read(wire).map_err(|unframed| self.unframed(&unframed))? else {
-                wire.reserve(READ_BYTES);
-                return Ok(());
-            };
-            if !head.status.is_success() {
-                self.deadline = self.deadline.min(now + self.refusals.timeout);
-            }
-            (self.head, from) = (Some(head), length);
+    /// Takes what was read at this moment.
+    fn take(&mut self, wire: &[u8], now: Instant) -> Result<(), Broken> {
+        if self.head.is_some() || wire.is_empty() {
+            return self.take_body(wire, now);
         }
+        let mut front = std::mem::take(&mut self.front);
+        front.extend_from_slice(wire);
+        let Some((head, length)) = Head::read(&front).map_err(|unframed| self.unframed(&unframed))? else {
+            self.front = front;
+            return Ok(());
+        };
+        if !head.status.is_success() {
+            self.deadline = self.deadline.min(now + self.refusals.timeout);
+        }
+        self.head = Some(head);
+        self.take_body(&front[length..], now)
+    }
+
+    fn take_body(&mut self, wire: &[u8], now: Instant) -> Result<(), Broken> {
         let most = if self.is_refused() { self.refusals.bytes } else { self.limits.max_reply_bytes };
         let Some(head) = &mut self.head else { return Ok(()) };
         let (recording, at) = (&mut self.recording, now - self.sent);
         let mut is_too_large = false;
-        let taken = head.body.take(&wire[from..], |piece| {
+        let taken = head.body.take(wire, |piece| {
             is_too_large |= piece.len() > most - recording.bytes().len();
             if !is_too_large {
                 recording.push(at, piece);
             }
         });
-        wire.clear();
         match (taken, is_too_large) {
             // Enough of it is there for a message.
             (_, true) | (Err(_), _) if self.is_refused() => self.end(),
@@ -281,25 +315,21 @@ impl Reader<'_> {
 }
 
 fn next_bytes(
-    stream: &TcpStream,
+    stream: &mut TcpStream,
     wire: &mut Vec<u8>,
     alarm: Pin<&mut Sleep>,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<Came>> {
-    loop {
-        if stream.poll_read_ready(cx)?.is_pending() {
-            return alarm.poll(cx).map(|()| Ok(Came::Alarm));
-        }
-        match stream.try_read_buf(wire) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            read => return Poll::Ready(read.map(Came::Bytes)),
-        }
+    // What does not fill the room for it was all that there was: this is not asked of the system a second time, as
+    // `try_read_buf` would for every piece.
+    match pin!(stream.read_buf(wire)).poll(cx) {
+        Poll::Ready(read) => Poll::Ready(read.map(Came::Bytes)),
+        Poll::Pending => alarm.poll(cx).map(|()| Ok(Came::Alarm)),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncReadExt as _;
     use tokio::net::TcpListener;
     use tokio::time::sleep;
 
