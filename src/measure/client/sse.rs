@@ -110,10 +110,10 @@ impl Decoder {
                 self.taken += bytes.len();
                 return Ok(());
             };
-            self.extend_line(&bytes[..end])?;
+            let line = &bytes[..end];
             self.after_cr = bytes[end] == b'\r';
             bytes = self.skip(bytes, end + 1);
-            self.end_line(events)?;
+            self.end_line(line, events)?;
         }
         Ok(())
     }
@@ -124,27 +124,39 @@ impl Decoder {
     }
 
     fn extend_line(&mut self, bytes: &[u8]) -> Result<(), SseError> {
-        let limit = self.bounds.line;
-        if bytes.len() > limit.saturating_sub(self.line.len()) {
-            return Err(SseError::LineTooLong { limit });
-        }
+        self.check_line(bytes)?;
         self.line.extend_from_slice(bytes);
         Ok(())
     }
 
-    fn end_line(&mut self, events: &mut Vec<Event>) -> Result<(), SseError> {
+    fn check_line(&self, more: &[u8]) -> Result<(), SseError> {
+        let limit = self.bounds.line;
+        let fits = more.len() <= limit.saturating_sub(self.line.len());
+        if fits { Ok(()) } else { Err(SseError::LineTooLong { limit }) }
+    }
+
+    /// The line ends with these bytes. One that came in one piece, as almost all do, is not copied.
+    fn end_line(&mut self, rest: &[u8], events: &mut Vec<Event>) -> Result<(), SseError> {
+        if self.line.is_empty() {
+            self.check_line(rest)?;
+            return self.whole_line(rest, events);
+        }
+        self.extend_line(rest)?;
         let mut line = std::mem::take(&mut self.line);
-        if std::mem::take(&mut self.first_line) && line.starts_with(b"\xEF\xBB\xBF") {
-            line.drain(..3);
-        }
-        if line.is_empty() {
-            self.dispatch(events);
-        } else {
-            self.field(&line)?;
-        }
+        self.whole_line(&line, events)?;
         line.clear();
         self.line = line; // keeps its allocation
         Ok(())
+    }
+
+    fn whole_line(&mut self, line: &[u8], events: &mut Vec<Event>) -> Result<(), SseError> {
+        let is_first = std::mem::take(&mut self.first_line);
+        let line = line.strip_prefix(b"\xEF\xBB\xBF").filter(|_| is_first).unwrap_or(line);
+        if line.is_empty() {
+            self.dispatch(events);
+            return Ok(());
+        }
+        self.field(line)
     }
 
     /// A line with a colon in front is a comment: its field name is empty.
@@ -161,6 +173,7 @@ impl Decoder {
                 if value.len() + 1 > (limit + 1).saturating_sub(self.data.len()) {
                     return Err(SseError::EventTooLarge { limit });
                 }
+                self.data.reserve(value.len() + 1);
                 self.data.extend_from_slice(value);
                 self.data.push(b'\n');
             }
@@ -175,8 +188,10 @@ impl Decoder {
         if self.data.pop().is_none() {
             return; // no data line at all: not an event
         }
-        events.push(Event { name, data: String::from_utf8_lossy(&self.data).into_owned(), end: self.taken });
-        self.data.clear();
+        let data = std::mem::take(&mut self.data);
+        let data = String::from_utf8(data)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+        events.push(Event { name, data, end: self.taken });
     }
 }
 

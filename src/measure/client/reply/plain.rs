@@ -64,9 +64,13 @@ pub(super) fn read(event: &Event) -> Option<Plain<'_>> {
 /// Whether what is skipped here unread is also what a document takes: no escape that may be half of a character, no lists in
 /// lists without end, nothing that the library takes for its own.
 fn is_harmless(data: &str) -> bool {
-    const DOUBTFUL: [&str; 3] = ["\\ud", "\\uD", "$serde_json::private"];
+    const DOUBTFUL: [(u8, &str); 3] = [(b'\\', "\\ud"), (b'\\', "\\uD"), (b'$', "$serde_json::private")];
     let openings = data.bytes().filter(|byte| matches!(byte, b'{' | b'[')).count();
-    openings <= MOST_OPENINGS && !DOUBTFUL.iter().any(|doubtful| data.contains(doubtful))
+    // Few hold so much as the first byte of what is looked for.
+    let holds = |(first, text): &(u8, &str)| {
+        memchr::memchr(*first, data.as_bytes()).is_some_and(|at| data[at..].contains(text))
+    };
+    openings <= MOST_OPENINGS && !DOUBTFUL.iter().any(holds)
 }
 
 /// An object: derived structs take lists, too.
