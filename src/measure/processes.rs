@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use procfs::process::{Process, all_processes};
+use procfs::process::all_processes;
 
 use crate::error::{Context, Result};
 
@@ -24,12 +24,12 @@ pub(crate) fn is_watcher(pid: u32) -> bool {
 /// # Errors
 /// When `/proc` cannot be read.
 pub(crate) fn tree(server: u32) -> Result<Vec<i32>> {
-    let mut found = descendants(server)?;
-    let parent = Process::new(found[0]).and_then(|process| process.stat()).map(|stat| stat.ppid);
-    if let Some(watcher) = parent.ok().and_then(|pid| u32::try_from(pid).ok()).filter(|pid| is_watcher(*pid))
-    {
-        let adopted: Vec<i32> = descendants(watcher)?.into_iter().skip(1).collect();
-        found.extend(adopted.into_iter().filter(|pid| !found.contains(pid)).collect::<Vec<_>>());
+    let (server, table) = (process_id(server)?, Table::read()?);
+    let mut found = table.descendants(server);
+    let is_watcher = |pid: &i32| u32::try_from(*pid).is_ok_and(is_watcher);
+    if let Some(watcher) = table.parents.get(&server).copied().filter(is_watcher) {
+        let adopted = table.descendants(watcher).into_iter().skip(1);
+        found.extend(adopted.filter(|pid| !found.contains(pid)).collect::<Vec<_>>());
     }
     Ok(found)
 }
@@ -39,19 +39,42 @@ pub(crate) fn tree(server: u32) -> Result<Vec<i32>> {
 /// # Errors
 /// When `/proc` cannot be read.
 pub(crate) fn descendants(root: u32) -> Result<Vec<i32>> {
-    let root = i32::try_from(root).context(|| format!("process id {root} is out of range"))?;
-    let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
-    let processes = all_processes().context(|| "cannot list processes".to_owned())?;
-    for stat in processes.flatten().filter_map(|process| process.stat().ok()) {
-        children.entry(stat.ppid).or_default().push(stat.pid);
+    Ok(Table::read()?.descendants(process_id(root)?))
+}
+
+fn process_id(number: u32) -> Result<i32> {
+    i32::try_from(number).context(|| format!("process id {number} is out of range"))
+}
+
+/// Who started whom. To read it takes a file of every process on the machine: all that is asked at a moment is asked of one.
+#[derive(Default)]
+struct Table {
+    children: BTreeMap<i32, Vec<i32>>,
+    parents: BTreeMap<i32, i32>,
+}
+
+impl Table {
+    fn read() -> Result<Self> {
+        let mut table = Self::default();
+        let processes = all_processes().context(|| "cannot list processes".to_owned())?;
+        for stat in processes.flatten().filter_map(|process| process.stat().ok()) {
+            table.children.entry(stat.ppid).or_default().push(stat.pid);
+            table.parents.insert(stat.pid, stat.ppid);
+        }
+        Ok(table)
     }
-    let mut found = vec![root];
-    let mut next = 0;
-    while let Some(&pid) = found.get(next) {
-        found.extend(children.remove(&pid).unwrap_or_default());
-        next += 1;
+
+    fn descendants(&self, root: i32) -> Vec<i32> {
+        let mut found = vec![root];
+        let mut next = 0;
+        while let Some(pid) = found.get(next).copied() {
+            // Not twice: of processes that end and begin meanwhile the table may hold a circle.
+            let children = self.children.get(&pid).into_iter().flatten();
+            found.extend(children.copied().filter(|child| !found.contains(child)).collect::<Vec<_>>());
+            next += 1;
+        }
+        found
     }
-    Ok(found)
 }
 
 /// Keeps this process, and all that it starts, to these processors; to none where the list is empty.
