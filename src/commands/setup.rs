@@ -1,7 +1,7 @@
 //! What every command sets up that touches a server: the runtime, and what its suite needs.
 
 use crate::error::{Context, Result};
-use crate::measure::client::{ApiKey, Client, Limits, base_of};
+use crate::measure::client::{ApiKey, Client, Limits, base_of, gather};
 use crate::measure::engine::Engine;
 use crate::measure::model::{Progress, Store};
 use crate::measure::runner;
@@ -13,6 +13,7 @@ use crate::record::suite::Suite;
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .on_thread_park(gather)
         .build()
         .context(|| "cannot start the async runtime".into())
 }

@@ -26,7 +26,7 @@ pub(super) fn of_level(run: &Run<'_>, level: &Level<'_>, kld: &Comparison) -> Re
 fn measure(run: &Run<'_>, level: &Level<'_>, kld: &Comparison, setting: &str) -> Result<Measured> {
     let context = level.context;
     let visit = VisitKey { setting, context, replicate: 0 };
-    let counts = run.frame.counts(visit)?;
+    let counts = run.frame.counts(visit);
     let mut summary = blank(run, setting, context);
     summary.scored = counts.scored;
     summary.unscored = counts.unscored;

@@ -14,7 +14,7 @@ pub(crate) fn measure(run: &Run<'_>, cell: &mut CellSummary, declared: &[Figure]
         let visit = VisitKey { setting: &cell.setting, context: cell.context, replicate: 0 };
         let value = match shown.over {
             Over::Median => median(run, visit, figure.name)?,
-            Over::Largest => run.frame.largest(visit, figure.name)?.map(exact),
+            Over::Largest => run.frame.largest(visit, figure.name).map(exact),
             Over::Total => run.frame.total(visit, figure.name)?.map(exact),
         };
         cell.figures.extend(value.map(|value| (figure.name.to_owned(), value)));

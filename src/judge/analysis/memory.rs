@@ -13,13 +13,12 @@ pub(crate) fn measure(run: &Run<'_>, visit: VisitKey<'_>) -> Result<MemorySummar
         return Ok(MemorySummary::default());
     }
     let visit = asked_as_others(run, visit);
-    let peak = |column| -> Result<Option<u64>> {
-        Ok(run.frame.largest(visit, column)?.filter(|bytes| *bytes >= 0.0).map(|bytes| bytes as u64))
-    };
-    let peak_rss_bytes = peak(frame::RSS)?;
-    let peak_pss_bytes = peak(frame::PSS)?;
-    let peak_vram_bytes = peak(frame::VRAM)?;
-    let peak_vram_device_bytes = peak(frame::VRAM_DEVICE)?;
+    let peak =
+        |column| run.frame.largest(visit, column).filter(|bytes| *bytes >= 0.0).map(|bytes| bytes as u64);
+    let peak_rss_bytes = peak(frame::RSS);
+    let peak_pss_bytes = peak(frame::PSS);
+    let peak_vram_bytes = peak(frame::VRAM);
+    let peak_vram_device_bytes = peak(frame::VRAM_DEVICE);
     let launches: Vec<&Effective> =
         run.launches(visit.setting, visit.context).map(|launch| &launch.effective).collect();
     let trials = run.trials(visit);
@@ -52,8 +51,8 @@ pub(crate) fn measure(run: &Run<'_>, visit: VisitKey<'_>) -> Result<MemorySummar
         peak_vram_device_bytes,
         peak_rss_bytes,
         peak_pss_bytes,
-        peak_anon_bytes: peak(frame::ANON)?,
-        peak_file_bytes: peak(frame::FILE)?,
+        peak_anon_bytes: peak(frame::ANON),
+        peak_file_bytes: peak(frame::FILE),
         kv_bytes,
         compute_bytes: parts.part(&|e| e.compute_gpu_bytes, &|e| e.compute_bytes),
         model_bytes,

@@ -49,7 +49,7 @@ pub(crate) fn measure(run: &Run<'_>, cell: &mut CellSummary, draws: &mut Draws) 
     (cell.engine_decode_tps, _) = split(median_of(frame::ENGINE_DECODE)?);
     cell.itl_p50_s = plain(frame::ITL_P50)?;
     cell.itl_p95_s = plain(frame::ITL_P95)?;
-    cell.itl_max_s = run.frame.largest(visit, frame::ITL_MAX)?;
+    cell.itl_max_s = run.frame.largest(visit, frame::ITL_MAX);
     let drafted = run.frame.total(visit, frame::DRAFTED)?.filter(|tokens| *tokens > 0.0);
     let accepted = run.frame.total(visit, frame::ACCEPTED)?;
     cell.draft_acceptance = accepted.zip(drafted).map(|(accepted, drafted)| accepted / drafted);

@@ -21,6 +21,7 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 use super::exchange::Limits;
 use super::framing::{Body, Head, Unframed};
+use super::gather::OpenStream;
 use super::timeline::Recording;
 
 /// How long a connection may take to open.
@@ -96,6 +97,7 @@ impl Target {
         refusals: RefusalLimits,
     ) -> Result<Reply, Broken> {
         let sent = Instant::now();
+        let _open = OpenStream::new();
         let deadline = after(sent, limits.request_timeout);
         let opened = timeout_at(deadline.min(sent + CONNECT_TIMEOUT), self.connect()).await;
         let mut stream = match opened {

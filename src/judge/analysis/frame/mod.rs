@@ -155,8 +155,8 @@ impl<'a> Frame<'a> {
     }
 
     /// Trials of a visit by outcome, void or not.
-    pub(crate) fn counts(&self, visit: VisitKey<'_>) -> Result<Counts> {
-        self.rows(visit).map_or(Ok(Counts::default()), |rows| self.tallies.counts(rows.visit as usize))
+    pub(crate) fn counts(&self, visit: VisitKey<'_>) -> Counts {
+        self.rows(visit).map_or_else(Counts::default, |rows| self.tallies.counts(rows.visit as usize))
     }
 
     /// The judged cases of the primary endpoint, repeats averaged, in a fixed order; what broke counts as lost. None
@@ -266,8 +266,8 @@ impl<'a> Frame<'a> {
     }
 
     /// The largest value of a figure over all trials of a visit.
-    pub(crate) fn largest(&self, visit: VisitKey<'_>, column: &str) -> Result<Option<f64>> {
-        self.rows(visit).map_or(Ok(None), |rows| self.tallies.largest(rows.visit as usize, column))
+    pub(crate) fn largest(&self, visit: VisitKey<'_>, column: &str) -> Option<f64> {
+        self.tallies.largest(self.rows(visit)?.visit as usize, column)
     }
 
     /// The sum of a figure over all trials of a visit; `None` when none has it. It is added up from the smallest on: the
@@ -301,7 +301,7 @@ impl<'a> Frame<'a> {
 
 fn in_rows<'a>(trials: VisitTrials<'_, 'a>, rows: &Rows) -> Vec<Row<'a>> {
     let numbered = trials.zip(&rows.requests);
-    numbered.map(|(trial, &request)| Row { trial, visit: rows.visit, request }).collect()
+    numbered.map(|(trial, &request)| Row { trial, request }).collect()
 }
 
 /// The trials of one case, which are neighbours, as one.

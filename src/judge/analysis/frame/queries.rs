@@ -1,13 +1,10 @@
-//! What is counted of every visit: grouped queries over tables of their trials.
+//! What is counted of every visit: aggregates over the table of its trials.
 
-use polars::prelude::{DataFrame, IntoLazy, LazyFrame, SortMultipleOptions, col};
+use polars::prelude::{ChunkAgg, DataFrame};
 
 use super::read;
-use super::table::{BROKE, Columns, Row, SCORED, TRUNCATED, UNSCORED, VISIT};
-use crate::error::{Context, Error, Result};
-
-/// Trials of visits that are tallied together: what is in memory beside the journal.
-const TOGETHER: usize = 1 << 17;
+use super::table::{BROKE, Columns, Row, SCORED, TRUNCATED, UNSCORED};
+use crate::error::{Error, Result};
 
 /// Trials of a visit by outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -18,73 +15,72 @@ pub(crate) struct Counts {
     pub(crate) truncated: u32,
 }
 
-/// Trials by outcome, and of every figure how many have it and the largest, a row per visit.
-pub(super) struct Tallies(DataFrame);
+/// Trials by outcome, and of every figure how many have it and the largest, by the number of the visit.
+pub(super) struct Tallies {
+    figures: Vec<&'static str>,
+    visits: Vec<Tally>,
+}
+
+struct Tally {
+    counts: Counts,
+    /// In the order of the figures' names.
+    figures: Vec<Spread>,
+}
+
+/// A figure of a visit's trials.
+#[derive(Debug, Clone, Copy)]
+struct Spread {
+    largest: Option<f64>,
+    /// How many trials have it.
+    present: usize,
+}
 
 impl Tallies {
-    /// Of visits, each with the rows of its trials.
+    /// Of visits in the order of their numbers, each with the rows of its trials.
     pub(super) fn of<'r>(columns: &Columns<'_>, visits: impl Iterator<Item = Vec<Row<'r>>>) -> Result<Self> {
-        let mut tallies = Self(DataFrame::default());
-        let mut together: Vec<Row<'_>> = Vec::new();
-        for rows in visits {
-            together.extend(rows);
-            if together.len() >= TOGETHER {
-                tallies.add(columns, &together)?;
-                together.clear();
-            }
-        }
-        if !together.is_empty() {
-            tallies.add(columns, &together)?;
-        }
-        Ok(tallies)
+        let figures = columns.figures();
+        let names: Vec<&str> =
+            [SCORED, UNSCORED, BROKE, TRUNCATED].into_iter().chain(figures.iter().copied()).collect();
+        let tally = |rows: Vec<Row<'r>>| {
+            let table = columns.table(&rows, &names).ok_or_else(|| Error::runtime("a figure is gone"))??;
+            Tally::of(&table, &figures)
+        };
+        let visits = visits.map(tally).collect::<Result<_>>()?;
+        Ok(Self { figures, visits })
     }
 
-    fn add(&mut self, columns: &Columns<'_>, rows: &[Row<'_>]) -> Result<()> {
-        let (flags, figures) = ([SCORED, UNSCORED, BROKE, TRUNCATED], columns.figures());
-        let names: Vec<&str> = [VISIT].into_iter().chain(flags).chain(figures.iter().copied()).collect();
-        let table = columns.table(rows, &names).ok_or_else(|| Error::runtime("a figure is gone"))??;
-        let flags = flags.map(|flag| col(flag).sum());
-        let figures = figures.into_iter().flat_map(|figure| {
-            [col(figure).max().alias(largest(figure)), col(figure).count().alias(present(figure))]
-        });
-        let asked: Vec<_> = flags.into_iter().chain(figures).collect();
-        let tallies = table.lazy().group_by([col(VISIT)]).agg(asked);
-        let tallies = collect(tallies.sort([VISIT], SortMultipleOptions::default()))?;
-        if self.0.width() == 0 {
-            self.0 = tallies;
-            return Ok(());
-        }
-        self.0.vstack_mut(&tallies).map(drop).context(|| "cannot put tallies together".into())
+    pub(super) fn counts(&self, visit: usize) -> Counts {
+        self.visits.get(visit).map_or_else(Counts::default, |tally| tally.counts)
     }
 
-    pub(super) fn counts(&self, visit: usize) -> Result<Counts> {
-        let count = |name: &str| read::whole(&self.0, name, visit);
-        Ok(Counts {
+    pub(super) fn largest(&self, visit: usize, figure: &str) -> Option<f64> {
+        self.spread(visit, figure)?.largest
+    }
+
+    /// Whether any trial of the visit has the figure.
+    pub(super) fn has(&self, visit: usize, figure: &str) -> bool {
+        self.spread(visit, figure).is_some_and(|spread| spread.present > 0)
+    }
+
+    fn spread(&self, visit: usize, figure: &str) -> Option<Spread> {
+        let place = self.figures.iter().position(|known| *known == figure)?;
+        self.visits.get(visit)?.figures.get(place).copied()
+    }
+}
+
+impl Tally {
+    fn of(table: &DataFrame, figures: &[&str]) -> Result<Self> {
+        let count = |flag: &str| Ok::<u32, Error>(read::flagged(table, flag)?.sum().unwrap_or_default());
+        let counts = Counts {
             scored: count(SCORED)?,
             unscored: count(UNSCORED)?,
             failed: count(BROKE)?,
             truncated: count(TRUNCATED)?,
-        })
+        };
+        let spread = |figure: &&str| {
+            let values = read::figure(table, figure)?;
+            Ok(Spread { largest: values.max(), present: values.len() - values.null_count() })
+        };
+        Ok(Self { counts, figures: figures.iter().map(spread).collect::<Result<_>>()? })
     }
-
-    pub(super) fn largest(&self, visit: usize, column: &str) -> Result<Option<f64>> {
-        read::number(&self.0, &largest(column), visit)
-    }
-
-    /// Whether any trial of the visit has the figure.
-    pub(super) fn has(&self, visit: usize, column: &str) -> bool {
-        read::whole(&self.0, &present(column), visit).is_ok_and(|trials| trials > 0)
-    }
-}
-
-fn largest(column: &str) -> String {
-    format!("largest {column}")
-}
-
-fn present(column: &str) -> String {
-    format!("present {column}")
-}
-
-fn collect(rows: LazyFrame) -> Result<DataFrame> {
-    rows.collect().context(|| "cannot query the table of trials".into())
 }

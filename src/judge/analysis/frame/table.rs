@@ -16,8 +16,6 @@ use crate::record::journal::Journal;
 use crate::record::{FinishReason, Measurements, Outcome, Selection, Source, Trial, metric};
 use crate::task::Weight;
 
-/// Number of the trial's visit.
-pub(super) const VISIT: &str = "visit";
 /// Number of the trial's request, in the order of the requests' names.
 pub(super) const REQUEST: &str = "request";
 /// Number of the server process.
@@ -39,11 +37,10 @@ pub(super) const COUNTED: &str = "counted";
 /// Score as settings are compared by it, what broke counting as lost; of a cell that is not void.
 pub(super) const JUDGED: &str = "judged";
 
-/// A trial, the number of its visit, and that of its request.
+/// A trial, and the number of its request.
 #[derive(Clone, Copy)]
 pub(super) struct Row<'a> {
     pub(super) trial: &'a Trial,
-    pub(super) visit: u32,
     pub(super) request: u32,
 }
 
@@ -94,7 +91,6 @@ impl<'a> Columns<'a> {
     fn column<'f>(&'f self, name: &str, rows: usize) -> Option<Filling<'f>> {
         let named = Named { name, rows };
         Some(match name {
-            VISIT => named.number(|row| row.visit),
             REQUEST => named.number(|row| row.request),
             LAUNCH => named.number(|row| row.trial.launch),
             INDEX => named.number(|row| row.trial.key.index),
