@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
-use kneepoint::measure::client::{Client, Limits};
+use kneepoint::measure::client::{Client, Conversation, Limits, PromptTokens};
 use kneepoint::measure::engine;
 use kneepoint::measure::engine::supervise;
 use kneepoint::measure::model::BytePairs;
-use kneepoint::record::{Argv, Message, Prompt, journal};
+use kneepoint::record::{Argv, ForcedForm, Message, Prompt, Tool, journal};
 use serde_json::Value;
 
 use crate::common::scripted::{Answer, Scripted};
@@ -123,6 +124,58 @@ fn same_tokens(suite: &str) {
             let text = &messages[0].content;
             let theirs = client.tokenize(text, false).await.unwrap();
             assert_eq!(pairs.count(text, false), Some(theirs.len() as u32), "{text:?}");
+        }
+    });
+}
+
+/// The tokens of one prompt.
+#[derive(Debug)]
+struct OfOne(Vec<u32>);
+
+impl PromptTokens for OfOne {
+    fn of_chat(&self, _messages: &[Message], _tools: &[Tool]) -> Option<Vec<u32>> {
+        Some(self.0.clone())
+    }
+}
+
+/// Behind a prompt of tokens the real server says of an answer what it says of it behind the same prompt in words; and one that is next
+/// to impossible is not said to its end.
+#[test]
+fn an_answer_behind_a_prompt_of_tokens_has_the_probabilities_of_one_behind_the_words() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_server, port, _) = serve(dir.path(), SUITE);
+    let endpoints = engine::find("llama.cpp").unwrap().endpoints();
+    let client = Client::new(&format!("http://127.0.0.1:{port}"), endpoints, Limits::default()).unwrap();
+    let begun = "The number is";
+    let asked = [Message::user("The number is 4718203. Which number is it?"), Message::prefill(begun)];
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let up = async {
+            while !client.healthy().await {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, up).await.unwrap();
+        let prompt = client.prompt_tokens(&asked, &[]).await.unwrap();
+        let by_tokens = client.clone().with_own_tokens(Some(Arc::new(OfOne(prompt))));
+        let front = client.tokenize(begun, false).await.unwrap();
+        for (text, is_right) in [(" 4718203", true), (" 9055566", false)] {
+            let whole = client.tokenize(&format!("{begun}{text}"), false).await.unwrap();
+            let tokens = whole.strip_prefix(front.as_slice()).unwrap().to_vec();
+            assert!(tokens.len() > 6, "{tokens:?}: one short enough is one request");
+            let form = ForcedForm { text: text.to_owned(), tokens };
+            let conversation = Conversation { reuse_cache: true, ..Conversation::of(&asked) };
+            let words = client.force(&conversation, &form, 40).await.unwrap().forced;
+            let told = by_tokens.force(&conversation, &form, 40).await.unwrap().forced;
+            assert_eq!((words.cut, told.cut), (false, !is_right), "{words:?}");
+            assert_eq!(told.tokens.len(), if is_right { form.tokens.len() } else { 5 });
+            for (told, words) in told.tokens.iter().zip(&words.tokens) {
+                assert_eq!(told.id, words.id);
+                assert!((told.logprob - words.logprob).abs() < 1e-3, "{told:?} and {words:?}");
+            }
+            if is_right {
+                assert!((told.ends.unwrap() - words.ends.unwrap()).abs() < 1e-3, "{told:?} and {words:?}");
+            }
         }
     });
 }
