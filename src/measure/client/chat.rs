@@ -1,5 +1,7 @@
 //! What a recorded answer to a chat amounts to.
 
+use std::time::Duration;
+
 use super::cache_report::CacheReport;
 use super::exchange::{Exchange, Failure, Limits};
 use super::http::Answer;
@@ -72,6 +74,12 @@ fn whole(answer: &Answer, cache: &CacheReport) -> Result<Exchange, Failure> {
     let thought = thinking(&decoded);
     let Decoded { reply, mut last, .. } = decoded;
     cache.complete(&mut last);
+    let measurements = figures_in_one_piece(answer.total).chain(thought).collect();
+    Ok(Exchange { reply, measurements, last, timeline: None })
+}
+
+/// The client's figures of a reply that came in one piece: nothing but how long it took.
+pub(super) fn figures_in_one_piece(took: Duration) -> impl Iterator<Item = Measurement> {
     let unknown = [
         metric::TTFT_S,
         metric::PREFILL_TPS,
@@ -80,20 +88,13 @@ fn whole(answer: &Answer, cache: &CacheReport) -> Result<Exchange, Failure> {
         metric::ITL_P95_S,
         metric::ITL_MAX_S,
     ];
-    let total = Measurement::new(metric::TOTAL_S, Source::Client, answer.total.as_secs_f64());
-    let measurements = unknown
-        .map(|name| Measurement::absent(name, Source::Client, "the server did not stream its reply"))
-        .into_iter()
-        .chain([total])
-        .chain(thought)
-        .collect();
-    Ok(Exchange { reply, measurements, last, timeline: None })
+    let absent = |name| Measurement::absent(name, Source::Client, "the server did not stream its reply");
+    let total = Measurement::new(metric::TOTAL_S, Source::Client, took.as_secs_f64());
+    unknown.map(absent).into_iter().chain([total])
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::measure::client::timeline::Recording;
     use crate::record::Stage;

@@ -2,25 +2,17 @@
 //! need not render and tokenise a long text again for every question to it (22 ms at 16,000 tokens), and the answer can be
 //! asked for in two pieces: where its beginning is next to impossible, the rest is not asked for.
 
+use super::chat::figures_in_one_piece;
 use super::completion::{self, Asked, Completion};
 use super::connection::Client;
 use super::exchange::Failure;
 use super::forced::{ForcedExchange, ToldToken, ends, refused, token};
 use super::listed::FORCED_TOP;
 use super::wire::token_by_token;
-use crate::record::{Forced, ForcedForm, ForcedToken, Measurement, Source, metric};
+use crate::record::{Forced, ForcedForm, ForcedToken};
 
 /// Tokens of an answer that are asked for first. At one chance in ten for each the answer is next to impossible behind them.
 const FIRST: usize = 5;
-/// Figures of speed that a reply in one piece has not.
-const NOT_STREAMED: [&str; 6] = [
-    metric::TTFT_S,
-    metric::PREFILL_TPS,
-    metric::DECODE_TPS,
-    metric::ITL_P50_S,
-    metric::ITL_P95_S,
-    metric::ITL_MAX_S,
-];
 
 /// An answer that is being said.
 struct Saying<'a> {
@@ -114,10 +106,7 @@ impl Saying<'_> {
         };
         let (answer, completion) =
             completion::ask(&self.client.http, self.path, asked).await.map_err(refused)?;
-        let absent = |name| Measurement::absent(name, Source::Client, "the server did not stream its reply");
-        let mut figures: Vec<Measurement> = NOT_STREAMED.map(absent).to_vec();
-        figures.push(Measurement::new(metric::TOTAL_S, Source::Client, answer.total.as_secs_f64()));
-        self.exchange.measurements.push(figures);
+        self.exchange.measurements.push(figures_in_one_piece(answer.total).collect());
         self.exchange.last.push(completion.as_of_a_chat());
         Ok(completion)
     }
