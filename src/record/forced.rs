@@ -57,22 +57,42 @@ pub struct ForcedForm {
 /// Probability of an answer's beginning below which the rest of it is not asked for: no score is off by more.
 pub const IMPOSSIBLE: f64 = 0.001;
 
-/// How a forced answer went through the model.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// How a forced answer went through the model; later ones show less of what a KV type does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ReadPath {
     /// Token by token, each read from the cache that holds the ones before: as a reply is written.
     #[default]
     Decode,
+    /// Each as what follows a prompt whose K and V came from the server's prefix cache, but for the last of its tokens (at most
+    /// [`BESIDE_THE_CACHE`]): as the cache keeps them.
+    Cached,
     /// As part of a prompt. Some KV types are not read there: damage may not show.
     Prefill,
 }
 
+/// Most tokens of a prompt that may be computed beside what a prefix cache holds of it: the cache's last block and the end of a
+/// question.
+pub const BESIDE_THE_CACHE: u64 = 128;
+
 impl ReadPath {
+    /// Returns the path behind a prompt of so many tokens of which so many came from a prefix cache, where the server tells.
+    pub fn behind(prompt: u64, cached: Option<u64>) -> Self {
+        match cached {
+            Some(cached) if cached > 0 && prompt.saturating_sub(cached) <= BESIDE_THE_CACHE => Self::Cached,
+            _ => Self::Prefill,
+        }
+    }
+
     /// Returns whether it is [`ReadPath::Decode`].
     pub fn is_decode(&self) -> bool {
         *self == Self::Decode
+    }
+
+    /// Returns whether it is [`ReadPath::Prefill`].
+    pub fn is_prefill(&self) -> bool {
+        *self == Self::Prefill
     }
 }
 

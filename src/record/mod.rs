@@ -54,7 +54,9 @@ pub use case::{ANY_OBJECT, Band, Case, Prompt};
 pub use decision::{Decision, EvidenceUnit, OpenCell, Outlook, StopReason, WithinRound};
 pub use engine::{Argv, Build, Effective, Stretch, shell_text, shell_word, stretches};
 pub use engine_info::{EngineInfo, Placement};
-pub use forced::{Forced, ForcedForm, ForcedPart, ForcedToken, IMPOSSIBLE, ReadPath, Scoring};
+pub use forced::{
+    BESIDE_THE_CACHE, Forced, ForcedForm, ForcedPart, ForcedToken, IMPOSSIBLE, ReadPath, Scoring,
+};
 pub use hash::{hex, short_hash};
 pub use held::{Conversion, HeldCase, HeldKeyword, HeldSchema, Hold};
 pub use key::{KeyParts, Row, TrialKey};

@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use kneepoint::record::journal::{Journal, Record};
 use kneepoint::record::kv::{KvGroup, KvShape, KvUse};
-use kneepoint::record::{Trial, journal, metric};
+use kneepoint::record::{ReadPath, Trial, journal, metric};
 
 fn published() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/runs/quickstart")
@@ -225,4 +225,34 @@ fn the_kv_formula_gives_what_the_published_servers_logged() {
             assert!(formula.abs_diff(logged) <= rounding, "{formula} against {logged} of {}", launch.setting);
         }
     }
+}
+
+/// Both halves of a cache lose points; behind a prompt that was computed with the answer nobody would know.
+#[test]
+fn quality_from_the_prefill_path_picks_no_other_cache_and_over_the_cache_it_is_judged() {
+    let published = Path::new(env!("CARGO_MANIFEST_DIR")).join("reports/sglang-probability");
+    let mut journal = journal::load(&published).unwrap();
+    journal.header.suite.draws = 500;
+    let said = |journal: &Journal| {
+        let folder = tempfile::tempdir().unwrap();
+        write(journal, folder.path());
+        let run = folder.path().to_str().unwrap();
+        let words = |args: &[&str]| String::from_utf8(kneepoint(args).stdout).unwrap();
+        let picked = words(&["pick", run, "--context", "8192"]);
+        assert_eq!(code(&["report", run, "-q"]), 0);
+        (picked, std::fs::read_to_string(folder.path().join("report.md")).unwrap())
+    };
+    let unread = "its quality was read on the prefill path, where damage of its KV types may not show";
+    let (picked, report) = said(&journal);
+    assert_eq!(picked.matches(unread).count(), 2, "{picked}");
+    assert!(report.contains("probabilities were read on the prefill path"), "{report}");
+    assert_eq!(report.matches("96 in 2 texts, prefill path").count(), 3, "{report}");
+
+    for trial in &mut journal.trials {
+        let forced = trial.reply.iter_mut().flat_map(|reply| &mut reply.forced);
+        forced.for_each(|forced| forced.path = ReadPath::Cached);
+    }
+    let (picked, report) = said(&journal);
+    assert!(!picked.contains(unread) && picked.contains("−23.2"), "{picked}");
+    assert!(report.contains("next-token distributions were read on the prefill path"), "{report}");
 }

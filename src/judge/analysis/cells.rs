@@ -9,7 +9,7 @@ use super::summary::{CellSummary, WeightsSummary};
 use super::{declared, energy, memory, roofline, speed};
 use crate::error::Result;
 use crate::record::journal::LaunchRecord;
-use crate::record::{Trial, metric};
+use crate::record::metric;
 
 /// Every cell of a context length, measured but not judged.
 pub(super) fn of_level(run: &Run<'_>, level: &Level<'_>, kld: &Comparison) -> Result<Vec<Measured>> {
@@ -46,15 +46,12 @@ fn measure(run: &Run<'_>, level: &Level<'_>, kld: &Comparison, setting: &str) ->
     }
     cell.summary.memory = memory::measure(run, visit)?;
     cell.summary.roofline = roofline::of(run, &cell.summary);
-    cell.summary.prefill_path = run.trials(visit).any(on_the_prefill_path);
+    let replies = || run.trials(visit).filter_map(|trial| trial.reply.as_ref());
+    cell.summary.prefill_path =
+        replies().flat_map(|reply| &reply.forced).any(|forced| forced.path.is_prefill());
+    let mut lists = replies().filter_map(|reply| reply.distributions.as_ref());
+    cell.summary.kld_on_prefill_path = lists.any(|lists| lists.path.is_prefill());
     Ok(cell)
-}
-
-/// Whether a trial's probabilities came as part of a prompt.
-fn on_the_prefill_path(trial: &Trial) -> bool {
-    let Some(reply) = &trial.reply else { return false };
-    let listed = reply.distributions.as_ref().is_some_and(|listed| !listed.path.is_decode());
-    listed || reply.forced.iter().any(|forced| !forced.path.is_decode())
 }
 
 /// The file of the setting's weights, as the run knows it.

@@ -325,14 +325,18 @@ impl Client {
                 let walk = distributions::Walk { http, writer, path, tokens, top_k, refuses_tokens };
                 walk.collect(positions).await
             }
-            (None, Some(path)) => {
-                prompt_logprobs::collect(&self.http, &self.writer, path, tokens, positions, top_k).await
-            }
+            (None, Some(path)) => match self.writer.wire.prompt_lists() {
+                Some(lists) => {
+                    let asked = (path, lists);
+                    prompt_logprobs::collect(&self.http, &self.writer, asked, tokens, positions, top_k).await
+                }
+                None => self.lists_over_the_cache(tokens, positions, top_k).await,
+            },
             (None, None) => Err(Failure::unsupported("this engine lists no token probabilities")),
         }
     }
 
-    /// As [`Client::distributions`], each read by a decode step, over the cache that the text is in.
+    /// As [`Client::distributions`], each read over the cache that the text is in.
     ///
     /// # Errors
     /// As there; an [unsupported](Failure::unsupported) one when the engine cannot be asked so.
@@ -345,6 +349,15 @@ impl Client {
         if self.endpoints.completion.is_some() {
             return self.distributions(tokens, positions, top_k).await;
         }
+        self.lists_over_the_cache(tokens, positions, top_k).await
+    }
+
+    async fn lists_over_the_cache(
+        &self,
+        tokens: &[u32],
+        positions: &[usize],
+        top_k: usize,
+    ) -> Result<Exchange, Failure> {
         distributions::check(tokens, positions, top_k)?;
         if positions.first().is_some_and(|first| *first < 2) {
             return Err(Failure::unsupported("a decode step needs two tokens in front of it"));

@@ -1,7 +1,7 @@
 //! Next-token distributions from servers that list the probabilities of a prompt's own tokens, all positions in one request:
-//! vLLM's `/v1/completions` with `prompt_logprobs`, SGLang's `/generate` with `logprob_start_len`.
+//! vLLM's `/v1/completions` with `prompt_logprobs`.
 //!
-//! Both compute a prompt in chunks and read the earlier ones from their (maybe quantised) KV cache; both recompute the places
+//! It computes a prompt in chunks and reads the earlier ones from its (maybe quantised) KV cache; it recomputes the places
 //! that are listed, which is checked in the reply's count of cached tokens. What is read is the way of prompts
 //! ([`ReadPath::Prefill`]).
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::exchange::{Exchange, Failure};
 use super::http::{Answer, Http};
-use super::wire::prompt_lists::ListedPrompt;
+use super::wire::prompt_lists::{ListedPrompt, PromptLists};
 use super::writer::RequestWriter;
 use crate::record::{Measurement, PackedDistributions, ReadPath, Reply, Source, metric};
 
@@ -21,12 +21,11 @@ const CAP: &str = "logprobs";
 pub(super) async fn collect(
     http: &Http,
     writer: &RequestWriter,
-    path: &str,
+    (path, format): (&str, &'static dyn PromptLists),
     tokens: &[u32],
     positions: &[usize],
     top_k: usize,
 ) -> Result<Exchange, Failure> {
-    let format = writer.wire.prompt_lists();
     let first = positions.first().copied().unwrap_or(1);
     let salt = writer.salt(false);
     let asked = ListedPrompt { model: writer.model.as_deref(), tokens, first, top_k, salt };

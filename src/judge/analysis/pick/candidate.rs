@@ -98,6 +98,8 @@ struct Level {
     memory_is_shared: bool,
     /// Its quality was read on the way of prompts.
     prefill_path: bool,
+    /// So were its next-token distributions.
+    kld_on_prefill_path: bool,
     figures: BTreeMap<Objective, Figure>,
     memory_kind: Option<MemoryKind>,
     /// Why its memory is not known.
@@ -443,6 +445,7 @@ fn level(measured: Measured, weighted: Option<weighted::Quality>) -> Level {
         not_comparable: summary.not_comparable.clone(),
         memory_is_shared: warnings::is_shared(&summary.memory),
         prefill_path: summary.prefill_path,
+        kld_on_prefill_path: summary.kld_on_prefill_path,
         figures: BTreeMap::new(),
     };
     match weighted {
@@ -484,9 +487,11 @@ fn candidate<'a>(
 ) -> Result<Candidate<'a>> {
     let reference = run.suite.reference();
     let other_cache = (&setting.k, &setting.v) != (&reference.k, &reference.v);
+    let unread = |of: fn(&Level) -> bool| other_cache && (of(&level) || other.as_ref().is_some_and(of));
+    let unread_kld = unread(|level| level.kld_on_prefill_path);
     let mut candidate = Candidate {
         setting,
-        unread_cache: level.prefill_path && other_cache && run.suite.scores_by_probability(),
+        unread_cache: unread(|level| level.prefill_path),
         is_reference: setting == run.suite.reference(),
         is_elsewhere: run.suite.is_packed(&setting.label),
         void: level.void,
@@ -503,6 +508,9 @@ fn candidate<'a>(
     };
     if let (Some(other), Basis::Between { share, .. }) = (other, basis) {
         candidate.blend(other, *share);
+    }
+    if unread_kld {
+        candidate.figures.remove(&Objective::Kld);
     }
     if basis.is_measured() {
         return Ok(candidate);

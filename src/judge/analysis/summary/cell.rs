@@ -107,9 +107,12 @@ pub struct CellSummary {
     pub unscored: u32,
     /// Trials that broke.
     pub failed: u32,
-    /// Whether probabilities were read on the way of prompts: a KV type that is not read there shows no damage.
+    /// Whether probabilities of answers were read on the way of prompts: a KV type that is not read there shows no damage.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub prefill_path: bool,
+    /// Whether next-token distributions were.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub kld_on_prefill_path: bool,
     /// Replies that ran out of output budget.
     pub truncated: u32,
     /// Mean over primary tasks of the mean score (0..1), what broke counted as 0; tasks at which the reference scores 0
@@ -198,6 +201,7 @@ impl CellSummary {
             context,
             void: None,
             prefill_path: false,
+            kld_on_prefill_path: false,
             planned: 0,
             scored: 0,
             unscored: 0,

@@ -79,12 +79,20 @@ pub(super) fn nothing_to_lose(summary: &Summary) -> Vec<Finding> {
     reference.filter_map(finding).collect()
 }
 
-/// Context lengths at which probabilities were read on the way of prompts.
+/// Context lengths at which probabilities were read on the way of prompts, and which.
 pub(super) fn prefill_path(summary: &Summary) -> Vec<Finding> {
-    let marked =
-        |context: &u32| summary.cells.iter().any(|cell| cell.context == *context && cell.prefill_path);
-    let contexts = contexts(summary).into_iter().filter(marked);
-    contexts.map(|context| Finding::new(WarningCode::PrefillPath).in_context(context)).collect()
+    let finding = |context: u32| {
+        let mut cells = summary.cells.iter().filter(|cell| cell.context == context);
+        let answers = cells.clone().any(|cell| cell.prefill_path);
+        let detail = match (answers, cells.any(|cell| cell.kld_on_prefill_path)) {
+            (false, false) => return None,
+            (true, false) => "probabilities of answers",
+            (false, true) => "next-token distributions",
+            (true, true) => "probabilities",
+        };
+        Some(Finding::new(WarningCode::PrefillPath).in_context(context).detail(detail))
+    };
+    contexts(summary).into_iter().filter_map(finding).collect()
 }
 
 pub(super) fn broken(summary: &Summary) -> Vec<Finding> {

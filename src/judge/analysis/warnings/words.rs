@@ -39,7 +39,7 @@ pub(crate) fn sentence(finding: &Finding) -> String {
             share("floor")
         ),
         Code::PrefillPath => format!(
-            "at {context} tokens probabilities were read on the prefill path, as part of a prompt, not by decode steps: what a \
+            "at {context} tokens {detail} were read on the prefill path, as part of a prompt, not over the cache: what a \
              KV type does that is not read there does not show, and kneepoint pick does not count it"
         ),
         Code::NothingToLose => format!(

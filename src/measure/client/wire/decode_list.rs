@@ -1,18 +1,23 @@
-//! How servers without a grammar of tokens list what follows a text by a decode step.
+//! How servers without a grammar of tokens list what follows a text, read over the cache that holds it.
 //!
 //! What is listed behind a prompt was computed as part of the prompt; vLLM's TurboQuant attends to uncompressed keys and values
 //! there. So the prompt is the text without its last token, two tokens are asked for of which only that last one is allowed, and
 //! the list of the second is read: it was decoded, over the cache that the text is in. The list is the model's own: vLLM takes
 //! its "raw" log-probabilities before it applies `allowed_token_ids`. Seen on vLLM 0.32 (CPU, float32, SmolLM2): equal to the
 //! prompt's own lists within 3.2e-5 at 18 positions.
+//!
+//! SGLang cannot be made to say a token; it is asked for what follows the text, of which all but the last token is in its radix
+//! cache. Its lists of a whole prompt (`logprob_start_len`) are of no use for KV types: SGLang 0.5.17 (H200, `triton`) computed them
+//! without reading the cache, so that `fp8_e5m2` was equal to bf16 to the last digit while its answers lost 23 points.
 
 use std::fmt::Debug;
 
 use serde_json::{Value, json};
 
-use super::prompt_lists::{Place, first_of, parse};
+use super::prompt_lists::{Place, first_of, in_order, parse};
 use crate::measure::client::exchange::Failure;
 use crate::measure::client::listed::log_probability;
+use crate::record::ReadPath;
 
 /// A text, and what is wanted of the token behind it.
 #[derive(Debug, Clone)]
@@ -39,7 +44,7 @@ pub trait DecodeLists: Debug + Sync {
     ///
     /// # Errors
     /// When something is missing or malformed, or was not computed from exactly the tokens sent.
-    fn read(&self, body: &[u8], asked: &DecodedList<'_>) -> Result<Place, Failure>;
+    fn read(&self, body: &[u8], asked: &DecodedList<'_>) -> Result<(Place, ReadPath), Failure>;
 }
 
 /// vLLM's completions.
@@ -75,17 +80,10 @@ impl DecodeLists for SecondToken {
         body
     }
 
-    fn read(&self, body: &[u8], asked: &DecodedList<'_>) -> Result<Place, Failure> {
+    fn read(&self, body: &[u8], asked: &DecodedList<'_>) -> Result<(Place, ReadPath), Failure> {
         let reply: Value = parse(body)?;
         let sent = asked.tokens.len().saturating_sub(1) as u64;
-        match reply.pointer("/usage/prompt_tokens").and_then(Value::as_u64) {
-            Some(seen) if seen == sent => {}
-            seen => {
-                let seen = seen.map_or("an unknown number of".to_owned(), |seen| seen.to_string());
-                let message = format!("the server saw {seen} tokens of {sent} sent");
-                return Err(Failure::integrity(message));
-            }
-        }
+        check_seen(reply.pointer("/usage/prompt_tokens"), sent)?;
         let said = |at: usize| reply.pointer(&format!("/choices/0/token_ids/{at}")).and_then(Value::as_u64);
         let last = asked.tokens.last().map(|token| u64::from(*token));
         if said(0) != last {
@@ -105,7 +103,56 @@ impl DecodeLists for SecondToken {
         let top: Option<Place> = listed.iter().map(entry).collect();
         let top = top.ok_or_else(|| Failure::unsupported("this server lists tokens without their ids"))?;
         // What it said is listed whatever its rank.
-        first_of(top, asked.top_k).map_err(Failure::stream)
+        Ok((first_of(top, asked.top_k).map_err(Failure::stream)?, ReadPath::Decode))
+    }
+}
+
+/// SGLang's own interface: lists of `[log-probability, id, text]`.
+#[derive(Debug)]
+pub(super) struct NextToken;
+
+impl DecodeLists for NextToken {
+    fn path(&self) -> &'static str {
+        "/generate"
+    }
+
+    fn body(&self, asked: &DecodedList<'_>) -> Value {
+        let mut body = json!({
+            "input_ids": asked.tokens,
+            "sampling_params": { "max_new_tokens": 1, "temperature": 0.0 },
+            "return_logprob": true,
+            "top_logprobs_num": asked.top_k,
+            "return_text_in_logprobs": false,
+            "stream": false,
+        });
+        if let Some(salt) = &asked.salt {
+            body["extra_key"] = json!(salt);
+        }
+        body
+    }
+
+    fn read(&self, body: &[u8], asked: &DecodedList<'_>) -> Result<(Place, ReadPath), Failure> {
+        let reply: Value = parse(body)?;
+        let sent = asked.tokens.len() as u64;
+        check_seen(reply.pointer("/meta_info/prompt_tokens"), sent)?;
+        let listed = reply.pointer("/meta_info/output_top_logprobs/0").and_then(Value::as_array);
+        let Some(listed) = listed else {
+            return Err(Failure::unsupported("this server lists no `output_top_logprobs`"));
+        };
+        let cached = reply.pointer("/meta_info/cached_tokens").and_then(Value::as_u64);
+        let top = in_order(listed, asked.top_k).map_err(Failure::stream)?;
+        Ok((top, ReadPath::behind(sent, cached)))
+    }
+}
+
+/// Whether the server computed from exactly the tokens sent.
+fn check_seen(seen: Option<&Value>, sent: u64) -> Result<(), Failure> {
+    match seen.and_then(Value::as_u64) {
+        Some(seen) if seen == sent => Ok(()),
+        seen => {
+            let seen = seen.map_or("an unknown number of".to_owned(), |seen| seen.to_string());
+            Err(Failure::integrity(format!("the server saw {seen} tokens of {sent} sent")))
+        }
     }
 }
 
@@ -138,7 +185,9 @@ mod tests {
     }
 
     fn read(reply: &Value) -> Result<Place, Failure> {
-        SecondToken.read(reply.to_string().as_bytes(), &asked(&[5, 6, 7]))
+        let (list, path) = SecondToken.read(reply.to_string().as_bytes(), &asked(&[5, 6, 7]))?;
+        assert_eq!(path, ReadPath::Decode);
+        Ok(list)
     }
 
     #[test]
@@ -163,5 +212,32 @@ mod tests {
             assert!(failure.message.contains(said), "{place}: {}", failure.message);
         }
         assert!(SecondToken.read(b"<html>", &asked(&[5, 6])).is_err());
+    }
+
+    fn sglang(reply: &Value, tokens: &[u32]) -> Result<(Place, ReadPath), Failure> {
+        NextToken.read(reply.to_string().as_bytes(), &asked(tokens))
+    }
+
+    /// `The capital of France is`, of which two tokens came from the radix cache.
+    #[test]
+    fn sglang_lists_what_follows_a_text_that_is_in_its_cache() {
+        const REPLY: &[u8] =
+            include_bytes!("../../../../tests/fixtures/sglang/generate_logprobs_input_ids.json");
+        let mut reply: Value = serde_json::from_slice(REPLY).unwrap();
+        let (list, path) = sglang(&reply, &[1; 5]).unwrap();
+        assert_eq!(list, [(12095, -0.098_288_596), (7148, -4.223_288_5)]);
+        assert_eq!(path, ReadPath::Cached);
+        assert!(sglang(&reply, &[1; 6]).unwrap_err().message.contains("saw 5 tokens of 6 sent"));
+        for cold in [json!(0), Value::Null] {
+            reply["meta_info"]["cached_tokens"] = cold;
+            assert_eq!(sglang(&reply, &[1; 5]).unwrap().1, ReadPath::Prefill);
+        }
+        reply["meta_info"]["output_top_logprobs"] = json!([[[0.5, 3, null]]]);
+        assert!(sglang(&reply, &[1; 5]).unwrap_err().message.contains("no log probability"));
+        reply["meta_info"]["output_top_logprobs"] = Value::Null;
+        assert!(sglang(&reply, &[1; 5]).unwrap_err().unsupported);
+        let body = NextToken.body(&asked(&[5, 6, 7]));
+        assert_eq!((&body["input_ids"], &body["extra_key"]), (&json!([5, 6, 7]), &json!("s")));
+        assert_eq!(body.get("logprob_start_len"), None, "it would be computed without the cache");
     }
 }

@@ -75,14 +75,15 @@ pub trait WireFormat: Debug + Sync {
         None
     }
 
-    /// Returns how the server lists what follows a text by a decode step, where it does so without a grammar of tokens.
+    /// Returns how the server lists what follows a text, read over its cache, where it does so without a grammar of tokens.
     fn decode_lists(&self) -> Option<&'static dyn DecodeLists> {
         None
     }
 
-    /// Returns how the server lists the probabilities of a prompt's own tokens, where it has an endpoint for that.
-    fn prompt_lists(&self) -> &'static dyn PromptLists {
-        &PromptLogprobs
+    /// Returns how the server lists the probabilities of a prompt's own tokens, where it has an endpoint for that whose figures
+    /// are of use.
+    fn prompt_lists(&self) -> Option<&'static dyn PromptLists> {
+        Some(&PromptLogprobs)
     }
 
     /// Returns the names of a suite's sampling parameters that the server cannot be sent: its own values hold.

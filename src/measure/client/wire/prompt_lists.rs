@@ -108,64 +108,6 @@ impl PromptLists for PromptLogprobs {
     }
 }
 
-/// SGLang's own interface: lists of `[log-probability, id, text]` from the place `logprob_start_len` on, whose first is null.
-#[derive(Debug)]
-pub(super) struct GenerateLists;
-
-#[derive(Debug, Deserialize)]
-struct Generated {
-    #[serde(default)]
-    meta_info: Meta,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct Meta {
-    prompt_tokens: Option<u64>,
-    cached_tokens: Option<u64>,
-    input_top_logprobs: Option<Vec<Value>>,
-}
-
-impl PromptLists for GenerateLists {
-    fn body(&self, asked: &ListedPrompt<'_>) -> Value {
-        let mut body = json!({
-            "input_ids": asked.tokens,
-            "sampling_params": { "max_new_tokens": 1, "temperature": 0.0 },
-            "return_logprob": true,
-            "logprob_start_len": asked.first.saturating_sub(1),
-            "top_logprobs_num": asked.top_k,
-            "return_text_in_logprobs": false,
-            "stream": false,
-        });
-        if let Some(salt) = &asked.salt {
-            body["extra_key"] = json!(salt);
-        }
-        body
-    }
-
-    fn read(
-        &self,
-        body: &[u8],
-        asked: &ListedPrompt<'_>,
-        positions: &[usize],
-    ) -> Result<Vec<Place>, Failure> {
-        let Generated { meta_info } = parse(body)?;
-        check_prompt(meta_info.prompt_tokens, meta_info.cached_tokens, asked, "--disable-radix-cache")?;
-        let Some(listed) = meta_info.input_top_logprobs else {
-            return Err(Failure::unsupported("this server does not list the prompt's `input_top_logprobs`"));
-        };
-        let start = asked.first.saturating_sub(1);
-        let expected = asked.tokens.len() - start.min(asked.tokens.len());
-        if listed.len() != expected {
-            let message = format!("{} places are listed of {expected} asked for", listed.len());
-            return Err(Failure::integrity(message));
-        }
-        places(positions, |position| {
-            let entries = position.checked_sub(start).and_then(|at| listed.get(at)?.as_array());
-            in_order(entries.ok_or(NOTHING)?, asked.top_k)
-        })
-    }
-}
-
 const NOTHING: &str = "nothing is listed";
 
 pub(super) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure> {
@@ -219,7 +161,7 @@ fn ranked(entries: &Map<String, Value>, top_k: usize) -> Result<Place, String> {
 }
 
 /// The tokens of one place, as `[log-probability, id, text]`.
-fn in_order(entries: &[Value], top_k: usize) -> Result<Place, String> {
+pub(super) fn in_order(entries: &[Value], top_k: usize) -> Result<Place, String> {
     let entry = |entry: &Value| {
         let token = entry.get(1).and_then(Value::as_u64).and_then(|id| u32::try_from(id).ok());
         let token = token.ok_or_else(|| format!("`{}` has no token id", shown(&entry.to_string())))?;
@@ -246,8 +188,6 @@ mod tests {
     use crate::record::Stage;
 
     const VLLM: &[u8] = include_bytes!("../../../../tests/fixtures/vllm/completions_prompt_logprobs.json");
-    const SGLANG: &[u8] =
-        include_bytes!("../../../../tests/fixtures/sglang/generate_logprobs_input_ids.json");
     const TOKENS: [u32; 12] = [1; 12];
 
     fn asked(sent: usize, first: usize, top_k: usize) -> ListedPrompt<'static> {
@@ -256,17 +196,6 @@ mod tests {
 
     fn vllm(body: &[u8], sent: usize, positions: &[usize], top_k: usize) -> Result<Vec<Place>, Failure> {
         PromptLogprobs.read(body, &asked(sent, 1, top_k), positions)
-    }
-
-    fn sglang(reply: &Value, first: usize, positions: &[usize]) -> Result<Vec<Place>, Failure> {
-        GenerateLists.read(reply.to_string().as_bytes(), &asked(5, first, 4), positions)
-    }
-
-    /// The capture is of a prompt whose first two tokens came from the cache; here it is a cold one.
-    fn cold() -> Value {
-        let mut reply: Value = serde_json::from_slice(SGLANG).unwrap();
-        reply["meta_info"]["cached_tokens"] = json!(0);
-        reply
     }
 
     #[test]
@@ -283,23 +212,6 @@ mod tests {
         assert_eq!(vllm(VLLM, 12, &[2], 2).unwrap()[0].len(), 2);
     }
 
-    /// `The capital of France is`: the places of ` France` and ` is`, asked for from the third token on.
-    #[test]
-    fn sglang_reply() {
-        let lists = sglang(&cold(), 3, &[3, 4]).unwrap();
-        assert_eq!(lists[0][0], (9625, -1.480_735_5));
-        assert_eq!(lists[0].iter().map(|(token, _)| *token).collect::<Vec<_>>(), [9625, 279, 264, 8330]);
-        assert_eq!(lists[1][..2], [(374, -0.136_181_62), (11, -2.948_681_6)]);
-        assert_eq!(
-            sglang(&cold(), 3, &[2]).unwrap_err().message,
-            "position 2: nothing is listed",
-            "the first is null"
-        );
-        let body = GenerateLists.body(&asked(5, 3, 4));
-        assert_eq!((&body["logprob_start_len"], &body["extra_key"]), (&json!(2), &json!("s")));
-        assert_eq!(body["input_ids"].as_array().unwrap().len(), 5);
-    }
-
     #[test]
     fn what_was_not_computed_from_the_tokens_sent_is_refused() {
         let wrong = vllm(VLLM, 11, &[1], 5).unwrap_err();
@@ -312,9 +224,6 @@ mod tests {
         let cached = vllm(cached.to_string().as_bytes(), 12, &[1], 5).unwrap_err();
         assert!(cached.message.contains("--no-enable-prefix-caching") && !cached.unsupported, "{cached}");
         assert_eq!(vllm(VLLM, 12, &[0], 5).unwrap_err().message, "position 0: nothing is listed");
-        let warm: Value = serde_json::from_slice(SGLANG).unwrap();
-        assert!(sglang(&warm, 3, &[3]).unwrap_err().message.contains("--disable-radix-cache"));
-        assert_eq!(sglang(&cold(), 2, &[3]).unwrap_err().message, "3 places are listed of 4 asked for");
     }
 
     #[test]
@@ -323,9 +232,6 @@ mod tests {
         bare["choices"][0]["prompt_logprobs"] = Value::Null;
         assert!(vllm(bare.to_string().as_bytes(), 12, &[1], 5).unwrap_err().unsupported);
         assert!(!vllm(b"<html>", 12, &[1], 5).unwrap_err().unsupported);
-        let mut bare = cold();
-        bare["meta_info"]["input_top_logprobs"] = Value::Null;
-        assert!(sglang(&bare, 3, &[3]).unwrap_err().unsupported);
     }
 
     #[test]
@@ -355,8 +261,6 @@ mod tests {
             let _ = vllm(body.as_bytes(), sent, &places, 3);
             let wrapped = format!(r#"{{"usage":{{"prompt_tokens":{sent}}},"choices":[{{"prompt_logprobs":[{body}]}}]}}"#);
             let _ = vllm(wrapped.as_bytes(), sent, &places, 3);
-            let wrapped = format!(r#"{{"meta_info":{{"prompt_tokens":{sent},"input_top_logprobs":[{body}]}}}}"#);
-            let _ = GenerateLists.read(wrapped.as_bytes(), &asked(sent, 1, 3), &places);
         }
     }
 }

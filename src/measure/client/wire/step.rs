@@ -45,6 +45,9 @@ pub trait StepFormat: Debug + Sync {
     /// # Errors
     /// What is missing, in words.
     fn read(&self, answer: &Value, token: Option<u32>) -> Result<Next, String>;
+
+    /// Reads how many tokens of the prompt came from a prefix cache, where the answer tells.
+    fn cached(&self, answer: &Value) -> Option<u64>;
 }
 
 /// vLLM's completions.
@@ -100,6 +103,10 @@ impl StepFormat for Completions {
         }
         Ok(Next { logprob, top: if token.is_none() { listed.collect() } else { Vec::new() } })
     }
+
+    fn cached(&self, answer: &Value) -> Option<u64> {
+        answer.pointer("/usage/prompt_tokens_details/cached_tokens").and_then(Value::as_u64)
+    }
 }
 
 /// SGLang's own interface.
@@ -151,6 +158,10 @@ impl StepFormat for Generate {
         let asked = entries.iter().find(|(id, ..)| *id == u64::from(token));
         let (.., logprob) = asked.ok_or_else(|| format!("token {token} is not among those listed"))?;
         Ok(Next { logprob: Some(*logprob), top: Vec::new() })
+    }
+
+    fn cached(&self, answer: &Value) -> Option<u64> {
+        answer.pointer("/meta_info/cached_tokens").and_then(Value::as_u64)
     }
 }
 

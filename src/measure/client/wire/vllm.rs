@@ -6,9 +6,9 @@
 use serde_json::{Value, json};
 
 use super::body::{merged, said, template_body};
-use super::decode_list::{DecodeLists, SecondToken};
+use super::decode_list::{DecodeLists, NextToken, SecondToken};
 use super::format::{ChatRequest, WireFormat};
-use super::prompt_lists::{GenerateLists, PromptLists};
+use super::prompt_lists::PromptLists;
 use super::step::{Completions, Generate, StepFormat};
 use crate::measure::client::exchange::Failure;
 use crate::record::{Message, Tool, prefill};
@@ -76,8 +76,12 @@ impl WireFormat for Sglang {
         Some(&Generate)
     }
 
-    fn prompt_lists(&self) -> &'static dyn PromptLists {
-        &GenerateLists
+    fn decode_lists(&self) -> Option<&'static dyn DecodeLists> {
+        Some(&NextToken)
+    }
+
+    fn prompt_lists(&self) -> Option<&'static dyn PromptLists> {
+        None
     }
 }
 

@@ -65,9 +65,9 @@ static CARD: EngineCard = EngineCard {
         (Capability::Timings, Support::No("its chat replies hold no times")),
         (
             Capability::TokenLogprobs,
-            Support::Partly("a request a token, on the prefill path (by its replies; not run)"),
+            Support::Partly("a request a token, over its radix cache"),
         ),
-        (Capability::PromptLogprobs, Support::Partly("on the prefill path")),
+        (Capability::PromptLogprobs, Support::Partly("a request a position, over its radix cache")),
         (Capability::Tools, Support::Partly("needs the option tool_call_parser")),
         (Capability::Memory, Support::Partly("weights and the pool of the KV cache")),
         (

@@ -85,7 +85,7 @@ static CARD: EngineCard = EngineCard {
     limits: &[
         (Capability::Timings, Support::Partly("builds with `--enable-per-request-metrics`")),
         (Capability::Tools, Support::Partly("`auto` needs the option tool_call_parser")),
-        (Capability::TokenLogprobs, Support::Partly("a request a token, on the prefill path")),
+        (Capability::TokenLogprobs, Support::Partly("a request a token, over its prefix cache")),
         (
             Capability::Effective,
             Support::Partly("all from its log; a server that is attached to names its context only"),
