@@ -256,3 +256,40 @@ fn quality_from_the_prefill_path_picks_no_other_cache_and_over_the_cache_it_is_j
     assert!(!picked.contains(unread) && picked.contains("−23.2"), "{picked}");
     assert!(report.contains("next-token distributions were read on the prefill path"), "{report}");
 }
+
+/// A probability differs in its third digit wherever it was read: what moved is listed, by how much it moved.
+#[test]
+fn of_probabilities_only_what_moved_is_a_flip() {
+    let report = |name: &str| {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("reports").join(name);
+        folder.to_str().unwrap().to_owned()
+    };
+    let out = kneepoint(&[
+        "compare",
+        &report("kv-apart-5-points"),
+        &report("kv-apart-3-points"),
+        "--flips",
+        "1000",
+        "--json",
+    ]);
+    let comparison: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(comparison["least_flip"], 0.05);
+    let flips = comparison["flips"].as_array().unwrap();
+    let change =
+        |flip: &serde_json::Value| flip["score_b"].as_f64().unwrap() - flip["score_a"].as_f64().unwrap();
+    let changes: Vec<f64> = flips.iter().map(change).collect();
+    assert!(changes.iter().all(|change| change.abs() >= 0.05), "{changes:?}");
+    let (losses, gains) = changes.split_at(changes.iter().take_while(|change| **change < 0.0).count());
+    assert!(losses.is_sorted() && gains.iter().rev().is_sorted(), "{changes:?}");
+    assert_eq!(comparison["flips_in_all"], flips.len());
+    assert!(flips.iter().all(|flip| flip["reply_a"] == "(the answer was forced)"));
+    // The same server gave the same probabilities, on five texts and more: that they are equal within a few points is known.
+    let cells = comparison["cells"].as_array().unwrap();
+    let reach = |cell: &serde_json::Value| {
+        let number = |name: &str| cell["quality"][name].as_f64().unwrap();
+        number("high").max(-number("low"))
+    };
+    let reaches: Vec<f64> = cells.iter().map(reach).collect();
+    assert_eq!(reaches.len(), 10);
+    assert!(reaches.iter().all(|reach| *reach < 0.05), "{reaches:?}");
+}

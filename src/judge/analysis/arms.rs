@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::figures::share;
 use super::frame::VisitKey;
 use super::held::Held;
-use super::quality::{anytime_difference, paired_difference};
+use super::quality::difference_in;
 use super::run::Run;
 use super::speed;
 use super::summary::{ArmRow, ConstrainedArm, ConstraintCost, Estimate};
@@ -105,11 +105,8 @@ impl<'a> Answers<'_, 'a> {
         }
         let changes = requests.values().map(|(cluster, sum, count)| (*cluster, sum / count));
         let changes = [ClusterSums::of(changes)];
-        let difference = if self.run.suite.stops_by_outcome() {
-            anytime_difference(&changes, self.run.resampling.confidence)
-        } else {
-            paired_difference(&changes, self.run.resampling, &self.purpose(arm.name()))
-        };
+        let purpose = self.purpose(arm.name());
+        let difference = difference_in(self.run.suite, &changes, self.run.resampling, &purpose);
         difference.map(|difference| difference.estimate)
     }
 

@@ -7,7 +7,7 @@ use super::compared::{ComparedCell, Ratio};
 use super::pair::Pair;
 use crate::error::Result;
 use crate::judge::analysis::frame::{RequestKey, Timed, VisitKey};
-use crate::judge::analysis::quality::{Difference, paired_difference};
+use crate::judge::analysis::quality::{Difference, difference_of_runs};
 use crate::judge::analysis::run::Run;
 use crate::judge::analysis::summary::{Estimate, MemoryKind, START_NOISE};
 use crate::judge::analysis::{Resampling, frame, memory, speed};
@@ -60,7 +60,7 @@ pub(super) fn compare(
     let strata = Strata::of(&primary);
     cell.quality_a = strata.mean(|case| case.a);
     cell.quality_b = strata.mean(|case| case.b);
-    let difference = strata.difference(runs.resampling(), &format!("compare {context} {setting}"));
+    let difference = strata.difference(runs, &format!("compare {context} {setting}"));
     cell.quality = difference.as_ref().map(|difference| difference.estimate);
     let speed = |column: &str| speed(runs, setting, context, column);
     cell.decode = speed(frame::DECODE)?;
@@ -139,8 +139,9 @@ impl<'i, 'a> Strata<'i, 'a> {
         (!means.is_empty()).then(|| means.iter().sum::<f64>() / means.len() as f64)
     }
 
-    fn difference(&self, resampling: Resampling, purpose: &str) -> Option<Difference> {
-        paired_difference(&self.sums(|case| case.b - case.a), resampling, purpose)
+    fn difference(&self, runs: &Pair<'_>, purpose: &str) -> Option<Difference> {
+        let changes = self.sums(|case| case.b - case.a);
+        difference_of_runs((runs.a.suite, runs.b.suite), &changes, runs.resampling(), purpose)
     }
 }
 

@@ -46,10 +46,14 @@ pub struct Comparison {
     /// What speed costs on each machine; there when the machines differ or a price is given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub costs: Vec<CostRow>,
-    /// Cases whose score changed, losses first; at most as many as asked for.
+    /// Cases whose score changed, the largest loss first; at most as many as asked for.
     pub flips: Vec<Flip>,
     /// Cases whose score changed, all of them.
     pub flips_in_all: u32,
+    /// The least change (0..1) that counts as one, where not every change does: a probability is another one in its third digit
+    /// on every machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub least_flip: Option<f64>,
     /// Changes that fail the comparison when a whole interval lies beyond them.
     pub thresholds: Vec<Threshold>,
     /// Where one did.

@@ -2,16 +2,28 @@
 
 use super::cases::{CellCases, PairedCase};
 use super::compared::Flip;
+use crate::record::suite::Suite;
 use crate::record::{Outcome, Trial};
 
 /// Characters of a reply that are kept.
 const EXCERPT: usize = 400;
 
+/// The least change of a probability that is listed.
+const MOVED: f64 = 0.05;
+
+/// The least change that is listed, where not every one is.
+pub(super) fn least(suite: &Suite) -> Option<f64> {
+    suite.scores_by_probability().then_some(MOVED)
+}
+
 impl CellCases<'_> {
-    /// The cases whose score changed, as they are listed.
-    pub(super) fn flips(&self, setting: &str, context: u32) -> Vec<Flip> {
-        let changed = self.paired.iter().filter(|case| case.a != case.b);
-        changed.map(|case| flip(case, setting, context)).collect()
+    /// The cases whose score changed, by at least so much where that is given, as they are listed.
+    pub(super) fn flips(&self, setting: &str, context: u32, least: Option<f64>) -> Vec<Flip> {
+        let moved = |case: &&PairedCase<'_>| match least {
+            Some(least) => (case.a - case.b).abs() >= least,
+            None => case.a != case.b,
+        };
+        self.paired.iter().filter(moved).map(|case| flip(case, setting, context)).collect()
     }
 }
 
@@ -37,6 +49,9 @@ fn excerpt(trial: &Trial) -> String {
         return cut(&format!("(broke) {error}"));
     }
     let Some(reply) = &trial.reply else { return "(no reply)".into() };
+    if !reply.forced.is_empty() {
+        return "(the answer was forced)".into();
+    }
     let calls = reply.tool_calls.iter().map(|call| format!("{}({})", call.name, call.arguments));
     let parts = std::iter::once(reply.content.clone()).filter(|text| !text.is_empty()).chain(calls);
     let text = parts.collect::<Vec<_>>().join("\n");
@@ -50,9 +65,13 @@ fn cut(text: &str) -> String {
     }
 }
 
-/// The first of them: losses before gains, else in their order.
+/// The first of them: losses before gains, the largest of both first, else in their order.
 pub(super) fn first(mut flips: Vec<Flip>, most: usize) -> Vec<Flip> {
-    flips.sort_by_key(|flip| flip.score_b > flip.score_a);
+    let gain = |flip: &Flip| flip.score_b - flip.score_a;
+    flips.sort_by(|one, other| {
+        let losses_first = (gain(one) > 0.0).cmp(&(gain(other) > 0.0));
+        losses_first.then(gain(other).abs().total_cmp(&gain(one).abs()))
+    });
     flips.truncate(most);
     flips
 }

@@ -60,6 +60,7 @@ pub fn compare_with(
     let shared = runs.shared_cells()?;
     let mut cells = Vec::new();
     let mut flips = Vec::new();
+    let least_flip = flips::least(runs.a.suite);
     let mut in_common = false;
     let floors = floors(&runs);
     let klds = shifts::Klds::of(&runs, &shared);
@@ -73,7 +74,7 @@ pub fn compare_with(
             cell.failed = shifts::failed(&runs, setting, context);
         }
         in_common |= !cases.paired.is_empty();
-        flips.extend(cases.flips(setting, context));
+        flips.extend(cases.flips(setting, context, least_flip));
         cells.push((cell, p_value));
     }
     if !in_common {
@@ -97,6 +98,7 @@ pub fn compare_with(
         costs: costs::rows(&runs, &shared, request.prices)?,
         flips: flips::first(flips, request.flips),
         flips_in_all,
+        least_flip,
         regressions: thresholds::regressions(&cells, &request.thresholds),
         notes,
         thresholds: request.thresholds.clone(),

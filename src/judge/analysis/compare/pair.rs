@@ -57,7 +57,11 @@ impl<'a> Pair<'a> {
     }
 
     /// Intervals of a fixed number of cases are too narrow where the data decided when to stop.
+    /// Those of probabilities hold whenever one stops.
     pub(super) fn stopped_early(&self) -> Option<String> {
+        if self.a.suite.scores_by_probability() && self.b.suite.scores_by_probability() {
+            return None;
+        }
         let stopped = |run: &Run<'_>| run.suite.stops_by_outcome() && !run.journal.decisions.is_empty();
         (stopped(&self.a) || stopped(&self.b)).then(|| {
             "a run stopped some cells early by their outcome: quality intervals here do not allow for that".into()

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use crate::error::{Error, Result, nearest};
 use crate::judge::analysis::draws::Draw;
 use crate::judge::analysis::frame::{RequestKey, ScoredCase, VisitKey, arm_name};
-use crate::judge::analysis::quality::{mean_score, paired_difference};
+use crate::judge::analysis::quality::{difference_in, score_in};
 use crate::judge::analysis::run::Run;
 use crate::judge::analysis::summary::Estimate;
 use crate::judge::stats::{ClusterSums, joint_draws, mover, rng};
@@ -107,7 +107,7 @@ impl<'r, 'a> Endpoint<'r, 'a> {
         let resampling = self.run.resampling;
         let scores = self.scores(setting);
         let score = |_: &Stratum, sums: &ClusterSums| {
-            mean_score(std::slice::from_ref(sums), resampling, self.context)
+            score_in(self.run.suite, std::slice::from_ref(sums), resampling, self.context)
         };
         let (changes, credits) = self.differences(setting);
         let not_comparable = self.missing(setting, &scores, &changes);
@@ -117,7 +117,8 @@ impl<'r, 'a> Endpoint<'r, 'a> {
         }
         let change = |stratum: &Stratum, sums: &ClusterSums| {
             let purpose = format!("pick {} {} {} {setting}", self.context, stratum.task, stratum.arm);
-            Some(paired_difference(std::slice::from_ref(sums), resampling, &purpose)?.estimate)
+            let sums = std::slice::from_ref(sums);
+            Some(difference_in(self.run.suite, sums, resampling, &purpose)?.estimate)
         };
         Quality {
             quality: self.combine(&scores, score),

@@ -46,9 +46,13 @@ pub(super) fn cases_in(strata: &[ClusterSums]) -> u32 {
 
 /// Mean score over strata, within 0..1, with draws of its own.
 pub(crate) fn mean_score(strata: &[ClusterSums], resampling: Resampling, context: u32) -> Option<Estimate> {
-    let mut stream = rng(resampling.seed, &format!("quality {context}"));
-    let draws = stratified_draws(strata, resampling.draws, &mut stream);
+    let draws = stratified(strata, resampling, &format!("quality {context}"));
     mean_score_of(strata, &draws, resampling)
+}
+
+/// Draws of the mean over strata; `purpose` keeps them apart from others.
+pub(super) fn stratified(strata: &[ClusterSums], resampling: Resampling, purpose: &str) -> Vec<Draw> {
+    stratified_draws(strata, resampling.draws, &mut rng(resampling.seed, purpose))
 }
 
 /// As [`mean_score`], from draws that were made together with those of other cells.
@@ -69,7 +73,7 @@ pub(crate) fn paired_difference(
     resampling: Resampling,
     purpose: &str,
 ) -> Option<Difference> {
-    let draws = stratified_draws(strata, resampling.draws, &mut rng(resampling.seed, purpose));
+    let draws = stratified(strata, resampling, purpose);
     difference_of(strata, &draws, resampling, purpose)
 }
 

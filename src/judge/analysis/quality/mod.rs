@@ -22,11 +22,13 @@ use crate::record::suite::Suite;
 use crate::record::{Name, Prompt, Reply, Trial};
 use crate::task::Weight;
 
+mod alone;
 mod evidence;
 pub(crate) mod interval;
 pub(crate) mod probability;
 mod rule;
 
+pub(crate) use alone::{difference_in, difference_of_runs, score_in};
 pub(crate) use evidence::Evidence;
 
 pub(crate) use interval::{

@@ -34,6 +34,15 @@ impl Rule {
         })
     }
 
+    /// The rule of two runs: what either may have stopped by, holds for both.
+    pub(crate) fn with(self, other: Self) -> Self {
+        Self {
+            confidence: self.confidence,
+            floor: self.floor.max(other.floor),
+            anytime: self.anytime || other.anytime,
+        }
+    }
+
     /// Mean paired difference over strata, from draws that were made together with those of other cells.
     pub(crate) fn difference(self, strata: &[ClusterSums], draws: &[Draw]) -> Option<Difference> {
         let value = mean_of_means(strata)?;
