@@ -4,10 +4,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use polars::prelude::{ArrowSchema, Column, CompatLevel, DataFrame, NamedFrom, Series};
+use polars::prelude::{
+    ArrayRef, ArrowSchema, Column, CompatLevel, DataFrame, NamedFrom, PolarsError, PolarsResult, Series,
+    polars_err,
+};
+use polars_parquet::parquet::error::ParquetError;
 use polars_parquet::write::{
-    CompressionOptions, FileWriter, RowGroupIterator, StatisticsOptions, Version, WriteOptions,
-    get_dtype_encoding,
+    CompressionOptions, Compressor, DynIter, DynStreamingIterator, Encoding, FallibleStreamingIterator,
+    FileWriter, Page, ParquetType, RowGroupIterColumns, StatisticsOptions, Version, WriteOptions,
+    array_to_pages, get_dtype_encoding, to_nested, to_parquet_leaves, to_parquet_type,
 };
 
 use super::table::is_truncated;
@@ -47,18 +52,43 @@ pub fn trials_parquet(journal: &Journal) -> Result<Vec<u8>> {
         .map(|column| column.field().to_arrow(CompatLevel::oldest()))
         .collect();
     let failed = || "cannot write the trials as Parquet".into();
+    let types =
+        schema.iter_values().map(to_parquet_type).collect::<PolarsResult<Vec<_>>>().context(failed)?;
     let mut file = FileWriter::try_new(Vec::new(), schema.clone(), OPTIONS).context(failed)?;
     for trials in journal.trials.chunks(GROUP) {
         let table = known.table(trials)?;
-        let batches = table.iter_chunks(CompatLevel::oldest(), false).map(Ok);
-        let encodings = schema.iter_values().map(|field| get_dtype_encoding(&field.dtype)).collect();
-        for group in RowGroupIterator::try_new(batches, &schema, OPTIONS, encodings).context(failed)? {
-            file.write(trials.len() as u64, group.context(failed)?).context(failed)?;
+        for batch in table.iter_chunks(CompatLevel::oldest(), false) {
+            let columns = batch.into_arrays().into_iter().zip(&types);
+            let columns = columns.map(|(values, kind)| pages(&values, kind)).collect::<PolarsResult<_>>();
+            file.write(trials.len() as u64, row_group(columns.context(failed)?)).context(failed)?;
         }
     }
     // Without the schema of Arrow: what the format says of its columns is enough for every reader.
     file.end(Some(Vec::new())).context(failed)?;
     Ok(file.into_inner())
+}
+
+/// The pages of a column.
+type Pages = DynIter<'static, PolarsResult<Page>>;
+
+/// Columns are flat, so each is its own leaf. `RowGroupIterator` looks for the leaves of every column, and at the first one without a
+/// value polars 0.55 sets aside 8 MiB of zeroes for good: a sixth of what a small run takes.
+fn pages(values: &ArrayRef, kind: &ParquetType) -> PolarsResult<Pages> {
+    let nested = to_nested(&**values, kind)?;
+    let leaf = nested.first().zip(to_parquet_leaves(kind.clone()).pop());
+    let (nested, leaf) = leaf.ok_or_else(|| polars_err!(ComputeError: "a column without a type"))?;
+    let encodings = get_dtype_encoding(values.dtype());
+    let encoding = encodings.first().copied().unwrap_or(Encoding::Plain);
+    array_to_pages(&**values, leaf, nested, OPTIONS, encoding)
+}
+
+fn row_group(columns: Vec<Pages>) -> RowGroupIterColumns<'static, PolarsError> {
+    let compressed = |pages: Pages| {
+        let pages = pages.map(|page| page.map_err(|error| ParquetError::OutOfSpec(error.to_string())));
+        let compressor = Compressor::new(DynIter::new(pages), OPTIONS.compression, Vec::new());
+        Ok(DynStreamingIterator::new(compressor.map_err(PolarsError::from)))
+    };
+    DynIter::new(columns.into_iter().map(compressed))
 }
 
 /// What a journal knows beside its trials, and which figures they have.
