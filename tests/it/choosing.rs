@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use kneepoint::record::journal::{Journal, Record};
 use kneepoint::record::kv::{KvGroup, KvShape, KvUse};
-use kneepoint::record::{ReadPath, Trial, journal, metric};
+use kneepoint::record::{Outcome, ReadPath, Score, Trial, journal, metric};
 
 fn published() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/runs/quickstart")
@@ -260,30 +260,45 @@ fn quality_from_the_prefill_path_picks_no_other_cache_and_over_the_cache_it_is_j
 /// A probability differs in its third digit wherever it was read: what moved is listed, by how much it moved.
 #[test]
 fn of_probabilities_only_what_moved_is_a_flip() {
-    let report = |name: &str| {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("reports").join(name);
-        folder.to_str().unwrap().to_owned()
+    let published = Path::new(env!("CARGO_MANIFEST_DIR")).join("reports/kv-apart-5-points");
+    let journal = journal::load(&published).unwrap();
+    let mut moved = journal.clone();
+    let changes = [0.02, 0.3, -0.1, 0.004, -0.4, 0.049, 0.07];
+    let own = |trial: &Trial, change: f64| {
+        let score = trial.outcome.score().and_then(|score| score.quality)?;
+        ((0.45..0.55).contains(&score) && trial.key.replicate == 0).then_some(score + change)
     };
-    let out = kneepoint(&[
-        "compare",
-        &report("kv-apart-5-points"),
-        &report("kv-apart-3-points"),
-        "--flips",
-        "1000",
-        "--json",
-    ]);
+    let mut left = changes.iter();
+    for trial in &mut moved.trials {
+        let Some(&change) = left.as_slice().first() else { break };
+        if let Some(quality) = own(trial, change) {
+            trial.outcome = Outcome::Scored(Score::of(quality));
+            left.next();
+        }
+    }
+    assert_eq!(left.len(), 0, "too few answers of about one half");
+
+    let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    write(&journal, a.path());
+    write(&moved, b.path());
+    let out = kneepoint(&["compare", a.path().to_str().unwrap(), b.path().to_str().unwrap(), "--json"]);
     let comparison: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
-    assert_eq!(comparison["least_flip"], 0.05);
     let flips = comparison["flips"].as_array().unwrap();
-    let change =
-        |flip: &serde_json::Value| flip["score_b"].as_f64().unwrap() - flip["score_a"].as_f64().unwrap();
-    let changes: Vec<f64> = flips.iter().map(change).collect();
-    assert!(changes.iter().all(|change| change.abs() >= 0.05), "{changes:?}");
-    let (losses, gains) = changes.split_at(changes.iter().take_while(|change| **change < 0.0).count());
-    assert!(losses.is_sorted() && gains.iter().rev().is_sorted(), "{changes:?}");
-    assert_eq!(comparison["flips_in_all"], flips.len());
-    assert!(flips.iter().all(|flip| flip["reply_a"] == "(the answer was forced)"));
-    // The same server gave the same probabilities, on five texts and more: that they are equal within a few points is known.
+    let listed = |flip: &serde_json::Value| {
+        let change = flip["score_b"].as_f64().unwrap() - flip["score_a"].as_f64().unwrap();
+        assert_eq!(flip["reply_a"], "(the answer was forced)");
+        (change * 1e6).round() / 1e6
+    };
+    assert_eq!(flips.iter().map(listed).collect::<Vec<_>>(), [-0.4, -0.1, 0.3, 0.07]);
+    assert_eq!((&comparison["flips_in_all"], &comparison["least_flip"]), (&4.into(), &0.05.into()));
+}
+
+/// Two runs of one server gave the same probabilities, on five texts and more: that they are equal within a few points is known.
+#[test]
+fn equal_probabilities_are_known_to_be_equal() {
+    let report = |name: &str| format!("{}/reports/{name}", env!("CARGO_MANIFEST_DIR"));
+    let out = kneepoint(&["compare", &report("kv-apart-5-points"), &report("kv-apart-3-points"), "--json"]);
+    let comparison: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
     let cells = comparison["cells"].as_array().unwrap();
     let reach = |cell: &serde_json::Value| {
         let number = |name: &str| cell["quality"][name].as_f64().unwrap();
@@ -291,5 +306,28 @@ fn of_probabilities_only_what_moved_is_a_flip() {
     };
     let reaches: Vec<f64> = cells.iter().map(reach).collect();
     assert_eq!(reaches.len(), 10);
-    assert!(reaches.iter().all(|reach| *reach < 0.05), "{reaches:?}");
+    assert!(reaches.iter().all(|reach| (0.0..0.04).contains(reach)), "{reaches:?}");
+}
+
+/// A KLD that was read with the prompt, beside one over the cache, is no change of the setting.
+#[test]
+fn a_kld_on_the_prefill_path_is_named_where_runs_are_compared() {
+    let published = Path::new(env!("CARGO_MANIFEST_DIR")).join("reports/sglang-probability");
+    let mut journal = journal::load(&published).unwrap();
+    journal.header.suite.draws = 500;
+    let mut over_the_cache = journal.clone();
+    for trial in &mut over_the_cache.trials {
+        let lists = trial.reply.iter_mut().filter_map(|reply| reply.distributions.as_mut());
+        lists.for_each(|lists| lists.path = ReadPath::Cached);
+    }
+    let notes = |a: &Journal, b: &Journal| {
+        let (of_a, of_b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        write(a, of_a.path());
+        write(b, of_b.path());
+        let paths = [of_a.path(), of_b.path()].map(|path| path.to_str().unwrap().to_owned());
+        String::from_utf8(kneepoint(&["compare", &paths[0], &paths[1]]).stdout).unwrap()
+    };
+    assert!(notes(&journal, &journal).contains("KLD was read on the prefill path in both runs"));
+    assert!(notes(&journal, &over_the_cache).contains("in A alone, so the two are no figures of one kind"));
+    assert!(!notes(&over_the_cache, &over_the_cache).contains("prefill path"));
 }

@@ -86,6 +86,7 @@ pub fn compare_with(
     notes.extend(thresholds::unjudged(&cells, &request.thresholds));
     notes.extend(runs.few_visits());
     notes.extend(runs.stopped_early());
+    notes.extend(runs.unread_kld());
     let flips_in_all = flips.len() as u32;
     Ok(Comparison {
         schema_version: COMPARE_SCHEMA_VERSION,

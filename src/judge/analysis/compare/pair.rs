@@ -68,6 +68,24 @@ impl<'a> Pair<'a> {
         })
     }
 
+    /// Distributions that were read as part of a prompt say little of a KV type, and less than those read over the cache.
+    pub(super) fn unread_kld(&self) -> Option<String> {
+        let unread = |run: &Run<'_>| {
+            let replies = run.journal.trials.iter().filter_map(|trial| trial.reply.as_ref());
+            let mut lists = replies.filter_map(|reply| reply.distributions.as_ref());
+            lists.any(|lists| lists.path.is_prefill())
+        };
+        let where_from = match (unread(&self.a), unread(&self.b)) {
+            (false, false) => return None,
+            (true, true) => "in both runs",
+            (true, false) => "in A alone, so the two are no figures of one kind",
+            (false, true) => "in B alone, so the two are no figures of one kind",
+        };
+        Some(format!(
+            "KLD was read on the prefill path {where_from}: what a KV type does that is not read there does not show"
+        ))
+    }
+
     pub(super) fn nothing_in_common(&self) -> Error {
         let mut error = Error::usage("the runs have no case in common, so nothing can be paired");
         for difference in headers::differences(&self.a.journal.header, &self.b.journal.header) {

@@ -15,6 +15,7 @@ use std::fmt::Debug;
 use serde_json::{Value, json};
 
 use super::prompt_lists::{Place, first_of, in_order, parse};
+use super::step::{Generate, StepFormat as _};
 use crate::measure::client::exchange::Failure;
 use crate::measure::client::listed::log_probability;
 use crate::record::ReadPath;
@@ -113,21 +114,13 @@ pub(super) struct NextToken;
 
 impl DecodeLists for NextToken {
     fn path(&self) -> &'static str {
-        "/generate"
+        Generate::PATH
     }
 
     fn body(&self, asked: &DecodedList<'_>) -> Value {
-        let mut body = json!({
-            "input_ids": asked.tokens,
-            "sampling_params": { "max_new_tokens": 1, "temperature": 0.0 },
-            "return_logprob": true,
-            "top_logprobs_num": asked.top_k,
-            "return_text_in_logprobs": false,
-            "stream": false,
-        });
-        if let Some(salt) = &asked.salt {
-            body["extra_key"] = json!(salt);
-        }
+        let mut body = Generate::what_follows(asked.tokens, asked.salt.as_deref());
+        body["top_logprobs_num"] = json!(asked.top_k);
+        body["return_text_in_logprobs"] = json!(false);
         body
     }
 
@@ -139,9 +132,8 @@ impl DecodeLists for NextToken {
         let Some(listed) = listed else {
             return Err(Failure::unsupported("this server lists no `output_top_logprobs`"));
         };
-        let cached = reply.pointer("/meta_info/cached_tokens").and_then(Value::as_u64);
         let top = in_order(listed, asked.top_k).map_err(Failure::stream)?;
-        Ok((top, ReadPath::behind(sent, cached)))
+        Ok((top, ReadPath::behind(sent, Generate.cached(&reply))))
     }
 }
 
@@ -158,6 +150,8 @@ fn check_seen(seen: Option<&Value>, sent: u64) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn asked(tokens: &[u32]) -> DecodedList<'_> {
@@ -239,5 +233,19 @@ mod tests {
         let body = NextToken.body(&asked(&[5, 6, 7]));
         assert_eq!((&body["input_ids"], &body["extra_key"]), (&json!([5, 6, 7]), &json!("s")));
         assert_eq!(body.get("logprob_start_len"), None, "it would be computed without the cache");
+    }
+
+    proptest! {
+        #[test]
+        fn odd_bodies_never_panic(body in ".{0,80}", tokens in proptest::collection::vec(0_u32..9, 0..4)) {
+            let asked = asked(&tokens);
+            let of_vllm = format!(r#"{{"usage":{{"prompt_tokens":{}}},"choices":[{{"logprobs":{body}}}]}}"#, tokens.len());
+            let of_sglang =
+                format!(r#"{{"meta_info":{{"prompt_tokens":{},"output_top_logprobs":[{body}]}}}}"#, tokens.len());
+            for text in [&body, &of_vllm, &of_sglang] {
+                let _ = SecondToken.read(text.as_bytes(), &asked);
+                let _ = NextToken.read(text.as_bytes(), &asked);
+            }
+        }
     }
 }

@@ -113,27 +113,37 @@ impl StepFormat for Completions {
 #[derive(Debug)]
 pub(super) struct Generate;
 
-impl StepFormat for Generate {
-    fn path(&self) -> &'static str {
-        "/generate"
-    }
+impl Generate {
+    pub(super) const PATH: &'static str = "/generate";
 
-    fn body(&self, step: &Step<'_>) -> Value {
+    /// A request for what follows the tokens, but for what is to be listed of it.
+    pub(super) fn what_follows(tokens: &[u32], salt: Option<&str>) -> Value {
         let mut body = json!({
-            "input_ids": step.tokens,
+            "input_ids": tokens,
             "sampling_params": { "max_new_tokens": 1, "temperature": 0.0 },
             "return_logprob": true,
             "stream": false,
         });
+        if let Some(salt) = salt {
+            body["extra_key"] = json!(salt);
+        }
+        body
+    }
+}
+
+impl StepFormat for Generate {
+    fn path(&self) -> &'static str {
+        Self::PATH
+    }
+
+    fn body(&self, step: &Step<'_>) -> Value {
+        let mut body = Self::what_follows(step.tokens, step.salt.as_deref());
         match step.token {
             Some(token) => body["token_ids_logprob"] = json!([token]),
             None => {
                 body["top_logprobs_num"] = json!(FORCED_TOP);
                 body["return_text_in_logprobs"] = json!(true);
             }
-        }
-        if let Some(salt) = &step.salt {
-            body["extra_key"] = json!(salt);
         }
         body
     }
