@@ -162,8 +162,7 @@ pub(super) fn dry_run(suite: &Suite, plan: &Plan, args: &RunArgs, global: &Globa
     let estimate = prepared.as_ref().map(|prepared| estimated(suite, plan, prepared, args, global));
     let (estimate_s, basis) = estimate.unzip();
     let undecidable_gates = gates::undecidable(suite, plan);
-    let mut warnings = runner::beyond_trained(suite, &store);
-    warnings.extend(runner::not_held(suite, version.as_deref()));
+    let mut warnings = runner::foreseen(suite, &store, version.as_deref());
     warnings.extend(super::validate::gate_warnings(&undecidable_gates));
     let dry = DryRun {
         schema_version: 1,

@@ -92,7 +92,7 @@ fn observe(observed: &mut Observed, journal: &Journal, suite: &Suite, prepared: 
 
 /// A task without what does not change the time of a trial.
 fn alike_task(spec: &TaskSpec) -> TaskSpec {
-    TaskSpec { samples: 0, repeats: 1, contexts: Vec::new(), arms: Vec::new(), ..spec.clone() }
+    TaskSpec { samples: 0, repeats: 1, contexts: Vec::new(), arms: Vec::new(), primary: None, ..spec.clone() }
 }
 
 /// Looks how fast the reference is, when no earlier run says it; what goes wrong leaves the rule of thumb, and is said.

@@ -99,8 +99,7 @@ fn planned(suite: &Suite, context: u32, unit: EvidenceUnit) -> u32 {
 
 /// The tasks that a verdict rests on.
 fn judged(suite: &Suite) -> impl Iterator<Item = &TaskSpec> {
-    let primary = |name: &str| task::find(name).is_some_and(|task| task.card().weight == Weight::Primary);
-    suite.tasks.iter().filter(move |spec| primary(&spec.name))
+    suite.tasks.iter().filter(|spec| task::weight_of(spec) == Some(Weight::Primary))
 }
 
 /// What is asked, and of which reference: runs that differ in that scatter otherwise. How many cases there are, and at which

@@ -172,8 +172,7 @@ impl Start {
         let prepared = prepare(&suite, display)?;
         name_what_runs(&mut suite, &prepared);
         reference::same_tokenizer(&suite, &prepared)?;
-        let warnings = runner::beyond_trained(&suite, &Store::open(&Silent)?);
-        for warning in warnings.iter().chain(&runner::not_held(&suite, prepared.version())) {
+        for warning in runner::foreseen(&suite, &Store::open(&Silent)?, prepared.version()) {
             tracing::warn!("{}", warning.text);
         }
         let secrets = Secrets::of(&suite).and_in_toml(values.into_iter().chain([text.clone()]));

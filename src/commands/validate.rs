@@ -122,10 +122,9 @@ fn checked(args: &ValidateArgs) -> Result<Checked> {
     let suite = suite::load(&args.suite, &args.overrides())?;
     let plan = plan(&suite, &Filter::default())?;
     let store = Store::open(&Silent)?;
-    let mut warnings = runner::beyond_trained(&suite, &store);
     let (version, warning) = ask_server(&suite, &store)?;
+    let mut warnings = runner::foreseen(&suite, &store, version.as_deref());
     warnings.extend(warning);
-    warnings.extend(runner::not_held(&suite, version.as_deref()));
     let undecidable = gates::undecidable(&suite, &plan);
     warnings.extend(gate_warnings(&undecidable));
     Ok((suite, plan.trials(), warnings, undecidable))

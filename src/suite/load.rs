@@ -287,6 +287,7 @@ impl Checker {
             questions: self.questions(raw, task)?,
             repeats: 1,
             window: self.window(raw)?,
+            primary: self.primary(raw, task)?,
             text: self.text_source(raw, task)?,
             options,
             file: self.task_file(raw, task)?,

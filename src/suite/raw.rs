@@ -335,6 +335,9 @@ pub struct RawTask {
     /// for the settings to be compared on it (default: all cases count). Only beside `score = "probability"`.
     #[cfg_attr(test, schemars(with = "Option<[f64; 2]>"))]
     pub window: Option<Spanned<[f64; 2]>>,
+    /// Whether it counts for the quality (default: a sanity check does not, other tasks with a score do).
+    #[cfg_attr(test, schemars(with = "Option<bool>"))]
+    pub primary: Option<Spanned<bool>>,
     /// A text file, or a folder of `.txt` and `.md` files, to hide needles in instead of generated prose;
     /// relative to the suite's folder.
     #[cfg_attr(test, schemars(with = "Option<PathBuf>"))]

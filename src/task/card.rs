@@ -112,6 +112,18 @@ pub enum Weight {
     Comparative,
 }
 
+impl Weight {
+    /// The same in a suite that says whether the task counts for the quality; what has none of its own never does.
+    #[must_use]
+    pub fn told(self, primary: Option<bool>) -> Self {
+        match (self, primary) {
+            (Self::Comparative, _) | (_, None) => self,
+            (_, Some(true)) => Self::Primary,
+            (_, Some(false)) => Self::Sanity,
+        }
+    }
+}
+
 /// A whole-number option of a task that suites may set.
 #[derive(Debug, Clone, Copy)]
 pub struct TaskOption {

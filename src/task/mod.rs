@@ -41,7 +41,7 @@ pub use emit::Emit;
 pub(crate) use emit::collected;
 pub use params::Params;
 pub use step::{Ask, Step};
-pub use table::{TASKS, find, version_of};
+pub use table::{TASKS, find, version_of, weight_of};
 pub use tokens::TokenCounter;
 
 /// A generator of cases with a pure scorer.

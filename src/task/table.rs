@@ -1,7 +1,8 @@
 //! The table of tasks: one line for each.
 
-use super::{Task, code, coherence, longform, reasoning, retrieval, serving, tools};
+use super::{Task, Weight, code, coherence, longform, reasoning, retrieval, serving, tools};
 use crate::import;
+use crate::record::suite::TaskSpec;
 
 /// Every task that kneepoint knows.
 pub static TASKS: &[&dyn Task] = &[
@@ -57,6 +58,11 @@ pub static TASKS: &[&dyn Task] = &[
 /// The task of that name.
 pub fn find(name: &str) -> Option<&'static dyn Task> {
     TASKS.iter().copied().find(|task| task.name() == name)
+}
+
+/// How a suite's task enters its report; `None` for a task that this build does not know.
+pub fn weight_of(spec: &TaskSpec) -> Option<Weight> {
+    find(&spec.name).map(|task| task.card().weight.told(spec.primary))
 }
 
 /// Version of a task in this build; 0 for a task that it does not know.

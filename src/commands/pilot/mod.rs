@@ -203,7 +203,7 @@ impl Trier<'_> {
 
     /// Steps a task's options until its score is in range or nothing is left to try.
     async fn task(&mut self, spec: &TaskSpec, task: &dyn Task) -> Result<PilotTask> {
-        if task.card().weight != Weight::Primary {
+        if task.card().weight.told(spec.primary) != Weight::Primary {
             return Ok(finished(spec, State::NotTuned, Vec::new(), None));
         }
         let mut search = Search::new(task, &spec.options);

@@ -3,6 +3,7 @@
 //! Pure: the same journal gives the same summary, whatever the machine, the clock or the number of threads.
 
 use crate::record::Arm;
+use crate::record::suite::Suite;
 use crate::task::{self, Comparison, Weight};
 
 mod arms;
@@ -100,6 +101,28 @@ impl Tasks for Registry {
 
     fn comparison(&self, task: &str) -> Comparison {
         task::find(task).map_or(Comparison::None, |task| task.comparison())
+    }
+}
+
+/// Tasks as a suite takes them: it may say which of them count for the quality.
+#[derive(Clone, Copy)]
+pub(crate) struct InSuite<'a> {
+    pub(crate) tasks: &'a dyn Tasks,
+    pub(crate) suite: &'a Suite,
+}
+
+impl Tasks for InSuite<'_> {
+    fn weight(&self, task: &str) -> Option<Weight> {
+        let spec = self.suite.tasks.iter().find(|spec| spec.name == task);
+        Some(self.tasks.weight(task)?.told(spec.and_then(|spec| spec.primary)))
+    }
+
+    fn figures(&self, task: &str) -> &'static [&'static str] {
+        self.tasks.figures(task)
+    }
+
+    fn comparison(&self, task: &str) -> Comparison {
+        self.tasks.comparison(task)
     }
 }
 

@@ -4,10 +4,9 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Registry, Tasks};
 use crate::judge::stats::{mcnemar_power, smallest_drop, t_bound};
 use crate::record::suite::{Suite, TaskSpec};
-use crate::task::Weight;
+use crate::task::{Weight, weight_of};
 
 /// Shares of pairs that differ, as settings that are nearly equal, damaged, and broken show them.
 const DISCORDANCES: [f64; 3] = [0.05, 0.10, 0.20];
@@ -60,7 +59,7 @@ pub struct TextsRow {
 
 /// For every context length of a suite whose answers are scored by their probability; empty for any other.
 pub fn texts(suite: &Suite) -> Vec<TextsRow> {
-    let primary = |task: &&TaskSpec| Registry.weight(&task.name) == Some(Weight::Primary);
+    let primary = |spec: &&TaskSpec| weight_of(spec) == Some(Weight::Primary);
     let row = |&context: &u32| {
         let here = suite.tasks.iter().filter(primary).filter(|task| task.contexts.contains(&context));
         let texts = here.map(|task| task.samples / task.questions.max(1)).min()?;
@@ -76,7 +75,7 @@ pub fn rows(suite: &Suite) -> Vec<PowerRow> {
     if suite.scores_by_probability() {
         return Vec::new();
     }
-    let primary = |task: &&TaskSpec| Registry.weight(&task.name) == Some(Weight::Primary);
+    let primary = |spec: &&TaskSpec| weight_of(spec) == Some(Weight::Primary);
     let mut rows = Vec::new();
     for &context in &suite.contexts {
         let here = suite.tasks.iter().filter(primary).filter(|task| task.contexts.contains(&context));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::frame::{Frame, VisitKey};
 use super::visits::{Places, VisitTrials, Visits};
 use super::workers::Workers;
-use super::{Resampling, Tasks};
+use super::{InSuite, Resampling, Tasks};
 use crate::error::Result;
 use crate::record::filter::Filter;
 use crate::record::journal::{Journal, LaunchRecord};
@@ -47,11 +47,12 @@ impl<'a> Run<'a> {
         let workers = Arc::new(Workers::of(journal));
         let places = Places::new(journal);
         let selection = Arc::new(Selection::of(suite, &journal.trials));
+        let in_suite = InSuite { tasks, suite };
         Ok(Self {
             journal,
             suite,
             tasks,
-            frame: Frame::new((journal, &workers), tasks, &void, &visits, (&places, &selection))?,
+            frame: Frame::new((journal, &workers), &in_suite, &void, &visits, (&places, &selection))?,
             workers,
             selection,
             resampling: Resampling {
@@ -175,7 +176,7 @@ impl<'a> Run<'a> {
 
     /// The task's weight; one that this build does not know counts like any other.
     pub(crate) fn weight(&self, task: &str) -> Weight {
-        self.tasks.weight(task).unwrap_or(Weight::Primary)
+        InSuite { tasks: self.tasks, suite: self.suite }.weight(task).unwrap_or(Weight::Primary)
     }
 
     /// Scored trials of a visit by case, of one that was asked several times the first; none of a void cell.

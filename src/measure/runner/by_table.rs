@@ -40,7 +40,7 @@ pub async fn told_version(engine: &dyn Engine, client: &Client) -> Option<String
 
 /// A warning for every task whose schemas the engine does not hold in full, by the table: nothing is started. The version is that of the
 /// server's binary, where it is known.
-pub fn not_held(suite: &Suite, version: Option<&str>) -> Vec<Warning> {
+pub(super) fn not_held(suite: &Suite, version: Option<&str>) -> Vec<Warning> {
     if !is_in_table(&suite.engine.name) {
         return Vec::new();
     }

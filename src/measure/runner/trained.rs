@@ -10,7 +10,7 @@ use crate::record::{TrainedContext, Warning};
 
 /// One warning for each model file that the suite uses at contexts beyond the one it was made for. Reads what is on
 /// this machine; what is not there yet says nothing.
-pub fn beyond_trained(suite: &Suite, store: &Store<'_>) -> Vec<Warning> {
+pub(super) fn beyond_trained(suite: &Suite, store: &Store<'_>) -> Vec<Warning> {
     let Some(engine) = engine::find(&suite.engine.name) else { return Vec::new() };
     let mut warnings: Vec<Warning> = Vec::new();
     for setting in suite.measured().filter(|setting| !suite.scales_positions(setting)) {

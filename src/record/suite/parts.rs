@@ -134,6 +134,9 @@ pub struct TaskSpec {
     /// Which cases the settings are compared on, by the reference's probability of the right answer; `None`: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<Window>,
+    /// Whether it counts for the quality; `None`: as it does by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub primary: Option<bool>,
     /// The user's own text for the haystack; its hash makes runs on another text another suite.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<TextSource>,

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::measure::engine::Engine;
 use crate::record::Scoring;
 use crate::record::suite::{TaskSpec, Window};
-use crate::task;
+use crate::task::{self, Weight};
 
 impl Checker {
     pub(super) fn score(&self, raw: &RawTask, task: &dyn task::Task) -> Result<Scoring> {
@@ -54,6 +54,17 @@ impl Checker {
         })
     }
 
+    pub(super) fn primary(&self, raw: &RawTask, task: &dyn task::Task) -> Result<Option<bool>> {
+        let Some(primary) = &raw.primary else { return Ok(None) };
+        let card = task.card();
+        let why_not = match card.weight {
+            Weight::Comparative => "is compared with the reference and has no quality of its own",
+            _ if card.needs.watches_cache => "says what the server's cache keeps, not how good answers are",
+            Weight::Primary | Weight::Sanity => return Ok(Some(*primary.get_ref())),
+        };
+        Err(self.error(primary.span(), format!("{} {why_not}", task.name()), "leave this out"))
+    }
+
     /// Checks what no task can say alone: that all are scored alike, and that the engine can do it.
     pub(super) fn check_scores(&self, raw: &RawSuite, tasks: &[TaskSpec], engine: &dyn Engine) -> Result<()> {
         self.one_score(raw, tasks)?;
@@ -75,7 +86,7 @@ impl Checker {
     /// would move with the mixture.
     fn one_score(&self, raw: &RawSuite, tasks: &[TaskSpec]) -> Result<()> {
         let counts = |spec: &&TaskSpec| {
-            task::find(&spec.name).is_some_and(|task| task.card().weight != task::Weight::Comparative)
+            task::find(&spec.name).is_some_and(|task| task.card().weight != Weight::Comparative)
         };
         let mut scored = tasks.iter().filter(counts);
         let Some(first) = scored.next() else { return Ok(()) };

@@ -41,6 +41,24 @@ fn mode_and_text_are_checked_and_what_is_not_said_is_not_written() {
 }
 
 #[test]
+fn whether_a_task_counts_is_said_where_it_has_a_quality() {
+    let task = |name: &str, keys: &str| task(Path::new("."), &format!("name = \"{name}\"\n{keys}"));
+    let counts = |name, keys| task(name, keys).unwrap().primary;
+    assert_eq!(counts("retrieval/niah_multikey_1", ""), None);
+    assert_eq!(counts("retrieval/niah_multikey_1", "primary = true"), Some(true));
+    assert_eq!(counts("retrieval/niah_multikey_2", "primary = false"), Some(false));
+    let silent = serde_json::to_value(task("retrieval/niah_multikey_1", "").unwrap()).unwrap();
+    assert!(silent.get("primary").is_none(), "suites of old keep their fingerprint: {silent}");
+    for (name, said) in
+        [("coherence/kld", "has no quality of its own"), ("serving/prefix_cache", "not how good answers are")]
+    {
+        let error = task(name, "primary = true").unwrap_err();
+        assert!(error.to_string().contains(said), "{error}");
+        assert!(error.location().is_some());
+    }
+}
+
+#[test]
 fn a_second_file_is_in_the_suites_folder_too() {
     let folder = tempfile::tempdir().unwrap();
     let file = |keys: &str| task(folder.path(), keys).unwrap().file.unwrap();

@@ -38,6 +38,7 @@ fn run(task: &str, cases: u32, prompt: Prompt, reply: impl Fn(&str, u32, u32) ->
         questions: 1,
         repeats: 1,
         window: None,
+        primary: None,
         text: None,
         options: Default::default(),
         file: None,

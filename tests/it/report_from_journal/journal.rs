@@ -201,6 +201,7 @@ fn suite() -> Suite {
         questions: 1,
         repeats: 1,
         window: None,
+        primary: None,
         text: None,
         options: BTreeMap::new(),
         file: None,

@@ -104,6 +104,30 @@ fn the_made_up_truth_is_found() {
 }
 
 #[test]
+fn a_suite_says_which_tasks_count_for_the_quality() {
+    let quality = |primary: &[(usize, Option<bool>)]| {
+        let mut journal = journal::journal();
+        for &(task, primary) in primary {
+            journal.header.suite.tasks[task].primary = primary;
+        }
+        let summary = summarise_with(&journal, &MadeUp).unwrap();
+        let reported_apart: Vec<String> =
+            summary.tasks.iter().filter(|row| row.sanity).map(|row| row.task.clone()).collect();
+        let cell = summary.cells.into_iter().find(|cell| cell.setting == "Q8_0 kv=q4_0").unwrap();
+        (cell.quality.unwrap().value, reported_apart.iter().any(|task| task == "retrieval/niah_single_1"))
+    };
+    let (by_itself, apart) = quality(&[]);
+    assert!(apart);
+    // Nearly every setting finds a single needle.
+    let (with_the_single_needle, apart) = quality(&[(1, Some(true))]);
+    assert!(!apart && with_the_single_needle > by_itself, "{with_the_single_needle} {by_itself}");
+    let (alone, _) = quality(&[(0, Some(false)), (1, Some(true)), (2, Some(false))]);
+    assert!(alone > with_the_single_needle, "{alone}");
+    // What has no quality of its own has none on request.
+    assert_eq!(quality(&[(3, Some(true))]).0, by_itself);
+}
+
+#[test]
 fn a_void_cell_has_no_figures() {
     let void = cell("Q2_K kv=q4_0", 2048);
     assert_eq!(void.void.as_deref(), Some("context per slot is 1024, not 2048"));

@@ -10,7 +10,7 @@ use super::{rate, short, within};
 use crate::judge::analysis::quality::{anytime_difference, anytime_score, mean_score, probability};
 use crate::judge::analysis::summary::{Estimate, GateStatus};
 use crate::judge::analysis::words::thousands;
-use crate::judge::analysis::{Registry, Resampling, Tasks};
+use crate::judge::analysis::{InSuite, Registry, Resampling, Tasks};
 use crate::judge::stats::{ClusterSums, tango, wilson};
 use crate::record::Arm;
 use crate::record::filter::Filter;
@@ -151,7 +151,8 @@ fn best<'b>(gate: &Gate, suite: &'b Suite, context: u32, cases: &CaseCounts<'_>)
         cases.iter().filter(|((task, _), _)| wanted(task)).map(|(_, count)| *count).collect()
     };
     let reads_text = |task: &str| Registry.comparison(task).is_of_distributions();
-    let primary = |task: &str| Registry.weight(task).unwrap_or(Weight::Primary) == Weight::Primary;
+    let tasks = InSuite { tasks: &Registry, suite };
+    let primary = |task: &str| tasks.weight(task).unwrap_or(Weight::Primary) == Weight::Primary;
     let limits = gate.clone();
     match gate.metric {
         GateMetric::Failed => Some(Best {
