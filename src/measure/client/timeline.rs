@@ -23,9 +23,19 @@ struct Chunk {
     end: usize,
 }
 
+/// Room for a reply of usual length, made at once: to grow step by step with thousands of streams beside costs more than to copy
+/// what comes (bytes).
+const FIRST_BYTES: usize = 16 << 10;
+/// The same, of its chunks.
+const FIRST_CHUNKS: usize = 128;
+
 impl Recording {
     /// Stores a chunk; `at` is the time since the request was sent, taken right after the chunk arrived.
     pub fn push(&mut self, at: Duration, chunk: &[u8]) {
+        if self.chunks.is_empty() {
+            self.bytes.reserve(FIRST_BYTES);
+            self.chunks.reserve(FIRST_CHUNKS);
+        }
         self.bytes.extend_from_slice(chunk);
         self.chunks.push(Chunk { at, end: self.bytes.len() });
     }
