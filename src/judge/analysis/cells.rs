@@ -51,6 +51,8 @@ fn measure(run: &Run<'_>, level: &Level<'_>, kld: &Comparison, setting: &str) ->
         replies().flat_map(|reply| &reply.forced).any(|forced| forced.path.is_prefill());
     let mut lists = replies().filter_map(|reply| reply.distributions.as_ref());
     cell.summary.kld_on_prefill_path = lists.any(|lists| lists.path.is_prefill());
+    let other_cache = run.setting(setting).is_some_and(|setting| run.has_other_cache(setting));
+    cell.unread_kld = other_cache && cell.summary.kld_on_prefill_path;
     Ok(cell)
 }
 

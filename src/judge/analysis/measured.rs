@@ -14,6 +14,8 @@ pub(crate) struct Measured {
     /// What of the difference comes from cases that broke on the reference.
     pub(crate) credit: f64,
     pub(crate) draws: Draws,
+    /// Its KLD was read on the prefill path, where its KV type, another than the reference's, does not show.
+    pub(crate) unread_kld: bool,
     /// By what it is laid beside the other cells in time and energy.
     pub(crate) standing: BTreeMap<Objective, Standing>,
 }
@@ -21,7 +23,14 @@ pub(crate) struct Measured {
 impl Measured {
     /// A cell of which nothing more is known.
     pub(crate) fn new(summary: CellSummary) -> Self {
-        Self { summary, difference: None, credit: 0.0, draws: Draws::default(), standing: BTreeMap::new() }
+        Self {
+            summary,
+            difference: None,
+            credit: 0.0,
+            draws: Draws::default(),
+            unread_kld: false,
+            standing: BTreeMap::new(),
+        }
     }
 }
 

@@ -191,6 +191,12 @@ impl<'a> Run<'a> {
         self.suite.settings.iter().find(|setting| setting.label == label)
     }
 
+    /// Whether a setting keeps its K or V in another type than the reference.
+    pub(crate) fn has_other_cache(&self, setting: &Setting) -> bool {
+        let reference = self.suite.reference();
+        (&setting.k, &setting.v) != (&reference.k, &reference.v)
+    }
+
     /// The file of a setting's weights, as the run knows it.
     pub(crate) fn model_of(&self, setting: &Setting) -> Option<&'a ModelInfo> {
         let mut models = self.journal.header.models.iter();

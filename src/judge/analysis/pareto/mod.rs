@@ -84,11 +84,14 @@ impl<'a> Rule<'a> {
 }
 
 /// Gives every cell of one context length its place, and describes the front; `None` without one. Objectives
-/// that no cell has are left out.
+/// that no cell has are left out, and those in which cells are no better or worse than each other: memory of two kinds, and a KLD
+/// that does not see what a cell's KV type does.
 pub(crate) fn place(cells: &mut [Measured], rule: Rule<'_>) -> Option<FrontSummary> {
     let any = |objective: &&Objective| cells.iter().any(|cell| laid(cell, **objective).is_some());
-    let comparable = |objective: &&Objective| {
-        **objective != Objective::Memory || is_one_kind(cells.iter().map(|cell| &cell.summary))
+    let comparable = |objective: &&Objective| match objective {
+        Objective::Memory => is_one_kind(cells.iter().map(|cell| &cell.summary)),
+        Objective::Kld => !cells.iter().any(|cell| cell.unread_kld),
+        _ => true,
     };
     let objectives: Vec<Objective> = rule.objectives.iter().filter(any).filter(comparable).copied().collect();
     let measured = |cell: &Measured| objectives.iter().all(|o| laid(cell, *o).is_some());
@@ -324,7 +327,7 @@ mod tests {
     use super::*;
     use crate::judge::analysis::draws::Draws;
     use crate::judge::analysis::measured::Standing;
-    use crate::judge::analysis::summary::Estimate;
+    use crate::judge::analysis::summary::{Estimate, KldSummary};
 
     const OBJECTIVES: &[Objective] = &[Objective::Quality, Objective::Decode, Objective::Memory];
 
@@ -353,6 +356,33 @@ mod tests {
         let good = point(&[0.8; 20], &[50.0; 20], 1000);
         let bad = point(&[0.6; 20], &[40.0; 20], 2000);
         assert_eq!(statuses(vec![good, bad]), [FrontStatus::OnFront, FrontStatus::Dominated]);
+    }
+
+    #[test]
+    fn a_distance_that_does_not_see_a_cache_is_no_objective() {
+        let rule = Rule { objectives: &[Objective::Decode, Objective::Kld], ..RULE };
+        let kld = |mean: f64| KldSummary {
+            mean: Estimate { value: mean, low: None, high: None, n: 9 },
+            median: mean,
+            p99: mean,
+            p999: mean,
+            rms_delta_p: 0.0,
+            top1_agreement: 1.0,
+            perplexity: 2.0,
+            positions: 9,
+            outside: 0,
+            unlisted: None,
+        };
+        let mut cells = vec![point(&[0.8; 20], &[40.0; 20], 1000), point(&[0.6; 20], &[50.0; 20], 1000)];
+        for (cell, mean) in cells.iter_mut().zip([0.0, 0.01]) {
+            cell.summary.kld = Some(kld(mean));
+            cell.draws.kld = vec![Some(mean); 20];
+        }
+        assert_eq!(place(&mut cells, rule).unwrap().objectives, [Objective::Decode, Objective::Kld]);
+        assert_eq!(cells[0].summary.front, FrontStatus::OnFront, "it is slower and nearer");
+        cells[1].unread_kld = true;
+        assert_eq!(place(&mut cells, rule).unwrap().objectives, [Objective::Decode]);
+        assert_eq!(cells[0].summary.front, FrontStatus::Dominated);
     }
 
     #[test]

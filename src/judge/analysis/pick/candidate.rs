@@ -485,8 +485,7 @@ fn candidate<'a>(
     basis: &Basis,
     request: &PickRequest,
 ) -> Result<Candidate<'a>> {
-    let reference = run.suite.reference();
-    let other_cache = (&setting.k, &setting.v) != (&reference.k, &reference.v);
+    let other_cache = run.has_other_cache(setting);
     let unread = |of: fn(&Level) -> bool| other_cache && (of(&level) || other.as_ref().is_some_and(of));
     let unread_kld = unread(|level| level.kld_on_prefill_path);
     let mut candidate = Candidate {

@@ -11,6 +11,7 @@ use crate::judge::analysis::RULER_LINE;
 use crate::judge::analysis::summary::{
     CellSummary, ConversationRow, EffectiveLength, KldBand, PrefixCacheRow, Summary,
 };
+use crate::record::Objective;
 
 mod answer;
 mod drafts;
@@ -49,6 +50,8 @@ pub(super) struct View<'a> {
     /// Server time (s) from which losses on tasks would show.
     shown_after: Vec<TaskGrid<'a, f64>>,
     sanity_note: bool,
+    /// What the fronts trade off, of what the suite wants.
+    traded: Vec<Objective>,
     depths: Vec<DepthTable<'a>>,
     conversations: Vec<&'a [ConversationRow]>,
     effective: Vec<EffectiveRow<'a>>,
@@ -118,6 +121,7 @@ impl<'a> View<'a> {
                 .filter_map(|&context| tasks::shown_after(summary, context))
                 .collect(),
             sanity_note: summary.tasks.iter().any(|row| row.sanity && row.quality.is_some()),
+            traded: traded(summary),
             depths: tasks::depths(summary),
             conversations: grouped(&summary.conversations, |a, b| {
                 (&a.task, a.context) == (&b.task, b.context)
@@ -146,6 +150,14 @@ impl<'a> View<'a> {
 /// Neighbouring rows that are alike: the tables of a section.
 fn grouped<T>(rows: &[T], alike: impl FnMut(&T, &T) -> bool) -> Vec<&[T]> {
     rows.chunk_by(alike).collect()
+}
+
+/// The suite's objectives that a front trades off; all of them where there is no front.
+fn traded(summary: &Summary) -> Vec<Objective> {
+    let traded = |objective: &&Objective| {
+        summary.fronts.is_empty() || summary.fronts.iter().any(|front| front.objectives.contains(objective))
+    };
+    summary.objectives.iter().filter(traded).copied().collect()
 }
 
 /// The cells with a KLD, by context length.
