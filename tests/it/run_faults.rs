@@ -46,6 +46,37 @@ fn a_binary_that_is_no_server_is_an_engine_error_with_its_words() {
     assert!(said.contains("no such GPU") && said.contains("hint:"), "{said}");
 }
 
+/// The mock suite with a server that finds its port taken so many times, and what it was started as.
+fn with_a_taken_port(times: u32) -> (std::process::Output, Vec<String>) {
+    let bench = MockBench::new("");
+    let folder = bench.dir.path();
+    let [binary, serve, starts] = ["llama-server", "serve", "starts"].map(|name| folder.join(name));
+    std::fs::rename(&binary, &serve).unwrap();
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in *--version*|*--help*) exec {serve} \"$@\" ;; esac\necho \"$*\" >>{starts}\n\
+         if [ $(wc -l <{starts}) -le {times} ]; then echo \"couldn't bind HTTP server socket\" >&2; exit 1; fi\nexec {serve} \"$@\"\n",
+        serve = serve.display(),
+        starts = starts.display(),
+    );
+    std::fs::write(&binary, script).unwrap();
+    std::fs::set_permissions(&binary, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let out = bench.command(&["run", "suite.toml"]).output().unwrap();
+    let started = std::fs::read_to_string(starts).unwrap();
+    (out, started.lines().map(str::to_owned).collect())
+}
+
+#[test]
+fn a_port_that_another_process_took_is_given_up_for_another() {
+    let port = |line: &str| line.split_once("--port ").unwrap().1.split(' ').next().unwrap().to_owned();
+    let (out, starts) = with_a_taken_port(2);
+    assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
+    assert_ne!(port(&starts[0]), port(&starts[2]));
+    let (out, starts) = with_a_taken_port(3);
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert_eq!((out.status.code(), starts.len()), (Some(101), 3), "{said}");
+    assert!(said.contains("couldn't bind") && said.contains("resume --retry-failed"), "{said}");
+}
+
 /// The trials of the run whose stage of failure is this.
 fn of_stage<'a>(failures: &'a [serde_json::Value], stage: &str) -> Vec<&'a serde_json::Value> {
     failures.iter().filter(|failure| failure["stage"] == stage).collect()

@@ -18,6 +18,9 @@ use crate::record::plan::Visit;
 use crate::record::suite::Suite;
 use crate::record::{Argv, Effective, Outcome, Stage};
 
+/// So many ports are tried for one server.
+const PORTS: u32 = 3;
+
 /// What became of a launch, and what is written down of it.
 type Launched = (LaunchRecord, LaunchOutcome);
 
@@ -87,8 +90,21 @@ impl Starter<'_> {
         }
     }
 
+    /// Starts the server; once more on another port where another process was quicker to take the one that had been free.
     async fn launch(&self, visit: &Visit, id: u32) -> Result<Launched> {
-        let port = supervise::free_port()?;
+        let mut launched = self.launch_on(supervise::free_port()?, visit, id).await?;
+        for _ in 1..PORTS {
+            let log = self.folder.join(&launched.0.log);
+            if launched.0.failure.is_none() || !supervise::port_was_taken(&log) {
+                break;
+            }
+            tracing::info!("the port of a server was taken in between: it is started on another one");
+            launched = self.launch_on(supervise::free_port()?, visit, id).await?;
+        }
+        Ok(launched)
+    }
+
+    async fn launch_on(&self, port: u16, visit: &Visit, id: u32) -> Result<Launched> {
         let mut record = LaunchRecord { log: format!("engine/{id:03}.log"), ..begun(visit, id) };
         // Without the reference nothing can be compared; that another setting cannot run is a result.
         let is_reference = visit.cell.setting == *self.suite.reference();

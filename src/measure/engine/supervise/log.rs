@@ -77,6 +77,15 @@ pub(super) fn signal_of(status: ExitStatus) -> Option<Signal> {
     status.signal().and_then(|number| Signal::try_from(number).ok())
 }
 
+/// What servers say when another process has the port.
+const TAKEN_PORT: [&str; 3] = ["address already in use", "couldn't bind", "failed to bind"];
+
+/// Whether the end of this log says that another process had taken the server's port.
+pub fn port_was_taken(log: &Path) -> bool {
+    let tail = log_tail(log, TAIL_LINES).to_lowercase();
+    TAKEN_PORT.iter().any(|word| tail.contains(word))
+}
+
 /// What the end of a server may mean, from the signal that killed it and the end of its log.
 pub(super) fn hints(signal: Option<Signal>, log: &str) -> Vec<String> {
     let log = log.to_lowercase();
@@ -93,8 +102,8 @@ pub(super) fn hints(signal: Option<Signal>, log: &str) -> Vec<String> {
     if says(&["error while loading shared libraries", "cannot open shared object"]) {
         add("a shared library is missing: install it, or name another build in `engine.binary`");
     }
-    if says(&["address already in use", "couldn't bind", "failed to bind"]) {
-        add("the port was taken in between: run the command again");
+    if says(&TAKEN_PORT) {
+        add("its port was taken by another process each time: are servers being started by the hundred?");
     }
     if says(&["invalid argument", "unknown argument", "unrecognized"]) {
         add("this build does not know one of the arguments: check `args` in the suite against its --help");
@@ -121,6 +130,27 @@ mod tests {
         assert_eq!(lines[0], "red \\u{1b}[31mtext\\u{7}");
         assert_eq!(lines[1].len(), LINE_CHARS + 2);
         assert_eq!(lines[2], "last");
+    }
+
+    #[test]
+    fn a_taken_port_is_known_by_the_words_of_each_server() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let taken = |text: &str| {
+            std::fs::write(&log, text).unwrap();
+            port_was_taken(&log)
+        };
+        for said in [
+            // llama-server 10068
+            "start: couldn't bind HTTP server socket, hostname: 127.0.0.1, port: 8080",
+            // vLLM 0.32.0
+            "OSError: [Errno 98] Address already in use",
+            // SGLang 0.5.17 (uvicorn)
+            "[Errno 98] error while attempting to bind on address ('127.0.0.1', 30000): address already in use",
+        ] {
+            assert!(taken(&format!("loading\n{said}\nended\n")), "{said}");
+        }
+        assert!(!taken("error loading model"));
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub use crate::measure::processes::{EXEC_SERVER, WATCH_SERVER};
 pub use ask::ask;
 #[cfg(unix)]
 pub use exec::exec_server;
-pub use log::log_tail;
+pub use log::{log_tail, port_was_taken};
 pub use server::{Broken, Launcher, Server, free_port};
 #[cfg(target_os = "linux")]
 pub use watcher::watch_server;
