@@ -4,8 +4,8 @@ use super::by_table::not_held;
 use super::trained::beyond_trained;
 use crate::measure::model::Store;
 use crate::record::Warning;
-use crate::record::suite::Suite;
-use crate::task::{Weight, weight_of};
+use crate::record::suite::{Suite, TaskSpec};
+use crate::task::{self, Weight, weight_of};
 
 /// Every warning that the suite, the files that are here and the version of the server's binary, where that is known, give rise
 /// to.
@@ -24,18 +24,23 @@ fn without_verdict(suite: &Suite) -> impl Iterator<Item = Warning> {
         for spec in here {
             match weight_of(spec) {
                 Some(Weight::Primary) => primary += 1,
-                Some(Weight::Sanity) => others.push(spec.name.as_str()),
-                Some(Weight::Comparative) | None => {}
+                // What a cache keeps is no answer, and cannot be made to count.
+                Some(Weight::Sanity) if !watches_cache(spec) => others.push(spec.name.as_str()),
+                Some(Weight::Sanity | Weight::Comparative) | None => {}
             }
         }
         (primary == 0 && !others.is_empty()).then(|| {
             let text = format!(
-                "no task at {context} tokens counts for the quality ({} does not), so no setting gets a verdict there",
+                "no task at {context} tokens counts for the quality (asked: {}), so no setting gets a verdict there",
                 others.join(", ")
             );
             Warning::new("no-verdict", text).hint("`primary = true` in its [[task]] makes a sanity check count")
         })
     })
+}
+
+fn watches_cache(spec: &TaskSpec) -> bool {
+    task::find(&spec.name).is_some_and(|task| task.card().needs.watches_cache)
 }
 
 #[cfg(test)]
@@ -61,14 +66,16 @@ mod tests {
         let [warning] = warned(&[PRIMARY, SANITY].concat()).try_into().unwrap();
         assert_eq!(
             warning.text,
-            "no task at 2048 tokens counts for the quality (retrieval/niah_multikey_1 does not), so no setting gets a verdict there"
+            "no task at 2048 tokens counts for the quality (asked: retrieval/niah_multikey_1), so no setting gets a verdict there"
         );
         assert_eq!(warned(&[PRIMARY, SANITY, "primary = true\n"].concat()), []);
     }
 
     #[test]
     fn a_suite_that_asks_for_no_answer_has_no_verdict_to_miss() {
-        assert_eq!(warned("[[task]]\nname = \"serving/speed\"\nsamples = 4\n"), []);
+        for name in ["serving/speed", "serving/prefix_cache"] {
+            assert_eq!(warned(&format!("[[task]]\nname = \"{name}\"\nsamples = 4\n")), []);
+        }
     }
 
     #[test]
