@@ -28,7 +28,7 @@ kv = "f16"
 kv = ["f16", "q8_0"]
 
 [[task]]
-name = "retrieval/niah_single_1"
+name = "retrieval/niah_multikey_2"
 samples = 2
 "#;
 
@@ -59,7 +59,7 @@ fn mistakes_in_a_suite_say_what_where_and_what_to_try() {
         ("wrong type", "samples = 2", "samples = \"two\""),
         ("out of range", "samples = 2", "samples = 0"),
         ("unknown cache type", "\"q8_0\"]", "\"q3_0\"]"),
-        ("unknown task", "niah_single_1", "niah_singel_1"),
+        ("unknown task", "niah_multikey_2", "niah_multikee_2"),
         ("unknown setting key", "kv = \"f16\"\n\n[matrix]", "kw = \"f16\"\n\n[matrix]"),
         ("unknown weights", "[reference]", "[reference]\nweights = \"Q4_0\""),
         (
