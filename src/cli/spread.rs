@@ -113,6 +113,9 @@ pub struct WorkerArgs {
     /// Process that it ends with
     #[arg(long, hide = true)]
     pub parent: Option<i32>,
+    /// File with what that process asked the server's binary
+    #[arg(long, hide = true)]
+    pub build: Option<PathBuf>,
 }
 
 /// Arguments of `merge`.

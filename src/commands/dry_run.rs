@@ -149,7 +149,7 @@ pub(super) fn dry_run(suite: &Suite, plan: &Plan, args: &RunArgs, global: &Globa
     let needed = runner::preparations(suite, &store)?;
     let (prepared, version) = match needed.lines.is_empty() && suite.engine.url.is_none() {
         true => {
-            let prepared = runtime()?.block_on(runner::prepare(suite, &store))?;
+            let prepared = runtime()?.block_on(runner::prepare(suite, None, &store))?;
             let version = prepared.version().map(str::to_owned);
             (Some(prepared), version)
         }

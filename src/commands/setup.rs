@@ -6,6 +6,7 @@ use crate::measure::engine::Engine;
 use crate::measure::model::{Progress, Store};
 use crate::measure::runner;
 use crate::measure::runner::Prepared;
+use crate::record::Build;
 use crate::record::suite::Suite;
 
 /// The one runtime: on this thread, which lives as long as the process (a server's parent-death signal
@@ -38,6 +39,15 @@ pub(super) fn attached_client(
 
 /// Everything that a suite needs before its first server starts.
 pub(super) fn prepare(suite: &Suite, progress: &dyn Progress) -> Result<Prepared> {
+    prepare_asked(suite, None, progress)
+}
+
+/// As [`prepare`], of a server whose binary was `asked` about itself a moment ago.
+pub(super) fn prepare_asked(
+    suite: &Suite,
+    asked: Option<Build>,
+    progress: &dyn Progress,
+) -> Result<Prepared> {
     let store = Store::open(progress)?;
-    runtime()?.block_on(runner::prepare(suite, &store))
+    runtime()?.block_on(runner::prepare(suite, asked, &store))
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::progress::Display;
 use super::run::{Asked, check_same, suite_of};
 use super::session::Session;
-use super::setup::prepare;
+use super::setup::prepare_asked;
 use super::{reference, runs};
 use crate::cli::{Global, WorkerArgs};
 use crate::console;
@@ -21,8 +21,8 @@ use crate::record::filter::Filter;
 use crate::record::journal::{FILE_NAME, Header, Journal, JournalWriter, PARTS};
 use crate::record::plan::Plan;
 use crate::record::share::{can_be_shared, share};
-use crate::record::{Machine, Outcome, Spread, SpreadOn, Worker, journal, plan};
-use crate::suite;
+use crate::record::{Build, Machine, Outcome, Spread, SpreadOn, Worker, journal, plan};
+use crate::{files, suite};
 
 /// How long a worker waits for another one that measures its share to end.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -40,9 +40,29 @@ pub(super) fn worker(args: &WorkerArgs, global: &Global) -> Result<u8> {
     };
     let run = journal::own(&folder)?;
     let spread = spread_of(&run.header, args.index)?;
-    let work =
-        Work { folder: &folder, run: &run, spread, index: args.index, retry_failed: args.retry_failed };
+    let (index, retry_failed) = (args.index, args.retry_failed);
+    let asked = args.build.as_deref().and_then(handed);
+    let work = Work { folder: &folder, run: &run, spread, index, retry_failed, asked };
     work.measure(cards(args), args.parent.is_some(), global)
+}
+
+/// Leaves what the server's binary said of itself where workers of this machine find it: on a host with cards each answer
+/// takes a second, of a server in Python ten and more.
+///
+/// # Errors
+/// When the file cannot be written.
+pub(super) fn hand_over(folder: &Path, build: &Build) -> Result<PathBuf> {
+    let parts = folder.join(PARTS);
+    std::fs::create_dir_all(&parts).context(|| format!("cannot create {}", parts.display()))?;
+    let file = parts.join("build.json");
+    let text = serde_json::to_vec(build).context(|| "cannot write what the server said of itself".into())?;
+    files::write(&file, &text)?;
+    Ok(file)
+}
+
+/// What was handed over; `None`, and the binary is asked again, where it cannot be read.
+fn handed(file: &Path) -> Option<Build> {
+    serde_json::from_slice(&std::fs::read(file).ok()?).ok()
 }
 
 /// Begins the run where nobody has yet.
@@ -101,6 +121,8 @@ pub(super) struct Work<'a> {
     pub(super) spread: &'a Spread,
     pub(super) index: u32,
     pub(super) retry_failed: bool,
+    /// What the server's binary said of itself to whoever started this worker.
+    pub(super) asked: Option<Build>,
 }
 
 impl Work<'_> {
@@ -119,7 +141,7 @@ impl Work<'_> {
             return Ok(EXIT_OK);
         }
         let mut display = Display::new(global);
-        let prepared = prepare(&suite, &display)?;
+        let prepared = prepare_asked(&suite, self.asked.clone(), &display)?;
         check_same(header, &prepared, &secrets).map_err(|error| self.elsewhere(error))?;
         reference::same_tokenizer(&suite, &prepared)?;
         let machine = machine_here(&header.machine, &cards, beside, prepared.files.is_some());

@@ -163,6 +163,30 @@ fn a_type_that_only_the_binary_knows_is_measured() {
     assert!(said.contains("did you mean `tbq3_0`?") && said.contains("its help lists tbq3_0, f32"), "{said}");
 }
 
+/// The first start of each length finds its port taken.
+#[test]
+fn a_short_launch_whose_port_was_taken_is_tried_on_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let real = fork(folder.path());
+    std::fs::write(folder.path().join("m-Q4_1.gguf"), smollm2()).unwrap();
+    let [binary, starts] = ["taken/llama-server", "starts"].map(|name| folder.path().join(name));
+    std::fs::create_dir(folder.path().join("taken")).unwrap();
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in *--version*|*--help*) exec {real} \"$@\" ;; esac\necho \"$*\" >>{starts}\n\
+         if [ $(($(wc -l <{starts}) % 2)) = 1 ]; then echo \"couldn't bind HTTP server socket\" >&2; exit 1; fi\nexec {real} \"$@\"\n",
+        real = real.display(),
+        starts = starts.display(),
+    );
+    std::fs::write(&binary, script).unwrap();
+    std::fs::set_permissions(&binary, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let binary = binary.to_str().unwrap();
+    let args = ["m-Q4_1.gguf", "--context", "8k", "--json", "--binary", binary, "--kv", "q8_0,tbq3_0"];
+    let table = data(&fit(folder.path(), &args));
+    assert_eq!(table["rows"][1]["measured"], true, "{table}");
+    let starts = std::fs::read_to_string(starts).unwrap();
+    assert!(starts.lines().count() >= 4 && starts.lines().count() % 2 == 0, "{starts}");
+}
+
 /// Nothing is fetched that nobody named: without a server here it is said what to do.
 #[test]
 fn without_a_server_it_is_said_what_to_do() {

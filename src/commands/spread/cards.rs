@@ -12,6 +12,7 @@ use crate::commands::dry_run;
 use crate::commands::output::print;
 use crate::commands::progress::Display;
 use crate::commands::run::Asked;
+use crate::commands::worker::hand_over;
 use crate::console;
 use crate::error::{Error, Result};
 use crate::measure::probe::machine::{free_memory_bytes, machine};
@@ -47,9 +48,13 @@ pub(super) fn run(suite: Suite, plan: &Plan, gpus: &str, args: &RunArgs, global:
     let spread = Spread { workers, on: SpreadOn::Cards(groups.clone()) };
     let asked = Asked { file: &args.suite, sets: &args.overrides(), filters: &args.filters, json: args.json };
     let display = Display::new(global);
-    let (session, _) = asked.start(suite, Some(spread))?.begin(&display, global)?;
+    let (session, prepared) = asked.start(suite, Some(spread))?.begin(&display, global)?;
     drop(display);
-    let starts = starts(&groups, &session.suite, &(0..workers).collect::<Vec<_>>(), false);
+    let mut starts = starts(&groups, &session.suite, &(0..workers).collect::<Vec<_>>(), false);
+    let build = hand_over(&session.folder, &prepared.build)?;
+    for start in &mut starts {
+        start.args.extend(["--build".to_owned(), build.display().to_string()]);
+    }
     let total = all_trials(&session.suite, plan, workers);
     warn_of_crowding(&session.journal.header.models, groups.len());
     let ending = crew::work(&session.folder, starts, total, global)?;

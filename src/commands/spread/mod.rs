@@ -63,8 +63,11 @@ pub(super) fn resume(args: &ResumeArgs, global: &Global) -> Result<u8> {
         SpreadOn::Kubernetes => kubernetes::resume(&again, &missing),
         SpreadOn::Merged(_) => {
             let retry_failed = args.retry_failed;
-            let code =
-                Work { folder, run, spread, index: 0, retry_failed }.measure(Vec::new(), false, global)?;
+            let code = Work { folder, run, spread, index: 0, retry_failed, asked: None }.measure(
+                Vec::new(),
+                false,
+                global,
+            )?;
             let interrupted = code == EXIT_INTERRUPTED;
             again.report(if interrupted { Ending::Interrupted } else { Ending::Complete }, global)
         }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use nvml_wrapper::bitmasks::device::ThrottleReasons;
@@ -49,11 +50,18 @@ const SLOW: ThrottleReasons = ThrottleReasons::SW_POWER_CAP
     .union(ThrottleReasons::HW_THERMAL_SLOWDOWN)
     .union(ThrottleReasons::HW_POWER_BRAKE_SLOWDOWN);
 
-fn open() -> Result<Nvml, String> {
-    Nvml::builder()
+/// Opened once and kept: where nothing else holds the driver, each opening wakes the cards anew, a second or more.
+static OPENED: OnceLock<Nvml> = OnceLock::new();
+
+fn open() -> Result<&'static Nvml, String> {
+    if let Some(nvml) = OPENED.get() {
+        return Ok(nvml);
+    }
+    let nvml = Nvml::builder()
         .lib_path(OsStr::new(LIBRARY))
         .init()
-        .map_err(|error| format!("NVIDIA's management library does not answer: {error}"))
+        .map_err(|error| format!("NVIDIA's management library does not answer: {error}"))?;
+    Ok(OPENED.get_or_init(|| nvml))
 }
 
 fn devices(nvml: &Nvml) -> Result<Vec<Device<'_>>, String> {
@@ -66,7 +74,7 @@ fn check() -> Result<String, String> {
     let nvml = open()?;
     let driver = nvml.sys_driver_version().unwrap_or_else(|_| "unknown".to_owned());
     let mut found = vec![format!("driver {driver}")];
-    for place in places(&nvml)? {
+    for place in places(nvml)? {
         found.push(place.title());
         let others: Vec<String> = match processes(&place.device) {
             Ok(processes) => {
@@ -90,7 +98,7 @@ fn check() -> Result<String, String> {
 /// Why there is no figure.
 pub fn idle_power_w() -> Result<f64, String> {
     let nvml = open()?;
-    let places = places(&nvml)?;
+    let places = places(nvml)?;
     idle_watts(|| places.iter().map(Place::energy).collect())
 }
 
@@ -98,13 +106,13 @@ pub fn idle_power_w() -> Result<f64, String> {
 pub fn cards() -> Vec<GpuCard> {
     let Ok(nvml) = open() else { return Vec::new() };
     let driver = nvml.sys_driver_version().ok();
-    devices(&nvml).unwrap_or_default().iter().map(|device| facts(device, driver.as_deref())).collect()
+    devices(nvml).unwrap_or_default().iter().map(|device| facts(device, driver.as_deref())).collect()
 }
 
 /// Where the cards are on the bus (`0000:65:00.0`), in the order of [`cards`]; none where there is no driver.
 pub fn addresses() -> Vec<String> {
     let Ok(nvml) = open() else { return Vec::new() };
-    let devices = devices(&nvml).unwrap_or_default();
+    let devices = devices(nvml).unwrap_or_default();
     let bus = |device: &Device<'_>| device.pci_info().map(|info| address(&info.bus_id));
     devices.iter().map(|device| bus(device).unwrap_or_default()).collect()
 }
@@ -303,7 +311,7 @@ impl Seen {
 struct Nvidia {
     server: u32,
     /// The library, or why there is none.
-    nvml: Result<Nvml, String>,
+    nvml: Result<&'static Nvml, String>,
     cards: Vec<Card>,
     seen: Seen,
     /// Why the memory of single processes is not known.

@@ -26,17 +26,21 @@ fn needed(suite: &Suite) -> Vec<(&str, &str)> {
     needed
 }
 
-/// Finds, fetches or derives everything that the suite names; for a server that runs already, only looks for it.
+/// Finds, fetches or derives everything that the suite names; for a server that runs already, only looks for it. `asked` is
+/// what the binary said of itself a moment ago, where somebody asked it then.
 ///
 /// # Errors
 /// When something cannot be found, fetched, checked or derived; hints say what to do by hand.
-pub async fn prepare(suite: &Suite, store: &Store<'_>) -> Result<Prepared> {
+pub async fn prepare(suite: &Suite, asked: Option<Build>, store: &Store<'_>) -> Result<Prepared> {
     let engine = engine_of(suite)?;
     if let Some(url) = &suite.engine.url {
         return attach::prepare(suite, engine, url).await;
     }
     let files = model::server(engine, suite.engine.binary.as_deref(), store)?;
-    let build = engine::supervise::ask(engine, &files.binary, files.library_path.as_deref()).await?;
+    let build = match asked {
+        Some(build) => build,
+        None => engine::supervise::ask(engine, &files.binary, files.library_path.as_deref()).await?,
+    };
     check_build(engine, &build, suite)?;
     let binary = model::server_witness(&files, store)?;
     let binary_sha256 = Some(binary.sha256.clone());

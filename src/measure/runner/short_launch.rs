@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::server::refusal;
 use crate::error::{Context, Error, Kind, Result};
-use crate::measure::engine::supervise::{Launcher, Server};
+use crate::measure::engine::supervise::{Launcher, PORTS, Server};
 use crate::measure::engine::{Engine, Launch, supervise};
 use crate::measure::model::EngineFiles;
 use crate::record::kv::{CELL_PADDING, DEFAULT_UBATCH};
@@ -130,7 +130,17 @@ impl ShortLaunch<'_> {
     /// # Errors
     /// When it does not come up: what it says itself, where its log tells.
     pub(super) async fn start(&self, cell: &Cell, flags: &[&str], log: &Path) -> Result<(Server, u16)> {
-        let port = supervise::free_port()?;
+        let mut started = self.start_on(supervise::free_port()?, cell, flags, log).await;
+        for _ in 1..PORTS {
+            if started.is_ok() || !supervise::port_was_taken(log) {
+                break;
+            }
+            started = self.start_on(supervise::free_port()?, cell, flags, log).await;
+        }
+        started
+    }
+
+    async fn start_on(&self, port: u16, cell: &Cell, flags: &[&str], log: &Path) -> Result<(Server, u16)> {
         let known = flags.iter().filter(|flag| self.build.has(flag));
         let extra: Vec<String> = known.map(|flag| (*flag).to_owned()).collect();
         let launch = Launch {

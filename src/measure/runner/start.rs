@@ -10,16 +10,13 @@ use super::prepared::{Attachment, Prepared};
 use super::server::{self, LaunchOutcome, RunningServer, ServerCommand, command};
 use crate::error::{self, Context, Error, Result};
 use crate::measure::client::Client;
-use crate::measure::engine::supervise::{self, Launcher, Server};
+use crate::measure::engine::supervise::{self, Launcher, PORTS, Server};
 use crate::measure::probe::Subject;
 use crate::measure::probe::sampler::Sampler;
 use crate::record::journal::LaunchRecord;
 use crate::record::plan::Visit;
 use crate::record::suite::Suite;
 use crate::record::{Argv, Effective, Outcome, Stage};
-
-/// So many ports are tried for one server.
-const PORTS: u32 = 3;
 
 /// What became of a launch, and what is written down of it.
 type Launched = (LaunchRecord, LaunchOutcome);

@@ -25,13 +25,18 @@ const MODEL_FLAG: &str = "--model";
 pub async fn ask(engine: &dyn Engine, binary: &Path, library_path: Option<&Path>) -> Result<Build> {
     let questions = engine.introspection(binary);
     let program = &questions.program;
-    let version = match questions.version.as_slice() {
-        [] => String::new(),
-        words => output(program, library_path, words, questions.limit, |_| false).await?,
+    let version = async {
+        match questions.version.as_slice() {
+            [] => Ok(String::new()),
+            words => output(program, library_path, words, questions.limit, |_| false).await,
+        }
     };
     // ik_llama.cpp prints its help and ends with 1, as after a mistake.
     let is_help = |text: &str| text.contains(MODEL_FLAG);
-    let help = output(program, library_path, &questions.help, questions.limit, is_help).await?;
+    let help = output(program, library_path, &questions.help, questions.limit, is_help);
+    // Both at once: each loads the drivers of cards, or imports half of Python.
+    let (version, help) = tokio::join!(version, help);
+    let (version, help) = (version?, help?);
     // One that says nothing of itself may be a launcher of somebody's own.
     if !help.trim().is_empty() && !help.contains(MODEL_FLAG) {
         let message =

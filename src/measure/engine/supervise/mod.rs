@@ -19,6 +19,6 @@ pub use ask::ask;
 #[cfg(unix)]
 pub use exec::exec_server;
 pub use log::{log_tail, port_was_taken};
-pub use server::{Broken, Launcher, Server, free_port};
+pub use server::{Broken, Launcher, PORTS, Server, free_port};
 #[cfg(target_os = "linux")]
 pub use watcher::watch_server;

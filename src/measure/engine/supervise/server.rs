@@ -400,6 +400,9 @@ impl Drop for Server {
     }
 }
 
+/// So many ports are tried for one server: another process may be quicker to take one that had been free.
+pub const PORTS: u32 = 3;
+
 /// A TCP port of the loopback interface that was free a moment ago.
 ///
 /// # Errors
