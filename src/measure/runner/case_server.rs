@@ -18,10 +18,17 @@ use crate::task::Emit;
 pub struct CaseServer {
     live: RunningServer,
     setting: String,
+    /// Room for a request and its reply (tokens).
+    context: u32,
     sampling: Sampling,
     folder: PathBuf,
     interrupt: Interrupt,
 }
+
+/// Tokens of a number at most: four digits, each a token for some models, and the space before them.
+const NUMBER: u32 = 5;
+/// Tokens of the rest of a timed request and of the chat template, amply.
+const FRAME: u32 = 120;
 
 /// How fast a request was answered.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -67,6 +74,7 @@ impl CaseServer {
             LaunchOutcome::Ready(live) => Ok(Self {
                 live: *live,
                 setting,
+                context,
                 sampling: suite.sampling_of(suite.reference()),
                 folder,
                 interrupt: interrupt.clone(),
@@ -120,11 +128,17 @@ impl CaseServer {
         self.live.run(&key, case, &self.sampling).await
     }
 
-    /// Asks for a reply to a prompt of so many words that no cache holds, and says how fast that went.
+    /// Whether [`CaseServer::time`] can send so many words.
+    pub fn fits(&self, words: usize, max_tokens: u32) -> bool {
+        words <= words_that_fit(self.context, max_tokens)
+    }
+
+    /// Asks for a reply to a prompt of so many words (fewer, where no more fit) that no cache holds, and says how fast that went.
     ///
     /// # Errors
     /// When the server does not answer, or neither it nor the client's clock gives a rate.
     pub async fn time(&self, words: usize, max_tokens: u32) -> Result<Timing> {
+        let words = words.min(words_that_fit(self.context, max_tokens));
         let numbers: Vec<String> = (1..=words).map(|n| (n * 7919 % 9973).to_string()).collect();
         let text = format!("{}\nCount from 1 to 50.", numbers.join(" "));
         let messages = [Message::user(text)];
@@ -156,5 +170,23 @@ impl CaseServer {
         // A leftover log in the temporary folder is no reason to fail.
         let _ = std::fs::remove_dir_all(&self.folder);
         stopped
+    }
+}
+
+/// Numbers in a prompt that fits into a context (tokens) together with its reply; one where none does.
+fn words_that_fit(context: u32, max_tokens: u32) -> usize {
+    (context.saturating_sub(max_tokens + FRAME) / NUMBER).max(1) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timed_prompt_fits_whatever_the_tokenizer() {
+        for (context, words) in [(128, 1), (256, 24), (512, 75), (2048, 382), (8192, 1611)] {
+            assert_eq!(words_that_fit(context, 16), words);
+            assert!(words == 1 || words as u32 * NUMBER + FRAME + 16 <= context);
+        }
     }
 }

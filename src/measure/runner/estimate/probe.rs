@@ -11,7 +11,7 @@ use crate::record::suite::Suite;
 const START: Duration = Duration::from_secs(60);
 const REQUESTS: Duration = Duration::from_secs(20);
 
-/// Words of the prompts: a short one first; the long one only where the short one took a fraction of the time there is.
+/// Words of the prompts: a short one first; the long one only where it fits and the short one took a fraction of the time there is.
 const SHORT: usize = 200;
 const LONG: usize = 1500;
 const QUICK_S: f64 = 2.0;
@@ -27,16 +27,15 @@ pub async fn probe(suite: &Suite, prepared: &Prepared, interrupt: &Interrupt) ->
     let context = suite.contexts.first().copied().unwrap_or_default();
     let desk = tokio::time::timeout(START, CaseServer::open(suite, prepared, context, interrupt)).await;
     let desk = desk.map_err(|_| late("did not come up", START))??;
-    let timed = tokio::time::timeout(REQUESTS, times(&desk, context)).await;
+    let timed = tokio::time::timeout(REQUESTS, times(&desk)).await;
     desk.close().await?;
     timed.map_err(|_| late("did not answer", REQUESTS))?
 }
 
-async fn times(desk: &CaseServer, context: u32) -> Result<Speed> {
-    let most = context as usize / 4;
-    let short = desk.time(SHORT.min(most), TOKENS).await?;
+async fn times(desk: &CaseServer) -> Result<Speed> {
+    let short = desk.time(SHORT, TOKENS).await?;
     let mut prefill = vec![(short.prompt_tokens, short.prefill_tps)];
-    if short.ttft_s < QUICK_S && most > LONG {
+    if short.ttft_s < QUICK_S && desk.fits(LONG, TOKENS) {
         let long = desk.time(LONG, TOKENS).await?;
         prefill.push((long.prompt_tokens, long.prefill_tps));
     }
