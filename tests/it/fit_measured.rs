@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use kneepoint::measure::model::packages::SMOLLM2;
+use kneepoint::measure::model::packages::{SERVER, SMOLLM2};
 use kneepoint::measure::model::{Silent, Store};
 use serde_json::Value;
 
@@ -12,8 +12,9 @@ use crate::found_types::fork;
 
 const MIB: f64 = 1_048_576.0;
 
-/// A command that finds the packaged server of this machine.
+/// A command that finds the packaged server of this machine, which is fetched where no other test has done so.
 fn fit(folder: &Path, args: &[&str]) -> Output {
+    Store::open(&Silent).unwrap().fetch(&SERVER).unwrap();
     let mut command = Command::new(KNEEPOINT);
     command.arg("fit").args(args).args(["--memory", "8GiB", "--cpu"]).current_dir(folder);
     command.env("NO_COLOR", "1").stdin(Stdio::null()).output().unwrap()
