@@ -162,6 +162,8 @@ struct Status {
     looking: Option<Instant>,
     /// A trial is on its way.
     trial: Option<Instant>,
+    /// A setting is under load.
+    loading: Option<Instant>,
     /// The cells whose verdict was open after the last round, and that have not been stopped since.
     open: Vec<OpenCell>,
 }
@@ -192,6 +194,15 @@ impl Status {
         }
     }
 
+    fn load_began(&mut self, setting: &str) {
+        self.trial = None;
+        let before = self.loading.replace(Instant::now());
+        if let Some(eta) = &mut self.eta {
+            before.iter().for_each(|began| eta.load_ended(began.elapsed().as_secs_f64()));
+            eta.load_began(setting);
+        }
+    }
+
     fn skipped(&mut self, keys: &[TrialKey]) {
         self.total = self.total.saturating_sub(keys.len());
         if let Some(eta) = &mut self.eta {
@@ -210,8 +221,9 @@ impl Status {
     /// What is left, in words: less what the trial in progress has taken already.
     fn left(&self) -> String {
         let in_progress = self.trial.map_or(0.0, |began| began.elapsed().as_secs_f64());
-        let left = match self.eta.as_ref().and_then(Eta::left_s) {
-            Some(seconds) => format!("about {} left", about((seconds - in_progress).max(1.0))),
+        let under_load = self.loading.map_or(0.0, |began| began.elapsed().as_secs_f64());
+        let left = match self.eta.as_ref().and_then(|eta| eta.left_s(in_progress, under_load)) {
+            Some(seconds) => format!("about {} left", about(seconds.max(1.0))),
             None => "time left not known yet".to_owned(),
         };
         left + &self.open_cells()
@@ -321,9 +333,8 @@ impl Subscriber for Display {
             Event::LoadtestVisit { visit, steps, at_most } => {
                 let mut status = self.status();
                 status.at = format!("under load: {}", visit.cell.setting);
-                if let Some(eta) = &mut status.eta {
-                    eta.load_began(&visit.cell.setting.label);
-                }
+                status.load_began(&visit.cell.setting.label);
+                self.bar.set_prefix(status.left());
                 drop(status);
                 let most = if *at_most { "a search of at most " } else { "" };
                 let (setting, context) = (&visit.cell.setting, visit.cell.context);
@@ -331,6 +342,7 @@ impl Subscriber for Display {
             }
             Event::LoadtestWork { setting, what } => {
                 self.bar.set_message(clean(&format!("{setting} under load: {what}")).into_owned());
+                self.bar.set_prefix(self.status().left());
                 self.say(&format!("load: {setting}: {what}"));
             }
             Event::Schemas { setting, asked } => {

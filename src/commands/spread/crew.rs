@@ -7,6 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::tally::Tally;
 use crate::cli::Global;
@@ -104,9 +105,11 @@ async fn watch(
     global: &Global,
 ) -> Result<()> {
     let (mut tally, mut told, mut asked) = (Tally::default(), Told::new(total, global), 0);
+    let mut child = signal(SignalKind::child()).context(|| "cannot hear of workers that end".into())?;
     while crew.iter_mut().any(Member::is_at_work) {
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
+            _ = child.recv() => {}
             () = interrupt.asked(asked + 1) => {
                 asked += 1;
                 // The first asks them to end after their trials, the second to end at once.

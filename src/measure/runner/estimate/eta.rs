@@ -10,6 +10,9 @@ use crate::record::{Arm, Decision, Name, TrialKey};
 /// What is expected of a kind counts as much as so many trials of it.
 const PRIOR_TRIALS: f64 = 1.0;
 
+/// What takes longer than expected is expected to take this share of what it took once more.
+const OVERDUE: f64 = 0.1;
+
 /// A visit of a cell: setting, context length, round, replicate.
 type VisitKey = (Name, u32, u32, u32);
 
@@ -27,8 +30,29 @@ pub struct Eta {
     /// One server serves all context lengths.
     shared: bool,
     launches: (u32, f64),
-    /// What is left of the load phase, by setting (s).
-    load: BTreeMap<String, f64>,
+    load: LoadPhase,
+}
+
+/// Settings that are put under load, one after another.
+#[derive(Debug, Default)]
+struct LoadPhase {
+    /// Those that were not begun, in order, and what is expected of each (s).
+    left: Vec<(String, f64)>,
+    /// What is expected of the one that is under load (s).
+    now_s: Option<f64>,
+    /// Those that were: what was expected of them, and what they took (s).
+    seen: (f64, f64),
+}
+
+impl LoadPhase {
+    /// What is left (s), the trials' ratio of time to expectation given; `under_way_s`: how long the setting under load has been.
+    fn left_s(&self, ratio: f64, under_way_s: f64) -> f64 {
+        let (expected, took) = self.seen;
+        let ratio = if expected > 0.0 { took / expected } else { ratio };
+        let now =
+            self.now_s.map_or(0.0, |expected| (expected * ratio - under_way_s).max(OVERDUE * under_way_s));
+        now + ratio * self.left.iter().map(|(_, seconds)| seconds).sum::<f64>()
+    }
 }
 
 /// Trials of one kind.
@@ -80,7 +104,7 @@ impl Eta {
         }
         for visit in &plan.load {
             let seconds = suite.load.as_ref().map_or(0.0, |load| estimator.load_s(load, &visit.cell.setting));
-            eta.load.insert(visit.cell.setting.label.clone(), seconds);
+            eta.load.left.push((visit.cell.setting.label.clone(), seconds));
         }
         eta
     }
@@ -118,13 +142,23 @@ impl Eta {
             .retain(|(setting, context, round, replicate), _| wanted(setting, *context, *round, *replicate));
     }
 
-    /// A setting enters the load phase: only those behind it are left.
+    /// A setting enters the load phase; those before it are done.
     pub fn load_began(&mut self, setting: &str) {
-        self.load.remove(setting);
+        let place = self.load.left.iter().position(|(label, _)| label == setting);
+        self.load.now_s = place.and_then(|place| self.load.left.drain(..=place).next_back()).map(|(_, s)| s);
     }
 
-    /// What is left (s); `None` as long as nothing is known of the time that a trial takes.
-    pub fn left_s(&self) -> Option<f64> {
+    /// The setting under load is done with, after so many seconds.
+    pub fn load_ended(&mut self, took_s: f64) {
+        if let Some(expected) = self.load.now_s.take() {
+            self.load.seen.0 += expected;
+            self.load.seen.1 += took_s;
+        }
+    }
+
+    /// What is left (s), where the trial and the setting under load that are under way, if any, have been for so many seconds;
+    /// `None` as long as nothing is known of the time that a trial takes.
+    pub fn left_s(&self, trial_s: f64, under_load_s: f64) -> Option<f64> {
         let ratio = self.ratio(|_| true);
         let ratio = match (ratio, self.calibrated) {
             (Some(ratio), _) => ratio,
@@ -143,8 +177,8 @@ impl Eta {
                 tally.left() * each
             })
             .sum();
-        let load: f64 = self.load.values().sum();
-        Some(trials + self.launches_left() * self.launch() + load * ratio)
+        let trials = (trials - trial_s).max(OVERDUE * trial_s);
+        Some(trials + self.launches_left() * self.launch() + self.load.left_s(ratio, under_load_s))
     }
 
     /// What the trials that were seen took, beside what was expected of them.
@@ -242,7 +276,7 @@ mod tests {
         let plan = plan(suite, &Filter::default()).unwrap();
         let mut eta = Eta::new(suite, &plan, estimator, |_| false);
         let mut left: f64 = plan.keys().map(truth).sum::<f64>() + LAUNCH_S * plan.visits.len() as f64;
-        let mut said = vec![(left, eta.left_s())];
+        let mut said = vec![(left, eta.left_s(0.0, 0.0))];
         for visit in &plan.visits {
             for (number, key) in visit.trials.iter().enumerate() {
                 if number == 0 {
@@ -251,7 +285,7 @@ mod tests {
                 }
                 eta.trial(key, Some(truth(key)));
                 left -= truth(key);
-                said.push((left, eta.left_s()));
+                said.push((left, eta.left_s(0.0, 0.0)));
             }
         }
         said
@@ -292,10 +326,10 @@ mod tests {
         let suite = suite();
         let plan = plan(&suite, &Filter::default()).unwrap();
         let mut eta = Eta::new(&suite, &plan, &Estimator::for_tests(1.0, true), |_| false);
-        let before = eta.left_s().unwrap();
+        let before = eta.left_s(0.0, 0.0).unwrap();
         let first = &plan.visits[0].trials[0];
         eta.trial(first, None);
-        let after = eta.left_s().unwrap();
+        let after = eta.left_s(0.0, 0.0).unwrap();
         assert!(after < before && after > 0.9 * before, "{before} to {after}");
     }
 
@@ -305,7 +339,7 @@ mod tests {
         let plan = plan(&suite, &Filter::default()).unwrap();
         let estimator = Estimator::for_tests(1.0, true);
         let mut eta = Eta::new(&suite, &plan, &estimator, |_| false);
-        let before = eta.left_s().unwrap();
+        let before = eta.left_s(0.0, 0.0).unwrap();
         let stop = |setting: &str, context| Decision {
             after_round: 0,
             setting: setting.to_owned(),
@@ -317,14 +351,35 @@ mod tests {
             because: String::new(),
         };
         eta.stopped(&stop(&suite.settings[1].label, 32_768));
-        let after = eta.left_s().unwrap();
+        let after = eta.left_s(0.0, 0.0).unwrap();
         assert!(after < 0.9 * before, "{before} to {after}");
         let rest = WithinRound { texts: 5, from: [("retrieval/niah_multikey_2".to_owned(), 9)].into() };
         let decision = stop(&suite.settings[1].label, 32_768);
         let mut sooner = Eta::new(&suite, &plan, &estimator, |_| false);
         sooner.stopped(&Decision { within: Some(rest), ..decision });
-        assert!(sooner.left_s().unwrap() < 0.95 * after, "what is left of its round is not asked, either");
+        assert!(
+            sooner.left_s(0.0, 0.0).unwrap() < 0.95 * after,
+            "what is left of its round is not asked, either"
+        );
         let done = Eta::new(&suite, &plan, &estimator, |_| true);
-        assert_eq!(done.left_s(), Some(0.0));
+        assert_eq!(done.left_s(0.0, 0.0), Some(0.0));
+    }
+
+    #[test]
+    fn a_setting_under_load_is_left_until_it_is_done() {
+        let mut eta = Eta { calibrated: true, ..Eta::default() };
+        eta.load.left = ["a", "b", "c"].map(|label| (label.to_owned(), 100.0)).into();
+        assert_eq!(eta.left_s(0.0, 0.0), Some(300.0));
+        eta.load_began("a");
+        assert_eq!(eta.left_s(0.0, 30.0), Some(270.0));
+        assert_eq!(eta.left_s(0.0, 150.0), Some(215.0), "one that is late is not done yet");
+        eta.load_ended(200.0);
+        eta.load_began("b");
+        assert_eq!(eta.left_s(0.0, 50.0), Some(350.0), "the others take as much longer as the first did");
+        // Of a run that goes on, the settings before are done.
+        let mut resumed = Eta { calibrated: true, ..Eta::default() };
+        resumed.load.left = ["a", "b", "c"].map(|label| (label.to_owned(), 100.0)).into();
+        resumed.load_began("c");
+        assert_eq!(resumed.left_s(0.0, 0.0), Some(100.0));
     }
 }

@@ -143,7 +143,7 @@ impl Estimator {
 
     /// Time of a whole plan, its load phase included (s); `None` where nothing is known of the server.
     pub fn total_s(&self, suite: &Suite, plan: &Plan) -> Option<f64> {
-        Eta::new(suite, plan, self, |_| false).left_s()
+        Eta::new(suite, plan, self, |_| false).left_s(0.0, 0.0)
     }
 
     /// Time of a trial (s).

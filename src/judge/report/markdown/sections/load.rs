@@ -4,7 +4,7 @@ use crate::judge::analysis::summary::{
     LoadLimit, LoadQualityRow, LoadRow, LoadServerRow, LoadSummary, MissedLimit, Percentiles, Verdict,
 };
 use crate::judge::analysis::testing;
-use crate::judge::report::load_curve;
+use crate::judge::report::{Look, load_curve, table};
 use crate::record::journal::loadtest::WarmUp;
 use crate::record::suite::{Arrivals, LoadLimits, LoadSearch, SearchOver};
 
@@ -183,6 +183,22 @@ fn a_search_says_how_far_every_setting_goes_and_what_stopped_it() {
     let start = report.find("### The highest load").unwrap();
     let length = report[start..].find("\n### Every step").unwrap();
     insta::assert_snapshot!(&report[start..start + length]);
+}
+
+#[test]
+fn the_terminal_has_the_highest_loads_or_every_step() {
+    let mut summary = testing::summary();
+    let plain = |summary: &_| table(summary, Look::of(false, false, None));
+    let without = plain(&summary);
+    let mut shown = String::new();
+    for capacity in [None, Some(capacity())] {
+        summary.load = Some(LoadSummary { capacity, ..load() });
+        let with = plain(&summary);
+        let same = without.chars().zip(with.chars()).take_while(|(a, b)| a == b).count();
+        let added = &with[without[..same].rfind("\n\n").unwrap() + 2..];
+        shown += &format!("{}\n\n", &added[..added.find("\n\n").unwrap()]);
+    }
+    insta::assert_snapshot!(shown);
 }
 
 #[test]

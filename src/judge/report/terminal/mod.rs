@@ -7,6 +7,9 @@ use super::columns::{Column, Shape};
 use super::effective::{Reach, Reached};
 use super::text;
 use crate::judge::analysis::summary::{CellSummary, FrontStatus, NightBefore, Summary, Verdict};
+use load::under_load;
+
+mod load;
 
 /// How a table may look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +30,8 @@ impl Look {
     }
 }
 
-/// What changed since the run before where there is one, every cell in a row, how far each setting goes when there is a ladder of context lengths, then the verdict.
+/// What changed since the run before where there is one, every cell in a row, how far each setting goes when there is a ladder of context lengths,
+/// what it bears where requests came many at once, then the verdict.
 /// Differences are in points, KLD in nat, decode rates in tokens/s, lengths in tokens.
 pub fn table(summary: &Summary, look: Look) -> String {
     let mut parts: Vec<String> =
@@ -36,6 +40,7 @@ pub fn table(summary: &Summary, look: Look) -> String {
     if !summary.effective.is_empty() {
         parts.push(effective(summary, look));
     }
+    parts.extend(summary.load.as_ref().map(|load| under_load(load, look)));
     let width = usize::from(look.width.unwrap_or(100));
     let mut after = vec![wrap(&text::plain_whole(&summary.verdict), width)];
     for cell in &summary.cells {
