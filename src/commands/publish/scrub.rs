@@ -24,6 +24,8 @@ pub(in crate::commands) struct Scrubber {
     home: String,
     names: Vec<(String, &'static str)>,
     removed: BTreeMap<&'static str, usize>,
+    /// Paths by their last part, in the order in which they came.
+    paths: BTreeMap<String, Vec<String>>,
 }
 
 impl Scrubber {
@@ -43,6 +45,7 @@ impl Scrubber {
             home,
             names: names.map(|(name, to)| (name.to_owned(), to)).collect(),
             removed: BTreeMap::new(),
+            paths: BTreeMap::new(),
         }
     }
 
@@ -171,7 +174,7 @@ impl Scrubber {
         made
     }
 
-    /// Absolute paths by their last part.
+    /// Absolute paths by their last part; what lies in another folder under the same name has a number: settings may differ by it.
     fn folders(&mut self, text: &str) -> String {
         let words = text.split_inclusive(|c: char| c.is_whitespace() || "\"'=,;()".contains(c));
         words.map(|word| self.folder(word)).collect()
@@ -185,7 +188,14 @@ impl Scrubber {
         match last.filter(|_| is_path) {
             Some(last) => {
                 *self.removed.entry("folder").or_default() += 1;
-                format!("…/{last}{end}")
+                let whole = path.trim_end_matches('/');
+                let known = self.paths.entry(last.to_owned()).or_default();
+                let place = known.iter().position(|known| known == whole).unwrap_or_else(|| {
+                    known.push(whole.to_owned());
+                    known.len() - 1
+                });
+                let number = if place == 0 { String::new() } else { (place + 1).to_string() };
+                format!("…{number}/{last}{end}")
             }
             None => word.to_owned(),
         }
@@ -249,6 +259,18 @@ mod tests {
         assert_eq!(scrubber.scrubbed(&same, true).unwrap(), same);
         let other = scrubber.scrubbed(&reply("see the workbox"), true).unwrap();
         assert_eq!((other.content.as_str(), other.token_lengths.as_str()), ("see the HOST", ""));
+    }
+
+    #[test]
+    fn settings_that_differ_by_a_folder_alone_stay_two() {
+        let mut scrubber = Scrubber::new("/", "", "");
+        let labels = ["Q8_0 lora=/runs/a/adapter.gguf", "Q8_0 lora=/runs/b/adapter.gguf"];
+        let clean = json!(["Q8_0 lora=…/adapter.gguf", "Q8_0 lora=…2/adapter.gguf"]);
+        // In the summary and in the journal alike.
+        for _ in 0..2 {
+            assert_eq!(scrubber.scrubbed(&json!(labels), true).unwrap(), clean);
+        }
+        assert_eq!(scrubber.scrubbed(&json!("/runs/a/ /runs/a"), true).unwrap(), "…/a …/a");
     }
 
     #[test]
