@@ -115,10 +115,6 @@ mod tests {
     use super::super::random::rng;
     use super::*;
 
-    fn singletons(values: &[f64]) -> ClusterSums {
-        ClusterSums { sums: values.to_vec(), counts: vec![1; values.len()] }
-    }
-
     #[test]
     fn streams_repeat_and_differ_by_purpose() {
         assert_eq!(rng(1, "a").next_u64(), rng(1, "a").next_u64());
@@ -140,7 +136,7 @@ mod tests {
     fn the_spread_of_the_draws_is_the_standard_error() {
         // Values 0 and 1 in equal shares: the standard error of the mean is .5 / sqrt(100).
         let values: Vec<f64> = (0..100).map(|i| f64::from(i % 2)).collect();
-        let draws = stratified_draws(&[singletons(&values)], 4000, &mut rng(5, "se"));
+        let draws = stratified_draws(&[ClusterSums::singletons(&values)], 4000, &mut rng(5, "se"));
         let means: Vec<f64> = draws.into_iter().flatten().collect();
         let mean = means.iter().sum::<f64>() / means.len() as f64;
         let variance = means.iter().map(|m| (m - mean).powi(2)).sum::<f64>() / means.len() as f64;
@@ -150,7 +146,7 @@ mod tests {
 
     #[test]
     fn strata_weigh_the_same_whatever_their_size() {
-        let strata = [singletons(&[1.0; 50]), singletons(&[0.0; 5])];
+        let strata = [ClusterSums::singletons(&[1.0; 50]), ClusterSums::singletons(&[0.0; 5])];
         let draws = stratified_draws(&strata, 10, &mut rng(1, "w"));
         assert!(draws.iter().all(|draw| *draw == Some(0.5)));
     }

@@ -20,6 +20,12 @@ impl ClusterSums {
         Self { sums: vec![0.0; clusters], counts: vec![0; clusters] }
     }
 
+    /// A cluster for each value.
+    #[cfg(test)]
+    pub(crate) fn singletons(values: &[f64]) -> Self {
+        Self { sums: values.to_vec(), counts: vec![1; values.len()] }
+    }
+
     /// Cases with the names (or numbers) of their clusters, added up; clusters in the order in which they first come.
     pub fn of<K: Eq + Hash>(cases: impl IntoIterator<Item = (K, f64)>) -> Self {
         let mut numbers: HashMap<K, usize, RandomState> = HashMap::default();

@@ -382,18 +382,14 @@ mod tests {
     use super::super::{close, rng};
     use super::*;
 
-    fn singletons(values: &[f64]) -> ClusterSums {
-        ClusterSums { sums: values.to_vec(), counts: vec![1; values.len()] }
-    }
-
     fn numbers(n: usize) -> Vec<f64> {
         (0..n).map(|i| (i * 37 % 11) as f64 / 10.0).collect()
     }
 
     #[test]
     fn draws_do_not_depend_on_threads() {
-        let strata = [singletons(&numbers(70)), singletons(&numbers(31))];
-        let other = [singletons(&[0.5; 70]), ClusterSums::new(31)];
+        let strata = [ClusterSums::singletons(&numbers(70)), ClusterSums::singletons(&numbers(31))];
+        let other = [ClusterSums::singletons(&[0.5; 70]), ClusterSums::new(31)];
         let on =
             |threads| joint_draws_on(threads, &[&strata, &other], 50, Streams::of(&mut rng(3, "threads")));
         assert_eq!(on(1), on(2));
@@ -402,8 +398,8 @@ mod tests {
 
     #[test]
     fn cells_are_drawn_together() {
-        let one = [singletons(&numbers(40))];
-        let shifted = [singletons(&numbers(40).iter().map(|x| x + 1.0).collect::<Vec<_>>())];
+        let one = [ClusterSums::singletons(&numbers(40))];
+        let shifted = [ClusterSums::singletons(&numbers(40).iter().map(|x| x + 1.0).collect::<Vec<_>>())];
         let draws = joint_draws(&[&one, &shifted], 100, &mut rng(1, "pairs"));
         for (a, b) in draws[0].means.iter().zip(&draws[1].means) {
             close(b.unwrap() - a.unwrap(), 1.0, 1e-6);
@@ -426,7 +422,7 @@ mod tests {
     #[test]
     fn smoothing_shrinks_with_the_items() {
         let lowest = |n: usize| {
-            let draws = joint_draws(&[&[singletons(&vec![1.0; n])]], 200, &mut rng(1, "s"));
+            let draws = joint_draws(&[&[ClusterSums::singletons(&vec![1.0; n])]], 200, &mut rng(1, "s"));
             draws[0].smoothed.iter().flatten().fold(1.0, |low: f64, mean| low.min(*mean))
         };
         close(lowest(4), 0.8, 1e-12);
@@ -447,14 +443,17 @@ mod tests {
             let weights: [Vec<f32>; TOGETHER] =
                 std::array::from_fn(|at| (0..clusters).map(|i| ((i * 31 + at * 7) % 4) as f32).collect());
             let weights: [&[f32]; TOGETHER] = std::array::from_fn(|at| weights[at].as_slice());
-            let base = singletons(&(0..clusters).map(|i| f64::from(u8::from(i % 5 > 0))).collect::<Vec<_>>());
+            let base = ClusterSums::singletons(
+                &(0..clusters).map(|i| f64::from(u8::from(i % 5 > 0))).collect::<Vec<_>>(),
+            );
             let mut beside = base.clone();
             (0..clusters).step_by(17).for_each(|i| beside.sums[i] = 1.0 - beside.sums[i]);
             let thirds: Vec<f64> =
                 (0..clusters).map(|i| if i % 11 == 3 { i as f64 / 3.0 } else { 0.0 }).collect();
             // What a paired difference to the first one is.
             let change: Vec<f64> = beside.sums.iter().zip(&base.sums).map(|(own, base)| own - base).collect();
-            let columns = [base.clone(), beside, singletons(&thirds), singletons(&change)];
+            let columns =
+                [base.clone(), beside, ClusterSums::singletons(&thirds), ClusterSums::singletons(&change)];
             let cells: Vec<&[ClusterSums]> = columns.iter().map(std::slice::from_ref).collect();
             let stratum = Stratum::of(&cells, 0);
             let [full, near, few, again] = stratum.columns.as_slice() else { panic!("four columns") };

@@ -282,15 +282,9 @@ mod tests {
     const RESAMPLING: Resampling =
         Resampling { seed: 1, draws: 1000, confidence: 0.95, graded_from: Resampling::GRADED_UNITS };
 
-    fn singletons(values: &[f64]) -> ClusterSums {
-        let mut sums = ClusterSums::new(values.len());
-        values.iter().enumerate().for_each(|(at, value)| sums.add(at, *value));
-        sums
-    }
-
     #[test]
     fn one_pair_has_no_interval() {
-        let difference = paired_difference(&[singletons(&[-1.0])], RESAMPLING, "t").unwrap();
+        let difference = paired_difference(&[ClusterSums::singletons(&[-1.0])], RESAMPLING, "t").unwrap();
         assert_eq!((difference.estimate.low, difference.estimate.high), (None, None));
         assert_eq!(paired_difference(&[], RESAMPLING, "t"), None);
     }
@@ -298,11 +292,11 @@ mod tests {
     #[test]
     fn a_flip_never_makes_the_detectable_effect_smaller() {
         let mut values = vec![0.0; 60];
-        let none = paired_difference(&[singletons(&values)], RESAMPLING, "t").unwrap();
+        let none = paired_difference(&[ClusterSums::singletons(&values)], RESAMPLING, "t").unwrap();
         values[0] = -1.0;
-        let one = paired_difference(&[singletons(&values)], RESAMPLING, "t").unwrap();
+        let one = paired_difference(&[ClusterSums::singletons(&values)], RESAMPLING, "t").unwrap();
         values[1..12].fill(1.0);
-        let many = paired_difference(&[singletons(&values)], RESAMPLING, "t").unwrap();
+        let many = paired_difference(&[ClusterSums::singletons(&values)], RESAMPLING, "t").unwrap();
         assert!(none.mde <= one.mde && one.mde < many.mde, "{none:?} {one:?} {many:?}");
     }
 
@@ -311,13 +305,13 @@ mod tests {
         let mut values = vec![0.0; 40];
         values[..10].fill(-1.0);
         values[10..12].fill(1.0);
-        let difference = paired_difference(&[singletons(&values)], RESAMPLING, "t").unwrap();
+        let difference = paired_difference(&[ClusterSums::singletons(&values)], RESAMPLING, "t").unwrap();
         assert_eq!(difference.p_value, mcnemar_exact(2, 10));
     }
 
     #[test]
     fn tasks_weigh_the_same_whatever_their_size() {
-        let strata = [singletons(&[1.0; 10]), singletons(&[0.0; 90])];
+        let strata = [ClusterSums::singletons(&[1.0; 10]), ClusterSums::singletons(&[0.0; 90])];
         let quality = mean_score(&strata, RESAMPLING, 512).unwrap();
         assert_eq!((quality.value, quality.n), (0.5, 100));
     }
@@ -331,13 +325,13 @@ mod tests {
             let difference = paired_difference(&[sums], RESAMPLING, "t").unwrap();
             difference.estimate.high.unwrap() - difference.estimate.low.unwrap()
         };
-        assert!(width(clustered) > 1.5 * width(singletons(&flips)));
+        assert!(width(clustered) > 1.5 * width(ClusterSums::singletons(&flips)));
     }
 
     #[test]
     fn graded_scores_have_an_interval_that_knows_their_spread() {
         let small: Vec<f64> = (0..100).map(|i| if i % 2 == 0 { 0.01 } else { -0.01 }).collect();
-        let difference = paired_difference(&[singletons(&small)], RESAMPLING, "t").unwrap();
+        let difference = paired_difference(&[ClusterSums::singletons(&small)], RESAMPLING, "t").unwrap();
         assert!(difference.estimate.low.unwrap() > -0.003, "{difference:?}");
     }
 }

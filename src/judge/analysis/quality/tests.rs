@@ -4,12 +4,6 @@ use super::*;
 const RESAMPLING: Resampling =
     Resampling { seed: 1, draws: 1000, confidence: 0.95, graded_from: Resampling::GRADED_UNITS };
 
-fn singletons(values: &[f64]) -> ClusterSums {
-    let mut sums = ClusterSums::new(values.len());
-    values.iter().enumerate().for_each(|(at, value)| sums.add(at, *value));
-    sums
-}
-
 fn rule(floor: Option<f64>) -> Rule {
     Rule { margin: 0.02, floor, room: 1.0, level: 0.05, anytime: false }
 }
@@ -56,7 +50,8 @@ fn without_an_aa_pair_nothing_is_called_worse() {
 #[test]
 fn equal_scores_on_few_cases_prove_nothing() {
     for (n, proven) in [(4, false), (60, false), (188, false), (200, true)] {
-        let difference = paired_difference(&[singletons(&vec![0.0; n])], RESAMPLING, "t").unwrap();
+        let difference =
+            paired_difference(&[ClusterSums::singletons(&vec![0.0; n])], RESAMPLING, "t").unwrap();
         assert_eq!(difference.estimate.value, 0.0);
         let verdict = rule(Some(0.0)).verdict(Some(&difference.estimate), Some(1.0), 0.0);
         assert_eq!(verdict == Verdict::NoWorse, proven, "{n} pairs: {difference:?}");
