@@ -17,7 +17,11 @@ fn fit(folder: &Path, args: &[&str]) -> Output {
     Store::open(&Silent).unwrap().fetch(&SERVER).unwrap();
     let mut command = Command::new(KNEEPOINT);
     command.arg("fit").args(args).args(["--memory", "8GiB", "--cpu"]).current_dir(folder);
-    command.env("NO_COLOR", "1").stdin(Stdio::null()).output().unwrap()
+    let temporary = tempfile::tempdir().unwrap();
+    command.env("NO_COLOR", "1").env("TMPDIR", temporary.path()).stdin(Stdio::null());
+    let out = command.output().unwrap();
+    assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0, "nothing of it is left behind");
+    out
 }
 
 fn data(out: &Output) -> Value {

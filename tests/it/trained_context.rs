@@ -93,9 +93,11 @@ fn cases_of_a_server_that_gives_less_name_the_reason_in_words() {
     let suite = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, suite.replace("contexts = [512]", "contexts = [32768]")).unwrap();
     let args = ["cases", "suite.toml", "--task", "retrieval/niah_single_1", "--context", "32768"];
-    let out = bench.command(&args).output().unwrap();
+    let temporary = tempfile::tempdir().unwrap();
+    let out = bench.command(&args).env("TMPDIR", temporary.path()).output().unwrap();
     let said = String::from_utf8_lossy(&out.stderr);
     assert_eq!(out.status.code(), Some(101), "{said}");
+    assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0, "nothing of it is left behind");
     assert!(said.contains("cannot be used: void cell"), "{said}");
     assert!(!said.contains("Unscored"), "{said}");
 }

@@ -1,10 +1,11 @@
 //! A server of the reference outside of a run: it counts tokens for `cases` and answers the pilot.
 
-use std::path::PathBuf;
+use tempfile::TempDir;
 
 use super::cases;
 use super::interrupt::Interrupt;
 use super::prepared::Prepared;
+use super::scratch::scratch;
 use super::server::{LaunchOutcome, RunningServer};
 use super::start::Starter;
 use crate::error::{Context, Error, Kind, Result};
@@ -21,7 +22,8 @@ pub struct CaseServer {
     /// Room for a request and its reply (tokens).
     context: u32,
     sampling: Sampling,
-    folder: PathBuf,
+    /// Of its log.
+    _folder: TempDir,
     interrupt: Interrupt,
 }
 
@@ -44,8 +46,7 @@ pub struct Timing {
 }
 
 impl CaseServer {
-    /// Starts the reference with room for `context` tokens. Its log goes to a folder of the system's temporary
-    /// one, which [`CaseServer::close`] removes.
+    /// Starts the reference with room for `context` tokens. Its log goes to a folder that is gone with the server.
     ///
     /// # Errors
     /// When the server does not come up, runs something else than asked, or the user asked to stop; also where the reference
@@ -62,12 +63,12 @@ impl CaseServer {
             )
             .hint("ask the suite that the pack was made with"));
         }
-        let folder = std::env::temp_dir().join(format!("kneepoint-{}", std::process::id()));
-        std::fs::create_dir_all(folder.join("engine"))
-            .context(|| format!("cannot create {}", folder.display()))?;
+        let folder = scratch()?;
+        let engine = folder.path().join("engine");
+        std::fs::create_dir(&engine).context(|| format!("cannot create {}", engine.display()))?;
         let cell = Cell { setting: suite.reference().clone(), context };
         let visit = Visit { cell, round: 0, replicate: 0, slots: 1, served_at: None, trials: Vec::new() };
-        let starter = Starter { suite, prepared, folder: &folder, interrupt };
+        let starter = Starter { suite, prepared, folder: folder.path(), interrupt };
         let (_, up) = starter.start_warm(&visit, 0).await?;
         let setting = suite.reference().label.clone();
         match up {
@@ -76,7 +77,7 @@ impl CaseServer {
                 setting,
                 context,
                 sampling: suite.sampling_of(suite.reference()),
-                folder,
+                _folder: folder,
                 interrupt: interrupt.clone(),
             }),
             LaunchOutcome::Interrupted => {
@@ -166,10 +167,7 @@ impl CaseServer {
     /// # Errors
     /// When the server cannot be ended.
     pub async fn close(self) -> Result<()> {
-        let stopped = self.live.stop().await;
-        // A leftover log in the temporary folder is no reason to fail.
-        let _ = std::fs::remove_dir_all(&self.folder);
-        stopped
+        self.live.stop().await
     }
 }
 

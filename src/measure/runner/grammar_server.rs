@@ -1,12 +1,14 @@
 //! A server that is started for nothing but the grammars that it makes of schemas.
 
-use std::path::PathBuf;
 use std::time::Instant;
+
+use tempfile::TempDir;
 
 use super::constraints::{EACH, Patience, Reach, look_at};
 use super::interrupt::Interrupt;
+use super::scratch::scratch;
 use super::short_launch::{ShortLaunch, setting};
-use crate::error::{Context, Result};
+use crate::error::Result;
 use crate::measure::client::{Client, Limits};
 use crate::measure::engine::supervise::Server;
 use crate::record::HeldSchema;
@@ -21,7 +23,8 @@ const CONTEXT: u32 = 512;
 pub struct GrammarServer {
     server: Server,
     client: Client,
-    folder: PathBuf,
+    /// Of its log.
+    _folder: TempDir,
 }
 
 impl GrammarServer {
@@ -30,13 +33,12 @@ impl GrammarServer {
     /// # Errors
     /// When it does not come up.
     pub async fn start(launch: ShortLaunch<'_>) -> Result<Self> {
-        let folder = std::env::temp_dir().join(format!("kneepoint-schemas-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).context(|| format!("cannot create {}", folder.display()))?;
+        let folder = scratch()?;
         let cell = Cell { setting: setting(launch.engine.name(), "f16", "f16"), context: CONTEXT };
-        let (server, port) = launch.start(&cell, &["--no-warmup"], &folder.join("server.log")).await?;
+        let (server, port) = launch.start(&cell, &["--no-warmup"], &folder.path().join("server.log")).await?;
         let endpoints = launch.engine.endpoints();
         let client = Client::new(&format!("http://127.0.0.1:{port}"), endpoints, Limits::default())?;
-        Ok(Self { server, client: client.speaking(launch.engine.card().wire), folder })
+        Ok(Self { server, client: client.speaking(launch.engine.card().wire), _folder: folder })
     }
 
     /// What asks it.
@@ -49,10 +51,7 @@ impl GrammarServer {
     /// # Errors
     /// When it cannot be ended.
     pub async fn stop(self) -> Result<()> {
-        let stopped = self.server.stop().await;
-        // A leftover log in the temporary folder is no reason to fail.
-        let _ = std::fs::remove_dir_all(&self.folder);
-        stopped
+        self.server.stop().await
     }
 }
 

@@ -28,6 +28,7 @@ mod prefix_tracker;
 mod prepare;
 mod prepared;
 mod run;
+mod scratch;
 mod server;
 mod short_launch;
 mod start;

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::scratch::scratch;
 use super::server::refusal;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::measure::engine::supervise::{Launcher, PORTS, Server};
 use crate::measure::engine::{Engine, Launch, supervise};
 use crate::measure::model::EngineFiles;
@@ -93,16 +94,11 @@ impl ShortLaunch<'_> {
     /// # Errors
     /// When it does not come up, runs another type, or its log names no cache.
     pub async fn set_aside(&self, k: &str, v: &str, contexts: [u32; 2]) -> Result<SetAside> {
-        let folder = std::env::temp_dir().join(format!("kneepoint-fit-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).context(|| format!("cannot create {}", folder.display()))?;
+        let folder = scratch()?;
         let mut said = Vec::new();
         for context in contexts {
-            said.push((context, self.once(k, v, context, &folder).await));
+            said.push((context, self.once(k, v, context, folder.path()).await?));
         }
-        // A leftover log in the temporary folder is no reason to fail.
-        let _ = std::fs::remove_dir_all(&folder);
-        let said: Vec<(u32, Effective)> =
-            said.into_iter().map(|(context, said)| Ok((context, said?))).collect::<Result<_>>()?;
         let [short, long] = said.as_slice() else { return Err(Error::runtime("two launches are not two")) };
         set_aside(short, long)
     }
