@@ -6,11 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::judge::analysis::words;
+use crate::judge::analysis::{InSuite, Registry, Tasks as _, words};
 use crate::record::journal::{Header, Journal};
 use crate::record::secrets::shown_args;
 use crate::record::suite::Suite;
 use crate::record::{Effective, GpuCard, ModelInfo};
+use crate::task::Weight;
 
 /// Something that differs between two runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +38,12 @@ pub(super) fn differences(a: &Header, b: &Header) -> Vec<Difference> {
     compare("suite", a.suite.name.clone(), b.suite.name.clone(), false);
     compare("seed", a.suite.seed.to_string(), b.suite.seed.to_string(), true);
     compare("tasks", tasks(&a.suite), tasks(&b.suite), true);
+    compare(
+        "tasks that count for the quality (A's are taken)",
+        counting(&a.suite),
+        counting(&b.suite),
+        false,
+    );
     compare("context lengths", join(&a.suite.contexts), join(&b.suite.contexts), false);
     compare("sampling", sampling(&a.suite), sampling(&b.suite), false);
     compare("rounds", a.suite.rounds.to_string(), b.suite.rounds.to_string(), false);
@@ -119,6 +126,14 @@ fn tasks(suite: &Suite) -> String {
         format!("{} x{}{}", task.name, task.samples, options.concat())
     };
     suite.tasks.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// The tasks that count for the quality.
+fn counting(suite: &Suite) -> String {
+    let weights = InSuite { tasks: &Registry, suite };
+    let names = suite.tasks.iter().map(|task| task.name.as_str());
+    let counting: Vec<&str> = names.filter(|name| weights.weight(name) == Some(Weight::Primary)).collect();
+    if counting.is_empty() { "none".to_owned() } else { counting.join(", ") }
 }
 
 /// The suite's sampling, and that of the settings which have one of their own.
@@ -215,6 +230,21 @@ mod tests {
         let machine = found.iter().find(|difference| difference.what == "machine").unwrap();
         assert!(machine.a.contains("64.0 GiB") && machine.b.contains("24.0 GiB"), "{machine:?}");
         assert!(!machine.a.contains("bytes"));
+    }
+
+    #[test]
+    fn other_tasks_that_count_are_named() {
+        let suite = |primary: &str| {
+            let text = format!(
+                "name = \"a\"\ncontexts = [512]\n[[model]]\nname = \"m\"\npath = \"m.gguf\"\nweights = \"Q8_0\"\n\
+                 [reference]\n[[task]]\nname = \"retrieval/niah_multikey_1\"\nsamples = 1\n{primary}"
+            );
+            testing::header(crate::suite::parse(&text, std::path::Path::new("a.toml"), &[]).unwrap())
+        };
+        let found = differences(&suite(""), &suite("primary = true"));
+        let [counts] = found.as_slice() else { panic!("{found:?}") };
+        assert_eq!((counts.a.as_str(), counts.b.as_str()), ("none", "retrieval/niah_multikey_1"));
+        assert_eq!(differences(&suite(""), &suite("primary = false")), [], "it is what it was");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What servers bear, for the terminal: the highest loads where they were searched for, else every step.
 
-use super::{Look, blank, drawn};
+use super::look::{Look, blank, drawn};
 use crate::judge::analysis::summary::{
     CapacityEnd, CapacityQuality, CapacityRow, CapacityStep, LoadCapacity, LoadQualityRow, LoadRow,
     LoadSummary,
@@ -68,7 +68,7 @@ fn answers(quality: &CapacityQuality) -> String {
 }
 
 fn heads_of_steps(load: &LoadSummary) -> Vec<&'static str> {
-    let mut heads = vec!["setting", "load", "output (tokens/s)", "TTFT (95%)"];
+    let mut heads = vec!["setting", "load", "output (tokens/s)", "TTFT, 50 / 95%"];
     if load.limits.is_some() {
         heads.push("within the limits");
     }
@@ -94,7 +94,7 @@ fn step(row: &LoadRow, load: &LoadSummary) -> Vec<String> {
         return words;
     }
     words.push(or_none(row.output_tps.map(text::significant)));
-    words.push(or_none(row.ttft_s.p95.map(text::seconds)));
+    words.push([row.ttft_s.p50, row.ttft_s.p95].map(|time| or_none(time.map(text::seconds))).join(" / "));
     if load.limits.is_some() {
         words.push(or_none(row.within_limits.map(|share| text::percent(share.value))));
     }

@@ -1,34 +1,18 @@
 //! The table at the end of a run.
 
-use comfy_table::presets::{NOTHING, UTF8_FULL_CONDENSED};
-use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
+use comfy_table::{Attribute, Cell, Color};
 
 use super::columns::{Column, Shape};
 use super::effective::{Reach, Reached};
 use super::text;
 use crate::judge::analysis::summary::{CellSummary, FrontStatus, NightBefore, Summary, Verdict};
 use load::under_load;
+use look::{blank, drawn};
 
 mod load;
+mod look;
 
-/// How a table may look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Look {
-    /// Colours and bold type.
-    pub colour: bool,
-    /// Columns to stay within; `None`: as wide as it gets.
-    pub width: Option<u16>,
-    /// Lines around the cells.
-    pub lines: bool,
-}
-
-impl Look {
-    /// Fit for the output: a terminal of that width gets lines, and colour unless `no_color` (the variable
-    /// `NO_COLOR` is set and not empty); anything else gets plain columns that are never wrapped.
-    pub fn of(is_terminal: bool, no_color: bool, width: Option<u16>) -> Self {
-        Self { colour: is_terminal && !no_color, width: width.filter(|_| is_terminal), lines: is_terminal }
-    }
-}
+pub use look::Look;
 
 /// What changed since the run before where there is one, every cell in a row, how far each setting goes when there is a ladder of context lengths,
 /// what it bears where requests came many at once, then the verdict.
@@ -36,7 +20,10 @@ impl Look {
 pub fn table(summary: &Summary, look: Look) -> String {
     let mut parts: Vec<String> =
         summary.night_before.as_ref().map(|before| night_before(before, look)).into_iter().collect();
-    parts.push(cells(summary, look));
+    // Of the load phase alone there are none.
+    if !summary.cells.is_empty() {
+        parts.push(cells(summary, look));
+    }
     if !summary.effective.is_empty() {
         parts.push(effective(summary, look));
     }
@@ -80,24 +67,6 @@ fn effective(summary: &Summary, look: Look) -> String {
         table.add_row([text::plain(&length.setting)].into_iter().chain(reached));
     }
     drawn(&table)
-}
-
-fn blank(look: Look) -> Table {
-    let mut table = Table::new();
-    table.load_style(if look.lines { UTF8_FULL_CONDENSED } else { NOTHING });
-    table.force_no_tty();
-    if look.colour {
-        table.enforce_styling();
-    }
-    if let Some(width) = look.width {
-        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
-    }
-    table
-}
-
-fn drawn(table: &Table) -> String {
-    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
-    lines.join("\n")
 }
 
 fn row(cell: &CellSummary, shape: &Shape) -> Vec<Cell> {
